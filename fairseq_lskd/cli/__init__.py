@@ -1,0 +1,79 @@
+"""The `lskd` command. One module a subcommand, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from ..compat.versions import what_is_missing
+from ..errors import exit_on_user_error
+
+#: Subcommand -> its line in `lskd --help`. The module of the same name has EXAMPLES (text),
+#: add_arguments(parser) and run(args) -> exit status.
+COMMANDS = {
+    "doctor": "print versions, devices, what is mended and what is wrong",
+    "generate": "write a generated bitext whose p(y | x) is known",
+    "encode": "check a bitext, train SentencePiece on it, write pieces and dictionaries",
+    "run": "run a command as the one recorded run of an output folder",
+    "average": "average the last checkpoints of a run",
+    "harvest": "put fairseq-generate's output back into corpus order",
+    "mix": "make sequence-level training data of translations and references",
+    "criterion": "print the options of a criterion",
+    "score": "score a run's translations with sacreBLEU and write its result record",
+    "table": "gather result records in results.json and print them as a table",
+}
+
+
+@contextlib.contextmanager
+def _no_traceback(prefix: str) -> Iterator[None]:
+    """End in a message where no bug is to blame: user's mistakes, missing packages, files, Ctrl-C, a closed pipe."""
+    try:
+        with exit_on_user_error(prefix), what_is_missing():
+            yield
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"{prefix}: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader has what it wanted (`lskd table ... | head`); the rest goes nowhere, without a word.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"{prefix}: error: {error.filename}: {error.strerror}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``lskd SUBCOMMAND ...`` and return the exit status (0: done, 1: user's mistake, 2: usage)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="lskd",
+        description="Distil translation models with fairseq.",
+        epilog="`lskd COMMAND --help` shows the options of a command and examples.",
+    )
+    subparsers = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, line in COMMANDS.items():
+        if name != chosen:
+            subparsers.add_parser(name, help=line)
+            continue
+        with _no_traceback(f"lskd {name}"):
+            module = importlib.import_module(f"{__name__}.{name}")
+        subparser = subparsers.add_parser(
+            name,
+            help=line,
+            description=module.__doc__,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    with _no_traceback(f"lskd {args.subcommand}"):
+        return args.run(args)
+    return 1

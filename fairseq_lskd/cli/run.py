@@ -1,0 +1,57 @@
+"""Run a command as the one run of an output folder: recorded, shown, resumed, done once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+
+from ..errors import UserError
+from ..runs import run as run_recorded
+
+EXAMPLES = """examples:
+  lskd run --out runs/mine/teacher -- \\
+      fairseq-train data/multi30k/bin --save-dir runs/mine/teacher --max-update 1000 --log-format json ...
+  lskd run --out runs/mine/test --log generate.txt --input runs/mine/teacher/checkpoint_best.pt -- \\
+      fairseq-generate data/multi30k/bin --path runs/mine/teacher/checkpoint_best.pt
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the run's folder; gets run.json and the log"
+    )
+    parser.add_argument(
+        "--log", default="log.txt", metavar="NAME", help="file in --out for the command's output (%(default)s)"
+    )
+    parser.add_argument(
+        "--input", type=Path, action="append", default=[], metavar="FILE", help="a file the run depends on (repeatable)"
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what `lskd score` and `lskd table` are to say of the run: role=student, method=word, ... (repeatable)",
+    )
+    parser.add_argument("--title", help="what to call the run in progress lines (default: the folder's name)")
+    parser.usage = f"{parser.prog} --out DIR [options] -- COMMAND ..."
+    parser.add_argument("command", nargs="+", metavar="COMMAND ...", help="the command, after --")
+
+
+def run(args: argparse.Namespace) -> int:
+    labels = {}
+    for label in args.label:
+        name, equals, value = label.partition("=")
+        if not equals:
+            raise UserError(f"--label {label}: expected NAME=VALUE")
+        try:
+            labels[name] = json.loads(value)
+        except ValueError:
+            labels[name] = value
+    # As an interrupt does, it ends the command too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    run_recorded(args.command, args.out, args.log, args.input, args.title, labels)
+    return 0

@@ -1,0 +1,142 @@
+"""What is installed, on which devices, and how to get what is not.
+
+Written for Python 3.11 to 3.13, torch 2.6 to 2.13 and fairseq 0.12; reads other versions too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+#: fairseq's own pins cannot be resolved by pip >= 24.1, hence --no-deps.
+FAIRSEQ = "--no-deps fairseq==0.12.2"
+
+
+@dataclass(frozen=True)
+class Package:
+    """Something that fairseq or we need: its module, its distribution and the versions that are known to do."""
+
+    module: str
+    distribution: str
+    at_least: tuple[int, int] = (0, 0)
+    below: tuple[int, int] | None = None
+
+    @property
+    def wanted(self) -> str:
+        """The versions as pip takes them, or nothing where every version will do."""
+        parts = [f">={self.at_least[0]}.{self.at_least[1]}"] if self.at_least > (0, 0) else []
+        parts += [f"<{self.below[0]}.{self.below[1]}"] if self.below else []
+        return ",".join(parts)
+
+    @property
+    def install(self) -> str:
+        """The command that gets it, for this interpreter."""
+        what = FAIRSEQ if self.module == "fairseq" else f'"{self.distribution}{self.wanted}"'
+        return f"{sys.executable} -m pip install {what}"
+
+    def version(self) -> str | None:
+        """The installed version, or None. Reads metadata and imports nothing, unless there are none."""
+        if importlib.util.find_spec(self.module) is None:
+            return None
+        try:
+            return importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return str(getattr(importlib.import_module(self.module), "__version__", "of unknown version"))
+
+    def suits(self, version: str) -> bool:
+        """Whether a version is one of those wanted; one that says nothing is given the benefit of the doubt."""
+        numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
+        if len(numbers) < 2:
+            return True
+        found = (numbers[0], numbers[1])
+        return found >= self.at_least and (self.below is None or found < self.below)
+
+
+PACKAGES = {
+    package.module: package
+    for package in (
+        Package("torch", "torch", at_least=(2, 6)),
+        Package("fairseq", "fairseq", at_least=(0, 12), below=(0, 13)),
+        Package("hydra", "hydra-core", at_least=(1, 3), below=(1, 4)),
+        Package("omegaconf", "omegaconf", at_least=(2, 3), below=(2, 4)),
+        Package("numpy", "numpy"),
+        Package("sacrebleu", "sacrebleu", at_least=(2, 0)),
+        Package("sentencepiece", "sentencepiece"),
+        Package("regex", "regex"),
+        Package("tqdm", "tqdm"),
+        Package("bitarray", "bitarray"),
+        Package("cffi", "cffi"),
+        Package("tabulate", "tabulate"),
+    )
+}
+
+
+def how_to_get(module: str | None) -> str | None:
+    """What to say when an import failed for want of ``module``; None where it is none of ours."""
+    package = PACKAGES.get((module or "").partition(".")[0])
+    if package is None or importlib.util.find_spec(package.module) is not None:
+        # None of ours, or installed: then it is a submodule that is missing, which is no user's mistake.
+        return None
+    return f"{package.distribution} is not installed. Get it with: {package.install}"
+
+
+@contextlib.contextmanager
+def what_is_missing() -> Iterator[None]:
+    """End with a message, not a traceback, when fairseq, torch or another package is found to be missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = how_to_get(error.name)
+        if message is None:
+            raise
+        sys.exit(f"lskd: error: {message}")
+
+
+def require_engine(*modules: str) -> None:
+    """Raise a `ModuleNotFoundError` with the way out, at once, where a package is missing (torch, fairseq)."""
+    for module in modules or ("torch", "fairseq"):
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(how_to_get(module) or f"No module named {module!r}", name=module)
+
+
+def python_line() -> str:
+    """Which Python this is, and where."""
+    return f"{platform.python_version()} ({sys.executable})"
+
+
+def torch_build(torch: Any) -> str:
+    """What torch was built for."""
+    if torch.version.cuda:
+        return f"CUDA {torch.version.cuda}"
+    if getattr(torch.version, "hip", None):
+        return f"ROCm {torch.version.hip}"
+    return "CPU only"
+
+
+def devices(torch: Any) -> list[dict[str, Any]]:
+    """The GPUs that torch sees, and the short number formats each can train in."""
+    if not torch.cuda.is_available():
+        return []
+    found = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        capability = (properties.major, properties.minor)
+        found.append(
+            {
+                "device": f"cuda:{index}",
+                "name": properties.name,
+                "memory_gib": round(properties.total_memory / 2**30, 1),
+                # Units for fp16 products came with 7.0 (Volta), for bf16 with 8.0 (Ampere).
+                "fp16": bool(torch.version.hip) or capability >= (7, 0),
+                "bf16": bool(torch.version.hip) or capability >= (8, 0),
+            }
+        )
+    return found

@@ -1,0 +1,46 @@
+"""Options that criterions share, and their checks; a mistake ends the command before training starts."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import II
+
+from ..errors import UserError
+
+SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
+
+
+@dataclass
+class SmoothingConfig(FairseqDataclass):
+    label_smoothing: float = field(
+        default=0.1,
+        metadata={"help": "alpha: the share of the target's probability given to the smoothing prior; 0 is none"},
+    )
+    smoothing_prior: SMOOTHING_PRIORS = field(  # type: ignore[valid-type]  # an enum that fairseq makes at run time
+        default="uniform",
+        metadata={
+            "help": "uniform: alpha / (K - 1) on every other type (fairseq's own label smoothing); "
+            "unigram: alpha times the relative frequency of each type in the training target"
+        },
+    )
+    ignore_prefix_size: int = field(
+        default=0, metadata={"help": "leave the first N target tokens out of the loss (a language tag, say)"}
+    )
+    sentence_avg: bool = II("optimization.sentence_avg")
+
+
+def check_smoothing(cfg: Any) -> list[str]:
+    """What is wrong with the options of `SmoothingConfig`, a line each."""
+    problems = []
+    if not 0 <= cfg.label_smoothing < 1:
+        problems.append(f"--label-smoothing {cfg.label_smoothing}: expected a number in [0, 1)")
+    if cfg.ignore_prefix_size < 0:
+        problems.append(f"--ignore-prefix-size {cfg.ignore_prefix_size}: expected 0 or more")
+    return problems
+
+
+def raise_for(problems: list[str]) -> None:
+    """Raise one `UserError` that says all of `problems`."""
+    if problems:
+        raise UserError("\n  ".join(["", *problems]) if len(problems) > 1 else problems[0])

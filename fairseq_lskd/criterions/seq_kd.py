@@ -1,0 +1,91 @@
+"""`--criterion seq_kd`: the student is trained on the teacher's translations."""
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import torch
+from fairseq.criterions import register_criterion
+from torch import Tensor
+
+from ..errors import UserError, exit_on_user_error
+from ..sequences import SequenceWeights
+from .word_kd import TeacherConfig, TeacherCriterion
+
+
+@dataclass
+class SeqKDConfig(TeacherConfig):
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "label smoothing of the targets, be they translations or references"}
+    )
+    sequence_weights: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "the .npz that `lskd mix` wrote beside the training data: a weight a sentence, and which "
+            "sentences have references as targets (default: every sentence weighs 1)"
+        },
+    )
+    reference_weight: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "share of the loss, in [0, 1], for sentences whose target is the reference; the teacher's "
+            "translations get the rest. Needs --sequence-weights (default: as the file has it)"
+        },
+    )
+
+
+@register_criterion("seq_kd", dataclass=SeqKDConfig)
+class SeqKDCriterion(TeacherCriterion):
+    """Sequence-level distillation (Kim & Rush, EMNLP 2016, section 3.2).
+
+    The loss of sentence i counts `w_i`, and `sample_size` is `sum_i w_i * tokens_i` (or `sum_i w_i`), so that
+    only the proportions of the weights matter. With --teacher-path the word-level term is added, at
+    the positions of whatever target the sentence has. Validation counts every sentence once.
+    """
+
+    NAME = "seq_kd"
+
+    def __init__(self, cfg: Any, task: Any):
+        super().__init__(cfg, task)
+        self.weights = None
+        if cfg.sequence_weights is not None:
+            self.weights = SequenceWeights.load(cfg.sequence_weights)
+            if cfg.reference_weight is not None:
+                self.weights = self.weights.share(cfg.reference_weight)
+
+    @classmethod
+    def check(cls, cfg: Any) -> list[str]:
+        problems = super().check(cfg)
+        share = cfg.reference_weight
+        if share is not None and not 0 <= share <= 1:
+            problems.append(f"--reference-weight {share}: expected a number in [0, 1]")
+        if share is not None and cfg.sequence_weights is None:
+            problems.append("--reference-weight needs --sequence-weights, which says which targets are references")
+        return problems
+
+    def token_weights(self, sample: dict[str, Any], target: Tensor) -> Tensor | None:
+        """`[B, 1]` weights of the batch's sentences while training, looked up by their index in the data."""
+        if self.weights is None or not self.training:
+            return None
+        with exit_on_user_error(f"--criterion {self.NAME}"):
+            self._check_length()
+        weights = torch.from_numpy(self.weights.weight[sample["id"].cpu().numpy()])
+        return weights.to(target.device).unsqueeze(1)
+
+    def sample_size(self, sample: dict[str, Any], weights: Tensor | None) -> Any:
+        if weights is None:
+            return super().sample_size(sample, weights)
+        if self.cfg.sentence_avg:
+            return weights.sum()
+        return (weights * sample["target"].ne(self.padding_idx)).sum()
+
+    def _check_length(self) -> None:
+        """The training data is known only once it is loaded, so this is looked at on the first batch."""
+        if self.weights is None or self.weights.checked:
+            return
+        sentences = len(self.task.dataset(getattr(self.task.cfg, "train_subset", "train")))
+        if sentences != len(self.weights.weight):
+            raise UserError(
+                f"--sequence-weights {self.cfg.sequence_weights} has {len(self.weights.weight):,} weights, the "
+                f"training data {sentences:,} sentences: they were not made together; run `lskd mix` again"
+            )
+        self.weights.checked = True

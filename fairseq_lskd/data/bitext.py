@@ -1,0 +1,172 @@
+"""Reading and checking a bitext on disk: `train.de`, `train.en` and so on, plain or gzipped."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UserError
+
+SPLITS = ("train", "valid", "test")
+SHOWN = 5  # line numbers shown of the blank ones
+
+_BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+@dataclass
+class Side:
+    """One language's side of a split, as read: its path, lines, and SHA-256 of the uncompressed bytes."""
+
+    path: Path
+    lines: int = 0
+    sha256: str = ""
+    blank: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+Bitext = dict[str, dict[str, Side]]  #: split -> language -> side
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 file, gzipped if it is called `.gz`, without their line ends.
+
+    Lines end at LF or CRLF and nowhere else: Unicode's other line separators are text.
+    Raises `UserError` for a file that cannot be read, is broken or is not UTF-8.
+    """
+    try:
+        for number, (offset, raw) in enumerate(_raw_lines(path), start=1):
+            try:
+                line = raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(_not_utf8(path, number, offset, error)) from error
+            yield line.removeprefix("\ufeff") if number == 1 else line
+    except _BROKEN as error:
+        raise UserError(_broken(path, error)) from error
+    except OSError as error:
+        raise UserError(_unreadable(path, error)) from error
+
+
+def find_side(folder: Path, name: str) -> Path:
+    """The path of `name` in `folder`, or of `name.gz`; `UserError` if there is none, or there are both."""
+    plain, zipped = folder / name, folder / f"{name}.gz"
+    if plain.exists() and zipped.exists():
+        raise UserError(f"{plain}: there is also {zipped.name}; keep one of the two")
+    if zipped.exists():
+        return zipped
+    if plain.exists():
+        return plain
+    raise UserError(f"{plain}: not found, nor {zipped.name}")
+
+
+def check_bitext(folder: Path, languages: Sequence[str], splits: Sequence[str] = SPLITS) -> Bitext:
+    """Read every split on both sides once, and return what was found.
+
+    Raises one `UserError` that lists everything that is wrong with any of the files.
+    """
+    problems: list[str] = []
+    bitext: Bitext = {}
+    if not folder.is_dir():
+        raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    for split in splits:
+        sides: dict[str, Side] = {}
+        for language in languages:
+            try:
+                sides[language] = examine(find_side(folder, f"{split}.{language}"))
+            except UserError as error:
+                problems.append(str(error))
+        for side in sides.values():
+            problems += side.problems
+        if len(sides) == len(languages) and not any(side.problems for side in sides.values()):
+            problems += _mismatch(list(sides.values()))
+        blank = {side.path.name: side.blank for side in sides.values() if side.blank}
+        if blank:
+            problems.append(_blank_lines(folder, blank))
+        bitext[split] = sides
+    if problems:
+        count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+        raise UserError(f"{count} in the bitext:\n  " + "\n  ".join(problems))
+    return bitext
+
+
+def examine(path: Path) -> Side:
+    """Read one file to its end, and note its lines, digest, blank lines and problems. Raises nothing."""
+    side = Side(path)
+    digest = hashlib.sha256()
+    not_utf8 = 0
+    try:
+        for number, (offset, raw) in enumerate(_raw_lines(path, digest), start=1):
+            side.lines = number
+            try:
+                blank = not raw.decode("utf-8").removeprefix("\ufeff").strip()
+            except UnicodeDecodeError as error:
+                not_utf8 += 1
+                if not_utf8 == 1:
+                    side.problems.append(_not_utf8(path, number, offset, error))
+                continue
+            if blank:
+                side.blank.append(number)
+    except _BROKEN as error:
+        side.problems.append(_broken(path, error))
+    except OSError as error:
+        side.problems.append(_unreadable(path, error))
+    else:
+        if side.lines == 0:
+            side.problems.append(f"{path}: the file is empty")
+        if not_utf8 > 1:
+            side.problems[0] += f" ({not_utf8} lines are like that; this is the first)"
+    side.sha256 = digest.hexdigest()
+    return side
+
+
+def _raw_lines(path: Path, digest: hashlib._Hash | None = None) -> Iterator[tuple[int, bytes]]:
+    """Each line's offset in the uncompressed bytes, and its bytes without the line end."""
+    offset = 0
+    with contextlib.closing(gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as stream:
+        for raw in stream:
+            if digest is not None:
+                digest.update(raw)
+            yield offset, raw.removesuffix(b"\n").removesuffix(b"\r")
+            offset += len(raw)
+
+
+def _not_utf8(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> str:
+    byte = error.object[error.start]
+    return (
+        f"{path}: line {line} is not UTF-8: byte 0x{byte:02x} at position {error.start + 1} of the line "
+        f"(offset {offset + error.start} of the file); "
+        "convert the file, for example with `iconv -f latin1 -t utf-8`"
+    )
+
+
+def _broken(path: Path, error: BaseException) -> str:
+    return f"{path}: not a whole gzip file ({error}); fetch or compress it again"
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"{path}: cannot be read ({error.strerror or error})"
+
+
+def _mismatch(sides: list[Side]) -> list[str]:
+    shorter, longer = sorted(sides, key=lambda side: side.lines)
+    if shorter.lines == longer.lines:
+        return []
+    return [
+        f"{shorter.path} has {shorter.lines:,} lines, {longer.path.name} has {longer.lines:,}: "
+        f"{shorter.path.name} ends after line {shorter.lines:,}; both sides must be aligned line by line"
+    ]
+
+
+def _blank_lines(folder: Path, blank: dict[str, list[int]]) -> str:
+    files = "; ".join(f"{folder / name}: blank: {some_lines(numbers)}" for name, numbers in blank.items())
+    return f"{files}; remove these lines from BOTH sides"
+
+
+def some_lines(numbers: Sequence[int]) -> str:
+    """How many lines there are, and the first few of their numbers."""
+    first = ", ".join(str(number) for number in numbers[:SHOWN])
+    return f"{len(numbers):,} line{'s' * (len(numbers) > 1)} ({first}{', …' * (len(numbers) > SHOWN)})"

@@ -1,0 +1,110 @@
+"""Writing a generated bitext, and what its truth says about it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..errors import UserError
+from .grammar import FORMAT_VERSION, Grammar
+from .outputs import Manifest, write_json
+
+SOURCE_LANG, TARGET_LANG = "xx", "yy"
+MANIFEST, GRAMMAR, TRUTH = "generate.json", "grammar.json", "truth.json"
+MOST_REJECTED = 10_000  # in a row, before the grammar is taken to be exhausted
+
+
+def draw_pairs(
+    grammar: Grammar, split: str, seed: int, unwanted: Container[str] = frozenset()
+) -> Iterator[tuple[str, str]]:
+    """Endless pairs of a split, whose sources are not among the unwanted.
+
+    Every split has a stream of its own: asking for more of one does not change another's pairs.
+    """
+    rng = random.Random(f"{split} {seed}")
+    rejected = 0
+    while rejected < MOST_REJECTED:
+        source, target = grammar.sample(rng)
+        if source in unwanted:
+            rejected += 1
+            continue
+        rejected = 0
+        yield source, target
+    raise UserError(f"--{split}: the grammar has too few source sentences; ask for fewer, or for more words")
+
+
+def write_bitext(
+    grammar: Grammar, out: Path, train: int = 20_000, valid: int = 500, test: int = 500, seed: int = 1
+) -> bool:
+    """Write `{train,valid,test}.{xx,yy}`, `grammar.json`, `truth.json` and `truth.SPLIT.tsv` to `out`.
+
+    No source of one split occurs in another. Returns False if `out` was up to date. Raises `UserError` if it
+    is something else.
+    """
+    sizes = {"test": test, "valid": valid, "train": train}
+    for split, size in sizes.items():
+        if size < 1:
+            raise UserError(f"--{split} {size}: expected at least 1")
+    parameters = asdict(grammar.parameters) if grammar.parameters else {}
+    # The seed of the draws need not be the grammar's, which the lexicon's digest stands for.
+    options = sizes | parameters | {"seed": seed, "format": FORMAT_VERSION}
+    manifest = Manifest(MANIFEST, options, inputs={"lexicon": grammar.lexicon_digest()})
+    if manifest.is_up_to_date(out):
+        return False
+    with manifest.written(out) as (folder, _):
+        if grammar.parameters:
+            write_json(folder / GRAMMAR, grammar.to_json())
+        truth: dict[str, Any] = {"unit": "nats"}
+        seen: set[str] = set()
+        with tqdm(total=sum(sizes.values()), unit=" pairs", delay=2, disable=None) as progress:
+            for split, size in sizes.items():
+                pairs = itertools.islice(draw_pairs(grammar, split, seed, frozenset(seen)), size)
+                sources, truth[split] = _write_split(grammar, folder, split, pairs, progress)
+                if split != "train":
+                    seen |= sources
+        write_json(folder / TRUTH, truth)
+    return True
+
+
+def read_truth(out: Path) -> dict[str, Any]:
+    """The contents of `truth.json`."""
+    return json.loads((out / TRUTH).read_text(encoding="utf-8"))
+
+
+def _write_split(
+    grammar: Grammar, folder: Path, split: str, pairs: Iterable[tuple[str, str]], progress: tqdm
+) -> tuple[set[str], dict[str, Any]]:
+    sources: set[str] = set()
+    log_probs, entropies, words = [], [], {SOURCE_LANG: 0, TARGET_LANG: 0}
+    with (
+        (folder / f"{split}.{SOURCE_LANG}").open("w", encoding="utf-8", newline="\n") as source_file,
+        (folder / f"{split}.{TARGET_LANG}").open("w", encoding="utf-8", newline="\n") as target_file,
+        (folder / f"truth.{split}.tsv").open("w", encoding="utf-8", newline="\n") as truth_file,
+    ):
+        truth_file.write("log_prob\tentropy\n")
+        for source, target in pairs:
+            source_file.write(source + "\n")
+            target_file.write(target + "\n")
+            log_probs.append(grammar.log_prob(target, source))
+            entropies.append(grammar.entropy(source))
+            truth_file.write(f"{log_probs[-1]:.6f}\t{entropies[-1]:.6f}\n")
+            words[SOURCE_LANG] += source.count(" ") + 1
+            words[TARGET_LANG] += target.count(" ") + 1
+            sources.add(source)
+            progress.update()
+    total, count = math.fsum(log_probs), len(log_probs)
+    return sources, {
+        "sentences": count,
+        "words": words,
+        "log_prob": total,
+        "log_prob_per_sentence": total / count,
+        "entropy_per_sentence": math.fsum(entropies) / count,
+    }

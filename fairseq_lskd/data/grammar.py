@@ -1,0 +1,515 @@
+"""A synchronous grammar that draws a bitext, and knows the exact `p(target | source)` of any pair.
+
+Source sentences are clauses `(adverb) NP verb NP (preposition NP)`, joined by conjunctions; an NP is
+`determiner (adjective) noun`, its number marked on determiner and noun. A translation chooses, at random,
+
+- a word order for each clause: an adverb may cause inversion, the prepositional phrase may move, and
+  clauses after a conjunction are verb-final;
+- a synonym for each word, and for an ambiguous noun a sense, which depends on the class of the clause's
+  verb; determiner and adjective agree with the chosen noun's gender and number, the verb with its subject;
+- for separable verbs a particle at the clause's end (in verb-final clauses it stays with the verb);
+- the adjective's place, before or after the noun.
+
+Choices in different constituents are independent given the source, and a clause's order can be read off its
+words, so that probabilities multiply and entropies add: nothing is estimated by sampling.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from ..errors import UserError
+from .lexicon import (
+    PLURAL,
+    Adjective,
+    Determiner,
+    Invariant,
+    Lexicon,
+    Noun,
+    Verb,
+    build_lexicon,
+)
+
+T = TypeVar("T")
+Tokens = tuple[str, ...]
+Distribution = dict[Tokens, float]
+
+FORMAT = "fairseq_lskd generated bitext"
+FORMAT_VERSION = 1  # to be raised with any change that changes a probability or a draw
+
+# Probabilities of the source.
+CLAUSES = {1: 0.6, 2: 0.3, 3: 0.1}
+ADVERB, COMPLEMENT, ADJECTIVE, PLURAL_NOUN = 0.3, 0.35, 0.35, 0.4
+
+#: Target word orders by (adverb, complement) present: a adverb, s subject, v verb, o object, c complement
+#: (preposition and NP). A separable verb's particle ends a main clause.
+ORDERS: dict[bool, dict[tuple[bool, bool], dict[str, float]]] = {
+    False: {  # main clause
+        (False, False): {"svo": 1.0},
+        (False, True): {"svoc": 0.6, "svco": 0.25, "cvso": 0.15},
+        (True, False): {"avso": 0.6, "asvo": 0.25, "svao": 0.15},
+        (True, True): {"avsoc": 0.4, "avsco": 0.2, "asvoc": 0.2, "svaoc": 0.1, "svaco": 0.1},
+    },
+    True: {  # after a conjunction
+        (False, False): {"sov": 1.0},
+        (False, True): {"socv": 0.7, "scov": 0.3},
+        (True, False): {"asov": 0.7, "saov": 0.3},
+        (True, True): {"asocv": 0.5, "ascov": 0.2, "saocv": 0.3},
+    },
+}
+
+
+@dataclass(frozen=True)
+class NounPhrase:
+    determiner: Determiner
+    adjective: Adjective | None
+    noun: Noun
+    plural: bool
+
+    def words(self) -> Iterator[str]:
+        yield self.determiner.plural if self.plural else self.determiner.singular
+        if self.adjective:
+            yield self.adjective.word
+        yield self.noun.plural if self.plural else self.noun.singular
+
+
+@dataclass(frozen=True)
+class Clause:
+    conjunction: Invariant | None  # which joins it to the clause before
+    adverb: Invariant | None
+    subject: NounPhrase
+    verb: Verb
+    object: NounPhrase
+    preposition: Invariant | None
+    complement: NounPhrase | None
+
+    def words(self) -> Iterator[str]:
+        if self.conjunction:
+            yield self.conjunction.word
+        if self.adverb:
+            yield self.adverb.word
+        yield from self.subject.words()
+        yield self.verb.word
+        yield from self.object.words()
+        if self.preposition and self.complement:
+            yield self.preposition.word
+            yield from self.complement.words()
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a generated grammar is drawn from: its seed, and how many words of each class it has."""
+
+    seed: int = 1
+    nouns: int = 300
+    verbs: int = 120
+    adjectives: int = 100
+    adverbs: int = 30
+    prepositions: int = 12
+    ambiguous: float = 0.2  # share of nouns with two senses
+    separable: float = 0.25  # share of target verbs with a particle
+
+    def __post_init__(self) -> None:
+        for name in ("nouns", "verbs", "adjectives", "adverbs", "prepositions"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)}: expected at least 1")
+        for name in ("ambiguous", "separable"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"--{name} {getattr(self, name)}: expected a share between 0 and 1")
+
+
+class Grammar:
+    """The joint distribution of source and target: draws pairs, and scores them exactly.
+
+    `Grammar(seed=1, nouns=300, ...)` draws a lexicon (see `Parameters`); `Grammar(lexicon=...)` uses one,
+    in which no form of a word may be a form of another.
+    """
+
+    def __init__(self, lexicon: Lexicon | None = None, **parameters: Any) -> None:
+        self.parameters = None if lexicon else Parameters(**parameters)
+        self.lexicon = lexicon or build_lexicon(**asdict(Parameters(**parameters)))
+        self._entries = _entries(self.lexicon)
+        self._conjunctions = {word for conjunction in self.lexicon.conjunctions for word in conjunction.translations}
+        self._ranks: dict[int, list[float]] = {}  # cumulated Zipf weights by size of the class
+
+    # -- drawing
+
+    def sample(self, rng: random.Random) -> tuple[str, str]:
+        """A source sentence and one of its translations."""
+        clauses = self._draw_clauses(rng)
+        return _sentence(_source_words(clauses)), self._draw_translation(clauses, rng)
+
+    def sample_source(self, rng: random.Random) -> str:
+        """A source sentence."""
+        return _sentence(_source_words(self._draw_clauses(rng)))
+
+    def sample_target(self, source: str, rng: random.Random) -> str:
+        """A translation of `source`, drawn from `p(target | source)`."""
+        return self._draw_translation(self.parse(source), rng)
+
+    def _draw_clauses(self, rng: random.Random) -> list[Clause]:
+        return [self._draw_clause(position > 0, rng) for position in range(_draw(CLAUSES, rng))]
+
+    def _draw_clause(self, embedded: bool, rng: random.Random) -> Clause:
+        words = self.lexicon
+        conjunction = self._word(words.conjunctions, rng) if embedded else None
+        adverb = self._word(words.adverbs, rng) if rng.random() < ADVERB else None
+        subject = self._draw_noun_phrase(rng)
+        verb = self._word(words.verbs, rng)
+        object_ = self._draw_noun_phrase(rng)
+        preposition, complement = None, None
+        if rng.random() < COMPLEMENT:
+            preposition = self._word(words.prepositions, rng)
+            complement = self._draw_noun_phrase(rng)
+        return Clause(conjunction, adverb, subject, verb, object_, preposition, complement)
+
+    def _draw_noun_phrase(self, rng: random.Random) -> NounPhrase:
+        determiner = self._word(self.lexicon.determiners, rng)
+        adjective = self._word(self.lexicon.adjectives, rng) if rng.random() < ADJECTIVE else None
+        noun = self._word(self.lexicon.nouns, rng)
+        return NounPhrase(determiner, adjective, noun, rng.random() < PLURAL_NOUN)
+
+    def _word(self, words: Sequence[T], rng: random.Random) -> T:
+        """One of the words, which stand in order of rank: Zipf's law, with Mandelbrot's shift."""
+        if len(words) not in self._ranks:
+            weights = [1 / (rank + 2) for rank in range(1, len(words) + 1)]
+            self._ranks[len(words)] = list(itertools.accumulate(weights))
+        cumulated = self._ranks[len(words)]
+        return words[bisect.bisect(cumulated, rng.random() * cumulated[-1], hi=len(words) - 1)]
+
+    def _draw_translation(self, clauses: list[Clause], rng: random.Random) -> str:
+        words: list[str] = []
+        for clause in clauses:
+            if clause.conjunction:
+                words.append(_draw(clause.conjunction.translations, rng))
+            order = _draw(_orders(clause), rng)
+            chosen = {name: _draw(choices, rng) for name, choices in _constituents(clause).items()}
+            words += _arrange(order, chosen)
+        return _sentence(words)
+
+    # -- scoring
+
+    def log_prob(self, target: str, source: str) -> float:
+        """The exact `log p(target | source)` in nats; `-inf` for what the grammar never says.
+
+        Raises `UserError` if `source` is not a sentence of the grammar.
+        """
+        clauses = self.parse(source)
+        words = target.split(" ")
+        if words.pop() != ".":
+            return -math.inf
+        parts: list[list[str]] = [[]]  # a conjunction starts a new clause, and occurs nowhere else
+        for word in words:
+            if word in self._conjunctions:
+                parts.append([])
+            parts[-1].append(word)
+        if len(parts) != len(clauses):
+            return -math.inf
+        total = 0.0
+        for clause, part in zip(clauses, parts, strict=True):
+            probability = _clause_probability(clause, part)
+            if probability == 0:
+                return -math.inf
+            total += math.log(probability)
+        return total
+
+    def entropy(self, source: str) -> float:
+        """The exact entropy of `p(. | source)` in nats.
+
+        Raises `UserError` if `source` is not a sentence of the grammar.
+        """
+        return math.fsum(_entropy(choices) for clause in self.parse(source) for choices in _all_choices(clause))
+
+    def translations(self, source: str, limit: int = 1_000_000) -> dict[str, float]:
+        """Every translation of `source` with its probability; they sum to 1.
+
+        Raises `UserError` if there are more than `limit`, or `source` is not a sentence of the grammar.
+        """
+        clauses = self.parse(source)
+        size = math.prod(len(choices) for clause in clauses for choices in _all_choices(clause))
+        if size > limit:
+            raise UserError(f"the source has {size:,} translations, more than the limit of {limit:,}: {source}")
+        found: Distribution = {(): 1.0}
+        for clause in clauses:
+            found = {
+                (*before, *after): p * q
+                for (before, p), (after, q) in itertools.product(found.items(), _clause_translations(clause).items())
+            }
+        return {_sentence(words): probability for words, probability in found.items()}
+
+    def parse(self, source: str) -> list[Clause]:
+        """The clauses of a source sentence; `UserError`, naming the word, if it is not one."""
+        return _Parser(source, self._entries).clauses()
+
+    # -- on disk
+
+    def to_json(self) -> dict[str, Any]:
+        """What rebuilds this grammar; only for one that was drawn from parameters."""
+        if self.parameters is None:
+            raise ValueError("a grammar with a lexicon of its own has no parameters to save")
+        return {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "parameters": asdict(self.parameters),
+            "lexicon_sha256": self.lexicon_digest(),
+        }
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Grammar:
+        """The grammar of a `grammar.json`; `UserError` if it cannot be rebuilt exactly."""
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+            if (record["format"], record["version"]) != (FORMAT, FORMAT_VERSION):
+                raise UserError(
+                    f"{path}: found format {record['format']!r} version {record['version']}, "
+                    f"expected {FORMAT!r} version {FORMAT_VERSION}; generate the bitext again"
+                )
+            grammar = cls(**record["parameters"])
+            digest = record["lexicon_sha256"]
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not the description of a grammar ({error!r})") from error
+        if grammar.lexicon_digest() != digest:
+            raise UserError(f"{path}: these parameters now give another lexicon; generate the bitext again")
+        return grammar
+
+    def lexicon_digest(self) -> str:
+        """The SHA-256 of the whole lexicon, which changes with any word or probability."""
+        return hashlib.sha256(repr(self.lexicon).encode()).hexdigest()
+
+
+# -- the distribution of a clause's parts
+
+
+def _constituents(clause: Clause) -> dict[str, Distribution]:
+    """Each constituent's translations, under its letter in `ORDERS`.
+
+    A separable verb's are (verb, particle), for `_arrange` to part.
+    """
+    embedded = clause.conjunction is not None
+    verb_class = clause.verb.verb_class
+    found: dict[str, Distribution] = {}
+    if clause.adverb:
+        found["a"] = {(word,): p for word, p in clause.adverb.translations.items()}
+    found["s"] = _noun_phrase(clause.subject, verb_class)
+    found["v"] = _verb(clause.verb, clause.subject.plural, embedded)
+    found["o"] = _noun_phrase(clause.object, verb_class)
+    if clause.preposition and clause.complement:
+        found["c"] = {
+            (word, *words): p * q
+            for word, p in clause.preposition.translations.items()
+            for words, q in _noun_phrase(clause.complement, verb_class).items()
+        }
+    return found
+
+
+def _noun_phrase(phrase: NounPhrase, verb_class: int) -> Distribution:
+    found: Distribution = {}
+    for noun, p in phrase.noun.translations[verb_class].items():
+        agreement = PLURAL if phrase.plural else noun.gender
+        determiner = phrase.determiner.forms[agreement]
+        word = noun.plural if phrase.plural else noun.singular
+        if phrase.adjective is None:
+            found[determiner, word] = found.get((determiner, word), 0.0) + p
+            continue
+        for adjective, q in phrase.adjective.translations.items():
+            form = adjective.forms[agreement]
+            for words, r in (
+                ((determiner, form, word), adjective.before),
+                ((determiner, word, form), 1 - adjective.before),
+            ):
+                if r > 0:
+                    found[words] = found.get(words, 0.0) + p * q * r
+    return found
+
+
+def _verb(verb: Verb, plural: bool, embedded: bool) -> Distribution:
+    found: Distribution = {}
+    for choice, p in verb.translations.items():
+        form = choice.plural if plural else choice.singular
+        words: Tokens = (form,)
+        if choice.particle:
+            words = (choice.particle + form,) if embedded else (form, choice.particle)
+        found[words] = found.get(words, 0.0) + p
+    return found
+
+
+def _orders(clause: Clause) -> dict[str, float]:
+    return ORDERS[clause.conjunction is not None][clause.adverb is not None, clause.complement is not None]
+
+
+def _all_choices(clause: Clause) -> Iterator[Mapping[Any, float]]:
+    """The independent choices that make a clause's translation; no two outcomes give the same words."""
+    if clause.conjunction:
+        yield clause.conjunction.translations
+    yield _orders(clause)
+    yield from _constituents(clause).values()
+
+
+def _arrange(order: str, chosen: Mapping[str, Tokens]) -> list[str]:
+    words = [word for name in order for word in (chosen[name][:1] if name == "v" else chosen[name])]
+    return words + list(chosen["v"][1:])
+
+
+def _clause_translations(clause: Clause) -> Distribution:
+    constituents = _constituents(clause)
+    starts = clause.conjunction.translations if clause.conjunction else {None: 1.0}
+    found: Distribution = {}
+    for choice in itertools.product(*(choices.items() for choices in constituents.values())):
+        chosen = {name: words for name, (words, _) in zip(constituents, choice, strict=True)}
+        probability = math.prod(p for _, p in choice)
+        for (order, p), (start, q) in itertools.product(_orders(clause).items(), starts.items()):
+            words = (*([start] if start else []), *_arrange(order, chosen))
+            found[words] = found.get(words, 0.0) + probability * p * q
+    return found
+
+
+def _clause_probability(clause: Clause, words: list[str]) -> float:
+    """`p(words | clause)`: the sum over the orders that the words can be read in."""
+    probability = 1.0
+    if clause.conjunction:
+        probability = clause.conjunction.translations.get(words[0], 0.0) if words else 0.0
+        words = words[1:]
+    constituents = _constituents(clause)
+    # All translations of a constituent are equally long, but for the verb's particle.
+    lengths = {name: len(next(iter(choices))) for name, choices in constituents.items()}
+    lengths["v"] = 1
+    extra = len(words) - sum(lengths.values())
+    if extra not in (0, 1):
+        return 0.0
+    particle = tuple(words[len(words) - extra :])
+    total = 0.0
+    for order, p in _orders(clause).items():
+        start = 0
+        for name in order:
+            end = start + lengths[name]
+            part = tuple(words[start:end]) + (particle if name == "v" else ())
+            p *= constituents[name].get(part, 0.0)
+            start = end
+        total += p
+    return probability * total
+
+
+def _entropy(choices: Mapping[Any, float]) -> float:
+    return -math.fsum(p * math.log(p) for p in choices.values() if p > 0)
+
+
+def _draw(choices: Mapping[T, float], rng: random.Random) -> T:
+    point = rng.random()
+    last = None
+    for outcome, probability in choices.items():
+        point -= probability
+        if point < 0:
+            return outcome
+        last = outcome
+    return cast(T, last)  # rounding left a rest
+
+
+# -- the source language
+
+
+def _source_words(clauses: list[Clause]) -> Iterator[str]:
+    return itertools.chain.from_iterable(clause.words() for clause in clauses)
+
+
+def _sentence(words: Iterator[str] | Sequence[str]) -> str:
+    return " ".join((*words, "."))
+
+
+Entry = tuple[str, Any, bool]  # word class, lexicon entry, whether the form is plural
+
+
+def _entries(lexicon: Lexicon) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    classes: dict[str, Sequence[Any]] = {
+        "noun": lexicon.nouns,
+        "determiner": lexicon.determiners,
+        "verb": lexicon.verbs,
+        "adjective": lexicon.adjectives,
+        "adverb": lexicon.adverbs,
+        "preposition": lexicon.prepositions,
+        "conjunction": lexicon.conjunctions,
+    }
+    for kind, entries in classes.items():
+        for entry in entries:
+            if kind in ("noun", "determiner"):
+                found[entry.singular] = (kind, entry, False)
+                found[entry.plural] = (kind, entry, True)
+            else:
+                found[entry.word] = (kind, entry, False)
+    return found
+
+
+class _Parser:
+    """Reads a source sentence from left to right: every word has one class, so that one word decides."""
+
+    def __init__(self, source: str, entries: dict[str, Entry]) -> None:
+        self.words, self.entries, self.position = source.split(" "), entries, 0
+
+    def clauses(self) -> list[Clause]:
+        found = [self._clause(None)]
+        while len(found) < max(CLAUSES) and self._kind() == "conjunction":
+            found.append(self._clause(self._take("conjunction")))
+        if self._kind() != ".":
+            raise self._error("the final '.'")
+        self.position += 1
+        if self.position < len(self.words):
+            raise self._error("nothing after the final '.'")
+        return found
+
+    def _clause(self, conjunction: Invariant | None) -> Clause:
+        adverb = self._take("adverb") if self._kind() == "adverb" else None
+        subject, verb, object_ = self._noun_phrase(), self._take("verb"), self._noun_phrase()
+        preposition, complement = None, None
+        if self._kind() == "preposition":
+            preposition, complement = self._take("preposition"), self._noun_phrase()
+        return Clause(conjunction, adverb, subject, verb, object_, preposition, complement)
+
+    def _noun_phrase(self) -> NounPhrase:
+        plural = self._plural()
+        determiner = self._take("determiner")
+        adjective = self._take("adjective") if self._kind() == "adjective" else None
+        if self._kind() == "noun" and self._plural() != plural:
+            raise self._error(f"a {'plural' if plural else 'singular'} noun, as its determiner is")
+        return NounPhrase(determiner, adjective, self._take("noun"), plural)
+
+    def _take(self, kind: str) -> Any:
+        if self._kind() != kind:
+            raise self._error(f"a{'n' if kind[0] == 'a' else ''} {kind}")
+        self.position += 1
+        return self.entries[self.words[self.position - 1]][1]
+
+    def _kind(self) -> str:
+        if self.position >= len(self.words):
+            return "the end"
+        word = self.words[self.position]
+        return "." if word == "." else self.entries[word][0] if word in self.entries else "unknown"
+
+    def _plural(self) -> bool:
+        return self._kind() in ("noun", "determiner") and self.entries[self.words[self.position]][2]
+
+    def _error(self, expected: str) -> UserError:
+        where = "the source is not a sentence of this grammar"
+        kind = self._kind()
+        if kind == "the end":
+            return UserError(f"{where}: it ends after word {len(self.words)}, expected {expected}")
+        word = self.words[self.position]
+        if kind == "unknown":
+            found = "is not in the lexicon"
+        elif kind == ".":
+            found = "ends it"
+        else:
+            found = f"is a {'plural ' if self._plural() else ''}{kind}".replace("is a a", "is an a")
+        return UserError(f"{where}: word {self.position + 1}, {word!r}, {found}; expected {expected}")

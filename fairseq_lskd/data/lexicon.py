@@ -1,0 +1,230 @@
+"""The lexicon of the generated bitext: pseudo-words, their senses, synonyms and inflected forms.
+
+The two languages have no word in common: their syllables begin with different consonants.
+Entries stand in order of rank, and a word of rank r is used with probability proportional to 1 / (r + 2).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SOURCE_ONSETS, TARGET_ONSETS = "ptkmnlsr", "bdfgvzhj"
+VOWELS = "aeiou"
+SOURCE_CODAS, TARGET_CODAS = "nlsr", "dgzb"
+
+#: What a target determiner, adjective or noun can agree with: three genders, and the plural of all.
+PLURAL = 3
+AGREEMENT_ENDINGS = ("o", "a", "e", "i")
+NOUN_PLURALS = ("iv", "ah", "uj")  # by gender
+
+SYNONYMS: dict[int, tuple[tuple[float, ...], ...]] = {
+    1: ((1.0,),),
+    2: ((0.8, 0.2), (0.65, 0.35), (0.5, 0.5)),
+    3: ((0.6, 0.3, 0.1), (0.5, 0.3, 0.2)),
+}
+LIKELY_SENSE = 0.9  # of an ambiguous noun beside a verb of the class that favours this sense
+ADJECTIVE_BEFORE = (0.9, 0.15)  # by class of the target adjective
+
+
+# Entries compare by identity: they are keys of distributions, and are looked up very often.
+@dataclass(frozen=True, eq=False)
+class TargetNoun:
+    singular: str
+    plural: str
+    gender: int
+
+
+@dataclass(frozen=True, eq=False)
+class Noun:
+    """A source noun: the probabilities of its translations, given the class of the clause's verb."""
+
+    singular: str
+    plural: str
+    translations: tuple[dict[TargetNoun, float], ...]  # by verb class
+
+
+@dataclass(frozen=True, eq=False)
+class TargetVerb:
+    singular: str
+    plural: str
+    particle: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Verb:
+    word: str
+    verb_class: int
+    translations: dict[TargetVerb, float]
+
+
+@dataclass(frozen=True, eq=False)
+class TargetAdjective:
+    forms: tuple[str, ...]  # by agreement
+    before: float  # the probability of standing before the noun
+
+
+@dataclass(frozen=True, eq=False)
+class Adjective:
+    word: str
+    translations: dict[TargetAdjective, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Determiner:
+    singular: str
+    plural: str
+    forms: tuple[str, ...]  # the target's, by agreement
+
+
+@dataclass(frozen=True, eq=False)
+class Invariant:
+    """An adverb, a preposition or a conjunction."""
+
+    word: str
+    translations: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Lexicon:
+    nouns: tuple[Noun, ...]
+    verbs: tuple[Verb, ...]
+    adjectives: tuple[Adjective, ...]
+    determiners: tuple[Determiner, ...]
+    adverbs: tuple[Invariant, ...]
+    prepositions: tuple[Invariant, ...]
+    conjunctions: tuple[Invariant, ...]
+
+
+def draw_index(rng: random.Random, count: int) -> int:
+    """An index below `count`, by `random()` alone: the one method whose stream Python promises to keep."""
+    return int(rng.random() * count)
+
+
+class _Words:
+    """A maker of new words, none of whose forms is a form of any other word."""
+
+    def __init__(self, rng: random.Random, onsets: str, codas: str) -> None:
+        self.rng, self.onsets, self.codas = rng, onsets, codas
+        self.taken: set[str] = set()
+
+    def new(self, syllables: int, forms: Callable[[str], tuple[str, ...]] = lambda stem: (stem,)) -> str:
+        tries = 0
+        while True:
+            # A short word may be used up: lengthen rather than search for ever.
+            stem = self._stem(syllables + tries // 50)
+            words = forms(stem)
+            if not self.taken.intersection(words):
+                self.taken.update(words)
+                return stem
+            tries += 1
+
+    def _stem(self, syllables: int) -> str:
+        letters = [self._one(self.onsets) + self._one(VOWELS) for _ in range(syllables)]
+        return "".join(letters) + self._one(self.codas)
+
+    def _one(self, letters: str) -> str:
+        return letters[draw_index(self.rng, len(letters))]
+
+
+def build_lexicon(
+    seed: int,
+    nouns: int,
+    verbs: int,
+    adjectives: int,
+    adverbs: int,
+    prepositions: int,
+    ambiguous: float,
+    separable: float,
+    verb_classes: int = 4,
+) -> Lexicon:
+    """Draw a lexicon: the same one for the same arguments, on any machine."""
+    rng = random.Random(f"lexicon {seed}")
+    source, target = _Words(rng, SOURCE_ONSETS, SOURCE_CODAS), _Words(rng, TARGET_ONSETS, TARGET_CODAS)
+
+    def length(rank: int, count: int) -> int:
+        return 1 if 10 * rank < count else 2 if 2 * rank < count else 3  # frequent words are short
+
+    def synonyms(most: int) -> tuple[float, ...]:
+        choices = SYNONYMS[1 + draw_index(rng, most)]
+        return choices[draw_index(rng, len(choices))]
+
+    def target_noun(syllables: int) -> TargetNoun:
+        gender = draw_index(rng, 3)
+        ending = NOUN_PLURALS[gender]
+        stem = target.new(syllables, lambda stem: (stem, stem + ending))
+        return TargetNoun(stem, stem + ending, gender)
+
+    def noun(rank: int) -> Noun:
+        syllables = length(rank, nouns)
+        stem = source.new(syllables, lambda stem: (stem, stem + "im"))
+        senses = [
+            {target_noun(syllables): share for share in synonyms(3)}
+            for _ in range(2 if rng.random() < ambiguous else 1)
+        ]
+        if len(senses) == 1:
+            return Noun(stem, stem + "im", (senses[0],) * verb_classes)
+        # Half of the verb classes favour the one sense, the others the other.
+        order = sorted(range(verb_classes), key=lambda _: rng.random())
+        first = [LIKELY_SENSE if order[c] < verb_classes / 2 else 1 - LIKELY_SENSE for c in range(verb_classes)]
+        return Noun(
+            stem,
+            stem + "im",
+            tuple(
+                {
+                    word: weight * share
+                    for weight, sense in ((w, senses[0]), (1 - w, senses[1]))
+                    for word, share in sense.items()
+                }
+                for w in first
+            ),
+        )
+
+    def target_forms(stem: str) -> tuple[str, ...]:
+        return tuple(stem + ending for ending in AGREEMENT_ENDINGS)
+
+    def target_verb(syllables: int) -> TargetVerb:
+        particle = particles[draw_index(rng, len(particles))] if rng.random() < separable else None
+        stem = target.new(
+            syllables,
+            # A particle and its verb are one word where the verb stands last.
+            lambda stem: tuple(p + stem + ending for p in ("", *particles) for ending in ("ir", "ur")),
+        )
+        return TargetVerb(stem + "ir", stem + "ur", particle)
+
+    def invariant(most: int) -> Invariant:
+        return Invariant(source.new(1), {target.new(1): share for share in synonyms(most)})
+
+    particles = [target.new(1) for _ in range(6)]
+    return Lexicon(
+        determiners=tuple(
+            Determiner(stem, stem + "e", target_forms(target.new(1, target_forms)))
+            for stem in (source.new(1, lambda stem: (stem, stem + "e")) for _ in range(3))
+        ),
+        conjunctions=tuple(invariant(2) for _ in range(4)),
+        prepositions=tuple(invariant(2) for _ in range(prepositions)),
+        adverbs=tuple(invariant(3) for _ in range(adverbs)),
+        nouns=tuple(noun(rank) for rank in range(nouns)),
+        verbs=tuple(
+            Verb(
+                source.new(length(rank, verbs)),
+                draw_index(rng, verb_classes),
+                {target_verb(length(rank, verbs)): share for share in synonyms(3)},
+            )
+            for rank in range(verbs)
+        ),
+        adjectives=tuple(
+            Adjective(
+                source.new(length(rank, adjectives)),
+                {
+                    TargetAdjective(
+                        target_forms(target.new(length(rank, adjectives), target_forms)),
+                        ADJECTIVE_BEFORE[draw_index(rng, 2)],
+                    ): share
+                    for share in synonyms(2)
+                },
+            )
+            for rank in range(adjectives)
+        ),
+    )

@@ -1,0 +1,130 @@
+"""Folders that are either finished or absent, and know from what they were made.
+
+A command writes into a folder beside the one asked for and renames it at the end, with a manifest of
+its options, its inputs and its outputs. The next run with the same options and inputs has nothing to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import UserError
+
+FORMAT = 1
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass
+class Manifest:
+    """What a folder was made from: options by their flag's name, inputs by file name -> SHA-256."""
+
+    name: str
+    options: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    libraries: tuple[str, ...] = ()
+
+    def is_up_to_date(self, out: Path) -> bool:
+        """Whether `out` is already what these options and inputs make; False if there is nothing yet.
+
+        Raises `UserError` if `out` is something else, or was damaged since.
+        """
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return False
+        way_out = f"delete {out}, or give another --out"
+        try:
+            found = json.loads((out / self.name).read_text(encoding="utf-8"))
+            options, inputs, outputs = found["options"], found["inputs"], found["outputs"]
+            recorded_format = found["format"]
+        except OSError as error:
+            raise UserError(f"{out} exists, but has no {self.name} that says what it is; {way_out}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{out / self.name} is not a manifest ({error!r}); {way_out}") from error
+        if recorded_format != FORMAT:
+            raise UserError(f"{out / self.name} has format {recorded_format}, expected {FORMAT}; {way_out}")
+        wanted = json.loads(json.dumps(dict(self.options)))
+        differences = _differences(options, wanted, "--{}") + _differences(inputs, dict(self.inputs), "input {}")
+        if differences:
+            lines = "\n  ".join(differences)
+            raise UserError(f"{out} was made otherwise:\n  {lines}\n{way_out}")
+        for name, size in outputs.items():
+            path = out / name
+            if not path.is_file() or path.stat().st_size != size:
+                found_size = f"{path.stat().st_size} bytes" if path.is_file() else "missing"
+                raise UserError(f"{path} was changed: it is {found_size}, was {size} bytes; {way_out}")
+        return True
+
+    @contextlib.contextmanager
+    def written(self, out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """A folder to write in, and a dictionary of facts for the manifest; renamed to `out` at the end.
+
+        If the block raises, whatever it wrote is removed, and `out` is as it was before.
+        """
+        out = out.resolve()
+        partial = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
+        try:
+            partial.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(f"--out {out}: cannot write there ({error.strerror or error})") from error
+        try:
+            facts: dict[str, Any] = {}
+            yield partial, facts
+            outputs = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
+            record = {
+                "format": FORMAT,
+                "options": dict(self.options),
+                "inputs": dict(self.inputs),
+                "outputs": outputs,
+                **facts,
+                "versions": {
+                    "fairseq_lskd": __version__,
+                    "python": platform.python_version(),
+                    **{library: version(library) for library in self.libraries},
+                },
+            }
+            write_json(partial / self.name, record)
+            try:
+                partial.rename(out)
+            except OSError as error:
+                raise UserError(
+                    f"--out {out}: cannot be put in place ({error.strerror or error}); "
+                    "if another run has just made it, run again"
+                ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> list[str]:
+    names = [*wanted, *(name for name in found if name not in wanted)]
+    return [
+        f"{label.format(name)}: {_shown(found.get(name))} there, {_shown(wanted.get(name))} now"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = str(value)
+    return f"SHA-256 {text[:12]}…" if len(text) == 64 else text

@@ -1,0 +1,20 @@
+"""The one exception for mistakes that a user can mend."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+
+class UserError(ValueError):
+    """A user's mistake: the message names what was found, what was expected and the way out."""
+
+
+@contextlib.contextmanager
+def exit_on_user_error(prefix: str) -> Iterator[None]:
+    """Turn a `UserError` into a message on stderr and exit status 1, without a traceback."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"{prefix}: error: {error}")

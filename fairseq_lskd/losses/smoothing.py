@@ -1,0 +1,65 @@
+"""Cross-entropy with a smoothed target: Shen et al. (ICLR 2021), equation (1).
+
+With a *uniform* prior over K classes the target is `1 - alpha` on the label and `alpha / (K - 1)`
+on every other class, so the label gets nothing back. With another prior `u` (Szegedy et al., CVPR
+2016, section 7; the unigram distribution in translation) it is `(1 - alpha) * onehot + alpha * u`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def smoothing_terms(
+    log_probs: Tensor, target: Tensor, ignore: Tensor, prior: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The two terms, one value a token, of which a smoothed cross-entropy is made.
+
+    Args:
+        log_probs: `[..., K]`, the model's log-probabilities.
+        target: `[...]`, the labels, int64.
+        ignore: `[...]`, bool; True where a token does not count (padding). Both terms are 0 there,
+            and so are their gradients.
+        prior: `[K]`, probabilities; None is the uniform prior.
+
+    Returns:
+        `(nll, smooth)`, each `[...]`: `-log p(target)`, and `-sum_k log p(k)` under the uniform prior or
+        `-sum_k u(k) log p(k)` under `prior`.
+    """
+    nll = -log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    smooth = -(log_probs.sum(-1) if prior is None else log_probs @ prior.to(log_probs))
+    return nll.masked_fill(ignore, 0.0), smooth.masked_fill(ignore, 0.0)
+
+
+def smoothed_cross_entropy(
+    nll: Tensor, smooth: Tensor, label_smoothing: float, classes: int, uniform: bool = True
+) -> Tensor:
+    """Cross-entropy against the smoothed target, from `smoothing_terms` or from sums of them.
+
+    It is linear in both terms. Summing first and combining last is what fairseq's
+    `label_smoothed_cross_entropy` does, and gives its result to the last bit.
+
+    Args:
+        nll, smooth: as `smoothing_terms` returns them, or weighted sums over tokens.
+        label_smoothing: `alpha`, in [0, 1).
+        classes: K.
+        uniform: whether `smooth` was taken under the uniform prior.
+    """
+    if not uniform:
+        return (1.0 - label_smoothing) * nll + label_smoothing * smooth
+    # `smooth` sums over the label too, hence the second subtraction.
+    other = label_smoothing / (classes - 1)
+    return (1.0 - label_smoothing - other) * nll + other * smooth
+
+
+def unigram_prior(counts: Tensor) -> Tensor:
+    """`[K]` relative frequencies, float32, of `[K]` counts.
+
+    Raises:
+        ValueError: if there is nothing to count.
+    """
+    total = counts.sum()
+    if total <= 0:
+        raise ValueError("the unigram prior needs at least one counted token")
+    return (counts.double() / total).to(torch.float32)

@@ -1,0 +1,244 @@
+"""One output folder, one run: a command that is recorded, resumed, and never mixed with another."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import difflib
+import fcntl
+import itertools
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from . import __version__
+from .errors import UserError
+from .files import sha256, write_json
+
+RECORD = "run.json"
+
+
+def _options(command: Sequence[str]) -> list[str]:
+    """The options of a command, each with its values."""
+    options: list[str] = []
+    for word in command:
+        if word.startswith("-") or not options:
+            options.append(shlex.quote(word))
+        else:
+            options[-1] += f" {shlex.quote(word)}"
+    return options
+
+
+def _differences(old: dict[str, Any], command: Sequence[str], inputs: dict[str, str]) -> list[str]:
+    """How a recorded run differs from the one that is asked for, in words."""
+    changes = []
+    before, now = _options(old["command"]), _options(command)
+    for kind, i, j, k, m in difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
+        if kind != "equal":
+            there, here = " ".join(before[i:j]), " ".join(now[k:m])
+            changes.append(f"its command has {there or 'nothing'} where this has {here or 'nothing'}")
+    changes += [
+        f"its input {path} had other contents"
+        for path, digest in inputs.items()
+        if old["inputs"].get(path, digest) != digest
+    ]
+    return changes
+
+
+def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) -> dict[str, Any]:
+    """The record of the run in `out`, new or resumed.
+
+    Raises:
+        UserError: if the folder holds another run, or files that no recorded run wrote.
+    """
+    fresh = {"command": list(command), "inputs": inputs, "seconds": 0.0, "finished": None, "lskd": __version__}
+    record = out / RECORD
+    if record.exists():
+        try:
+            old = json.loads(record.read_text(encoding="utf-8"))
+            if not fresh.keys() <= old.keys():
+                raise ValueError
+        except (ValueError, AttributeError):
+            raise UserError(f"{record} is not a record of `lskd run`. Delete the folder, or name another.") from None
+        # A run that failed before it wrote anything may be replaced by one with better options.
+        left_something = old["finished"] or {path.name for path in out.iterdir()} - {RECORD, log}
+        if not left_something:
+            return fresh
+        if changes := _differences(old, command, inputs):
+            raise UserError(
+                f"{out} holds another run: {'; '.join(changes)}. "
+                "Delete the folder to replace that run, or name another."
+            )
+        return old
+    if any(out.iterdir()):
+        raise UserError(
+            f"{out} is not empty and has no {RECORD}: it was not written by this command. Name another folder."
+        )
+    return fresh
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[int]:
+    """A lock on a folder, made if need be. The command inherits it: it holds even if only `lskd run` was killed.
+
+    Raises:
+        UserError: if the folder cannot be made, or a run is going on there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{out} cannot be the folder of a run: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"{out}: a run is going on there. Wait for its end, or stop it.") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def run(
+    command: Sequence[str],
+    out: Path,
+    log: str = "log.txt",
+    inputs: Sequence[Path] = (),
+    title: str | None = None,
+    labels: dict[str, Any] | None = None,
+) -> None:
+    """Run a command whose output folder is `out`; do nothing if that very run is finished there.
+
+    The folder gets a `run.json`: command line, SHA-256 of `inputs`, seconds (summed over resumed
+    calls), when it finished, and `labels`, what the run is to be called in results. The command's
+    output goes to `out/log`, its progress to stderr. An unfinished run is started again, and
+    fairseq-train goes on from its last checkpoint.
+
+    Raises:
+        UserError: if an input is missing, `out` holds another run or one that is going on, or the command fails.
+    """
+    title = title or out.name
+    if missing := [str(path) for path in inputs if not path.is_file()]:
+        raise UserError(f"{title} needs {', '.join(missing)}: no such file. Run the step that makes it first.")
+    digests = {str(path): sha256(path) for path in inputs}
+    with _locked(out) as lock:
+        record = _claim(out, log, command, digests) | {"labels": labels or {}}
+        write_json(out / RECORD, record)
+        if record["finished"]:
+            print(f"{title} | up to date: {out}", file=sys.stderr)
+            return
+        print(f"{title} | {shlex.join(command)}", file=sys.stderr)
+        start = time.monotonic()
+        try:
+            status = _stream(command, out / log, title, lock)
+            if status == 0:
+                record["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        finally:
+            record["seconds"] = round(record["seconds"] + time.monotonic() - start, 1)
+            write_json(out / RECORD, record)
+        if status != 0:
+            raise UserError(_failure(command[0], status, out / log))
+
+
+def _failure(program: str, status: int, log: Path) -> str:
+    """Why a command failed: its own error message if it has one, else the end of its log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [i for i, line in enumerate(lines) if ": error: " in line]
+    tail = lines[said[-1] :] if said else lines[-8:]
+    return "\n  ".join([f"{Path(program).name} ended with status {status}; {log} ends with:", *tail])
+
+
+def _stream(command: Sequence[str], log: Path, title: str, lock: int) -> int:
+    """Run, log everything, show progress; the exit status. An interrupt reaches the command too."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    try:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            pass_fds=[lock],
+        )
+    except OSError as error:
+        raise UserError(f"{command[0]} cannot be run: {error.strerror}") from None
+    assert process.stdout is not None
+    try:
+        with log.open("w", encoding="utf-8") as copy:
+            for status in progress(_tee(process.stdout, copy), command):
+                print(f"{title} | {status}", file=sys.stderr, flush=True)
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _tee(lines: Iterable[str], copy: TextIO) -> Iterator[str]:
+    for line in lines:
+        copy.write(line)
+        copy.flush()
+        yield line
+
+
+def _option(command: Sequence[str], name: str) -> float | None:
+    """The number given to an option of a command line, if it is there; the last one counts."""
+    words = [part for word in command for part in (word.split("=", 1) if word.startswith(f"{name}=") else [word])]
+    given = [value for option, value in itertools.pairwise(words) if option == name]
+    try:
+        return float(given[-1])
+    except (ValueError, IndexError):
+        return None
+
+
+def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) -> Iterator[str]:
+    """Status lines, `every` seconds apart at most, from the output of a fairseq command.
+
+    Understood are fairseq-train's `--log-format json` (with --max-update, time left) and the
+    hypotheses that fairseq-generate prints.
+    """
+    updates = _option(command, "--max-update")
+    start, first, hypotheses, last = time.monotonic(), None, 0, 0.0
+    for line in lines:
+        now = time.monotonic()
+        if "| valid | {" in line and "valid_num_updates" in line:
+            if stats := _stats(line, "valid_num_updates", "valid_ppl"):
+                yield f"update {stats['valid_num_updates']} | valid ppl {stats['valid_ppl']}"
+        elif "| train_inner | {" in line:
+            if not (stats := _stats(line, "num_updates", "loss", "wps")):
+                continue
+            done = int(stats["num_updates"])
+            if first is None:
+                first, start = done, now
+            if updates and done > first and now - last >= every:
+                last = now
+                left = _clock((now - start) / (done - first) * (updates - done))
+                yield f"update {done}/{updates:.0f} | loss {stats['loss']} | {stats['wps']} tokens/s | {left} left"
+        elif line.startswith("H-"):
+            hypotheses += 1
+            if now - last >= every:
+                last = now
+                yield f"{hypotheses:,} hypotheses | {hypotheses / (now - start):.0f} a second"
+
+
+def _stats(line: str, *names: str) -> dict[str, Any] | None:
+    """The statistics in a line, if it is whole: a garbled one is no reason to end a training."""
+    try:
+        stats = json.loads(line[line.index("{") :])
+    except ValueError:
+        return None
+    return stats if all(name in stats for name in names) else None
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

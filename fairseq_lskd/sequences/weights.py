@@ -1,0 +1,65 @@
+"""A weight for each sentence of a training set, found by fairseq's `sample["id"]`."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..files import write_beside
+
+
+@dataclass
+class SequenceWeights:
+    """Row i belongs to line i of the training data, which is example i of fairseq's dataset."""
+
+    weight: np.ndarray  #: [sentences] float32, finite, >= 0
+    reference: np.ndarray  #: [sentences] bool, True where the target is the reference
+    checked: bool = field(default=False, compare=False)  #: whether the data's length was compared
+
+    def share(self, reference_weight: float) -> SequenceWeights:
+        """Give references the share `r` of the loss and translations `1 - r`, where each source has both."""
+        factor = np.where(self.reference, reference_weight, 1 - reference_weight).astype(np.float32)
+        shared = SequenceWeights(self.weight * factor, self.reference)
+        if not shared.weight.any():
+            kind = "translations" if reference_weight == 1 else "references"
+            raise UserError(
+                f"--reference-weight {reference_weight:g} leaves no sentence to train on: all targets are {kind}"
+            )
+        return shared
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an .npz, beside its place first and then renamed."""
+        with write_beside(path) as part, part.open("wb") as stream:
+            np.savez(stream, weight=self.weight.astype(np.float32), reference=self.reference.astype(bool))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SequenceWeights:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: if it is missing, is not such a file, or holds a weight that is negative or not finite.
+        """
+        name = f"--sequence-weights {os.fspath(path)}"
+        if not Path(path).is_file():
+            raise UserError(f"{name}: no such file; `lskd mix` writes it")
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                weight, reference = arrays["weight"], arrays["reference"]
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{name}: expected the .npz that `lskd mix` writes, found another file ({error})") from None
+        if weight.ndim != 1 or weight.dtype != np.float32 or reference.shape != weight.shape or reference.dtype != bool:
+            raise UserError(
+                f"{name}: expected `weight` float32 [N] and `reference` bool [N], found "
+                f"{weight.dtype} {list(weight.shape)} and {reference.dtype} {list(reference.shape)}"
+            )
+        bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+        if bad.size:
+            raise UserError(f"{name}: the weight of sentence {bad[0]} is {weight[bad[0]]}, expected 0 or more")
+        if not weight.any():
+            raise UserError(f"{name}: every weight is 0, so there is nothing to train on")
+        return cls(weight, reference)

@@ -1,0 +1,56 @@
+"""The mean of a run's last checkpoints, which is a better model than the last (Vaswani et al., 2017, section 6.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import UserError
+from .checkpoint import read_archive
+
+
+def last_checkpoints(folder: Path, count: int) -> list[Path]:
+    """The newest `count` of a folder's numbered checkpoints: by updates if it has those, else by epochs.
+
+    Raises:
+        UserError: if there are not that many.
+    """
+    for pattern in (r"checkpoint_\d+_(\d+)\.pt", r"checkpoint(\d+)\.pt"):
+        found = [(int(m[1]), p) for p in folder.glob("checkpoint*.pt") if (m := re.fullmatch(pattern, p.name))]
+        if len(found) >= count:
+            return [path for _, path in sorted(found)[-count:]]
+    raise UserError(
+        f"{folder} has fewer than {count} numbered checkpoints to average: train with --save-interval-updates N "
+        f"--keep-interval-updates {count}, or with --keep-last-epochs {count}"
+    )
+
+
+def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
+    """The last checkpoint with the mean of all checkpoints' weights, without optimizer state.
+
+    Floating-point weights are averaged in float64 and keep their dtype; others (counters) are the last's.
+
+    Raises:
+        UserError: if one cannot be read, or is of another model.
+    """
+    sums: dict[str, torch.Tensor] = {}
+    state: dict[str, Any] = {}
+    for path in paths:
+        state = read_archive(path)
+        shapes = {name: tuple(weight.shape) for name, weight in state["model"].items()}
+        if sums and shapes != {name: tuple(weight.shape) for name, weight in sums.items()}:
+            raise UserError(f"{path} is of another model than {paths[0]}: their weights have other names or shapes")
+        for name, weight in state["model"].items():
+            wide = weight.double() if weight.is_floating_point() else weight
+            sums[name] = sums[name] + wide if name in sums and weight.is_floating_point() else wide
+    last = state["model"]
+    state["model"] = {
+        name: (sums[name] / len(paths)).to(weight.dtype) if weight.is_floating_point() else weight
+        for name, weight in last.items()
+    }
+    state.pop("last_optimizer_state", None)
+    return state

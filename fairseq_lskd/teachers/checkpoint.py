@@ -1,0 +1,72 @@
+"""Reading a checkpoint that may be missing, broken, hostile or not fairseq's."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+from ..errors import UserError
+
+#: How torch says what a pickle would have called or made.
+REFUSED = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)")
+
+
+def _names_of_foreign_code(path: Path, first: str) -> str:
+    try:
+        return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path)))
+    except Exception:  # a legacy archive, which torch cannot list
+        return first
+
+
+def read_archive(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint holds, as fairseq wrote it; read with `weights_only=True`, to the CPU.
+
+    Raises:
+        UserError: if the file is missing, corrupt, no fairseq checkpoint, or carries foreign code
+            (which is not run).
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise UserError(f"no checkpoint at {path}: found {found} there, expected a file that fairseq-train wrote.")
+    try:
+        # Memory-mapping makes this read nearly free, but only the zip format has it.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # a file of another kind can fail the unpickler in any way
+        if refused := REFUSED.search(str(error)):
+            raise UserError(
+                f"{path} carries foreign code ({_names_of_foreign_code(path, refused[1])}); a checkpoint that "
+                "fairseq wrote holds tensors and options only. It was not run. Export the weights "
+                "from the program that wrote it, or take another checkpoint."
+            ) from None
+        raise UserError(f"{path} is not a checkpoint or is corrupt: {_reason(error)} Copy or train it again.") from None
+    weights = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(weights, dict) or not (state.get("cfg") or state.get("args")):
+        found = ", ".join(sorted(map(str, state))) if isinstance(state, dict) else type(state).__name__
+        raise UserError(
+            f"{path} is not a fairseq checkpoint: expected the keys 'model' and 'cfg' (or 'args'), found {found}."
+        )
+    return state
+
+
+def _reason(error: Exception) -> str:
+    # torch begins with the advice to load without safety, or to file an issue.
+    text = str(error).rpartition("WeightsUnpickler error: ")[2]
+    lines = [line for line in text.splitlines() if line and not line.startswith("Weights only load failed")]
+    first = lines[0].partition(" In PyTorch 2.6")[0].rstrip(".") if lines else "no more to read"
+    return f"{type(error).__name__}: {first}."
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint in fairseq's current form, its options under "cfg"; raises as `read_archive` does."""
+    read_archive(path)
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    if state.get("args") is not None:
+        state["cfg"] = convert_namespace_to_omegaconf(state["args"])
+    return state

@@ -1,0 +1,105 @@
+"""Does a teacher fit the task that its student is trained on? Everything that does not fit is said at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from fairseq import utils
+from fairseq.data import Dictionary
+
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def _options(task: Any) -> Any:
+    return getattr(task, "cfg", None) or getattr(task, "args", None)
+
+
+def _task_name(options: Any) -> str | None:
+    return getattr(options, "_name", None) or getattr(options, "task", None)
+
+
+def first_difference(teacher: Dictionary, student: Dictionary) -> str | None:
+    """Where two dictionaries first differ, in words; None if they are the same."""
+    for index, (theirs, ours) in enumerate(zip_longest(teacher.symbols, student.symbols)):
+        if theirs != ours:
+            return (
+                f"at index {index} the teacher has {theirs!r} and the student {ours!r} "
+                f"({len(teacher)} and {len(student)} types)"
+            )
+    return None
+
+
+def _find_dictionary(language: str, checkpoint: Path, recorded: str, given: str | None) -> Path | None:
+    if given:
+        path = Path(given, f"dict.{language}.txt")
+        if not path.is_file():
+            raise UserError(f"--teacher-data {given}: expected the teacher's dictionary at {path}, found nothing.")
+        return path
+    folders = [*utils.split_paths(recorded)[:1], checkpoint.parent]
+    return next((p for f in folders if (p := Path(f, f"dict.{language}.txt")).is_file()), None)
+
+
+def check_teacher(
+    path: str | os.PathLike[str], state: dict[str, Any], task: Any, teacher_data: str | None = None
+) -> None:
+    """Check a teacher's task, languages, dictionaries and lengths against the student's task.
+
+    A checkpoint does not hold its dictionaries, so they are looked for in `teacher_data`, else in the
+    data folder that the checkpoint records, else beside the checkpoint; where there are none, only
+    their sizes can be compared, and a warning says so.
+
+    Raises:
+        UserError: naming everything that does not fit.
+    """
+    path = Path(path)
+    theirs, ours = state["cfg"]["task"], _options(task)
+    problems = []
+
+    if _task_name(theirs) != _task_name(ours):
+        problems.append(f"it was trained on the task {_task_name(theirs)!r}, the student's is {_task_name(ours)!r}")
+
+    languages = [(getattr(o, "source_lang", None), getattr(o, "target_lang", None)) for o in (theirs, ours)]
+    if languages[0] != languages[1]:
+        arrows = [f"{source} -> {target}" for source, target in languages]
+        problems.append(f"it translates {arrows[0]}, the student {arrows[1]} (--source-lang, --target-lang)")
+    elif not problems:
+        problems += _dictionary_problems(path, state, task, teacher_data)
+
+    for name in ("max_source_positions", "max_target_positions"):
+        limit, wanted = getattr(state["cfg"]["model"], name, None), getattr(ours, name, None)
+        if limit is not None and wanted is not None and limit < wanted:
+            problems.append(f"it reads at most {limit} tokens: pass --{name.replace('_', '-')} {limit}")
+
+    if problems:
+        raise UserError(f"the teacher {path} does not fit:\n" + "\n".join(f"  - {p}" for p in problems))
+
+
+def _dictionary_problems(path: Path, state: dict[str, Any], task: Any, teacher_data: str | None) -> list[str]:
+    options = state["cfg"]["task"]
+    problems = []
+    for side, language, ours, embedding in (
+        ("source", options.source_lang, task.source_dictionary, "encoder.embed_tokens.weight"),
+        ("target", options.target_lang, task.target_dictionary, "decoder.embed_tokens.weight"),
+    ):
+        weight = state["model"].get(embedding)
+        if weight is not None and weight.shape[0] != len(ours):
+            problems.append(f"its {side} dictionary has {weight.shape[0]} types, the student's {len(ours)}")
+        file = _find_dictionary(language, path, getattr(options, "data", "") or "", teacher_data)
+        if file is None:
+            logger.warning(
+                f"the {side} dictionary of the teacher {path} was not found (not in {options.data}, not beside the "
+                f"checkpoint), so only its size was compared; name its folder with --teacher-data to compare it whole"
+            )
+        elif difference := first_difference(type(ours).load(str(file)), ours):
+            problems.append(f"its {side} dictionary {file} is another than the student's: {difference}")
+    if problems:
+        problems.append(
+            "teacher and student need identical dictionaries: binarise with the teacher's (--srcdict, --tgtdict)"
+        )
+    return problems

@@ -1,0 +1,79 @@
+"""A teacher, or an ensemble, that runs beside the student."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from fairseq import models
+from torch import Tensor
+
+from ..errors import UserError
+from ..losses import mix_log_probs, temper
+from .checkpoint import read_checkpoint
+from .compatibility import check_teacher
+
+logger = logging.getLogger(__name__)
+
+
+class OnlineTeacher:
+    """Frozen models whose distributions are averaged.
+
+    Not an `nn.Module`, on purpose: what a criterion holds of it is in no optimizer, checkpoint, EMA,
+    gradient clip or DDP bucket.
+    """
+
+    def __init__(self, ensemble: Sequence[Any]):
+        """`ensemble`: fairseq encoder-decoder models."""
+        if not ensemble:
+            raise ValueError("a teacher needs at least one model")
+        self.models = [model.eval().requires_grad_(False) for model in ensemble]
+
+    @classmethod
+    def from_checkpoints(cls, paths: str, task: Any, teacher_data: str | None = None) -> OnlineTeacher:
+        """Load fairseq checkpoints, joined by `:`, that fit the student's `task`.
+
+        Raises:
+            UserError: if one cannot be read (`read_checkpoint`) or does not fit (`check_teacher`).
+        """
+        ensemble = []
+        for path in paths.split(":"):
+            state = read_checkpoint(path)
+            check_teacher(path, state, task, teacher_data)
+            # Not task.build_model: with --eval-bleu it would point validation at the teacher.
+            try:
+                model = models.build_model(state["cfg"]["model"], task)
+                model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"]["model"])
+            except (RuntimeError, ValueError, AssertionError, KeyError) as error:
+                raise UserError(f"the weights of the teacher {path} do not fit its own options: {error}") from None
+            ensemble.append(model)
+            logger.info(
+                f"teacher {path}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()):,} parameters"
+            )
+        return cls(ensemble)
+
+    def _follow(self, like: Tensor) -> None:
+        """Move to the device and dtype of `like`, a parameter of the student's."""
+        for model in self.models:
+            mine = next(model.parameters())
+            if mine.device != like.device or mine.dtype != like.dtype:
+                model.to(device=like.device, dtype=like.dtype)
+
+    @torch.no_grad()
+    def log_probs(self, net_input: dict[str, Any], like: Tensor, temperature: float = 1.0) -> Tensor:
+        """Log of the ensemble's mean distribution at a temperature.
+
+        Args:
+            net_input: fairseq's `sample["net_input"]`, target side included (teacher forcing).
+            like: a parameter of the student's, whose device and dtype the teacher takes.
+            temperature: applied to each member before the mean is taken.
+
+        Returns:
+            `[batch, target length, vocabulary]`, float32, without a graph.
+        """
+        self._follow(like)
+        return mix_log_probs(
+            temper(model.get_normalized_probs(model(**net_input), log_probs=True), temperature) for model in self.models
+        )

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Prepare a bitext: raw text, one SentencePiece vocabulary for both languages, binarised for fairseq.
+#
+#   scripts/prepare.sh --corpus generated --data data/generated                  no network needed
+#   scripts/prepare.sh --corpus multi30k --data data/multi30k                    downloads 2 MB
+#   scripts/prepare.sh --corpus multi30k --raw ~/multi30k --data data/multi30k   from files on disk
+#   scripts/prepare.sh --raw my/text -s de -t en --data data/mine                my/text/{train,valid,test}.{de,en}
+#   ... --vocab-size 8000                                    SentencePiece's
+#   ... --pairs 50000                                        of the generated bitext
+#
+# DATA gets raw/, pieces/ and bin/.
+
+. "$(dirname "$0")/lib.sh"
+corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram pairs=8000
+while [ $# -gt 0 ]; do
+    has_value "$@"
+    case $1 in
+        --corpus) corpus=$2; shift 2 ;;
+        --raw) raw=${2%/}; shift 2 ;;
+        --data) data=${2%/}; shift 2 ;;
+        -s | --source-lang) src=$2; shift 2 ;;
+        -t | --target-lang) tgt=$2; shift 2 ;;
+        --vocab-size) vocab=$2; shift 2 ;;
+        --pairs) pairs=$2; shift 2 ;;
+        *) die "unknown option $1 (see --help)" ;;
+    esac
+done
+need "$data" --data
+enter_environment
+
+case $corpus in
+    generated)
+        # A small lexicon, which a small model learns in minutes, and BPE, whose pieces grow to whole words.
+        src=xx tgt=yy vocab=${vocab:-900} type=bpe
+        lskd generate --out "$data/raw" --train "$pairs" \
+            --nouns 40 --verbs 20 --adjectives 15 --adverbs 8 --prepositions 5
+        ;;
+    multi30k)
+        src=${src:-de} tgt=${tgt:-en} vocab=${vocab:-4000}
+        python "$root/data-prep/multi30k.py" --out "$data/raw" ${raw:+--raw "$raw"}
+        ;;
+    '')
+        need "$raw" "--corpus or --raw"
+        need "$src" -s
+        need "$tgt" -t
+        vocab=${vocab:-8000}
+        [ -d "$raw" ] || die "--raw $raw: no such folder"
+        if [ ! -e "$data/raw" ]; then
+            mkdir -p "$data" && ln -sfn "$(cd "$raw" && pwd)" "$data/raw"
+        fi
+        [ "$raw" -ef "$data/raw" ] || die "$data/raw is another text than --raw $raw; name another --data"
+        ;;
+    *) die "--corpus $corpus: expected generated or multi30k (or --raw DIR with a bitext of your own)" ;;
+esac
+
+lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --vocab-size "$vocab" --model-type "$type"
+lskd run --out "$data/bin" --title "$(basename "$data") binarised" --input "$data/pieces/encode.json" -- \
+    fairseq-preprocess -s "$src" -t "$tgt" --srcdict "$data/pieces/dict.$src.txt" --tgtdict "$data/pieces/dict.$tgt.txt" \
+    --trainpref "$data/pieces/train" --validpref "$data/pieces/valid" --testpref "$data/pieces/test" \
+    --destdir "$data/bin" --workers 2

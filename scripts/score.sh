@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Score a run on the test set with plain fairseq-generate and sacreBLEU, and its perplexity on the validation set.
+#
+#   scripts/score.sh --data data/multi30k --run runs/mine/word-0.1
+#   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
+#
+# The record is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
+
+. "$(dirname "$0")/lib.sh"
+data='' run='' checkpoint='' recipe=multi30k
+while [ $# -gt 0 ]; do
+    has_value "$@"
+    case $1 in
+        --data) data=${2%/}; shift 2 ;;
+        --run) run=${2%/}; shift 2 ;;
+        --checkpoint) checkpoint=$2; shift 2 ;;
+        --recipe) recipe=$2; shift 2 ;;
+        *) die "unknown option $1 (see --help)" ;;
+    esac
+done
+need "$data" --data
+need "$run" --run
+load_recipe "$recipe"
+languages "$data"
+checkpoint=${checkpoint:-$run/checkpoint_average.pt}
+name=$(basename "$run")
+
+lskd run --out "$run/validate" --title "$name validation" --input "$checkpoint" -- \
+    fairseq-validate "$data/bin" --task translation -s "$src" -t "$tgt" --user-dir "$user_dir" "${device[@]}" \
+    --path "$checkpoint" --valid-subset valid --max-tokens 4000 \
+    --model-overrides "{'teacher_path': 'none', 'sequence_weights': None, 'reference_weight': None}" \
+    --log-format json
+lskd run --out "$run/test" --title "$name test" --input "$checkpoint" -- \
+    fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" "${device[@]}" \
+    "${decoding[@]}" --remove-bpe sentencepiece
+source=$data/raw/test.$src references=$data/raw/test.$tgt
+[ -f "$source" ] || source+=.gz
+[ -f "$references" ] || references+=.gz
+lskd harvest "$run/test/log.txt" --source "$source" --out "$run/test/hypotheses.$tgt"
+truth=()
+[ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
+lskd score --run "$run" --checkpoint "$checkpoint" --hypotheses "$run/test/hypotheses.$tgt" \
+    --references "$references" --validation "$run/validate/log.txt" "${truth[@]}"

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Train a teacher with label smoothing, or a student of the same recipe without a teacher, and average its end.
+#
+#   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --label-smoothing 0.1 --out runs/mine/teacher-0.1
+#   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --size student --out runs/mine/student
+#   ... -- --max-update 5000                              what follows -- goes to fairseq-train
+#
+# The model is OUT/checkpoint_average.pt.
+
+. "$(dirname "$0")/lib.sh"
+data='' out='' recipe=multi30k smoothing=0.1 size=teacher seed=1
+while [ $# -gt 0 ]; do
+    has_value "$@"
+    case $1 in
+        --data) data=${2%/}; shift 2 ;;
+        --out) out=${2%/}; shift 2 ;;
+        --recipe) recipe=$2; shift 2 ;;
+        --label-smoothing) smoothing=$2; shift 2 ;;
+        --size) size=$2; shift 2 ;;
+        --seed) seed=$2; shift 2 ;;
+        --) shift; break ;;
+        *) die "unknown option $1 (see --help; options for fairseq-train go after --)" ;;
+    esac
+done
+need "$data" --data
+need "$out" --out
+load_recipe "$recipe"
+languages "$data"
+case $size in
+    teacher) model=("${teacher_model[@]}") updates=$teacher_updates labels=(--label "teacher_smoothing=$smoothing") ;;
+    student) model=("${student_model[@]}") updates=$student_updates labels=() ;;
+    *) die "--size $size: expected teacher or student" ;;
+esac
+
+lskd run --out "$out" --label role="$size" --label method=none "${labels[@]}" -- \
+    fairseq-train "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" "${device[@]}" \
+    --criterion label_smoothed_teacher --label-smoothing "$smoothing" \
+    "${model[@]}" "${training[@]}" --max-update "$updates" --seed "$seed" \
+    --save-dir "$out" --log-format json --log-interval 20 "$@"
+lskd average "$out" --last 3

@@ -1,0 +1,131 @@
+"""What holds for every subcommand of `lskd`."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.cli import COMMANDS, main
+
+LSKD = [sys.executable, "-m", "fairseq_lskd.cli"]
+
+
+def lskd(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([*LSKD, *words], capture_output=True, text=True, timeout=60)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert re.findall(r"^    (\w+)", said, flags=re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_shows_examples_of_it(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    said = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert said.startswith(f"usage: lskd {name} ")
+    examples = said.partition("\nexamples:\n")[2].splitlines()
+    assert [line for line in examples if line.split()[:2] == ["lskd", name]]
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
+def test_help_imports_neither_torch_nor_fairseq(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom fairseq_lskd.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'torch', 'fairseq', 'sacrebleu', 'sentencepiece'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: lskd")
+
+
+@pytest.mark.parametrize("words", [[], ["bogus"], ["table", "--bogus"], ["mix"], ["run", "--out", "x"]], ids=" ".join)
+def test_wrong_usage_exits_with_2(words: list[str]) -> None:
+    done = lskd(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: lskd") and ": error: " in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--out", "{tmp}/run", "--", "false"],
+        ["run", "--out", "{tmp}/run", "--input", "{tmp}/none", "--", "true"],
+        ["harvest", "{tmp}/none", "--source", "{tmp}/none", "--out", "{tmp}/out"],
+        ["mix", "-s", "de", "-t", "en", "--source", "{tmp}/none", "--translations", "{tmp}/none", "--out", "{tmp}/out"],
+        ["average", "{tmp}/none.pt", "--out", "{tmp}/out.pt"],
+        ["average", "{tmp}"],
+        ["average", "{tmp}", "--last", "0"],
+        ["average", "{tmp}/a.pt", "{tmp}/b.pt"],
+        ["score", "--run", "{tmp}", "--checkpoint", "{tmp}/a.pt", "--hypotheses", "{tmp}/h", "--references", "{tmp}/r"],
+        ["table", "{tmp}/none"],
+        ["encode", "--raw", "{tmp}/none", "--out", "{tmp}/out", "-s", "de", "-t", "en"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_ends_in_a_message(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([word.format(tmp=tmp_path) for word in words])
+    # Text, which Python prints to stderr and exits with 1.
+    assert isinstance(caught.value.code, str) and caught.value.code.startswith(f"lskd {words[0]}: error: ")
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.pt").exists()
+
+
+def test_a_mistake_exits_with_1_and_no_traceback(tmp_path: Path) -> None:
+    done = lskd("table", str(tmp_path / "none"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("lskd table: error: ") and done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("source", "translations"):
+        (tmp_path / name).write_text("a\n")
+    files = ["--source", str(tmp_path / "source"), "--translations", str(tmp_path / "translations")]
+    with pytest.raises(SystemExit, match=f"^lskd mix: error: {tmp_path / 'file'}.*: (Not a directory|File exists)"):
+        main(["mix", "-s", "de", "-t", "en", *files, "--out", str(tmp_path / "file" / "out")])
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(args: object) -> int:
+        raise OSError("of no file")
+
+    monkeypatch.setattr("fairseq_lskd.cli.table.run", run)
+    with pytest.raises(OSError, match="of no file"):
+        main(["table", "a.json"])
+
+
+def test_an_interrupt_from_the_keyboard_ends_in_one_line(tmp_path: Path) -> None:
+    # In a terminal of its own, where Ctrl-C goes to the command as well.
+    child, terminal = pty.fork()
+    if child == 0:
+        code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+        words = ["run", "--out", str(tmp_path / "run"), "--", sys.executable, "-c", code, str(tmp_path / "there")]
+        os.execv(LSKD[0], [*LSKD, *words])
+    while not (tmp_path / "there").exists():
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    os.write(terminal, b"\x03")
+    said = b""
+    try:
+        while part := os.read(terminal, 1000):
+            said += part
+    except OSError:  # the end, on Linux
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGINT
+    os.close(terminal)
+    assert said.endswith(b"lskd run: interrupted\r\n") and b"Traceback" not in said

@@ -1,0 +1,102 @@
+"""fairseq's own commands, unmodified, on this Python. Preprocessing and training are in the fixtures."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+
+from .conftest import TRAIN, fairseq, python, run, succeeded
+
+pytestmark = pytest.mark.e2e
+
+
+def updates(path: Path) -> int:
+    """How many updates a checkpoint has behind it."""
+    state = torch.load(path, weights_only=False)
+    return state["optimizer_history"][-1]["num_updates"]
+
+
+@pytest.fixture
+def folder(checkpoint: Path, tmp_path: Path) -> Path:
+    """A run's folder to go on in."""
+    shutil.copy(checkpoint, tmp_path / "checkpoint_last.pt")
+    return tmp_path
+
+
+def test_train_writes_what_it_was_asked_for(checkpoint):
+    assert updates(checkpoint) == 2
+
+
+def test_resume(data, folder):
+    # Buckets for the lengths, for what they need of NumPy; they change the batches, hence the reset.
+    options = ["--max-update", 4, "--no-epoch-checkpoints", "--num-batch-buckets", 2, "--reset-dataloader"]
+    succeeded(fairseq("train", data, *TRAIN, *options, "--save-dir", folder))
+    assert updates(folder / "checkpoint_last.pt") == 4
+
+
+def test_generate(data, checkpoint):
+    out = succeeded(fairseq("generate", data, "--path", checkpoint, "--beam", 2, "--cpu", "--scoring", "sacrebleu"))
+    assert out.count("\nH-") == 6
+    assert "Generate test with beam=2: BLEU = " in out
+
+
+def test_interactive(data, checkpoint):
+    options = ["--path", checkpoint, "--beam", 2, "--cpu", "-s", "de", "-t", "en"]
+    out = succeeded(fairseq("interactive", data, *options, text="a b c\nd e\n"))
+    assert out.count("\nH-") == 2
+
+
+def test_validate(data, checkpoint):
+    done = fairseq("validate", data, "--path", checkpoint, "--cpu", "--task", "translation", "--max-tokens", 400)
+    succeeded(done)
+    assert "nll_loss" in done.stdout + done.stderr
+
+
+def test_score(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("the cat sat on the mat\n")
+    assert "BLEU4 = 100.00" in succeeded(fairseq("score", "--sys", text, "--ref", text))
+
+
+def test_from_pretrained(data, checkpoint):
+    code = f"""
+from fairseq.models.transformer import TransformerModel
+model = TransformerModel.from_pretrained({str(checkpoint.parent)!r}, {checkpoint.name!r}, {str(data)!r})
+print(type(model.translate("a b c")))
+"""
+    assert "<class 'str'>" in succeeded(python(code))
+
+
+def test_hydra_train(data, tmp_path):
+    overrides = f"""
+        task=translation task.data={data} task.source_lang=de task.target_lang=en
+        +model={{_name:transformer_iwslt_de_en,encoder_layers:1,decoder_layers:1,encoder_embed_dim:16,decoder_embed_dim:16}}
+        criterion=label_smoothed_cross_entropy criterion.label_smoothing=0.1 optimizer=adam optimization.lr=[0.001]
+        lr_scheduler=inverse_sqrt dataset.max_tokens=400 optimization.max_update=2 common.cpu=true
+        checkpoint.save_dir={tmp_path}
+    """
+    # Hydra writes its own log and .hydra where it is started.
+    succeeded(fairseq("hydra-train", *overrides.split(), cwd=tmp_path))
+    assert updates(tmp_path / "checkpoint_last.pt") == 2
+
+
+def test_two_ranks_resume(data, folder):
+    # On resuming, rank 0 hands the checkpoint, config and all, to the others.
+    train = Path(sysconfig.get_path("scripts"), "fairseq-train")
+    program = [str(train)] if train.exists() else ["-m", "fairseq_cli.train"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *program]
+    ranks = [
+        "--distributed-backend",
+        "gloo",
+        "--ddp-backend",
+        "legacy_ddp",
+        "--no-epoch-checkpoints",
+        "--reset-dataloader",
+    ]
+    succeeded(run([*launch, str(data), *TRAIN, *ranks, "--max-update", "4", "--save-dir", str(folder)]))
+    assert updates(folder / "checkpoint_last.pt") == 4

@@ -1,0 +1,176 @@
+"""`lskd doctor`: what it says, its exit status, and that it survives what it is there to find."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+
+import pytest
+
+from fairseq_lskd import cli
+from fairseq_lskd.cli import doctor
+from fairseq_lskd.compat import versions
+
+from .conftest import CHECKOUT, python, run, succeeded
+
+LSKD = [sys.executable, "-m", "fairseq_lskd.cli"]
+
+
+def bare(*arguments: str) -> list[str]:
+    """`lskd` in a Python without site-packages, hence without any other package."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from fairseq_lskd.cli import main; sys.exit(main(sys.argv[2:]))"
+    )
+    return [sys.executable, "-S", "-I", "-c", code, str(CHECKOUT), *arguments]
+
+
+def test_all_is_well():
+    report = json.loads(succeeded(run([*LSKD, "doctor", "--json"], cwd=CHECKOUT)))
+    assert report["problems"] == []
+    assert report["hook"] is True
+    assert report["fairseq_runs"] is True
+    assert report["packages"]["fairseq"].startswith("0.12")
+    assert report["user_dir"] == str(CHECKOUT / "fairseq_lskd")
+    assert {mend["name"]: mend["status"] for mend in report["mends"]}["dataclass-defaults"] == "applied"
+
+
+def test_without_the_hook():
+    code = (
+        "import sys; del sys.modules['_fairseq_lskd_hook']\n"
+        "sys.meta_path[:] = [one for one in sys.meta_path if type(one).__name__ != 'FairseqFinder']\n"
+        "from fairseq_lskd.cli import main; sys.exit(main(['doctor']))"
+    )
+    done = python(code, cwd=CHECKOUT)
+    assert done.returncode == 1, done.stderr
+    assert "import hook    NOT active" in done.stdout
+    assert "dataclass-defaults   NEEDED, not applied" in done.stdout
+    assert "`import fairseq` fails: ValueError: mutable default" in done.stdout
+    assert done.stdout.count(f"pip install --no-deps -e {CHECKOUT}") == 2
+    assert "--force-reinstall" not in done.stdout
+
+
+def test_with_nothing_installed():
+    done = run(bare("doctor"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "torch          MISSING" in done.stdout
+    assert "pip install --no-deps fairseq==0.12.2" in done.stdout
+    assert 'pip install "hydra-core>=1.3,<1.4"' in done.stdout
+
+
+def test_user_dir_alone(capsys):
+    assert cli.main(["doctor", "--user-dir"]) == 0
+    assert capsys.readouterr().out.strip() == str(CHECKOUT / "fairseq_lskd")
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Take a module away."""
+    find = importlib.util.find_spec
+
+    def take(*names: str) -> None:
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name in names else find(name, *rest)
+        )
+
+    return take
+
+
+def test_one_package_missing(without, capsys):
+    without("sentencepiece")
+    assert cli.main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "sentencepiece  MISSING" in out
+    assert "1 wrong:\n  1. sentencepiece is not installed" in out
+    assert f'{sys.executable} -m pip install "sentencepiece"' in out
+
+
+def test_an_unsuitable_version(monkeypatch):
+    problems: list[dict[str, str]] = []
+    package = versions.PACKAGES["hydra"]
+    monkeypatch.setattr(versions.Package, "version", lambda self: "1.0.7")
+    assert doctor.read_package(package, problems) == "1.0.7"
+    assert problems[0]["what"] == "hydra-core is 1.0.7, wanted is >=1.3,<1.4"
+    assert problems[0]["mend"].endswith('pip install "hydra-core>=1.3,<1.4"')
+
+
+@pytest.mark.parametrize(
+    ("module", "version", "suits"),
+    [
+        ("torch", "2.5.1+cu121", False),
+        ("torch", "2.6.0", True),
+        ("torch", "2.13.0a0+git1", True),
+        ("omegaconf", "2.4.0", False),
+        ("fairseq", "0.12.3", True),
+        ("fairseq", "1.0.0a0+1", False),
+        ("numpy", "1.26.4", True),
+    ],
+)
+def test_versions_that_suit(module, version, suits):
+    assert versions.PACKAGES[module].suits(version) is suits
+
+
+def test_a_failed_mend_is_a_problem(monkeypatch):
+    name = doctor.compat.MENDS[0].NAME
+    copy = type("copy", (), {"status": {name: "failed: KeyError('gone')"}})
+    monkeypatch.setitem(sys.modules, doctor.PRIVATE_COMPAT, copy)
+    problems: list[dict[str, str]] = []
+    doctor.read_mends(problems)
+    assert [item["what"] for item in problems] == [f"the mend {name} failed: KeyError('gone')"]
+
+
+def test_require_engine(without):
+    versions.require_engine("numpy")
+    without("fairseq")
+    with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps fairseq==0\.12\.2"):
+        versions.require_engine()
+
+
+@pytest.mark.parametrize("name", ["fairseq", "torch", "sacrebleu"])
+def test_commands_end_with_a_message_where_an_engine_is_missing(without, name):
+    without(name)
+    message = rf"{name} is not installed\. Get it with: .*pip install"
+    with pytest.raises(SystemExit, match=message), versions.what_is_missing():
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_other_missing_modules_are_not_dressed_up(without):
+    with pytest.raises(ModuleNotFoundError), versions.what_is_missing():
+        raise ModuleNotFoundError("No module named 'own.typo'", name="own.typo")
+    # Installed, but without that submodule: not something that installing it again would mend.
+    with pytest.raises(ModuleNotFoundError), versions.what_is_missing():
+        raise ModuleNotFoundError("No module named 'torch.typo'", name="torch.typo")
+
+
+def test_missing_engine_through_the_command(monkeypatch, without):
+    without("torch")
+
+    def run_without_torch(args):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(doctor, "run", run_without_torch)
+    with pytest.raises(SystemExit, match="torch is not installed") as stopped:
+        cli.main(["doctor"])
+    assert os.linesep not in str(stopped.value)
+
+
+def test_devices_of_made_up_gpus(monkeypatch):
+    import types
+
+    def torch_with(major: int):
+        properties = types.SimpleNamespace(major=major, minor=0, name="GPU", total_memory=80 * 2**30)
+        cuda = types.SimpleNamespace(
+            is_available=lambda: True, device_count=lambda: 1, get_device_properties=lambda index: properties
+        )
+        return types.SimpleNamespace(cuda=cuda, version=types.SimpleNamespace(cuda="13.0", hip=None))
+
+    found = {major: versions.devices(torch_with(major))[0] for major in (6, 7, 8)}
+    assert [(found[major]["fp16"], found[major]["bf16"]) for major in (6, 7, 8)] == [
+        (False, False),
+        (True, False),
+        (True, True),
+    ]
+    assert found[8]["memory_gib"] == 80.0
+    assert versions.torch_build(torch_with(8)) == "CUDA 13.0"

@@ -1,0 +1,368 @@
+"""Each mend: what fails without it, that it does not with it, and that it leaves alone what works."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import json
+import pickle
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from fairseq_lskd.compat import (
+    checkpoint_globals,
+    dataclass_defaults,
+    encoder_fastpath,
+    numpy_removals,
+    score_files,
+    standin,
+    torch_version,
+)
+
+from .conftest import CHECKOUT, fairseq, python, run, succeeded
+from .test_hook import fake_fairseq
+
+#: Name of a mend -> a program that fails without it, and the words it fails with.
+PROGRAMS = {
+    "dataclass-defaults": ("import fairseq", "mutable default"),
+    "encoder-fastpath": (
+        """
+import fairseq, torch
+from types import SimpleNamespace
+from fairseq.models.transformer import TransformerConfig
+from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
+config = TransformerConfig()
+config.encoder.embed_dim = config.encoder.ffn_embed_dim = 8
+layer = TransformerEncoderLayerBase(config)
+layer.load_state_dict(layer.state_dict())
+layer.eval()
+with torch.no_grad():
+    layer(torch.zeros(3, 2, 8), torch.tensor([[False, False, True]] * 2))
+""",
+        "Mask Type should be defined",
+    ),
+    "torch-version": (
+        """
+import torch
+own = torch.__version__
+torch.__version__ = "2.13.0a0+git1234"
+import fairseq
+from fairseq.models.transformer import TransformerConfig
+from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
+try:
+    TransformerEncoderLayerBase(TransformerConfig())
+    assert torch.__version__ == "2.13.0a0+git1234"
+finally:
+    torch.__version__ = own
+""",
+        "invalid literal for int()",
+    ),
+    "numpy-removals": (
+        """
+import fairseq, numpy
+from fairseq.data import data_utils, language_pair_dataset
+print(data_utils.get_buckets(numpy.array([3, 5, 9]), 2), language_pair_dataset.np.compat.long)
+assert not hasattr(numpy, "float")
+""",
+        "interpolation",
+    ),
+}
+
+
+def test_import_fails_without_it():
+    done = python("import fairseq", skip="dataclass-defaults")
+    assert done.returncode == 1
+    assert "mutable default" in done.stderr
+
+
+def test_each_fails_without_it():
+    # One Python for all of them: starting it is what takes the time.
+    programs = {name: program for name, (program, _) in in_order() if name != "dataclass-defaults"}
+    code = (
+        f"import json; said = {{}}\nfor name, program in {programs!r}.items():\n"
+        "    try: exec(program, {})\n"
+        "    except Exception as error: said[name] = str(error)\n"
+        "print(json.dumps(said))"
+    )
+    said = json.loads(succeeded(python(code, skip=",".join(programs))).splitlines()[-1])
+    if "percentile" not in numpy_removals.lacking():
+        del programs["numpy-removals"]
+    assert {name: PROGRAMS[name][1] in said.get(name, "") for name in programs} == dict.fromkeys(programs, True), said
+
+
+def in_order():
+    """The programs; the one that changes torch's version first, before anything builds a layer."""
+    return sorted(PROGRAMS.items(), key=lambda item: item[0] != "torch-version")
+
+
+def test_all_go_through_with_the_mends():
+    succeeded(python("\n".join(program for _, (program, _) in in_order())))
+
+
+def test_score_files(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("the cat sat on the mat\n")
+    without = fairseq("score", "--sys", text, "--ref", text, "--sacrebleu", skip="score-files")
+    assert "should be a sequence of strings" in without.stderr
+    assert "BLEU = 100.00" in succeeded(fairseq("score", "--sys", text, "--ref", text, "--sacrebleu"))
+
+
+def test_score_files_does_nothing_in_other_programs(monkeypatch):
+    monkeypatch.delitem(sys.modules, "fairseq_cli.score", raising=False)
+    assert not score_files.needed()
+
+
+# Checkpoints
+
+
+class Innocent:
+    """Somebody else's class."""
+
+
+def saved(value: object) -> io.BytesIO:
+    file = io.BytesIO()
+    torch.save(value, file)
+    file.seek(0)
+    return file
+
+
+@pytest.fixture(scope="module")
+def mended():
+    """fairseq imported in this process, with the hook or, where the tests run without one, by hand."""
+    import fairseq
+    import fairseq.checkpoint_utils
+
+    if checkpoint_globals.needed():
+        checkpoint_globals.apply()
+    return fairseq
+
+
+def test_checkpoint_is_refused_without_and_loads_with(checkpoint):
+    code = (
+        f"import fairseq, fairseq.checkpoint_utils as c; print(sorted(c.load_checkpoint_to_cpu({str(checkpoint)!r})))"
+    )
+    without = python(code, skip="checkpoint-globals")
+    assert without.returncode == 1
+    assert "Weights only load failed" in without.stderr
+    assert "'extra_state'" in succeeded(python(code))
+
+
+def test_fixture_holds_numpy_arrays(checkpoint):
+    # Otherwise the test above would not show that they load.
+    assert b"_reconstruct" in checkpoint.read_bytes()
+
+
+def examples():
+    from fairseq.data import Dictionary
+    from fairseq.logging import meters
+    from omegaconf import OmegaConf
+
+    yield argparse.Namespace(arch="transformer", lr=[0.1])
+    yield np.array([1, 2, 3])
+    yield np.array([0.5])
+    yield np.float64(34.8)
+    yield np.float32(1)
+    yield np.bool_(True)
+    yield OmegaConf.create({"a": [1, "b", None, 2.5, True], "c": {}})
+    yield OmegaConf.create({"model": argparse.Namespace(a=1)}, flags={"allow_objects": True})
+    yield Dictionary()
+    yield meters.AverageMeter()
+    yield meters.TimeMeter()
+    yield meters.StopwatchMeter()
+
+
+def test_what_checkpoints_hold_loads(mended):
+    for value in examples():
+        loaded = torch.load(saved(value))
+        assert type(loaded) is type(value)
+        if not type(value).__module__.startswith("fairseq.logging"):
+            assert np.all(loaded == value)
+
+
+def test_scalar_written_by_numpy_1_loads(mended):
+    old = pickle.dumps(np.float64(2.5), 2).replace(b"numpy._core", b"numpy.core")
+    assert torch.load(io.BytesIO(torch_file(old))) == 2.5
+
+
+def torch_file(data: bytes) -> bytes:
+    """A checkpoint file that holds this pickle."""
+    import zipfile
+
+    original, changed = saved(None), io.BytesIO()
+    with zipfile.ZipFile(original) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, data if name.endswith("/data.pkl") else source.read(name))
+    return changed.getvalue()
+
+
+class Burglar:
+    """Would run a command on being unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (f"touch {self.path}",)
+
+
+def test_foreign_code_is_refused(mended, tmp_path):
+    trace = tmp_path / "trace"
+    with pytest.raises(pickle.UnpicklingError, match="system"):
+        torch.load(saved({"model": {}, "args": Burglar(str(trace))}))
+    assert not trace.exists()
+    # And the file would have done it, so the refusal is what stopped it.
+    torch.load(saved(Burglar(str(trace))), weights_only=False)
+    assert trace.exists()
+
+
+def test_foreign_class_is_refused(mended):
+    with pytest.raises(pickle.UnpicklingError, match="Innocent"):
+        torch.load(saved(Innocent()))
+
+
+def test_object_arrays_cannot_smuggle_code_in(mended, tmp_path):
+    trace = tmp_path / "trace"
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(saved(np.array([Burglar(str(trace))], dtype=object)))
+    assert not trace.exists()
+
+
+def test_checkpoint_globals_once_is_enough(mended):
+    before = len(torch.serialization.get_safe_globals())
+    assert not checkpoint_globals.needed()
+    checkpoint_globals.apply()
+    assert len(torch.serialization.get_safe_globals()) == before
+
+
+def test_checkpoint_globals_not_needed_where_loads_are_not_restricted(monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    monkeypatch.setattr(torch.serialization, "get_safe_globals", lambda: [])
+    assert not checkpoint_globals.needed()
+
+
+# Dataclasses
+
+CONFIGS = """
+from dataclasses import dataclass, field
+@dataclass
+class FairseqDataclass:
+    name: str = ""
+@dataclass
+class CommonConfig(FairseqDataclass):
+    seed: int = 1
+@dataclass
+class FairseqConfig(FairseqDataclass):
+    common: CommonConfig = {}
+"""
+
+
+def import_fake(folder, code):
+    start = "import dataclasses, sys; original = dataclasses.dataclass; sys.path[:0] = sys.argv[1:]\n"
+    start += "import _fairseq_lskd_hook, fairseq.dataclass.configs as c\n"
+    return run([sys.executable, "-S", "-I", "-c", start + code, str(folder), str(CHECKOUT)])
+
+
+def test_defaults_that_are_configs(tmp_path):
+    code = """
+assert dataclasses.dataclass is original and c.dataclass is original
+assert c.FairseqConfig.__dataclass_fields__["common"].default == c.CommonConfig()
+assert hash(c.CommonConfig(seed=1)) == hash(c.CommonConfig(seed=1))
+@dataclasses.dataclass
+class Own(c.FairseqDataclass):
+    width: int = 1
+@dataclasses.dataclass
+class Nested(c.FairseqDataclass):
+    own: Own = Own()
+    other: Own = dataclasses.field(default=Own(width=2))
+assert Nested().other.width == 2
+print("fine")
+"""
+    assert succeeded(import_fake(fake_fairseq(tmp_path, CONFIGS.format("CommonConfig()")), code)).strip() == "fine"
+
+
+def test_a_fork_with_factories_is_left_alone(tmp_path):
+    code = "assert c.CommonConfig.__hash__ is None and c.dataclass is original; print('fine')"
+    configs = CONFIGS.format("field(default_factory=CommonConfig)")
+    assert succeeded(import_fake(fake_fairseq(tmp_path, configs), code)).strip() == "fine"
+
+
+def test_only_dataclass_defaults_get_a_hash():
+    @dataclasses.dataclass
+    class Inner:
+        pass
+
+    class Owner:
+        inner = dataclasses.field(default_factory=Inner)
+        rows = dataclasses.field(default=None)
+
+    dataclass_defaults.make_defaults_hashable(Owner)
+    assert Inner.__hash__ is None
+    Owner.inner = Inner()
+    dataclass_defaults.make_defaults_hashable(Owner)
+    assert hash(Inner()) == hash(Inner())
+
+
+# The others, where they are not needed
+
+
+def test_fastpath_of_a_fork_that_does_not_call_the_function(monkeypatch):
+    class TransformerEncoderLayerBase:
+        def forward(self):
+            pass
+
+    monkeypatch.setitem(
+        sys.modules, encoder_fastpath.MODULE, SimpleNamespace(TransformerEncoderLayerBase=TransformerEncoderLayerBase)
+    )
+    assert not encoder_fastpath.needed()
+
+
+def test_fastpath_of_a_torch_that_wants_no_mask_type(monkeypatch):
+    monkeypatch.delitem(sys.modules, encoder_fastpath.MODULE, raising=False)
+    overload = SimpleNamespace(_schema=SimpleNamespace(arguments=[SimpleNamespace(name="mask")]))
+    function = SimpleNamespace(default=overload)
+    monkeypatch.setattr(torch.ops.aten, "_transformer_encoder_layer_fwd", function, raising=False)
+    assert not encoder_fastpath.needed()
+    overload._schema.arguments.append(SimpleNamespace(name="mask_type"))
+    assert encoder_fastpath.needed()
+
+
+@pytest.mark.parametrize(
+    ("version", "plain", "readable"),
+    [
+        ("2.13.0", "2.13.0", True),
+        ("2.13.0+cu130", "2.13.0", True),
+        ("2.14.0.dev20261101+cpu", "2.14.0", True),
+        ("2.13.0a0+git1234", "2.13.0", False),
+        ("2.13.0rc1", "2.13.0", False),
+        ("2.13", "2.13.0", False),
+    ],
+)
+def test_versions_of_torch(version, plain, readable):
+    assert torch_version.readable(version) is readable
+    assert torch_version.release(version) == plain
+
+
+def test_standin_changes_one_name_in_one_module(tmp_path, monkeypatch):
+    path = tmp_path / "uses_np.py"
+    path.write_text("import numpy as np\nnumber = lambda: np.float(1)\nother = lambda: np.sqrt(4)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = __import__("uses_np")
+    assert standin.users(("uses_np", "not.there"), r"\bnp\.int\b") == []
+    for _ in range(2):
+        standin.replace(standin.users(("uses_np",), r"\bnp\.float\b"), "np", float=float)
+    assert (module.number(), module.other()) == (1.0, 2.0)
+    assert module.np.stands_in_for is np
+    assert not hasattr(np, "float")
+
+
+def test_module_without_source_is_no_user(monkeypatch):
+    monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))
+    assert standin.users(("made_up",), "") == [sys.modules["made_up"]]
+    assert standin.users(("made_up",), "np") == []

@@ -1,0 +1,244 @@
+"""`seq_kd`: weights by sentence, their place in loss and denominator, and files that are not such weights."""
+
+import numpy as np
+import pytest
+import torch
+from reference import distillation
+from tiny import assert_gradients, assert_same, backward, batch, logits, make_criterion, make_model, make_trainer
+
+from fairseq_lskd.sequences import SequenceWeights
+
+SENTENCES = 60
+
+
+def save_weights(path, weight, reference=None):
+    reference = np.zeros(len(weight), bool) if reference is None else reference
+    SequenceWeights(np.asarray(weight, np.float32), np.asarray(reference)).save(path)
+    return str(path)
+
+
+def uneven():
+    """A weight of its own for every sentence, some of them 0."""
+    return np.where(np.arange(SENTENCES) % 5 == 3, 0, 0.1 + np.arange(SENTENCES) / 7).astype(np.float32)
+
+
+def make_seq(task, path=None, **settings):
+    return make_criterion(task, "seq_kd", sequence_weights=path, **settings).train()
+
+
+@pytest.fixture
+def student(task):
+    """Without dropout; the criterion's mode, not the model's, decides on the weights."""
+    return make_model(task).eval()
+
+
+def counted(task, sample):
+    return sample["target"].ne(task.target_dictionary.pad())
+
+
+@pytest.mark.parametrize("sentence_avg", [False, True])
+@pytest.mark.parametrize("alpha", [0.0, 0.2])
+def test_weighted_sum_of_the_losses_of_the_sentences(task, student, tmp_path, sentence_avg, alpha):
+    weights = uneven()
+    criterion = make_seq(
+        task, save_weights(tmp_path / "w.npz", weights), sentence_avg=sentence_avg, label_smoothing=alpha
+    )
+    plain = make_criterion(task, "label_smoothed_cross_entropy", label_smoothing=alpha)
+    ids = [7, 40, 3, 22, 13, 59, 0]
+    loss, size, log = criterion(student, batch(task, ids))
+    alone = {i: batch(task, [i]) for i in ids}
+    wanted = sum(float(weights[i]) * plain(student, sample)[0].item() for i, sample in alone.items())
+    assert loss.item() == log["loss"].item() == pytest.approx(wanted, rel=1e-5)
+    per_sentence = {i: 1 if sentence_avg else sample["ntokens"] for i, sample in alone.items()}
+    assert float(size) == pytest.approx(sum(float(weights[i]) * per_sentence[i] for i in ids), rel=1e-6)
+    assert log["nsentences"] == len(ids) and log["ntokens"] == sum(sample["ntokens"] for sample in alone.values())
+
+
+def test_the_ids_of_a_batch_are_shuffled(task):
+    """Or the test above would not see weights that are looked up by row."""
+    assert batch(task, [7, 40, 3, 22, 13, 59, 0])["id"].tolist() != [7, 40, 3, 22, 13, 59, 0]
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+@pytest.mark.parametrize("teacher", [False, True])
+def test_loss_and_every_gradient_are_the_formula(task, student, teacher_path, tmp_path, prefix, teacher):
+    weights = uneven()
+    settings = {"label_smoothing": 0.1, "ignore_prefix_size": prefix, "kd_weight": 0.3, "kd_temperature": 2.0}
+    path = save_weights(tmp_path / "w.npz", weights)
+    criterion = make_seq(task, path, teacher_path=str(teacher_path) if teacher else None, **settings)
+    sample = batch(task, range(10))
+    counts = counted(task, sample)
+    counts[:, :prefix] = False
+    formula = {}
+    if teacher:
+        with torch.no_grad():
+            teachers = [logits(model, sample) for model in criterion.teacher.models]
+        formula = {"kd_weight": 0.3, "temperature": 2.0, "teachers": teachers}
+    scores = logits(student, sample)
+    weight = torch.from_numpy(weights)[sample["id"]].unsqueeze(1)
+    wanted = distillation(scores, sample["target"], counts, alpha=0.1, weights=weight, **formula)
+    loss, size, log = criterion(student, sample)
+    assert loss.item() == pytest.approx(wanted.loss, rel=1e-5)
+    assert ("kd_loss" in log) == teacher
+    if teacher:
+        assert log["kd_loss"].item() == pytest.approx(wanted.kd, rel=1e-5) and wanted.kd > 1
+    assert size.item() == pytest.approx((weight * counted(task, sample)).sum().item())
+    # Perplexity stays the student's own, whatever the weights.
+    assert log["nll_loss"].item() == pytest.approx(wanted.nll, rel=1e-5)
+    assert_gradients(backward(student, loss), student, scores, wanted.gradient)
+    unreduced = criterion(student, sample, reduce=False)[0]
+    assert unreduced.dim() == 1 and unreduced.sum().item() == pytest.approx(loss.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("sentence_avg", [False, True])
+def test_weights_of_1_are_the_plain_loss_exactly(task, student, tmp_path, sentence_avg):
+    sample = batch(task, range(12))
+    ones = save_weights(tmp_path / "w.npz", np.ones(SENTENCES))
+    weighted, size, _ = make_seq(task, ones, sentence_avg=sentence_avg)(student, sample)
+    for name in ("seq_kd", "label_smoothed_cross_entropy"):
+        plain, wanted_size, _ = make_criterion(task, name, sentence_avg=sentence_avg).train()(student, sample)
+        assert torch.equal(weighted, plain) and float(size) == wanted_size
+        assert_same(backward(student, plain), backward(student, make_seq(task, ones)(student, sample)[0]))
+        weighted = make_seq(task, ones)(student, sample)[0]
+
+
+def test_validation_counts_every_sentence_once(task, student, tmp_path):
+    weighted = make_seq(task, save_weights(tmp_path / "w.npz", uneven())).eval()
+    for split in ("train", "valid"):
+        sample = batch(task, range(6), split)
+        loss, size, _ = weighted(student, sample)
+        plain = make_criterion(task, "cross_entropy").eval()(student, sample)[0]
+        assert loss.item() == pytest.approx(plain.item(), rel=1e-6) and size == sample["ntokens"]
+
+
+def test_only_proportions_matter_to_an_update(bitext, task, tmp_path):
+    """The denominator is weighted as well: weights ten times as large train the same."""
+
+    def updated(weights):
+        model = make_model(task, "--dropout", "0")
+        criterion = make_seq(task, save_weights(tmp_path / "w.npz", weights))
+        trainer = make_trainer(bitext, task, model, criterion, "--dropout", "0", "--clip-norm", "0")
+        trainer.train_step([batch(task, range(5)), batch(task, range(5, 12))])
+        return {name: weight.detach() for name, weight in model.named_parameters()}
+
+    one, ten, flat = updated(uneven()), updated(10 * uneven()), updated(np.ones(SENTENCES))
+    assert_same(ten, one, tolerance=1e-5)
+    assert any((one[name] - flat[name]).abs().max() > 1e-2 for name in one)
+
+
+def test_a_batch_without_weight_is_zero_and_differentiable(task, student, tmp_path):
+    only = save_weights(tmp_path / "w.npz", np.eye(1, SENTENCES, 50)[0])
+    loss, size, _ = make_seq(task, only)(student, batch(task, range(4)))
+    assert loss.item() == 0 and size.item() == 0
+    assert not any(gradient.any() for gradient in backward(student, loss).values())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_reference_weight_shares_the_loss(task, student, tmp_path, share):
+    """References (here: sentences from 30 on) count r times their weight, translations 1 - r times."""
+    weights, reference = uneven(), np.arange(SENTENCES) >= 30
+    path = save_weights(tmp_path / "w.npz", weights, reference)
+    sample = batch(task, [1, 2, 31, 32, 33])
+    loss, size, _ = make_seq(task, path, reference_weight=share)(student, sample)
+    translations, t_size, _ = make_seq(task, path)(student, batch(task, [1, 2]))
+    references, r_size, _ = make_seq(task, path)(student, batch(task, [31, 32, 33]))
+    assert loss.item() == pytest.approx((share * references + (1 - share) * translations).item(), rel=1e-5)
+    assert size.item() == pytest.approx((share * r_size + (1 - share) * t_size).item(), rel=1e-5)
+
+
+CHANGES = {"label_smoothing": 0.4, "ignore_prefix_size": 1, "kd_weight": 0.7, "kd_temperature": 3.0}
+CHANGES |= {"reference_weight": 0.9, "smoothing_prior": "unigram"}
+
+
+@pytest.mark.parametrize("flag", CHANGES)
+def test_every_flag_does_something(task, student, teacher_path, tmp_path, flag):
+    path = save_weights(tmp_path / "w.npz", uneven(), np.arange(SENTENCES) < 5)
+    settings = {"teacher_path": str(teacher_path), "label_smoothing": 0.2}
+    sample = batch(task, range(9))
+    loss = make_seq(task, path, **settings)(student, sample)[0].item()
+    changed = make_seq(task, path, **{**settings, flag: CHANGES[flag]})(student, sample)[0].item()
+    assert abs(changed / loss - 1) > 1e-3
+
+
+# Files that are not such weights.
+
+
+def text(path):
+    path.write_text("0.5\n0.5\n")
+
+
+def array(path):
+    with path.open("wb") as stream:
+        np.save(stream, np.ones(SENTENCES, np.float32))
+
+
+def truncated(path):
+    save_weights(path, np.ones(SENTENCES))
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def archive(**arrays):
+    def make(path):
+        np.savez(path, **arrays)
+
+    return make
+
+
+ONES, NONE = np.ones(SENTENCES, np.float32), np.zeros(SENTENCES, bool)
+
+
+class Payload:
+    """Unpickled, it would end the tests."""
+
+    def __reduce__(self):
+        return (exit, ("a pickle was loaded",))
+
+
+BROKEN = {
+    "missing": (lambda path: None, "no such file"),
+    "folder": (lambda path: path.mkdir(), "no such file"),
+    "empty": (lambda path: path.touch(), "expected the .npz"),
+    "text": (text, "expected the .npz"),
+    "one array": (array, "expected the .npz"),
+    "truncated": (truncated, "expected the .npz"),
+    "other names": (archive(weights=ONES, reference=NONE), "expected the .npz"),
+    "pickled objects": (archive(weight=np.array([Payload()] * 3), reference=NONE), "expected the .npz"),
+    "float64": (archive(weight=ONES.astype(float), reference=NONE), "found float64"),
+    "two axes": (archive(weight=ONES[None], reference=NONE[None]), r"\[1, 60\]"),
+    "other lengths": (archive(weight=ONES, reference=NONE[1:]), r"bool \[59\]"),
+    "no bools": (archive(weight=ONES, reference=ONES), "reference` bool"),
+    "NaN": (
+        archive(weight=np.where(np.arange(60) == 7, np.nan, ONES).astype("f"), reference=NONE),
+        "sentence 7 is nan",
+    ),
+    "infinite": (archive(weight=np.where(np.arange(60) == 7, np.inf, ONES).astype("f"), reference=NONE), "7 is inf"),
+    "negative": (archive(weight=ONES - 2 * (np.arange(60) == 59).astype("f"), reference=NONE), "59 is -1"),
+    "nothing but 0": (archive(weight=0 * ONES, reference=NONE), "every weight is 0"),
+}
+
+
+KNOWN = pytest.mark.xfail(raises=TypeError, strict=True, reason="SequenceWeights.load does not expect an .npy")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=KNOWN if kind == "one array" else ()) for kind in BROKEN])
+def test_files_that_are_no_weights(task, tmp_path, kind):
+    make, message = BROKEN[kind]
+    path = tmp_path / "w.npz"
+    make(path)
+    with pytest.raises(SystemExit, match=message) as error:
+        make_seq(task, str(path))
+    assert str(error.value).startswith(f"--criterion seq_kd: error: --sequence-weights {path}")
+
+
+def test_weights_of_other_data(task, student, tmp_path):
+    criterion = make_seq(task, save_weights(tmp_path / "w.npz", np.ones(61)))
+    with pytest.raises(SystemExit, match=r"has 61 weights, the training data 60 sentences.*lskd mix"):
+        criterion(student, batch(task, [0, 1]))
+    criterion.eval()(student, batch(task, [0, 1], "valid"))
+
+
+@pytest.mark.parametrize(("share", "reference", "kind"), [(1.0, NONE, "translations"), (0.0, ~NONE, "references")])
+def test_a_share_that_leaves_nothing(task, tmp_path, share, reference, kind):
+    path = save_weights(tmp_path / "w.npz", ONES, reference)
+    with pytest.raises(SystemExit, match=f"leaves no sentence to train on: all targets are {kind}"):
+        make_seq(task, path, reference_weight=share)

@@ -1,0 +1,149 @@
+"""`lskd generate`: splits, truth and the finished folder."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd import cli
+from fairseq_lskd.data.bitext import check_bitext, read_lines
+from fairseq_lskd.data.generated import draw_pairs, read_truth, write_bitext
+from fairseq_lskd.data.grammar import Grammar
+from fairseq_lskd.errors import UserError
+
+SMALL = ["--train", "60", "--valid", "20", "--test", "20", "--nouns", "9", "--verbs", "6", "--adjectives", "5"]
+
+
+def generate(out: Path, *more: str) -> int:
+    return cli.main(["generate", "--out", str(out), *SMALL, *more])
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_files_and_truth(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "new" / "raw"
+    assert generate(out) == 0
+    assert "written" in capsys.readouterr().out
+    bitext = check_bitext(out, ("xx", "yy"))
+    assert {split: sides["xx"].lines for split, sides in bitext.items()} == {"train": 60, "valid": 20, "test": 20}
+    grammar, truth = Grammar.from_json(out / "grammar.json"), read_truth(out)
+    for split in ("train", "valid", "test"):
+        pairs = list(zip(read_lines(out / f"{split}.xx"), read_lines(out / f"{split}.yy"), strict=True))
+        scores = [grammar.log_prob(target, source) for source, target in pairs]
+        entropies = [grammar.entropy(source) for source, _ in pairs]
+        facts = truth[split]
+        assert facts["sentences"] == len(pairs)
+        assert facts["words"]["yy"] == sum(len(target.split(" ")) for _, target in pairs)
+        assert facts["log_prob"] == pytest.approx(math.fsum(scores))
+        assert facts["log_prob_per_sentence"] == pytest.approx(math.fsum(scores) / len(pairs))
+        assert facts["entropy_per_sentence"] == pytest.approx(math.fsum(entropies) / len(pairs))
+        rows = list(read_lines(out / f"truth.{split}.tsv"))
+        assert rows[0] == "log_prob\tentropy"
+        assert [float(row.split("\t")[0]) for row in rows[1:]] == pytest.approx(scores, abs=1e-6)
+
+
+def test_splits_share_no_source_even_if_sources_are_few(tmp_path: Path) -> None:
+    grammar = Grammar(nouns=1, verbs=1, adjectives=1, adverbs=1, prepositions=1)
+    write_bitext(grammar, tmp_path / "out", train=300, valid=30, test=30)
+    train, valid, test = (set(read_lines(tmp_path / "out" / f"{s}.xx")) for s in ("train", "valid", "test"))
+    assert not train & valid and not train & test and not valid & test
+    unfiltered = [source for (source, _), _ in zip(draw_pairs(grammar, "train", 1), range(300), strict=False)]
+    assert set(unfiltered) & (valid | test), "this grammar would not have shown an overlap"
+
+
+def test_more_train_keeps_the_rest(tmp_path: Path) -> None:
+    generate(tmp_path / "a")
+    generate(tmp_path / "b", "--train", "90")
+    a, b = snapshot(tmp_path / "a"), snapshot(tmp_path / "b")
+    for name in ("valid.xx", "valid.yy", "test.xx", "test.yy", "truth.test.tsv", "grammar.json"):
+        assert a[name] == b[name]
+    assert b["train.yy"].startswith(a["train.yy"]) and b["train.yy"] != a["train.yy"]
+
+
+def test_seed_changes_everything_and_again_is_the_same(tmp_path: Path) -> None:
+    generate(tmp_path / "a")
+    generate(tmp_path / "b")
+    generate(tmp_path / "c", "--seed", "2")
+    a, b, c = (snapshot(tmp_path / name) for name in "abc")
+    assert a == b
+    assert all(a[name] != c[name] for name in ("train.xx", "test.yy", "grammar.json"))
+
+
+def test_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    generate(tmp_path / "out")
+    before = snapshot(tmp_path / "out")
+    assert generate(tmp_path / "out") == 0
+    assert "up to date" in capsys.readouterr().out
+    assert snapshot(tmp_path / "out") == before
+
+
+def test_other_options(tmp_path: Path) -> None:
+    generate(tmp_path / "out")
+    before = snapshot(tmp_path / "out")
+    with pytest.raises(SystemExit) as error:
+        generate(tmp_path / "out", "--train", "61")
+    assert error.value.code == (
+        f"lskd generate: error: {tmp_path / 'out'} was made otherwise:\n  --train: 60 there, 61 now\n"
+        f"delete {tmp_path / 'out'}, or give another --out"
+    )
+    assert snapshot(tmp_path / "out") == before
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SystemExit, match=r"exists, but has no generate\.json"):
+        generate(tmp_path)
+    assert snapshot(tmp_path) == {"notes.txt": b"mine"}
+
+
+@pytest.mark.parametrize("damage", ["missing", "7 bytes"])
+def test_damaged_output(tmp_path: Path, damage: str) -> None:
+    generate(tmp_path / "out")
+    path = tmp_path / "out" / "test.xx"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_text("partial")
+    with pytest.raises(SystemExit, match=rf"test\.xx was changed: it is {damage}, was \d+ bytes; delete"):
+        generate(tmp_path / "out")
+
+
+def test_every_split_has_its_own_stream() -> None:
+    grammar = Grammar(nouns=20, verbs=9)
+    firsts = {next(draw_pairs(grammar, split, 1)) for split in ("train", "valid", "test")}
+    assert len(firsts) == 3
+
+
+def test_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = 0
+    whole = Grammar.sample
+
+    def interrupted(self, rng):
+        nonlocal draws
+        draws += 1
+        if draws > 50:
+            raise KeyboardInterrupt
+        return whole(self, rng)
+
+    monkeypatch.setattr(Grammar, "sample", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "out")
+    assert draws == 51 and list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert generate(tmp_path / "out") == 0
+
+
+def test_sizes_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="--valid 0: expected at least 1"):
+        generate(tmp_path / "out", "--valid", "0")
+
+
+def test_exhausted_grammar() -> None:
+    class Everything:
+        def __contains__(self, source: object) -> bool:
+            return True
+
+    with pytest.raises(UserError, match="--train: the grammar has too few source sentences"):
+        next(draw_pairs(Grammar(nouns=1, verbs=1), "train", 1, Everything()))

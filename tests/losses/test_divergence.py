@@ -1,0 +1,197 @@
+"""The word-level divergence: a true KL(teacher || student), at a temperature, of one teacher or several."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import distillation, divergence, log_softmax, softmax
+
+from fairseq_lskd.losses import forward_kl, mix_log_probs, temper
+
+NUMBERS = st.floats(-30, 30, allow_nan=False)
+ROWS = st.integers(2, 9).flatmap(lambda k: st.tuples(*[st.lists(NUMBERS, min_size=k, max_size=k)] * 2))
+
+
+def log_probs(rows, dtype=torch.float64):
+    return torch.tensor(rows, dtype=dtype).log_softmax(-1)
+
+
+def kl(student, teacher, ignore=None):
+    return forward_kl(student, teacher, torch.zeros(student.shape[:-1], dtype=torch.bool) if ignore is None else ignore)
+
+
+SHAPES = [((1,), 2), ((1,), 7), ((5,), 2), ((1, 4), 7), ((3, 1), 5), ((3, 4), 7)]
+
+
+@pytest.mark.parametrize(("shape", "classes"), SHAPES)
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 4.0])
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 3e-5)])
+def test_loss_and_gradient_are_the_formulas(shape, classes, temperature, members, dtype, tolerance):
+    """T^2 KL, as the criterion weighs it, of the mean of the members' distributions at the temperature."""
+    student = (3 * torch.randn(*shape, classes, dtype=dtype)).requires_grad_()
+    teachers = [3 * torch.randn(*shape, classes, dtype=dtype) for _ in range(members)]
+    ignore = torch.rand(shape) < 0.3
+    target = torch.zeros(shape, dtype=torch.long)
+    wanted = distillation(student, target, ~ignore, teachers=teachers, kd_weight=1.0, temperature=temperature)
+    mean = mix_log_probs(temper(teacher.log_softmax(-1), temperature) for teacher in teachers)
+    loss = temperature**2 * forward_kl(temper(student.log_softmax(-1), temperature), mean, ignore).sum()
+    (3.7 * loss).backward()
+    assert loss.item() == pytest.approx(wanted.loss, rel=tolerance, abs=tolerance)
+    torch.testing.assert_close(student.grad.double(), 3.7 * wanted.gradient, rtol=tolerance, atol=10 * tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_logits_go_through_float32(dtype):
+    student, teacher = (3 * torch.randn(2, 4, 7)).to(dtype).requires_grad_(), (3 * torch.randn(2, 4, 7)).to(dtype)
+    counts = torch.ones(2, 4, dtype=torch.bool)
+    wanted = distillation(student, torch.zeros(2, 4, dtype=torch.long), counts, teachers=[teacher], kd_weight=1.0)
+    loss = forward_kl(student.float().log_softmax(-1), teacher.float().log_softmax(-1), ~counts).sum()
+    loss.backward()
+    assert loss.item() == pytest.approx(wanted.loss, rel=1e-5)
+    step = torch.finfo(dtype).eps
+    torch.testing.assert_close(student.grad.double(), wanted.gradient, rtol=step, atol=step / 16)
+
+
+def test_literal_with_padding_and_in_this_direction():
+    """Teacher (1/2, 1/4, 1/4), student (1/4, 1/4, 1/2): 1/2 * log 2 + 0 - 1/4 * log 2 = log(2) / 4.
+
+    Teacher (1/2, 1/2, 0), student (1/8, 3/4, 1/8): 1/2 log 4 + 1/2 log(2/3) = log(8/3) / 2; the other way round it
+    is infinite. The last row is padding.
+    """
+    teacher = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]], dtype=torch.float64).log()
+    student = torch.tensor([[0.25, 0.25, 0.5], [0.125, 0.75, 0.125], [0.1, 0.2, 0.7]], dtype=torch.float64).log()
+    found = forward_kl(student, teacher, torch.tensor([False, False, True]))
+    assert found.tolist() == pytest.approx([math.log(2) / 4, math.log(8 / 3) / 2, 0])
+
+
+@given(ROWS)
+@settings(max_examples=60, deadline=None)
+def test_is_the_sum_of_the_definition_and_never_negative(rows):
+    ours, theirs = rows
+    found = kl(log_probs(ours), log_probs(theirs)).item()
+    assert found == pytest.approx(divergence(softmax(theirs), log_softmax(ours)), rel=1e-9, abs=1e-12)
+    assert found >= -1e-14
+
+
+@given(ROWS)
+@settings(max_examples=60, deadline=None)
+def test_zero_where_both_agree_and_flat_there(rows):
+    student = torch.tensor(rows[0], dtype=torch.float64, requires_grad=True)
+    loss = kl(student.log_softmax(-1), log_probs(rows[0]))
+    loss.backward()
+    assert loss.item() == 0
+    assert student.grad.abs().max() < 1e-14
+
+
+@given(ROWS, st.floats(-500, 500), st.floats(-500, 500))
+@settings(max_examples=60, deadline=None)
+def test_invariant_to_shifted_logits(rows, up, down):
+    ours, theirs = (torch.tensor(row, dtype=torch.float64) for row in rows)
+    wanted = kl(ours.log_softmax(-1), theirs.log_softmax(-1)).item()
+    found = kl((ours + up).log_softmax(-1), (theirs + down).log_softmax(-1)).item()
+    assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+
+
+@given(st.lists(NUMBERS, min_size=2, max_size=9), st.floats(0.1, 50))
+@settings(max_examples=60, deadline=None)
+def test_temper_is_softmax_of_scaled_logits(row, temperature):
+    found = temper(log_probs(row), temperature).exp()
+    assert found.tolist() == pytest.approx(softmax(row, temperature), rel=1e-9, abs=1e-300)
+
+
+def test_temper_at_one_is_the_argument_itself():
+    given = torch.randn(3, 4).log_softmax(-1)
+    assert temper(given, 1.0) is given
+
+
+@given(st.integers(2, 6).flatmap(lambda k: st.lists(st.lists(NUMBERS, min_size=k, max_size=k), min_size=1, max_size=4)))
+@settings(max_examples=60, deadline=None)
+def test_mixture_is_the_mean_of_probabilities(members):
+    found = mix_log_probs(log_probs(row) for row in members).exp()
+    mean = [sum(column) / len(members) for column in zip(*map(softmax, members), strict=True)]
+    assert found.tolist() == pytest.approx(mean, rel=1e-9)
+    assert found.sum().item() == pytest.approx(1)
+
+
+def test_mixture_of_one_is_that_one():
+    only = torch.randn(3, 4).log_softmax(-1)
+    assert torch.equal(mix_log_probs([only]), only)
+
+
+def test_mixture_keeps_classes_that_one_member_excludes():
+    """(1, 0) and (1/2, 1/2) and (1/4, 3/4) give (7/12, 5/12)."""
+    members = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.25, 0.75]], dtype=torch.float64).log()
+    assert mix_log_probs(members).exp().tolist() == pytest.approx([7 / 12, 5 / 12])
+
+
+def test_mixture_of_none():
+    with pytest.raises(ValueError, match="no distribution"):
+        mix_log_probs([])
+
+
+def test_gradcheck():
+    student = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    teacher, ignore = log_probs(torch.randn(3, 5).tolist()), torch.tensor([False, True, False])
+    assert torch.autograd.gradcheck(lambda z: 4 * forward_kl(temper(z.log_softmax(-1), 2.0), teacher, ignore), student)
+
+
+def test_gradient_is_that_of_the_cross_entropy_with_the_teachers_distribution():
+    """Equations (3)-(4) of the paper: p_S - p_T with respect to the logits."""
+    student = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    teacher = log_probs(torch.randn(4, 6).tolist())
+    kl(student.log_softmax(-1), teacher).sum().backward()
+    torch.testing.assert_close(student.grad, student.detach().softmax(-1) - teacher.exp())
+
+
+@pytest.mark.parametrize("gap", [200.0, 1e4])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_extreme_logits_stay_finite(gap, temperature):
+    """Teacher and student sure of different classes: KL = gap / T, gradient p_S - p_T = (1, -1, 0) / T.
+
+    In float32 exp(-200) is 0: log(softmax) would be -inf here, 0 * inf NaN.
+    """
+    student = torch.tensor([[gap, 0.0, 0.0]], requires_grad=True)
+    teacher = torch.tensor([[0.0, gap, 0.0]]).log_softmax(-1)
+    loss = kl(temper(student.log_softmax(-1), temperature), temper(teacher, temperature)).sum()
+    loss.backward()
+    assert loss.item() == pytest.approx(gap / temperature, rel=1e-6)
+    assert student.grad[0].tolist() == pytest.approx([1 / temperature, -1 / temperature, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_class_the_teacher_excludes_adds_nothing(temperature):
+    teacher = torch.tensor([[0.3, -math.inf, -0.4]], dtype=torch.float64).log_softmax(-1)
+    student = torch.randn(1, 3, dtype=torch.float64, requires_grad=True)
+    mean = mix_log_probs([temper(teacher, temperature)] * 2)
+    loss = kl(temper(student.log_softmax(-1), temperature), mean)
+    loss.sum().backward()
+    wanted = divergence(softmax([0.3, -math.inf, -0.4], temperature), log_softmax(student[0].tolist(), temperature))
+    assert loss.item() == pytest.approx(wanted)
+    assert student.grad.isfinite().all() and student.grad.any()
+
+
+def test_a_class_both_exclude_adds_nothing():
+    both = torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64).log().requires_grad_()
+    loss = kl(both, both.detach())
+    loss.sum().backward()
+    assert loss.item() == 0 and both.grad.isfinite().all()
+
+
+def test_everything_masked_is_zero_and_differentiable():
+    student = torch.randn(2, 3, 7, requires_grad=True)
+    teacher = torch.randn(2, 3, 7).log_softmax(-1)
+    loss = forward_kl(student.log_softmax(-1), teacher, torch.ones(2, 3, dtype=torch.bool)).sum()
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(student.grad, torch.zeros_like(student))
+
+
+def test_not_contiguous():
+    student, teacher = (torch.randn(4, 6, 7).log_softmax(-1) for _ in range(2))
+    ignore = torch.rand(4, 6) < 0.3
+    wanted = forward_kl(student, teacher, ignore)[:, 1::2]
+    turned = [x.permute(2, 1, 0).contiguous().permute(2, 1, 0)[:, 1::2] for x in (student, teacher)]
+    assert not turned[0].is_contiguous()
+    torch.testing.assert_close(forward_kl(*turned, ignore[:, 1::2]), wanted)

@@ -1,0 +1,61 @@
+"""BLEU and chrF are sacreBLEU's."""
+
+from __future__ import annotations
+
+import pytest
+import sacrebleu
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.scoring import score_corpus
+
+REFERENCES = [
+    "The cat sat quietly on the old red mat.",
+    "Two dogs are running through the snow, aren't they?",
+    "A man in a blue shirt is standing on a ladder.",
+]
+HYPOTHESES = [
+    "The cat sat on the old red mat.",
+    "Two dogs run through the snow, are they not?",
+    "A man wearing a blue shirt is standing on a ladder cleaning a window.",
+]
+
+
+def test_scores_are_those_of_sacrebleu_to_the_last_digit_shown() -> None:
+    found = score_corpus(HYPOTHESES, REFERENCES)
+    bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
+    chrf = sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score
+    assert (found["bleu"], found["chrf"]) == (round(bleu, 2), round(chrf, 2))
+    # Neither perfect nor nothing, and not each other's.
+    assert 20 < found["bleu"] < 80 and 20 < found["chrf"] < 80 and abs(found["bleu"] - found["chrf"]) > 1
+
+
+def test_literal_scores() -> None:
+    assert score_corpus(REFERENCES, REFERENCES)["bleu"] == 100 == score_corpus(REFERENCES, REFERENCES)["chrf"]
+    # 7 of 8 words, 5 of 7 pairs, 3 of 6 triples, 2 of 5 fours, as long as the reference: (7/8 5/7 3/6 2/5) ** (1/4).
+    found = score_corpus(["a b c d e x g h"], ["a b c d e f g h"])
+    assert found["bleu"] == round(100 * (7 / 8 * 5 / 7 * 3 / 6 * 2 / 5) ** 0.25, 2) == 59.46
+
+
+def test_lines_are_scored_as_one_corpus_in_their_order() -> None:
+    found = score_corpus(HYPOTHESES, REFERENCES)["bleu"]
+    assert score_corpus(HYPOTHESES[::-1], REFERENCES[::-1])["bleu"] == found
+    assert score_corpus([*HYPOTHESES[1:], HYPOTHESES[0]], REFERENCES)["bleu"] < found / 5
+
+
+def test_signatures_say_how_it_was_scored() -> None:
+    found = score_corpus(HYPOTHESES, REFERENCES)
+    version = f"version:{sacrebleu.__version__}"
+    assert found["signature"] == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{version}"
+    assert found["chrf_signature"] == f"nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|{version}"
+
+
+def test_another_number_of_lines_is_refused() -> None:
+    with pytest.raises(UserError, match="2 hypotheses for 3 references: they must match line by line"):
+        score_corpus(HYPOTHESES[:2], REFERENCES)
+    with pytest.raises(UserError, match="1,200 hypotheses for 1,100 references"):
+        score_corpus(["a"] * 1200, ["a"] * 1100)
+
+
+def test_nothing_to_score_is_refused() -> None:
+    with pytest.raises(UserError, match="there is no line to score"):
+        score_corpus([], [])

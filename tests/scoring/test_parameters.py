@@ -1,0 +1,65 @@
+"""The number of parameters is that of the weights which a model uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import batch, binarise, make_model, make_task
+
+from fairseq_lskd.scoring.parameters import count_parameters
+from fairseq_lskd.teachers.checkpoint import read_archive
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Binarised, with one dictionary for both languages."""
+    return binarise(tmp_path_factory.mktemp("joined"), "--joined-dictionary")
+
+
+def used(model: Any, sample: dict[str, Any]) -> int:
+    """Parameters that got a gradient in a training step, shared ones once."""
+    model.train()
+    model(**sample["net_input"])[0].logsumexp(-1).sum().backward()
+    return sum(weight.numel() for weight in model.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "",
+        "--share-all-embeddings",
+        "--share-decoder-input-output-embed",
+        "--share-all-embeddings --encoder-layers 3 --decoder-layers 2",
+        "--share-all-embeddings --encoder-learned-pos --decoder-learned-pos --layernorm-embedding",
+        "--encoder-normalize-before --decoder-normalize-before",
+        "--decoder-embed-dim 24 --decoder-ffn-embed-dim 40",
+        "--arch transformer_iwslt_de_en --share-all-embeddings",
+    ],
+)
+def test_it_is_the_number_of_parameters_that_get_a_gradient(flags: str, joined: Path) -> None:
+    task = make_task(joined, *flags.split())
+    model = make_model(task, *flags.split())
+    assert count_parameters(model.state_dict()) == used(model, batch(task, range(8)))
+
+
+def test_tying_saves_two_matrices(joined: Path) -> None:
+    task = make_task(joined)
+    untied = count_parameters(make_model(task).state_dict())
+    tied = count_parameters(make_model(task, "--share-all-embeddings").state_dict())
+    assert untied - tied == 2 * len(task.target_dictionary) * 16
+
+
+def test_a_checkpoint_has_as_many_as_its_model(teacher_path: Path, bitext: Path) -> None:
+    from tiny import WIDER
+
+    task = make_task(bitext, *WIDER)
+    model = make_model(task, *WIDER)
+    assert count_parameters(read_archive(teacher_path)["model"]) == used(model, batch(task, range(8)))
+
+
+def test_equal_matrices_that_are_no_embeddings_count_each() -> None:
+    layer = torch.zeros(3, 3)
+    assert count_parameters({"decoder.layers.0.fc1.weight": layer, "decoder.layers.1.fc1.weight": layer.clone()}) == 18

@@ -1,0 +1,135 @@
+"""`lskd score`: the result record of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny import WIDER, make_model, make_task
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.cli.score import divergence_from_truth, read_validation
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.files import sha256
+from fairseq_lskd.scoring import score_corpus
+from fairseq_lskd.scoring.parameters import count_parameters
+
+# As fairseq-validate 0.12.2 prints it.
+CLOSING = (
+    '2024-05-01 10:00:00 | INFO | valid | {"valid_loss": "1.54", "valid_nll_loss": "1.5", "valid_entropy": "1.696", '
+    '"valid_ppl": "2.83", "valid_accuracy": "69.958", "valid_ece": "0.02289", "valid_wps": "0", "valid_note": null}\n'
+)
+LOG = "2024-05-01 09:59:00 | INFO | fairseq_cli.validate | loading model(s) from a.pt\n"
+
+
+def test_the_closing_line_of_a_validation(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(LOG + CLOSING.replace("1.5", "9.5") + CLOSING + "sys:1: UserWarning: some words\n")
+    assert read_validation(path) == {
+        **{"loss": 1.54, "nll_loss": 1.5, "entropy": 1.696, "ppl": 2.83},
+        **{"accuracy": 69.958, "ece": 0.02289, "wps": 0.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found no line with nll_loss"),
+        (LOG, "expected what fairseq-validate --log-format json prints, found no line with nll_loss"),
+        (LOG + CLOSING[:90] + "\n", "expected statistics in JSON, found '2024-05-01 10:00:00"),
+        ('the "nll_loss"\n', "expected statistics in JSON"),
+    ],
+)
+def test_a_validation_without_statistics_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_validation(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_the_divergence_from_the_truth_by_hand(tmp_path: Path) -> None:
+    # Two sentences of 3 and 1 pieces, so 6 tokens with their ends, of 2 bits each: 12 bits, that is
+    # 6 ln 2 nats a sentence; the truth gives -3 nats a sentence.
+    (tmp_path / "pieces").write_text("▁a b ▁c\n▁d\n", encoding="utf-8")
+    (tmp_path / "truth.json").write_text('{"valid": {"log_prob_per_sentence": -3.0}, "test": {}}')
+    found = divergence_from_truth(2.0, tmp_path / "pieces", tmp_path / "truth.json")
+    assert math.isclose(found, 6 * math.log(2) - 3, rel_tol=1e-12)
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher_path: Path) -> None:
+        monkeypatch.chdir(tmp_path)
+        self.run = Path("runs/word-0.1")
+        assert (
+            main(["run", "--out", str(self.run), "--label", "method=word", "--label", "temperature=2", "--", "true"])
+            == 0
+        )
+        shutil.copy(teacher_path, "model.pt")
+        Path("hyp").write_text("a b c d x\ne f g h\n")
+        Path("ref").write_text("a b c d e\ne f g h\n")
+        Path("log").write_text(LOG + CLOSING)
+        Path("pieces").write_text("▁a b ▁c\n▁d\n", encoding="utf-8")
+        Path("truth.json").write_text('{"valid": {"log_prob_per_sentence": -3.0}}')
+
+    def score(self, *words: str) -> int:
+        files = ["--checkpoint", "model.pt", "--hypotheses", "hyp", "--references", "ref"]
+        return main(["score", "--run", str(self.run), *files, *words])
+
+    def refused(self, *words: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            self.score(*words)
+        assert not (self.run / "result.json").exists()
+        return str(caught.value.code)
+
+    def test_the_record_tells_the_whole_story(self, bitext: Path, capsys: pytest.CaptureFixture) -> None:
+        assert self.score("--validation", "log", "--truth", "truth.json", "--pieces", "pieces") == 0
+        found = json.loads((self.run / "result.json").read_text())
+        versions = found.pop("versions")
+        assert set(versions) == {"python", "fairseq", "torch", "sacrebleu", "sentencepiece", "numpy"}
+        assert f"version:{versions['sacrebleu']}" in found["signature"]
+        recorded = json.loads((self.run / "run.json").read_text())
+        scores = score_corpus(["a b c d x", "e f g h"], ["a b c d e", "e f g h"])
+        assert found == {
+            "system": "word-0.1",
+            "method": "word",
+            "temperature": 2,
+            "parameters": count_parameters(make_model(make_task(bitext, *WIDER), *WIDER).state_dict()),
+            **scores,
+            "valid_ppl": 2.828,  # 2 ** 1.5
+            "valid_accuracy": 69.958,
+            "valid_entropy": 1.696,
+            "valid_ece": 0.02289,
+            "kl_to_truth": 0.119,  # 3 * 1.5 * ln 2 - 3
+            "train_seconds": recorded["seconds"],
+            "command": ["true"],
+            "checkpoint_sha256": sha256("model.pt"),
+        }
+        said = f"word-0.1: BLEU {scores['bleu']} chrF {scores['chrf']} ({scores['signature']})\n"
+        assert capsys.readouterr().out == said
+
+    def test_without_a_validation_there_is_no_perplexity(self) -> None:
+        assert self.score() == 0
+        assert not [key for key in json.loads((self.run / "result.json").read_text()) if "valid" in key or "kl" in key]
+
+    def test_a_folder_without_a_run_is_refused(self) -> None:
+        (self.run / "run.json").unlink()
+        assert "found no run.json there, which `lskd run` writes" in self.refused()
+
+    def test_the_truth_needs_what_it_is_compared_with(self) -> None:
+        assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--pieces", "pieces")
+        assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--validation", "log")
+
+    def test_another_number_of_translations_is_refused(self) -> None:
+        Path("hyp").write_text("a\n")
+        assert self.refused().startswith("lskd score: error: 1 hypotheses for 2 references")
+
+    @pytest.mark.parametrize("name", ["model.pt", "hyp", "ref", "log", "pieces", "truth.json"])
+    def test_a_file_that_is_not_there_is_named(self, name: str) -> None:
+        Path(name).unlink()
+        said = self.refused("--validation", "log", "--truth", "truth.json", "--pieces", "pieces")
+        assert said.startswith("lskd score: error: ") and name in said

@@ -1,0 +1,130 @@
+"""Result records as a table."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.scoring import format_table
+
+BLEU, CHRF = "nrefs:1|tok:13a|version:2.5.1", "nrefs:1|nc:6|version:2.5.1"
+
+
+def result(system: str, **more: Any) -> dict[str, Any]:
+    scores = {"parameters": 1234567, "bleu": 31.25, "chrf": 54.0, "signature": BLEU, "chrf_signature": CHRF}
+    return {"system": system, **scores, "train_seconds": 59.6, "command": ["fairseq-train"], **more}
+
+
+RECORDS = [
+    result("teacher", method="none", teacher_smoothing=0.1, valid_ppl=6.125),
+    result("word-0.1", method="word", teacher_smoothing=0.1, temperature=2.0, parameters=400, bleu=9.06),
+]
+
+
+def test_a_table_as_people_read_it() -> None:
+    assert format_table(RECORDS).splitlines() == [
+        "system      teacher LS  method      T    parameters    BLEU    chrF    valid ppl    train s",
+        "--------  ------------  --------  ---  ------------  ------  ------  -----------  ---------",
+        "teacher            0.1  none              1,234,567    31.2    54.0         6.12         60",
+        "word-0.1           0.1  word      2.0           400     9.1    54.0                      60",
+        "",
+        f"BLEU: {BLEU}",
+        f"chrF: {CHRF}",
+    ]
+
+
+def test_a_column_without_a_value_is_left_out() -> None:
+    head = format_table([result("a", temperature=None)]).splitlines()[0]
+    assert head.split("  ")[0] == "system" and "BLEU" in head
+    assert not {"T", "method", "KL to truth", "valid ppl"} & set(head.replace("  ", "\n").split("\n"))
+    assert "KL to truth" in format_table([result("a"), result("b", kl_to_truth=0.0)])
+
+
+def test_a_zero_is_a_value() -> None:
+    assert format_table([result("a", teacher_smoothing=0.0)]).splitlines()[2].split()[1] == "0.0"
+
+
+def test_every_signature_is_shown_once() -> None:
+    other = result("b", signature="nrefs:1|tok:intl|version:2.5.1")
+    end = format_table([result("a"), other, result("c")]).split("\n\n")[1]
+    assert end.splitlines() == [f"BLEU: {BLEU}", "BLEU: nrefs:1|tok:intl|version:2.5.1", f"chrF: {CHRF}"]
+
+
+@pytest.mark.parametrize(
+    ("style", "row"),
+    [
+        ("github", "| word-0.1 |          0.1 | word     | 2.0 |          400 |    9.1 |"),
+        ("tsv", "word-0.1\t         0.1\tword    \t2.0\t         400\t   9.1\t"),
+        ("latex", " word-0.1 &          0.1 & word     & 2.0 &          400 &    9.1 &"),
+    ],
+)
+def test_other_styles(style: str, row: str) -> None:
+    assert any(line.startswith(row) for line in format_table(RECORDS, style).splitlines())
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for name, record in zip("ab", RECORDS, strict=True):
+            Path(f"{name}.json").write_text(json.dumps(record))
+
+    def refused(self, *words: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main(["table", *words, "--out", "results.json"])
+        assert not Path("results.json").exists()
+        return str(caught.value.code)
+
+    def test_gathers_records_and_prints_them(self, capsys: pytest.CaptureFixture) -> None:
+        assert main(["table", "a.json", "b.json", "--out", "all/results.json"]) == 0
+        assert json.loads(Path("all/results.json").read_text()) == RECORDS
+        assert capsys.readouterr().out == format_table(RECORDS) + "\n"
+
+    def test_reads_what_it_gathered(self, capsys: pytest.CaptureFixture) -> None:
+        main(["table", "a.json", "b.json", "--out", "results.json"])
+        capsys.readouterr()
+        assert main(["table", "results.json", "--style", "github"]) == 0
+        assert capsys.readouterr().out == format_table(RECORDS, "github") + "\n"
+
+    def test_refuses_an_unknown_style_and_names_the_known(self) -> None:
+        said = self.refused("a.json", "--style", "fancy")
+        assert said.startswith("lskd table: error: --style fancy: expected one of ") and "github" in said
+
+    @pytest.mark.parametrize("content", ["", "{", "text", "\udcff"])
+    def test_refuses_what_is_no_json(self, content: str) -> None:
+        Path("c.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+        assert self.refused("a.json", "c.json").startswith(
+            "lskd table: error: c.json: expected the JSON that `lskd score` writes"
+        )
+
+    def test_refuses_a_file_that_is_not_there(self) -> None:
+        assert self.refused("c.json").startswith("lskd table: error: c.json: expected the JSON")
+
+    @pytest.mark.parametrize("without", ["signature", "chrf_signature"])
+    def test_refuses_a_score_without_a_signature(self, without: str) -> None:
+        Path("c.json").write_text(json.dumps({key: value for key, value in result("c").items() if key != without}))
+        assert "a record without a sacreBLEU signature" in self.refused("a.json", "c.json")
+
+    @pytest.mark.parametrize("content", ["3", '"text"', "[1]"])
+    def test_refuses_json_that_is_no_record(self, content: str) -> None:
+        Path("c.json").write_text(content)
+        assert "a record without a sacreBLEU signature" in self.refused("a.json", "c.json")
+
+    def test_refuses_an_empty_list(self) -> None:
+        Path("c.json").write_text("[]")
+        assert self.refused("c.json") == "lskd table: error: c.json: no record in there"
+
+    def test_ends_quietly_when_the_reader_has_gone(self) -> None:
+        Path("many.json").write_text(json.dumps(RECORDS * 2000))
+        command = [sys.executable, "-m", "fairseq_lskd.cli", "table", "many.json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline().startswith("system")
+            process.stdout.close()
+            assert process.stderr.read() == ""
+        assert process.returncode == 141

@@ -1,0 +1,110 @@
+"""The weights of sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.files import sha256
+from fairseq_lskd.sequences import SequenceWeights
+
+
+def weights(*values: float, references: int = 0) -> SequenceWeights:
+    """These weights; the last ones are of references."""
+    flags = [i >= len(values) - references for i in range(len(values))]
+    return SequenceWeights(np.array(values, np.float32), np.array(flags, bool))
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    saved = weights(0.0, 0.1, 3e38, references=2)
+    saved.save(tmp_path / "new" / "w.npz")
+    loaded = SequenceWeights.load(tmp_path / "new" / "w.npz")
+    assert loaded.weight.tolist() == saved.weight.tolist() and loaded.weight.dtype == np.float32
+    assert loaded.reference.tolist() == [False, True, True] and loaded.reference.dtype == bool
+    assert not loaded.checked
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["w.npz"]
+
+
+def test_the_same_weights_make_the_same_file(tmp_path: Path) -> None:
+    # Its digest is an input of the training that reads it: writing it again must not look like a change.
+    for name in ("a.npz", "b.npz"):
+        weights(1, 2).save(tmp_path / name)
+    assert sha256(tmp_path / "a.npz") == sha256(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.0, [2, 4, 0, 0]), (0.25, [1.5, 3, 0.25, 2]), (0.5, [1, 2, 0.5, 4]), (1.0, [0, 0, 1, 8])],
+)
+def test_references_get_their_share_of_the_loss(share: float, expected: list[float]) -> None:
+    given = weights(2, 4, 1, 8, references=2)
+    shared = given.share(share)
+    assert shared.weight.tolist() == expected and shared.weight.dtype == np.float32
+    assert shared.reference.tolist() == [False, False, True, True]
+    assert given.weight.tolist() == [2, 4, 1, 8]
+
+
+def test_a_share_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="--reference-weight 1 leaves no sentence to train on: all targets are transl"):
+        weights(1, 2).share(1.0)
+    with pytest.raises(UserError, match="--reference-weight 0 leaves no sentence to train on: all targets are referen"):
+        weights(1, 2, references=2).share(0.0)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--sequence-weights .*w.npz: no such file; `lskd mix` writes it"):
+        SequenceWeights.load(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"text\n", b"PK\x03\x04 cut off"])
+def test_another_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"expected the \.npz that `lskd mix` writes, found another file"):
+        SequenceWeights.load(tmp_path / "w.npz")
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    weights(*range(1, 500)).save(path)
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(UserError, match="found another file"):
+        SequenceWeights.load(path)
+
+
+def test_an_array_of_objects_is_not_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, weight=np.array([{}], dtype=object), reference=np.array([True]))
+    with pytest.raises(UserError, match="found another file"):
+        SequenceWeights.load(path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"weight": np.ones(2, np.float32)}, "found another file"),
+        ({"weight": np.ones(2), "reference": np.ones(2, bool)}, r"found float64 \[2\] and bool \[2\]"),
+        ({"weight": np.ones(2, np.float32), "reference": np.ones(3, bool)}, r"float32 \[2\] and bool \[3\]"),
+        ({"weight": np.ones(2, np.float32), "reference": np.ones(2)}, r"float32 \[2\] and float64 \[2\]"),
+        ({"weight": np.ones((2, 1), np.float32), "reference": np.ones((2, 1), bool)}, r"float32 \[2, 1\]"),
+    ],
+)
+def test_other_arrays_are_refused(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", **arrays)
+    with pytest.raises(UserError, match=message):
+        SequenceWeights.load(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_a_weight_that_is_none_is_refused_with_its_sentence(bad: float, tmp_path: Path) -> None:
+    weights(0, 1, bad, bad).save(tmp_path / "w.npz")
+    with pytest.raises(UserError, match=f"the weight of sentence 2 is {bad}, expected 0 or more"):
+        SequenceWeights.load(tmp_path / "w.npz")
+
+
+def test_weights_that_are_all_zero_are_refused(tmp_path: Path) -> None:
+    weights(0, 0).save(tmp_path / "w.npz")
+    with pytest.raises(UserError, match="every weight is 0, so there is nothing to train on"):
+        SequenceWeights.load(tmp_path / "w.npz")

@@ -1,0 +1,128 @@
+"""The mean of checkpoints: its weights, what else it holds, and folders with too few of them."""
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from tiny import WIDER, batch, logits, make_model, make_task, save
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.teachers.average import average_checkpoints, last_checkpoints
+
+
+def plain(path, **weights):
+    torch.save(
+        {"model": weights, "cfg": {"model": {"n": 1}}, "last_optimizer_state": {"a": 1}, "epoch": path.name}, path
+    )
+    return path
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_mean_of_every_weight_in_its_dtype(tmp_path, dtype, count):
+    parts = [torch.randn(3, 4).to(dtype) for _ in range(count)]
+    paths = [plain(tmp_path / f"{i}.pt", weight=part, other=2 * part) for i, part in enumerate(parts)]
+    wanted = (sum(part.double() for part in parts) / count).to(dtype)
+    state = average_checkpoints(paths)
+    assert state["model"]["weight"].dtype == dtype
+    assert torch.equal(state["model"]["weight"], wanted)
+    assert torch.equal(state["model"]["other"], 2 * wanted)
+
+
+def test_sums_are_wide(tmp_path):
+    """2048 + 1 is 2048 in float16, and 60000 + 60000 is infinite."""
+    paths = [plain(tmp_path / f"{i}.pt", w=torch.tensor([2048.0, 60000.0]).half()) for i in range(4)]
+    paths += [plain(tmp_path / "last.pt", w=torch.tensor([2058.0, 60000.0]).half())]
+    assert average_checkpoints(paths)["model"]["w"].tolist() == [2050, 60000]
+
+
+def test_counters_are_the_last_ones(tmp_path):
+    paths = [
+        plain(tmp_path / f"{i}.pt", steps=torch.tensor([i + 1]), flag=torch.tensor(i == 2), w=torch.tensor(float(i)))
+        for i in range(3)
+    ]
+    model = average_checkpoints(paths)["model"]
+    assert model["steps"].tolist() == [3] and model["steps"].dtype == torch.int64
+    assert model["flag"].item() is True and model["w"].item() == 1
+
+
+def test_the_rest_is_the_last_ones_without_the_optimizer(tmp_path):
+    state = average_checkpoints([plain(tmp_path / f"{i}.pt", w=torch.ones(1)) for i in range(2)])
+    assert state.keys() == {"model", "cfg", "epoch"} and state["epoch"] == "1.pt"
+
+
+def test_inputs_stay_as_they_were(tmp_path):
+    paths = [plain(tmp_path / f"{i}.pt", w=torch.full((2,), float(i))) for i in range(2)]
+    before = [path.read_bytes() for path in paths]
+    average_checkpoints(paths)
+    assert [path.read_bytes() for path in paths] == before
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"w": torch.ones(3)}, {"v": torch.ones(2)}, {"w": torch.ones(2), "v": torch.ones(1)}, {}],
+    ids=["shape", "name", "one more", "none"],
+)
+def test_mixed_models(tmp_path, weights):
+    first, second = plain(tmp_path / "a.pt", w=torch.ones(2)), plain(tmp_path / "b.pt", **weights)
+    with pytest.raises(UserError, match=f"{second} is of another model than {first}"):
+        average_checkpoints([first, second])
+
+
+def test_tied_weights_stay_tied_in_value(bitext, tmp_path):
+    """Embeddings that are shared are two names of one weight."""
+    flags = ["--share-decoder-input-output-embed"]
+    paths = [save(tmp_path / f"checkpoint{i}.pt", bitext, *flags, seed=i) for i in (1, 2)]
+    model = average_checkpoints(paths)["model"]
+    assert torch.equal(model["decoder.embed_tokens.weight"], model["decoder.output_projection.weight"])
+
+
+def test_fairseq_loads_the_mean(bitext, tmp_path):
+    paths = [save(tmp_path / f"checkpoint{i}.pt", bitext, *WIDER, seed=i) for i in (1, 2, 3)]
+    torch.save(average_checkpoints(last_checkpoints(tmp_path, 3)), tmp_path / "mean.pt")
+    (mean,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(tmp_path / "mean.pt")])
+    task = make_task(bitext)
+    members = [make_model(task, *WIDER, seed=i) for i in (1, 2, 3)]
+    by_hand = make_model(task, *WIDER)
+    with torch.no_grad():
+        for name, weight in by_hand.named_parameters():
+            weight.copy_(sum(dict(model.named_parameters())[name].double() for model in members) / 3)
+    sample = batch(task, range(4))
+    assert torch.equal(logits(mean.eval(), sample), logits(by_hand.eval(), sample))
+    assert len(paths) == 3
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).touch()
+
+
+def names(paths):
+    return [path.name for path in paths]
+
+
+def test_newest_by_number_and_not_by_name(tmp_path):
+    touch(tmp_path, *(f"checkpoint{n}.pt" for n in (2, 9, 10, 100)), "checkpoint_best.pt", "checkpoint_last.pt")
+    assert names(last_checkpoints(tmp_path, 3)) == ["checkpoint9.pt", "checkpoint10.pt", "checkpoint100.pt"]
+
+
+def test_updates_before_epochs(tmp_path):
+    touch(tmp_path, "checkpoint1.pt", "checkpoint2.pt", "checkpoint_1_900.pt", "checkpoint_2_1000.pt")
+    assert names(last_checkpoints(tmp_path, 2)) == ["checkpoint_1_900.pt", "checkpoint_2_1000.pt"]
+
+
+def test_epochs_where_there_are_too_few_by_updates(tmp_path):
+    touch(tmp_path, "checkpoint1.pt", "checkpoint2.pt", "checkpoint_2_1000.pt")
+    assert names(last_checkpoints(tmp_path, 2)) == ["checkpoint1.pt", "checkpoint2.pt"]
+
+
+def test_ties_are_in_a_fixed_order(tmp_path):
+    """The same update written in two epochs, at their border."""
+    touch(tmp_path, "checkpoint_2_500.pt", "checkpoint_1_500.pt", "checkpoint_1_100.pt")
+    assert names(last_checkpoints(tmp_path, 2)) == ["checkpoint_1_500.pt", "checkpoint_2_500.pt"]
+
+
+@pytest.mark.parametrize("present", [[], ["checkpoint1.pt"], ["checkpoint_best.pt", "checkpoint_last.pt", "other3.pt"]])
+def test_too_few(tmp_path, present):
+    touch(tmp_path, *present)
+    with pytest.raises(UserError, match=r"fewer than 2 numbered checkpoints.*--keep-last-epochs 2"):
+        last_checkpoints(tmp_path, 2)

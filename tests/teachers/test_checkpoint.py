@@ -1,0 +1,175 @@
+"""Reading files that are checkpoints, and files that are not: a message, no traceback, and no foreign code run."""
+
+import io
+import os
+import pickle
+import random
+import zipfile
+from argparse import Namespace
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.teachers.checkpoint import read_archive, read_checkpoint
+
+STATE = {"model": {"weight": torch.arange(6.0)}, "cfg": {"model": {"dropout": 0.1}}}
+
+
+def complaint(path):
+    with pytest.raises(UserError) as error:
+        read_archive(path)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+def saved(state, **options):
+    stream = io.BytesIO()
+    torch.save(state, stream, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_both_formats_of_torch(tmp_path, zipped):
+    path = tmp_path / "a.pt"
+    path.write_bytes(saved(STATE, _use_new_zipfile_serialization=zipped))
+    assert zipfile.is_zipfile(path) == zipped
+    state = read_archive(str(path))
+    assert state["cfg"] == STATE["cfg"] and torch.equal(state["model"]["weight"], STATE["model"]["weight"])
+
+
+def test_checkpoint_of_training(teacher_path):
+    state = read_checkpoint(teacher_path)
+    wanted = checkpoint_utils.load_checkpoint_to_cpu(str(teacher_path))
+    assert state["cfg"]["task"]["target_lang"] == "en" and state["cfg"] == wanted["cfg"]
+    assert all(
+        torch.equal(state["model"][name], weight) for name, weight in wanted["model"].items() if "_float" not in name
+    )
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_options_of_older_versions_become_cfg(teacher_path, tmp_path, zipped):
+    """Before 0.10 fairseq wrote `args`, a flat namespace."""
+    state = read_archive(teacher_path)
+    old = {**vars(state["cfg"]["model"]), "task": "translation", "source_lang": "de", "target_lang": "en"}
+    path = tmp_path / "old.pt"
+    torch.save({**state, "cfg": None, "args": Namespace(**old)}, path, _use_new_zipfile_serialization=zipped)
+    found = read_checkpoint(path)["cfg"]
+    assert (found["task"]["source_lang"], found["task"]["target_lang"]) == ("de", "en")
+    assert found["model"].decoder_embed_dim == 24
+
+
+def test_nothing_there(tmp_path):
+    assert "found nothing there" in complaint(tmp_path / "x.pt")
+    assert "found a folder there" in complaint(tmp_path)
+
+
+def zip_of_text():
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("notes/readme.txt", "hello")
+    return stream.getvalue()
+
+
+NEW, OLD = saved(STATE), saved(STATE, _use_new_zipfile_serialization=False)
+NOT_CHECKPOINTS = {
+    "empty": b"",
+    "text": b"the cat sat on the mat\n",
+    "JSON": b'{"model": 1, "cfg": 2}',
+    "HTML": b"<!doctype html><html>404</html>",
+    "zeros": bytes(1000),
+    "a plain pickle": pickle.dumps({"model": {}, "cfg": {"a": 1}}),
+    "a zip of something else": zip_of_text(),
+    **{f"zip cut at {share:.0%}": NEW[: int(share * len(NEW))] for share in (0.01, 0.5, 0.99)},
+    **{f"legacy cut at {share:.0%}": OLD[: int(share * len(OLD))] for share in (0.05, 0.5, 0.99)},
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CHECKPOINTS)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_files_that_are_no_checkpoints(tmp_path, kind):
+    path = tmp_path / "a.pt"
+    path.write_bytes(NOT_CHECKPOINTS[kind])
+    said = complaint(path)
+    assert "is not a checkpoint or is corrupt" in said and said.endswith("Copy or train it again.")
+    assert "foreign code" not in said and "Re-running" not in said
+
+
+@pytest.mark.parametrize("source", [NEW, OLD, None], ids=["zip", "legacy", "noise"])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_no_damage_escapes_as_another_exception(tmp_path, source):
+    """Some bytes changed, or nothing but noise: read (weights carry no checksum) or refused."""
+    chance, path, refused = random.Random(7), tmp_path / "a.pt", 0
+    for _ in range(150):
+        data = bytearray(source or chance.randbytes(chance.choice([1, 2, 5, 50])))
+        for _ in range(chance.choice([1, 5, 30]) if source else 0):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        path.write_bytes(data)
+        try:
+            read_archive(path)
+        except UserError:
+            refused += 1
+    assert refused > 20
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        (torch.ones(3), "found Tensor"),
+        ([1, 2], "found list"),
+        ({"a": 1, "b": 2}, r"found \['a', 'b'\]"),
+        ({"model": {}}, r"found \['model'\]"),
+        ({"model": {}, "cfg": None, "args": None}, "found"),
+        ({"model": 5, "cfg": {"a": 1}}, "found"),
+        ({"state_dict": {}, "cfg": {"a": 1}}, r"found \['cfg', 'state_dict'\]"),
+    ],
+)
+def test_what_another_program_saved(tmp_path, state, found):
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=f"is not a fairseq checkpoint: expected the keys 'model' and 'cfg'.*{found}"):
+        read_archive(tmp_path / "a.pt")
+
+
+class Payload:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.system, (f"echo owned > {self.mark}",))
+
+
+class Foreign:
+    """Harmless, but nobody told torch of it."""
+
+
+@pytest.mark.parametrize("read", [read_archive, read_checkpoint])
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("place", ["cfg", "extra", "model"])
+def test_foreign_code_is_named_and_not_run(tmp_path, read, zipped, place):
+    mark, path = tmp_path / "owned", tmp_path / "a.pt"
+    torch.save({**STATE, place: Payload(mark)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match=r"carries foreign code \((posix|nt)\.system\).*It was not run"):
+        read(path)
+    assert not mark.exists()
+    torch.load(path, weights_only=False)  # it would have been
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_foreign_class_is_named(tmp_path, zipped):
+    path = tmp_path / "a.pt"
+    torch.save({**STATE, "extra": Foreign()}, path, _use_new_zipfile_serialization=zipped)
+    said = complaint(path)
+    assert f"carries foreign code ({Foreign.__module__}.Foreign)" in said and "Re-running" not in said
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_bare_pickle_is_not_run(tmp_path, protocol):
+    mark, path = tmp_path / "owned", tmp_path / "a.pt"
+    path.write_bytes(pickle.dumps(Payload(mark), protocol=protocol))
+    complaint(path)
+    assert not mark.exists()

@@ -1,0 +1,360 @@
+"""One folder, one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd import __version__
+from fairseq_lskd.cli import main
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.files import sha256
+from fairseq_lskd.runs import RECORD, progress, run
+
+
+def python(code: str, *words: object) -> list[str]:
+    return [sys.executable, "-c", code, *map(str, words)]
+
+
+def counting(out: Path, status: int = 0) -> list[str]:
+    """A command that adds a letter to a file in its folder, as a training leaves a checkpoint, and then ends."""
+    return python("import sys; open(sys.argv[1], 'a').write('x'); sys.exit(int(sys.argv[2]))", out / "kept", status)
+
+
+def record(out: Path) -> dict:
+    return json.loads((out / RECORD).read_text(encoding="utf-8"))
+
+
+def lskd_run(out: Path, *command: str) -> subprocess.Popen:
+    """`lskd run` in a session of its own, so that a signal to it reaches nobody else."""
+    words = [sys.executable, "-m", "fairseq_lskd.cli", "run", "--out", str(out), "--", *command]
+    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def waiting(flag: Path) -> list[str]:
+    """A command that writes its process id to a file, and waits until there is another file beside it."""
+    return python(
+        "import os, pathlib, sys, time; flag = pathlib.Path(sys.argv[1])\n"
+        "flag.with_suffix('.part').write_text(str(os.getpid())); flag.with_suffix('.part').rename(flag)\n"
+        "while not flag.with_name('go').exists(): time.sleep(0.02)",
+        flag,
+    )
+
+
+def until(condition, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def lives(process: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_finished_run_is_recorded_and_logged(tmp_path: Path) -> None:
+    out, given = tmp_path / "a" / "run", tmp_path / "given"
+    given.write_text("text")
+    command = python("import sys; print('to stdout'); print('Grüße \\u2028', file=sys.stderr)")
+    run(command, out, inputs=[given], labels={"role": "student", "temperature": 2.0})
+    assert sorted((out / "log.txt").read_text(encoding="utf-8").split("\n")) == ["", "Grüße \u2028", "to stdout"]
+    found = record(out)
+    assert found["finished"].endswith("+00:00")
+    assert 0 <= found.pop("seconds") < 60 and found.pop("finished")
+    assert found == {
+        "command": command,
+        "inputs": {str(given): sha256(given)},
+        "labels": {"role": "student", "temperature": 2.0},
+        "lskd": __version__,
+    }
+    assert sorted(path.name for path in out.iterdir()) == ["log.txt", RECORD]
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(counting(tmp_path), tmp_path)
+    before = record(tmp_path)
+    capsys.readouterr()
+    run(counting(tmp_path), tmp_path, title="the run")
+    assert (tmp_path / "kept").read_text() == "x"
+    assert capsys.readouterr().err == f"the run | up to date: {tmp_path}\n"
+    assert record(tmp_path) == before
+
+
+def test_other_labels_are_recorded_and_run_nothing(tmp_path: Path) -> None:
+    run(counting(tmp_path), tmp_path, labels={"role": "teacher"})
+    run(counting(tmp_path), tmp_path, labels={"role": "student"})
+    assert (tmp_path / "kept").read_text() == "x"
+    assert record(tmp_path)["labels"] == {"role": "student"}
+
+
+def test_an_unfinished_run_is_resumed_and_its_seconds_are_summed(tmp_path: Path) -> None:
+    code = "import os, sys, time; time.sleep(0.3); old = os.path.exists(sys.argv[1]); open(sys.argv[1], 'a').write('x')"
+    command = python(f"{code}; sys.exit(not old)", tmp_path / "kept")
+    with pytest.raises(UserError, match="ended with status 1"):
+        run(command, tmp_path)
+    first = record(tmp_path)
+    assert first["finished"] is None and first["seconds"] >= 0.3
+    run(command, tmp_path)
+    second = record(tmp_path)
+    assert second["finished"] and second["seconds"] >= first["seconds"] + 0.3
+    assert (tmp_path / "kept").read_text() == "xx"
+
+
+@pytest.mark.parametrize(
+    ("words", "others", "message"),
+    [
+        (["--lr", "1", "--seed", "2"], ["--lr", "3", "--seed", "2"], "its command has --lr 1 where this has --lr 3. "),
+        (
+            ["--lr", "1", "--seed", "2"],
+            ["--lr", "2", "--seed", "1"],
+            "has --lr 1 --seed 2 where this has --lr 2 --seed 1. ",
+        ),
+        (["--lr", "1", "-v", "--seed", "2"], ["--lr", "3", "-v", "--seed", "4"], "; its command has --seed 2 where"),
+        (["--lr", "1"], ["--lr", "1", "--fp16"], "its command has nothing where this has --fp16. "),
+        (["--text", "a", "b c"], ["--text", "a"], "its command has --text a 'b c' where this has --text a. "),
+        (["--same", "--same"], ["--same"], "its command has --same where this has nothing. "),
+    ],
+)
+@pytest.mark.parametrize("status", [0, 1], ids=["finished", "unfinished"])
+def test_another_command_in_the_same_folder_is_refused(
+    words: list[str], others: list[str], message: str, status: int, tmp_path: Path
+) -> None:
+    first = [*counting(tmp_path, status), *words]
+    if status:
+        with pytest.raises(UserError):
+            run(first, tmp_path)
+    else:
+        run(first, tmp_path)
+    before = record(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        run([*counting(tmp_path, status), *others], tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path} holds another run: ") and "Delete the folder" in str(caught.value)
+    assert (tmp_path / "kept").read_text() == "x" and record(tmp_path) == before
+
+
+def test_an_input_with_other_contents_is_refused_by_name(tmp_path: Path) -> None:
+    given, out = tmp_path / "teacher.pt", tmp_path / "out"
+    given.write_text("one")
+    run(counting(out), out, inputs=[given])
+    given.write_text("two")
+    with pytest.raises(UserError, match=f"its input {given} had other contents"):
+        run(counting(out), out, inputs=[given])
+    given.write_text("one")
+    run(counting(out), out, inputs=[given])
+    assert (out / "kept").read_text() == "x"
+
+
+def test_every_missing_input_is_named_before_anything_runs(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("")
+    with pytest.raises(UserError) as caught:
+        run(counting(tmp_path / "out"), tmp_path / "out", inputs=[tmp_path / "a.pt", there, tmp_path / "b.pt"])
+    assert f"{tmp_path / 'a.pt'}, {tmp_path / 'b.pt'}: no such file" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match=r"is not empty and has no run\.json"):
+        run(counting(tmp_path), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"command": ["a"]}'])
+def test_a_record_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(UserError, match="is not a record of `lskd run`"):
+        run(counting(tmp_path), tmp_path)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("text")
+    with pytest.raises(UserError, match="cannot be the folder of a run"):
+        run(counting(tmp_path), tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "text"
+
+
+def test_a_failing_command_says_its_own_error(tmp_path: Path) -> None:
+    code = "print('x: error: old'); print('usage: ...'); print('prog: error: --lr is wrong'); print('so'); exit(2)"
+    with pytest.raises(UserError) as caught:
+        run(python(code), tmp_path)
+    name = Path(sys.executable).name
+    assert str(caught.value) == (
+        f"{name} ended with status 2; {tmp_path / 'log.txt'} ends with:\n  prog: error: --lr is wrong\n  so"
+    )
+    assert record(tmp_path)["finished"] is None
+
+
+def test_a_failing_command_without_an_error_of_its_own_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        run(python("for i in range(20): print('line', i)\nexit(1)"), tmp_path, log="said.txt")
+    assert str(caught.value).splitlines()[1:] == [f"  line {i}" for i in range(12, 20)]
+    assert (tmp_path / "said.txt").read_text().startswith("line 0\n")
+
+
+@pytest.mark.parametrize("command", [["no-such-program-anywhere"], ["/"]])
+def test_a_command_that_cannot_be_run_is_named(command: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^{command[0]} cannot be run: "):
+        run(command, tmp_path)
+    assert record(tmp_path)["finished"] is None
+
+
+def test_a_run_that_left_nothing_may_be_replaced(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        run(python("exit('prog: error: wrong option')"), tmp_path)
+    run(python("print('well')"), tmp_path)
+    assert record(tmp_path)["finished"] and record(tmp_path)["command"][-1] == "print('well')"
+    assert (tmp_path / "log.txt").read_text() == "well\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_too_and_the_next_call_resumes(number: int, tmp_path: Path) -> None:
+    out, flag = tmp_path / "out", tmp_path / "flag"
+    caller = lskd_run(out, *waiting(flag))
+    until(flag.exists)
+    child = int(flag.read_text())
+    time.sleep(0.1)
+    caller.send_signal(number)
+    _, said = caller.communicate(timeout=20)
+    assert caller.returncode == 128 + number
+    assert "Traceback" not in said
+    until(lambda: not lives(child))
+    assert record(out)["finished"] is None and record(out)["seconds"] >= 0.1
+    (tmp_path / "go").touch()
+    run(waiting(flag), out)
+    assert record(out)["finished"]
+
+
+def test_a_killed_call_leaves_the_run_unfinished_and_locked_until_its_command_ends(tmp_path: Path) -> None:
+    out, flag = tmp_path / "out", tmp_path / "flag"
+    caller = lskd_run(out, *waiting(flag))
+    until(flag.exists)
+    child = int(flag.read_text())
+    caller.kill()
+    caller.wait(timeout=20)
+    assert record(out)["finished"] is None and lives(child)
+    with pytest.raises(UserError, match="a run is going on there"):
+        run(waiting(flag), out)
+    os.kill(child, signal.SIGKILL)
+    until(lambda: not lives(child))
+    (tmp_path / "go").touch()
+    run(waiting(flag), out)
+    assert record(out)["finished"]
+    caller.stderr.close()
+
+
+def test_labels_of_the_command_line_are_json_or_else_text(tmp_path: Path) -> None:
+    labels = ["role=student", "temperature=2.0", "count=3", "tied=true", "note=a=b", "empty="]
+    words = [word for label in labels for word in ("--label", label)]
+    assert main(["run", "--out", str(tmp_path / "out"), *words, "--", *python("pass")]) == 0
+    assert record(tmp_path / "out")["labels"] == {
+        **{"role": "student", "temperature": 2.0, "count": 3, "tied": True},
+        **{"note": "a=b", "empty": ""},
+    }
+
+
+def test_a_label_without_a_value_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="--label role: expected NAME=VALUE"):
+        main(["run", "--out", str(tmp_path / "out"), "--label", "role", "--", *python("pass")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_may_have_dashes_of_its_own(tmp_path: Path) -> None:
+    words = ["--out", "elsewhere", "--", "--log"]
+    assert main(["run", "--out", str(tmp_path), "--", *python("pass"), *words]) == 0
+    assert record(tmp_path)["command"] == [*python("pass"), *words]
+
+
+def test_the_input_option_may_be_repeated(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    words = ["--input", str(tmp_path / "a"), "--input", str(tmp_path / "b")]
+    assert main(["run", "--out", str(tmp_path / "out"), *words, "--", *python("pass")]) == 0
+    assert list(record(tmp_path / "out")["inputs"]) == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+# As fairseq 0.12.2 prints them.
+INNER = (
+    '2024-05-01 10:00:00 | INFO | train_inner | {"epoch": 1, "update": 0.164, "loss": "%s", "nll_loss": "10.046", '
+    '"ppl": "1057.43", "wps": "6341.3", "ups": "3.52", "wpb": "1794.8", "bsz": "137.2", "num_updates": "%d", '
+    '"lr": "0.0006", "gnorm": "2.099", "clip": "100", "train_wall": "6", "wall": "8"}\n'
+)
+VALID = (
+    '2024-05-01 10:00:20 | INFO | valid | {"epoch": 1, "valid_loss": "7.364", "valid_nll_loss": "7.364", '
+    '"valid_ppl": "164.77", "valid_wps": "12542.7", "valid_wpb": "1095.1", "valid_num_updates": "50"}\n'
+)
+TRAIN = ["fairseq-train", "data", "--max-update", "100"]
+
+
+class Clock:
+    """`time.monotonic` that goes on by so many seconds a call."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 1000.0, step
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def statuses(monkeypatch: pytest.MonkeyPatch, lines: list[str], command: list[str], step: float = 30.0) -> list[str]:
+    monkeypatch.setattr("fairseq_lskd.runs.time", Clock(step))
+    return list(progress(iter(lines), command))
+
+
+def test_progress_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [INNER % ("10.046", 20), INNER % ("8.226", 40), "other | INFO | words\n", VALID, INNER % ("7.1", 60)]
+    # 30 s a line: 20 updates in the first 30 s, then 20 in 90 s; so 40 left at 40 updates in 120 s.
+    assert statuses(monkeypatch, lines, TRAIN) == [
+        "update 40/100 | loss 8.226 | 6341.3 tokens/s | 1:30 left",
+        "update 50 | valid ppl 164.77",
+        "update 60/100 | loss 7.1 | 6341.3 tokens/s | 2:00 left",
+    ]
+
+
+def test_progress_is_not_shown_more_often_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [INNER % ("7.0", number) for number in range(0, 100, 5)]
+    assert len(statuses(monkeypatch, lines, TRAIN, step=2.5)) == 5  # 47.5 s, one in 10 s
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--max-update", "9", "--max-update", "100"], ["--max-update", "9", "--max-update=100"], ["--max-update=100"]],
+)
+def test_the_last_max_update_counts_as_it_does_for_fairseq(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [INNER % ("7.0", 40), INNER % ("7.0", 60)]
+    assert statuses(monkeypatch, lines, ["fairseq-train", *words])[0].startswith("update 60/100 |")
+
+
+def test_a_training_without_max_update_shows_its_validations(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [INNER % ("7.0", 40), INNER % ("7.0", 60), VALID]
+    assert statuses(monkeypatch, lines, ["fairseq-train", "--max-update"]) == ["update 50 | valid ppl 164.77"]
+
+
+def test_garbled_lines_do_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = INNER[:120] + "\n"
+    without = '2024 | INFO | train_inner | {"epoch": 1, "num_updates": "30"}\n'
+    half_valid = '2024 | INFO | valid | {"epoch": 1, "valid_num_updates": "30"}\n'
+    lines = [cut, without, half_valid, VALID[:-9], INNER % ("7.0", 40), cut, INNER % ("6.0", 60)]
+    assert statuses(monkeypatch, lines, TRAIN) == ["update 60/100 | loss 6.0 | 6341.3 tokens/s | 2:00 left"]
+
+
+def test_progress_of_a_translation(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["S-3\tein Hund\n", "T-3\ta dog\n", "H-3\t-0.25\ta dog\n", "D-3\t-0.25\ta dog\n", "P-3\t-0.2 -0.3 -0.2\n"]
+    assert statuses(monkeypatch, lines * 2, ["fairseq-generate", "data"], step=0.25)[:1] == [
+        "1 hypotheses | 1 a second"
+    ]
+    many = statuses(monkeypatch, ["H-0\t-0.5\tx\n"] * 41, ["fairseq-generate", "data"], step=0.25)
+    assert many == ["1 hypotheses | 4 a second", "41 hypotheses | 4 a second"]

@@ -1,0 +1,150 @@
+"""Helpers that build fairseq's things as its commands do, only smaller."""
+
+from __future__ import annotations
+
+import functools
+import random
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import options, tasks
+from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.trainer import Trainer
+from fairseq_cli import preprocess
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+import fairseq_lskd.criterions  # noqa: F401  registers them
+
+MODEL = shlex.split("""
+    --arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-attention-heads 2 --decoder-attention-heads 2
+    --encoder-embed-dim 16 --decoder-embed-dim 16 --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 --dropout 0.1
+""")
+WIDER = shlex.split("--decoder-layers 2 --encoder-embed-dim 24 --decoder-embed-dim 24 --dropout 0.3")
+TRAIN = shlex.split("--cpu --optimizer sgd --lr 0.5 --max-tokens 400 --seed 1 -s de -t en --num-workers 0")
+ITERATOR = {"epoch": 1, "iterations_in_epoch": 0, "shuffle": False}
+
+
+def binarise(folder: Path, *flags: str, languages: tuple[str, str] = ("de", "en")) -> Path:
+    """Sentences of 1 to 9 letters and, as target, the same backwards, in capitals and with one word more."""
+    source, target = languages
+    chance = random.Random(1)
+    for split, count in (("train", 60), ("valid", 9)):
+        rows = [chance.choices("abcdefghij", weights=range(1, 11), k=chance.randint(1, 9)) for _ in range(count)]
+        (folder / f"{split}.{source}").write_text("".join(f"{' '.join(row)}\n" for row in rows))
+        (folder / f"{split}.{target}").write_text("".join(f"{' '.join(row[::-1]).upper()} END\n" for row in rows))
+    words = ["-s", source, "-t", target, "--trainpref", f"{folder}/train", "--validpref", f"{folder}/valid"]
+    words += ["--destdir", f"{folder}/bin", "--workers", "1", "--padding-factor", "1"]
+    preprocess.main(options.get_preprocessing_parser().parse_args([*words, *flags]))
+    return folder / "bin"
+
+
+@functools.cache
+def configure(data: Path, *flags: str) -> DictConfig:
+    """The configuration that `fairseq-train` makes of these flags."""
+    return convert_namespace_to_omegaconf(
+        options.parse_args_and_arch(options.get_training_parser(), [str(data), *MODEL, *TRAIN, *flags])
+    )
+
+
+def make_task(data: Path, *flags: str) -> Any:
+    task = tasks.setup_task(configure(data, *flags).task)
+    for split in ("train", "valid"):
+        task.load_dataset(split)
+    return task
+
+
+def make_model(task: Any, *flags: str, seed: int = 2, scale: float = 3.0) -> Any:
+    """A model with random weights, `scale` times as far from 0 as fairseq's, so that distributions are uneven."""
+    torch.manual_seed(seed)
+    model = task.build_model(configure(Path(task.cfg.data), *flags).model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn_like(weight)).mul_(scale if weight.dim() > 1 else 1)
+    return model
+
+
+def make_criterion(task: Any, name: str, **settings: Any) -> Any:
+    """As the task builds it, with the default of every option that is not in `settings`."""
+    cfg = OmegaConf.structured(CRITERION_DATACLASS_REGISTRY[name]())
+    with open_dict(cfg):
+        cfg = OmegaConf.merge(cfg, {"_name": name, "sentence_avg": False}, settings)
+    return task.build_criterion(cfg)
+
+
+def make_trainer(data: Path, task: Any, model: Any, criterion: Any, *flags: str) -> Trainer:
+    trainer = Trainer(configure(data, *flags), task, model, criterion)
+    trainer.begin_epoch(1)
+    return trainer
+
+
+def write(path: Path, trainer: Trainer) -> Path:
+    """Write a checkpoint the way training does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(path), {"train_iterator": ITERATOR, "val_loss": 1.0})
+    return path
+
+
+def save(path: Path, data: Path, *flags: str, seed: int = 2) -> Path:
+    """The checkpoint of a model with random weights."""
+    task = make_task(data, *flags)
+    model = make_model(task, *flags, seed=seed)
+    criterion = make_criterion(task, "label_smoothed_teacher")
+    return write(path, make_trainer(data, task, model, criterion, *flags))
+
+
+def batch(task: Any, ids: Iterable[int], split: str = "train") -> dict[str, Any]:
+    """These sentences as one batch; fairseq sorts them by length, so that sample["id"] is shuffled."""
+    dataset = task.dataset(split)
+    return dataset.collater([dataset[i] for i in ids])
+
+
+def set_aside(sample: dict[str, Any], padding: int) -> dict[str, Any]:
+    """The same batch with nothing but padding as target."""
+    return {**sample, "target": torch.full_like(sample["target"], padding)}
+
+
+def gradients(model: Any) -> dict[str, torch.Tensor]:
+    """A copy of every parameter's gradient, by name."""
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def backward(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Every parameter's gradient of this loss alone."""
+    model.zero_grad()
+    loss.backward()
+    found = gradients(model)
+    model.zero_grad()
+    return found
+
+
+def assert_same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], tolerance: float = 0) -> None:
+    """The same names and values: to the last bit, or to a tolerance in units of the largest value of all."""
+    assert found.keys() == wanted.keys() and found
+    unit = max(tensor.abs().max().item() for tensor in wanted.values())
+    for name in wanted:
+        difference = (found[name].double() - wanted[name].double()).abs().max().item()
+        assert difference <= tolerance * unit, f"{name} differs by {difference:g}, largest value {unit:g}"
+        assert tolerance or torch.equal(found[name], wanted[name]), name
+
+
+def logits(model: Any, sample: dict[str, Any]) -> torch.Tensor:
+    """What the output projection gives, `[B, T, K]`."""
+    return model(**sample["net_input"])[0]
+
+
+def assert_gradients(found: dict[str, torch.Tensor], model: Any, scores: torch.Tensor, slope: torch.Tensor) -> None:
+    """`found` is what the model gives for this derivative with respect to its logits."""
+    model.zero_grad()
+    scores.backward(slope.to(scores))
+    assert_same(found, gradients(model), tolerance=1e-5)
+    model.zero_grad()
+
+
+def summed(logs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Logging outputs as fairseq sums them over workers."""
+    return {key: sum(log[key] for log in logs) for key in logs[0]}
