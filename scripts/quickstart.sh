@@ -26,6 +26,7 @@ case $corpus in generated | multi30k) ;; *) die "--corpus $corpus: expected gene
 cd "$root"
 scripts/setup.sh
 enter_environment
+find_device
 
 data=data/$corpus runs=runs/${name:-$corpus}
 start=$SECONDS

@@ -84,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
     if not (args.folder / RECORD).is_file():
         raise UserError(f"--run {args.folder}: found no {RECORD} there, which `lskd run` writes")
     record = json.loads((args.folder / RECORD).read_text(encoding="utf-8"))
-    result: dict[str, Any] = {"system": args.folder.name, **record["labels"]}
+    # Every record has all of these, null where they do not apply.
+    result: dict[str, Any] = {"system": args.folder.name}
+    result |= dict.fromkeys(("role", "method", "teacher_smoothing", "temperature")) | record["labels"]
     result["parameters"] = count_parameters(read_archive(args.checkpoint)["model"])
     result |= score_corpus(list(read_lines(args.hypotheses)), list(read_lines(args.references)))
     if args.validation:

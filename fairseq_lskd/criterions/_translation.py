@@ -147,7 +147,7 @@ class TranslationCriterion(FairseqCriterion):
 
         def log_bits(key: str, value: float, count: float) -> None:
             # A batch whose every target is masked has nothing to average.
-            metrics.log_scalar(key, value / max(count, 1) / math.log(2), count, round=3)
+            metrics.log_scalar(key, value / count / math.log(2) if count else 0.0, count, round=3)
 
         log_bits("loss", total("loss"), total("sample_size"))
         log_bits("nll_loss", total("nll_loss"), total("nll_tokens"))

@@ -14,8 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import UserError
+from ..files import write_json
 from .grammar import FORMAT_VERSION, Grammar
-from .outputs import Manifest, write_json
+from .outputs import Manifest
 
 SOURCE_LANG, TARGET_LANG = "xx", "yy"
 MANIFEST, GRAMMAR, TRUTH = "generate.json", "grammar.json", "truth.json"

@@ -7,7 +7,6 @@ its options, its inputs and its outputs. The next run with the same options and 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import platform
 import shutil
@@ -20,14 +19,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UserError
+from ..files import write_json
 
 FORMAT = 1
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass
@@ -107,11 +101,6 @@ class Manifest:
                 ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> list[str]:

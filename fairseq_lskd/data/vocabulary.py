@@ -16,8 +16,9 @@ import sentencepiece
 from tqdm import tqdm
 
 from ..errors import UserError
+from ..files import sha256
 from .bitext import Bitext, Side, check_bitext, read_lines, some_lines
-from .outputs import Manifest, sha256_of
+from .outputs import Manifest
 
 MANIFEST = "encode.json"
 MODEL, VOCABULARY = "spm.model", "spm.vocab"
@@ -81,7 +82,7 @@ def encode_bitext(
         if options.sample is None:
             del shown["seed"]  # it chooses the sample, and nothing else
     else:
-        inputs["--spm-model"] = sha256_of(spm_model)
+        inputs["--spm-model"] = sha256(spm_model)
     manifest = Manifest(MANIFEST, shown, inputs, libraries=("sentencepiece",))
     if manifest.is_up_to_date(out):
         return False

@@ -50,7 +50,7 @@ class SequenceWeights:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 weight, reference = arrays["weight"], arrays["reference"]
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{name}: expected the .npz that `lskd mix` writes, found another file ({error})") from None
         if weight.ndim != 1 or weight.dtype != np.float32 or reference.shape != weight.shape or reference.dtype != bool:
             raise UserError(

@@ -29,10 +29,14 @@ def first_difference(teacher: Dictionary, student: Dictionary) -> str | None:
     for index, (theirs, ours) in enumerate(zip_longest(teacher.symbols, student.symbols)):
         if theirs != ours:
             return (
-                f"at index {index} the teacher has {theirs!r} and the student {ours!r} "
+                f"at index {index} the teacher has {_word(theirs)} and the student {_word(ours)} "
                 f"({len(teacher)} and {len(student)} types)"
             )
     return None
+
+
+def _word(symbol: str | None) -> str:
+    return "no more" if symbol is None else repr(symbol)
 
 
 def _find_dictionary(language: str, checkpoint: Path, recorded: str, given: str | None) -> Path | None:

@@ -128,8 +128,9 @@ def test_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return whole(self, rng)
 
     monkeypatch.setattr(Grammar, "sample", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as ended:
         generate(tmp_path / "out")
+    assert ended.value.code == 130
     assert draws == 51 and list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     assert generate(tmp_path / "out") == 0

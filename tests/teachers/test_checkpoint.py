@@ -118,11 +118,11 @@ def test_no_damage_escapes_as_another_exception(tmp_path, source):
     [
         (torch.ones(3), "found Tensor"),
         ([1, 2], "found list"),
-        ({"a": 1, "b": 2}, r"found \['a', 'b'\]"),
-        ({"model": {}}, r"found \['model'\]"),
+        ({"a": 1, "b": 2}, r"found a, b\."),
+        ({"model": {}}, r"found model\."),
         ({"model": {}, "cfg": None, "args": None}, "found"),
         ({"model": 5, "cfg": {"a": 1}}, "found"),
-        ({"state_dict": {}, "cfg": {"a": 1}}, r"found \['cfg', 'state_dict'\]"),
+        ({"state_dict": {}, "cfg": {"a": 1}}, r"found cfg, state_dict\."),
     ],
 )
 def test_what_another_program_saved(tmp_path, state, found):

@@ -155,7 +155,7 @@ def test_first_difference():
         "at index 4 the teacher has 'a' and the student 'b' (6 and 6 types)"
     )
     assert first_difference(dictionary("a"), dictionary("a", "b")) == (
-        "at index 5 the teacher has None and the student 'b' (5 and 6 types)"
+        "at index 5 the teacher has no more and the student 'b' (5 and 6 types)"
     )
 
 
