@@ -9,6 +9,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -201,14 +202,18 @@ def _option(command: Sequence[str], name: str) -> float | None:
         return None
 
 
+#: fairseq on the data it loaded: "... data/bin train de-en 29000 examples".
+_EXAMPLES = re.compile(r" (\d+) examples$")
+
+
 def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) -> Iterator[str]:
     """Status lines, `every` seconds apart at most, from the output of a fairseq command.
 
-    Understood are fairseq-train's `--log-format json` (with --max-update, time left) and the
-    hypotheses that fairseq-generate prints.
+    Understood are fairseq-train's `--log-format json` (with --max-update, time left) and what
+    fairseq-generate prints: the size of the corpus, and its hypotheses.
     """
     updates = _option(command, "--max-update")
-    start, first, hypotheses, last = time.monotonic(), None, 0, 0.0
+    start, first, wanted, hypotheses, last = time.monotonic(), None, 0, 0, 0.0
     for line in lines:
         now = time.monotonic()
         if "| valid | {" in line and "valid_num_updates" in line:
@@ -224,11 +229,17 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
                 last = now
                 left = _clock((now - start) / (done - first) * (updates - done))
                 yield f"update {done}/{updates:.0f} | loss {stats['loss']} | {stats['wps']} tokens/s | {left} left"
+        elif found := _EXAMPLES.search(line):
+            wanted = int(found[1]) * int(_option(command, "--nbest") or 1)
         elif line.startswith("H-"):
             hypotheses += 1
-            if now - last >= every:
+            if hypotheses == 1:
+                start = last = now
+            elif now - last >= every:
                 last = now
-                yield f"{hypotheses:,} hypotheses | {hypotheses / (now - start):.0f} a second"
+                rate = hypotheses / (now - start)
+                left = f" | {_clock((wanted - hypotheses) / rate)} left" if wanted else ""
+                yield f"{hypotheses:,} hypotheses | {rate:.0f} a second{left}"
 
 
 def _stats(line: str, *names: str) -> dict[str, Any] | None:

@@ -352,9 +352,11 @@ def test_garbled_lines_do_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_progress_of_a_translation(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["fairseq-generate", "data", "--nbest", "2"]
+    size = "2026-11-22 20:00:00 | INFO | fairseq.data.data_utils | loaded 90 examples from: data/train.de-en.de\n"
     lines = ["S-3\tein Hund\n", "T-3\ta dog\n", "H-3\t-0.25\ta dog\n", "D-3\t-0.25\ta dog\n", "P-3\t-0.2 -0.3 -0.2\n"]
-    assert statuses(monkeypatch, lines * 2, ["fairseq-generate", "data"], step=0.25)[:1] == [
-        "1 hypotheses | 1 a second"
-    ]
-    many = statuses(monkeypatch, ["H-0\t-0.5\tx\n"] * 41, ["fairseq-generate", "data"], step=0.25)
-    assert many == ["1 hypotheses | 4 a second", "41 hypotheses | 4 a second"]
+    assert statuses(monkeypatch, lines * 2, command, step=10) == ["2 hypotheses | 0 a second"]
+    many = ["H-0\t-0.5\tx\n"] * 82
+    assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 a second"]
+    size = "2026-11-22 20:00:00 | INFO | fairseq.tasks.translation | data train de-en 90 examples\n"
+    assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 a second | 0:33 left"]

@@ -13,7 +13,14 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from ..errors import exit_on_user_error
-from ..losses import BINS, prediction_sums, smoothed_cross_entropy, smoothing_terms, unigram_prior
+from ..losses import (
+    BINS,
+    negative_log_likelihood,
+    prediction_sums,
+    smoothed_cross_entropy,
+    smoothing_term,
+    unigram_prior,
+)
 from ._options import check_smoothing, raise_for
 
 logger = logging.getLogger(__name__)
@@ -63,10 +70,11 @@ class TranslationCriterion(FairseqCriterion):
             values = values if weights is None else values * weights
             return values.sum() if reduce else values.reshape(-1)
 
-        nll, smooth = smoothing_terms(log_probs, target, ignore, self._smoothing_prior(log_probs.device))
-        loss = smoothed_cross_entropy(
-            total(nll), total(smooth), self.cfg.label_smoothing, log_probs.size(-1), self._uniform
-        )
+        nll = negative_log_likelihood(log_probs, target, ignore)
+        loss = total(nll)
+        if self.cfg.label_smoothing > 0:
+            smooth = total(smoothing_term(log_probs, ignore, self._smoothing_prior(log_probs.device)))
+            loss = smoothed_cross_entropy(loss, smooth, self.cfg.label_smoothing, log_probs.size(-1), self._uniform)
         sample_size = self.sample_size(sample, weights)
         logging_output: dict[str, Any] = {
             "nll_loss": nll.detach().sum(),
@@ -110,7 +118,7 @@ class TranslationCriterion(FairseqCriterion):
 
     def _smoothing_prior(self, device: torch.device) -> Tensor | None:
         """`[K]` unigram probabilities of the training target, counted once, at the first batch."""
-        if self._uniform or self.cfg.label_smoothing == 0:
+        if self._uniform:
             return None
         if self._prior is None:
             self._prior = unigram_prior(self._count_training_target())

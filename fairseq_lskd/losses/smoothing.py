@@ -11,37 +11,44 @@ import torch
 from torch import Tensor
 
 
-def smoothing_terms(
-    log_probs: Tensor, target: Tensor, ignore: Tensor, prior: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The two terms, one value a token, of which a smoothed cross-entropy is made.
+def negative_log_likelihood(log_probs: Tensor, target: Tensor, ignore: Tensor) -> Tensor:
+    """`-log p(target)` of each token, in nats; 0 at ignored tokens.
 
     Args:
         log_probs: `[..., K]`, the model's log-probabilities.
         target: `[...]`, the labels, int64.
-        ignore: `[...]`, bool; True where a token does not count (padding). Both terms are 0 there,
-            and so are their gradients.
+        ignore: `[...]`, bool; True where a token does not count (padding), and has no gradient.
+
+    Returns:
+        `[...]`.
+    """
+    return -log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1).masked_fill(ignore, 0.0)
+
+
+def smoothing_term(log_probs: Tensor, ignore: Tensor, prior: Tensor | None = None) -> Tensor:
+    """What the smoothing prior adds at each token: `-sum_k log p(k)`, or `-sum_k u(k) log p(k)` with a prior.
+
+    Args:
+        log_probs: `[..., K]`; ignore: `[...]` bool.
         prior: `[K]`, probabilities; None is the uniform prior.
 
     Returns:
-        `(nll, smooth)`, each `[...]`: `-log p(target)`, and `-sum_k log p(k)` under the uniform prior or
-        `-sum_k u(k) log p(k)` under `prior`.
+        `[...]`, 0 at ignored tokens.
     """
-    nll = -log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1)
-    smooth = -(log_probs.sum(-1) if prior is None else log_probs @ prior.to(log_probs))
-    return nll.masked_fill(ignore, 0.0), smooth.masked_fill(ignore, 0.0)
+    return -(log_probs.sum(-1) if prior is None else log_probs @ prior.to(log_probs)).masked_fill(ignore, 0.0)
 
 
 def smoothed_cross_entropy(
     nll: Tensor, smooth: Tensor, label_smoothing: float, classes: int, uniform: bool = True
 ) -> Tensor:
-    """Cross-entropy against the smoothed target, from `smoothing_terms` or from sums of them.
+    """Cross-entropy against the smoothed target, from both terms of each token or from sums of them.
 
     It is linear in both terms. Summing first and combining last is what fairseq's
     `label_smoothed_cross_entropy` does, and gives its result to the last bit.
 
     Args:
-        nll, smooth: as `smoothing_terms` returns them, or weighted sums over tokens.
+        nll: as `negative_log_likelihood` returns it, or a weighted sum over tokens.
+        smooth: as `smoothing_term` returns it, or the same sum of that.
         label_smoothing: `alpha`, in [0, 1).
         classes: K.
         uniform: whether `smooth` was taken under the uniform prior.

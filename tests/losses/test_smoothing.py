@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import distillation, smoothed_target
 
-from fairseq_lskd.losses import smoothed_cross_entropy, smoothing_terms, unigram_prior
+from fairseq_lskd.losses import negative_log_likelihood, smoothed_cross_entropy, smoothing_term, unigram_prior
 
 PAD = 1
+
+
+def smoothing_terms(log_probs, target, ignore, prior=None):
+    return negative_log_likelihood(log_probs, target, ignore), smoothing_term(log_probs, ignore, prior)
 
 
 def make(shape, classes, *, seed=0, dtype=torch.float64, scale=3.0, pads=0.3):
