@@ -63,7 +63,7 @@ setup(
         "hydra-core>=1.3,<1.4",
         "omegaconf>=2.3,<2.4",
         "regex",
-        "sacrebleu",
+        "sacrebleu>=2.0",
         "sentencepiece",
         "tqdm",
         "bitarray",

@@ -20,10 +20,10 @@ from fairseq_lskd.data.outputs import Manifest
 from fairseq_lskd.errors import UserError, exit_on_user_error
 
 EXAMPLES = """examples:
-  python data-prep/multi30k.py --out raw/multi30k
-  python data-prep/multi30k.py --out raw/multi30k --raw ~/downloads/multi30k
+  python data-prep/multi30k.py --out data/multi30k/raw
+  python data-prep/multi30k.py --out data/multi30k/raw --raw ~/downloads/multi30k
 then:
-  lskd encode --raw raw/multi30k --out bpe/multi30k -s de -t en
+  lskd encode --raw data/multi30k/raw --out data/multi30k/pieces -s de -t en
 """
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/"
 SPLITS = {"train": "train", "val": "valid", "test_2016_flickr": "test"}
@@ -83,7 +83,12 @@ def fetch(cache: Path) -> dict[str, bytes]:
 
     texts: dict[str, bytes] = {}
     missing, wrong = [], []
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the cache {cache} cannot be made ({error.strerror}): set XDG_CACHE_HOME to another folder, or give --raw"
+        ) from None
     for name, (digest, size) in FILES.items():
         path = cache / f"{name}.gz"
         if not path.exists():

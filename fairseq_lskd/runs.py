@@ -52,6 +52,24 @@ def _differences(old: dict[str, Any], command: Sequence[str], inputs: dict[str, 
     return changes
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """What `run` recorded in a folder.
+
+    Raises:
+        UserError: if there is no record, or it is broken.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise UserError(f"{folder} is not the folder of a run: found no {RECORD} there, which `lskd run` writes")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not {"command", "inputs", "seconds", "finished", "labels"} <= record.keys():
+            raise ValueError
+    except (ValueError, AttributeError):
+        raise UserError(f"{path} is not a record of `lskd run`. Delete the folder, or name another.") from None
+    return record
+
+
 def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) -> dict[str, Any]:
     """The record of the run in `out`, new or resumed.
 
@@ -59,16 +77,12 @@ def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) 
         UserError: if the folder holds another run, or files that no recorded run wrote.
     """
     fresh = {"command": list(command), "inputs": inputs, "seconds": 0.0, "finished": None, "lskd": __version__}
-    record = out / RECORD
-    if record.exists():
-        try:
-            old = json.loads(record.read_text(encoding="utf-8"))
-            if not fresh.keys() <= old.keys():
-                raise ValueError
-        except (ValueError, AttributeError):
-            raise UserError(f"{record} is not a record of `lskd run`. Delete the folder, or name another.") from None
+    if (out / RECORD).exists():
+        old = read_record(out)
         # A run that failed before it wrote anything may be replaced by one with better options.
-        left_something = old["finished"] or {path.name for path in out.iterdir()} - {RECORD, log}
+        left_something = old["finished"] or any(
+            path.name not in (RECORD, log) and not path.name.startswith(f"{log}.") for path in out.iterdir()
+        )
         if not left_something:
             return fresh
         if changes := _differences(old, command, inputs):
@@ -133,6 +147,9 @@ def run(
     digests = {str(path): sha256(path) for path in inputs}
     with _locked(out) as lock:
         record = _claim(out, log, command, digests) | {"labels": labels or {}}
+        if not record["finished"]:
+            record["seconds"] = round(record["seconds"] + _killed(out / log, out / RECORD), 1)
+            _set_aside(out / log)
         write_json(out / RECORD, record)
         if record["finished"]:
             print(f"{title} | up to date: {out}", file=sys.stderr)
@@ -150,11 +167,24 @@ def run(
             raise UserError(_failure(command[0], status, out / log))
 
 
+def _set_aside(log: Path) -> None:
+    """Keep the log of an unfinished call, as log.1, log.2 and so on: a resumed training goes on in a new one."""
+    if log.exists():
+        log.replace(log.with_name(f"{log.name}.{len(list(log.parent.glob(f'{log.name}.*'))) + 1}"))
+
+
+def _killed(log: Path, record: Path) -> float:
+    """Seconds of a call that was killed before it could write them: its log is younger than its record."""
+    if not (log.exists() and record.exists()):
+        return 0.0
+    return max(0.0, log.stat().st_mtime - record.stat().st_mtime)
+
+
 def _failure(program: str, status: int, log: Path) -> str:
     """Why a command failed: its own error message if it has one, else the end of its log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [i for i, line in enumerate(lines) if ": error: " in line]
-    tail = lines[said[-1] :] if said else lines[-8:]
+    tail = lines[said[-1] :][:10] if said else lines[-8:]
     return "\n  ".join([f"{Path(program).name} ended with status {status}; {log} ends with:", *tail])
 
 

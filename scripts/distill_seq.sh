@@ -37,8 +37,9 @@ if [ -n "$share" ]; then
     mixture=(--reference-weight "$share")
 fi
 
-lskd run --out "$made/translate" --title "$(basename "$out") translations" "${teachers[@]/#/--input=}" -- \
-    fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset train --path "$teacher" "${device[@]}" \
+lskd run --out "$made/translate" --title "$(basename "$out") translations" "${teachers[@]/#/--input=}" \
+    --input "$data/pieces/encode.json" -- \
+    fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset train --path "$teacher" \
     "${decoding[@]}" --max-len-a 1.2 --max-len-b 10
 lskd harvest "$made/translate/log.txt" --source "$pieces/train.$src" --fallback "$pieces/train.$tgt" \
     --out "$made/translations.$tgt"
@@ -50,8 +51,8 @@ lskd run --out "$made/bin" --title "$(basename "$out") binarised" \
     --trainpref "$made/pieces/train" --validpref "$pieces/valid" --testpref "$pieces/test" \
     --destdir "$made/bin" --workers 2
 lskd run --out "$out" --label role=student --label method=sequence "${labels[@]}" \
-    --input "$made/pieces/train.weights.npz" --input "$made/pieces/train.$tgt" -- \
-    fairseq-train "$made/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" "${device[@]}" \
+    --input "$made/pieces/train.weights.npz" --input "$made/pieces/train.$tgt" --input "$data/pieces/encode.json" -- \
+    fairseq-train "$made/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$made/pieces/train.weights.npz" "${mixture[@]}" \
     "${student_model[@]}" "${training[@]}" --max-update "$student_updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"

@@ -34,8 +34,8 @@ languages "$data"
 IFS=: read -ra teachers <<<"$teacher"
 
 lskd run --out "$out" --label role=student --label method=word --label temperature="$temperature" "${labels[@]}" \
-    "${teachers[@]/#/--input=}" -- \
-    fairseq-train "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" "${device[@]}" \
+    "${teachers[@]/#/--input=}" --input "$data/pieces/encode.json" -- \
+    fairseq-train "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion word_kd --teacher-path "$teacher" --kd-weight "$weight" --kd-temperature "$temperature" \
     "${student_model[@]}" "${training[@]}" --max-update "$student_updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"

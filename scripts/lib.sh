@@ -38,23 +38,12 @@ enter_environment() {
     PATH=$venv/bin:$PATH
 }
 
-# find_device: exports LSKD_DEVICE, gpu or cpu. Asked once: importing torch takes seconds.
-find_device() {
-    [ -n "${LSKD_DEVICE:-}" ] && return
-    LSKD_DEVICE=$(python -c 'import torch; print("gpu" if torch.cuda.is_available() else "cpu")')
-    export LSKD_DEVICE
-}
-
-# load_recipe NAME: the arrays teacher_model, student_model, training and decoding, and device.
+# load_recipe NAME: the arrays teacher_model, student_model, training and decoding.
 load_recipe() {
     local file=$root/scripts/recipes/$1.sh
     [ -f "$file" ] || die "--recipe $1: expected one of $(cd "$root/scripts/recipes" && echo *.sh | sed 's/\.sh//g')"
     . "$file"
     enter_environment
-    find_device
-    # fairseq wants the CPU named; a GPU is its default.
-    device=()
-    [ "$LSKD_DEVICE" = gpu ] || device=(--cpu)
 }
 
 # languages DATA: sets src and tgt from what `lskd encode` recorded.

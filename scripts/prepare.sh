@@ -11,7 +11,7 @@
 # DATA gets raw/, pieces/ and bin/.
 
 . "$(dirname "$0")/lib.sh"
-corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram pairs=8000
+corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram pairs=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -26,13 +26,15 @@ while [ $# -gt 0 ]; do
     esac
 done
 need "$data" --data
+[ "$corpus" != generated ] || [ -z "$raw$src$tgt" ] || die "--raw, -s and -t do not go with --corpus generated"
+[ "$corpus" = generated ] || [ -z "$pairs" ] || die "--pairs goes with --corpus generated only"
 enter_environment
 
 case $corpus in
     generated)
         # A small lexicon, which a small model learns in minutes, and BPE, whose pieces grow to whole words.
         src=xx tgt=yy vocab=${vocab:-900} type=bpe
-        lskd generate --out "$data/raw" --train "$pairs" \
+        lskd generate --out "$data/raw" --train "${pairs:-8000}" \
             --nouns 40 --verbs 20 --adjectives 15 --adverbs 8 --prepositions 5
         ;;
     multi30k)

@@ -22,11 +22,12 @@ while [ $# -gt 0 ]; do
         *) die "unknown option $1 (see --help)" ;;
     esac
 done
+[ -z "$raw" ] || [ "$corpus" = multi30k ] || die "--raw goes with --corpus multi30k only"
 case $corpus in generated | multi30k) ;; *) die "--corpus $corpus: expected generated or multi30k" ;; esac
 cd "$root"
 scripts/setup.sh
-enter_environment
-find_device
+# This environment, whatever else is on the PATH.
+PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
 
 data=data/$corpus runs=runs/${name:-$corpus}
 start=$SECONDS
@@ -52,9 +53,13 @@ plain() {
     scripts/score.sh --data "$data" --recipe "$corpus" --run "$runs/student"
 }
 
-trap 'trap - TERM; kill 0' INT TERM
-{ lane 0.0; plain; } & lanes=($!)
+# Each lane is a process group, so that an interrupt ends all of it and nothing else.
+lanes=()
+trap 'kill -TERM -- "${lanes[@]/#/-}" 2>/dev/null; wait; exit 130' INT TERM
+set -m
+{ lane 0.0; plain; } & lanes+=($!)
 lane 0.1 & lanes+=($!)
+set +m
 failed=0
 for pid in "${lanes[@]}"; do wait "$pid" || failed=1; done
 [ $failed = 0 ] || die "a step failed, see above; mend it and call this again: finished steps are kept"

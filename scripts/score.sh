@@ -4,7 +4,7 @@
 #   scripts/score.sh --data data/multi30k --run runs/mine/word-0.1
 #   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
 #
-# The record is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
+# The record, of the last checkpoint scored, is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
 
 . "$(dirname "$0")/lib.sh"
 data='' run='' checkpoint='' recipe=multi30k
@@ -22,22 +22,26 @@ need "$data" --data
 need "$run" --run
 load_recipe "$recipe"
 languages "$data"
+[ -f "$run/run.json" ] || die "--run $run: no run.json there, which the training scripts write"
+# Each checkpoint of a run is scored in folders of its own.
+mark=${checkpoint:+-$(basename "$checkpoint" .pt)}
 checkpoint=${checkpoint:-$run/checkpoint_average.pt}
-name=$(basename "$run")
+name=$(basename "$run")$mark
+validate=$run/validate$mark test=$run/test$mark
 
-lskd run --out "$run/validate" --title "$name validation" --input "$checkpoint" -- \
-    fairseq-validate "$data/bin" --task translation -s "$src" -t "$tgt" --user-dir "$user_dir" "${device[@]}" \
+lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
+    fairseq-validate "$data/bin" --task translation -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --path "$checkpoint" --valid-subset valid --max-tokens 4000 \
     --model-overrides "{'teacher_path': 'none', 'sequence_weights': None, 'reference_weight': None}" \
     --log-format json
-lskd run --out "$run/test" --title "$name test" --input "$checkpoint" -- \
-    fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" "${device[@]}" \
+lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
+    fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
     "${decoding[@]}" --remove-bpe sentencepiece
 source=$data/raw/test.$src references=$data/raw/test.$tgt
 [ -f "$source" ] || source+=.gz
 [ -f "$references" ] || references+=.gz
-lskd harvest "$run/test/log.txt" --source "$source" --out "$run/test/hypotheses.$tgt"
+lskd harvest "$test/log.txt" --source "$source" --out "$test/hypotheses.$tgt"
 truth=()
 [ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
-lskd score --run "$run" --checkpoint "$checkpoint" --hypotheses "$run/test/hypotheses.$tgt" \
-    --references "$references" --validation "$run/validate/log.txt" "${truth[@]}"
+lskd score --run "$run" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" \
+    --references "$references" --validation "$validate/log.txt" "${truth[@]}"

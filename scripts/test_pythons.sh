@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the tests of what depends on versions on the other Pythons that this machine has.
+# Run the tests of what depends on versions on every supported Python that this machine has, but for .venv's own.
 #
 #   scripts/test_pythons.sh [pytest's options]
 #   PYTHONS="3.13" scripts/test_pythons.sh
@@ -21,7 +21,12 @@ find_python() {
 }
 
 status=0
-for version in ${PYTHONS:-3.12 3.13}; do
+own=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || own=none
+for version in ${PYTHONS:-3.11 3.12 3.13}; do
+    if [ "$version" = "$own" ] && [ -z "${PYTHONS:-}" ]; then
+        echo "Python $version: is .venv's, which the other tests run in"
+        continue
+    fi
     python=$(find_python "$version")
     if [ -z "$python" ]; then
         echo "Python $version: SKIPPED, not found on PATH or among pyenv's versions"

@@ -5,10 +5,10 @@
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --size student --out runs/mine/student
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
 #
-# The model is OUT/checkpoint_average.pt.
+# The model is OUT/checkpoint_average.pt. Label smoothing is 0.1 for a teacher and 0 for a student if not given.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' recipe=multi30k smoothing=0.1 size=teacher seed=1
+data='' out='' recipe=multi30k smoothing='' size=teacher seed=1
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -27,14 +27,23 @@ need "$out" --out
 load_recipe "$recipe"
 languages "$data"
 case $size in
-    teacher) model=("${teacher_model[@]}") updates=$teacher_updates labels=(--label "teacher_smoothing=$smoothing") ;;
-    student) model=("${student_model[@]}") updates=$student_updates labels=() ;;
+    teacher)
+        model=("${teacher_model[@]}") updates=$teacher_updates
+        smoothing=${smoothing:-0.1} labels=(--label "teacher_smoothing=$smoothing")
+        ;;
+    student)
+        model=("${student_model[@]}") updates=$student_updates
+        smoothing=${smoothing:-0.0} labels=()
+        ;;
     *) die "--size $size: expected teacher or student" ;;
 esac
 
-lskd run --out "$out" --label role="$size" --label method=none "${labels[@]}" -- \
-    fairseq-train "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" "${device[@]}" \
+lskd run --out "$out" --label role="$size" --label method=none "${labels[@]}" \
+    --input "$data/pieces/encode.json" -- \
+    fairseq-train "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion label_smoothed_teacher --label-smoothing "$smoothing" \
     "${model[@]}" "${training[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
+# What tells a student that its dictionary is another.
+cp "$data/bin/dict.$src.txt" "$data/bin/dict.$tgt.txt" "$out/"
 lskd average "$out" --last 3

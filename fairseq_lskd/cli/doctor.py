@@ -175,7 +175,7 @@ def as_text(report: dict[str, Any]) -> str:
         able = ", ".join(f"{kind} {'yes' if device[kind] else 'no'}" for kind in ("fp16", "bf16"))
         lines.append(f"{device['device']:<14} {device['name']}, {device['memory_gib']} GiB, {able}")
     if not report["devices"]:
-        lines.append("GPU            none seen; give fairseq's commands --cpu")
+        lines.append("GPU            none seen: fairseq runs on the CPU")
     lines += [f"import hook    {'active' if report['hook'] else 'NOT active'}", "mends"]
     for mend in report["mends"]:
         lines += [f"  {mend['name']:<20} {mend['status']}", f"  {'':<20}   without it: {mend['without_it']}"]

@@ -13,13 +13,13 @@ import os
 from pathlib import Path
 
 EXAMPLES = """examples:
-  python data-prep/multi30k.py --out raw/multi30k
-  lskd encode --raw raw/multi30k --out bpe/multi30k -s de -t en --vocab-size 4000
-  lskd encode --raw raw/other --out bpe/other -s de -t en --spm-model bpe/multi30k/spm.model
+  python data-prep/multi30k.py --out data/multi30k/raw
+  lskd encode --raw data/multi30k/raw --out data/multi30k/pieces -s de -t en --vocab-size 4000
+  lskd encode --raw data/other/raw --out data/other/pieces -s de -t en --spm-model data/multi30k/pieces/spm.model
 then:
-  fairseq-preprocess --source-lang de --target-lang en --destdir bin/multi30k \\
-    --trainpref bpe/multi30k/train --validpref bpe/multi30k/valid --testpref bpe/multi30k/test \\
-    --srcdict bpe/multi30k/dict.de.txt --tgtdict bpe/multi30k/dict.en.txt
+  cd data/multi30k && fairseq-preprocess --source-lang de --target-lang en --destdir bin \\
+    --trainpref pieces/train --validpref pieces/valid --testpref pieces/test \\
+    --srcdict pieces/dict.de.txt --tgtdict pieces/dict.en.txt
 """
 
 

@@ -15,9 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 EXAMPLES = """examples:
-  lskd generate --out raw/generated
-  lskd generate --out raw/big --train 100000 --nouns 1000 --verbs 400
-  lskd encode --raw raw/generated --out bpe/generated -s xx -t yy --vocab-size 1000
+  lskd generate --out data/generated/raw
+  lskd generate --out data/big/raw --train 100000 --nouns 1000 --verbs 400
+  lskd encode --raw data/generated/raw --out data/generated/pieces -s xx -t yy --vocab-size 1000
 """
 
 

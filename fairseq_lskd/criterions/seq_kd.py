@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 import torch
 from fairseq.criterions import register_criterion
+from fairseq.utils import split_paths
 from torch import Tensor
 
 from ..errors import UserError, exit_on_user_error
@@ -47,6 +48,7 @@ class SeqKDCriterion(TeacherCriterion):
     def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         self.weights = None
+        self._checked = False
         if cfg.sequence_weights is not None:
             self.weights = SequenceWeights.load(cfg.sequence_weights)
             if cfg.reference_weight is not None:
@@ -66,8 +68,9 @@ class SeqKDCriterion(TeacherCriterion):
         """`[B, 1]` weights of the batch's sentences while training, looked up by their index in the data."""
         if self.weights is None or not self.training:
             return None
-        with exit_on_user_error(f"--criterion {self.NAME}"):
-            self._check_length()
+        if not self._checked:
+            with exit_on_user_error(f"--criterion {self.NAME}"):
+                self._check_length(len(self.weights.weight))
         weights = torch.from_numpy(self.weights.weight[sample["id"].cpu().numpy()])
         return weights.to(target.device).unsqueeze(1)
 
@@ -78,14 +81,15 @@ class SeqKDCriterion(TeacherCriterion):
             return weights.sum()
         return (weights * sample["target"].ne(self.padding_idx)).sum()
 
-    def _check_length(self) -> None:
+    def _check_length(self, weights: int) -> None:
         """The training data is known only once it is loaded, so this is looked at on the first batch."""
-        if self.weights is None or self.weights.checked:
-            return
+        name = f"--sequence-weights {self.cfg.sequence_weights}"
+        if len(split_paths(self.task.cfg.data)) > 1:
+            raise UserError(f"{name} needs the training data in one folder, found {self.task.cfg.data}")
         sentences = len(self.task.dataset(getattr(self.task.cfg, "train_subset", "train")))
-        if sentences != len(self.weights.weight):
+        if sentences != weights:
             raise UserError(
-                f"--sequence-weights {self.cfg.sequence_weights} has {len(self.weights.weight):,} weights, the "
-                f"training data {sentences:,} sentences: they were not made together; run `lskd mix` again"
+                f"{name} has {weights:,} weights, the training data {sentences:,} sentences: "
+                "they were not made together; run `lskd mix` again"
             )
-        self.weights.checked = True
+        self._checked = True

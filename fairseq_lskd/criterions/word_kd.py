@@ -19,13 +19,16 @@ NO_TEACHER = "none"
 class TeacherConfig(SmoothingConfig):
     teacher_path: Optional[str] = field(
         default=None,
-        metadata={"help": "checkpoint(s) of the teacher, joined by ':'; the distributions of several are averaged"},
+        metadata={
+            "help": "checkpoint(s) of the teacher, joined by ':'; the distributions of several are averaged. 'none': "
+            "no teacher's part, for fairseq-validate --model-overrides \"{'teacher_path': 'none'}\" when it is gone"
+        },
     )
     teacher_data: Optional[str] = field(
         default=None,
         metadata={
             "help": "folder with the teacher's dict.*.txt, to compare with the student's "
-            "(default: the one that the checkpoint records, else the checkpoint's own folder)"
+            "(default: the checkpoint's own folder, else the data folder that it records)"
         },
     )
     kd_weight: float = field(

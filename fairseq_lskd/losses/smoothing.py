@@ -35,7 +35,9 @@ def smoothing_term(log_probs: Tensor, ignore: Tensor, prior: Tensor | None = Non
     Returns:
         `[...]`, 0 at ignored tokens.
     """
-    return -(log_probs.sum(-1) if prior is None else log_probs @ prior.to(log_probs)).masked_fill(ignore, 0.0)
+    # Not `log_probs @ prior`, which autocast would compute in half precision.
+    total = log_probs.sum(-1) if prior is None else (log_probs * prior.to(log_probs)).sum(-1)
+    return -total.masked_fill(ignore, 0.0)
 
 
 def smoothed_cross_entropy(

@@ -26,8 +26,8 @@ _FORMATS = {
     "chrf": "{:.1f}",
     "valid_ppl": "{:.2f}",
     "kl_to_truth": "{:.2f}",
+    "train_seconds": "{:.0f}",
 }
-_FORMATS |= {"train_seconds": "{:.0f}"}
 
 
 def _cell(record: dict[str, Any], field: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ class SequenceWeights:
 
     weight: np.ndarray  #: [sentences] float32, finite, >= 0
     reference: np.ndarray  #: [sentences] bool, True where the target is the reference
-    checked: bool = field(default=False, compare=False)  #: whether the data's length was compared
 
     def share(self, reference_weight: float) -> SequenceWeights:
         """Give references the share `r` of the loss and translations `1 - r`, where each source has both."""

@@ -66,7 +66,10 @@ def _reason(error: Exception) -> str:
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A checkpoint in fairseq's current form, its options under "cfg"; raises as `read_archive` does."""
     read_archive(path)
-    state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-    if state.get("args") is not None:
-        state["cfg"] = convert_namespace_to_omegaconf(state["args"])
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        if state.get("args") is not None:
+            state["cfg"] = convert_namespace_to_omegaconf(state["args"])
+    except Exception as error:  # other programs write files of the same form, with anything in them
+        raise UserError(f"{path} is not a checkpoint of fairseq's: {type(error).__name__}: {error}") from None
     return state

@@ -45,7 +45,8 @@ def _find_dictionary(language: str, checkpoint: Path, recorded: str, given: str 
         if not path.is_file():
             raise UserError(f"--teacher-data {given}: expected the teacher's dictionary at {path}, found nothing.")
         return path
-    folders = [*utils.split_paths(recorded)[:1], checkpoint.parent]
+    # Beside the checkpoint first: the recorded folder may have been binarised anew since.
+    folders = [checkpoint.parent, *filter(None, utils.split_paths(recorded)[:1])]
     return next((p for f in folders if (p := Path(f, f"dict.{language}.txt")).is_file()), None)
 
 
@@ -54,8 +55,8 @@ def check_teacher(
 ) -> None:
     """Check a teacher's task, languages, dictionaries and lengths against the student's task.
 
-    A checkpoint does not hold its dictionaries, so they are looked for in `teacher_data`, else in the
-    data folder that the checkpoint records, else beside the checkpoint; where there are none, only
+    A checkpoint does not hold its dictionaries, so they are looked for in `teacher_data`, else beside
+    the checkpoint, else in the data folder that the checkpoint records; where there are none, only
     their sizes can be compared, and a warning says so.
 
     Raises:

@@ -46,8 +46,8 @@ class OnlineTeacher:
             try:
                 model = models.build_model(state["cfg"]["model"], task)
                 model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"]["model"])
-            except (RuntimeError, ValueError, AssertionError, KeyError) as error:
-                raise UserError(f"the weights of the teacher {path} do not fit its own options: {error}") from None
+            except (RuntimeError, ValueError, AssertionError, KeyError, AttributeError, TypeError, OSError) as error:
+                raise UserError(f"the teacher {path} cannot be built from its own options: {error}") from None
             ensemble.append(model)
             logger.info(
                 f"teacher {path}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()):,} parameters"

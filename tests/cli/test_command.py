@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,10 @@ def test_an_interrupt_from_the_keyboard_ends_in_one_line(tmp_path: Path) -> None
         code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
         words = ["run", "--out", str(tmp_path / "run"), "--", sys.executable, "-c", code, str(tmp_path / "there")]
         os.execv(LSKD[0], [*LSKD, *words])
+    deadline = time.monotonic() + 60
     while not (tmp_path / "there").exists():
-        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        assert os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < deadline
+        time.sleep(0.05)
     os.write(terminal, b"\x03")
     said = b""
     try:

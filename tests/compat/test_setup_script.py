@@ -76,7 +76,7 @@ def test_nothing_to_do_takes_no_time(checkout):
     begun = time.monotonic()
     done = run(["bash", str(checkout / "scripts" / "setup.sh")], PYTHON="")
     assert done.stdout == "setup: .venv is up to date\n"
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10
     # Another pin, another set-up.
     (checkout / "constraints.txt").write_text("torch==1.0\n")
     changed = run(["bash", str(checkout / "scripts" / "setup.sh")], PYTHON=str(checkout / "none"))

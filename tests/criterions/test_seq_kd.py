@@ -255,3 +255,10 @@ def test_a_share_that_leaves_nothing(task, tmp_path, share, reference, kind):
     path = save_weights(tmp_path / "w.npz", ONES, reference)
     with pytest.raises(SystemExit, match=f"leaves no sentence to train on: all targets are {kind}"):
         make_seq(task, path, reference_weight=share)
+
+
+def test_weights_for_data_in_several_folders(task, student, tmp_path, monkeypatch):
+    criterion = make_seq(task, save_weights(tmp_path / "w.npz", np.ones(60)))
+    monkeypatch.setattr(task.cfg, "data", f"{task.cfg.data}:{task.cfg.data}")
+    with pytest.raises(SystemExit, match="needs the training data in one folder"):
+        criterion(student, batch(task, range(4)))

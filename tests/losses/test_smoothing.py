@@ -210,3 +210,13 @@ def test_unigram_prior_is_a_distribution_in_proportion_to_the_counts(counts):
 def test_unigram_prior_of_nothing():
     with pytest.raises(ValueError, match="at least one counted token"):
         unigram_prior(torch.zeros(5, dtype=torch.long))
+
+
+def test_a_prior_keeps_its_precision_under_autocast():
+    random = torch.Generator().manual_seed(1)
+    log_probs = torch.randn(3, 50, generator=random).log_softmax(-1)
+    prior = torch.full((50,), 1e-9).index_fill(0, torch.tensor([0]), 1 - 49e-9)
+    ignore = torch.zeros(3, dtype=torch.bool)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = smoothing_term(log_probs, ignore, prior)
+    assert torch.equal(found, smoothing_term(log_probs, ignore, prior))

@@ -24,7 +24,6 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     loaded = SequenceWeights.load(tmp_path / "new" / "w.npz")
     assert loaded.weight.tolist() == saved.weight.tolist() and loaded.weight.dtype == np.float32
     assert loaded.reference.tolist() == [False, True, True] and loaded.reference.dtype == bool
-    assert not loaded.checked
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["w.npz"]
 
 

@@ -173,3 +173,11 @@ def test_a_bare_pickle_is_not_run(tmp_path, protocol):
     path.write_bytes(pickle.dumps(Payload(mark), protocol=protocol))
     complaint(path)
     assert not mark.exists()
+
+
+def test_a_file_of_the_same_form_from_another_program(tmp_path):
+    # Vision models are often saved like this.
+    path = tmp_path / "a.pt"
+    torch.save({"model": {"weight": torch.zeros(2)}, "args": Namespace(lr=0.1)}, path)
+    with pytest.raises(UserError, match=r"a\.pt is not a checkpoint of fairseq's: KeyError"):
+        read_checkpoint(path)
