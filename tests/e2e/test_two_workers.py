@@ -41,7 +41,9 @@ def train(out: Path, data: Path, *flags: str, workers: int) -> dict[str, torch.T
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return torch.load(out / "checkpoint_last.pt", weights_only=True)["model"]
+    weights = torch.load(out / "checkpoint_last.pt", weights_only=True)["model"]
+    # fairseq's embeddings of positions hold a number that nobody sets.
+    return {name: weight for name, weight in weights.items() if not name.endswith("._float_tensor")}
 
 
 @pytest.mark.parametrize("sentence_avg", [False, True])
