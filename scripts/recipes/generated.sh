@@ -5,9 +5,9 @@ teacher_model=(--arch transformer_iwslt_de_en --share-all-embeddings
 student_model=(--arch transformer_iwslt_de_en --share-all-embeddings
     --encoder-layers 1 --encoder-embed-dim 64 --encoder-ffn-embed-dim 128 --encoder-attention-heads 4
     --decoder-layers 1 --decoder-embed-dim 64 --decoder-ffn-embed-dim 128 --decoder-attention-heads 4)
-teacher_updates=450
-student_updates=400
+teacher_updates=1000
+student_updates=900
 training=(--dropout 0.1 --optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 1.0
-    --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 150 --max-tokens 2048
-    --no-epoch-checkpoints --save-interval-updates 50 --keep-interval-updates 3 --validate-interval 1000)
+    --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1024
+    --no-epoch-checkpoints --save-interval-updates 100 --keep-interval-updates 3 --validate-interval 1000)
 decoding=(--beam 5 --max-tokens 4000)

@@ -5,6 +5,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
 from e2e.test_pipeline import TINY, said, script
 
 pytestmark = [
