@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairseq import utils
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, data_utils
 
 from ..errors import UserError
 
@@ -22,6 +22,18 @@ def _options(task: Any) -> Any:
 
 def _task_name(options: Any) -> str | None:
     return getattr(options, "_name", None) or getattr(options, "task", None)
+
+
+def _languages(options: Any) -> tuple[str, str] | None:
+    """Source and target language; None where they cannot be known.
+
+    Where -s and -t were left out, fairseq infers them from the data's file names and a checkpoint records none.
+    """
+    source, target = getattr(options, "source_lang", None), getattr(options, "target_lang", None)
+    data = utils.split_paths(getattr(options, "data", None) or "")[0]
+    if (source is None or target is None) and data and Path(data).is_dir():
+        source, target = data_utils.infer_language_pair(data)
+    return None if source is None or target is None else (source, target)
 
 
 def first_difference(teacher: Dictionary, student: Dictionary) -> str | None:
@@ -69,12 +81,12 @@ def check_teacher(
     if _task_name(theirs) != _task_name(ours):
         problems.append(f"it was trained on the task {_task_name(theirs)!r}, the student's is {_task_name(ours)!r}")
 
-    languages = [(getattr(o, "source_lang", None), getattr(o, "target_lang", None)) for o in (theirs, ours)]
-    if languages[0] != languages[1]:
-        arrows = [f"{source} -> {target}" for source, target in languages]
+    languages = _languages(ours)
+    if (trained_on := _languages(theirs) or languages) != languages:
+        arrows = [" -> ".join(pair) if pair else "nothing known" for pair in (trained_on, languages)]
         problems.append(f"it translates {arrows[0]}, the student {arrows[1]} (--source-lang, --target-lang)")
-    elif not problems:
-        problems += _dictionary_problems(path, state, task, teacher_data)
+    elif languages and not problems:
+        problems += _dictionary_problems(path, state, task, teacher_data, languages)
 
     for name in ("max_source_positions", "max_target_positions"):
         limit, wanted = getattr(state["cfg"]["model"], name, None), getattr(ours, name, None)
@@ -85,12 +97,14 @@ def check_teacher(
         raise UserError(f"the teacher {path} does not fit:\n" + "\n".join(f"  - {p}" for p in problems))
 
 
-def _dictionary_problems(path: Path, state: dict[str, Any], task: Any, teacher_data: str | None) -> list[str]:
+def _dictionary_problems(
+    path: Path, state: dict[str, Any], task: Any, teacher_data: str | None, languages: tuple[str, str]
+) -> list[str]:
     options = state["cfg"]["task"]
     problems = []
     for side, language, ours, embedding in (
-        ("source", options.source_lang, task.source_dictionary, "encoder.embed_tokens.weight"),
-        ("target", options.target_lang, task.target_dictionary, "decoder.embed_tokens.weight"),
+        ("source", languages[0], task.source_dictionary, "encoder.embed_tokens.weight"),
+        ("target", languages[1], task.target_dictionary, "decoder.embed_tokens.weight"),
     ):
         weight = state["model"].get(embedding)
         if weight is not None and weight.shape[0] != len(ours):

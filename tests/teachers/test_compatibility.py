@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -211,3 +212,27 @@ def test_options_of_the_student_stay_as_they_were(bitext, task, teacher_path):
     OnlineTeacher.from_checkpoints(str(teacher_path), task)
     assert str(configure(bitext)) + str(task.cfg) == before
     assert make_model(task).decoder.embed_dim == int(MODEL[MODEL.index("--decoder-embed-dim") + 1])
+
+
+def without_languages(path: Path, out: Path, data: str) -> Path:
+    """What fairseq writes where -s and -t were left out."""
+    state = torch.load(path, weights_only=True)
+    state["cfg"]["task"].update(source_lang=None, target_lang=None, data=data)
+    torch.save(state, out)
+    return out
+
+
+def test_languages_that_the_checkpoint_does_not_record(bitext, task, teacher_path, tmp_path):
+    """They are inferred from the data as fairseq does, else taken to be the student's."""
+    for data in (str(bitext), "gone", ""):
+        path = without_languages(teacher_path, tmp_path / "t.pt", data)
+        check_teacher(path, read_checkpoint(path), task, str(bitext))
+        assert OnlineTeacher.from_checkpoints(str(path), task, str(bitext)).models
+    other = binarise(tmp_path, languages=("fr", "en"))
+    path = without_languages(teacher_path, tmp_path / "t.pt", str(other))
+    assert "it translates fr -> en, the student de -> en" in complaint(path, task)
+    swapped(bitext, tmp_path / "x")
+    for file in (tmp_path / "x").glob("dict.*.txt"):
+        shutil.copy(file, tmp_path)
+    path = without_languages(teacher_path, tmp_path / "t.pt", "gone")
+    assert f"{tmp_path}/dict.en.txt is another" in complaint(path, task)
