@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ torch.set_num_threads(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """fairseq 0.12 asks Hydra and torch for what they now call deprecated, hundreds of times."""
+    # fairseq 0.12 asks Hydra and torch for what they now call deprecated, hundreds of times.
     for warning in ("UserWarning:hydra", "UserWarning:torch.nn.functional", "DeprecationWarning:torch.jit"):
         config.addinivalue_line("filterwarnings", f"ignore::{warning}")
+    # Started in the background of a script, Python ignores Ctrl-C, and so would the commands that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("filterwarnings", r"ignore:\s*'config' is validated against ConfigStore:UserWarning")
 
 

@@ -20,7 +20,7 @@ pytestmark = [
 def test_a_model_and_its_distance_from_the_truth(tmp_path):
     of = ["--data", "data/g", "--recipe", "generated"]
     script("prepare.sh", "--corpus", "generated", "--pairs", 300, "--vocab-size", 200, "--data", "data/g", cwd=tmp_path)
-    for name, updates in (("less", "12"), ("more", "32")):
+    for name, updates in (("less", "17"), ("more", "40")):
         more = ["--", *TINY, "--max-update", updates]
         script("train_teacher.sh", *of, "--size", "student", "--out", f"runs/{name}", *more, cwd=tmp_path)
         script("score.sh", *of, "--run", f"runs/{name}", cwd=tmp_path)
