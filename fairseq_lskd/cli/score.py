@@ -56,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
     result: dict[str, Any] = {"system": args.folder.name}
     result |= dict.fromkeys(("role", "method", "teacher_smoothing", "temperature")) | record["labels"]
     result["parameters"] = count_parameters(read_archive(args.checkpoint)["model"])
-    result |= score_corpus(list(read_lines(args.hypotheses)), list(read_lines(args.references)))
+    # The sentences of a generated bitext do end in " .".
+    generated = args.truth is not None
+    result |= score_corpus(list(read_lines(args.hypotheses)), list(read_lines(args.references)), force=generated)
     if args.validation:
         stats = read_validation(args.validation)
         # fairseq logs nll_loss to three digits: that is good for two here.

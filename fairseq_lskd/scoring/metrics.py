@@ -10,8 +10,11 @@ from sacrebleu.metrics import BLEU, CHRF
 from ..errors import UserError
 
 
-def score_corpus(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+def score_corpus(hypotheses: Sequence[str], references: Sequence[str], force: bool = False) -> dict[str, Any]:
     """BLEU and chrF (0 to 100) of detokenised text, each with its sacreBLEU signature.
+
+    Args:
+        force: no warning where text looks tokenised: it is known to be as it should be.
 
     Raises:
         UserError: if the numbers of lines differ, or there are none.
@@ -22,7 +25,7 @@ def score_corpus(hypotheses: Sequence[str], references: Sequence[str]) -> dict[s
         )
     if not references:
         raise UserError("there is no line to score")
-    bleu, chrf = BLEU(), CHRF()
+    bleu, chrf = BLEU(force=force), CHRF()
     return {
         "bleu": round(bleu.corpus_score(hypotheses, [references]).score, 2),
         "chrf": round(chrf.corpus_score(hypotheses, [references]).score, 2),

@@ -59,3 +59,11 @@ def test_another_number_of_lines_is_refused() -> None:
 def test_nothing_to_score_is_refused() -> None:
     with pytest.raises(UserError, match="there is no line to score"):
         score_corpus([], [])
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_text_that_looks_tokenised_is_warned_of_unless_it_is_known(force, caplog):
+    lines = [f"a sentence like number {n} ." for n in range(200)]
+    scores = score_corpus(lines, lines, force=force)
+    assert scores["bleu"] == 100 and bool(caplog.records) is not force
+    assert scores["signature"] == score_corpus(["a b c d"], ["a b c d"])["signature"]
