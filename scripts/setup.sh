@@ -22,6 +22,7 @@ fail() {
     printf 'setup: error: %s\n' "$*" >&2
     exit 1
 }
+# The child may have ended by itself meanwhile.
 trap 'if [ -n "$child" ]; then kill "$child" 2>/dev/null || true; fi; printf "\n"; fail "interrupted; run scripts/setup.sh again"' INT TERM
 
 case ${1:-} in

@@ -360,3 +360,19 @@ def test_progress_of_a_translation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 a second"]
     size = "2026-11-22 20:00:00 | INFO | fairseq.tasks.translation | data train de-en 90 examples\n"
     assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 a second | 0:33 left"]
+
+
+def test_a_call_that_was_killed_leaves_its_seconds_and_its_log(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); print(p.exists()); sys.exit(not p.exists())"
+    command = [sys.executable, "-c", code, str(tmp_path / "there")]
+    with pytest.raises(UserError):
+        run(command, out)
+    # Killed 100 seconds after its record was written: the log is younger.
+    (out / "checkpoint.pt").touch()
+    written = (out / "run.json").stat().st_mtime
+    os.utime(out / "log.txt", (written + 100, written + 100))
+    (tmp_path / "there").touch()
+    run(command, out)
+    assert 100 <= json.loads((out / "run.json").read_text())["seconds"] < 130
+    assert [(out / name).read_text() for name in ("log.txt.1", "log.txt")] == ["False\n", "True\n"]

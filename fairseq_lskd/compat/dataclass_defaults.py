@@ -77,8 +77,8 @@ def apply() -> None:
             dataclasses.dataclass = original
             sys.modules[MODULE].__dict__["dataclass"] = original
             if "__init_subclass__" not in vars(cls):
-                cls.__init_subclass__ = classmethod(init_subclass)  # type: ignore[assignment]
+                cls.__init_subclass__ = classmethod(init_subclass)  # type: ignore[assignment]  # set from outside, on purpose
         return original(cls, **options)
 
-    dataclass.stands_in = True  # type: ignore[attr-defined]
+    dataclass.stands_in = True  # type: ignore[attr-defined]  # a mark on a function
     dataclasses.dataclass = dataclass

@@ -43,5 +43,5 @@ def apply() -> None:
         original(self, *args, **kwargs)
         self.can_use_fastpath = False
 
-    __init__.without_fastpath = True  # type: ignore[attr-defined]
+    __init__.without_fastpath = True  # type: ignore[attr-defined]  # a mark on a function
     layer.__init__ = __init__

@@ -40,7 +40,7 @@ def lacking() -> dict[str, Any]:
         warnings.simplefilter("ignore")
         found.update((name, kind) for name, kind in ALIASES.items() if not hasattr(np, name))
         try:
-            np.percentile([0.0], 50, interpolation="lower")  # type: ignore[call-overload]
+            np.percentile([0.0], 50, interpolation="lower")  # type: ignore[call-overload]  # what is tried
         except TypeError:
             found["percentile"] = percentile
     return found
