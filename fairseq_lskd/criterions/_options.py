@@ -9,6 +9,7 @@ from omegaconf import II
 from ..errors import UserError
 
 SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
+LOSS_FORMS = ChoiceEnum(["auto", "fused", "plain"])
 
 
 @dataclass
@@ -26,6 +27,13 @@ class SmoothingConfig(FairseqDataclass):
     )
     ignore_prefix_size: int = field(
         default=0, metadata={"help": "leave the first N target tokens out of the loss (a language tag, say)"}
+    )
+    loss_form: LOSS_FORMS = field(  # type: ignore[valid-type]
+        default="auto",
+        metadata={
+            "help": "fused: projection, loss and gradient in chunks, without any [tokens x vocabulary] tensor; "
+            "plain: on whole tensors, as fairseq does; auto: fused where the models have a plain output projection"
+        },
     )
     sentence_avg: bool = II("optimization.sentence_avg")
 

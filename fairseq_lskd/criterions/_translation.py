@@ -4,26 +4,50 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from torch import Tensor
 
-from ..errors import exit_on_user_error
+from ..errors import UserError, exit_on_user_error
 from ..losses import (
     BINS,
+    PredictionSums,
+    Projection,
+    fused_loss,
     negative_log_likelihood,
     prediction_sums,
     smoothed_cross_entropy,
     smoothing_term,
     unigram_prior,
 )
+from ..models import log_probs, project, why_not_projected
 from ._options import check_smoothing, raise_for
 
 logger = logging.getLogger(__name__)
+
+#: Tokens whose distributions are looked at together on validation.
+PREDICTION_ROWS = 256
+
+
+class Terms(NamedTuple):
+    """The loss of a batch and its parts, in nats."""
+
+    loss: Tensor  #: [], or a value a target token where the sum was not asked for
+    nll: Tensor  #: any shape, to be summed over tokens
+    kd: Tensor | None  #: likewise, the teacher's part, weighted as the sentences are
+    predictions: PredictionSums | None
+
+
+def per_token(weights: Tensor | None, counts: Tensor) -> Tensor:
+    """`[N]` float32: the weight, given as `[B, 1]`, of each token that counts."""
+    return (
+        torch.ones_like(counts, dtype=torch.float32)[counts] if weights is None else weights.expand_as(counts)[counts]
+    )
 
 
 class TranslationCriterion(FairseqCriterion):
@@ -40,6 +64,7 @@ class TranslationCriterion(FairseqCriterion):
         super().__init__(task)
         self.cfg = cfg
         self._prior: Tensor | None = None
+        self._said = False
 
     @classmethod
     def check(cls, cfg: Any) -> list[str]:
@@ -60,61 +85,127 @@ class TranslationCriterion(FairseqCriterion):
             `(loss, sample_size, logging_output)`; loss is a sum in nats ([] if `reduce`, else a value a
             target token), sample_size the number of sentences (`--sentence-avg`) or target tokens.
         """
-        log_probs = model.get_normalized_probs(model(**sample["net_input"]), log_probs=True)
-        # Columns, not rows: views that keep the batch's shape [B, T, K] and [B, T].
-        log_probs, target = self._drop_prefix(log_probs), self._drop_prefix(sample["target"])
-        ignore = target.eq(self.padding_idx)
-        weights = self.token_weights(sample, target)
-
-        def total(values: Tensor) -> Tensor:
-            values = values if weights is None else values * weights
-            return values.sum() if reduce else values.reshape(-1)
-
-        nll = negative_log_likelihood(log_probs, target, ignore)
-        loss = total(nll)
-        if self.cfg.label_smoothing > 0:
-            smooth = total(smoothing_term(log_probs, ignore, self._smoothing_prior(log_probs.device)))
-            loss = smoothed_cross_entropy(loss, smooth, self.cfg.label_smoothing, log_probs.size(-1), self._uniform)
+        target = sample["target"]
+        counts = target.ne(self.padding_idx)
+        counts[:, : self.cfg.ignore_prefix_size] = False
+        weights = self.token_weights(sample)
+        fused = reduce and self._fuses(model)
+        terms = (
+            self.fused(model, sample, counts, weights) if fused else self.plain(model, sample, counts, weights, reduce)
+        )
         sample_size = self.sample_size(sample, weights)
         logging_output: dict[str, Any] = {
-            "nll_loss": nll.detach().sum(),
-            "nll_tokens": (~ignore).sum(),
+            "loss": terms.loss.detach().sum(),
+            "nll_loss": terms.nll.detach().sum(),
+            "nll_tokens": counts.sum(),
             "ntokens": sample["ntokens"],
-            "nsentences": sample["target"].size(0),
+            "nsentences": target.size(0),
             "sample_size": sample_size,
         }
-        divergence = self.divergence(model, sample, log_probs, ignore)
-        if divergence is not None:
-            kd_loss = total(divergence)
-            logging_output["kd_loss"] = kd_loss.detach().sum()
-            loss = (1 - self.cfg.kd_weight) * loss + self.cfg.kd_weight * kd_loss
-        logging_output["loss"] = loss.detach().sum()
-        if not self.training:
-            logging_output.update(self._predictions(log_probs.detach(), target, ignore))
-        return loss, sample_size, logging_output
+        if terms.kd is not None:
+            logging_output["kd_loss"] = terms.kd.detach().sum()
+        if terms.predictions is not None:
+            # Scalars, since that is what fairseq can sum over workers.
+            tokens, correct, entropy, gaps = terms.predictions
+            logging_output.update(total=tokens, n_correct=correct, entropy=entropy)
+            logging_output.update((f"gap_{i}", gap) for i, gap in enumerate(gaps))
+        return terms.loss, sample_size, logging_output
 
-    # What a subclass may change.
+    # What a subclass may change. `counts` is [B, T] bool: the tokens that have a loss, N of them.
 
-    def token_weights(self, sample: dict[str, Any], target: Tensor) -> Tensor | None:
-        """A weight a target token, broadcastable to `[B, T]`; None is 1 everywhere."""
+    def token_weights(self, sample: dict[str, Any]) -> Tensor | None:
+        """A weight a sentence, `[B, 1]`; None is 1 everywhere."""
         return None
 
     def sample_size(self, sample: dict[str, Any], weights: Tensor | None) -> Any:
         """The denominator of the gradient: as fairseq has it, whatever the prefix."""
         return sample["target"].size(0) if self.cfg.sentence_avg else sample["ntokens"]
 
-    def divergence(self, model: Any, sample: dict[str, Any], log_probs: Tensor, ignore: Tensor) -> Tensor | None:
-        """`[B, T]`, the teacher's part of the loss, which has the share `kd_weight`; None without a teacher."""
+    def why_not_fused(self, model: Any) -> str | None:
+        """Why the fused form does not apply; None if it does."""
+        return why_not_projected(model)
+
+    def fused(self, model: Any, sample: dict[str, Any], counts: Tensor, weights: Tensor | None) -> Terms:
+        """The loss from hidden states, a chunk of tokens at a time."""
+        student, target = project(model, sample["net_input"], counts), sample["target"][counts]
+        found = fused_loss(student, target, per_token(weights, counts), **self.smoothing(target.device))
+        return Terms(found.loss, found.nll, None, self.predictions(student, target))
+
+    def plain(
+        self, model: Any, sample: dict[str, Any], counts: Tensor, weights: Tensor | None, reduce: bool = True
+    ) -> Terms:
+        """The loss from whole log-probabilities; with `reduce`, to the last bit what fairseq makes of them."""
+        # Columns, not rows: views that keep the batch's shape [B, T, K] and [B, T].
+        columns = slice(self.cfg.ignore_prefix_size, None)
+        student = log_probs(model, sample["net_input"])[:, columns]
+        target, ignore = sample["target"][:, columns], ~counts[:, columns]
+
+        def total(values: Tensor) -> Tensor:
+            values = values if weights is None else values * weights
+            return values.sum() if reduce else values.reshape(-1)
+
+        nll = negative_log_likelihood(student, target, ignore)
+        loss, (alpha, prior) = total(nll), self.smoothing(target.device).values()
+        if alpha > 0:
+            smooth = total(smoothing_term(student, ignore, prior))
+            loss = smoothed_cross_entropy(loss, smooth, alpha, student.size(-1), prior is None)
+        taught = self.plain_teacher_loss(model, sample, counts, student, nll.detach())
+        kd = None if taught is None else total(taught)
+        if kd is not None:
+            loss = (1 - self.cfg.kd_weight) * loss + self.cfg.kd_weight * kd
+        predictions = None
+        if not self.training:
+            rows = student.detach().flatten(0, 1), target.flatten(), ignore.flatten()
+            predictions = prediction_sums(*rows)
+        return Terms(loss, nll, kd, predictions)
+
+    def plain_teacher_loss(
+        self, model: Any, sample: dict[str, Any], counts: Tensor, student: Tensor, nll: Tensor
+    ) -> Tensor | None:
+        """`[B, T]`, the teacher's part of the loss, which has the share `kd_weight`; None without a teacher.
+
+        Args:
+            student: `[B, T, K]`, log-probabilities, the prefix left out; nll: `[B, T]`, likewise.
+        """
         return None
 
+    # What subclasses use.
+
+    def smoothing(self, device: torch.device) -> dict[str, Any]:
+        """The arguments `label_smoothing` and `prior` of the losses."""
+        return {"label_smoothing": self.cfg.label_smoothing, "prior": self._smoothing_prior(device)}
+
+    @torch.no_grad()
+    def predictions(self, student: Projection, target: Tensor) -> PredictionSums | None:
+        """What the student's predictions look like, on validation."""
+        if self.training:
+            return None
+        parts = []
+        for rows in torch.arange(len(target), device=target.device).split(PREDICTION_ROWS) or (slice(0),):
+            hidden, weight, bias = student.rows(rows)
+            scores = F.log_softmax(F.linear(hidden, weight, bias), dim=-1, dtype=torch.float32)
+            labels = target[rows]
+            parts.append(prediction_sums(scores, labels, torch.zeros_like(labels, dtype=torch.bool)))
+        return PredictionSums(*(sum(sums) for sums in zip(*parts, strict=True)))
+
     # The rest is private.
+
+    def _fuses(self, model: Any) -> bool:
+        form = str(self.cfg.loss_form)
+        if form == "plain":
+            return False
+        why = self.why_not_fused(model)
+        if why is not None and form == "fused":
+            with exit_on_user_error(f"--criterion {self.NAME}"):
+                raise UserError(f"--loss-form fused: {why}; --loss-form auto takes the plain form where it must")
+        if why is not None and not self._said:
+            logger.warning(f"the loss is computed on whole [tokens x vocabulary] tensors: {why}")
+            self._said = True
+        return why is None
 
     @property
     def _uniform(self) -> bool:
         return str(self.cfg.smoothing_prior) == "uniform"
-
-    def _drop_prefix(self, columns: Tensor) -> Tensor:
-        return columns[:, self.cfg.ignore_prefix_size :]
 
     def _smoothing_prior(self, device: torch.device) -> Tensor | None:
         """`[K]` unigram probabilities of the training target, counted once, at the first batch."""
@@ -138,13 +229,6 @@ class TranslationCriterion(FairseqCriterion):
             counts += torch.bincount(block.long(), minlength=classes)
         counts[self.padding_idx] = 0
         return counts
-
-    @staticmethod
-    def _predictions(log_probs: Tensor, target: Tensor, ignore: Tensor) -> dict[str, Any]:
-        sums = prediction_sums(log_probs.flatten(0, 1), target.flatten(), ignore.flatten())
-        # Scalars, since that is what fairseq can sum over workers.
-        gaps = {f"gap_{i}": gap for i, gap in enumerate(sums.gaps)}
-        return {"total": sums.tokens, "n_correct": sums.correct, "entropy": sums.entropy, **gaps}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

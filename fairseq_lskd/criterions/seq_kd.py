@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError, exit_on_user_error
 from ..sequences import SequenceWeights
-from .word_kd import TeacherConfig, TeacherCriterion
+from ._distillation import TeacherConfig, TeacherCriterion
 
 
 @dataclass
@@ -64,7 +64,7 @@ class SeqKDCriterion(TeacherCriterion):
             problems.append("--reference-weight needs --sequence-weights, which says which targets are references")
         return problems
 
-    def token_weights(self, sample: dict[str, Any], target: Tensor) -> Tensor | None:
+    def token_weights(self, sample: dict[str, Any]) -> Tensor | None:
         """`[B, 1]` weights of the batch's sentences while training, looked up by their index in the data."""
         if self.weights is None or not self.training:
             return None
@@ -72,7 +72,7 @@ class SeqKDCriterion(TeacherCriterion):
             with exit_on_user_error(f"--criterion {self.NAME}"):
                 self._check_length(len(self.weights.weight))
         weights = torch.from_numpy(self.weights.weight[sample["id"].cpu().numpy()])
-        return weights.to(target.device).unsqueeze(1)
+        return weights.to(sample["target"].device).unsqueeze(1)
 
     def sample_size(self, sample: dict[str, Any], weights: Tensor | None) -> Any:
         if weights is None:

@@ -1,18 +1,50 @@
 """Losses on plain tensors, usable from any PyTorch program; nothing here knows fairseq."""
 
 from .calibration import BINS, PredictionSums, prediction_sums
-from .divergence import forward_kl, mix_log_probs, temper
+from .divergence import (
+    DIVERGENCES,
+    Divergence,
+    divergence,
+    forward_kl,
+    jensen_shannon,
+    mix_log_probs,
+    reverse_kl,
+    temper,
+    total_variation,
+)
+from .fused import FusedLoss, Projection, fused_loss
+from .objective import Objective, teacher_loss
+from .ranking import ranking_loss
+from .selection import loss_threshold, push
 from .smoothing import negative_log_likelihood, smoothed_cross_entropy, smoothing_term, unigram_prior
+from .topk import RESTS, TopK, top_k
 
 __all__ = [
     "BINS",
+    "DIVERGENCES",
+    "RESTS",
+    "Divergence",
+    "FusedLoss",
+    "Objective",
     "PredictionSums",
+    "Projection",
+    "TopK",
+    "divergence",
     "forward_kl",
+    "fused_loss",
+    "jensen_shannon",
+    "loss_threshold",
     "mix_log_probs",
     "negative_log_likelihood",
     "prediction_sums",
+    "push",
+    "ranking_loss",
+    "reverse_kl",
     "smoothed_cross_entropy",
     "smoothing_term",
+    "teacher_loss",
     "temper",
+    "top_k",
+    "total_variation",
     "unigram_prior",
 ]

@@ -11,7 +11,8 @@ from fairseq import models
 from torch import Tensor
 
 from ..errors import UserError
-from ..losses import mix_log_probs, temper
+from ..losses import Projection, mix_log_probs, temper
+from ..models import log_probs, project, why_not_projected
 from .checkpoint import read_checkpoint
 from .compatibility import check_teacher
 
@@ -30,6 +31,8 @@ class OnlineTeacher:
         if not ensemble:
             raise ValueError("a teacher needs at least one model")
         self.models = [model.eval().requires_grad_(False) for model in ensemble]
+        #: Why `projections` has nothing to give; None if it has.
+        self.why_not_projected = next(filter(None, map(why_not_projected, self.models)), None)
 
     @classmethod
     def from_checkpoints(cls, paths: str, task: Any, teacher_data: str | None = None) -> OnlineTeacher:
@@ -62,18 +65,31 @@ class OnlineTeacher:
                 model.to(device=like.device, dtype=like.dtype)
 
     @torch.no_grad()
-    def log_probs(self, net_input: dict[str, Any], like: Tensor, temperature: float = 1.0) -> Tensor:
-        """Log of the ensemble's mean distribution at a temperature.
+    def projections(self, net_input: dict[str, Any], like: Tensor, counts: Tensor) -> list[Projection] | None:
+        """Each member's hidden states and output matrix; None if one has no plain output projection.
 
         Args:
             net_input: fairseq's `sample["net_input"]`, target side included (teacher forcing).
             like: a parameter of the student's, whose device and dtype the teacher takes.
-            temperature: applied to each member before the mean is taken.
+            counts: `[batch, target length]` bool, the tokens that count.
+
+        Returns:
+            As `project` does, without a graph.
+        """
+        if self.why_not_projected is not None:
+            return None
+        self._follow(like)
+        return [project(model, net_input, counts) for model in self.models]
+
+    @torch.no_grad()
+    def log_probs(self, net_input: dict[str, Any], like: Tensor, temperature: float = 1.0) -> Tensor:
+        """Log of the ensemble's mean distribution, the temperature being applied to each member before the mean.
+
+        Args:
+            net_input, like: as for `projections`.
 
         Returns:
             `[batch, target length, vocabulary]`, float32, without a graph.
         """
         self._follow(like)
-        return mix_log_probs(
-            temper(model.get_normalized_probs(model(**net_input), log_probs=True), temperature) for model in self.models
-        )
+        return mix_log_probs(temper(log_probs(model, net_input), temperature) for model in self.models)

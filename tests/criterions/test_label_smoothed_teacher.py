@@ -31,9 +31,9 @@ def test_same_bits_as_fairseq(task, ids, sentence_avg, prefix, alpha):
     flags = {"label_smoothing": alpha, "sentence_avg": sentence_avg, "ignore_prefix_size": prefix}
     sample = batch(task, ids)
     found = []
-    for name in (NAME, "label_smoothed_cross_entropy"):
+    for name, form in ((NAME, {"loss_form": "plain"}), ("label_smoothed_cross_entropy", {})):
         torch.manual_seed(5)  # the same dropout
-        loss, size, log = make_criterion(task, name, **flags).train()(model, sample)
+        loss, size, log = make_criterion(task, name, **flags, **form).train()(model, sample)
         found.append((loss.detach(), log["nll_loss"], size, backward(model, loss)))
     (loss, nll, size, ours), (wanted_loss, wanted_nll, wanted_size, theirs) = found
     assert torch.equal(loss, wanted_loss) and torch.equal(nll, wanted_nll)

@@ -9,6 +9,8 @@ from tiny import assert_gradients, assert_same, backward, batch, logits, make_cr
 
 from fairseq_lskd.sequences import SequenceWeights
 
+from . import test_word_kd
+
 SENTENCES = 60
 
 
@@ -95,12 +97,15 @@ def test_loss_and_every_gradient_are_the_formula(task, student, teacher_path, tm
 def test_weights_of_1_are_the_plain_loss_exactly(task, student, tmp_path, sentence_avg):
     sample = batch(task, range(12))
     ones = save_weights(tmp_path / "w.npz", np.ones(SENTENCES))
-    weighted, size, _ = make_seq(task, ones, sentence_avg=sentence_avg)(student, sample)
+    weighted, size, _ = make_seq(task, ones, sentence_avg=sentence_avg, loss_form="plain")(student, sample)
     for name in ("seq_kd", "label_smoothed_cross_entropy"):
-        plain, wanted_size, _ = make_criterion(task, name, sentence_avg=sentence_avg).train()(student, sample)
+        form = {"loss_form": "plain"} if name == "seq_kd" else {}
+        plain, wanted_size, _ = make_criterion(task, name, sentence_avg=sentence_avg, **form).train()(student, sample)
         assert torch.equal(weighted, plain) and float(size) == wanted_size
-        assert_same(backward(student, plain), backward(student, make_seq(task, ones)(student, sample)[0]))
-        weighted = make_seq(task, ones)(student, sample)[0]
+        assert_same(
+            backward(student, plain), backward(student, make_seq(task, ones, loss_form="plain")(student, sample)[0])
+        )
+        weighted = make_seq(task, ones, loss_form="plain")(student, sample)[0]
 
 
 def test_validation_counts_every_sentence_once(task, student, tmp_path):
@@ -164,15 +169,18 @@ def test_reference_weight_shares_the_loss(task, student, tmp_path, share):
 
 CHANGES = {"label_smoothing": 0.4, "ignore_prefix_size": 1, "kd_weight": 0.7, "kd_temperature": 3.0}
 CHANGES |= {"reference_weight": 0.9, "smoothing_prior": "unigram"}
+#: What word_kd's tests change, which the two criterions share.
+CHANGES = {**test_word_kd.CHANGES, **CHANGES}
 
 
 @pytest.mark.parametrize("flag", CHANGES)
 def test_every_flag_does_something(task, student, teacher_path, tmp_path, flag):
     path = save_weights(tmp_path / "w.npz", uneven(), np.arange(SENTENCES) < 5)
-    settings = {"teacher_path": str(teacher_path), "label_smoothing": 0.2}
+    change, needed = test_word_kd.changed_flags(flag, CHANGES)
+    settings = {"teacher_path": str(teacher_path), "label_smoothing": 0.2, **needed}
     sample = batch(task, range(9))
     loss = make_seq(task, path, **settings)(student, sample)[0].item()
-    changed = make_seq(task, path, **{**settings, flag: CHANGES[flag]})(student, sample)[0].item()
+    changed = make_seq(task, path, **{**settings, **change})(student, sample)[0].item()
     assert abs(changed / loss - 1) > 1e-3
 
 

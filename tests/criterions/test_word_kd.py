@@ -21,6 +21,7 @@ from tiny import (
     set_aside,
 )
 
+from fairseq_lskd.models import log_probs
 from fairseq_lskd.teachers import OnlineTeacher
 
 
@@ -103,14 +104,31 @@ CHANGES = {
     "ignore_prefix_size": 1,
     "kd_weight": 0.7,
     "kd_temperature": 3.0,
+    "kd_divergence": "reverse_kl",
+    "kd_beta": {"kd_divergence": "jensen_shannon", "kd_beta": 0.2},
+    "kd_top_k": 3,
+    "kd_rest": {"kd_top_k": 3, "kd_rest": "renormalise"},
+    "kd_ranking": 3,
+    "kd_iterations": 2,
+    "kd_select": "batch",
+    "kd_select_share": {"kd_select": "batch", "kd_select_share": 0.2},
 }
+
+
+def changed_flags(flag, changes):
+    """One flag's change with the others that it needs, and those others alone."""
+    change = changes[flag]
+    if not isinstance(change, dict):
+        return {flag: change}, {}
+    return change, {name: value for name, value in change.items() if name != flag}
 
 
 @pytest.mark.parametrize("flag", CHANGES)
 def test_every_flag_does_something(task, student, teacher_path, flag):
-    sample, others = batch(task, range(6)), {"label_smoothing": 0.2}
+    sample, (change, needed) = batch(task, range(6)), changed_flags(flag, CHANGES)
+    others = {"label_smoothing": 0.2, **needed}
     loss = make_kd(task, teacher_path, **others)(student, sample)[0].item()
-    changed = make_kd(task, teacher_path, **{**others, flag: CHANGES[flag]})(student, sample)[0].item()
+    changed = make_kd(task, teacher_path, **{**others, **change})(student, sample)[0].item()
     assert abs(changed / loss - 1) > 1e-3
 
 
@@ -206,23 +224,25 @@ def test_a_batch_of_padding_is_zero_and_differentiable(task, student, teacher_pa
 
 
 @pytest.mark.parametrize("gap", [200.0, 1e4])
-def test_extreme_logits_stay_finite(task, student, teacher_path, gap):
+@pytest.mark.parametrize("form", ["fused", "plain"])
+def test_extreme_logits_stay_finite(task, student, teacher_path, gap, form):
     """The student is sure of what the teacher all but excludes: KL is about the gap, never infinite."""
-    criterion, sample = make_kd(task, teacher_path, kd_weight=1.0), batch(task, range(4))
+    criterion, sample = make_kd(task, teacher_path, kd_weight=1.0, loss_form=form), batch(task, range(4))
     push = torch.zeros(len(task.target_dictionary))
     push[5] = gap
-    student.decoder.register_forward_hook(lambda module, args, output: (output[0] + push, output[1]))
+    student.decoder.output_projection.bias = torch.nn.Parameter(push)
     loss, size, _ = criterion(student, sample)
     assert loss.isfinite() and loss.item() > 0.5 * gap * size
     assert all(gradient.isfinite().all() for gradient in backward(student, loss).values())
 
 
-def test_a_class_the_teacher_excludes_stays_finite(task, student, teacher_path):
-    criterion, sample = make_kd(task, teacher_path, kd_temperature=2.0), batch(task, range(4))
+@pytest.mark.parametrize("form", ["fused", "plain"])
+def test_a_class_the_teacher_excludes_stays_finite(task, student, teacher_path, form):
+    criterion, sample = make_kd(task, teacher_path, kd_temperature=2.0, loss_form=form), batch(task, range(4))
     push = torch.zeros(len(task.target_dictionary))
     push[5] = -math.inf
     (model,) = criterion.teacher.models
-    model.decoder.register_forward_hook(lambda module, args, output: (output[0] + push, output[1]))
+    model.decoder.output_projection.bias = torch.nn.Parameter(push, requires_grad=False)
     loss, _, _ = criterion(student, sample)
     assert loss.isfinite()
     assert all(gradient.isfinite().all() for gradient in backward(student, loss).values())
@@ -250,11 +270,22 @@ def test_teacher_with_an_adaptive_softmax(bitext, task, student, tmp_path):
     assert log["kd_loss"] > 0 and all(gradient.isfinite().all() for gradient in backward(student, loss).values())
 
 
-@pytest.mark.parametrize("name", ["word_kd", "label_smoothed_cross_entropy"])
-def test_student_with_an_adaptive_softmax_fails_as_with_fairseqs_own_criterion(task, teacher_path, name):
-    """fairseq's adaptive softmax writes its log-probabilities in place, so that nothing can be learned from them."""
+def test_student_with_an_adaptive_softmax(task, teacher_path, caplog):
+    """The plain form takes over and says so, once. Its log-probabilities are fairseq's own."""
+    student, sample = make_model(task, *ADAPTIVE).eval(), batch(task, range(4))
+    criterion = make_kd(task, teacher_path)
+    loss, _, _ = criterion(student, sample)
+    assert criterion(student, sample)[0].item() == loss.item()
+    assert caplog.text.count("the model has an adaptive softmax") == 1
+    with torch.no_grad():
+        wanted = student.get_normalized_probs(student(**sample["net_input"]), log_probs=True)
+        torch.testing.assert_close(log_probs(student, sample["net_input"]), wanted)
+    assert any(gradient.any() for gradient in backward(student, loss).values())
+
+
+def test_fairseqs_own_criterion_cannot_train_an_adaptive_softmax(task):
+    """It writes its log-probabilities in place; `log_probs` does not, which this justifies."""
     student = make_model(task, *ADAPTIVE).eval()
-    criterion = make_kd(task, teacher_path) if name == "word_kd" else make_criterion(task, name)
-    loss, _, _ = criterion(student, batch(task, range(4)))
+    loss, _, _ = make_criterion(task, "label_smoothed_cross_entropy")(student, batch(task, range(4)))
     with pytest.raises(RuntimeError, match="inplace operation"):
         loss.backward()

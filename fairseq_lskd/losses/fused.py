@@ -1,0 +1,404 @@
+"""The same losses without a `[tokens, vocabulary]` tensor: projection, loss and gradient, a chunk of tokens at a time.
+
+The gradient of a chunk is computed with its loss, in the forward pass, while its logits are at hand; backward
+only scales what was summed up. That is how Liger-Kernel fuses the output projection with the cross-entropy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .divergence import forward_kl
+from .objective import Objective
+from .ranking import ranking_loss
+from .smoothing import smoothed_cross_entropy
+from .topk import TopK, heard, teacher_classes, top_k
+
+#: Largest buffer of a chunk on a CPU, in bytes: three of these stay near the last-level cache of two cores.
+CPU_CHUNK_BYTES = 2**24
+#: Gradients in float16 are multiplied by this, and their products divided by it, so that small ones are not lost.
+HALF_SCALE = 2.0**8
+#: Rows of the output matrix whose float32 gradient is made at once in mixed precision.
+MIXED_ROWS = 8192
+#: torch >= 2.8 on CUDA.
+_MM_HAS_OUT_DTYPE = "dtype" in torch.ops.aten.mm.overloads()
+
+
+class Projection(NamedTuple):
+    """A model's output projection, not yet carried out: its logits are `hidden @ weight.T + bias`."""
+
+    hidden: Tensor  #: [N, D]
+    weight: Tensor  #: [K, D]
+    bias: Tensor | None = None  #: [K]
+
+    def rows(self, rows: slice | Tensor) -> Projection:
+        """Some of the tokens."""
+        return self._replace(hidden=self.hidden[rows])
+
+
+class FusedLoss(NamedTuple):
+    """What `fused_loss` returns; only `loss` has a gradient."""
+
+    loss: Tensor  #: [], the weighted sum
+    nll: Tensor  #: [N], nats: -log p(target)
+    teacher: Tensor  #: [N], nats: the teacher's part, 0 where it was left out
+    guess: Tensor  #: [N] int64, the student's most probable class
+
+
+def fused_loss(
+    student: Projection,
+    target: Tensor,
+    label_weight: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    prior: Tensor | None = None,
+    teacher: Sequence[Projection] | TopK | None = None,
+    teacher_weight: Tensor | None = None,
+    objective: Objective | None = None,
+    chunk: int | None = None,
+) -> FusedLoss:
+    """`sum_n label_weight_n H_smoothed(p_S, y)_n + teacher_weight_n T^2 [D(p_T^(T), p_S^(T)) + R]_n`.
+
+    Equal to `smoothed_cross_entropy` and `teacher_loss` on whole tensors, up to the order of sums. Arithmetic
+    is in float32 (float64 if the hidden states are), also for half-precision models.
+
+    Args:
+        student: hidden states and output matrix; any of the three may need a gradient.
+        target: `[N]` int64, no padding.
+        label_weight: `[N]` float32.
+        label_smoothing: alpha, in [0, 1); prior: `[K]` or None (uniform), as for `smoothing_term`.
+        teacher: hidden states and output matrix of each member of an ensemble (as wide as they like), whose
+            distributions at the temperature are averaged; or its top k at the temperature; or None.
+        teacher_weight: `[N]` float32; None is 1 everywhere. Tokens with weight 0 cost no teacher's projection.
+        objective: how student and teacher are compared; None is the forward KL at temperature 1.
+        chunk: tokens at a time; None chooses by the device's memory.
+
+    Returns:
+        `FusedLoss`. Backward can be called once, as its buffers are used up.
+    """
+    needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in student)
+    return FusedLoss(
+        *_FusedLoss.apply(
+            *student,
+            _Problem(target, label_weight, label_smoothing, prior, teacher, teacher_weight, objective or Objective()),
+            chunk or _chunk_size(student, objective or Objective()),
+            needs,
+        )
+    )
+
+
+class _Problem(NamedTuple):
+    target: Tensor
+    label_weight: Tensor
+    label_smoothing: float
+    prior: Tensor | None
+    teacher: Sequence[Projection] | TopK | None
+    teacher_weight: Tensor | None
+    objective: Objective
+
+
+def _chunk_size(student: Projection, objective: Objective) -> int:
+    """Three buffers of a twelfth of all tokens are a quarter of a `[tokens, vocabulary]` tensor."""
+    share = 12 if objective.divergence is forward_kl else 24
+    size = student.hidden.size(0) // share // 16 * 16
+    if student.hidden.device.type == "cpu":
+        size = min(size, CPU_CHUNK_BYTES // (4 * student.weight.size(0)))
+    return max(size, 32)
+
+
+class _FusedLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, problem: _Problem, chunk: int, needs: bool
+    ) -> tuple[Tensor, ...]:
+        with torch.autocast(hidden.device.type, enabled=False):
+            work = _Work(Projection(hidden, weight, bias), problem, chunk, ctx.needs_input_grad[:3] if needs else ())
+            for rows, taught in _chunks(problem, hidden.size(0), chunk):
+                work.add(rows, taught)
+        ctx.gradients = work.gradients
+        ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias)]
+        ctx.mark_non_differentiable(work.nll, work.teacher, work.guess)
+        loss = (work.labels * problem.label_weight).sum()
+        if problem.teacher is not None:
+            weighted = work.teacher if problem.teacher_weight is None else work.teacher * problem.teacher_weight
+            loss = loss + weighted.sum()
+        return loss, work.nll, work.teacher, work.guess
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("the fused loss can be differentiated once: its gradients were scaled in place")
+        # In place, and scaled before the cast: a float16 gradient needs fairseq's loss scale to be seen at all.
+        found = [
+            None if sums is None else sums.mul_(grad).to(dtype)
+            for sums, dtype in zip(ctx.gradients, ctx.dtypes, strict=True)
+        ]
+        ctx.gradients = None
+        return *found, None, None, None
+
+
+def _chunks(problem: _Problem, tokens: int, size: int) -> Iterator[tuple[slice | Tensor, bool]]:
+    """(tokens, whether the teacher says something about them), so that it is asked about no others."""
+    if problem.teacher is None or problem.teacher_weight is None:
+        for start in range(0, tokens, size):
+            yield slice(start, min(start + size, tokens)), problem.teacher is not None
+        return
+    for taught in (True, False):
+        chosen = (problem.teacher_weight != 0).eq(taught).nonzero().squeeze(1)
+        for rows in chosen.split(size) if chosen.numel() else ():
+            yield rows, taught
+
+
+class _Work:
+    """The sums of all chunks so far, and the buffers that chunks share.
+
+    In the comments n is the chunk's number of tokens, K the vocabulary; s are the student's logits over T.
+    """
+
+    def __init__(self, student: Projection, problem: _Problem, chunk: int, needs: Sequence[bool]):
+        self.student, self.problem = _same_dtype(student), problem
+        self.members = [] if isinstance(problem.teacher, TopK) else [_same_dtype(m) for m in problem.teacher or ()]
+        tokens = student.hidden.size(0)
+        self.dtype = torch.float64 if student.hidden.dtype == torch.float64 else torch.float32
+        kind: dict[str, Any] = {"device": student.hidden.device, "dtype": self.dtype}
+        self.nll, self.labels, self.teacher = (torch.zeros(tokens, **kind) for _ in range(3))
+        self.guess = torch.zeros(tokens, device=kind["device"], dtype=torch.long)
+        self.needs = any(needs)
+        self.gradients: list[Tensor | None] = [None, None, None]
+        if self.needs:
+            self.gradients = [
+                torch.zeros(tensor.shape, **kind) if tensor is not None and need else None
+                for tensor, need in zip(student, needs, strict=True)
+            ]
+        # [K, n] in memory, since CPUs project up to 1.6 times faster into it than into [n, K].
+        self._buffers = [torch.empty(student.weight.size(0), min(chunk, tokens), **kind) for _ in range(3)]
+
+    def _buffer(self, number: int, tokens: int) -> Tensor:
+        """`[n, K]`, holding whatever it was left with."""
+        return self._buffers[number][:, :tokens].t()
+
+    def add(self, rows: slice | Tensor, taught: bool) -> None:
+        """The loss of some tokens, and what they add to the gradients."""
+        problem, objective = self.problem, self.problem.objective
+        y = problem.target[rows].unsqueeze(1)
+        a = problem.label_weight[rows].to(self.dtype)
+        said = self._teacher_says(rows, y.size(0)) if taught else None
+        z = _project(self.student.rows(rows), self._buffer(0, y.size(0)))
+        top, self.guess[rows] = z.max(1)
+        z -= top.unsqueeze(1)
+        at_label, smooth = z.gather(1, y).squeeze(1), self._smoothing(z)
+        gradient = None
+        if said is not None:
+            t, weight = objective.temperature, problem.teacher_weight
+            b = torch.full_like(a, t) if weight is None else t * weight[rows].to(self.dtype)
+            # At temperature 1 both parts share their softmax.
+            shared = a if t == 1 else torch.zeros_like(a)
+            if isinstance(said, TopK):
+                self.teacher[rows], gradient, normaliser = self._top_classes(z, said, b, shared)
+            else:
+                self.teacher[rows], gradient, normaliser = self._all_classes(z, said, b, shared)
+        if gradient is None or objective.temperature != 1:
+            probs = z.exp_()
+            total = probs.sum(1)
+            normaliser = total.log()
+            probs *= (a / total).unsqueeze(1)
+            gradient = probs if gradient is None else gradient.add_(probs)
+        self.nll[rows] = normaliser - at_label
+        self.labels[rows] = self._smoothed(normaliser - at_label, normaliser, smooth)
+        if self.needs:
+            self._subtract_labels(gradient, y, a)
+            self._differentiate(rows, gradient)
+
+    # The labels' part.
+
+    def _smoothing(self, z: Tensor) -> Tensor:
+        """`[n]`: what the smoothing term needs to know of shifted logits, which do not last."""
+        alpha, prior = self.problem.label_smoothing, self.problem.prior
+        if alpha == 0:
+            return z[:, 0]
+        return z.sum(1) if prior is None else z @ prior.to(z)
+
+    def _smoothed(self, nll: Tensor, normaliser: Tensor, smooth: Tensor) -> Tensor:
+        alpha, prior, classes = self.problem.label_smoothing, self.problem.prior, self.student.weight.size(0)
+        if alpha == 0:
+            return nll
+        mass = classes if prior is None else 1  # of the terms that `smooth` sums
+        return smoothed_cross_entropy(nll, mass * normaliser - smooth, alpha, classes, prior is None)
+
+    def _subtract_labels(self, gradient: Tensor, y: Tensor, a: Tensor) -> None:
+        alpha, prior = self.problem.label_smoothing, self.problem.prior
+        on_label = 1 - alpha
+        if alpha > 0 and prior is None:
+            other = alpha / (gradient.size(1) - 1)
+            gradient -= (other * a).unsqueeze(1)
+            on_label -= other
+        elif prior is not None and alpha > 0:
+            gradient.addcmul_(prior.to(gradient), a.unsqueeze(1), value=-alpha)
+        gradient.scatter_add_(1, y, (-on_label * a).unsqueeze(1))
+
+    # The teacher's part.
+
+    def _teacher_says(self, rows: slice | Tensor, n: int) -> Tensor | TopK:
+        """Its log-probabilities at the temperature, `[n, K]`, or those of its top k."""
+        objective = self.problem.objective
+        if isinstance(self.problem.teacher, TopK):
+            return self.problem.teacher.rows(rows)
+        mixed, scratch = self._buffer(1, n), self._buffer(0, n)
+        for number, member in enumerate(self.members):
+            part = _project(member.rows(rows), self._buffer(2, n) if number else mixed)
+            part *= 1 / objective.temperature
+            part -= _normaliser(part, scratch)
+            if number:
+                torch.logaddexp(mixed, part, out=mixed)
+        if len(self.members) > 1:
+            mixed -= math.log(len(self.members))
+        return mixed if objective.top_k is None else top_k(mixed, objective.top_k)
+
+    # Each of the two returns the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
+    # times T; `shared` times the student's distribution is added), and the log-normaliser [n] of z / T.
+
+    def _all_classes(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        objective, n = self.problem.objective, z.size(0)
+        t = objective.temperature
+        best = top_k(log_t, objective.ranking) if objective.ranking else None
+        if objective.divergence is forward_kl:
+            # Its slope is -probs, which sums to -1: half the passes and buffers of the general case.
+            probs = torch.exp(log_t, out=self._buffer(2, n))
+            log_t.clamp_min_(torch.finfo(log_t.dtype).min)  # 0 * inf would be NaN
+            value = log_t.sub_(z, alpha=1 / t).mul_(probs).sum(1)
+            q = torch.mul(z, 1 / t, out=log_t).exp_()
+            total = q.sum(1)
+            normaliser = total.log()
+            value += normaliser
+            rank = _rank_all(best, q, total)
+            q *= ((b * (1 - rank.total) + shared) / total).unsqueeze(1)
+            gradient = q.addcmul_(probs, b.unsqueeze(1), value=-1)
+        else:
+            log_q = torch.mul(z, 1 / t, out=self._buffer(2, n))
+            normaliser = log_q.logsumexp(1)
+            log_q -= normaliser.unsqueeze(1)
+            value, slope = objective.divergence.value_and_slope(log_q, log_t)
+            q = log_q.exp_()
+            rank = _rank_all(best, q, torch.ones_like(value))
+            q *= (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)
+            gradient = q.addcmul_(slope, b.unsqueeze(1))
+        gradient.scatter_add_(1, rank.ids, rank.slope * b.unsqueeze(1))
+        return t**2 * (value + rank.value), gradient, normaliser
+
+    def _top_classes(self, z: Tensor, teacher: TopK, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        objective = self.problem.objective
+        t, k = objective.temperature, objective.ranking
+        teacher, says = heard(teacher)
+        b = b.masked_fill(~says, 0.0)
+        s = torch.mul(z, 1 / t, out=self._buffer(1, z.size(0)))
+        s_k = s.gather(1, teacher.ids)
+        ours = s.topk(k) if k else None
+        # All other classes, relative to the greatest of them, so that their sum is not lost beside the k.
+        s.scatter_(1, teacher.ids, -torch.inf)
+        top = s.amax(1, keepdim=True).clamp_min(torch.finfo(s.dtype).min)
+        rest = s.sub_(top).exp_().sum(1, keepdim=True).clamp_min(torch.finfo(s.dtype).tiny)
+        s_k = torch.cat([s_k, top + rest.log()], 1)
+        normaliser = s_k.logsumexp(1, keepdim=True)
+        log_q = s_k - normaliser
+        value, slope = objective.divergence.value_and_slope(log_q, teacher_classes(teacher, objective.rest))
+        q = log_q.exp()
+        rank = _no_rank(value)
+        if ours is not None:
+            rank = _rank(teacher, k, q[:, :k], ours.indices, (ours.values - normaliser).exp())
+        on_q = (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)
+        b_ = b.unsqueeze(1)
+        s *= b_ * slope[:, -1:] / rest + on_q * (top - normaliser).exp()
+        s.scatter_(1, teacher.ids, (b_ * slope + on_q * q)[:, :-1])
+        s.scatter_add_(1, rank.ids, rank.slope * b_)
+        return (t**2 * (value + rank.value)).masked_fill(~says, 0.0), s, normaliser.squeeze(1)
+
+    def _differentiate(self, rows: slice | Tensor, gradient: Tensor) -> None:
+        """Carry a gradient with respect to logits on to the projection's three tensors."""
+        hidden, weight, _ = self.student.rows(rows)
+        d_hidden, d_weight, d_bias = self.gradients
+        if d_bias is not None:
+            d_bias += gradient.sum(0)
+        scale = HALF_SCALE if hidden.dtype == torch.float16 else 1.0
+        g = gradient if scale == 1 else gradient.mul_(scale)
+        g = g.to(hidden.dtype)
+        if d_hidden is not None:
+            d_hidden[rows] = _mm(g, weight).div_(scale)
+        if d_weight is None:
+            return
+        if g.dtype == d_weight.dtype:
+            d_weight.addmm_(g.t(), hidden)
+        else:
+            for part, g_part in zip(d_weight.split(MIXED_ROWS), g.split(MIXED_ROWS, 1), strict=True):
+                part.add_(_mm(g_part.t(), hidden), alpha=1 / scale)
+
+
+class _Rank(NamedTuple):
+    """The ranking loss of a chunk, with its slope where that is not 0."""
+
+    value: Tensor  #: [n]
+    ids: Tensor  #: [n, m] int64
+    slope: Tensor  #: [n, m], with respect to log q of these classes
+    total: Tensor  #: [n], sum of the slopes
+
+
+def _no_rank(like: Tensor) -> _Rank:
+    zero = torch.zeros_like(like)
+    empty = zero[:, None][:, :0]
+    return _Rank(zero, empty.long(), empty, zero)
+
+
+def _rank(teacher: TopK, k: int, probs: Tensor, ours: Tensor, ours_probs: Tensor) -> _Rank:
+    """`ranking_loss` with its slope, of the student's `probs` of the teacher's classes and of its own best."""
+    with torch.enable_grad():
+        theirs_q, ours_q = probs.detach().requires_grad_(), ours_probs.detach().requires_grad_()
+        value = ranking_loss(teacher.ids[:, :k], teacher.log_probs[:, :k], ours, ours_q, theirs_q)
+        slopes = torch.autograd.grad(value.sum(), (theirs_q, ours_q))
+    slope = torch.cat([slopes[0] * probs, slopes[1] * ours_probs], 1)
+    return _Rank(value.detach(), torch.cat([teacher.ids[:, :k], ours], 1), slope, slope.sum(1))
+
+
+def _rank_all(best: TopK | None, q: Tensor, total: Tensor) -> _Rank:
+    """`_rank` of `q / total`, `[n, K]`."""
+    if best is None:
+        return _no_rank(total)
+    k, total = best.ids.size(1), total.unsqueeze(1)
+    ours = q.topk(k)
+    return _rank(best, k, q.gather(1, best.ids) / total, ours.indices, ours.values / total)
+
+
+def _same_dtype(projection: Projection) -> Projection:
+    """Matrix and bias in the hidden states' dtype, as autocast would have them."""
+    hidden = projection.hidden.detach()
+    weight, bias = projection.weight.detach().to(hidden.dtype), projection.bias
+    return Projection(hidden, weight, None if bias is None else bias.detach().to(hidden.dtype))
+
+
+def _mm(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b`, summed in float32 and not rounded to half precision afterwards."""
+    if a.dtype in (torch.float32, torch.float64):
+        return torch.mm(a, b)
+    if a.is_cuda and _MM_HAS_OUT_DTYPE:
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return torch.mm(a.float(), b.float())
+
+
+def _project(projection: Projection, out: Tensor) -> Tensor:
+    """Logits, written to `out`, `[n, K]`."""
+    hidden, weight, bias = projection
+    if hidden.dtype == out.dtype:
+        torch.mm(hidden, weight.t(), out=out)
+    else:
+        out.copy_(_mm(hidden, weight.t()))
+    return out if bias is None else out.add_(bias)
+
+
+def _normaliser(logits: Tensor, scratch: Tensor) -> Tensor:
+    """`[n, 1]` logsumexp, with a buffer of the logits' size for the powers."""
+    top = logits.amax(1, keepdim=True)
+    return torch.sub(logits, top, out=scratch).exp_().sum(1, keepdim=True).log_() + top

@@ -1,0 +1,57 @@
+"""What word-level distillation minimises at a token, and its plain form on `[tokens, vocabulary]` tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .divergence import Divergence, forward_kl, temper
+from .ranking import ranking_loss
+from .topk import TopK, heard, student_classes, teacher_classes, top_k
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The teacher's part, `T^2 [D(p_T^(T), p_S^(T)) + R]`, of distributions at the temperature, `softmax(logits / T)`.
+
+    T^2 keeps the gradient's size as T grows (Hinton et al., 2015, section 2).
+    """
+
+    divergence: Divergence = forward_kl
+    temperature: float = 1.0
+    top_k: int | None = None  #: compare the teacher's k most probable classes only
+    rest: str = "class"  #: what becomes of the mass of all others: see `teacher_classes`
+    ranking: int = 0  #: k of the ranking loss R (TIE-KD); 0 is none
+
+
+def teacher_loss(log_probs: Tensor, teacher: Tensor | TopK, ignore: Tensor, objective: Objective) -> Tensor:
+    """The teacher's part of the loss at each token, in nats; 0 at ignored tokens. The plain form.
+
+    Args:
+        log_probs: `[..., K]`, the student's at temperature 1, float32 or wider.
+        teacher: at the objective's temperature: log-probabilities `[..., K]`, or its top k. Where the
+            left-over mass of those is NaN the teacher says nothing, and the loss is 0.
+        ignore: `[...]`, bool.
+
+    Returns:
+        `[...]`.
+    """
+    student = temper(log_probs, objective.temperature)
+    if isinstance(teacher, Tensor) and objective.top_k is not None:
+        teacher = top_k(teacher, objective.top_k)
+    if isinstance(teacher, Tensor):
+        loss = objective.divergence(student, teacher, ignore)
+    else:
+        teacher, says = heard(teacher)
+        ignore = ignore | ~says
+        classes = teacher_classes(teacher, objective.rest)
+        loss = objective.divergence(student_classes(student, teacher.ids), classes, ignore)
+    if k := objective.ranking:
+        best = top_k(teacher, k) if isinstance(teacher, Tensor) else teacher
+        theirs, ours = best.ids[..., :k], student.detach().topk(k).indices
+        rank = ranking_loss(
+            theirs, best.log_probs[..., :k], ours, student.gather(-1, ours).exp(), student.gather(-1, theirs).exp()
+        )
+        loss = loss + rank.masked_fill(ignore, 0.0)
+    return objective.temperature**2 * loss

@@ -1,0 +1,79 @@
+"""What the losses ask of fairseq's models: hidden states with the output matrix, or else log-probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
+from fairseq.models.fairseq_decoder import FairseqDecoder
+from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .losses import Projection
+
+#: They leave the parameters where they are; others (fully sharded, say) take them away between forward passes.
+TRANSPARENT = (ModuleProxyWrapper, DistributedTimeoutWrapper, LegacyDistributedDataParallel, DistributedDataParallel)
+
+
+def why_not_projected(model: Any) -> str | None:
+    """Why a model's logits are not its hidden states times a matrix at hand; None if they are.
+
+    Args:
+        model: fairseq's encoder-decoder model, wrapped for distributed training or not.
+    """
+    tied_only = False
+    while isinstance(model, TRANSPARENT):
+        tied_only |= isinstance(model, DistributedDataParallel) and model.find_unused_parameters
+        model = model.module
+    name = type(model).__name__
+    if not isinstance(model, TransformerModelBase) or not isinstance(model.decoder, TransformerDecoderBase):
+        return f"{name} is not a Transformer"
+    if model.decoder.adaptive_softmax is not None:
+        return "the model has an adaptive softmax"
+    for owner, base, method in (
+        (model, TransformerModelBase, "forward"),
+        (model, TransformerModelBase, "get_normalized_probs"),
+        (model.decoder, TransformerDecoderBase, "output_layer"),
+        (model.decoder, FairseqDecoder, "get_normalized_probs"),
+    ):
+        if getattr(type(owner), method) is not getattr(base, method):
+            return f"{type(owner).__name__} has a {method} of its own"
+    if type(model.decoder.output_projection) is not nn.Linear:
+        return f"the output projection is a {type(model.decoder.output_projection).__name__}"
+    if tied_only and model.decoder.output_projection.weight is not model.decoder.embed_tokens.weight:
+        return "--find-unused-parameters would take the output matrix for unused"
+    return None
+
+
+def project(model: Any, net_input: dict[str, Any], counts: Tensor) -> Projection:
+    """Hidden states of the tokens that count, with the output projection, where `why_not_projected` is None.
+
+    Args:
+        net_input: fairseq's `sample["net_input"]`.
+        counts: `[batch, target length]` bool, N of them true.
+
+    Returns:
+        `[N, D]`, `[K, D]` and `[K]` or None; tokens in the order of `counts`, row by row.
+    """
+    hidden, _ = model(**net_input, features_only=True)
+    layer = model.decoder.output_projection
+    return Projection(hidden[counts], layer.weight, layer.bias)
+
+
+def log_probs(model: Any, net_input: dict[str, Any]) -> Tensor:
+    """`[batch, target length, vocabulary]` log-probabilities, float32 or wider, of any model."""
+    output = model(**net_input)
+    if (adaptive := getattr(model.decoder, "adaptive_softmax", None)) is None:
+        return model.get_normalized_probs(output, log_probs=True)
+    # fairseq's own writes them in place, so that nothing can be learned from them.
+    hidden = output[0]
+    head = F.log_softmax(adaptive.head(hidden), dim=-1, dtype=torch.float32)
+    first = adaptive.cutoff[0]
+    tails = [
+        F.log_softmax(tail(hidden), dim=-1, dtype=torch.float32) + head[..., first + i, None]
+        for i, tail in enumerate(adaptive.tail)
+    ]
+    return torch.cat([head[..., :first], *tails], dim=-1)
