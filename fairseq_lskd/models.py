@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from fairseq.data.data_utils import collate_tokens
 from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models.fairseq_decoder import FairseqDecoder
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
+from fairseq.search import Sampling
+from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -77,3 +80,45 @@ def log_probs(model: Any, net_input: dict[str, Any]) -> Tensor:
         for i, tail in enumerate(adaptive.tail)
     ]
     return torch.cat([head[..., :first], *tails], dim=-1)
+
+
+def unwrapped(model: Any) -> Any:
+    """The model inside fairseq's wrappers for distributed training."""
+    while isinstance(model, TRANSPARENT):
+        model = model.module
+    return model
+
+
+@torch.no_grad()
+def sample_targets(model: Any, sample: dict[str, Any], dictionary: Any, temperature: float = 1.0) -> dict[str, Any]:
+    """A batch with the same sources, and targets that the model samples for them, without dropout.
+
+    A target has at most twice as many tokens as the batch's longest source, and ten.
+
+    Args:
+        sample: fairseq's batch; temperature: above 0, of the sampled distribution.
+    """
+    model = unwrapped(model)
+    training = model.training
+    generator = SequenceGenerator(
+        [model],
+        dictionary,
+        beam_size=1,
+        max_len_a=2,
+        max_len_b=10,
+        temperature=temperature,
+        search_strategy=Sampling(dictionary),
+    )
+    try:
+        found = generator.generate([model], {"net_input": sample["net_input"]})
+    finally:
+        model.train(training)
+    tokens = [hypotheses[0]["tokens"] for hypotheses in found]
+    ends = {"pad_idx": dictionary.pad(), "eos_idx": dictionary.eos(), "left_pad": False}
+    previous = collate_tokens(tokens, **ends, move_eos_to_beginning=True)
+    return {
+        **sample,
+        "target": collate_tokens(tokens, **ends),
+        "net_input": {**sample["net_input"], "prev_output_tokens": previous},
+        "ntokens": sum(map(len, tokens)),
+    }

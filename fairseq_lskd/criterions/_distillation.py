@@ -120,6 +120,7 @@ class TeacherCriterion(TranslationCriterion):
         super().__init__(cfg, task)
         self.teacher: Any = None  #: OnlineTeacher
         self.cache: Any = None  #: CachedTeacher
+        self.label_share: float = 1 - cfg.kd_weight  #: weight of the labels' part where there is a teacher's
         if cfg.teacher_path == NO_TEACHER:
             return
         if cfg.teacher_cache is not None:
@@ -205,7 +206,7 @@ class TeacherCriterion(TranslationCriterion):
             found = fused_loss(
                 student,
                 target,
-                each * (0 if steps else 1 - share),
+                each * (0 if steps else self.label_share),
                 **self.smoothing(target.device),
                 teacher=self._says(model, sample, net_input, counts),
                 teacher_weight=share / self._iterations * taught,

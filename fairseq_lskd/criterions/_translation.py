@@ -152,7 +152,7 @@ class TranslationCriterion(FairseqCriterion):
         taught = self.plain_teacher_loss(model, sample, counts, student, nll.detach())
         kd = None if taught is None else total(taught)
         if kd is not None:
-            loss = (1 - self.cfg.kd_weight) * loss + self.cfg.kd_weight * kd
+            loss = self.label_share * loss + self.cfg.kd_weight * kd
         predictions = None
         if not self.training:
             rows = student.detach().flatten(0, 1), target.flatten(), ignore.flatten()

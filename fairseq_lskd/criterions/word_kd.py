@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from fairseq.criterions import register_criterion
+from torch import Tensor
 
+from ..models import sample_targets
 from ._distillation import TeacherConfig, TeacherCriterion
 
 
@@ -12,6 +15,16 @@ from ._distillation import TeacherConfig, TeacherCriterion
 class WordKDConfig(TeacherConfig):
     label_smoothing: float = field(
         default=0.0, metadata={"help": "label smoothing of the part of the loss that the labels have"}
+    )
+    kd_on_policy: float = field(
+        default=0.0,
+        metadata={
+            "help": "probability, in [0, 1], that a batch has translations sampled from the student as targets, which "
+            "the teacher scores; such a batch has no labels' part (GKD: Agarwal et al., 2024)"
+        },
+    )
+    kd_on_policy_temperature: float = field(
+        default=1.0, metadata={"help": "temperature above 0 at which --kd-on-policy samples"}
     )
 
 
@@ -29,4 +42,32 @@ class WordKDCriterion(TeacherCriterion):
                 "--teacher-path is missing: name the teacher's checkpoint(s), joined by ':'; "
                 "or --teacher-cache, the folder that `lskd cache` wrote"
             )
+        if not 0 <= cfg.kd_on_policy <= 1:
+            problems.append(f"--kd-on-policy {cfg.kd_on_policy}: expected a number in [0, 1]")
+        if not 0 < cfg.kd_on_policy_temperature < float("inf"):
+            problems.append(f"--kd-on-policy-temperature {cfg.kd_on_policy_temperature}: expected a number above 0")
+        if cfg.kd_on_policy > 0 and cfg.teacher_cache is not None:
+            problems.append(
+                f"--kd-on-policy {cfg.kd_on_policy} asks the teacher about the student's own translations, which no "
+                "--teacher-cache can know: give --teacher-path alone"
+            )
         return problems
+
+    def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict[str, Any]]:
+        chance = self.cfg.kd_on_policy if self.training and self._teaches else 0
+        if chance == 0:
+            return super().forward(model, sample, reduce)
+        # fairseq seeds torch at each update, by --seed and the update's number, so that a resumed run draws the same.
+        if torch.rand(()) >= chance:
+            loss, sample_size, logging_output = super().forward(model, sample, reduce)
+            return loss, sample_size, {**logging_output, "on_policy_tokens": 0}
+        sample = sample_targets(model, sample, self.task.target_dictionary, self.cfg.kd_on_policy_temperature)
+        self.label_share = 0.0
+        try:
+            loss, sample_size, logging_output = super().forward(model, sample, reduce)
+        finally:
+            self.label_share = 1 - self.cfg.kd_weight
+        # How probable the student finds its own translations says nothing about the data.
+        for key in ("nll_loss", "nll_tokens"):
+            logging_output[key] = 0 * logging_output[key]
+        return loss, sample_size, {**logging_output, "on_policy_tokens": sample["ntokens"]}
