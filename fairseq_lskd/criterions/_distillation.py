@@ -211,6 +211,7 @@ class TeacherCriterion(TranslationCriterion):
                 teacher=self._says(model, sample, net_input, counts),
                 teacher_weight=share / self._iterations * taught,
                 objective=self.objective,
+                guess=self._iterations > 1,
             )
             steps.append(found)
             if len(steps) == self._iterations:

@@ -20,7 +20,7 @@ from .smoothing import smoothed_cross_entropy
 from .topk import TopK, heard, teacher_classes, top_k
 
 #: Largest buffer of a chunk on a CPU, in bytes: three of these stay near the last-level cache of two cores.
-CPU_CHUNK_BYTES = 2**24
+CPU_CHUNK_BYTES = 3 * 2**23
 #: Gradients in float16 are multiplied by this, and their products divided by it, so that small ones are not lost.
 HALF_SCALE = 2.0**8
 #: Rows of the output matrix whose float32 gradient is made at once in mixed precision.
@@ -47,7 +47,7 @@ class FusedLoss(NamedTuple):
     loss: Tensor  #: [], the weighted sum
     nll: Tensor  #: [N], nats: -log p(target)
     teacher: Tensor  #: [N], nats: the teacher's part, 0 where it was left out
-    guess: Tensor  #: [N] int64, the student's most probable class
+    guess: Tensor  #: [N] int64, the student's most probable class; [0] unless asked for
 
 
 def fused_loss(
@@ -60,6 +60,7 @@ def fused_loss(
     teacher: Sequence[Projection] | TopK | None = None,
     teacher_weight: Tensor | None = None,
     objective: Objective | None = None,
+    guess: bool = False,
     chunk: int | None = None,
 ) -> FusedLoss:
     """`sum_n label_weight_n H_smoothed(p_S, y)_n + teacher_weight_n T^2 [D(p_T^(T), p_S^(T)) + R]_n`.
@@ -76,17 +77,19 @@ def fused_loss(
             distributions at the temperature are averaged; or its top k at the temperature; or None.
         teacher_weight: `[N]` float32; None is 1 everywhere. Tokens with weight 0 cost no teacher's projection.
         objective: how student and teacher are compared; None is the forward KL at temperature 1.
+        guess: whether the student's most probable classes are wanted.
         chunk: tokens at a time; None chooses by the device's memory.
 
     Returns:
         `FusedLoss`. Backward can be called once, as its buffers are used up.
     """
+    objective = objective or Objective()
     needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in student)
     return FusedLoss(
         *_FusedLoss.apply(
             *student,
-            _Problem(target, label_weight, label_smoothing, prior, teacher, teacher_weight, objective or Objective()),
-            chunk or _chunk_size(student, objective or Objective()),
+            _Problem(target, label_weight, label_smoothing, prior, teacher, teacher_weight, objective, guess),
+            chunk or _chunk_size(student, objective),
             needs,
         )
     )
@@ -100,6 +103,7 @@ class _Problem(NamedTuple):
     teacher: Sequence[Projection] | TopK | None
     teacher_weight: Tensor | None
     objective: Objective
+    guess: bool
 
 
 def _chunk_size(student: Projection, objective: Objective) -> int:
@@ -168,7 +172,7 @@ class _Work:
         self.dtype = torch.float64 if student.hidden.dtype == torch.float64 else torch.float32
         kind: dict[str, Any] = {"device": student.hidden.device, "dtype": self.dtype}
         self.nll, self.labels, self.teacher = (torch.zeros(tokens, **kind) for _ in range(3))
-        self.guess = torch.zeros(tokens, device=kind["device"], dtype=torch.long)
+        self.guess = torch.empty_like(problem.target if problem.guess else problem.target[:0])
         self.needs = any(needs)
         self.gradients: list[Tensor | None] = [None, None, None]
         if self.needs:
@@ -190,8 +194,9 @@ class _Work:
         a = problem.label_weight[rows].to(self.dtype)
         said = self._teacher_says(rows, y.size(0)) if taught else None
         z = _project(self.student.rows(rows), self._buffer(0, y.size(0)))
-        top, self.guess[rows] = z.max(1)
-        z -= top.unsqueeze(1)
+        if problem.guess:
+            self.guess[rows] = z.argmax(1)
+        z -= z.amax(1, keepdim=True)
         at_label, smooth = z.gather(1, y).squeeze(1), self._smoothing(z)
         gradient = None
         if said is not None:
