@@ -20,6 +20,7 @@ COMMANDS = {
     "encode": "check a bitext, train SentencePiece on it, write pieces and dictionaries",
     "run": "run a command as the one recorded run of an output folder",
     "average": "average the last checkpoints of a run",
+    "cache": "write a teacher's top-k probabilities, to train students without it",
     "harvest": "put fairseq-generate's output back into corpus order",
     "mix": "make sequence-level training data of translations and references",
     "criterion": "print the options of a criterion",

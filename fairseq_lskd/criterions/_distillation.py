@@ -127,10 +127,9 @@ class TeacherCriterion(TranslationCriterion):
             self.cache = CachedTeacher.open(
                 cfg.teacher_cache,
                 task,
-                getattr(task.cfg, "train_subset", "train"),
                 temperature=cfg.kd_temperature,
                 teacher_path=cfg.teacher_path,
-                share=(distributed_utils.get_data_parallel_rank(), distributed_utils.get_data_parallel_world_size()),
+                share=_rank_and_world(),
             )
             raise_for(_check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache} has"))
         elif cfg.teacher_path is not None:
@@ -308,6 +307,11 @@ def _check_classes(cfg: Any, classes: int, what: str) -> list[str]:
     if cfg.kd_top_k is not None and cfg.kd_ranking > cfg.kd_top_k:
         problems.append(f"--kd-ranking {cfg.kd_ranking} needs at least as large a --kd-top-k, found {cfg.kd_top_k}")
     return problems
+
+
+def _rank_and_world() -> tuple[int, int]:
+    world = distributed_utils.get_data_parallel_world_size()
+    return (distributed_utils.get_data_parallel_rank() if world > 1 else 0), world
 
 
 def _gather(values: Tensor) -> Tensor:

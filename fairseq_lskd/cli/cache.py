@@ -1,0 +1,185 @@
+"""Write a teacher's top-k probabilities at each target token of a split, to train students without the teacher.
+
+OUT can be read once it has cache.json. Killed, the same command goes on where it stopped; called again on a
+finished cache, it checks it and writes anew what was damaged. Processes that share the work (--shard-id,
+--num-shards) need nothing but the same OUT and the same options; the last to end finishes the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+EXAMPLES = """examples:
+  lskd cache data/mine/bin --teacher-path runs/mine/teacher/checkpoint_average.pt --out runs/mine/cache
+  lskd cache data/mine/bin --teacher-path a.pt:b.pt --top-k 8 --kd-temperature 2 --out runs/mine/ensemble-cache
+two processes:
+  for i in 0 1; do lskd cache data/mine/bin --teacher-path a.pt --out cache --shard-id $i --num-shards 2 & done; wait
+eight GPUs under SLURM:
+  sbatch --array=0-7 --gres=gpu:1 --wrap 'lskd cache data/mine/bin --teacher-path a.pt --out cache --fp16 \\
+    --shard-id $SLURM_ARRAY_TASK_ID --num-shards 8'
+then:
+  fairseq-train data/mine/bin --user-dir fairseq_lskd --criterion word_kd --teacher-cache runs/mine/cache ...
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="one folder of binarised data")
+    parser.add_argument("--teacher-path", required=True, metavar="FILES", help="checkpoint(s), joined by ':'")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the cache")
+    parser.add_argument("--top-k", type=int, default=16, metavar="K", help="classes kept a token (%(default)s)")
+    parser.add_argument(
+        "--kd-temperature", type=float, default=1.0, metavar="T", help="that of the student's training (%(default)s)"
+    )
+    parser.add_argument(
+        "--subset", default="train", metavar="SPLIT", help="'train' takes in train1, train2, ... (%(default)s)"
+    )
+    parser.add_argument("--teacher-data", metavar="DIR", help="folder with the teacher's dict.*.txt, to compare")
+    task = parser.add_argument_group("the translation task, as fairseq-train has it")
+    task.add_argument("-s", "--source-lang", metavar="LANG", help="default: inferred from the data")
+    task.add_argument("-t", "--target-lang", metavar="LANG", help="default: inferred from the data")
+    for side in ("source", "target"):
+        task.add_argument(
+            f"--max-{side}-positions", type=int, default=1024, metavar="N", help="longer is skipped (%(default)s)"
+        )
+    task.add_argument("--truncate-source", action="store_true", help="cut sources to --max-source-positions instead")
+    task.add_argument(
+        "--upsample-primary", type=int, default=-1, metavar="N", help="times that train counts beside train1, ..."
+    )
+    work = parser.add_argument_group("the work")
+    work.add_argument(
+        "--max-tokens",
+        type=int,
+        default=8000,
+        metavar="N",
+        help="of a batch: lower if memory is short (%(default)s)",
+    )
+    work.add_argument("--shard-id", type=int, default=0, metavar="I", help="this process's part, from 0 (%(default)s)")
+    work.add_argument("--num-shards", type=int, default=1, metavar="N", help="number of processes (%(default)s)")
+    work.add_argument("--fp16", action="store_true", help="run the teacher in half precision, on a GPU")
+    work.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+
+
+def run(args: argparse.Namespace) -> int:
+    _check(args)
+
+    import torch
+    from tqdm import tqdm
+
+    from ..teachers import OnlineTeacher
+    from ..teachers.cache_writer import CacheWriter
+    from ..teachers.top_k import TeacherTopK
+
+    cuda = torch.cuda.is_available() and not args.cpu
+    if args.fp16 and not cuda:
+        raise UserError("--fp16 needs a GPU; " + ("leave out --cpu" if args.cpu else "torch sees none here"))
+    like = torch.empty(0, dtype=torch.float16 if args.fp16 else torch.float32, device="cuda" if cuda else "cpu")
+    task = _task(args)
+    writer = CacheWriter(
+        args.out, task, args.subset, args.top_k, args.kd_temperature, args.teacher_path, half=args.fp16
+    )
+    blocks = writer.to_do(args.shard_id, args.num_shards)
+    if blocks:
+        tokens = writer.tokens(blocks)
+        size = _check_space(args.out, tokens * writer.dtype.itemsize)
+        teacher = OnlineTeacher.from_checkpoints(args.teacher_path, task, args.teacher_data)
+        source = TeacherTopK(teacher, task, writer.dataset, args.top_k, args.kd_temperature, like, args.max_tokens)
+        if count := source.too_long():
+            print(
+                f"{count:,} of {len(writer.dataset):,} sentences get no teacher: they are longer than "
+                f"{source.limits[0]} tokens, or their targets than {source.limits[1]}, which fairseq-train skips too",
+                file=sys.stderr,
+            )
+        speed = writer.speed(blocks[0], source)
+        print(
+            f"{args.out}: {len(blocks)} of {writer.blocks} blocks to write here, {tokens:,} tokens, {size}, "
+            f"about {_duration(tokens / speed)} at {speed:,.0f} tokens/s",
+            file=sys.stderr,
+        )
+        with tqdm(total=tokens, unit="token", unit_scale=True, mininterval=1 if sys.stderr.isatty() else 30) as bar:
+            for done in writer.write(blocks, source):
+                bar.update(done)
+    missing = writer.finish()
+    if missing:
+        print(f"{args.out}: {writer.blocks - missing} of {writer.blocks} blocks; the other shards' are to come")
+    else:
+        print(f"{args.out}: {'written' if blocks else 'up to date'}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    problems = []
+    for flag, value in (("--max-tokens", args.max_tokens), ("--num-shards", args.num_shards)):
+        if value < 1:
+            problems.append(f"{flag} {value}: expected 1 or more")
+    if not 0 <= args.shard_id < max(args.num_shards, 1):
+        problems.append(f"--shard-id {args.shard_id}: expected 0 to {max(args.num_shards, 1) - 1}, --num-shards less 1")
+    if not 0 < args.kd_temperature < math.inf:
+        problems.append(f"--kd-temperature {args.kd_temperature}: expected a number above 0")
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _task(args: argparse.Namespace) -> Any:
+    """fairseq's translation task, as fairseq-train would make it."""
+    from fairseq.data import data_utils
+    from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+    if not Path(args.data).is_dir():
+        several = " (a teacher cache needs the data in one)" if ":" in args.data else ""
+        raise UserError(f"{args.data}: no such folder of binarised data{several}")
+    source, target = args.source_lang, args.target_lang
+    if not (source and target):
+        source, target = data_utils.infer_language_pair(args.data)
+    if not (source and target):
+        raise UserError(f"{args.data} has no binarised bitext: its languages are unknown. Give -s and -t.")
+    for language in (source, target):
+        if not Path(args.data, f"dict.{language}.txt").is_file():
+            raise UserError(f"{args.data} has no dict.{language}.txt, which fairseq-preprocess writes")
+    return TranslationTask.setup_task(
+        TranslationConfig(
+            _name="translation",
+            data=args.data,
+            source_lang=source,
+            target_lang=target,
+            max_source_positions=args.max_source_positions,
+            max_target_positions=args.max_target_positions,
+            truncate_source=args.truncate_source,
+            upsample_primary=args.upsample_primary,
+            train_subset="train",
+            dataset_impl=None,
+            required_seq_len_multiple=1,
+        )
+    )
+
+
+def _check_space(out: Path, wanted: int) -> str:
+    """The size in words, if there is room for it."""
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if wanted > free:
+        raise UserError(
+            f"--out {out}: {_size(wanted)} are still to be written, {_size(free)} are free. Make room, name a folder "
+            "elsewhere, or lower --top-k (with another --out)."
+        )
+    return _size(wanted)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

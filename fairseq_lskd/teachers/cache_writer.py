@@ -1,0 +1,217 @@
+"""Writing a teacher cache: in blocks, which many processes may share, and any of them may be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import UserError
+from ..files import write_beside, write_json
+from ..losses import TopK
+from .cache import (
+    FORMAT,
+    MANIFEST,
+    PLAN,
+    differences,
+    file_name,
+    find_blocks,
+    find_damaged,
+    fingerprint,
+    read_plan,
+    record_dtype,
+)
+from .top_k import TeacherTopK
+
+#: A block is held in memory, and is what a kill can cost: 1 MiB, or more where there would be too many files.
+BLOCK_BYTES = 2**20
+MAX_BLOCKS = 256
+
+
+def block_edges(lengths: np.ndarray, record_bytes: int) -> np.ndarray:
+    """`[blocks + 1]`, the first sentence of each block, and at the end the number of sentences. No block is empty.
+
+    It depends on the data and on k alone, so that any number of processes can share the blocks.
+    """
+    lengths = lengths.astype(np.int64)
+    starts, total = np.cumsum(lengths) - lengths, lengths.sum()
+    blocks = np.clip(total * record_bytes // BLOCK_BYTES, 1, MAX_BLOCKS)
+    owner = np.minimum(starts * blocks // max(total, 1), blocks - 1)
+    return np.append(np.flatnonzero(np.diff(owner, prepend=-1)), len(lengths))
+
+
+class CacheWriter:
+    """The cache in one folder: what it is to be, which of its blocks are there, and writing the others.
+
+    A block carries its digest in its name and is renamed into place, so that whatever else happens a
+    block is known to be whole or not to be. Whichever process finds all of them there writes the manifest.
+    """
+
+    def __init__(
+        self, folder: Path, task: Any, subset: str, k: int, temperature: float, teacher_path: str, half: bool = False
+    ):
+        """Look at the folder, load the split; nothing is written yet.
+
+        Args:
+            task: fairseq's translation task. The subset that is its `train_subset` takes in train1, train2, ...
+            teacher_path: checkpoints joined by `:`; half: whether they compute in float16.
+
+        Raises:
+            UserError: if k is larger than the vocabulary, the data or a checkpoint is not as it should be
+                (`fingerprint`), or the folder is that of another cache or of something else.
+        """
+        vocabulary = len(task.target_dictionary)
+        if not 1 <= k <= vocabulary:
+            raise UserError(f"--top-k {k}: expected 1 to {vocabulary:,}, the size of the target vocabulary")
+        self.folder = folder
+        self._teacher_path = teacher_path
+        self._fingerprint = fingerprint(task, subset, temperature, teacher_path)
+        # A student may have others of these, but all processes that write have the same.
+        self._fingerprint["options"] |= {
+            "--top-k": k,
+            "--fp16": half,
+            "--max-source-positions": task.cfg.max_source_positions,
+            "--max-target-positions": task.cfg.max_target_positions,
+        }
+        if folder.exists() and not (folder.is_dir() and all(path.suffix == ".part" for path in folder.iterdir())):
+            self._check_plan()
+        task.load_dataset(subset, combine=subset == task.cfg.train_subset)
+        self.dataset = task.dataset(subset)
+        self.lengths: np.ndarray = self.dataset.tgt_sizes
+        self.dtype = record_dtype(k, vocabulary)
+        self._edges = block_edges(self.lengths, self.dtype.itemsize)
+        self._starts = np.append(0, np.cumsum(self.lengths, dtype=np.int64))
+        if not self._starts[-1]:
+            raise UserError(f"{task.cfg.data}: {subset!r} has no target tokens")
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the whole cache has."""
+        return len(self._edges) - 1
+
+    def tokens(self, blocks: Sequence[int]) -> int:
+        """Target tokens in some of the blocks."""
+        edges = self._starts[self._edges]
+        return int(sum(edges[block + 1] - edges[block] for block in blocks))
+
+    def to_do(self, shard_id: int = 0, num_shards: int = 1) -> list[int]:
+        """A shard's blocks that are not there; damaged ones are removed, and the manifest with them."""
+        mine = range(shard_id, self.blocks, num_shards)
+        if self.folder.is_dir():
+            self._sweep()
+            damaged = find_damaged([path for block, path in find_blocks(self.folder) if block in mine])
+            if damaged:
+                (self.folder / MANIFEST).unlink(missing_ok=True)
+            for path in damaged:
+                path.unlink(missing_ok=True)
+        there = dict(find_blocks(self.folder))
+        return [block for block in mine if block not in there]
+
+    def write(self, blocks: Sequence[int], source: TeacherTopK) -> Iterator[int]:
+        """Write blocks, one after the other; yield the number of target tokens of each batch that is done.
+
+        Raises:
+            UserError: if a file cannot be written, or the folder has become another cache's meanwhile.
+        """
+        if not (self.folder / PLAN).exists():
+            plan = {"format": FORMAT, "lskd": __version__, "teacher_path": self._teacher_path, "blocks": self.blocks}
+            write_json(self.folder / PLAN, plan | self._fingerprint)
+        for block in blocks:
+            self._check_plan()
+            if block in dict(find_blocks(self.folder)):  # by now: another process was given the same shard
+                yield self.tokens([block])
+                continue
+            records = np.zeros(self.tokens([block]), self.dtype)
+            yield from self._fill(records, block, source)
+            self._check_plan()
+            self._save(f"block-{block:05}", records)
+
+    def speed(self, block: int, source: TeacherTopK, seconds: float = 5.0) -> float:
+        """Target tokens a second, measured for about so long on a block's batches from the middle on."""
+        batches = source.batches(self._sentences(block))
+        batches = batches[len(batches) // 2 :]
+        if not batches:
+            return math.inf
+        source.ask(batches[0])  # to warm up
+        done, start = 0, time.perf_counter()
+        for batch in batches:
+            done += len(source.ask(batch)[1].rest)
+            if time.perf_counter() - start > seconds:
+                break
+        return done / (time.perf_counter() - start)
+
+    def finish(self) -> int:
+        """Write, if all blocks are there, what makes the cache a finished one; the number of those that are not."""
+        there = dict(reversed(find_blocks(self.folder)))
+        if len(there) < self.blocks:
+            return self.blocks - len(there)
+        self._check_plan()
+        lengths = self._save("lengths", self.lengths.astype("<i4"))
+        files = [lengths, *(there[block] for block in range(self.blocks))]
+        plan = read_plan(self.folder / PLAN, f"--out {self.folder}")
+        manifest = plan | {"files": {path.name: path.stat().st_size for path in files}}
+        if _read(self.folder / MANIFEST) != manifest:
+            write_json(self.folder / MANIFEST, manifest)
+        return 0
+
+    def _sentences(self, block: int) -> np.ndarray:
+        return np.arange(*self._edges[block : block + 2])
+
+    def _fill(self, records: np.ndarray, block: int, source: TeacherTopK) -> Iterator[int]:
+        """Ask about a block's sentences, batch by batch; yield how many tokens each batch had."""
+        records["rest"] = np.nan
+        first = self._starts[self._edges[block]]
+        for batch in source.batches(self._sentences(block)):
+            sentences, found = source.ask(batch)
+            places = [np.arange(*self._starts[i : i + 2]) - first for i in sentences]
+            rows = np.concatenate([np.arange(0), *places])
+            for field in TopK._fields:
+                records[field][rows] = getattr(found, field).numpy()
+            yield len(rows)
+
+    def _check_plan(self) -> None:
+        """Is the folder this cache's? Asked again and again, since it may have been deleted and begun anew."""
+        name = f"--out {self.folder}"
+        if not (self.folder / PLAN).is_file():
+            raise UserError(f"{name} has no {PLAN} of a teacher cache: name a folder of its own")
+        if lines := differences(read_plan(self.folder / PLAN, name), self._fingerprint):
+            raise UserError(
+                "\n  - ".join([f"{name} is another cache:", *lines]) + "\nName another folder, or delete that one."
+            )
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left half-written; a living one needs seconds, not an hour."""
+        for part in self.folder.glob(".*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > 3600:
+                    part.unlink()
+
+    def _save(self, stem: str, array: np.ndarray) -> Path:
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        path = self.folder / file_name(stem, buffer.getbuffer())
+        if path.is_file() and not find_damaged([path]):
+            return path
+        try:
+            with write_beside(path) as part:
+                part.write_bytes(buffer.getbuffer())
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written: {error.strerror}. What is written is kept: mend this and run it again."
+            ) from None
+        return path
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

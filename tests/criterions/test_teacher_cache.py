@@ -1,0 +1,135 @@
+"""`--teacher-cache`: the same loss as with the teacher at hand, up to float16, and no teacher in memory."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from cached import K, blocks, flip, write_cache
+from tiny import assert_same, backward, batch, make_criterion, make_model, make_trainer
+
+from fairseq_lskd.sequences import SequenceWeights
+
+KD = ("word_kd", "seq_kd")
+FORMS = ("fused", "plain")
+
+
+@pytest.fixture(scope="module")
+def cache(bitext, teacher_path, tmp_path_factory):
+    return write_cache(bitext, teacher_path, tmp_path_factory.mktemp("cached") / "cache")
+
+
+@pytest.fixture
+def student(task):
+    return make_model(task).eval()
+
+
+@pytest.mark.parametrize(("name", "form"), [*itertools.product(KD, FORMS)])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"kd_rest": "renormalise", "kd_weight": 1.0},
+        {"kd_divergence": "reverse_kl", "ignore_prefix_size": 2},
+        {"kd_top_k": 2, "kd_ranking": 2, "label_smoothing": 0.2},
+        {"kd_select": "batch"},
+    ],
+)
+def test_as_the_online_teacher_restricted_to_its_top_k(task, student, teacher_path, cache, name, form, flags):
+    sample = batch(task, [30, 2, 17, 5, 44])
+    cached = make_criterion(task, name, teacher_cache=str(cache), loss_form=form, **flags).train()
+    online = {"kd_top_k": K, **flags, "teacher_path": str(teacher_path), "loss_form": form}
+    loss, size, log = cached(student, sample)
+    wanted, wanted_size, wanted_log = make_criterion(task, name, **online).train()(student, sample)
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-3) and size == wanted_size
+    assert log["kd_loss"].item() == pytest.approx(wanted_log["kd_loss"].item(), rel=2e-3)
+    assert_same(backward(student, loss), backward(student, wanted), tolerance=2e-3)
+
+
+def test_both_forms_are_one_loss(task, student, cache):
+    sample, found = batch(task, range(8)), []
+    for form in FORMS:
+        loss, _, _ = make_criterion(task, "word_kd", teacher_cache=str(cache), loss_form=form).train()(student, sample)
+        found.append((loss.item(), backward(student, loss)))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    assert_same(found[0][1], found[1][1], tolerance=1e-5)
+
+
+def test_weights_of_sentences_weigh_the_cached_part_too(task, student, cache, tmp_path):
+    sample = batch(task, range(6))
+    weight = np.linspace(0, 2, len(task.dataset("train"))).astype(np.float32)
+    SequenceWeights(weight, np.zeros(len(weight), bool)).save(tmp_path / "w.npz")
+    flags = {"teacher_cache": str(cache), "kd_weight": 1.0}
+    loss, _, _ = make_criterion(task, "seq_kd", sequence_weights=str(tmp_path / "w.npz"), **flags).train()(
+        student, sample
+    )
+    each = make_criterion(task, "seq_kd", **flags).train()
+    alone = [each(student, batch(task, [i]))[0].item() for i in range(6)]
+    assert loss.item() == pytest.approx(np.dot(weight[:6], alone), rel=1e-5)
+
+
+def test_a_sentence_without_a_teacher_has_its_labels_alone(bitext, task, student, teacher_path, tmp_path):
+    """A cache written with lower limits than the student's: longer sentences are not in it."""
+    flags = ("--max-source-positions", "6", "--max-target-positions", "7")
+    cache = write_cache(bitext, teacher_path, tmp_path / "cache", *flags)
+    sizes = task.dataset("train").tgt_sizes
+    (long, *_), (short, *_) = np.flatnonzero(sizes > 8), np.flatnonzero(sizes < 6)
+    for form in FORMS:
+        criterion = make_criterion(task, "word_kd", teacher_cache=str(cache), kd_weight=0.25, loss_form=form).train()
+        labels = make_criterion(task, "label_smoothed_teacher", label_smoothing=0.0).train()
+        loss, _, log = criterion(student, batch(task, [long]))
+        assert log["kd_loss"] == 0
+        assert loss.item() == pytest.approx(0.75 * labels(student, batch(task, [long]))[0].item(), rel=1e-6)
+        assert criterion(student, batch(task, [short, long]))[2]["kd_loss"] > 0
+        assert all(gradient.isfinite().all() for gradient in backward(student, loss).values())
+
+
+def test_training_has_no_teacher_in_memory_and_validation_none_at_all(bitext, task, cache):
+    criterion = make_criterion(task, "word_kd", teacher_cache=str(cache))
+    assert criterion.teacher is None and not list(criterion.parameters())
+    model = make_model(task)
+    trainer = make_trainer(bitext, task, model, criterion)
+    log = trainer.train_step([batch(task, range(8))])
+    assert log["kd_loss"] > 0
+    criterion.eval()
+    assert "kd_loss" not in criterion(model.eval(), batch(task, range(4)))[2]
+
+
+def test_with_the_teachers_path_the_cache_must_be_of_that_teacher(task, cache, teacher_path, other_teacher_path):
+    make_criterion(task, "word_kd", teacher_cache=str(cache), teacher_path=str(teacher_path))
+    with pytest.raises(SystemExit, match="was not made for this:\n  - teacher 1: SHA-256"):
+        make_criterion(task, "word_kd", teacher_cache=str(cache), teacher_path=str(other_teacher_path))
+
+
+def test_without_a_teacher_the_cache_is_not_even_looked_for(task, student):
+    """To validate a student where neither the teacher nor the cache is."""
+    criterion = make_criterion(task, "word_kd", teacher_cache="gone", teacher_path="none")
+    assert "kd_loss" not in criterion.train()(student, batch(task, range(4)))[2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"kd_temperature": 2.0}, "--kd-temperature: 1.0 there, 2.0 here"),
+        ({"kd_top_k": K + 1}, rf"--kd-top-k {K + 1}: --teacher-cache .* has {K} types"),
+        ({"kd_ranking": K + 1}, rf"--kd-ranking {K + 1}: --teacher-cache .* has {K} types"),
+        ({"kd_iterations": 2}, "no --teacher-cache can know"),
+        ({"kd_rest": "renormalise", "kd_divergence": "reverse_kl"}, "is infinite"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_training(task, cache, flags, said):
+    with pytest.raises(SystemExit, match=said):
+        make_criterion(task, "word_kd", teacher_cache=str(cache), **flags)
+
+
+def test_a_damaged_cache_is_refused(bitext, task, teacher_path, tmp_path):
+    cache = write_cache(bitext, teacher_path, tmp_path / "cache")
+    flip(blocks(cache)[1])
+    with pytest.raises(SystemExit, match="was damaged"):
+        make_criterion(task, "word_kd", teacher_cache=str(cache))
+
+
+def test_the_criterions_share_of_the_world_is_all_of_it_without_one():
+    from fairseq_lskd.criterions._distillation import _rank_and_world
+
+    assert _rank_and_world() == (0, 1) and not torch.distributed.is_initialized()
