@@ -71,12 +71,18 @@ setup(
         "tabulate",
     ],
     extras_require={
+        "fast": ["ctranslate2>=4.0"],
+        "select": ["py3langid>=0.4"],
+        "bench": ["matplotlib>=3.8"],
         "dev": [
+            "ctranslate2>=4.0",
+            "matplotlib>=3.8",
             "pytest",
             "pytest-xdist",
             "hypothesis",
             "ruff",
             "mypy",
+            "py3langid>=0.4",
             "setuptools>=77",
             "types-tabulate",
             "types-regex",

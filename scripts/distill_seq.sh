@@ -6,7 +6,7 @@
 #   ... --teacher-smoothing 0.1                           only a label for the table of results
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
 #
-# The model is OUT/checkpoint_average.pt; the teacher's translations and their binarised form are in OUT-data.
+# The model is OUT/checkpoint_average.pt; the teacher's translations and what was selected of them are in OUT-data.
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 labels=()
@@ -29,31 +29,18 @@ need "$out" --out
 need "$teacher" --teacher
 load_recipe "$recipe"
 languages "$data"
-IFS=: read -ra teachers <<<"$teacher"
 pieces=$data/pieces made=$out-data
-references=() mixture=()
-if [ -n "$share" ]; then
-    references=(--references "$pieces/train.$tgt")
-    mixture=(--reference-weight "$share")
-fi
+selected=$made/selected
+mixture=()
+[ -z "$share" ] || mixture=(--reference-weight "$share")
 
-lskd run --out "$made/translate" --title "$(basename "$out") translations" "${teachers[@]/#/--input=}" \
-    --input "$data/pieces/encode.json" -- \
-    fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset train --path "$teacher" \
-    "${decoding[@]}" --max-len-a 1.2 --max-len-b 10
-lskd harvest "$made/translate/log.txt" --source "$pieces/train.$src" --fallback "$pieces/train.$tgt" \
-    --out "$made/translations.$tgt"
-lskd mix -s "$src" -t "$tgt" --source "$pieces/train.$src" --translations "$made/translations.$tgt" \
-    "${references[@]}" --out "$made/pieces"
-lskd run --out "$made/bin" --title "$(basename "$out") binarised" \
-    --input "$made/pieces/train.$src" --input "$made/pieces/train.$tgt" -- \
-    fairseq-preprocess -s "$src" -t "$tgt" --srcdict "$pieces/dict.$src.txt" --tgtdict "$pieces/dict.$tgt.txt" \
-    --trainpref "$made/pieces/train" --validpref "$pieces/valid" --testpref "$pieces/test" \
-    --destdir "$made/bin" --workers 2
+lskd translate "$pieces/train.$src" --teacher-path "$teacher" --out "$made/nbest.jsonl" --max-len-a 1.2 --max-len-b 10
+lskd select "$made/nbest.jsonl" -s "$src" -t "$tgt" --references "$pieces/train.$tgt" --on-empty reference \
+    ${share:+--add-references 0.5} --student-data "$data/bin" --out "$selected"
 lskd run --out "$out" --label role=student --label method=sequence "${labels[@]}" \
-    --input "$made/pieces/train.weights.npz" --input "$made/pieces/train.$tgt" --input "$data/pieces/encode.json" -- \
-    fairseq-train "$made/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
-    --criterion seq_kd --sequence-weights "$made/pieces/train.weights.npz" "${mixture[@]}" \
+    --input "$selected/select.json" --input "$selected/train.weights.npz" -- \
+    fairseq-train "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
+    --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
     "${student_model[@]}" "${training[@]}" --max-update "$student_updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 lskd average "$out" --last 3

@@ -21,7 +21,7 @@ class SeqKDConfig(TeacherConfig):
     sequence_weights: Optional[str] = field(
         default=None,
         metadata={
-            "help": "the .npz that `lskd mix` wrote beside the training data: a weight a sentence, and which "
+            "help": "the .npz that `lskd select` wrote beside the training data: a weight a sentence, and which "
             "sentences have references as targets (default: every sentence weighs 1)"
         },
     )
@@ -90,6 +90,6 @@ class SeqKDCriterion(TeacherCriterion):
         if sentences != weights:
             raise UserError(
                 f"{name} has {weights:,} weights, the training data {sentences:,} sentences: "
-                "they were not made together; run `lskd mix` again"
+                "they were not made together; run `lskd select` again"
             )
         self._checked = True

@@ -78,7 +78,8 @@ class Manifest:
         try:
             facts: dict[str, Any] = {}
             yield partial, facts
-            outputs = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
+            files = sorted(path for path in partial.rglob("*") if path.is_file())
+            outputs = {path.relative_to(partial).as_posix(): path.stat().st_size for path in files}
             record = {
                 "format": FORMAT,
                 "options": dict(self.options),

@@ -45,12 +45,13 @@ class SequenceWeights:
         """
         name = f"--sequence-weights {os.fspath(path)}"
         if not Path(path).is_file():
-            raise UserError(f"{name}: no such file; `lskd mix` writes it")
+            raise UserError(f"{name}: no such file; `lskd select` writes it")
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 weight, reference = arrays["weight"], arrays["reference"]
         except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{name}: expected the .npz that `lskd mix` writes, found another file ({error})") from None
+            what = f"expected the .npz that `lskd select` writes, found another file ({error})"
+            raise UserError(f"{name}: {what}") from None
         if weight.ndim != 1 or weight.dtype != np.float32 or reference.shape != weight.shape or reference.dtype != bool:
             raise UserError(
                 f"{name}: expected `weight` float32 [N] and `reference` bool [N], found "

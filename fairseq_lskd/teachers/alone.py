@@ -11,7 +11,7 @@ from omegaconf import open_dict
 
 from ..errors import UserError
 from .checkpoint import read_checkpoint
-from .compatibility import _find_dictionary, _languages, _task_name
+from .compatibility import find_dictionary, languages_of, task_name
 from .online import OnlineTeacher
 
 
@@ -38,18 +38,18 @@ def load_teacher(
     """
     first = Path(paths.split(":")[0])
     options = read_checkpoint(first)["cfg"]["task"]
-    if (name := _task_name(options)) != "translation":
+    if (name := task_name(options)) != "translation":
         raise UserError(
             f"the teacher {first} was trained on the task {name!r}, expected 'translation'. Convert it with one of "
             "CTranslate2's converters, and name the folder with --model."
         )
-    recorded = _languages(options) or (None, None)
+    recorded = languages_of(options) or (None, None)
     source_lang, target_lang = source_lang or recorded[0], target_lang or recorded[1]
     if source_lang is None or target_lang is None:
         raise UserError(f"the teacher {first} does not say what it translates: name --source-lang and --target-lang")
     languages = (source_lang, target_lang)
     recorded_data = getattr(options, "data", None) or ""
-    dictionaries = [_find_dictionary(language, first, recorded_data, teacher_data) for language in languages]
+    dictionaries = [find_dictionary(language, first, recorded_data, teacher_data) for language in languages]
     source, target = dictionaries
     if source is None or target is None or source.parent != target.parent:
         raise UserError(

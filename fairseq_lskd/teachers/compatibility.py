@@ -20,11 +20,12 @@ def _options(task: Any) -> Any:
     return getattr(task, "cfg", None) or getattr(task, "args", None)
 
 
-def _task_name(options: Any) -> str | None:
+def task_name(options: Any) -> str | None:
+    """What fairseq calls the task of these options."""
     return getattr(options, "_name", None) or getattr(options, "task", None)
 
 
-def _languages(options: Any) -> tuple[str, str] | None:
+def languages_of(options: Any) -> tuple[str, str] | None:
     """Source and target language; None where they cannot be known.
 
     Where -s and -t were left out, fairseq infers them from the data's file names and a checkpoint records none.
@@ -51,7 +52,12 @@ def _word(symbol: str | None) -> str:
     return "no more" if symbol is None else repr(symbol)
 
 
-def _find_dictionary(language: str, checkpoint: Path, recorded: str, given: str | None) -> Path | None:
+def find_dictionary(language: str, checkpoint: Path, recorded: str, given: str | None) -> Path | None:
+    """A teacher's dictionary in the folder `given`, else beside the checkpoint, else in the data folders it records.
+
+    Raises:
+        UserError: if the folder given has none.
+    """
     if given:
         path = Path(given, f"dict.{language}.txt")
         if not path.is_file():
@@ -78,11 +84,11 @@ def check_teacher(
     theirs, ours = state["cfg"]["task"], _options(task)
     problems = []
 
-    if _task_name(theirs) != _task_name(ours):
-        problems.append(f"it was trained on the task {_task_name(theirs)!r}, the student's is {_task_name(ours)!r}")
+    if task_name(theirs) != task_name(ours):
+        problems.append(f"it was trained on the task {task_name(theirs)!r}, the student's is {task_name(ours)!r}")
 
-    languages = _languages(ours)
-    if (trained_on := _languages(theirs) or languages) != languages:
+    languages = languages_of(ours)
+    if (trained_on := languages_of(theirs) or languages) != languages:
         arrows = [" -> ".join(pair) if pair else "nothing known" for pair in (trained_on, languages)]
         problems.append(f"it translates {arrows[0]}, the student {arrows[1]} (--source-lang, --target-lang)")
     elif languages and not problems:
@@ -109,7 +115,7 @@ def _dictionary_problems(
         weight = state["model"].get(embedding)
         if weight is not None and weight.shape[0] != len(ours):
             problems.append(f"its {side} dictionary has {weight.shape[0]} types, the student's {len(ours)}")
-        file = _find_dictionary(language, path, getattr(options, "data", "") or "", teacher_data)
+        file = find_dictionary(language, path, getattr(options, "data", "") or "", teacher_data)
         if file is None:
             logger.warning(
                 f"the {side} dictionary of the teacher {path} was not found (not in {options.data}, not beside the "

@@ -53,7 +53,9 @@ def test_help_imports_neither_torch_nor_fairseq(words: list[str]) -> None:
     assert done.stdout.startswith("usage: lskd")
 
 
-@pytest.mark.parametrize("words", [[], ["bogus"], ["table", "--bogus"], ["mix"], ["run", "--out", "x"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [[], ["bogus"], ["table", "--bogus"], ["select"], ["run", "--out", "x"]], ids=" ".join
+)
 def test_wrong_usage_exits_with_2(words: list[str]) -> None:
     done = lskd(*words)
     assert done.returncode == 2
@@ -67,7 +69,9 @@ def test_wrong_usage_exits_with_2(words: list[str]) -> None:
         ["run", "--out", "{tmp}/run", "--", "false"],
         ["run", "--out", "{tmp}/run", "--input", "{tmp}/none", "--", "true"],
         ["harvest", "{tmp}/none", "--source", "{tmp}/none", "--out", "{tmp}/out"],
-        ["mix", "-s", "de", "-t", "en", "--source", "{tmp}/none", "--translations", "{tmp}/none", "--out", "{tmp}/out"],
+        ["select", "{tmp}/none", "-s", "de", "-t", "en", "--out", "{tmp}/out"],
+        ["translate", "{tmp}/none", "--teacher-path", "{tmp}/none.pt", "--out", "{tmp}/out"],
+        ["cache", "{tmp}/none", "-s", "de", "-t", "en", "--teacher-path", "{tmp}/none.pt", "--out", "{tmp}/out"],
         ["average", "{tmp}/none.pt", "--out", "{tmp}/out.pt"],
         ["average", "{tmp}"],
         ["average", "{tmp}", "--last", "0"],
@@ -95,11 +99,12 @@ def test_a_mistake_exits_with_1_and_no_traceback(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for name in ("source", "translations"):
-        (tmp_path / name).write_text("a\n")
-    files = ["--source", str(tmp_path / "source"), "--translations", str(tmp_path / "translations")]
-    with pytest.raises(SystemExit, match=f"^lskd mix: error: {tmp_path / 'file'}.*: (Not a directory|File exists)"):
-        main(["mix", "-s", "de", "-t", "en", *files, "--out", str(tmp_path / "file" / "out")])
+    (tmp_path / "nbest").write_text("a\n")
+    given = [str(tmp_path / "nbest"), "--format", "text", "--source", str(tmp_path / "nbest")]
+    with pytest.raises(
+        SystemExit, match=f"^lskd select: error: .*{tmp_path / 'file'}.*: .*(Not a directory|File exists)"
+    ):
+        main(["select", *given, "-s", "de", "-t", "en", "--out", str(tmp_path / "file" / "out")])
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

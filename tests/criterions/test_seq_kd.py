@@ -11,6 +11,8 @@ from fairseq_lskd.sequences import SequenceWeights
 
 from . import test_word_kd
 
+pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
+
 SENTENCES = 60
 
 
@@ -253,7 +255,7 @@ def test_files_that_are_no_weights(task, tmp_path, kind):
 
 def test_weights_of_other_data(task, student, tmp_path):
     criterion = make_seq(task, save_weights(tmp_path / "w.npz", np.ones(61)))
-    with pytest.raises(SystemExit, match=r"has 61 weights, the training data 60 sentences.*lskd mix"):
+    with pytest.raises(SystemExit, match=r"has 61 weights, the training data 60 sentences.*lskd select"):
         criterion(student, batch(task, [0, 1]))
     criterion.eval()(student, batch(task, [0, 1], "valid"))
 

@@ -54,14 +54,14 @@ def test_a_share_that_leaves_nothing_is_refused() -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--sequence-weights .*w.npz: no such file; `lskd mix` writes it"):
+    with pytest.raises(UserError, match=r"--sequence-weights .*w.npz: no such file; `lskd select` writes it"):
         SequenceWeights.load(tmp_path / "w.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"text\n", b"PK\x03\x04 cut off"])
 def test_another_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "w.npz").write_bytes(content)
-    with pytest.raises(UserError, match=r"expected the \.npz that `lskd mix` writes, found another file"):
+    with pytest.raises(UserError, match=r"expected the \.npz that `lskd select` writes, found another file"):
         SequenceWeights.load(tmp_path / "w.npz")
 
 

@@ -1,0 +1,322 @@
+"""Make sequence-level training data of a teacher's n-best translations.
+
+NBEST is what `lskd translate` wrote, or a teacher's translations made elsewhere (--format). OUT gets train.SRC and
+train.TGT, train.weights.npz with a weight for each line, report.md and report.json with what was dropped and why,
+select.json, and data-bin, binarised for fairseq-train, if the student's dictionaries are given.
+
+The weights of every source sentence sum to 1. docs/select.md explains the strategies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from ..files import sha256
+
+if TYPE_CHECKING:
+    from ..sequences.select import SelectionOptions
+    from ..sequences.training_set import Student
+
+MANIFEST = "select.json"
+MUCH_UNKNOWN = 5  # per cent of a side's tokens
+
+EXAMPLES = """examples:
+  lskd select train.nbest.jsonl.gz -s de -t en --student-data data/mine/bin --out data/mine/1-best
+  lskd select train.nbest.jsonl.gz -s de -t en --strategy nearest --references data/mine/raw/train.en \\
+      --student-data data/mine/bin --out data/mine/nearest
+  lskd select train.nbest.jsonl.gz -s de -t en --strategy n-best --score-temperature 0.1 --filter-length-ratio 3 \\
+      --filter-copies 0.5 --filter-repeats 4,2 --student-data data/mine/bin --out data/mine/n-best
+  lskd select big-teacher.en --format text --source train.de -s de -t en --sentencepiece-source my/spm.model \\
+      --sentencepiece-target my/spm.model --student-data data/mine/bin --out data/mine/foreign
+then train with
+  fairseq-train data/mine/1-best/data-bin --user-dir fairseq_lskd --criterion seq_kd \\
+      --sequence-weights data/mine/1-best/train.weights.npz ...
+"""
+
+
+def _pair(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, Any]]:
+    """Reads `A,B`."""
+
+    def read(text: str) -> tuple[Any, Any]:
+        first, comma, second = text.partition(",")
+        try:
+            if comma and first and second:
+                return kind(first), kind(second)
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"expected two values with a comma between, found {text!r}")
+
+    return read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ..sequences.candidates import FORMATS
+    from ..sequences.pieces import SCHEMES
+    from ..sequences.select import METRICS, STRATEGIES
+
+    parser.add_argument("translations", type=Path, metavar="NBEST", help="the teacher's translations, plain or .gz")
+    parser.add_argument("-s", "--source-lang", required=True, metavar="LANG")
+    parser.add_argument("-t", "--target-lang", required=True, metavar="LANG")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--references", type=Path, metavar="FILE", help="a line a source sentence, text or pieces")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+
+    group = parser.add_argument_group("translations made elsewhere")
+    group.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="json: as `lskd translate` writes it; text: --nbest lines a sentence; moses: ID ||| TEXT ||| FEATURES ||| "
+        "SCORE; fairseq: what fairseq-generate printed (default: json)",
+    )
+    group.add_argument(
+        "--source", type=Path, metavar="FILE", help="the source of every format but json, a sentence a line"
+    )
+    group.add_argument("--nbest", type=int, metavar="N", help="text: lines a sentence (default: 1)")
+    group.add_argument("--scores", type=Path, metavar="FILE", help="text: a score for each line")
+    group.add_argument(
+        "--remove-bpe",
+        choices=SCHEMES,
+        default=SCHEMES[0],
+        help="the pieces of source, references and such translations, where they are in pieces (default: %(default)s)",
+    )
+
+    group = parser.add_argument_group("what the student learns from")
+    group.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default=STRATEGIES[0],
+        help="1-best; nearest: the hypothesis most like the reference; n-best: all, weighed by softmax(score / T) "
+        "(default: %(default)s)",
+    )
+    group.add_argument("--metric", choices=METRICS, default=METRICS[0], help="of nearest (default: %(default)s)")
+    group.add_argument(
+        "--score-temperature", type=float, default=1.0, metavar="T", help="of n-best (default: %(default)s)"
+    )
+    group.add_argument("--max-hypotheses", type=int, metavar="N", help="only the N best that pass the filters")
+    group.add_argument(
+        "--add-references",
+        type=float,
+        default=0.0,
+        metavar="R",
+        help="add each source once more with its reference, which has the share R of its weight; with 0.5, "
+        "--reference-weight of seq_kd sets the share when training",
+    )
+    group.add_argument(
+        "--replace-by-references",
+        type=float,
+        default=0.0,
+        metavar="R",
+        help="of a random share R of the sources, take the reference instead of translations",
+    )
+    group.add_argument("--seed", type=int, default=1, metavar="S", help="of that share (default: %(default)s)")
+    group.add_argument(
+        "--on-empty",
+        choices=("drop", "reference"),
+        default="drop",
+        help="a source without translations, or without any that pass the filters: leave it out, or take its reference "
+        "(default: %(default)s)",
+    )
+
+    group = parser.add_argument_group("filters, of each hypothesis")
+    group.add_argument(
+        "--filter-length-ratio",
+        type=float,
+        metavar="R",
+        help="drop if one side has over R times the other's characters",
+    )
+    group.add_argument(
+        "--filter-copies", type=float, metavar="P", help="drop if a share P of its words is in the source"
+    )
+    group.add_argument(
+        "--filter-repeats",
+        type=_pair(int),
+        metavar="N,COUNT",
+        help="drop if an N-gram of words occurs COUNT times more often than any in the source",
+    )
+    group.add_argument(
+        "--filter-language",
+        type=_pair(str),
+        metavar="SRC,TGT",
+        help="drop if py3langid is sure that a side is in another language than this (de,en)",
+    )
+    group.add_argument(
+        "--filter-score-quantile",
+        type=float,
+        metavar="Q",
+        help="drop the share Q of sources with the lowest best score",
+    )
+    group.add_argument("--dedup", action="store_true", help="drop a hypothesis with the text of a better one")
+
+    group = parser.add_argument_group("the student's form")
+    group.add_argument(
+        "--sentencepiece-source",
+        type=Path,
+        metavar="MODEL",
+        help="write the source in these pieces (default: as it is)",
+    )
+    group.add_argument(
+        "--sentencepiece-target", type=Path, metavar="MODEL", help="write targets in these (default: the teacher's)"
+    )
+    group.add_argument(
+        "--student-data",
+        type=Path,
+        metavar="DIR",
+        help="binarise with the dictionaries of this binarised data, and copy its valid and test sets",
+    )
+    group.add_argument("--srcdict", type=Path, metavar="FILE", help="binarise with this dictionary")
+    group.add_argument("--tgtdict", type=Path, metavar="FILE", help="and this one")
+    group.add_argument("--validpref", metavar="PREFIX", help="and binarise PREFIX.{SRC,TGT} as the validation set")
+
+
+def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..data.outputs import Manifest
+    from ..sequences.candidates import Candidates
+    from ..sequences.report import Report
+    from ..sequences.select import Selector, least_score, select
+    from ..sequences.training_set import binarise, write_pairs
+
+    _check(args)
+    selection = _selection(args)
+    signature = Selector(selection).signature  # and its mistakes come before the work
+    student = _student(args)
+    candidates = Candidates(
+        args.translations, args.format, args.source, args.nbest or 1, args.scores, args.references, args.remove_bpe
+    )
+    made_by = candidates.made_by()
+    files = student.inputs() if student else {}
+    files |= {"--sentencepiece-source": args.sentencepiece_source, "--sentencepiece-target": args.sentencepiece_target}
+    here = {"translations", "out", "workers", "subcommand", "run"}
+    options = {
+        name.replace("_", "-"): value
+        for name, value in vars(args).items()
+        if not (name in here or value is None or isinstance(value, Path))
+    }
+    inputs = candidates.digests | {name: sha256(path) for name, path in files.items() if path}
+    manifest = Manifest(MANIFEST, options, inputs, ("sacrebleu", "sentencepiece"))
+    if manifest.is_up_to_date(args.out):
+        print(f"{args.out}: up to date", file=sys.stderr)
+        return 0
+
+    def read(doing: str) -> Iterable[dict[str, Any]]:
+        total = candidates.sentences
+        return tqdm(candidates.read(), doing, total, unit=" sentences", unit_scale=True, delay=2, disable=None)
+
+    report = Report(signature)
+    with manifest.written(args.out) as (folder, facts):
+        if args.filter_score_quantile:
+            least = least_score(read("scores"), args.filter_score_quantile)
+            selection = replace(selection, least_score=least)
+        items = zip(read("selection"), candidates.read_references(), strict=True)
+        outcomes = select(items, selection, args.workers)
+        write_pairs(folder, args.source_lang, args.target_lang, outcomes, report)
+        facts["pairs"] = dict(report.pairs)
+        facts["translations"] = made_by
+        if student:
+            print(f"binarising {report.pairs.total():,} pairs with fairseq-preprocess", file=sys.stderr)
+            facts["unknown"] = binarise(folder, student, args.workers)
+            _warn_of_unknown(facts["unknown"])
+    print(report.tables())
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Options that do not go together, all at once."""
+    foreign, text = args.format != "json", args.format == "text"
+    pieces = args.add_references or args.replace_by_references or args.on_empty == "reference"
+    scored = args.strategy == "n-best" or args.filter_score_quantile
+    dictionaries = args.srcdict, args.tgtdict
+    quantile = args.filter_score_quantile
+    problems = [
+        problem
+        for wrong, problem in (
+            (foreign and not args.source, f"--format {args.format} needs --source, which gives the source sentences"),
+            (
+                args.source and not foreign,
+                "--source goes with translations made elsewhere: --format text, moses, fairseq",
+            ),
+            ((args.nbest or args.scores) and not text, "--nbest and --scores go with --format text"),
+            (args.nbest is not None and args.nbest < 1, f"--nbest {args.nbest}: expected 1 or more"),
+            (
+                text and scored and not args.scores,
+                "--strategy n-best and --filter-score-quantile go by the scores: give --scores",
+            ),
+            (
+                (args.strategy == "nearest" or pieces) and not args.references,
+                "--references is missing, which --strategy nearest, --add-references, --replace-by-references and "
+                "--on-empty reference need",
+            ),
+            (
+                quantile is not None and not 0 < quantile < 1,
+                f"--filter-score-quantile {quantile}: expected above 0, below 1",
+            ),
+            (args.workers < 1, f"--workers {args.workers}: expected 1 or more"),
+            (args.source_lang == args.target_lang, f"-s and -t are both {args.source_lang}: expected two languages"),
+            (any(dictionaries) and not all(dictionaries), "--srcdict and --tgtdict go together"),
+            (args.validpref and not any(dictionaries), "--validpref goes with --srcdict and --tgtdict"),
+            (
+                args.student_data and any(dictionaries),
+                "--student-data has dictionaries: leave out --srcdict and --tgtdict",
+            ),
+        )
+        if wrong
+    ]
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _selection(args: argparse.Namespace) -> SelectionOptions:
+    from ..sequences.filters import Copies, Language, LengthRatio, Repeats
+    from ..sequences.select import SelectionOptions
+
+    asked = (
+        (LengthRatio, args.filter_length_ratio),
+        (Copies, args.filter_copies),
+        (Repeats, args.filter_repeats),
+        (Language, args.filter_language),  # the slowest last
+    )
+    filters = (kind(*(at if isinstance(at, tuple) else (at,))) for kind, at in asked if at is not None)
+    return SelectionOptions(
+        strategy=args.strategy,
+        metric=args.metric,
+        target_lang=args.target_lang,
+        score_temperature=args.score_temperature,
+        max_hypotheses=args.max_hypotheses,
+        add_references=args.add_references,
+        replace_by_references=args.replace_by_references,
+        seed=args.seed,
+        on_empty=args.on_empty,
+        filters=tuple(filters),
+        dedup=args.dedup,
+        remove_bpe=args.remove_bpe,
+        sentencepiece_source=args.sentencepiece_source,
+        sentencepiece_target=args.sentencepiece_target,
+    )
+
+
+def _student(args: argparse.Namespace) -> Student | None:
+    from ..sequences.training_set import Student
+
+    if args.student_data:
+        return Student.of(args.student_data, args.source_lang, args.target_lang)
+    if args.srcdict:
+        return Student(args.source_lang, args.target_lang, args.srcdict, args.tgtdict, args.validpref)
+    return None
+
+
+def _warn_of_unknown(unknown: dict[str, float]) -> None:
+    for language, percentage in unknown.items():
+        if percentage > MUCH_UNKNOWN:
+            print(
+                f"warning: the dictionary lacks {percentage:.0f} % of the tokens of train.{language}; "
+                "if they are text or other pieces, give --sentencepiece-source and --sentencepiece-target",
+                file=sys.stderr,
+            )

@@ -1,0 +1,105 @@
+"""What is selected from: a teacher's n-best translations in any of the formats, and the references beside them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data.bitext import examine, read_lines
+from ..errors import UserError
+from . import foreign
+from .nbest import read_nbest
+from .resumable import manifest_path
+
+#: How a teacher's translations may come.
+FORMATS = ("json", "text", "moses", "fairseq")
+
+
+@dataclass
+class Candidates:
+    """Files that belong together, all of them read once to see that they do.
+
+    Raises:
+        UserError: if one cannot be read, or their numbers of lines do not fit.
+    """
+
+    path: Path
+    format: str = "json"
+    source: Path | None = None  #: of every format but json
+    nbest: int = 1  #: of text: lines a sentence
+    scores: Path | None = None  #: of text
+    references: Path | None = None
+    remove_bpe: str = "sentencepiece"
+    sentences: int = field(init=False)
+    digests: dict[str, str] = field(init=False)  #: SHA-256 by flag
+
+    def __post_init__(self) -> None:
+        files = {
+            "NBEST": self.path,
+            "--source": self.source,
+            "--scores": self.scores,
+            "--references": self.references,
+        }
+        sides = {flag: examine(path) for flag, path in files.items() if path}
+        if problems := [problem for side in sides.values() for problem in side.problems]:
+            raise UserError("; ".join(problems))
+        self.digests = {flag: side.sha256 for flag, side in sides.items()}
+        counted = sides.get("--source", sides["NBEST"])
+        self.sentences = counted.lines
+        lines = {"--references": self.sentences}
+        if self.format == "text":
+            lines |= dict.fromkeys(("NBEST", "--scores"), self.sentences * self.nbest)
+        wrong = [
+            f"{flag} {side.path} has {side.lines:,} lines, expected {lines[flag]:,}"
+            for flag, side in sides.items()
+            if lines.get(flag, side.lines) != side.lines
+        ]
+        if wrong:
+            raise UserError(f"{counted.path} has {self.sentences:,} source sentences: {'; '.join(wrong)}")
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """A record for every source sentence, as `nbest` has them.
+
+        Raises:
+            UserError: for a line that cannot be understood, and for a shard of a corpus.
+        """
+        for index, record in enumerate(self._records()):
+            if record["id"] != index:
+                raise UserError(
+                    f"{self.path} begins with sentence {record['id']}: it is one shard; `lskd translate --merge` puts "
+                    "them together"
+                )
+            yield record
+
+    def read_references(self) -> Iterator[str | None]:
+        """A line for every source sentence; None for all if there are no references."""
+        return read_lines(self.references) if self.references else itertools.repeat(None, self.sentences)
+
+    def made_by(self) -> dict[str, Any] | None:
+        """What `lskd translate` recorded of its run: teacher, options, corpus; None of translations made elsewhere.
+
+        Raises:
+            UserError: if that record is broken.
+        """
+        path = manifest_path(self.path)
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(f"{path} is not what `lskd translate` writes: restore it, or delete it") from None
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        if self.source is None:
+            return read_nbest(self.path)
+        if self.format == "text":
+            translations = foreign.read_text(self.path, self.nbest, self.scores)
+        elif self.format == "moses":
+            translations = foreign.read_moses(self.path, self.sentences)
+        else:
+            translations = foreign.read_fairseq(self.path, self.sentences)
+        return foreign.to_records(self.source, translations, self.remove_bpe)

@@ -1,0 +1,101 @@
+"""What is translated: a text file, or a split of binarised data, as lines of text."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..data.bitext import examine, read_lines
+from ..errors import UserError
+from ..files import sha256
+
+
+class Corpus(Protocol):
+    """Sentences, numbered from 0."""
+
+    path: Path
+    sentences: int
+    digest: str  #: SHA-256 of what is in it, however it is packed
+
+    def read(self, start: int, stop: int) -> Iterator[str]:
+        """Sentences `start` to `stop`, without line ends."""
+
+
+@dataclass
+class TextCorpus:
+    """A UTF-8 file, one sentence a line, gzipped if it is called `.gz`."""
+
+    path: Path
+    sentences: int
+    digest: str
+
+    def read(self, start: int, stop: int) -> Iterator[str]:
+        return itertools.islice(read_lines(self.path), start, stop)
+
+
+class BinarisedCorpus:
+    """The source side of a split that fairseq-preprocess wrote; pieces it did not know are `<unk>`."""
+
+    def __init__(self, folder: Path, subset: str, source_lang: str | None = None):
+        """`source_lang`: where a split of several languages is there, or to read the target side."""
+        from fairseq.data import Dictionary, data_utils
+
+        prefix = _find_split(folder, subset, source_lang)
+        dictionary = folder / f"dict.{prefix.suffix[1:]}.txt"
+        if not dictionary.is_file():
+            raise UserError(f"{folder} is no whole binarised data: found {prefix.name}.idx, but no {dictionary.name}")
+        self.path = prefix
+        self._dictionary = Dictionary.load(str(dictionary))
+        self._data = data_utils.load_indexed_dataset(str(prefix), self._dictionary)
+        self.sentences = len(self._data)
+        files = (prefix.with_name(f"{prefix.name}.bin"), prefix.with_name(f"{prefix.name}.idx"), dictionary)
+        self.digest = hashlib.sha256(" ".join(map(sha256, files)).encode()).hexdigest()
+
+    def read(self, start: int, stop: int) -> Iterator[str]:
+        eos = self._dictionary.eos()
+        for index in range(start, min(stop, self.sentences)):
+            yield " ".join(self._dictionary[piece] for piece in self._data[index].tolist() if piece != eos)
+
+
+def open_corpus(path: Path, subset: str | None = None, source_lang: str | None = None) -> Corpus:
+    """The corpus in a file, or in a split of a binarised folder.
+
+    Raises:
+        UserError: if there is none, it cannot be read, or it has no sentence.
+    """
+    if path.is_dir():
+        corpus: Corpus = BinarisedCorpus(path, subset or "train", source_lang)
+    elif subset is not None:
+        raise UserError(f"--subset {subset} is of a binarised folder; {path} is no folder")
+    else:
+        side = examine(path)
+        if side.problems:
+            raise UserError("; ".join(side.problems))
+        corpus = TextCorpus(path, side.lines, side.sha256)
+    if not corpus.sentences:
+        raise UserError(f"{path} has no sentence")
+    return corpus
+
+
+def _find_split(folder: Path, subset: str, source_lang: str | None) -> Path:
+    """The path of a split's source side, without `.bin` and `.idx`."""
+    found = []
+    for index in sorted(folder.glob(f"{subset}.*-*.*.idx")):
+        pair, language = index.name.removeprefix(f"{subset}.").removesuffix(".idx").rsplit(".", 1)
+        # Without a word, the first language is the source, as in fairseq-preprocess's names.
+        if language == (source_lang or pair.split("-")[0]):
+            found.append(index.with_suffix(""))
+    if not found:
+        language = source_lang or "SOURCE"
+        raise UserError(
+            f"{folder} has no split {subset!r} in {language}: expected {subset}.SOURCE-TARGET.{language}.idx and .bin, "
+            "which fairseq-preprocess writes; name another with --subset or --source-lang"
+        )
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(f"{folder} has more than one split {subset!r} ({names}): choose with --source-lang")
+    return found[0]

@@ -1,0 +1,154 @@
+"""How a teacher is decoded: the options of the search, batches, and what every engine offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """The search, in fairseq-generate's names and with its defaults.
+
+    Raises:
+        UserError: naming every option that does not hold or does not go with another.
+    """
+
+    beam: int = 5
+    nbest: int = 1
+    lenpen: float = 1.0
+    max_len_a: float = 0.0
+    max_len_b: int = 200
+    min_len: int = 1
+    sampling: bool = False
+    sampling_topk: int = -1
+    sampling_topp: float = -1.0
+    temperature: float = 1.0
+    diverse_beam_groups: int = -1
+    diverse_beam_strength: float = 0.5
+    seed: int = 1
+    token_scores: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [
+            text
+            for wrong, text in (
+                (self.beam < 1, f"--beam {self.beam}: expected 1 or more"),
+                (not 1 <= self.nbest <= self.beam, f"--nbest {self.nbest}: expected 1 to --beam {self.beam}"),
+                (self.lenpen < 0, f"--lenpen {self.lenpen}: expected 0 or more"),
+                (self.min_len < 0, f"--min-len {self.min_len}: expected 0 or more"),
+                (
+                    self.max_len_a < 0 or self.max_length(1) < max(self.min_len, 1),
+                    f"--max-len-a {self.max_len_a:g} --max-len-b {self.max_len_b} leave a source of one token "
+                    f"{self.max_length(1)} target tokens: expected --min-len {self.min_len} or more, and at least 1",
+                ),
+                (self.temperature <= 0, f"--temperature {self.temperature}: expected above 0"),
+                (self.temperature != 1 and not self.sampling, "--temperature goes with --sampling"),
+                (
+                    (self.sampling_topk > 0 or self.sampling_topp > 0) and not self.sampling,
+                    "--sampling-topk and --sampling-topp go with --sampling",
+                ),
+                (
+                    self.sampling_topk > 0 and self.sampling_topp > 0,
+                    "--sampling-topk and --sampling-topp: expected one of them",
+                ),
+                (self.sampling_topp > 1, f"--sampling-topp {self.sampling_topp}: expected at most 1"),
+                (
+                    self.sampling and self.diverse_beam_groups > 0,
+                    "--sampling and --diverse-beam-groups: expected one of them",
+                ),
+                (
+                    self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups != 0,
+                    f"--diverse-beam-groups {self.diverse_beam_groups} does not divide --beam {self.beam}",
+                ),
+                (not 0 <= self.seed < 2**32, f"--seed {self.seed}: expected 0 to {2**32 - 1:,}"),
+            )
+            if wrong
+        ]
+        if problems:
+            raise UserError("; ".join(problems))
+
+    def max_length(self, longest: int) -> int:
+        """Target tokens at most, the end mark aside, in a batch whose longest source has `longest` pieces.
+
+        fairseq counts the source's end mark, and bounds a batch by its longest sentence.
+        """
+        return int(self.max_len_a * (longest + 1) + self.max_len_b)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine is run: it changes the speed, and the last digits of scores."""
+
+    device: str  #: cpu or cuda
+    compute_type: str  #: float32, float16 or int8
+    workers: int  #: batches at a time
+    threads: int  #: cores a worker
+    max_tokens: int  #: of a batch, padding counted
+    batch_size: int | None = None  #: sentences in a batch at most
+
+    def __str__(self) -> str:
+        plural = "s" if self.workers > 1 else ""
+        cores = f", {self.workers} worker{plural} of {self.threads} thread(s)" if self.device == "cpu" else ""
+        return f"{self.device} {self.compute_type}{cores}, batches of {self.max_tokens:,} tokens"
+
+
+class Batch(NamedTuple):
+    """Sentences that are translated together."""
+
+    sources: list[list[str]]  #: pieces, without an end mark
+    window: int  #: the number of the window that they are of
+    first: int  #: the place in the corpus of one of them: tells a batch from every other
+
+
+class Hypothesis(NamedTuple):
+    """A translation; see `nbest` for its score and length."""
+
+    tokens: list[str]  #: without the end mark
+    score: float
+    length: int
+    token_scores: list[float] | None = None
+
+
+class Engine(Protocol):
+    """What turns pieces into n-best translations."""
+
+    name: str  #: with its version
+    max_source_positions: int  #: source tokens at most, the end mark counted
+    default: Settings  #: what to measure first
+    #: Each makes settings to try of the best so far; in the order in which they are tried.
+    stages: Sequence[Callable[[Settings], list[Settings]]]
+
+    def configure(self, settings: Settings) -> None:
+        """Make ready to translate with these settings."""
+
+    def translate(self, batches: Iterable[Batch]) -> Iterator[list[list[Hypothesis]]]:
+        """The n best hypotheses of each sentence of each batch, batches in their order, best hypothesis first.
+
+        Batches are asked for as they are needed. What a batch yields depends on it and the settings alone (where
+        sampled: and on the batches of its window before it).
+        """
+
+    def log_probs(self, sources: list[list[str]], targets: list[list[str]]) -> list[list[float]]:
+        """Of each target's tokens and its end mark, given its source: natural logarithms of the model's probability."""
+
+
+def make_batches(lengths: Sequence[int], max_tokens: int, batch_size: int | None = None) -> list[list[int]]:
+    """Indices of sentences in batches of similar length, the longest first.
+
+    A batch's size is its number of sentences times its longest, end mark counted; a sentence that is longer than
+    `max_tokens` makes a batch of its own.
+    """
+    batches: list[list[int]] = []
+    room = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if not room:
+            batches.append([])
+            room = max(1, max_tokens // (lengths[index] + 1))
+            room = min(room, batch_size or room)
+        batches[-1].append(index)
+        room -= 1
+    return batches

@@ -1,0 +1,1 @@
+"""What decodes: fairseq itself, and CTranslate2. Imported only where they are used."""

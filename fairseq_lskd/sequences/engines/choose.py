@@ -1,0 +1,66 @@
+"""Which engine translates with a teacher."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...compat.versions import Package
+from ...errors import UserError
+from ..decoding import DecodingOptions, Engine
+
+if TYPE_CHECKING:
+    from ...teachers.alone import Teacher
+
+PACKAGE = Package("ctranslate2", "ctranslate2", at_least=(4, 0))
+
+
+def require_ctranslate2(flag: str) -> None:
+    """Raise a `UserError` with the way out where CTranslate2 is not installed."""
+    if importlib.util.find_spec(PACKAGE.module) is None:
+        raise UserError(f"{flag} needs CTranslate2, which is not installed. Get it with: {PACKAGE.install}")
+
+
+def choose_engine(
+    teacher: Teacher, options: DecodingOptions, wanted: str, device: str, cores: int, cache: Path
+) -> Engine:
+    """CTranslate2 where it can do what is asked for, else fairseq, saying why on stderr.
+
+    Args:
+        wanted: "auto", "fairseq" or "ctranslate2".
+        cache: the folder for converted models.
+
+    Raises:
+        UserError: if CTranslate2 is wanted and cannot do it.
+    """
+    if wanted != "fairseq":
+        if wanted == "ctranslate2":
+            require_ctranslate2("--engine ctranslate2")
+        reason = _obstacle(teacher, options)
+        if reason is None:
+            from .conversion import Unsupported, convert
+            from .ctranslate2_engine import CTranslate2Engine
+
+            try:
+                return CTranslate2Engine(convert(teacher, cache), options, device, cores, teacher.max_positions)
+            except Unsupported as error:
+                reason = str(error)
+        if wanted == "ctranslate2":
+            raise UserError(f"--engine ctranslate2: {reason}. Leave it out, and fairseq translates.")
+        print(f"fairseq translates: {reason}", file=sys.stderr)
+    from .fairseq_engine import FairseqEngine
+
+    return FairseqEngine(teacher, options, device, cores)
+
+
+def _obstacle(teacher: Teacher, options: DecodingOptions) -> str | None:
+    """What CTranslate2 lacks for this, whatever the model."""
+    if importlib.util.find_spec(PACKAGE.module) is None:
+        return f"CTranslate2, which is several times faster, is not installed (get it with: {PACKAGE.install})"
+    if len(teacher.models) > 1:
+        return "CTranslate2 has no ensembles"
+    if options.diverse_beam_groups > 0:
+        return "CTranslate2 has no diverse beam search"
+    return None

@@ -1,0 +1,132 @@
+"""fairseq itself as the engine: every architecture, ensembles, diverse beam search."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from random import Random
+from typing import Any
+
+import torch
+from fairseq import utils
+from fairseq.data import LanguagePairDataset
+from fairseq.sequence_scorer import SequenceScorer
+
+from ...errors import UserError
+from ...teachers.alone import Teacher
+from ..decoding import Batch, DecodingOptions, Hypothesis, Settings
+
+#: Sizes of batches, in tokens: the one to begin with, and those to try.
+MAX_TOKENS = {"cpu": (4000, (1000, 12000)), "cuda": (12000, (4000, 48000))}
+
+
+class FairseqEngine:
+    """Checkpoints, as many as one ensemble has."""
+
+    name = f"fairseq {importlib.metadata.version('fairseq')}"
+
+    def __init__(self, teacher: Teacher, options: DecodingOptions, device: str, cores: int):
+        self.task, self.options = teacher.task, options
+        self.max_source_positions = teacher.max_positions[0]
+        self.models = teacher.models
+        for model in self.models:
+            # Attention weights are not asked for.
+            model.make_generation_fast_(need_attn=False)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        elif device == "cuda" and not torch.cuda.is_available():
+            raise UserError("--device cuda: torch sees no GPU here; leave it out, or look at `lskd doctor`")
+        first, others = MAX_TOKENS[device]
+        self.default = Settings(device, "float32", 1, cores, first)
+        types = ["float16"] if device == "cuda" else []
+        self.stages: Sequence[Callable[[Settings], list[Settings]]] = (
+            lambda best: [replace(best, compute_type=kind) for kind in types],
+            lambda best: [replace(best, max_tokens=n) for n in others],
+        )
+        self.generator = self.task.build_generator(self.models, argparse.Namespace(**asdict(options)))
+
+    def configure(self, settings: Settings) -> None:
+        if settings.compute_type == "int8" or (settings.compute_type == "float16" and settings.device == "cpu"):
+            raise UserError(f"--compute-type {settings.compute_type}: fairseq has float32, and float16 on a GPU")
+        if settings.workers != 1:
+            raise UserError(f"--workers {settings.workers}: fairseq has one; several are CTranslate2's")
+        torch.set_num_threads(settings.threads)
+        self.device = torch.device(settings.device)
+        dtype = torch.float16 if settings.compute_type == "float16" else torch.float32
+        for model in self.models:
+            model.to(device=self.device, dtype=dtype)
+
+    def translate(self, batches: Iterable[Batch]) -> Iterator[list[list[Hypothesis]]]:
+        for batch in batches:
+            # From the batch alone, so that a resumed run draws the same.
+            torch.manual_seed(Random(f"{self.options.seed} {batch.first}").getrandbits(32))
+            yield self._translate(batch.sources)
+
+    def _translate(self, sources: list[list[str]]) -> list[list[Hypothesis]]:
+        sample = _sample(self.task, sources, self.device)
+        found: list[list[tuple[list[str], list[float]]]] = [[] for _ in sources]
+        for place, hypotheses in zip(
+            sample["id"].tolist(), self.task.inference_step(self.generator, self.models, sample), strict=True
+        ):
+            for hypothesis in hypotheses:
+                tokens = [self.task.target_dictionary[i] for i in hypothesis["tokens"].tolist()[:-1]]
+                found[place].append((tokens, hypothesis["positional_scores"].tolist()))
+        if self.options.temperature != 1 or self.options.diverse_beam_groups > 0:
+            found = self._rescored(sources, found)
+        return [self._best(hypotheses) for hypotheses in found]
+
+    def _rescored(
+        self, sources: list[list[str]], found: list[list[tuple[list[str], list[float]]]]
+    ) -> list[list[tuple[list[str], list[float]]]]:
+        """The same hypotheses with the model's probabilities: the search's were tempered, or had a penalty on them."""
+        pairs = [(source, tokens) for source, many in zip(sources, found, strict=True) for tokens, _ in many]
+        scores = iter(self.log_probs([source for source, _ in pairs], [target for _, target in pairs]))
+        return [[(tokens, next(scores)) for tokens, _ in many] for many in found]
+
+    def _best(self, hypotheses: list[tuple[list[str], list[float]]]) -> list[Hypothesis]:
+        options = self.options
+        made = [
+            Hypothesis(
+                tokens, sum(each) / len(each) ** options.lenpen, len(each), each if options.token_scores else None
+            )
+            for tokens, each in hypotheses
+        ]
+        return sorted(made, key=lambda hypothesis: -hypothesis.score)[: options.nbest]
+
+    def log_probs(self, sources: list[list[str]], targets: list[list[str]]) -> list[list[float]]:
+        return forced_log_probs(self.task, self.models, sources, targets, self.device)
+
+
+def _indices(dictionary: Any, pieces: list[str]) -> torch.Tensor:
+    """`[length + 1]`, int64: as fairseq reads a line; unknown pieces are <unk>, and an end mark follows."""
+    return torch.tensor([*map(dictionary.index, pieces), dictionary.eos()])
+
+
+def _sample(
+    task: Any, sources: list[list[str]], device: torch.device, targets: list[list[str]] | None = None
+) -> dict[str, Any]:
+    """A batch as fairseq collates it, sorted by length: its "id" says where in `sources` each sentence is."""
+    sides = [[_indices(task.source_dictionary, pieces) for pieces in sources]]
+    if targets is not None:
+        sides.append([_indices(task.target_dictionary, pieces) for pieces in targets])
+    (source, source_sizes), *target = [(rows, [len(row) for row in rows]) for rows in sides]
+    tgt, tgt_sizes = target[0] if target else (None, None)
+    dataset = LanguagePairDataset(
+        source, source_sizes, task.source_dictionary, tgt, tgt_sizes, task.target_dictionary, shuffle=False
+    )
+    sample = dataset.collater([dataset[i] for i in range(len(sources))])
+    return utils.move_to_cuda(sample, device) if device.type == "cuda" else sample
+
+
+def forced_log_probs(
+    task: Any, models: list[Any], sources: list[list[str]], targets: list[list[str]], device: torch.device
+) -> list[list[float]]:
+    """Of each target's tokens and its end mark, given its source: log of the models' mean probability."""
+    sample = _sample(task, sources, device, targets)
+    scored = SequenceScorer(task.target_dictionary).generate(models, sample)
+    found: list[list[float]] = [[] for _ in sources]
+    for place, (hypothesis,) in zip(sample["id"].tolist(), scored, strict=True):
+        found[place] = hypothesis["positional_scores"].tolist()
+    return found

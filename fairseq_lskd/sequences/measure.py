@@ -1,0 +1,107 @@
+"""Choosing an engine's settings by a short measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from .decoding import Batch, Engine, Hypothesis, Settings, make_batches
+
+#: Seconds that a pass over the sample is to take with the default settings.
+SECONDS = 1.0
+#: Passes over it with each of the settings: the fastest counts, as others' work on the machine only slows.
+PASSES = 2
+#: Settings have to be faster than the best so far by this much: less is noise.
+MARGIN = 1.03
+#: What int8 and float16 may lose, in natural logarithms of the float32 model's probability a token.
+MAX_LOSS = 0.01
+#: Seconds that all stages take, about: a run that is done sooner with the default settings keeps those.
+WORTHWHILE = 10.0
+
+
+@dataclass
+class Measurement:
+    """The settings that were chosen, and what they were chosen from."""
+
+    settings: Settings
+    rate: float  #: sentences a second
+    rows: list[dict[str, Any]]  #: all settings that were tried, each with its rate, and what was thought of it
+
+    def __str__(self) -> str:
+        return f"{self.settings}: {self.rate:,.0f} sentences a second, the best of {len(self.rows)} settings"
+
+
+def measure(engine: Engine, fixed: Mapping[str, Any], sample: Sequence[list[str]], sentences: int) -> Measurement:
+    """Try settings on a sample, one stage after the other, and leave the engine ready with the fastest.
+
+    Args:
+        engine: its `default` is tried first.
+        fixed: fields of `Settings` that the user chose.
+        sample: sentences in pieces, none empty, in random order; as many of them are taken as fill `SECONDS`.
+        sentences: how many are to be translated.
+    """
+    best = replace(engine.default, **fixed)
+    engine.configure(best)
+    size = 8 * best.workers
+    while True:
+        hypotheses, seconds = _run(engine, best, sample[:size])
+        rate = len(hypotheses) / seconds
+        if seconds >= SECONDS / 2 or size >= len(sample):
+            break
+        # The first passes are slow (caches, threads), so the estimate is not trusted by more than a factor of 4.
+        size = min(max(2 * size, int(rate * SECONDS)), 4 * size)
+    used = sample[:size]
+    worthwhile = sentences / rate > WORTHWHILE
+    if worthwhile:
+        rate = len(used) / min(seconds, _run(engine, best, used)[1])
+    rows = [{**asdict(best), "sentences_per_second": round(rate, 1)}]
+    for stage in engine.stages if worthwhile else ():
+        for candidate in stage(best):
+            if candidate == best or any(getattr(candidate, name) != value for name, value in fixed.items()):
+                continue
+            engine.configure(candidate)
+            passes = [_run(engine, candidate, used) for _ in range(PASSES)]
+            found, candidate_rate = passes[0][0], len(used) / min(seconds for _, seconds in passes)
+            row = {**asdict(candidate), "sentences_per_second": round(candidate_rate, 1)}
+            rows.append(row)
+            if candidate.compute_type != best.compute_type:
+                row["loss"] = round(_loss(engine, best, used, hypotheses, found), 5)
+                if not row["loss"] <= MAX_LOSS:
+                    continue
+            if candidate_rate > MARGIN * rate:
+                best, rate = candidate, candidate_rate
+    engine.configure(best)
+    return Measurement(best, rate, rows)
+
+
+def _run(engine: Engine, settings: Settings, sample: Sequence[list[str]]) -> tuple[list[Hypothesis], float]:
+    """The best hypothesis of each sentence, and the seconds it took."""
+    found: list[Hypothesis | None] = [None] * len(sample)
+    rows = make_batches([len(pieces) for pieces in sample], settings.max_tokens, settings.batch_size)
+    begun = time.perf_counter()
+    batches = (Batch([sample[i] for i in batch], 0, batch[0]) for batch in rows)
+    for batch, hypotheses in zip(rows, engine.translate(batches), strict=True):
+        for index, best in zip(batch, hypotheses, strict=True):
+            found[index] = best[0]
+    return [best for best in found if best is not None], time.perf_counter() - begun
+
+
+def _loss(
+    engine: Engine,
+    full: Settings,
+    sources: Sequence[list[str]],
+    ours: Sequence[Hypothesis],
+    theirs: Sequence[Hypothesis],
+) -> float:
+    """How much less likely `theirs` are than `ours` for the model in full precision: nats a token, on average."""
+    engine.configure(full)
+    means = []
+    for hypotheses in (ours, theirs):
+        total = 0.0
+        for batch in make_batches([len(pieces) for pieces in sources], full.max_tokens, full.batch_size):
+            found = engine.log_probs([sources[i] for i in batch], [hypotheses[i].tokens for i in batch])
+            total += sum(sum(each) / len(each) for each in found)
+        means.append(total / len(hypotheses))
+    return means[0] - means[1]

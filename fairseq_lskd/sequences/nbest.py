@@ -1,0 +1,89 @@
+"""n-best lists as JSON lines: what `lskd translate` writes and `lskd select` reads.
+
+One line a source sentence, in the order of the corpus:
+
+    {"id": 7, "source": "▁ein ▁Hund", "hypotheses": [
+      {"tokens": "▁a ▁dog", "text": "a dog", "score": -0.31, "length": 3, "token_scores": [-0.2, -0.5, -0.2]}]}
+
+- `id`: the sentence's place in the whole corpus, from 0, whatever the shard.
+- `source`: the line as it was given; pieces are joined by spaces.
+- `hypotheses`: best first. `score` is the natural logarithm of the model's probability of the hypothesis, divided by
+  `length ** lenpen`; `length` counts target tokens with the end mark; `token_scores`, if asked for, has as many.
+- `skipped`: "empty" or "too long", only where a sentence was not translated; it has no hypotheses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..data.bitext import read_lines
+from ..errors import UserError
+
+EMPTY = "empty"
+TOO_LONG = "too long"
+HYPOTHESIS = {"tokens": str, "text": str, "score": (int, float), "length": int}
+
+
+def to_line(record: dict[str, Any]) -> str:
+    """A record as one line, without its line end; `UserError` where a score is not a finite number."""
+    try:
+        return json.dumps(record, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise UserError(
+            f"sentence {record['id']} got a score that is not a number: the teacher's weights are broken, or too large "
+            "for --compute-type float16"
+        ) from None
+
+
+def read_nbest(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file, plain or gzipped, each checked.
+
+    Raises:
+        UserError: naming the line that is no such record or whose `id` does not follow on the last.
+    """
+    last = None
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if problem := _problem(record, last):
+            raise UserError(f"{path}, line {number}: {problem}; expected a record that `lskd translate` wrote")
+        assert record is not None
+        last = record["id"]
+        yield record
+
+
+def _problem(record: Any, last: int | None) -> str | None:
+    """What is wrong with a record, in words."""
+    if not isinstance(record, dict):
+        return "not a JSON object"
+    if not _is(record.get("id"), int) or record["id"] < 0:
+        return f'"id" is {record.get("id")!r}, not a number from 0'
+    if last is not None and record["id"] != last + 1:
+        return f'"id" {record["id"]} follows on {last}'
+    if not isinstance(record.get("source"), str):
+        return '"source" is not a text'
+    hypotheses = record.get("hypotheses")
+    if not isinstance(hypotheses, list):
+        return '"hypotheses" is not a list'
+    skipped = record.get("skipped")
+    if skipped not in (None, EMPTY, TOO_LONG):
+        return f'"skipped" is {skipped!r}'
+    if (skipped is None) != bool(hypotheses):
+        return "it has no hypotheses and is not marked as skipped" if not hypotheses else "it is skipped and translated"
+    for hypothesis in hypotheses:
+        if not isinstance(hypothesis, dict):
+            return "a hypothesis is not a JSON object"
+        for name, kind in HYPOTHESIS.items():
+            if not _is(hypothesis.get(name), kind):
+                return f'"{name}" of a hypothesis is {hypothesis.get(name)!r}'
+    return None
+
+
+def _is(value: Any, kind: Any) -> bool:
+    # JSON's true would pass for a number.
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -1,0 +1,163 @@
+"""What a selection kept and what it dropped, counted, with examples."""
+
+from __future__ import annotations
+
+import math
+import random
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from .select import Outcome
+
+EXAMPLES = 5  # of every reason
+QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+
+
+@dataclass
+class Dropped:
+    """The hypotheses that were dropped for one reason, and how many sentences they are of."""
+
+    hypotheses: int = 0
+    sentences: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Report:
+    """Counts outcomes, which come in the order of the corpus, in memory of 8 bytes a sentence."""
+
+    def __init__(self, signature: str | None = None):
+        self.signature = signature
+        self.sentences: Counter[str] = Counter()
+        self.untranslated: Counter[str] = Counter()
+        self.hypotheses: Counter[str] = Counter()
+        self.pairs: Counter[str] = Counter()
+        self.dropped: dict[str, Dropped] = {}
+        self._best = array("d")
+        self._effective = 0.0
+        self._compared = 0
+        self._elsewhere = 0
+        self._similarity = [0.0, 0.0]
+        self._chance = random.Random(1)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count what became of one source sentence."""
+        weights = [pair.weight for pair in outcome.pairs if not pair.reference]
+        references = len(outcome.pairs) - len(weights)
+        self.sentences["read"] += 1
+        self.sentences[_fate(outcome)] += 1
+        self.hypotheses.update({"read": len(outcome.scores), "written": len(weights)})
+        self.hypotheses["dropped"] += len(outcome.drops)
+        self.pairs.update({"translations": len(weights), "references": references})
+        if outcome.skipped:
+            self.untranslated[outcome.skipped] += 1
+        if outcome.scores:
+            self._best.append(outcome.scores[0])
+        if weights:
+            total = sum(weights)
+            entropy = -sum(weight / total * math.log(weight / total) for weight in weights if weight)
+            self._effective += math.exp(entropy)
+        if outcome.similarity:
+            self._compared += 1
+            self._elsewhere += outcome.similarity[0] < outcome.similarity[1]
+            for i, value in enumerate(outcome.similarity):
+                self._similarity[i] += value
+        self._count_drops(outcome)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that was counted."""
+        record: dict[str, Any] = {
+            "sentences": dict(self.sentences),
+            "not translated": dict(self.untranslated),
+            "hypotheses": dict(self.hypotheses),
+            "pairs": dict(self.pairs),
+            "dropped": {reason: vars(dropped) for reason, dropped in self.dropped.items()},
+        }
+        if self._best:
+            values = np.quantile(np.array(self._best), QUANTILES)
+            record["best scores"] = {f"{q:.0%}": round(v, 4) for q, v in zip(QUANTILES, values.tolist(), strict=True)}
+        if translated := self.sentences["translations"]:
+            record["effective hypotheses"] = round(self._effective / translated, 3)
+        if self._compared:
+            first, nearest = (round(total / self._compared, 2) for total in self._similarity)
+            record["similarity"] = {
+                "signature": self.signature,
+                "best": first,
+                "nearest": nearest,
+                "nearest is not the best": round(self._elsewhere / self._compared, 4),
+            }
+        return record
+
+    def tables(self) -> str:
+        """The numbers for people, in Markdown."""
+        record = self.to_json()
+        rows: list[tuple[str, int, int | None]] = [("read", self.sentences["read"], self.hypotheses["read"])]
+        rows += [(f"not translated: {reason}", count, None) for reason, count in self.untranslated.items()]
+        rows += [(f"dropped: {reason}", found.sentences, found.hypotheses) for reason, found in self.dropped.items()]
+        rows += [
+            ("written: translations", self.sentences["translations"], self.pairs["translations"]),
+            ("written: the reference, in place of translations", self.sentences["replaced"], None),
+            ("written: the reference, for want of translations", self.sentences["reference"], None),
+            ("not written", self.sentences["dropped"], None),
+        ]
+        cells = [(name, *("" if n is None else f"{n:,}" for n in numbers)) for name, *numbers in rows if numbers[0]]
+        parts = [_table(cells, ["", "sentences", "hypotheses"])]
+        if "best scores" in record:
+            parts.append("Scores of the best hypotheses, by quantile:")
+            parts.append(_table([[f"{value:.3f}" for value in record["best scores"].values()]], record["best scores"]))
+        if record.get("effective hypotheses", 1) > 1:
+            parts.append(
+                f"Hypotheses a sentence, by the entropy of their weights: {record['effective hypotheses']:.2f} of "
+                f"{self.pairs['translations'] / self.sentences['translations']:.2f}."
+            )
+        if similar := record.get("similarity"):
+            parts.append(
+                f"Similarity to the reference, on average: {similar['nearest']:.2f} of the nearest hypothesis, "
+                f"{similar['best']:.2f} of the best. They differ in {similar['nearest is not the best']:.1%} of the "
+                f"sentences.\n`{similar['signature']}`"
+            )
+        return "\n\n".join(parts) + "\n"
+
+    def examples(self) -> str:
+        """Some of what was dropped, in Markdown."""
+        lines = []
+        for reason, dropped in self.dropped.items():
+            lines.append(f"\n## Dropped: {reason}\n")
+            for example in dropped.examples:
+                lines += [
+                    f"    line {example['line']}, score {example['score']:.3f}",
+                    f"    source:     {example['source']}",
+                    f"    hypothesis: {example['hypothesis']}",
+                    "",
+                ]
+        return "\n".join(lines)
+
+    def _count_drops(self, outcome: Outcome) -> None:
+        for reason in dict.fromkeys(drop.reason for drop in outcome.drops):
+            self.dropped.setdefault(reason, Dropped()).sentences += 1
+        for drop in outcome.drops:
+            dropped = self.dropped[drop.reason]
+            dropped.hypotheses += 1
+            # A reservoir: each is shown with the same chance.
+            place = self._chance.randrange(dropped.hypotheses)
+            example = {"line": outcome.id + 1, "score": drop.score, "source": outcome.source, "hypothesis": drop.text}
+            if len(dropped.examples) < EXAMPLES:
+                dropped.examples.append(example)
+            elif place < EXAMPLES:
+                dropped.examples[place] = example
+
+
+def _fate(outcome: Outcome) -> str:
+    if not outcome.pairs:
+        return "dropped"
+    if outcome.replaced:
+        return "replaced"
+    return "reference" if outcome.pairs[0].reference else "translations"
+
+
+def _table(rows: Any, headers: Any) -> str:
+    return tabulate(rows, headers=list(headers), tablefmt="github", stralign="right", disable_numparse=True)

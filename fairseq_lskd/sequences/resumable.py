@@ -1,0 +1,159 @@
+"""A file that grows window by window, and goes on after a kill as if nothing had happened."""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import gzip
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import write_beside, write_json
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """How a recorded run differs from the one that is asked for, in words."""
+    return [
+        f"{name}: {_shown(there.get(name))} there, {_shown(now.get(name))} now"
+        for name in dict.fromkeys([*now, *there])
+        if there.get(name) != now.get(name)
+    ]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    return f"{value[:12]}…" if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def manifest_path(out: Path) -> Path:
+    """Where what is to be known of a finished file is."""
+    return out.with_name(f"{out.name}.manifest.json")
+
+
+class ResumableFile:
+    """`OUT`, which is `OUT.partial` until it is finished; `OUT.journal.json` says how much of that is good.
+
+    What is appended is on disk before the journal says so, and the journal is replaced as a whole, so after a kill the
+    file is cut back to what the journal says. When all is there, `OUT.partial` is renamed to `OUT`, and last
+    `OUT.manifest.json` is written.
+    """
+
+    def __init__(self, out: Path, run: Mapping[str, Any], zipped: bool):
+        """Open or reopen it.
+
+        Args:
+            out: the file to make.
+            run: what tells this run from another: JSON values.
+            zipped: whether to write gzip, a member an append.
+
+        Raises:
+            UserError: if `out` is of another run, or another process writes it.
+        """
+        self.out, self.run, self.zipped = out, dict(run), zipped
+        self.partial = out.with_name(f"{out.name}.partial")
+        self.journal = out.with_name(f"{out.name}.journal.json")
+        self.done = 0  #: lines that are written for good
+        self.state: dict[str, Any] = {}  #: what the caller wants to find again after a kill
+        self.finished = self._is_finished()
+        if not self.finished:
+            self._open()
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        """A manifest or journal of this very run; None if there is none."""
+        if not path.is_file():
+            return None
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            changes = differences(record["run"], self.run)
+            record["lines"], record["bytes"]
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise UserError(f"{path} is not what `lskd translate` writes: delete it, or name another --out") from None
+        if changes:
+            raise UserError(
+                f"--out {self.out} was begun by another run: {'; '.join(changes)}. Call it as then to go on, name "
+                f"another file, or delete {self.out.name}* to begin again."
+            )
+        return record
+
+    def _is_finished(self) -> bool:
+        manifest = self._read(manifest_path(self.out))
+        if manifest is None:
+            return False
+        if not self.out.is_file() or self.out.stat().st_size != manifest["bytes"]:
+            raise UserError(
+                f"{self.out} is not the {manifest['bytes']:,} bytes that {manifest_path(self.out).name} says: delete "
+                f"{self.out.name}* to begin again"
+            )
+        # Still there if the process was killed at its very end.
+        self.journal.unlink(missing_ok=True)
+        return True
+
+    def _open(self) -> None:
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        if self.out.exists():
+            if not self.journal.exists():
+                raise UserError(f"--out {self.out} is there, and was not written by this command: name another file")
+            # Killed after the renaming, before the manifest.
+            self.out.rename(self.partial)
+        self._stream = self.partial.open("ab")
+        if not self._lock():
+            raise UserError(f"--out {self.out}: another process writes it. Wait for its end, or stop it.")
+        for path in (self.journal, manifest_path(self.out)):
+            # A kill while one was written leaves what `write_beside` wrote to.
+            for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+                part.unlink()
+        journal = self._read(self.journal) or {"lines": 0, "bytes": 0, "state": {}}
+        self.done, self._bytes, self.state = journal["lines"], journal["bytes"], journal["state"]
+        size = os.fstat(self._stream.fileno()).st_size
+        if size < self._bytes:
+            raise UserError(
+                f"{self.partial} has {size:,} bytes, {self.journal.name} says {self._bytes:,}: delete both to begin "
+                "again"
+            )
+        self._stream.truncate(self._bytes)
+
+    def _lock(self) -> bool:
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # a file system without locks
+        # Who held it may just have finished, and renamed the file.
+        return self.partial.exists() and os.path.samestat(self.partial.stat(), os.fstat(self._stream.fileno()))
+
+    def append(self, lines: Iterable[str], state: Mapping[str, Any]) -> None:
+        """Write lines, without their ends, and `state`, for good."""
+        lines = list(lines)
+        data = "".join(f"{line}\n" for line in lines).encode()
+        if self.zipped and lines:
+            data = gzip.compress(data, mtime=0)
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise UserError(
+                f"{self.partial} cannot be written ({error.strerror}); what was written is good, so mend that and call "
+                "this again"
+            ) from None
+        self.done += len(lines)
+        self._bytes += len(data)
+        self.state = dict(state)
+        record = {"run": self.run, "lines": self.done, "bytes": self._bytes, "state": self.state}
+        with write_beside(self.journal) as part, part.open("w", encoding="utf-8") as stream:
+            json.dump(record, stream, ensure_ascii=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Give the file its name, and write what is to be known of it beside it."""
+        self.partial.rename(self.out)
+        write_json(manifest_path(self.out), {"run": self.run, "lines": self.done, "bytes": self._bytes, **manifest})
+        self.journal.unlink(missing_ok=True)
+        self._stream.close()

@@ -1,0 +1,65 @@
+"""Between text and pieces, on both sides of a teacher."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+Split = Callable[[Sequence[str]], list[list[str]]]
+Join = Callable[[Sequence[str]], str]
+
+SENTENCEPIECE = "▁"
+SUBWORD_NMT = "@@"
+
+
+def _load(path: Path, flag: str) -> Any:
+    import sentencepiece
+
+    if not path.is_file():
+        raise UserError(f"{flag} {path}: no such file; expected the .model that SentencePiece wrote")
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"{flag} {path} is not a SentencePiece model: {error}") from None
+
+
+def splitter(model: Path | None) -> Split:
+    """Lines to pieces: by a SentencePiece model, or at spaces where the lines are in pieces already."""
+    if model is None:
+        return lambda lines: [line.split() for line in lines]
+    processor = _load(model, "--sentencepiece-source")
+    return lambda lines: processor.encode(list(lines), out_type=str, num_threads=1)
+
+
+def joiner(model: Path | None, symbols: Iterable[str]) -> Join:
+    """Pieces to text: by a SentencePiece model, or by the marks that the teacher's target `symbols` bear.
+
+    Marks are SentencePiece's (a word begins with `▁`) and subword-nmt's (a piece that goes on ends with `@@`); pieces
+    without either are words.
+    """
+    if model is not None:
+        return _load(model, "--sentencepiece-target").decode_pieces
+    symbols = list(symbols)
+    if any(symbol.startswith(SENTENCEPIECE) for symbol in symbols):
+        return lambda pieces: "".join(pieces).replace(SENTENCEPIECE, " ").strip()
+    if any(symbol.endswith(SUBWORD_NMT) for symbol in symbols):
+        return lambda pieces: f"{' '.join(pieces)} ".replace(f"{SUBWORD_NMT} ", "").rstrip()
+    return " ".join
+
+
+def model_symbols(folder: Path) -> list[str]:
+    """The target vocabulary of a CTranslate2 model folder."""
+    for side in ("target", "shared"):
+        path = folder / f"{side}_vocabulary.json"
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+        if path.with_suffix(".txt").is_file():
+            return path.with_suffix(".txt").read_text(encoding="utf-8").split("\n")
+    raise UserError(
+        f"--model {folder} is no CTranslate2 model folder: found no target_vocabulary.json or shared_vocabulary.json; "
+        "CTranslate2's converters write them"
+    )

@@ -1,0 +1,313 @@
+"""Which of a teacher's translations a student learns from, and with what weight.
+
+The weights of every source sentence that is kept sum to 1, whatever the strategy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import multiprocessing
+import random
+import signal
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import UserError
+from .filters import Filter, refused_by
+from .pieces import to_text
+from .segmentation import SENTENCEPIECE
+
+STRATEGIES = ("1-best", "nearest", "n-best")
+METRICS = ("sentence-bleu", "chrf")
+#: Reasons for dropping a hypothesis, beside the names of filters.
+EMPTY, LOW_SCORE, DUPLICATE = "empty", "teacher score", "duplicate"
+BATCH = 200  # sentences that a worker process is given at a time
+
+Item = tuple[dict[str, Any], str | None]  #: a record of `nbest`, and the line of its reference
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """What `lskd select` is asked for, in the names of its flags.
+
+    Raises:
+        UserError: naming every option that does not hold.
+    """
+
+    strategy: str = "1-best"
+    metric: str = "sentence-bleu"
+    target_lang: str = ""  #: sentence BLEU tokenises Chinese, Japanese and Korean in their own ways
+    score_temperature: float = 1.0
+    max_hypotheses: int | None = None
+    add_references: float = 0.0  #: the reference's weight, beside the translations of its source
+    replace_by_references: float = 0.0  #: the share of sources that have the reference in place of translations
+    seed: int = 1  #: chooses these
+    on_empty: str = "drop"  #: or "reference"
+    filters: tuple[Filter, ...] = ()
+    dedup: bool = False
+    least_score: float = -math.inf  #: a source whose best score is below has its translations dropped
+    remove_bpe: str = "sentencepiece"  #: pieces of source and references, one of `pieces.SCHEMES`
+    sentencepiece_source: Path | None = None
+    sentencepiece_target: Path | None = None
+
+    def __post_init__(self) -> None:
+        n = self.max_hypotheses
+        problems = [
+            text
+            for wrong, text in (
+                (self.strategy not in STRATEGIES, f"--strategy {self.strategy}: expected {', '.join(STRATEGIES)}"),
+                (self.metric not in METRICS, f"--metric {self.metric}: expected {', '.join(METRICS)}"),
+                (
+                    not 0 < self.score_temperature < math.inf,
+                    f"--score-temperature {self.score_temperature:g}: expected above 0",
+                ),
+                (n is not None and n < 1, f"--max-hypotheses {n}: expected 1 or more"),
+                (
+                    not 0 <= self.add_references < 1,
+                    f"--add-references {self.add_references:g}: expected a weight above 0 and below 1",
+                ),
+                (
+                    not 0 <= self.replace_by_references <= 1,
+                    f"--replace-by-references {self.replace_by_references:g}: expected a share from 0 to 1",
+                ),
+                (
+                    bool(self.add_references and self.replace_by_references),
+                    "--add-references and --replace-by-references: expected one of them",
+                ),
+            )
+            if wrong
+        ]
+        if problems:
+            raise UserError("; ".join(problems))
+
+    @property
+    def trains_on_references(self) -> bool:
+        return bool(self.add_references or self.replace_by_references) or self.on_empty == "reference"
+
+
+class Pair(NamedTuple):
+    """A line of the training data, as the student reads it."""
+
+    source: str
+    target: str
+    weight: float
+    reference: bool
+
+
+class Drop(NamedTuple):
+    """A hypothesis that a filter took away."""
+
+    reason: str
+    text: str
+    score: float
+
+
+@dataclass
+class Outcome:
+    """What became of a source sentence."""
+
+    id: int
+    source: str  #: as text
+    scores: list[float]  #: of all its hypotheses, best first
+    skipped: str | None = None  #: why it was not translated, if it was not
+    replaced: bool = False  #: by its reference, before anything else
+    drops: list[Drop] = field(default_factory=list)
+    similarity: tuple[float, float] | None = None  #: to the reference, of the best hypothesis and of the nearest
+    pairs: list[Pair] = field(default_factory=list)
+
+
+class Selector:
+    """Selects for one source sentence after another.
+
+    Raises:
+        UserError: if a SentencePiece model cannot be read, or sacreBLEU lacks the tokeniser of a language.
+    """
+
+    def __init__(self, options: SelectionOptions):
+        self.options = options
+        self.metric = _metric(options) if options.strategy == "nearest" else None
+        self._encoders = [
+            _sentencepiece("--sentencepiece-source", options.sentencepiece_source),
+            _sentencepiece("--sentencepiece-target", options.sentencepiece_target),
+        ]
+
+    @property
+    def signature(self) -> str | None:
+        """sacreBLEU's, of the metric of `nearest`."""
+        if self.metric is None:
+            return None
+        self.metric.sentence_score("a", ["a"])  # only then the number of references is known to it
+        return str(self.metric.get_signature())
+
+    def __call__(self, record: dict[str, Any], reference: str | None = None) -> Outcome:
+        """Filter a sentence's hypotheses and choose among them.
+
+        Args:
+            record: as `read_nbest` yields them.
+            reference: its line, in pieces or as text; None and an empty one are no reference.
+
+        Raises:
+            UserError: for a score that is not finite, and a reference that is text where translations are pieces.
+        """
+        options = self.options
+        hypotheses = sorted(record["hypotheses"], key=lambda hypothesis: -hypothesis["score"])
+        outcome = Outcome(
+            record["id"],
+            to_text(record["source"], options.remove_bpe),
+            [hypothesis["score"] for hypothesis in hypotheses],
+        )
+        if not all(map(math.isfinite, outcome.scores)):
+            raise UserError(f"sentence {record['id']} has the scores {outcome.scores}: expected finite numbers")
+        source = self._encode(0, record["source"], outcome.source)
+        reference = (reference or "").strip() if source else ""
+        kept: list[dict[str, Any]] = []
+        if reference and self._is_replaced(record["id"]):
+            outcome.replaced = True
+        elif hypotheses:
+            kept = self._filtered(hypotheses, outcome)[: options.max_hypotheses]
+        else:
+            outcome.skipped = record.get("skipped", "missing")
+        share = 0.0  # the reference's
+        if reference:
+            share = options.add_references if kept else float(outcome.replaced or options.on_empty == "reference")
+        outcome.pairs = [
+            Pair(source, self._encode(1, hypothesis["tokens"], hypothesis["text"]), weight * (1 - share), False)
+            for hypothesis, weight in self._chosen(kept, reference, outcome)
+        ]
+        if share:
+            self._check_form(record, reference)
+            target = self._encode(1, reference, to_text(reference, options.remove_bpe))
+            outcome.pairs.append(Pair(source, target, share, True))
+        return outcome
+
+    def _is_replaced(self, index: int) -> bool:
+        # A generator a sentence: what it says does not depend on the sentences before.
+        share = self.options.replace_by_references
+        return share > 0 and random.Random(f"{self.options.seed} {index}").random() < share
+
+    def _filtered(self, hypotheses: list[dict[str, Any]], outcome: Outcome) -> list[dict[str, Any]]:
+        kept = []
+        texts = set()
+        for hypothesis in hypotheses:
+            text = hypothesis["text"]
+            if not text.strip():
+                reason: str | None = EMPTY
+            elif outcome.scores[0] < self.options.least_score:
+                reason = LOW_SCORE
+            elif self.options.dedup and text in texts:
+                reason = DUPLICATE
+            else:
+                reason = refused_by(self.options.filters, outcome.source, text)
+            if reason:
+                outcome.drops.append(Drop(reason, text, hypothesis["score"]))
+            else:
+                kept.append(hypothesis)
+                texts.add(text)
+        return kept
+
+    def _chosen(
+        self, kept: list[dict[str, Any]], reference: str, outcome: Outcome
+    ) -> Iterable[tuple[dict[str, Any], float]]:
+        if self.options.strategy == "n-best" and kept:
+            weights = softmax([hypothesis["score"] for hypothesis in kept], self.options.score_temperature)
+            return zip(kept, weights.tolist(), strict=True)
+        if self.metric is not None and kept and reference:
+            reference = to_text(reference, self.options.remove_bpe)
+            similar = [self.metric.sentence_score(hypothesis["text"], [reference]).score for hypothesis in kept]
+            nearest = max(range(len(kept)), key=similar.__getitem__)  # of equals the first, which scores best
+            outcome.similarity = similar[0], similar[nearest]
+            return [(kept[nearest], 1.0)]
+        return [(hypothesis, 1.0) for hypothesis in kept[:1]]
+
+    def _encode(self, side: int, line: str, text: str) -> str:
+        encoder = self._encoders[side]
+        # One space between pieces and no other white space, which fairseq might take for the end of a line.
+        return " ".join(line.split() if encoder is None else encoder.encode(" ".join(text.split()), out_type=str))
+
+    def _check_form(self, record: dict[str, Any], reference: str) -> None:
+        pieces = self._encoders[1] is None and any(SENTENCEPIECE in h["tokens"] for h in record["hypotheses"])
+        if pieces and SENTENCEPIECE not in reference:
+            raise UserError(
+                f"--references, line {record['id'] + 1} is text, the translations are in pieces: the student would see "
+                "both. Give --sentencepiece-target, or --references in the same pieces"
+            )
+
+
+def softmax(scores: Sequence[float], temperature: float) -> np.ndarray:
+    """`softmax(scores / temperature)`, float64 `[N]`."""
+    exponents = np.asarray(scores, dtype=np.float64) / temperature
+    powers = np.exp(exponents - exponents.max())
+    return powers / powers.sum()
+
+
+def least_score(records: Iterable[dict[str, Any]], quantile: float) -> float:
+    """The score below which the share `quantile` of the sentences has its best hypothesis."""
+    best = array("d", (max(h["score"] for h in record["hypotheses"]) for record in records if record["hypotheses"]))
+    place = int(quantile * len(best))
+    return float(np.partition(np.array(best), place)[place]) if best else -math.inf
+
+
+def select(items: Iterable[Item], options: SelectionOptions, workers: int = 1) -> Iterator[Outcome]:
+    """The outcome of every item, in their order; what it is does not depend on the number of workers.
+
+    With several workers, only as many items are read ahead as keep them busy.
+    """
+    selector = Selector(options)  # here too: its mistakes are told at once, and not by every worker
+    if workers == 1:
+        yield from itertools.starmap(selector, items)
+        return
+    items = iter(items)
+    batches = iter(lambda: list(itertools.islice(items, BATCH)), [])
+    # Not forked: this process has threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker, (options,)) as pool:
+        waiting: deque[Future[list[Outcome]]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(_select_batch, batch))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+_selector: Selector  # a worker process's
+
+
+def _start_worker(options: SelectionOptions) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's Ctrl-C ends this process too, without a traceback
+    global _selector
+    _selector = Selector(options)
+
+
+def _select_batch(items: list[Item]) -> list[Outcome]:
+    return list(itertools.starmap(_selector, items))
+
+
+def _metric(options: SelectionOptions) -> Any:
+    from sacrebleu.metrics import BLEU, CHRF
+
+    if options.metric == "chrf":
+        return CHRF()
+    try:
+        return BLEU(effective_order=True, trg_lang=options.target_lang)
+    except RuntimeError as error:  # a tokeniser whose package is not there
+        raise UserError(f"--metric sentence-bleu for {options.target_lang}: {error}; or take --metric chrf") from None
+
+
+def _sentencepiece(flag: str, path: Path | None) -> Any:
+    if path is None:
+        return None
+    import sentencepiece
+
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError):
+        raise UserError(f"{flag} {path}: cannot be read, or is not a SentencePiece model") from None

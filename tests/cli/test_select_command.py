@@ -1,0 +1,410 @@
+"""`lskd select`: from n-best lists to data that `seq_kd` trains on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sentencepiece
+from tiny import batch, make_criterion, make_model, make_task
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.data.vocabulary import dictionary_pieces
+from fairseq_lskd.files import sha256
+from fairseq_lskd.sequences import SequenceWeights
+from fairseq_lskd.sequences.select import softmax
+
+
+@pytest.fixture(autouse=True)
+def corpus(bitext: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny corpus with three translations a sentence: a word short, as the reference, and a word long."""
+    monkeypatch.chdir(tmp_path)
+    for language in ("de", "en"):
+        shutil.copyfile(bitext.parent / f"train.{language}", language)
+    records = []
+    for index, (source, target) in enumerate(zip(lines("de"), lines("en"), strict=True)):
+        texts = target.removesuffix(" END"), target, f"{target} {target.split()[0]}"
+        hypotheses = [
+            {"tokens": text, "text": text, "score": -0.5 - 0.25 * rank - index / 1000, "length": 1}
+            for rank, text in enumerate(texts)
+        ]
+        records.append({"id": index, "source": source, "hypotheses": hypotheses})
+    records[7] |= {"hypotheses": [], "skipped": "too long"}
+    write(records)
+
+
+def lines(path: str | Path) -> list[str]:
+    *whole, rest = Path(path).read_bytes().decode().split("\n")
+    assert rest == ""
+    return whole
+
+
+def write(records: list[dict[str, Any]], name: str = "nbest.jsonl") -> None:
+    Path(name).write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+
+
+def records() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines("nbest.jsonl")]
+
+
+def run(*words: str | Path, out: str = "out") -> int:
+    return main(["select", "nbest.jsonl", "-s", "de", "-t", "en", "--out", out, *map(str, words)])
+
+
+def refused(*words: str | Path) -> str:
+    with pytest.raises(SystemExit) as caught:
+        run(*words)
+    assert not [path for path in Path().iterdir() if path.name == "out" or path.name.startswith(".")]
+    said = str(caught.value.code)
+    assert said.startswith("lskd select: error: ")
+    return said.removeprefix("lskd select: error: ")
+
+
+def rows(out: str = "out") -> list[tuple[str, str, float, bool]]:
+    weights = SequenceWeights.load(f"{out}/train.weights.npz")
+    pairs = zip(lines(f"{out}/train.de"), lines(f"{out}/train.en"), strict=True)
+    given = zip(weights.weight.tolist(), weights.reference.tolist(), strict=True)
+    return [(*pair, *more) for pair, more in zip(pairs, given, strict=True)]
+
+
+def digests(out: str) -> dict[str, str]:
+    return {str(path.relative_to(out)): sha256(path) for path in Path(out).rglob("*") if path.is_file()}
+
+
+def test_the_best_translation_of_every_sentence(capsys: pytest.CaptureFixture) -> None:
+    assert run() == 0
+    wanted = [(r["source"], r["hypotheses"][0]["tokens"], 1.0, False) for r in records() if r["hypotheses"]]
+    assert rows() == wanted and len(wanted) == 59
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "report.json", "report.md", "select.json", "train.de", "train.en", "train.weights.npz",
+    ]  # fmt: skip
+    said = capsys.readouterr().out
+    assert "not translated: too long" in said and said.strip() in Path("out/report.md").read_text()
+
+
+def test_the_nearest_and_references_beside_it() -> None:
+    assert (
+        run("--strategy", "nearest", "--references", "en", "--add-references", "0.25", "--on-empty", "reference") == 0
+    )
+    wanted = []
+    for record, reference in zip(records(), lines("en"), strict=True):
+        if record["hypotheses"]:
+            wanted += [(record["source"], reference, 0.75, False), (record["source"], reference, 0.25, True)]
+        else:
+            wanted.append((record["source"], reference, 1.0, True))
+    assert rows() == wanted
+
+
+def test_n_best_weights_sum_to_1_a_source() -> None:
+    assert run("--strategy", "n-best", "--score-temperature", "0.5") == 0
+    found = rows()
+    assert len(found) == 3 * 59
+    weights = np.float32(softmax([0, -0.25, -0.5], 0.5))
+    for first in range(0, len(found), 3):
+        assert [row[2] for row in found[first : first + 3]] == pytest.approx(weights.tolist(), rel=1e-6)
+
+
+class TestBinarised:
+    """What fairseq reads is what was written, row by row."""
+
+    def check(self, *flags: str) -> Any:
+        task = make_task(Path("out/data-bin"), *flags)
+        data, weights = task.dataset("train"), SequenceWeights.load("out/train.weights.npz")
+        assert len(data) == len(weights.weight) == len(lines("out/train.de"))
+        for i, (source, target) in enumerate(zip(lines("out/train.de"), lines("out/train.en"), strict=True)):
+            assert data[i]["id"] == i
+            assert task.source_dictionary.string(data[i]["source"]) == source
+            assert task.target_dictionary.string(data[i]["target"]) == target
+        return task
+
+    def test_example_i_is_line_i_and_has_weight_i(self, bitext: Path) -> None:
+        """Sentences are dropped, taken twice and three times; a translation has white space of every kind."""
+        changed = records()
+        changed[3]["hypotheses"][0]["tokens"] = "A\u2028B\rC\x0bEND\x85A"
+        changed[5]["hypotheses"] = [{"tokens": "", "text": "", "score": -1, "length": 1}]
+        write(changed)
+        options = ("--strategy", "n-best", "--references", "en", "--add-references", "0.25", "--student-data", bitext)
+        assert run(*options, "--filter-score-quantile", "0.1") == 0
+        self.check()
+        by_source: dict[str, float] = {}
+        for source, _, weight, _ in rows():
+            by_source[source] = by_source.get(source, 0) + weight
+        repeated = {source: lines("de").count(source) for source in by_source}
+        assert len(by_source) < len(set(lines("de")))
+        assert all(weight <= repeated[source] + 1e-6 for source, weight in by_source.items())
+        assert "A B C END A" in lines("out/train.en")
+
+    def test_seq_kd_finds_each_weight_by_the_sample_s_id(self, bitext: Path) -> None:
+        assert run("--strategy", "n-best", "--score-temperature", "0.1", "--student-data", bitext) == 0
+        task = self.check()
+        model = make_model(task).eval()
+        criterion = make_criterion(task, "seq_kd", sequence_weights="out/train.weights.npz").train()
+        plain = make_criterion(task, "cross_entropy").train()
+        ids = [170, 3, 44, 4, 5, 101]
+        sample = batch(task, ids)
+        assert sample["id"].tolist() != ids  # fairseq sorts a batch by length
+        wanted = sum(rows()[i][2] * plain(model, batch(task, [i]))[0].item() for i in ids)
+        assert criterion(model, sample)[0].item() == pytest.approx(wanted, rel=1e-6)
+
+    def test_valid_and_dictionaries_are_the_student_s(self, bitext: Path) -> None:
+        assert run("--student-data", bitext) == 0
+        task = self.check()
+        assert len(task.dataset("valid")) == 9
+        for name in ("dict.de.txt", "dict.en.txt", "valid.de-en.de.bin", "valid.de-en.en.idx"):
+            assert sha256(Path("out/data-bin", name)) == sha256(bitext / name)
+        assert not Path("out/data-bin/preprocess.log").exists()
+
+    def test_dictionaries_and_a_validation_set_may_be_named(self, bitext: Path) -> None:
+        dictionaries = "--srcdict", bitext / "dict.de.txt", "--tgtdict", bitext / "dict.en.txt"
+        assert run(*dictionaries, "--validpref", bitext.parent / "valid") == 0
+        assert len(self.check().dataset("valid")) == 9
+
+    def test_pieces_that_the_dictionary_lacks_are_warned_of(self, bitext: Path, capsys: pytest.CaptureFixture) -> None:
+        write([record | {"source": f"x {record['source']}"} for record in records()])
+        assert run("--student-data", bitext) == 0
+        said = capsys.readouterr().err
+        unknown = json.loads(Path("out/select.json").read_text())["unknown"]
+        assert 10 < unknown["de"] < 30 and unknown["en"] == 0
+        assert (
+            f"warning: the dictionary lacks {unknown['de']:.0f} % of the tokens of train.de; if they are text" in said
+        )
+        assert "train.en" not in said
+
+    def test_a_student_with_other_pieces(self) -> None:
+        for side, language in (("srcdict", "de"), ("tgtdict", "en")):
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines(language)), model_prefix=side, model_type="char", minloglevel=2
+            )
+            model = sentencepiece.SentencePieceProcessor(model_file=f"{side}.model")
+            Path(side).write_text("".join(f"{piece} 1\n" for piece in dictionary_pieces(model)), encoding="utf-8")
+        pieces = "--sentencepiece-source", "srcdict.model", "--sentencepiece-target", "tgtdict.model"
+        dictionaries = "--srcdict", "srcdict", "--tgtdict", "tgtdict"
+        assert run("--references", "en", "--add-references", "0.5", *pieces, *dictionaries) == 0
+        assert json.loads(Path("out/select.json").read_text())["unknown"] == {"de": 0, "en": 0}
+        assert rows()[0][0] == " ".join(f"▁{letter}" for letter in lines("de")[0].split()).replace("▁", "▁ ")
+        assert rows()[1][1].endswith(" ▁ E N D")
+        for name in ("valid.de", "valid.en"):
+            Path(name).write_text("▁\n", encoding="utf-8")
+        assert run(*pieces, *dictionaries, "--validpref", "valid", out="again") == 0
+        assert lines("again/train.en") == lines("out/train.en")[::2]
+
+    def test_a_failure_of_fairseq_preprocess_is_told(self) -> None:
+        Path("dict").write_text("no dictionary\n")
+        said = refused("--srcdict", "dict", "--tgtdict", "dict")
+        assert said.startswith("fairseq-preprocess ended with status 1:\n") and "Incorrect dictionary format" in said
+
+
+def test_every_filter_is_counted() -> None:
+    source = "Ein Mann fährt mit seinem Fahrrad durch die Stadt."
+    texts = {
+        "length ratio": "A man.",
+        "copy of the source": "Ein Mann fährt mit Fahrrad durch the city.",
+        "repeated n-gram": "A man rides a man rides a man rides his bicycle.",
+        "language": "Un homme traverse la ville avec son vélo rouge.",
+        "duplicate": "A man rides his bicycle through the city.",
+    }
+    best = {"tokens": texts["duplicate"], "text": texts["duplicate"], "score": -0.1, "length": 1}
+    worse = [best | {"tokens": text, "text": text, "score": -0.5} for text in texts.values()]
+    lowest = best | {"score": -9.0}
+    write([{"id": i, "source": source, "hypotheses": [best, *worse]} for i in range(9)]
+          + [{"id": 9, "source": source, "hypotheses": [lowest]}])  # fmt: skip
+    flags = "--filter-length-ratio 2 --filter-copies 0.6 --filter-repeats 3,2 --filter-language de,en --dedup"
+    assert run(*flags.split(), "--filter-score-quantile", "0.1", "--strategy", "n-best") == 0
+    report = json.loads(Path("out/report.json").read_text())
+    counted = {reason: (found["sentences"], found["hypotheses"]) for reason, found in report["dropped"].items()}
+    assert counted == {**dict.fromkeys(texts, (9, 9)), "teacher score": (1, 1)}
+    for reason, text in texts.items():
+        assert {example["hypothesis"] for example in report["dropped"][reason]["examples"]} == {text}
+    assert [row[1:3] for row in rows()] == [(texts["duplicate"], 1.0)] * 9
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [
+        ("text", "A\nB\n\nEND\nA END\n\n"),
+        ("moses", "0 ||| A ||| f= 1 ||| -1\n0 ||| B ||| f= 1 ||| -2\n1 ||| END ||| ||| -1\n2 ||| A END ||| ||| -1\n"),
+        ("fairseq", "H-2\t-1\tA END\nH-0\t-1\tA\nH-0\t-2\tB\nH-1\t-1\tEND\nGenerate test\n"),
+    ],
+)
+def test_translations_made_elsewhere(form: str, written: str) -> None:
+    Path("nbest.jsonl").write_text(written)
+    Path("source").write_text("a\nb\nc\n")
+    options = ["--format", form, "--source", "source"]
+    if form == "text":
+        Path("scores").write_text("-1\n-2\n0\n-1\n-1\n0\n")
+        options += ["--nbest", "2", "--scores", "scores"]
+    assert run(*options) == 0
+    assert rows() == [("a", "A", 1.0, False), ("b", "END", 1.0, False), ("c", "A END", 1.0, False)]
+    assert run(*options, "--strategy", "n-best", out="all") == 0
+    assert len(rows("all")) == 4 and rows("all")[0][2] < 1
+
+
+class TestManifest:
+    def test_it_says_from_what_the_data_was_made(self, bitext: Path) -> None:
+        Path("nbest.jsonl.manifest.json").write_text('{"run": {"teacher": {"a.pt": "0123"}}}')
+        assert run("--max-hypotheses", "2", "--student-data", bitext) == 0
+        found = json.loads(Path("out/select.json").read_text())
+        assert found["translations"] == {"run": {"teacher": {"a.pt": "0123"}}}
+        assert found["options"]["strategy"] == "1-best" and found["options"]["max-hypotheses"] == 2
+        assert found["inputs"]["NBEST"] == sha256("nbest.jsonl")
+        assert found["inputs"]["--tgtdict"] == sha256(bitext / "dict.en.txt")
+        assert found["inputs"]["valid.de-en.de.bin"] == sha256(bitext / "valid.de-en.de.bin")
+        assert found["pairs"] == {"translations": 59, "references": 0}
+        assert {"data-bin/train.de-en.de.idx", "train.weights.npz"} <= found["outputs"].keys()
+        assert {"fairseq_lskd", "sacrebleu"} <= found["versions"].keys()
+
+    def test_the_same_call_has_nothing_to_do_unless_a_file_is_gone(
+        self, bitext: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        assert run("--student-data", bitext) == 0
+        before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")}
+        capsys.readouterr()
+        assert run("--student-data", bitext, "--workers", "2") == 0
+        assert capsys.readouterr().err == "out: up to date\n"
+        assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
+        Path("out/data-bin/train.de-en.en.bin").unlink()
+        with pytest.raises(SystemExit, match=r"train\.de-en\.en\.bin was changed: it is missing"):
+            run("--student-data", bitext)
+
+    @pytest.mark.parametrize(
+        ("options", "difference"),
+        [
+            (["--strategy", "n-best"], "--strategy: 1-best there, n-best now"),
+            (["--dedup"], "--dedup: False there, True now"),
+            (["--references", "en"], "input --references: none there, SHA-256 "),
+        ],
+    )
+    def test_another_call_does_not_overwrite_it(self, options: list[str], difference: str) -> None:
+        assert run() == 0
+        before = digests("out")
+        with pytest.raises(SystemExit, match="out was made otherwise") as caught:
+            run(*options)
+        assert difference in str(caught.value.code)
+        assert digests("out") == before
+
+    def test_gzip_and_workers_change_nothing(self, bitext: Path) -> None:
+        options = "--strategy", "nearest", "--references", "en", "--dedup", "--filter-repeats", "1,4"
+        assert run(*options, "--student-data", bitext) == 0
+        with gzip.open("nbest.gz", "wb") as stream:
+            stream.write(Path("nbest.jsonl").read_bytes())
+        words = ["select", "nbest.gz", "-s", "de", "-t", "en", "--out", "two", "--workers", "2", *options]
+        assert main([*words, "--student-data", str(bitext)]) == 0
+        assert digests("two") == digests("out")
+
+    def test_a_killed_call_leaves_nothing_that_looks_finished(self) -> None:
+        record = records()[0]
+        write([record | {"id": i} for i in range(20_000)])
+        Path("en").write_text("A B END\n" * 20_000)
+        words = ["nbest.jsonl", "-s", "de", "-t", "en", "--out", "out", "--strategy", "nearest", "--references", "en"]
+        process = subprocess.Popen([sys.executable, "-m", "fairseq_lskd.cli", "select", *words])
+        end = time.monotonic() + 60
+        while not list(Path().glob(".out.*.partial/train.en")):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not Path("out").exists()
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--format", "text"], "--format text needs --source, which gives the source sentences"),
+            (["--source", "de"], "--source goes with translations made elsewhere: --format text, moses, fairseq"),
+            (["--scores", "de"], "--nbest and --scores go with --format text"),
+            (["--format", "text", "--source", "de", "--nbest", "0"], "--nbest 0: expected 1 or more"),
+            (
+                ["--format", "text", "--source", "de", "--strategy", "n-best"],
+                "--strategy n-best and --filter-score-quantile go by the scores: give --scores",
+            ),
+            *(
+                (
+                    options,
+                    "--references is missing, which --strategy nearest, --add-references, --replace-by-references and "
+                    "--on-empty reference need",
+                )
+                for options in (
+                    ["--strategy", "nearest"],
+                    ["--add-references", "0.5"],
+                    ["--replace-by-references", "0.5"],
+                    ["--on-empty", "reference"],
+                )
+            ),
+            (["--filter-score-quantile", "1"], "--filter-score-quantile 1.0: expected above 0, below 1"),
+            (["--filter-score-quantile", "0"], "--filter-score-quantile 0.0: expected above 0, below 1"),
+            (["--workers", "0"], "--workers 0: expected 1 or more"),
+            (["-t", "de"], "-s and -t are both de: expected two languages"),
+            (["--srcdict", "de"], "--srcdict and --tgtdict go together"),
+            (["--validpref", "valid"], "--validpref goes with --srcdict and --tgtdict"),
+            (
+                ["--student-data", "bin", "--srcdict", "de", "--tgtdict", "en"],
+                "--student-data has dictionaries: leave out --srcdict and --tgtdict",
+            ),
+            (
+                ["--workers", "0", "--filter-score-quantile", "2"],
+                "--filter-score-quantile 2.0: expected above 0, below 1; --workers 0: expected 1 or more",
+            ),
+            (["--filter-copies", "0"], "--filter-copies 0: expected above 0, at most 1"),
+            (["--score-temperature", "0"], "--score-temperature 0: expected above 0"),
+        ],
+    )
+    def test_options(self, options: list[str], message: str) -> None:
+        assert refused(*options) == message
+
+    @pytest.mark.parametrize("value", ["4", "4,", "4,two", "4,2,1"])
+    def test_two_values(self, value: str, capsys: pytest.CaptureFixture) -> None:
+        with pytest.raises(SystemExit) as caught:
+            run("--filter-repeats", value)
+        assert caught.value.code == 2
+        said = f"argument --filter-repeats: expected two values with a comma between, found '{value}'"
+        assert said in capsys.readouterr().err
+
+    def test_files_that_are_not_there(self, bitext: Path) -> None:
+        assert refused("--references", "none") == "none: cannot be read (No such file or directory)"
+        assert refused("--sentencepiece-target", "none").startswith(
+            "--sentencepiece-target none: cannot be read, or is"
+        )
+        said = refused("--student-data", "bin")
+        assert said.startswith("bin/dict.de.txt, bin/dict.en.txt, bin/valid.de-en.de.bin, bin/valid.de-en.de.idx, ")
+        assert "--student-data is a folder that fairseq-preprocess -s de -t en made, with a validation set" in said
+
+    def test_references_of_another_length(self) -> None:
+        Path("en").write_text("A\n")
+        said = "nbest.jsonl has 60 source sentences: --references en has 1 lines, expected 60"
+        assert refused("--references", "en") == said
+
+    def test_a_shard(self) -> None:
+        write(records()[20:])
+        assert refused() == (
+            "nbest.jsonl begins with sentence 20: it is one shard; `lskd translate --merge` puts them together"
+        )
+
+    def test_a_line_that_is_no_record(self) -> None:
+        Path("nbest.jsonl").write_text("A B\n")
+        assert refused().startswith("nbest.jsonl, line 1: not a JSON object; expected a record that `lskd translate`")
+
+    def test_a_broken_record_of_the_translation(self) -> None:
+        Path("nbest.jsonl.manifest.json").write_text("{")
+        assert refused().startswith("nbest.jsonl.manifest.json is not what `lskd translate` writes")
+
+    def test_nothing_left(self) -> None:
+        write([record | {"hypotheses": [], "skipped": "empty"} for record in records()])
+        said = refused()
+        assert said.startswith("no sentence is left to train on:\n\n") and "not translated: empty" in said
+
+    def test_a_folder_of_something_else(self) -> None:
+        Path("out").mkdir()
+        Path("out/mine").write_text("text")
+        with pytest.raises(SystemExit, match=r"out exists, but has no select\.json that says what it is"):
+            run()
+        assert [path.name for path in Path("out").iterdir()] == ["mine"]

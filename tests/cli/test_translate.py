@@ -1,0 +1,311 @@
+"""`lskd translate` with a real, tiny teacher."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.sequences import resumable
+from fairseq_lskd.sequences.nbest import read_nbest
+
+pytest.importorskip("ctranslate2")
+
+#: Nothing left to measure, which would be most of the time here.
+SETTINGS = ["--device", "cpu", "--compute-type", "float32", "--workers", "1", "--threads", "1", "--max-tokens", "60"]
+
+
+@pytest.fixture(scope="module")
+def teacher(bitext: Path) -> Path:
+    from trained import trained_teacher
+
+    return trained_teacher(bitext)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def words(bitext: Path, teacher: Path, cache: Path) -> list[str]:
+    return ["translate", str(bitext), "--teacher-path", str(teacher), "--cache-dir", str(cache), *SETTINGS]
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    return list(read_nbest(Path(name)))
+
+
+def manifest(name: str) -> dict[str, Any]:
+    return json.loads(Path(f"{name}.manifest.json").read_text())
+
+
+def refused(words: list[str]) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert str(caught.value.code).startswith("lskd translate: error: ")
+    return str(caught.value.code).removeprefix("lskd translate: error: ")
+
+
+def test_a_binarised_split(words: list[str], bitext: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main([*words, "--out", "new/out.jsonl", "--nbest", "2", "--token-scores"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(
+        r"out.jsonl \| ctranslate2 \S+, cpu float32, 1 worker of 1 thread\(s\), batches of 60 tokens\n"
+        r"out.jsonl \| 60 sentences, [\d,]+ a second\n",
+        said.err,
+    )
+    records = read("new/out.jsonl")
+    sources = (bitext.parent / "train.de").read_text().splitlines()
+    assert [record["source"] for record in records] == sources
+    # It has learnt them by heart, nearly.
+    references = (bitext.parent / "train.en").read_text().splitlines()
+    right = [record["hypotheses"][0]["text"] == line for record, line in zip(records, references, strict=True)]
+    assert sum(right) > 10
+    for record in records:
+        assert len(record["hypotheses"]) == 2
+        for hypothesis in record["hypotheses"]:
+            assert len(hypothesis["token_scores"]) == hypothesis["length"] == len(hypothesis["tokens"].split()) + 1
+    found = manifest("new/out.jsonl")
+    assert (found["lines"], found["bytes"]) == (60, Path("new/out.jsonl").stat().st_size)
+    assert found["counts"]["hypotheses"] == 120
+    assert {"run", "settings", "measured", "seconds", "corpus", "command", "versions"} <= found.keys()
+    assert sorted(path.name for path in Path("new").iterdir()) == ["out.jsonl", "out.jsonl.manifest.json"]
+
+    assert main([*words, "--out", "new/out.jsonl", "--nbest", "2", "--token-scores"]) == 0
+    assert capsys.readouterr().err == "out.jsonl | up to date\n"
+    assert "was begun by another run: nbest: 2 there, 3 now; " in refused(
+        [*words, "--out", "new/out.jsonl", "--nbest", "3"]
+    )
+
+
+def test_both_engines_write_the_same_records(words: list[str]) -> None:
+    assert main([*words, "--out", "fast.jsonl", "--subset", "valid", "--min-len", "0"]) == 0
+    assert main([*words, "--out", "slow.jsonl", "--subset", "valid", "--min-len", "0", "--engine", "fairseq"]) == 0
+    for one, two in zip(read("fast.jsonl"), read("slow.jsonl"), strict=True):
+        (ours,), (theirs,) = one.pop("hypotheses"), two.pop("hypotheses")
+        assert one == two and ours.pop("score") == pytest.approx(theirs.pop("score"), abs=1e-4)
+        assert ours == theirs
+
+
+def test_text_with_sentences_that_are_skipped(words: list[str]) -> None:
+    lines = ["a b", "", "x y", "a " * 1024, "a " * 1023, " ", "c"]
+    Path("corpus.de.gz").write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
+    words[1] = "corpus.de.gz"
+    for engine in ("ctranslate2", "fairseq"):
+        out = f"{engine}.jsonl.gz"
+        assert main([*words, "--out", out, "--engine", engine, "--max-len-b", "5"]) == 0
+        records = read(out)
+        assert [record["source"] for record in records] == lines
+        assert [record.get("skipped") for record in records] == [None, "empty", None, "too long", None, "empty", None]
+        assert manifest(out)["counts"]["empty"] == 2 and manifest(out)["counts"]["too long"] == 1
+    assert main([*words, "--out", "short.jsonl", "--max-source-positions", "3"]) == 0
+    assert [record.get("skipped") for record in read("short.jsonl")].count("too long") == 2
+    assert main([*words, "--out", "first.jsonl", "--limit", "3"]) == 0
+    assert len(read("first.jsonl")) == 3
+
+
+def test_a_model_folder_of_ctranslate2_s(words: list[str], bitext: Path, cache: Path) -> None:
+    assert main([*words, "--out", "checkpoint.jsonl", "--subset", "valid"]) == 0
+    model = next(path for path in cache.iterdir() if path.is_dir())
+    source = bitext.parent / "valid.de"
+    words = ["translate", str(source), "--model", str(model), *SETTINGS]
+    assert main([*words, "--out", "model.jsonl"]) == 0
+    assert Path("model.jsonl").read_bytes() == Path("checkpoint.jsonl").read_bytes()
+    assert main([*words, "--out", "marked.jsonl", "--source-prefix", "a b", "--target-prefix", "C"]) == 0
+    assert Path("marked.jsonl").read_bytes() != Path("model.jsonl").read_bytes()
+
+    # As ct2-transformers-converter makes them.
+    shutil.copytree(model, "transformers")
+    config = json.loads((model / "config.json").read_text())
+    Path("transformers/config.json").write_text(json.dumps(config | {"add_source_eos": False}))
+    words = ["translate", str(source), "--model", "transformers", *SETTINGS, "--out", "suffix.jsonl"]
+    assert "give it, --source-suffix '</s>' for most models" in refused(words)
+    assert main([*words, "--source-suffix", "</s>"]) == 0
+    assert Path("suffix.jsonl").read_bytes() == Path("checkpoint.jsonl").read_bytes()
+
+
+def test_raw_text_through_sentencepiece(words: list[str]) -> None:
+    import sentencepiece
+
+    Path("text").write_text("a b c d e\nj i h g f\n" * 20)
+    sentencepiece.SentencePieceTrainer.train(input="text", model_prefix="spm", vocab_size=14, minloglevel=2)
+    words[1] = "text"
+    assert main([*words, "--out", "out.jsonl", "--sentencepiece", "spm.model", "--limit", "2"]) == 0
+    records = read("out.jsonl")
+    assert [record["source"] for record in records] == ["a b c d e", "j i h g f"]
+    assert manifest("out.jsonl")["run"]["sentencepiece-source"] == manifest("out.jsonl")["run"]["sentencepiece-target"]
+
+    # What is in pieces already is not cut once more.
+    Path("pieces").write_text("▁a ▁b\n▁c\n▁d\n")
+    words[1] = "pieces"
+    said = refused([*words, "--out", "pieces.jsonl", "--sentencepiece", "spm.model"])
+    assert said.startswith("pieces is in SentencePiece's pieces, not raw text: leave out --sentencepiece")
+    assert main([*words, "--out", "pieces.jsonl", "--sentencepiece-target", "spm.model"]) == 0
+
+
+def test_a_binarised_folder_is_in_pieces(words: list[str], bitext: Path) -> None:
+    import sentencepiece
+
+    text = str(bitext.parent / "train.en")
+    sentencepiece.SentencePieceTrainer.train(input=text, model_prefix="spm", vocab_size=17, minloglevel=2)
+    words = [*words, "--subset", "valid"]
+    assert main([*words, "--out", "out.jsonl", "--sentencepiece", "spm.model"]) == 0
+    assert main([*words, "--out", "plain.jsonl"]) == 0
+    for one, two in zip(read("out.jsonl"), read("plain.jsonl"), strict=True):
+        assert one["source"] == two["source"]
+        assert one["hypotheses"][0]["tokens"] == two["hypotheses"][0]["tokens"]
+    said = refused([*words, "--out", "other.jsonl", "--sentencepiece-source", "spm.model"])
+    assert said.startswith("--sentencepiece-source is for raw text")
+
+
+def test_settings_are_measured_and_a_plan_is_printed(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("fairseq_lskd.sequences.measure.SECONDS", 0.01)
+    monkeypatch.setattr("fairseq_lskd.sequences.measure.WORTHWHILE", 0.0)
+    words = [*words[: -len(SETTINGS)], "--device", "cpu", "--threads", "2", "--out", "out.jsonl"]
+    assert main([*words, "--window", "10", "--num-shards", "4", "--plan"]) == 0
+    assert re.fullmatch(
+        r"sentences  60, of 317 pieces; 0 empty and 0 too long are skipped\n"
+        r"engine     ctranslate2 \S+, cpu (int8|float32), .* \(the best of 5 settings\)\n"
+        r"rate       [\d,]+ sentences a second in a sample\n"
+        r"shards     4, of 20 sentences at most\n"
+        r"time       00:\d\d, 00:\d\d a shard\n",
+        capsys.readouterr().out,
+    )
+    assert not list(Path().iterdir())
+    assert main(words) == 0
+    assert len(manifest("out.jsonl")["measured"]) == 5
+    assert manifest("out.jsonl")["settings"] in [
+        {name: value for name, value in row.items() if name not in ("sentences_per_second", "loss")}
+        for row in manifest("out.jsonl")["measured"]
+    ]
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "out.jsonl.gz"])
+@pytest.mark.parametrize(
+    "search", [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--sampling", "--engine", "fairseq"]], ids=" ".join
+)
+def test_shards_are_the_parts_of_one_run(words: list[str], out: str, search: list[str]) -> None:
+    words = [*words, *search, "--window", "9"]
+    assert main([*words, "--out", f"whole-{out}"]) == 0
+    for index in (2, 0, 1):
+        assert main([*words, "--out", out, "--num-shards", "3", "--shard-id", str(index)]) == 0
+    assert main(["translate", "--merge", "--out", out, "--num-shards", "3"]) == 0
+    assert Path(out).read_bytes() == Path(f"whole-{out}").read_bytes()
+    ours, theirs = manifest(out), manifest(f"whole-{out}")
+    assert (ours["lines"], ours["bytes"], ours["counts"]) == (theirs["lines"], theirs["bytes"], theirs["counts"])
+
+
+@pytest.mark.parametrize(
+    "search", [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--sampling", "--engine", "fairseq"]], ids=" ".join
+)
+def test_a_run_goes_on_where_it_was_killed(
+    words: list[str], search: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    words = [*words, *search, "--window", "7"]
+    assert main([*words, "--out", "whole.jsonl"]) == 0
+    append = resumable.ResumableFile.append
+    for after in (0, 1, 2, 4):
+        calls = 0
+
+        def killed(*args: Any, after: int = after) -> None:
+            nonlocal calls
+            if calls == after:
+                raise KeyboardInterrupt
+            calls += 1
+            append(*args)
+
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(resumable.ResumableFile, "append", killed)
+            main([*words, "--out", "out.jsonl"])
+        assert not Path("out.jsonl").exists()
+        with Path("out.jsonl.partial").open("ab") as stream:
+            stream.write(b'{"id": 3')
+    assert main([*words, "--out", "out.jsonl"]) == 0
+    assert "out.jsonl | going on after 42 sentences\n" in capsys.readouterr().err
+    assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+    assert manifest("out.jsonl")["counts"] == manifest("whole.jsonl")["counts"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_by_the_system_loses_nothing(words: list[str]) -> None:
+    words = [*words, "--window", "2", "--nbest", "5", "--max-tokens", "10"]
+    assert main([*words, "--out", "whole.jsonl"]) == 0
+    command = [sys.executable, "-m", "fairseq_lskd.cli", *words, "--out", "out.jsonl"]
+    chance, journal = random.Random(1), Path("out.jsonl.journal.json")
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        begun = json.loads(journal.read_text())["lines"] if journal.exists() else 0
+        wanted = begun + chance.randint(2, 20)
+        while process.poll() is None:
+            if journal.exists() and json.loads(journal.read_text())["lines"] >= wanted:
+                process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(command, stderr=subprocess.DEVNULL, timeout=120).returncode == 0
+    assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--beam", "0"], "--beam 0: expected 1 or more"),
+        (["--window", "0"], "--window 0: expected 1 or more"),
+        (["--num-shards", "3"], "--num-shards 3: 60 sentences are 1 windows of 2,000"),
+        (["--subset", "test"], "has no split 'test' in de"),
+        (["--source-prefix", "__de__"], "--source-prefix goes with --model"),
+        (["--engine", "ctranslate2", "--diverse-beam-groups", "5"], "--engine ctranslate2: CTranslate2 has no diverse"),
+        (["--engine", "fairseq", "--compute-type", "int8"], "--compute-type int8: fairseq has float32"),
+        (["--sentencepiece", "none.model"], "none.model: no such file"),
+        (["--source-lang", "fr"], "needs dict.fr.txt and dict.en.txt in one folder"),
+        (["--teacher-data", "none"], "--teacher-data none: expected the teacher's dictionary at none/dict.de.txt"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_named_and_leave_nothing(words: list[str], more: list[str], said: str) -> None:
+    assert said in refused([*words, "--out", "out.jsonl", *more])
+    assert not Path("out.jsonl").exists() and not Path("out.jsonl.manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["x"], "--out is missing"),
+        (["--out", "o"], "CORPUS is missing"),
+        (["none", "--out", "o", "--teacher-path", "t.pt"], "CORPUS none: no such file or folder"),
+        ([".", "--out", "o"], "expected --teacher-path with fairseq checkpoints, or --model"),
+        ([".", "--out", "o", "--teacher-path", "t.pt"], "no checkpoint at t.pt"),
+        ([".", "--out", "o", "--model", "."], "--model . is no CTranslate2 model folder"),
+        ([".", "--out", "o", "--model", ".", "--engine", "fairseq"], "go with --teacher-path"),
+        (["--merge", "--out", "o", "--num-shards", "2"], "not finished: o.0-of-2, o.1-of-2"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_that_need_no_teacher(words: list[str], said: str) -> None:
+    assert said in refused(["translate", *words])
+    assert not list(Path().iterdir())
+
+
+def test_without_ctranslate2_a_model_folder_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert re.search(
+        r"--model needs CTranslate2, which is not installed. Get it with: .* -m pip install \"ctranslate2>=4.0\"",
+        refused(["translate", ".", "--out", "o", "--model", "."]),
+    )

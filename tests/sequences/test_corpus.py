@@ -1,0 +1,69 @@
+"""What is translated: text files and splits of binarised data."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.sequences.corpus import open_corpus
+
+
+def test_a_text_is_the_same_plain_and_gzipped(tmp_path: Path) -> None:
+    text = "eins\n\nzwei\u2028x\r\ndrei"
+    (tmp_path / "a.de").write_bytes(text.encode())
+    (tmp_path / "b.de.gz").write_bytes(gzip.compress(text.encode()))
+    corpora = [open_corpus(tmp_path / name) for name in ("a.de", "b.de.gz")]
+    for corpus in corpora:
+        assert corpus.sentences == 4
+        assert list(corpus.read(0, 4)) == ["eins", "", "zwei\u2028x", "drei"]
+        assert list(corpus.read(2, 3)) == ["zwei\u2028x"]
+    assert corpora[0].digest == corpora[1].digest
+    (tmp_path / "a.de").write_text("eins\n")
+    assert open_corpus(tmp_path / "a.de").digest != corpora[0].digest
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "a.de: the file is empty"), (b"gr\xfcn\n", "a.de: line 1 is not UTF-8: byte 0xfc")]
+)
+def test_a_text_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.de").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        open_corpus(tmp_path / "a.de")
+    with pytest.raises(UserError, match="--subset train is of a binarised folder"):
+        open_corpus(tmp_path / "a.de", "train")
+
+
+class TestBinarised:
+    def test_a_split_is_its_source_in_pieces(self, bitext: Path) -> None:
+        lines = (bitext.parent / "train.de").read_text().splitlines()
+        corpus = open_corpus(bitext)
+        assert list(corpus.read(0, corpus.sentences)) == lines
+        assert list(corpus.read(7, 9)) == lines[7:9]
+        assert list(corpus.read(55, 99)) == lines[55:]
+        assert open_corpus(bitext, "valid").sentences == 9
+        assert open_corpus(bitext, "valid").digest != corpus.digest
+
+    def test_the_other_side_is_read_by_its_language(self, bitext: Path) -> None:
+        corpus = open_corpus(bitext, "train", "en")
+        assert list(corpus.read(0, 1)) == (bitext.parent / "train.en").read_text().splitlines()[:1]
+
+    def test_mistakes_are_named(self, bitext: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"has no split 'test' in SOURCE: expected test.SOURCE-TARGET.SOURCE.idx"):
+            open_corpus(bitext, "test")
+        with pytest.raises(UserError, match="has no split 'train' in fr"):
+            open_corpus(bitext, "train", "fr")
+        data = tmp_path / "bin"
+        shutil.copytree(bitext, data)
+        (data / "dict.de.txt").unlink()
+        with pytest.raises(
+            UserError, match=r"is no whole binarised data: found train.de-en.de.idx, but no dict.de.txt"
+        ):
+            open_corpus(data)
+        for kind in ("bin", "idx"):
+            shutil.copy(data / f"train.de-en.de.{kind}", data / f"train.de-fr.de.{kind}")
+        with pytest.raises(UserError, match=r"more than one split 'train' \(train.de-en.de, train.de-fr.de\)"):
+            open_corpus(data, "train", "de")

@@ -1,0 +1,343 @@
+"""Both engines: what they give, and that it is the same."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.sequences.decoding import Batch, DecodingOptions, Engine, Hypothesis
+from fairseq_lskd.sequences.engines.choose import choose_engine
+from fairseq_lskd.sequences.engines.fairseq_engine import FairseqEngine
+from fairseq_lskd.teachers.alone import Teacher, load_teacher
+
+pytest.importorskip("ctranslate2")
+
+from fairseq_lskd.sequences.engines import conversion
+from fairseq_lskd.sequences.engines.ctranslate2_engine import CTranslate2Engine, Marks
+
+Lists = list[list[Hypothesis]]
+
+
+@pytest.fixture(scope="module")
+def path(bitext: Path) -> Path:
+    from trained import trained_teacher
+
+    return trained_teacher(bitext)
+
+
+@pytest.fixture
+def teacher(path: Path) -> Teacher:
+    return load_teacher(str(path))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def sources(bitext: Path) -> list[list[str]]:
+    # "x" is in no dictionary.
+    return [line.split() for line in (bitext.parent / "train.de").read_text().splitlines()[:20]] + [["a", "x", "b"]]
+
+
+def fairseq(teacher: Teacher, **options: Any) -> FairseqEngine:
+    return FairseqEngine(teacher, DecodingOptions(**options), "cpu", 1)
+
+
+def fast(teacher: Teacher, cache: Path, marks: Marks | None = None, **options: Any) -> CTranslate2Engine:
+    folder = conversion.convert(teacher, cache)
+    return CTranslate2Engine(folder, DecodingOptions(**options), "cpu", 1, teacher.max_positions, marks)
+
+
+def run(engine: Engine, sources: list[list[str]], size: int = 100, first: int = 0, **settings: Any) -> Lists:
+    engine.configure(replace(engine.default, **settings))
+    batches = [Batch(sources[i : i + size], (first + i) // 8, first + i) for i in range(0, len(sources), size)]
+    return [hypotheses for batch in engine.translate(batches) for hypotheses in batch]
+
+
+def log_probs(teacher: Teacher, source: list[str], target: list[str]) -> list[float]:
+    """By the plainest means: one sentence, no padding, the whole distribution."""
+    task, total = teacher.task, 0
+    source_ids, target_ids = (
+        dictionary.encode_line(" ".join(pieces), add_if_not_exist=False).long()
+        for dictionary, pieces in ((task.source_dictionary, source), (task.target_dictionary, target))
+    )
+    previous = torch.cat([target_ids[-1:], target_ids[:-1]])[None]
+    for model in teacher.models:
+        with torch.no_grad():
+            logits = model(source_ids[None], torch.tensor([len(source_ids)]), previous)[0]
+        total = total + torch.softmax(logits[0].double(), -1)
+    chosen = (total / len(teacher.models))[torch.arange(len(target_ids)), target_ids]
+    return chosen.log().tolist()
+
+
+def check_scores(teacher: Teacher, sources: list[list[str]], found: Lists, lenpen: float, tolerance: float) -> None:
+    for source, hypotheses in zip(sources, found, strict=True):
+        scores = [hypothesis.score for hypothesis in hypotheses]
+        assert scores == sorted(scores, reverse=True)
+        for hypothesis in hypotheses:
+            each = log_probs(teacher, source, hypothesis.tokens)
+            assert hypothesis.length == len(hypothesis.tokens) + 1 == len(each)
+            assert hypothesis.score == pytest.approx(sum(each) / len(each) ** lenpen, abs=tolerance)
+            if hypothesis.token_scores is not None:
+                assert hypothesis.token_scores == pytest.approx(each, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nbest": 5},
+        {"beam": 1},
+        {"beam": 4, "nbest": 3, "lenpen": 0.0},
+        {"nbest": 3, "lenpen": 1.5, "token_scores": True},
+        {"nbest": 5, "max_len_b": 3},
+        {"nbest": 5, "max_len_a": 0.5, "max_len_b": 2},
+    ],
+    ids=str,
+)
+def test_both_engines_find_the_same_with_the_same_scores(
+    teacher: Teacher, cache: Path, sources: list[list[str]], options: dict[str, Any]
+) -> None:
+    # Of 15 types the end mark is no unlikely first one: that an empty translation is forbidden shows in the scores.
+    options = {"min_len": 0, **options}
+    ours, theirs = run(fairseq(teacher, **options), sources), run(fast(teacher, cache, **options), sources)
+    for one, two in zip(ours, theirs, strict=True):
+        assert len(one) == len(two) == options.get("nbest", 1)
+        assert one[0].tokens == two[0].tokens
+        scores = {tuple(hypothesis.tokens): hypothesis.score for hypothesis in one}
+        same = [hypothesis for hypothesis in two if tuple(hypothesis.tokens) in scores]
+        # They order what they finish at the same step differently, so that the last ones may be others.
+        assert len(same) >= len(one) - 2
+        for hypothesis in same:
+            assert hypothesis.score == pytest.approx(scores[tuple(hypothesis.tokens)], abs=1e-5)
+    for found in (ours, theirs):
+        check_scores(teacher, sources, found, options.get("lenpen", 1.0), 1e-4)
+
+
+def test_a_translation_is_bounded_by_its_batch_s_longest_source(
+    teacher: Teacher, cache: Path, sources: list[list[str]]
+) -> None:
+    options = {"nbest": 3, "max_len_a": 0.5, "max_len_b": 1, "min_len": 2}
+    bound = int(0.5 * (max(map(len, sources)) + 1) + 1)
+    for engine in (fairseq(teacher, **options), fast(teacher, cache, **options)):
+        lengths = {len(hypothesis.tokens) for hypotheses in run(engine, sources) for hypothesis in hypotheses}
+        assert min(lengths) >= 2 and max(lengths) == bound
+        check_scores(teacher, sources, run(engine, sources), 1.0, 1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sampling_topk": 3}, {"sampling_topp": 0.7}, {"temperature": 2.0}, {"temperature": 0.5, "token_scores": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["fairseq", "ctranslate2"])
+def test_samples_are_the_seed_s_wherever_a_run_begins(
+    teacher: Teacher, cache: Path, sources: list[list[str]], kind: str, options: dict[str, Any]
+) -> None:
+    options = {"sampling": True, "beam": 4, "nbest": 3, **options}
+    engine = fairseq(teacher, **options) if kind == "fairseq" else fast(teacher, cache, **options)
+    whole = run(engine, sources, size=4)
+    assert whole == run(engine, sources, size=4)
+    # From the third batch, which begins a window.
+    assert whole[8:] == run(engine, sources[8:], size=4, first=8)
+    check_scores(teacher, sources, whole, 1.0, 1e-4)
+    other = fairseq(teacher, **options, seed=2) if kind == "fairseq" else fast(teacher, cache, **options, seed=2)
+    assert whole != run(other, sources, size=4)
+    assert len({tuple(hypothesis.tokens) for hypotheses in whole for hypothesis in hypotheses}) > len(sources)
+
+
+def test_diverse_beams_are_scored_by_the_model(teacher: Teacher, sources: list[list[str]]) -> None:
+    plain = run(fairseq(teacher, beam=4, nbest=4), sources)
+    diverse = run(fairseq(teacher, beam=4, nbest=4, diverse_beam_groups=2, diverse_beam_strength=2.0), sources)
+    assert plain != diverse
+    check_scores(teacher, sources, diverse, 1.0, 1e-4)
+
+
+def test_an_ensemble_is_scored_by_its_mean_distribution(bitext: Path, path: Path, sources: list[list[str]]) -> None:
+    from trained import trained_teacher
+
+    ensemble = load_teacher(f"{path}:{trained_teacher(bitext, seed=2)}")
+    check_scores(ensemble, sources, run(fairseq(ensemble, nbest=2), sources), 1.0, 1e-4)
+
+
+def test_results_do_not_hang_on_workers_and_threads(teacher: Teacher, cache: Path, sources: list[list[str]]) -> None:
+    engine = fast(teacher, cache, nbest=3)
+    for kind in ("float32", "int8"):
+        found = [
+            run(engine, sources, size=3, compute_type=kind, workers=workers, threads=threads)
+            for workers, threads in ((1, 1), (3, 1), (1, 2))
+        ]
+        assert found[0] == found[1] == found[2]
+
+
+def test_a_sentence_s_translation_does_not_hang_on_its_batch(
+    teacher: Teacher, cache: Path, sources: list[list[str]]
+) -> None:
+    for engine in (fairseq(teacher), fast(teacher, cache)):
+        one, many = (run(engine, sources, size=size) for size in (1, 50))
+        for ours, theirs in zip(one, many, strict=True):
+            assert ours[0].tokens == theirs[0].tokens
+            assert ours[0].score == pytest.approx(theirs[0].score, abs=1e-5)
+
+
+def test_a_forced_prefix_is_no_part_of_the_translation(teacher: Teacher, cache: Path, sources: list[list[str]]) -> None:
+    engine = fast(teacher, cache, Marks(target_prefix=("A", "B")), nbest=2, token_scores=True)
+    for source, hypotheses in zip(sources, run(engine, sources), strict=True):
+        for hypothesis in hypotheses:
+            each = log_probs(teacher, source, ["A", "B", *hypothesis.tokens])[2:]
+            assert hypothesis.length == len(each)
+            assert hypothesis.token_scores == pytest.approx(each, abs=1e-4)
+            assert hypothesis.score == pytest.approx(sum(each) / len(each), abs=1e-4)
+
+
+def test_marks_are_put_around_the_source(teacher: Teacher, cache: Path) -> None:
+    marked = fast(teacher, cache, Marks(source_prefix=("a",), source_suffix=("b", "c")))
+    assert run(marked, [["d", "e"]]) == run(fast(teacher, cache), [["a", "d", "e", "b", "c"]])
+
+
+class TestConversion:
+    def test_it_is_made_once(self, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = conversion.convert(teacher, tmp_path)
+        assert json.loads((folder / "verified.json").read_text())["largest_difference"] < 1e-4
+        assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+        monkeypatch.setattr(conversion, "_difference", lambda *_: pytest.fail("converted again"))
+        assert conversion.convert(teacher, tmp_path) == folder
+
+    def test_what_another_process_left_half_is_replaced(self, teacher: Teacher, tmp_path: Path) -> None:
+        folder = conversion.convert(teacher, tmp_path)
+        (folder / "verified.json").unlink()
+        assert conversion.convert(teacher, tmp_path) == folder and (folder / "verified.json").is_file()
+
+    @pytest.mark.parametrize("difference", [0.01, math.nan])
+    def test_a_model_that_computes_something_else_is_refused(
+        self, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
+    ) -> None:
+        monkeypatch.setattr(conversion, "_difference", lambda *_: difference)
+        with pytest.raises(conversion.Unsupported, match="log-probabilities differ from fairseq's by up to"):
+            conversion.convert(teacher, tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("flags", "said"),
+        [
+            (["--no-token-positional-embeddings"], "CTranslate2 has no --no-token-positional-embeddings"),
+            (
+                ["--encoder-normalize-before", "--decoder-attention-heads", "4"],
+                "no --encoder-normalize-before without --decoder-normalize-before, or the other way round, no other "
+                "--encoder-attention-heads than --decoder-attention-heads",
+            ),
+            (["--adaptive-softmax-cutoff", "6,9"], "no --adaptive-softmax-cutoff"),
+        ],
+    )
+    def test_options_that_it_lacks_are_named(self, bitext: Path, tmp_path: Path, flags: list[str], said: str) -> None:
+        from tiny import save
+
+        teacher = load_teacher(str(save(tmp_path / "t.pt", bitext, *flags)))
+        with pytest.raises(conversion.Unsupported) as caught:
+            conversion.convert(teacher, tmp_path / "cache")
+        assert said in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "flags",
+        [
+            ["--encoder-normalize-before", "--decoder-normalize-before", "--activation-fn", "gelu"],
+            ["--encoder-learned-pos", "--decoder-learned-pos", "--layernorm-embedding", "--no-scale-embedding"],
+            ["--share-decoder-input-output-embed", "--decoder-layers", "3", "--activation-fn", "gelu_accurate"],
+        ],
+        ids=" ".join,
+    )
+    def test_variants_of_the_transformer_are_the_same_in_it(
+        self, bitext: Path, tmp_path: Path, flags: list[str]
+    ) -> None:
+        from tiny import save
+
+        folder = conversion.convert(load_teacher(str(save(tmp_path / "t.pt", bitext, *flags))), tmp_path / "cache")
+        assert json.loads((folder / "verified.json").read_text())["largest_difference"] < 1e-3
+
+
+class TestChoice:
+    def choose(self, teacher: Teacher, cache: Path, wanted: str = "auto", **options: Any) -> Engine:
+        return choose_engine(teacher, DecodingOptions(**options), wanted, "cpu", 1, cache)
+
+    def test_ctranslate2_where_it_can(self, teacher: Teacher, cache: Path, capsys: pytest.CaptureFixture) -> None:
+        assert isinstance(self.choose(teacher, cache), CTranslate2Engine)
+        assert isinstance(self.choose(teacher, cache, "fairseq"), FairseqEngine)
+        assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize(
+        ("obstacle", "said"),
+        [
+            ("ensemble", "CTranslate2 has no ensembles"),
+            ("diverse", "CTranslate2 has no diverse beam search"),
+            ("lstm", "CTranslate2 has no LSTMModel"),
+            ("missing", "CTranslate2, which is several times faster, is not installed (get it with: "),
+        ],
+    )
+    def test_else_fairseq_with_the_reason(
+        self,
+        bitext: Path,
+        path: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+        obstacle: str,
+        said: str,
+    ) -> None:
+        options = {"beam": 4, "diverse_beam_groups": 2} if obstacle == "diverse" else {}
+        paths = f"{path}:{path}" if obstacle == "ensemble" else str(path)
+        if obstacle == "lstm":
+            paths = str(save_lstm(tmp_path / "t.pt", bitext))
+        if obstacle == "missing":
+            monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        teacher = load_teacher(paths)
+        engine = self.choose(teacher, tmp_path, **options)
+        assert isinstance(engine, FairseqEngine)
+        assert capsys.readouterr().err.startswith(f"fairseq translates: {said}")
+        assert run(engine, [["a", "b"]])[0][0].length
+        with pytest.raises(UserError) as caught:
+            self.choose(load_teacher(paths), tmp_path, "ctranslate2", **options)
+        wanted = "pip install" if obstacle == "missing" else said
+        assert "--engine ctranslate2" in str(caught.value) and wanted in str(caught.value)
+
+
+def save_lstm(path: Path, data: Path) -> Path:
+    """The checkpoint of an LSTM of this task."""
+    from fairseq import models, options
+    from tiny import TRAIN, make_task, save
+
+    words = [str(data), "--arch", "lstm_wiseman_iwslt_de_en", *TRAIN]
+    args = options.parse_args_and_arch(options.get_training_parser(), words)
+    state = torch.load(save(path, data), weights_only=True)
+    state["cfg"]["model"], state["model"] = args, models.build_model(args, make_task(data)).state_dict()
+    torch.save(state, path)
+    return path
+
+
+def test_compute_types_that_are_not_there_are_named(teacher: Teacher, cache: Path) -> None:
+    for engine in (fairseq(teacher), fast(teacher, cache)):
+        with pytest.raises(UserError, match="--compute-type float16"):
+            engine.configure(replace(engine.default, compute_type="float16"))
+    with pytest.raises(UserError, match="--workers 2: fairseq has one"):
+        engine = fairseq(teacher)
+        engine.configure(replace(engine.default, workers=2))
+    with pytest.raises(UserError, match="--workers 2: sampling has one"):
+        sampler = fast(teacher, cache, sampling=True)
+        sampler.configure(replace(sampler.default, workers=2))
+
+
+def test_a_model_that_ctranslate2_cannot_run_ends_in_a_message(teacher: Teacher, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared_vocabulary.json").write_text("[]")
+    engine = CTranslate2Engine(tmp_path, DecodingOptions(), "cpu", 1, (512, 512))
+    with pytest.raises(UserError, match="is not a model that CTranslate2 can load"):
+        engine.configure(engine.default)
+    long = fast(teacher, cache)
+    with pytest.raises(UserError, match=r"CTranslate2 failed .* position 1100\. Lengths are bounded by"):
+        run(long, [["a"] * 1100])

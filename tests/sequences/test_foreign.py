@@ -1,0 +1,133 @@
+"""Translations made elsewhere, as records."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.sequences.candidates import Candidates
+from fairseq_lskd.sequences.foreign import read_fairseq, read_moses, read_text, to_records
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("source", "eins", "zwei", "drei")
+
+
+def write(name: str, *lines: str) -> Path:
+    Path(name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return Path(name)
+
+
+def read(*words: str, **options: object) -> list[list[tuple[str, float]]]:
+    """The translations of every sentence and their scores."""
+    candidates = Candidates(Path("nbest"), source=Path("source"), **options)  # type: ignore[arg-type]
+    assert [record["source"] for record in candidates.read()] == ["eins", "zwei", "drei"]
+    return [[(h["tokens"], h["score"]) for h in record["hypotheses"]] for record in candidates.read()]
+
+
+def refused(**options: object) -> str:
+    with pytest.raises(UserError) as caught:
+        read(**options)
+    return str(caught.value)
+
+
+def test_a_translation_a_line() -> None:
+    write("nbest", "one", "two", "three")
+    assert read(format="text") == [[("one", 0.0)], [("two", 0.0)], [("three", 0.0)]]
+
+
+def test_n_lines_a_sentence_with_scores() -> None:
+    write("nbest", "one", "1", "two", "", "three", "3")
+    write("scores", "-0.5", "-1", "-0.25", "0", "-3e-1", "-2")
+    assert read(format="text", nbest=2, scores=Path("scores")) == [
+        [("one", -0.5), ("1", -1.0)],
+        [("two", -0.25)],
+        [("three", -0.3), ("3", -2.0)],
+    ]
+
+
+@pytest.mark.parametrize("bad", ["", "good", "nan", "-inf", "1 2"])
+def test_a_score_that_is_none_is_refused_with_its_line(bad: str) -> None:
+    write("nbest", "one", "two", "three")
+    write("scores", "-0.5", bad, "-1")
+    said = refused(format="text", scores=Path("scores"))
+    assert said == f"--scores scores, line 2: expected a number, found {bad!r}"
+
+
+def test_files_of_other_lengths_are_refused_together() -> None:
+    for name in ("nbest", "scores", "references"):
+        write(name, "-1", "-1")
+    assert refused(format="text", nbest=2, scores=Path("scores"), references=Path("references")) == (
+        "source has 3 source sentences: NBEST nbest has 2 lines, expected 6; --scores scores has 2 lines, expected 6; "
+        "--references references has 2 lines, expected 3"
+    )
+
+
+def test_a_moses_list() -> None:
+    write(
+        "nbest",
+        "0 ||| one  ||| LM0= -1.5 TM0= 2 ||| -0.5",
+        "0 ||| 1 ||| LM0= -1.5 ||| -1",
+        "2 ||| three ||| ||| -0.25 ||| 0-0 ||| 0=0",
+    )
+    assert read(format="moses") == [[("one", -0.5), ("1", -1.0)], [], [("three", -0.25)]]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("one", "expected 'ID ||| TEXT ||| FEATURES ||| SCORE', found 'one'"),
+        ("1 ||| two ||| -0.5", "expected 'ID ||| TEXT ||| FEATURES ||| SCORE', found '1 ||| two ||| -0.5'"),
+        ("x ||| two ||| ||| 1", "expected 'ID ||| TEXT ||| FEATURES ||| SCORE', found 'x ||| two ||| ||| 1'"),
+        ("1 ||| two ||| ||| nan", "expected 'ID ||| TEXT ||| FEATURES ||| SCORE', found '1 ||| two ||| ||| nan'"),
+        ("0 ||| one ||| ||| -1", "sentence 0 comes after 1"),
+        ("3 ||| four ||| ||| -1", "sentence 3 is not one of the 3 of --source"),
+        ("-1 ||| four ||| ||| -1", "sentence -1 is not one of the 3 of --source"),
+    ],
+)
+def test_a_line_that_is_not_moses_is_refused(line: str, problem: str) -> None:
+    write("nbest", "1 ||| two ||| ||| -0.5", line)
+    assert refused(format="moses") == f"nbest, line 2: {problem}"
+
+
+def test_scores_of_fairseq_generate_become_natural_logarithms() -> None:
+    write("nbest", "H-2\t-2.0\tthree", "H-0\t-1.0\tone", "H-0\t-3.0\t1", "Generate test with beam=5: BLEU4 = 1.00")
+    found = read(format="fairseq")
+    assert [[text for text, _ in block] for block in found] == [["one", "1"], [], ["three"]]
+    assert math.exp(found[2][0][1]) == pytest.approx(0.25)
+
+
+def test_records_are_as_lskd_translate_writes_them() -> None:
+    write("source", "▁eins", "", "▁drei")
+    (one, empty, missing) = to_records(
+        Path("source"), read_text(write("nbest", "▁o ne ▁x", "two", " ")), "sentencepiece"
+    )
+    hypothesis = {"tokens": "▁o ne ▁x", "text": "one x", "score": 0.0, "length": 4}
+    assert one == {"id": 0, "source": "▁eins", "hypotheses": [hypothesis]}
+    assert empty["skipped"] == "empty"
+    assert missing == {"id": 2, "source": "▁drei", "hypotheses": []}
+
+
+@pytest.mark.parametrize(
+    ("line", "scheme", "text"),
+    [
+        ("▁a ▁do g", "sentencepiece", "a dog"),
+        ("A dog.", "sentencepiece", "A dog."),
+        ("a d@@ o@@ g", "subword_nmt", "a dog"),
+        ("A dog.", "subword_nmt", "A dog."),
+    ],
+)
+def test_pieces_become_text(line: str, scheme: str, text: str) -> None:
+    (record, *_) = to_records(Path("source"), iter([[(line, 0.0)]]), scheme)
+    assert (record["hypotheses"][0]["tokens"], record["hypotheses"][0]["text"]) == (line, text)
+
+
+def test_every_sentence_has_a_block_whatever_the_list_leaves_out() -> None:
+    assert list(read_moses(write("nbest", "1 ||| two ||| ||| 0"), 4)) == [[], [("two", 0.0)], [], []]
+    write("log", "H-1\t-1.0\ttwo", "Generate test")
+    assert [len(block) for block in read_fairseq(Path("log"), 4)] == [0, 1, 0, 0]

@@ -1,0 +1,91 @@
+"""Settings are chosen by what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.sequences import measure
+from fairseq_lskd.sequences.decoding import Hypothesis, Settings
+
+DEFAULT = Settings("cpu", "float32", 4, 1, 1024)
+SAMPLE = [["a"]] * 5000
+
+
+class Fake:
+    """Seconds a sentence by setting; int8's translations are less likely by `loss`."""
+
+    name, max_source_positions, default = "fake 1.0", 1024, DEFAULT
+
+    def __init__(self, loss: float = 0.0):
+        self.loss, self.configured = loss, list[Settings]()
+        self.stages = (
+            lambda best: [replace(best, compute_type="int8")],
+            lambda best: [replace(best, workers=n, threads=4 // n) for n in (4, 2, 1)],
+            lambda best: [replace(best, max_tokens=n) for n in (512, 2048)],
+        )
+
+    def configure(self, settings: Settings) -> None:
+        self.configured.append(settings)
+
+    def log_probs(self, sources: list[list[str]], targets: list[list[str]]) -> list[list[float]]:
+        assert self.configured[-1].compute_type == "float32"
+        return [[-1.0 - (self.loss if target == ["int8"] else 0.0)] * 2 for target in targets]
+
+
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
+    """How much faster than the default a value of a setting is."""
+    speeds: dict[Any, float] = {}
+
+    def run(engine: Any, settings: Settings, sample: Sequence[list[str]]) -> tuple[list[Hypothesis], float]:
+        assert engine.configured[-1] == settings
+        rate = 100.0
+        for name, value in vars(settings).items():
+            rate *= speeds.get((name, value), 1.0)
+        return [Hypothesis([settings.compute_type], -1.0, 2)] * len(sample), len(sample) / rate
+
+    monkeypatch.setattr(measure, "_run", run)
+    return speeds
+
+
+def choose(engine: Fake, sentences: int = 100_000, **fixed: Any) -> measure.Measurement:
+    found = measure.measure(engine, fixed, SAMPLE, sentences)  # type: ignore[arg-type]  # an engine in part
+    assert engine.configured[-1] == found.settings
+    return found
+
+
+def test_the_fastest_of_each_stage_is_carried_on(speeds: dict[Any, float]) -> None:
+    speeds |= {("compute_type", "int8"): 1.5, ("workers", 2): 1.2, ("workers", 1): 0.8, ("max_tokens", 2048): 1.1}
+    found = choose(Fake())
+    assert found.settings == Settings("cpu", "int8", 2, 2, 2048)
+    assert found.rate == pytest.approx(100 * 1.5 * 1.2 * 1.1)
+    assert [row["sentences_per_second"] for row in found.rows] == [100.0, 150.0, 180.0, 120.0, 180.0, 198.0]
+
+
+def test_a_difference_that_may_be_noise_changes_nothing(speeds: dict[Any, float]) -> None:
+    speeds |= {("compute_type", "int8"): 1.02, ("workers", 2): 1.01, ("max_tokens", 512): 1.02}
+    assert choose(Fake()).settings == DEFAULT
+
+
+@pytest.mark.parametrize(("loss", "kind"), [(0.009, "int8"), (0.011, "float32"), (float("nan"), "float32")])
+def test_int8_must_translate_as_well(speeds: dict[Any, float], loss: float, kind: str) -> None:
+    speeds |= {("compute_type", "int8"): 2.0}
+    found = choose(Fake(loss))
+    assert found.settings.compute_type == kind
+    assert found.rows[1]["loss"] == pytest.approx(round(loss, 5), nan_ok=True)
+
+
+def test_what_the_user_chose_stays(speeds: dict[Any, float]) -> None:
+    speeds |= {("compute_type", "int8"): 2.0, ("workers", 1): 2.0, ("max_tokens", 512): 2.0}
+    found = choose(Fake(), compute_type="float32", workers=2, threads=2, batch_size=8)
+    assert found.settings == Settings("cpu", "float32", 2, 2, 512, 8)
+
+
+def test_a_short_run_keeps_the_default(speeds: dict[Any, float]) -> None:
+    speeds |= {("compute_type", "int8"): 2.0}
+    found = choose(Fake(), sentences=900)
+    assert found.settings == DEFAULT and len(found.rows) == 1

@@ -1,0 +1,79 @@
+"""The n-best record: what may stand in a line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.sequences.nbest import read_nbest, to_line
+
+HYPOTHESIS = {"tokens": "▁a ▁dog", "text": "a dog", "score": -0.25, "length": 3}
+
+
+def record(number: int, **changes: Any) -> dict[str, Any]:
+    return {"id": number, "source": "▁ein ▁Hund", "hypotheses": [HYPOTHESIS]} | changes
+
+
+def write(path: Path, *records: Any) -> Path:
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in records))
+    return path
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    records = [
+        record(5),
+        record(6, hypotheses=[], skipped="empty"),
+        record(7, hypotheses=[], skipped="too long"),
+        record(8, source="\u2028\t▁日本", hypotheses=[HYPOTHESIS | {"token_scores": [-0.1, -0.2, -0.45]}, HYPOTHESIS]),
+    ]
+    text = "".join(f"{to_line(each)}\n" for each in records).encode()
+    assert text.count(b"\n") == len(records)
+    (tmp_path / "plain").write_bytes(text)
+    # Gzipped members one after the other are one file.
+    (tmp_path / "zipped.gz").write_bytes(gzip.compress(text[:100]) + gzip.compress(text[100:]))
+    assert list(read_nbest(tmp_path / "plain")) == list(read_nbest(tmp_path / "zipped.gz")) == records
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("-inf")])
+def test_a_score_that_is_no_number_is_no_record(score: float) -> None:
+    with pytest.raises(UserError, match="sentence 3 got a score that is not a number"):
+        to_line(record(3, hypotheses=[HYPOTHESIS | {"score": score}]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ([1], "not a JSON object"),
+        (record(1) | {"id": "1"}, "\"id\" is '1'"),
+        (record(1) | {"id": True}, '"id" is True'),
+        (record(-1), '"id" is -1'),
+        (record(2), '"id" 2 follows on 0'),
+        (record(0), '"id" 0 follows on 0'),
+        (record(1, source=None), '"source" is not a text'),
+        (record(1, hypotheses={}), '"hypotheses" is not a list'),
+        (record(1, hypotheses=[]), "it has no hypotheses and is not marked as skipped"),
+        (record(1, skipped="empty"), "it is skipped and translated"),
+        (record(1, hypotheses=[], skipped="dull"), "\"skipped\" is 'dull'"),
+        (record(1, hypotheses=["a dog"]), "a hypothesis is not a JSON object"),
+        (record(1, hypotheses=[HYPOTHESIS | {"length": 3.5}]), '"length" of a hypothesis is 3.5'),
+        (record(1, hypotheses=[{"tokens": "▁a"}]), '"text" of a hypothesis is None'),
+    ],
+)
+def test_a_line_that_is_no_record_is_named(tmp_path: Path, wrong: Any, said: str) -> None:
+    path = write(tmp_path / "nbest.jsonl", record(0), wrong)
+    with pytest.raises(UserError) as caught:
+        list(read_nbest(path))
+    assert str(caught.value).startswith(f"{path}, line 2: {said}")
+    assert str(caught.value).endswith("; expected a record that `lskd translate` wrote")
+
+
+def test_a_line_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nbest.jsonl"
+    path.write_text(f'{json.dumps(record(0))}\n{{"id": 1, "sou')
+    with pytest.raises(UserError, match=r"nbest.jsonl, line 2: not a JSON object"):
+        list(read_nbest(path))

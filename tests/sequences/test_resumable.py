@@ -1,0 +1,162 @@
+"""A file that is killed at every point of its making."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.sequences import resumable
+from fairseq_lskd.sequences.resumable import ResumableFile, manifest_path
+
+RUN = {"beam": 5, "teacher": ["0" * 64]}
+WINDOWS = [["a", "b"], ["c"], ["d", "e"]]
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL: nothing catches it."""
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "out"
+
+
+def make(out: Path, **changes: Any) -> ResumableFile:
+    return ResumableFile(out, RUN | changes, zipped=out.suffix == ".gz")
+
+
+def go_on(out: Path) -> None:
+    """What is left to do, as a run does it."""
+    file = make(out)
+    if file.finished:
+        return
+    starts = [0, 2, 3, 5]
+    for window in WINDOWS[starts.index(file.done) :]:
+        file.append(window, {"last": window[-1]})
+    file.finish({"counts": {}})
+
+
+def test_a_file_appears_with_its_name_when_it_is_finished(out: Path) -> None:
+    file = make(out)
+    file.append(["a"], {})
+    assert not out.exists() and sorted(path.name for path in out.parent.iterdir()) == [
+        "out.journal.json",
+        "out.partial",
+    ]
+    file.finish({"counts": {"x": 1}})
+    assert out.read_text() == "a\n"
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out", "out.manifest.json"]
+    assert json.loads(manifest_path(out).read_text()) == {"run": RUN, "lines": 1, "bytes": 2, "counts": {"x": 1}}
+    assert make(out).finished
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("place", ["write_beside", "write_json", "fsync", "rename", "unlink"])
+def test_a_kill_anywhere_loses_doubles_and_reorders_nothing(
+    out: Path, place: str, zipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = out.with_suffix(".gz") if zipped else out
+    kills = 0
+
+    def killing(real: Any, after: int, late: bool) -> Any:
+        calls = 0
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > after and not late:
+                raise Killed
+            found = real(*args, **kwargs)
+            if calls > after:
+                raise Killed
+            return found
+
+        return call
+
+    owner = {"fsync": resumable.os, "rename": Path, "unlink": Path}.get(place, resumable)
+    for late in (False, True):
+        for after in range(8):
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, place, killing(getattr(owner, place), after, late))
+                try:
+                    go_on(out)
+                except Killed:
+                    kills += 1
+            # What a kill in the middle of a write leaves.
+            (out.parent / f".{out.name}.journal.json.1234.part").write_text("{")
+            partial = out.with_name(f"{out.name}.partial")
+            if partial.exists():
+                partial.write_bytes(partial.read_bytes() + b'{"id": 5, "sou')
+    go_on(out)
+    text = gzip.decompress(out.read_bytes()) if zipped else out.read_bytes()
+    assert text == b"a\nb\nc\nd\ne\n" and kills
+    assert json.loads(manifest_path(out).read_text())["lines"] == 5
+    assert sorted(path.name for path in out.parent.iterdir() if "part" not in path.name) == [
+        out.name,
+        f"{out.name}.manifest.json",
+    ]
+
+
+def test_what_the_caller_wanted_to_keep_is_there_again(out: Path) -> None:
+    file = make(out)
+    file.append([], {"settings": 1})
+    file._stream.close()
+    file = make(out)
+    assert (file.done, file.state) == (0, {"settings": 1})
+    file.append(["a", "b"], {"settings": 2})
+    file._stream.close()
+    assert (make(out).done, make(out).state) == (2, {"settings": 2})
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_another_run_is_refused_with_what_differs(out: Path, finished: bool) -> None:
+    file = make(out)
+    file.append(["a"], {})
+    if finished:
+        file.finish({})
+    file._stream.close()
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    with pytest.raises(UserError) as caught:
+        make(out, beam=4, teacher=["1" * 64], seed=2)
+    assert str(caught.value).startswith(
+        f"--out {out} was begun by another run: beam: 5 there, 4 now; teacher: 000000000000… there, 111111111111… now; "
+        "seed: None there, 2 now. "
+    )
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+
+
+def test_one_process_writes_at_a_time(out: Path) -> None:
+    file = make(out)
+    with pytest.raises(UserError, match="another process writes it"):
+        make(out)
+    file.append(["a"], {})
+    file.finish({})
+    assert make(out).finished
+
+
+def test_files_that_do_not_fit_are_refused(out: Path) -> None:
+    out.parent.mkdir()
+    out.write_text("mine")
+    with pytest.raises(UserError, match="is there, and was not written by this command"):
+        make(out)
+    assert out.read_text() == "mine"
+    out.unlink()
+    file = make(out)
+    file.append(["a"], {})
+    file._stream.close()
+    file.partial.write_text("")
+    with pytest.raises(UserError, match=r"out.partial has 0 bytes, out.journal.json says 2: delete both"):
+        make(out)
+    file.journal.write_text("[]")
+    with pytest.raises(UserError, match=r"out.journal.json is not what `lskd translate` writes"):
+        make(out)
+    file.journal.unlink()
+    go_on(out)
+    out.write_text("edited")
+    with pytest.raises(UserError, match=r"is not the 10 bytes that out.manifest.json says"):
+        make(out)
