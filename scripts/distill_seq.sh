@@ -38,7 +38,7 @@ lskd translate "$pieces/train.$src" --teacher-path "$teacher" --out "$made/nbest
 lskd select "$made/nbest.jsonl" -s "$src" -t "$tgt" --references "$pieces/train.$tgt" --on-empty reference \
     ${share:+--add-references 0.5} --student-data "$data/bin" --out "$selected"
 lskd run --out "$out" --label role=student --label method=sequence "${labels[@]}" \
-    --input "$selected/select.json" --input "$selected/train.weights.npz" -- \
+    --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \
     fairseq-train "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
     "${student_model[@]}" "${training[@]}" --max-update "$student_updates" --seed "$seed" \

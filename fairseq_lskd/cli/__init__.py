@@ -24,6 +24,7 @@ COMMANDS = {
     "translate": "translate a corpus with a teacher into n-best lists: sharded, resumable, fast",
     "harvest": "put fairseq-generate's output back into corpus order",
     "select": "make training data of a teacher's n-best translations",
+    "export": "turn a student into a folder that translates raw text with CTranslate2, in int8",
     "criterion": "print the options of a criterion",
     "score": "score a run's translations with sacreBLEU and write its result record",
     "table": "gather result records in results.json and print them as a table",

@@ -39,7 +39,7 @@ class Unsupported(Exception):
     """CTranslate2 cannot run this model; the message says why."""
 
 
-class _FromModel(Converter):
+class FromModel(Converter):
     """Reads a model that is loaded: its options may be of Hydra's form, which CTranslate2's own reader knows not."""
 
     def __init__(self, teacher: Teacher):
@@ -113,7 +113,7 @@ def convert(teacher: Teacher, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache, prefix=".") as temporary:
         made = Path(temporary, "model")
         try:
-            _FromModel(teacher).convert(str(made))
+            FromModel(teacher).convert(str(made))
             difference = _difference(teacher, made)
         except Exception as error:  # models of all kinds can be made with fairseq
             raise Unsupported(f"CTranslate2 cannot convert it ({type(error).__name__}: {error})") from error

@@ -1,0 +1,28 @@
+"""Translate raw text, a sentence a line, with a folder that `lskd export` made. Copy this file; it needs nothing else.
+
+pip install ctranslate2 sentencepiece
+python translate_raw.py DIR < text.de > text.en
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import ctranslate2
+import sentencepiece
+
+folder = Path(sys.argv[1])
+
+
+def load(side):
+    paths = [folder / f"sentencepiece.{side}.model", folder / "sentencepiece.model"]
+    return sentencepiece.SentencePieceProcessor(model_file=str(next(path for path in paths if path.exists())))
+
+
+source, target = load("source"), load("target")
+longest = json.loads((folder / "export.json").read_text(encoding="utf-8"))["max_positions"]
+limits = {"max_input_length": longest[0], "max_decoding_length": min(200, longest[1] - 1)}
+translator = ctranslate2.Translator(str(folder))
+lines = (source.encode(line.strip(), out_type=str) for line in sys.stdin)
+for result in translator.translate_iterable(lines, max_batch_size=32, beam_size=5, **limits):
+    print(target.decode(result.hypotheses[0]))

@@ -1,0 +1,143 @@
+"""Turn a student into a folder that translates raw text with CTranslate2: no fairseq, no torch, int8 weights.
+
+OUT gets model.bin, config.json and vocabularies (`ctranslate2.Translator(OUT)` loads it), the SentencePiece model, and
+export.json, which says what it was made from. examples/translate_raw.py translates with it; docs/export.md says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import logging
+import platform
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..export.comparison import RawBitext
+    from ..export.pieces import Pieces
+    from ..teachers.alone import Teacher
+
+#: What CTranslate2 stores weights as.
+COMPUTE_TYPES = (
+    "int8",
+    "int8_float32",
+    "int8_float16",
+    "int8_bfloat16",
+    "int16",
+    "float16",
+    "bfloat16",
+    "float32",
+)
+COMPARISON = "compare.json"
+
+EXAMPLES = """examples:
+  lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en
+  python examples/translate_raw.py exported/de-en < data/multi30k/raw/test.de
+  lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en \\
+      --compare data/multi30k/raw/test.de data/multi30k/raw/test.en
+  lskd export other.pt --out exported/other --teacher-data other-bin --sentencepiece-source de.model \\
+      --sentencepiece-target en.model --compute-type float16
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `lskd export`."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="of a Transformer that fairseq-train trained")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument(
+        "--compute-type", choices=COMPUTE_TYPES, default="int8", help="what weights are stored as (%(default)s)"
+    )
+    text = parser.add_argument_group("its vocabulary; looked for beside the checkpoint and its data")
+    text.add_argument("--teacher-data", "--data", metavar="DIR", help="folder of its dict.LANG.txt")
+    text.add_argument("-s", "--source-lang", metavar="LANG", help="where the checkpoint doesn't say it")
+    text.add_argument("-t", "--target-lang", metavar="LANG")
+    text.add_argument("--sentencepiece", type=Path, metavar="FILE", help="the model of both sides")
+    text.add_argument("--sentencepiece-source", type=Path, metavar="FILE", help="the source's, if it is another")
+    text.add_argument("--sentencepiece-target", type=Path, metavar="FILE", help="the target's, if it is another")
+    compare = parser.add_argument_group("a comparison with the checkpoint: size, sentences a second, BLEU")
+    compare.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("SOURCE", "REFERENCES"),
+        help=f"raw text, one sentence a line (.gz too); the table goes to stdout, its rows into OUT/{COMPARISON}",
+    )
+    compare.add_argument("--limit", type=int, metavar="N", help="only the first N sentences")
+    compare.add_argument("--beam", type=int, default=5, metavar="N", help="(%(default)s)")
+    compare.add_argument("--rounds", type=int, default=3, metavar="N", help="turns that each takes (%(default)s)")
+    compare.add_argument("--threads", type=int, default=1, metavar="N", help="cores to use (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the folder, or say that it is there; compare it."""
+    from ..sequences.engines.choose import require_ctranslate2
+
+    _check(args)
+    require_ctranslate2("lskd export")
+    # fairseq tells of its plug-ins and dictionaries, and asks torch for what that calls deprecated.
+    for name in ("fairseq", "fairseq_lskd"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
+    from ..export.folder import export_student, size
+    from ..export.pieces import find_pieces
+    from ..sequences.engines.conversion import Unsupported
+    from ..teachers.alone import load_teacher
+
+    test = _test_set(args)
+    student = load_teacher(args.checkpoint, args.teacher_data, args.source_lang, args.target_lang)
+    pieces = find_pieces(student, args.sentencepiece, args.sentencepiece_source, args.sentencepiece_target)
+    try:
+        new = export_student(student, pieces, args.out, args.compute_type)
+    except Unsupported as error:
+        raise UserError(
+            f"{args.checkpoint} cannot be exported: {error}. fairseq-generate, and `lskd translate`, run it as it is."
+        ) from None
+    done = f"{args.compute_type}, {size(args.out) / 1e6:,.2f} MB" if new else "up to date"
+    print(f"{args.out}: {done}", file=sys.stderr)
+    if test:
+        _compare(args, student, pieces, test)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    problems = [
+        f"--{name} {value}: expected 1 or more"
+        for name in ("limit", "beam", "rounds", "threads")
+        if (value := getattr(args, name)) is not None and value < 1
+    ]
+    if ":" in args.checkpoint:
+        problems.append(
+            f"CHECKPOINT {args.checkpoint}: expected one, CTranslate2 has no ensembles; average the checkpoints of one "
+            "run with `lskd average`, or distil the ensemble into a student"
+        )
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _test_set(args: argparse.Namespace) -> RawBitext | None:
+    """What to compare on: read first, so that its mistakes cost no time."""
+    if not args.compare:
+        return None
+    from ..export.comparison import RawBitext
+
+    source, references = args.compare
+    return RawBitext(source, references, args.limit)
+
+
+def _compare(args: argparse.Namespace, student: Teacher, pieces: Pieces, test: RawBitext) -> None:
+    from ..export.comparison import compare, format_comparison
+    from ..files import write_json
+
+    rows = compare(student, pieces, [args.out], test, beam=args.beam, rounds=args.rounds, cores=args.threads)
+    packages = ("fairseq_lskd", "fairseq", "torch", "ctranslate2", "sentencepiece", "sacrebleu")
+    story = {
+        "command": ["lskd", *sys.argv[1:]],
+        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}},
+    }
+    write_json(args.out / COMPARISON, [row | story for row in rows])
+    print(format_comparison(rows))

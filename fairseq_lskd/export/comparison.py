@@ -1,0 +1,162 @@
+"""Size, speed and BLEU of a student in fairseq and in exported folders, from raw text to raw text."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+from tabulate import tabulate
+
+from ..data.bitext import read_lines
+from ..errors import UserError
+from ..files import sha256
+from ..scoring import score_corpus
+from ..sequences.corpus import open_corpus
+from ..sequences.decoding import DecodingOptions, Engine, Settings
+from ..sequences.engines.ctranslate2_engine import CTranslate2Engine
+from ..sequences.engines.fairseq_engine import FairseqEngine
+from ..sequences.segmentation import SENTENCEPIECE, joiner, splitter
+from ..sequences.translate import Translator
+from ..teachers.alone import Teacher
+from .folder import contents
+from .pieces import Pieces
+
+#: Sentences sorted by length together: all of most test sets.
+WINDOW = 10_000
+
+
+@dataclass
+class RawBitext:
+    """Raw text and its reference translations, one sentence a line."""
+
+    source: Path
+    references: Path
+    limit: int | None = None  #: only so many sentences
+
+    def __post_init__(self) -> None:
+        self.corpus = open_corpus(self.source)
+        self.texts = list(itertools.islice(read_lines(self.references), self.limit))
+        self.sentences = min(self.corpus.sentences, self.limit or self.corpus.sentences)
+        if self.sentences != len(self.texts):
+            raise UserError(
+                f"{self.source} and {self.references} must match line by line: found {self.sentences:,} lines and "
+                f"{len(self.texts):,}" + (f" of the first {self.limit:,}" if self.limit else "")
+            )
+        for path, lines in ((self.source, self.corpus.read(0, self.sentences)), (self.references, self.texts)):
+            if any(SENTENCEPIECE in line for line in lines):
+                raise UserError(f"{path} is in SentencePiece pieces; expected raw text")
+
+
+@dataclass
+class Contestant:
+    """One that translates, with all the files that it needs for raw text."""
+
+    path: Path
+    files: Mapping[str, Path]
+    engine: Engine
+    settings: Settings
+    seconds: list[float] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def translate(self, test: RawBitext, pieces: Pieces) -> None:
+        """Take a turn."""
+        join = joiner(pieces.target, [])
+        translator = Translator(test.corpus, self.engine, splitter(pieces.source), join, WINDOW)
+        begun = time.perf_counter()
+        windows = list(translator.translate(self.settings, 0, test.sentences))
+        self.seconds.append(time.perf_counter() - begun)
+        records = itertools.chain.from_iterable(windows)
+        self.texts = [record["hypotheses"][0]["text"] if record["hypotheses"] else "" for record in records]
+
+
+def compare(
+    student: Teacher,
+    pieces: Pieces,
+    folders: Sequence[Path],
+    test: RawBitext,
+    *,
+    beam: int = 5,
+    rounds: int = 3,
+    cores: int = 1,
+) -> list[dict[str, Any]]:
+    """A row for fairseq, and one for each exported folder; all take turns, `rounds` times, on the CPU.
+
+    A row's `bytes` are of all that is needed to translate raw text: of fairseq the checkpoint, both dictionaries and
+    the SentencePiece models. Its `sentences_per_second` is the median of `rates`, without the time of loading.
+    """
+    options = DecodingOptions(beam=beam)
+    fairseq = FairseqEngine(student, options, "cpu", cores)
+    files = {path.name: path for path in (*student.paths, *student.dictionaries)} | pieces.by_name()
+    contestants = [Contestant(student.paths[0], files, fairseq, fairseq.default)]
+    for folder in folders:
+        engine = CTranslate2Engine(folder, options, "cpu", cores, student.max_positions)
+        # What the weights are stored as may not be what this processor computes with.
+        kind = ctranslate2.Translator(str(folder)).compute_type
+        settings = replace(engine.default, compute_type=kind)
+        contestants.append(Contestant(folder, {path.name: path for path in contents(folder)}, engine, settings))
+    for contestant in contestants:
+        contestant.engine.configure(contestant.settings)
+    for number in range(rounds):
+        for contestant in contestants[:: -1 if number % 2 else 1]:
+            contestant.translate(test, pieces)
+            rate = test.sentences / contestant.seconds[-1]
+            print(f"round {number + 1} | {contestant.path} | {rate:,.1f} sentences/s", file=sys.stderr)
+    shared = {
+        "sentences": test.sentences,
+        "beam": beam,
+        "cores": cores,
+        "source": {"path": str(test.source), "sha256": test.corpus.digest},
+        "references": {"path": str(test.references), "sha256": sha256(test.references)},
+        "checkpoint_sha256": sha256(student.paths[0]),
+    }
+    return [_row(contestant, test) | shared for contestant in contestants]
+
+
+def _row(contestant: Contestant, test: RawBitext) -> dict[str, Any]:
+    sizes = {name: path.stat().st_size for name, path in contestant.files.items()}
+    rates = [round(test.sentences / seconds, 1) for seconds in contestant.seconds]
+    return {
+        "system": contestant.engine.name,
+        "path": str(contestant.path),
+        "compute_type": contestant.settings.compute_type,
+        "bytes": sum(sizes.values()),
+        "files": sizes,
+        "sentences_per_second": statistics.median(rates),
+        "rates": rates,
+        **score_corpus(contestant.texts, test.texts),
+        "settings": asdict(contestant.settings),
+    }
+
+
+def format_comparison(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table for people, with what it was measured on and BLEU's signature under it."""
+    heads = ("system", "model", "compute type", "MB", "sentences/s", "BLEU")
+    cells = [
+        [
+            row["system"],
+            row["path"],
+            row["compute_type"],
+            f"{row['bytes'] / 1e6:,.2f}",
+            f"{row['sentences_per_second']:,.1f}",
+            f"{row['bleu']:.1f}",
+        ]
+        for row in rows
+    ]
+    aligned = ("left", "left", "left", "right", "right", "right")
+    first = rows[0]
+    return "\n".join(
+        [
+            tabulate(cells, heads, colalign=aligned, disable_numparse=True),
+            "",
+            f"{first['source']['path']}: {first['sentences']:,} sentences, beam {first['beam']}, "
+            f"{first['cores']} CPU core(s), median of {len(first['rates'])}",
+            f"BLEU: {first['signature']}",
+        ]
+    )

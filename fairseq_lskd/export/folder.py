@@ -1,0 +1,73 @@
+"""Writing the folder: CTranslate2's model, the SentencePiece models, and a record of what it was made from."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from ..data.outputs import Manifest
+from ..files import sha256
+from ..sequences.engines.conversion import VERIFIED, FromModel, convert
+from ..teachers.alone import Teacher
+from .pieces import Pieces
+
+MANIFEST = "export.json"
+
+
+def export_student(student: Teacher, pieces: Pieces, out: Path, compute_type: str) -> bool:
+    """Write `out`, a model folder that CTranslate2 loads on its own; False if it is there already.
+
+    Args:
+        compute_type: what the weights are stored as, one of CTranslate2's quantisations.
+
+    Raises:
+        UserError: if `out` is something else.
+        Unsupported: if CTranslate2 has no such model, or computes something else with it.
+    """
+    (checkpoint,) = student.paths
+    texts = pieces.by_name()
+    files = {"checkpoint": checkpoint, **{path.name: path for path in student.dictionaries}, **texts}
+    manifest = Manifest(
+        MANIFEST,
+        {"compute-type": compute_type},
+        {name: sha256(path) for name, path in files.items()},
+        libraries=("ctranslate2", "sentencepiece", "fairseq", "torch"),
+    )
+    if manifest.is_up_to_date(out):
+        return False
+    with manifest.written(out) as (folder, facts):
+        with tempfile.TemporaryDirectory(dir=folder) as cache:
+            verified = convert(student, Path(cache)) / VERIFIED
+            difference = json.loads(verified.read_text(encoding="utf-8"))["largest_difference"]
+        # Quantising overwrites the weights of the model that it is given.
+        own = replace(student, models=copy.deepcopy(student.models))
+        FromModel(own).convert(str(folder), quantization=compute_type, force=True)
+        for name, path in texts.items():
+            shutil.copyfile(path, folder / name)
+        task = student.task.cfg
+        facts |= {
+            "checkpoint": str(checkpoint),
+            "checkpoint_bytes": checkpoint.stat().st_size,
+            "bytes": size(folder),
+            "source_lang": task.source_lang,
+            "target_lang": task.target_lang,
+            "max_positions": student.max_positions,
+            "sentencepiece": {name: str(path) for name, path in texts.items()},
+            "float32_largest_difference": difference,
+        }
+    return True
+
+
+def size(folder: Path) -> int:
+    """Bytes of what translates: all but the records."""
+    return sum(path.stat().st_size for path in contents(folder))
+
+
+def contents(folder: Path) -> list[Path]:
+    """The files in a folder that translate."""
+    names = ("model.bin", "config.json", "*_vocabulary.json", "sentencepiece*.model")
+    return sorted(path for name in names for path in folder.glob(name))

@@ -1,0 +1,27 @@
+"""A tiny bitext as scripts/prepare.sh prepares one: raw text, SentencePiece pieces, binarised."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from fairseq import options
+from fairseq_cli import preprocess
+
+from fairseq_lskd.data.vocabulary import VocabularyOptions, encode_bitext
+
+
+def prepare(folder: Path) -> Path:
+    """Write raw/, pieces/ and bin/, de to en: letters, and the same backwards, in capitals, with a full stop."""
+    chance = random.Random(1)
+    (folder / "raw").mkdir()
+    for split, count in (("train", 60), ("valid", 9), ("test", 20)):
+        rows = [chance.choices("abcdefghij", weights=range(1, 11), k=chance.randint(1, 9)) for _ in range(count)]
+        (folder / f"raw/{split}.de").write_text("".join(f"{' '.join(row)}\n" for row in rows))
+        (folder / f"raw/{split}.en").write_text("".join(f"{' '.join(row[::-1]).upper()}.\n" for row in rows))
+    encode_bitext(folder / "raw", folder / "pieces", "de", "en", VocabularyOptions(vocab_size=40))
+    words = ["-s", "de", "-t", "en", "--destdir", f"{folder}/bin", "--workers", "1"]
+    words += ["--trainpref", f"{folder}/pieces/train", "--validpref", f"{folder}/pieces/valid"]
+    words += ["--srcdict", f"{folder}/pieces/dict.de.txt", "--tgtdict", f"{folder}/pieces/dict.en.txt"]
+    preprocess.main(options.get_preprocessing_parser().parse_args(words))
+    return folder
