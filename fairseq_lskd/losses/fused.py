@@ -19,12 +19,14 @@ from .ranking import ranking_loss
 from .smoothing import smoothed_cross_entropy
 from .topk import TopK, heard, teacher_classes, top_k
 
-#: Largest buffer of a chunk on a CPU, in bytes: three of these stay near the last-level cache of two cores.
-CPU_CHUNK_BYTES = 3 * 2**23
-#: Gradients in float16 are multiplied by this, and their products divided by it, so that small ones are not lost.
-HALF_SCALE = 2.0**8
-#: Rows of the output matrix whose float32 gradient is made at once in mixed precision.
-MIXED_ROWS = 8192
+#: Least and greatest size of a chunk's buffers in bytes: small ones waste time, and on a CPU three should stay near the
+#: last-level cache.
+CHUNK_BYTES = {"cpu": (2**23, 3 * 2**23), "cuda": (2**25, 2**40)}
+#: Gradients in float16 are scaled so that the greatest is this, and their products scaled back: none is too great for
+#: float16, and few are too small.
+HALF_PEAK = 2.0**14
+#: Rows of the output matrix that are multiplied at once in half precision, which needs float32 copies.
+MIXED_ROWS = 2**13
 #: torch >= 2.8 on CUDA.
 _MM_HAS_OUT_DTYPE = "dtype" in torch.ops.aten.mm.overloads()
 
@@ -107,12 +109,11 @@ class _Problem(NamedTuple):
 
 
 def _chunk_size(student: Projection, objective: Objective) -> int:
-    """Three buffers of a twelfth of all tokens are a quarter of a `[tokens, vocabulary]` tensor."""
+    """Tokens at a time: in large batches all buffers of a chunk are a quarter of a `[tokens, vocabulary]` tensor."""
     share = 12 if objective.divergence is forward_kl else 24
-    size = student.hidden.size(0) // share // 16 * 16
-    if student.hidden.device.type == "cpu":
-        size = min(size, CPU_CHUNK_BYTES // (4 * student.weight.size(0)))
-    return max(size, 32)
+    row = 4 * student.weight.size(0)
+    least, most = CHUNK_BYTES["cuda" if student.hidden.is_cuda else "cpu"]
+    return max(32, min(max(student.hidden.size(0) // share, least // row), most // row) // 16 * 16)
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -258,7 +259,7 @@ class _Work:
         for number, member in enumerate(self.members):
             part = _project(member.rows(rows), self._buffer(2, n) if number else mixed)
             part *= 1 / objective.temperature
-            part -= _normaliser(part, scratch)
+            _log_softmax_(part, scratch)
             if number:
                 torch.logaddexp(mixed, part, out=mixed)
         if len(self.members) > 1:
@@ -275,8 +276,8 @@ class _Work:
         if objective.divergence is forward_kl:
             # Its slope is -probs, which sums to -1: half the passes and buffers of the general case.
             probs = torch.exp(log_t, out=self._buffer(2, n))
-            log_t.clamp_min_(torch.finfo(log_t.dtype).min)  # 0 * inf would be NaN
-            value = log_t.sub_(z, alpha=1 / t).mul_(probs).sum(1)
+            # Both may be -inf, whose difference would be NaN, as 0 * inf would be.
+            value = log_t.sub_(z, alpha=1 / t).nan_to_num_().mul_(probs).sum(1)
             q = torch.mul(z, 1 / t, out=log_t).exp_()
             total = q.sum(1)
             normaliser = total.log()
@@ -329,18 +330,19 @@ class _Work:
         d_hidden, d_weight, d_bias = self.gradients
         if d_bias is not None:
             d_bias += gradient.sum(0)
-        scale = HALF_SCALE if hidden.dtype == torch.float16 else 1.0
-        g = gradient if scale == 1 else gradient.mul_(scale)
-        g = g.to(hidden.dtype)
+        unit = gradient.new_ones(())
+        if hidden.dtype == torch.float16:
+            unit = torch.linalg.vector_norm(gradient, torch.inf).clamp_min(1e-30) / HALF_PEAK
+            gradient /= unit
+        g = gradient.to(hidden.dtype)
         if d_hidden is not None:
-            d_hidden[rows] = _mm(g, weight).div_(scale)
-        if d_weight is None:
-            return
-        if g.dtype == d_weight.dtype:
+            for part, matrix in _blocks(g, weight):
+                d_hidden[rows] += _mm(part, matrix) * unit
+        if d_weight is not None and d_weight.dtype == g.dtype:
             d_weight.addmm_(g.t(), hidden)
-        else:
-            for part, g_part in zip(d_weight.split(MIXED_ROWS), g.split(MIXED_ROWS, 1), strict=True):
-                part.add_(_mm(g_part.t(), hidden), alpha=1 / scale)
+        elif d_weight is not None:
+            for part, d_matrix in _blocks(g, d_weight):
+                d_matrix.addcmul_(_mm(part.t(), hidden), unit)
 
 
 class _Rank(NamedTuple):
@@ -393,17 +395,24 @@ def _mm(a: Tensor, b: Tensor) -> Tensor:
     return torch.mm(a.float(), b.float())
 
 
+def _blocks(logits: Tensor, matrix: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Columns of `[n, K]` with the rows of `[K, D]` that they belong to: few at a time in half precision, else all."""
+    size = MIXED_ROWS if matrix.dtype != logits.dtype or logits.dtype.itemsize < 4 else matrix.size(0)
+    return zip(logits.split(size, 1), matrix.split(size), strict=True)
+
+
 def _project(projection: Projection, out: Tensor) -> Tensor:
     """Logits, written to `out`, `[n, K]`."""
     hidden, weight, bias = projection
     if hidden.dtype == out.dtype:
         torch.mm(hidden, weight.t(), out=out)
     else:
-        out.copy_(_mm(hidden, weight.t()))
+        for part, rows in _blocks(out, weight):
+            part.copy_(_mm(hidden, rows.t()))
     return out if bias is None else out.add_(bias)
 
 
-def _normaliser(logits: Tensor, scratch: Tensor) -> Tensor:
-    """`[n, 1]` logsumexp, with a buffer of the logits' size for the powers."""
-    top = logits.amax(1, keepdim=True)
-    return torch.sub(logits, top, out=scratch).exp_().sum(1, keepdim=True).log_() + top
+def _log_softmax_(logits: Tensor, scratch: Tensor) -> None:
+    """In place, with a buffer of the logits' size for the powers."""
+    logits -= logits.amax(1, keepdim=True)  # first, since the whole normaliser would be rounded as the largest is
+    logits -= torch.exp(logits, out=scratch).sum(1, keepdim=True).log_()

@@ -1,0 +1,209 @@
+#!/usr/bin/env python
+"""Time and peak memory of the losses, projections included, forward and backward.
+
+Measured are our forms, fairseq's own loss and the losses of other systems, written from their formulas
+(see _forms.py). The forms take turns, in a new order each round, so that a noisy machine is noisy for all of them:
+compare within one run. Peak memory is counted, not sampled, in units of one float32 [tokens x vocabulary] tensor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import _memory  # before torch
+import torch
+from _common import command, cores, four, machine, spread, versions, write_rows
+from _forms import FORMS, Problem, make_problem
+from tabulate import tabulate
+from torch import Tensor
+from tqdm import tqdm
+
+EXAMPLES = """examples:
+  python benchmarks/kd_loss.py --json kd_loss.json
+  python benchmarks/kd_loss.py --tokens 2048 --vocab 32768 --forms fused plain fairseq_ls --repeats 21
+  python benchmarks/kd_loss.py --device cuda --tokens 2048 8192 --dtype float32 bfloat16 --json kd_loss-cuda.json
+"""
+
+DTYPES = ("float32", "bfloat16", "float16")
+#: What the others' times are compared with.
+BASELINES = ("plain", "fairseq_ls")
+WARM_UP = 2
+
+
+def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    story = {"machine": machine(), "versions": versions(), "command": command()}
+    cases = list(itertools.product(args.dtype, args.tokens, args.vocab))
+    steps = len(args.forms) * (args.repeats + WARM_UP)
+    rows = []
+    with tqdm(
+        total=steps * sum(tokens * vocab for _, tokens, vocab in cases),
+        desc="measuring",
+        bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left",
+        mininterval=1,
+    ) as bar:
+        for dtype, tokens, vocab in cases:
+            problem = make_problem(
+                tokens,
+                vocab,
+                args.student_width,
+                args.teacher_width,
+                device=device,
+                dtype=getattr(torch, dtype),
+                teacher_dtype=getattr(torch, args.teacher_dtype or dtype),
+                temperature=args.temperature,
+            )
+            case = {
+                "device": device.type,
+                "dtype": dtype,
+                "teacher_dtype": args.teacher_dtype or dtype,
+                "tokens": tokens,
+                "vocab": vocab,
+                "student_width": args.student_width,
+                "teacher_width": args.teacher_width,
+                "temperature": args.temperature,
+                "threads": args.threads,
+                "repeats": args.repeats,
+            }
+            found = measure(problem, args.forms, args.repeats, lambda work=tokens * vocab: bar.update(work))
+            rows += [{"impl": name, **case, **numbers, **story} for name, numbers in found.items()]
+    if args.json:
+        write_rows(args.json, rows)
+    print(table(rows))
+    return rows
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tokens", type=int, nargs="+", default=[512, 2048], metavar="N")
+    parser.add_argument("--vocab", type=int, nargs="+", default=[8192, 32768], metavar="K")
+    parser.add_argument("--student-width", type=int, default=512, metavar="D", help="(%(default)s)")
+    parser.add_argument("--teacher-width", type=int, default=1024, metavar="D", help="(%(default)s)")
+    parser.add_argument(
+        "--dtype",
+        nargs="+",
+        choices=DTYPES,
+        help="of hidden states and matrices (default: float32, on a GPU bfloat16 too)",
+    )
+    parser.add_argument("--teacher-dtype", choices=DTYPES, help="of the teacher's (default: the student's)")
+    parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="(%(default)s)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU if there is one")
+    parser.add_argument("--repeats", type=int, default=11, metavar="N", help="rounds measured (%(default)s)")
+    parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="of the CPU (%(default)s)")
+    parser.add_argument(
+        "--forms",
+        nargs="+",
+        choices=list(FORMS),
+        metavar="FORM",
+        help=f"of {', '.join(FORMS)} (default: all, on a CPU without the compiled one)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    args = parser.parse_args(argv)
+    if args.device == "auto":
+        args.device = "cuda" if torch.cuda.is_available() else "cpu"
+    on_gpu = args.device == "cuda"
+    args.dtype = args.dtype or (["float32", "bfloat16"] if on_gpu else ["float32"])
+    args.forms = args.forms or [name for name in FORMS if on_gpu or not name.endswith("_compiled")]
+    return args
+
+
+def measure(
+    problem: Problem, forms: Sequence[str], repeats: int, done: Callable[[], object]
+) -> dict[str, dict[str, Any]]:
+    """The numbers of each form, by its name."""
+    steps = {name: (lambda form=FORMS[name]: step(problem, form)) for name in forms}
+    device, unit = problem.target.device, 4 * problem.target.numel() * problem.student.weight.size(0)
+    peaks = {}
+    for name in forms:
+        for run in range(WARM_UP):
+            clear(problem)
+            # The last is measured: what is allocated once and for all is there by then.
+            if run == WARM_UP - 1:
+                peaks[name] = _memory.peak(steps[name], lambda: gradients(problem), device)
+            else:
+                steps[name]()
+            done()
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    order = random.Random(1)
+    for _ in range(repeats):
+        for name in order.sample(list(forms), len(forms)):
+            clear(problem)
+            seconds[name].append(timed(steps[name], device))
+            done()
+    found = {}
+    for name in forms:
+        found[name] = spread("seconds", seconds[name])
+        for baseline in BASELINES:
+            if baseline in seconds:
+                ratios = [a / b for a, b in zip(seconds[name], seconds[baseline], strict=True)]
+                found[name] |= spread(f"time_to_{baseline}", ratios)
+        found[name]["peak_units"] = four(peaks[name].net / unit)
+        found[name]["peak_units_gross"] = four(peaks[name].gross / unit)
+    clear(problem)
+    return found
+
+
+def step(problem: Problem, form: Callable[[Problem], Tensor]) -> None:
+    form(problem).backward()
+
+
+def gradients(problem: Problem) -> list[Tensor]:
+    return [tensor.grad for tensor in (problem.student.hidden, problem.student.weight)]
+
+
+def clear(problem: Problem) -> None:
+    for tensor in (problem.student.hidden, problem.student.weight):
+        tensor.grad = None
+
+
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
+    """The rows for people, a table a case."""
+    texts = []
+    key = ("device", "dtype", "tokens", "vocab")
+    for case, members in itertools.groupby(rows, key=lambda row: tuple(row[name] for name in key)):
+        lines = [
+            {
+                "form": row["impl"],
+                "ms": 1000 * row["seconds_median"],
+                "quartiles": " - ".join(f"{1000 * value:.1f}" for value in row["seconds_quartiles"]),
+                **{
+                    f"x {baseline}": row[f"time_to_{baseline}_median"]
+                    for baseline in BASELINES
+                    if f"time_to_{baseline}_median" in row
+                },
+                "peak": row["peak_units"],
+                "with gradients": row["peak_units_gross"],
+            }
+            for row in members
+        ]
+        device, dtype, tokens, vocab = case
+        formats = ["", ".1f", "", *[".2f"] * (len(lines[0]) - 3)]
+        body = tabulate(
+            lines, headers="keys", tablefmt=style, floatfmt=formats, colalign=("left", *["right"] * (len(lines[0]) - 1))
+        )
+        texts.append(f"{tokens:,} tokens x {vocab:,} types, {dtype}, {device}\n\n{body}")
+    return "\n\n".join(texts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+#!/usr/bin/env python
+"""Figures and tables of docs/benchmarks.md, from the committed rows in benchmarks/results/*.json.
+
+results/kd_loss.json becomes docs/figures/kd_loss.svg and .png. A table stands in the page between the lines
+`<!-- NAME.json -->` and `<!-- end -->`, and is written anew there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import kd_loss
+import matplotlib
+import student_throughput
+from _forms import FORMS
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).resolve().parent
+
+#: Rows as a Markdown table, by the benchmark's name. A result is called by it, and `-` and more if there are several.
+TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
+    "kd_loss": kd_loss.table,
+    "student_throughput": student_throughput.table,
+}
+
+#: What a bar is called; groups in the order of the figure. Only forms of one group do the same work.
+GROUPS = {
+    "teacher beside the student": {
+        "fused": "ours, fused",
+        "plain": "ours, plain",
+        "nmt_kd": "NMT-KD",
+        "tie_kd_x3": "NMT-KD, TIE x 3",
+        "varungumma": "VarunGumma",
+        "selective_all": "selective, all tokens",
+        "selective_global": "selective, global",
+        "torchtune_chunked8": "torchtune, 8 chunks",
+        "liger_n4": "Liger's way, N/4",
+        "liger_n16": "Liger's way, N/16",
+        "liger_n16_compiled": "Liger's way, N/16, compiled",
+    },
+    "teacher's top k on file": {"fused_top16": "ours, fused, k = 16", "rayeren_top4": "RayeRen, k = 4"},
+    "no teacher": {"fused_ls": "ours, fused", "fairseq_ls": "fairseq"},
+}
+assert FORMS.keys() == {name for group in GROUPS.values() for name in group}
+STYLE = {"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
+OURS, OTHERS = "#1f6fb4", "#9a9a9a"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR", help="(%(default)s)")
+    parser.add_argument("--docs", type=Path, default=HERE.parent / "docs", metavar="DIR", help="(%(default)s)")
+    args = parser.parse_args(argv)
+    page = args.docs / "benchmarks.md"
+    text = page.read_text(encoding="utf-8")
+    for path in sorted(args.results.glob("*.json")):
+        rows, kind = json.loads(path.read_text(encoding="utf-8")), path.stem.partition("-")[0]
+        if kind == "kd_loss":
+            draw(rows, args.docs / "figures" / path.stem)
+        if kind in TABLES:
+            text = put(text, path.name, f"{TABLES[kind](rows)}\n\n{made_by(rows)}")
+    page.write_text(text, encoding="utf-8")
+
+
+def put(page: str, name: str, table: str) -> str:
+    """The page with this table in its place, if it has one for it."""
+    place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.S)
+    return place.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page)
+
+
+def made_by(rows: Sequence[dict[str, Any]]) -> str:
+    """The command, where and with what."""
+    machine, versions = rows[0]["machine"], rows[0]["versions"]
+    gpus = "".join(f", {gpu}" for gpu in machine["gpus"])
+    packages = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"`{rows[0]['command']}`  \n{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB{gpus}; "
+        f"{packages}"
+    )
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Time and peak memory of every form at the largest size, as path.svg and path.png."""
+    first = rows[0]
+    tokens, vocab = max((row["tokens"], row["vocab"]) for row in rows)
+    case = {"tokens": tokens, "vocab": vocab, "dtype": first["dtype"]}
+    found = {row["impl"]: row for row in rows if case.items() <= row.items()}
+    groups = {title: {name: label for name, label in group.items() if name in found} for title, group in GROUPS.items()}
+    groups = {title: group for title, group in groups.items() if group}
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": path.name}):
+        figure = Figure(figsize=(9, 1.2 + 0.3 * len(found) + 0.35 * len(groups)), layout="constrained")
+        panels = figure.subplots(
+            len(groups), 2, sharex="col", squeeze=False, height_ratios=[len(group) + 0.6 for group in groups.values()]
+        )
+        for (times, peaks), (title, group) in zip(panels, groups.items(), strict=True):
+            names = sorted(group, key=lambda name: -found[name]["time_to_plain_median"])
+            members = [found[name] for name in names]
+            ratios = [row["time_to_plain_median"] for row in members]
+            ends = [row["time_to_plain_quartiles"] for row in members]
+            errors = [[r - low for r, (low, _) in zip(ratios, ends, strict=True)]]
+            errors += [[high - r for r, (_, high) in zip(ratios, ends, strict=True)]]
+            labels = [group[name] for name in names]
+            bars(times, labels, ratios, errors)
+            times.axvline(1, color="black", linewidth=0.8, linestyle=":")
+            times.set_title(title, loc="left", fontsize=9, fontweight="bold")
+            bars(peaks, labels, [row["peak_units"] for row in members])
+            peaks.set_yticklabels([])
+        panels[-1][0].set_xlabel("time, relative to ours, plain (median, quartiles)")
+        panels[-1][1].set_xlabel("peak memory, in float32 [tokens x vocabulary] tensors")
+        figure.suptitle(
+            f"Loss and projections, forward and backward: {tokens:,} tokens x {vocab:,} types, {first['dtype']}, "
+            f"{'GPU' if first['device'] == 'cuda' else 'CPU'}",
+            fontsize=10,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(path.with_suffix(".png"), dpi=150)
+
+
+def bars(panel: Axes, labels: Sequence[str], values: Sequence[float], errors: list[list[float]] | None = None) -> None:
+    colours = [OURS if label.startswith("ours") else OTHERS for label in labels]
+    drawn = panel.barh(range(len(labels)), values, color=colours, xerr=errors, error_kw={"linewidth": 0.8})
+    panel.set_yticks(range(len(labels)), labels)
+    panel.bar_label(drawn, [f"{value:.2f}" for value in values], padding=4)
+    panel.margins(x=0.15)
+
+
+if __name__ == "__main__":
+    main()

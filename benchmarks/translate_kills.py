@@ -1,0 +1,104 @@
+#!/usr/bin/env python
+"""Kill `lskd translate` with SIGKILL at random points, resume it, and compare with a run that nobody disturbed.
+
+What follows -- is given to `lskd translate`; the undisturbed run gets the settings that the other one chose by
+measurement. Ends with status 1 if their outputs differ in a byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from _common import command, machine, versions, write_rows
+
+from fairseq_lskd.files import sha256
+from fairseq_lskd.sequences.resumable import manifest_path
+
+EXAMPLES = """examples:
+  python benchmarks/translate_kills.py --kills 10 --json kills.json -- \\
+      train.en.gz --limit 20000 --teacher-path runs/ep/checkpoint_average.pt --sentencepiece spm.model
+"""
+LSKD = Path(sysconfig.get_path("scripts"), "lskd")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    chance = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        out, whole = Path(folder, "killed.jsonl"), Path(folder, "whole.jsonl")
+        kills = [kill(args.words, out, chance, args.seconds) for _ in range(args.kills)]
+        run(args.words, out)
+        manifest = json.loads(manifest_path(out).read_text(encoding="utf-8"))
+        names = ("compute_type", "workers", "max_tokens")
+        chosen = [f"--{name.replace('_', '-')}={manifest['settings'][name]}" for name in names]
+        run([*args.words, *chosen], whole)
+        identical = out.read_bytes() == whole.read_bytes()
+        row = {
+            "sentences": manifest["lines"],
+            "kills": kills,
+            "identical": identical,
+            "sha256": sha256(out),
+            "engine": manifest["run"]["engine"],
+            "settings": manifest["settings"],
+            "counts": manifest["counts"],
+            "machine": machine(),
+            "versions": versions(),
+            "command": command(),
+        }
+    if args.json:
+        write_rows(args.json, [row])
+    print(f"{len(kills)} kills, {row['sentences']:,} sentences: {'identical' if identical else 'DIFFERENT'}")
+    return 0 if identical else 1
+
+
+def kill(words: Sequence[str], out: Path, chance: random.Random, seconds: float) -> dict[str, Any]:
+    """Start or resume, kill, and say what was written by then: while it translates, or one time in five before that."""
+    begun = time.monotonic()
+    process = subprocess.Popen([LSKD, "translate", *words, "--out", out], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    if chance.random() < 0.8:
+        # The last line before it translates says with which settings.
+        next((line for line in process.stderr if "batches of" in line), None)
+    time.sleep(chance.uniform(0, seconds))
+    if process.poll() is not None:
+        sys.exit(f"it ended before it was killed: {process.stderr.read()}give it more sentences, or --seconds less")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    journal = out.with_name(f"{out.name}.journal.json")
+    lines = json.loads(journal.read_text(encoding="utf-8"))["lines"] if journal.exists() else 0
+    after = time.monotonic() - begun
+    print(f"killed after {after:.1f} s, {lines:,} sentences written", file=sys.stderr)
+    return {"seconds": round(after, 2), "written": lines}
+
+
+def run(words: Sequence[str], out: Path) -> None:
+    done = subprocess.run([LSKD, "translate", *words, "--out", out])
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=10, metavar="N", help="(%(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="between kills at most (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="(%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the row goes")
+    parser.add_argument("words", nargs="+", metavar="-- WORDS", help="of lskd translate, but --out")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Figures and tables from rows, the same each time."""
+
+import json
+
+import kd_loss
+import pytest
+
+pytest.importorskip("matplotlib")
+import plot
+
+PAGE = "# Speed\n\n<!-- kd_loss.json -->\n<!-- end -->\n\nThat was it.\n"
+
+
+def test_figures_and_tables(tmp_path):
+    results, docs = tmp_path / "results", tmp_path / "docs"
+    docs.mkdir()
+    (docs / "benchmarks.md").write_text(PAGE)
+    flags = "--tokens 32 64 --vocab 64 --student-width 8 --teacher-width 8 --device cpu --threads 1 --repeats 2"
+    kd_loss.main([*flags.split(), "--json", str(results / "kd_loss.json")])
+    (results / "other.json").write_text(json.dumps([{"of": "no known kind"}]))
+    arguments = ["--results", str(results), "--docs", str(docs)]
+    plot.main(arguments)
+    page = (docs / "benchmarks.md").read_text()
+    assert page.startswith("# Speed\n\n<!-- kd_loss.json -->\n\n32 tokens x 64 types") and page.endswith("was it.\n")
+    assert page.count("| fused ") == 2 and "torch " in page
+    drawing = (docs / "figures" / "kd_loss.svg").read_text()
+    assert "64 tokens x 64 types" in drawing and "TIE x 3" in drawing
+    assert (docs / "figures" / "kd_loss.png").stat().st_size > 1000
+    plot.main(arguments)
+    assert (docs / "benchmarks.md").read_text() == page
+    assert (docs / "figures" / "kd_loss.svg").read_text() == drawing

@@ -1,0 +1,79 @@
+"""The benchmarks of `lskd translate`, at a size of seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import BENCHMARKS
+
+pytest.importorskip("ctranslate2")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def teacher(bitext: Path) -> Path:
+    from trained import trained_teacher
+
+    return trained_teacher(bitext)
+
+
+@pytest.fixture(scope="module")
+def spm(bitext: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import sentencepiece
+
+    prefix = tmp_path_factory.mktemp("spm") / "spm"
+    sentencepiece.SentencePieceTrainer.train(
+        input=f"{bitext.parent}/train.de,{bitext.parent}/train.en",
+        model_prefix=str(prefix),
+        vocab_size=30,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return prefix.with_suffix(".model")
+
+
+def run(script: str, *words: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(word) for word in (sys.executable, BENCHMARKS / script, *words)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+def test_engines_are_compared_in_one_run(bitext: Path, teacher: Path, spm: Path, tmp_path: Path) -> None:
+    task = ["--task", "letters", teacher, spm, bitext.parent / "train.de", bitext.parent / "train.en"]
+    done = run(
+        "translate.py", *task, "--sentences", 20, "--rounds", 1, "--engines", "auto", "--json", tmp_path / "rows.json"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [(row["engine"], row["corpus"]) for row in rows] == [("fairseq-generate", "letters"), ("auto", "letters")]
+    for row in rows:
+        assert row["sentences_per_second_median"] > 0 and row["sentences"] == 20 and 0 <= row["bleu"] <= 100
+        assert {
+            "sentences_per_second_quartiles",
+            "signature",
+            "settings",
+            "machine",
+            "versions",
+            "command",
+        } <= row.keys()
+    assert rows[0]["times_fairseq_generate"] == 1
+    assert rows[0]["bleu"] == pytest.approx(rows[1]["bleu"], abs=0.1)
+
+
+def test_a_run_is_killed_and_compared(bitext: Path, teacher: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.write_text((bitext.parent / "train.de").read_text() * 400)
+    words = [corpus, "--teacher-path", teacher, "--cache-dir", tmp_path, "--window", 100]
+    words += ["--compute-type", "float32", "--workers", 1, "--threads", 1, "--max-tokens", 100]
+    done = run("translate_kills.py", "--kills", 2, "--seconds", 0.3, "--json", tmp_path / "rows.json", "--", *words)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert row["identical"] is True and len(row["kills"]) == 2 and row["sentences"] == 24_000
