@@ -19,9 +19,10 @@ from .ranking import ranking_loss
 from .smoothing import smoothed_cross_entropy
 from .topk import TopK, heard, teacher_classes, top_k
 
-#: Least and greatest size of a chunk's buffers in bytes: small ones waste time, and on a CPU three should stay near the
-#: last-level cache.
-CHUNK_BYTES = {"cpu": (2**23, 3 * 2**23), "cuda": (2**25, 2**40)}
+#: Least and greatest size of a chunk's buffers in bytes: small ones waste time, and large ones leave a CPU's cache.
+CHUNK_BYTES = {"cpu": (2**23, 2**25), "cuda": (2**25, 2**40)}
+#: Classes that are looked at together on a CPU, so that several passes find them in the cache.
+BLOCK = 512
 #: Gradients in float16 are scaled so that the greatest is this, and their products scaled back: none is too great for
 #: float16, and few are too small.
 HALF_PEAK = 2.0**14
@@ -85,16 +86,11 @@ def fused_loss(
     Returns:
         `FusedLoss`. Backward can be called once, as its buffers are used up.
     """
-    objective = objective or Objective()
-    needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in student)
-    return FusedLoss(
-        *_FusedLoss.apply(
-            *student,
-            _Problem(target, label_weight, label_smoothing, prior, teacher, teacher_weight, objective, guess),
-            chunk or _chunk_size(student, objective),
-            needs,
-        )
+    problem = _Problem(
+        target, label_weight, label_smoothing, prior, teacher, teacher_weight, objective or Objective(), guess
     )
+    needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in student)
+    return FusedLoss(*_FusedLoss.apply(*student, problem, chunk or _chunk_size(problem, student), needs))
 
 
 class _Problem(NamedTuple):
@@ -108,12 +104,21 @@ class _Problem(NamedTuple):
     guess: bool
 
 
-def _chunk_size(student: Projection, objective: Objective) -> int:
-    """Tokens at a time: in large batches all buffers of a chunk are a quarter of a `[tokens, vocabulary]` tensor."""
-    share = 12 if objective.divergence is forward_kl else 24
+def _chunk_size(problem: _Problem, student: Projection) -> int:
+    """Tokens at a time: in large batches a chunk's buffers are under a quarter of a `[tokens, vocabulary]` tensor."""
+    if problem.teacher is None:
+        share = 5  # of one buffer
+    elif isinstance(problem.teacher, TopK) or (_is_plain_kl(problem.objective) and len(problem.teacher) == 1):
+        share = 9  # of two
+    else:
+        share = 24
     row = 4 * student.weight.size(0)
     least, most = CHUNK_BYTES["cuda" if student.hidden.is_cuda else "cpu"]
     return max(32, min(max(student.hidden.size(0) // share, least // row), most // row) // 16 * 16)
+
+
+def _is_plain_kl(objective: Objective) -> bool:
+    return objective.divergence is forward_kl and objective.top_k is None and not objective.ranking
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -181,11 +186,14 @@ class _Work:
                 torch.zeros(tensor.shape, **kind) if tensor is not None and need else None
                 for tensor, need in zip(student, needs, strict=True)
             ]
-        # [K, n] in memory, since CPUs project up to 1.6 times faster into it than into [n, K].
-        self._buffers = [torch.empty(student.weight.size(0), min(chunk, tokens), **kind) for _ in range(3)]
+        self._kind, self._shape = kind, (student.weight.size(0), min(chunk, tokens))
+        self._buffers: dict[int, Tensor] = {}
 
     def _buffer(self, number: int, tokens: int) -> Tensor:
         """`[n, K]`, holding whatever it was left with."""
+        if number not in self._buffers:
+            # [K, n] in memory, since CPUs project up to 1.6 times faster into it than into [n, K].
+            self._buffers[number] = torch.empty(self._shape, **self._kind)
         return self._buffers[number][:, :tokens].t()
 
     def add(self, rows: slice | Tensor, taught: bool) -> None:
@@ -206,9 +214,10 @@ class _Work:
             # At temperature 1 both parts share their softmax.
             shared = a if t == 1 else torch.zeros_like(a)
             if isinstance(said, TopK):
-                self.teacher[rows], gradient, normaliser = self._top_classes(z, said, b, shared)
+                found = self._top_classes(z, said, b, shared)
             else:
-                self.teacher[rows], gradient, normaliser = self._all_classes(z, said, b, shared)
+                found = (self._plain_kl if _is_plain_kl(objective) else self._all_classes)(z, said, b, shared)
+            self.teacher[rows], gradient, normaliser = found
         if gradient is None or objective.temperature != 1:
             probs = z.exp_()
             total = probs.sum(1)
@@ -266,34 +275,42 @@ class _Work:
             mixed -= math.log(len(self.members))
         return mixed if objective.top_k is None else top_k(mixed, objective.top_k)
 
-    # Each of the two returns the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
+    # Each of the three returns the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
     # times T; `shared` times the student's distribution is added), and the log-normaliser [n] of z / T.
 
+    def _plain_kl(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Half the passes and buffers of `_all_classes`, since the slope is -probs, whose sum is -1."""
+        t = self.problem.objective.temperature
+        block = z.size(1) if z.is_cuda else BLOCK
+        scratch = z.new_empty(block, z.size(0)).t()
+        pairs = zip(z.split(block, 1), log_t.split(block, 1), strict=True)
+        parts = [(s, teacher, scratch[:, : s.size(1)]) for s, teacher in pairs]
+        value, total = torch.zeros_like(b), torch.zeros_like(b)
+        for s, teacher, spare in parts:
+            probs = torch.exp(teacher, out=spare)
+            # Both may be -inf, whose difference would be NaN, as 0 * inf would be.
+            value += teacher.sub_(s, alpha=1 / t).nan_to_num_().mul_(probs).sum(1)
+            teacher.copy_(probs)
+            total += torch.mul(s, 1 / t, out=s if t == 1 else spare).exp_().sum(1)
+        normaliser = total.log()
+        on_q, on_t = ((b + shared) / total).unsqueeze(1), -b.unsqueeze(1)
+        for s, teacher, spare in parts:
+            powers = s if t == 1 else torch.mul(s, 1 / t, out=spare).exp_()
+            teacher.mul_(on_t).addcmul_(powers, on_q)
+        return t**2 * (value + normaliser), log_t, normaliser
+
     def _all_classes(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        objective, n = self.problem.objective, z.size(0)
+        objective = self.problem.objective
         t = objective.temperature
         best = top_k(log_t, objective.ranking) if objective.ranking else None
-        if objective.divergence is forward_kl:
-            # Its slope is -probs, which sums to -1: half the passes and buffers of the general case.
-            probs = torch.exp(log_t, out=self._buffer(2, n))
-            # Both may be -inf, whose difference would be NaN, as 0 * inf would be.
-            value = log_t.sub_(z, alpha=1 / t).nan_to_num_().mul_(probs).sum(1)
-            q = torch.mul(z, 1 / t, out=log_t).exp_()
-            total = q.sum(1)
-            normaliser = total.log()
-            value += normaliser
-            rank = _rank_all(best, q, total)
-            q *= ((b * (1 - rank.total) + shared) / total).unsqueeze(1)
-            gradient = q.addcmul_(probs, b.unsqueeze(1), value=-1)
-        else:
-            log_q = torch.mul(z, 1 / t, out=self._buffer(2, n))
-            normaliser = log_q.logsumexp(1)
-            log_q -= normaliser.unsqueeze(1)
-            value, slope = objective.divergence.value_and_slope(log_q, log_t)
-            q = log_q.exp_()
-            rank = _rank_all(best, q, torch.ones_like(value))
-            q *= (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)
-            gradient = q.addcmul_(slope, b.unsqueeze(1))
+        log_q = torch.mul(z, 1 / t, out=self._buffer(2, z.size(0)))
+        normaliser = log_q.logsumexp(1)
+        log_q -= normaliser.unsqueeze(1)
+        value, slope = objective.divergence.value_and_slope(log_q, log_t)
+        q = log_q.exp_()
+        rank = _rank_all(best, q)
+        q *= (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)
+        gradient = q.addcmul_(slope, b.unsqueeze(1))
         gradient.scatter_add_(1, rank.ids, rank.slope * b.unsqueeze(1))
         return t**2 * (value + rank.value), gradient, normaliser
 
@@ -370,13 +387,13 @@ def _rank(teacher: TopK, k: int, probs: Tensor, ours: Tensor, ours_probs: Tensor
     return _Rank(value.detach(), torch.cat([teacher.ids[:, :k], ours], 1), slope, slope.sum(1))
 
 
-def _rank_all(best: TopK | None, q: Tensor, total: Tensor) -> _Rank:
-    """`_rank` of `q / total`, `[n, K]`."""
+def _rank_all(best: TopK | None, q: Tensor) -> _Rank:
+    """`_rank` of the student's distribution `[n, K]`."""
     if best is None:
-        return _no_rank(total)
-    k, total = best.ids.size(1), total.unsqueeze(1)
+        return _no_rank(q[:, 0])
+    k = best.ids.size(1)
     ours = q.topk(k)
-    return _rank(best, k, q.gather(1, best.ids) / total, ours.indices, ours.values / total)
+    return _rank(best, k, q.gather(1, best.ids), ours.indices, ours.values)
 
 
 def _same_dtype(projection: Projection) -> Projection:
