@@ -39,6 +39,7 @@ def why_not_projected(model: Any) -> str | None:
     for owner, base, method in (
         (model, TransformerModelBase, "forward"),
         (model, TransformerModelBase, "get_normalized_probs"),
+        (model.decoder, TransformerDecoderBase, "forward"),
         (model.decoder, TransformerDecoderBase, "output_layer"),
         (model.decoder, FairseqDecoder, "get_normalized_probs"),
     ):
@@ -62,6 +63,9 @@ def project(model: Any, net_input: dict[str, Any], counts: Tensor) -> Projection
         `[N, D]`, `[K, D]` and `[K]` or None; tokens in the order of `counts`, row by row.
     """
     hidden, _ = model(**net_input, features_only=True)
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):  # --amp, under which layer norms leave float32
+        hidden = hidden.to(torch.get_autocast_dtype(device))
     layer = model.decoder.output_projection
     return Projection(hidden[counts], layer.weight, layer.bias)
 

@@ -1,12 +1,15 @@
 """The losses once more, from their formulas: loops and plain numbers in float64, slow and easy to check by eye.
 
-Nothing here calls the package, nor torch's own losses. Gradients are written out, not left to autograd.
+Nothing here calls the package, nor torch's own losses. Gradients are written out, or differences; none is left to
+autograd.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 import torch
@@ -41,9 +44,9 @@ def cross_entropy(target: Row, log_probs: Row) -> float:
     return -math.fsum(q * log_p for q, log_p in zip(target, log_probs, strict=True) if q > 0)
 
 
-def divergence(teacher: Row, student_log_probs: Row) -> float:
-    """sum_k p_T log(p_T / p_S)."""
-    return math.fsum(t * (math.log(t) - s) for t, s in zip(teacher, student_log_probs, strict=True) if t > 0)
+def forward_kl(log_p: Row, log_q: Row) -> float:
+    """sum_k p log(p / q), a class without p adding nothing."""
+    return math.fsum(math.exp(t) * (t - s) for t, s in zip(log_p, log_q, strict=True) if t > -math.inf)
 
 
 class Loss(NamedTuple):
@@ -92,7 +95,8 @@ def distillation(
         if members:
             soft = [softmax(member[n], temperature) for member in members]
             mean = [math.fsum(column) / len(soft) for column in zip(*soft, strict=True)]
-            part = temperature**2 * divergence(mean, log_softmax(row, temperature))
+            log_mean = [math.log(t) if t > 0 else -math.inf for t in mean]
+            part = temperature**2 * forward_kl(log_mean, log_softmax(row, temperature))
             kd.append(each[n] * part)
             value += kd_weight * part
             for k, (ours, theirs) in enumerate(zip(softmax(row, temperature), mean, strict=True)):
@@ -132,3 +136,155 @@ def predictions(logits: Tensor, target: Tensor, counts: Tensor, bins: int = 15) 
         confidence = math.fsum(sure for sure, _ in bin_) / len(bin_)
         gaps.append(len(bin_) / tokens * abs(accuracy - confidence))
     return Predictions(tokens, correct, math.fsum(entropy), math.fsum(gaps))
+
+
+# Word-level distillation by other divergences, of the teacher's best classes only, and by the student's ranking.
+
+
+def log_sum(log_values: Row) -> float:
+    """The logarithm of a sum, also of values that are too small for a number."""
+    top = max(log_values, default=-math.inf)
+    return top if top == -math.inf else top + math.log(math.fsum(math.exp(value - top) for value in log_values))
+
+
+def reverse_kl(log_p: Row, log_q: Row) -> float:
+    """sum_k q log(q / p)."""
+    return forward_kl(log_q, log_p)
+
+
+def jensen_shannon(log_p: Row, log_q: Row, beta: float) -> float:
+    """beta KL(p || m) + (1 - beta) KL(q || m), where m = beta p + (1 - beta) q."""
+    log_m = [log_sum([t + math.log(beta), s + math.log(1 - beta)]) for t, s in zip(log_p, log_q, strict=True)]
+    return beta * forward_kl(log_p, log_m) + (1 - beta) * forward_kl(log_q, log_m)
+
+
+def total_variation(log_p: Row, log_q: Row) -> float:
+    """1/2 sum_k |p - q|."""
+    return math.fsum(abs(math.exp(t) - math.exp(s)) for t, s in zip(log_p, log_q, strict=True)) / 2
+
+
+def best(values: Row, k: int) -> list[int]:
+    """The k classes of the greatest values, the greatest first."""
+    return sorted(range(len(values)), key=lambda i: -values[i])[:k]
+
+
+def coarsened(log_p: Row, ids: Sequence[int]) -> list[float]:
+    """These classes, and all others as one."""
+    return [log_p[i] for i in ids] + [log_sum([value for i, value in enumerate(log_p) if i not in ids])]
+
+
+def ranking(log_p: Row, q: Row, k: int) -> float:
+    """TIE-KD, section 4.1: the teacher's first before its other best k, and its best k before the student's.
+
+    sum_i max(0, q_i - q_1) + sum_ij max(0, q_j - q_i) where p_i > p_j, of i among the teacher's and j among
+    the student's best k.
+    """
+    theirs, ours = best(log_p, k), best(q, k)
+    first = math.fsum(max(0.0, q[i] - q[theirs[0]]) for i in theirs)
+    return first + math.fsum(max(0.0, q[j] - q[i]) for i in theirs for j in ours if log_p[i] > log_p[j])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a student's distribution is compared with a teacher's."""
+
+    name: str = "forward_kl"
+    beta: float = 0.5
+    temperature: float = 1.0
+    k: int | None = None
+    rest: str = "class"
+    ranking: int = 0
+
+    def divergence(self, log_p: Row, log_q: Row) -> float:
+        """The divergence itself; `log_p` is the teacher's."""
+        if self.name == "jensen_shannon":
+            return jensen_shannon(log_p, log_q, self.beta)
+        by_name = {"forward_kl": forward_kl, "reverse_kl": reverse_kl, "total_variation": total_variation}
+        return by_name[self.name](log_p, log_q)
+
+    def __call__(self, logits: Row, log_p: Row) -> float:
+        """T^2 (D + R) of a student's logits and a teacher's log-probabilities, which are at T already."""
+        log_q = log_softmax(logits, self.temperature)
+        theirs, ours = log_p, log_q
+        if self.k is not None:
+            ids = best(log_p, self.k)
+            theirs, ours = coarsened(log_p, ids), coarsened(log_q, ids)
+            if self.rest == "renormalise":
+                theirs = [*log_softmax(theirs[:-1]), -math.inf]
+        value = self.divergence(theirs, ours)
+        if self.ranking:
+            value += ranking(log_p, [math.exp(value) for value in log_q], self.ranking)
+        return self.temperature**2 * value
+
+
+def slope(function: Callable[[list[float]], float], at: Row, step: float = 1e-4) -> list[float]:
+    """The derivatives of a smooth function, by differences that leave an error of the order of step^4."""
+    found = []
+    for i in range(len(at)):
+        far, near, fore, beyond = (
+            function([x + shift * step * (i == j) for j, x in enumerate(at)]) for shift in (-2, -1, 1, 2)
+        )
+        found.append((far - 8 * near + 8 * fore - beyond) / (12 * step))
+    return found
+
+
+def mean_at_temperature(teachers: Sequence[Tensor], temperature: float) -> list[list[float]]:
+    """Log of the mean of some teachers' distributions at a temperature, a row for each row of `[N, K]` logits."""
+    members = [[log_softmax(row, temperature) for row in teacher.double().tolist()] for teacher in teachers]
+    return [
+        [log_sum(column) - math.log(len(members)) for column in zip(*rows, strict=True)]
+        for rows in zip(*members, strict=True)
+    ]
+
+
+class Weighted(NamedTuple):
+    """A weighted sum over tokens, its parts by token, and its derivative with respect to the logits."""
+
+    loss: float
+    nll: list[float]
+    kd: list[float]  #: 0 where the teacher has no weight
+    gradient: Tensor  #: [N, K] float64
+
+
+def weighted(
+    logits: Tensor,
+    target: Tensor,
+    label_weights: Row,
+    *,
+    alpha: float = 0.0,
+    prior: Row | None = None,
+    log_teacher: Sequence[Row] = (),
+    teacher_weights: Row = (),
+    how: Comparison | None = None,
+) -> Weighted:
+    """sum_n a_n H(q_n, p_n) + b_n T^2 (D + R)_n, with differences for the derivative of the teacher's part.
+
+    Args:
+        logits: `[N, K]`; target: `[N]`; log_teacher: N rows, at the temperature.
+    """
+    nll, kd, loss, gradient = [], [], [], torch.zeros(logits.shape, dtype=torch.float64)
+    for n, row in enumerate(logits.detach().double().tolist()):
+        p, log_p, label = softmax(row), log_softmax(row), int(target[n])
+        wanted = smoothed_target(label, len(row), alpha, prior)
+        nll.append(-log_p[label])
+        loss.append(label_weights[n] * cross_entropy(wanted, log_p))
+        slopes = [label_weights[n] * (ours - theirs) for ours, theirs in zip(p, wanted, strict=True)]
+        b = teacher_weights[n] if len(log_teacher) else 0.0
+        kd.append(0.0)
+        if b and how is not None:
+            kd[n] = how(row, log_teacher[n])
+            loss.append(b * kd[n])
+            changes = slope(lambda z, n=n: how(z, log_teacher[n]), row)
+            slopes = [mine + b * change for mine, change in zip(slopes, changes, strict=True)]
+        gradient[n] = torch.tensor(slopes, dtype=torch.float64)
+    return Weighted(math.fsum(loss), nll, kd, gradient)
+
+
+# Selective distillation.
+
+
+def hardest(nll: Row, share: float, compared_with: Row | None = None) -> list[bool]:
+    """Which values are not below the least of the greatest `share` of themselves, or of other values."""
+    others = sorted(nll if compared_with is None else compared_with, reverse=True)
+    least = others[math.ceil(Fraction(str(share)) * len(others)) - 1] if others else math.inf
+    return [value >= least for value in nll]

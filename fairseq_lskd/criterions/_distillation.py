@@ -99,7 +99,8 @@ class TeacherConfig(SmoothingConfig):
         default="all",
         metadata={
             "help": "teach all tokens, or only the student's hardest (Wang et al., 2021): of the batch, or global, "
-            "by comparison with the tokens of the last batches too"
+            "by comparison with the tokens of the last batches too (to switch to or from global in the middle of a "
+            "run, --reset-optimizer)"
         },
     )
     kd_select_share: float = field(
@@ -145,7 +146,7 @@ class TeacherCriterion(TranslationCriterion):
         )
         if str(cfg.kd_select) == "global":
             # fairseq saves the state of criterions that have a parameter, and of no others.
-            self.anchor = nn.Parameter(torch.zeros(()))
+            self.anchor = nn.Parameter(torch.zeros(1))  # with a dimension, for --ddp-backend legacy_ddp
             # The bits of float32, which --fp16 would round.
             self.register_buffer("queue", torch.full((cfg.kd_queue_size,), torch.nan).view(torch.int32))
 
@@ -179,7 +180,7 @@ class TeacherCriterion(TranslationCriterion):
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict[str, Any]]:
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
-        return (loss + 0 * self.anchor if hasattr(self, "anchor") else loss), sample_size, logging_output
+        return (loss + 0 * self.anchor.sum() if hasattr(self, "anchor") else loss), sample_size, logging_output
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Take over the queue of a checkpoint, if it has one, whatever its size."""
@@ -291,12 +292,12 @@ class TeacherCriterion(TranslationCriterion):
         """`[N]` bool: which tokens are taught, by their cross-entropy with the label `[N]`."""
         if str(self.cfg.kd_select) == "batch":
             return nll >= loss_threshold(nll, self.cfg.kd_select_share)
-        values = self._push(nll)
+        values = self._push(_gather(nll.float()))
         return nll >= loss_threshold(values[~values.isnan()], self.cfg.kd_select_share)
 
     def _push(self, nll: Tensor) -> Tensor:
-        """The queue with new values, of all workers, so that it is the same everywhere and any may save it."""
-        values = push(self.queue.view(torch.float32), _gather(nll.float()))
+        """The queue with new values: of all workers, so that it is the same everywhere and any may save it."""
+        values = push(self.queue.view(torch.float32), nll)
         self.queue.copy_(values.view(torch.int32))
         return values
 

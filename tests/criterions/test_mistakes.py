@@ -6,7 +6,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from tiny import MODEL, TRAIN, make_criterion
+from cached import K, write_cache
+from tiny import MODEL, TRAIN, batch, configure, make_criterion, make_model
 
 ALL = ("label_smoothed_teacher", "word_kd", "seq_kd")
 KD = ("word_kd", "seq_kd")
@@ -45,6 +46,85 @@ def test_kd_temperature(task, name, value):
     assert f"--kd-temperature {value}: expected a number above 0" in complaint(task, name, kd_temperature=value)
 
 
+OUT_OF_RANGE = {
+    "kd_beta": ("a number between 0 and 1", [0.0, 1.0, -0.5, float("nan")]),
+    "kd_select_share": ("a number in (0, 1]", [0.0, -0.1, 1.1, float("nan")]),
+    "kd_ranking": ("0 or more", [-1]),
+    "kd_iterations": ("1 or more", [0, -1]),
+    "kd_queue_size": ("1 or more", [0]),
+    "kd_top_k": ("1 or more", [0, -3]),
+}
+
+
+@pytest.mark.parametrize("name", KD)
+@pytest.mark.parametrize("option", OUT_OF_RANGE)
+def test_numbers_out_of_range(task, name, option):
+    expected, values = OUT_OF_RANGE[option]
+    for value in values:
+        said = complaint(task, name, teacher_path="none", **{option: value})
+        assert said.endswith(f"error: --{option.replace('_', '-')} {value}: expected {expected}")
+
+
+@pytest.mark.parametrize("name", KD)
+@pytest.mark.parametrize("cut", [{"kd_top_k": 3, "teacher_path": "t.pt"}, {"teacher_cache": "cache"}])
+def test_an_infinite_divergence(task, name, cut):
+    said = complaint(task, name, kd_divergence="reverse_kl", kd_rest="renormalise", **cut)
+    assert "error: --kd-divergence reverse_kl with --kd-rest renormalise is infinite" in said
+    assert said.endswith("take --kd-rest class")
+
+
+@pytest.mark.parametrize("name", KD)
+def test_what_no_cache_can_know(task, name):
+    said = complaint(task, name, teacher_cache="cache", kd_iterations=3)
+    assert "--kd-iterations 3 asks the teacher about the student's predictions, which no --teacher-cache can" in said
+
+
+@pytest.mark.parametrize("name", KD)
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"kd_top_k": 16}, "--kd-top-k 16: the vocabulary has 15 types"),
+        ({"kd_ranking": 16}, "--kd-ranking 16: the vocabulary has 15 types"),
+        ({"kd_ranking": 4, "kd_top_k": 3}, "--kd-ranking 4 needs at least as large a --kd-top-k, found 3"),
+    ],
+)
+def test_more_types_than_there_are(task, teacher_path, name, settings, expected):
+    assert complaint(task, name, teacher_path=str(teacher_path), **settings).endswith(f"error: {expected}")
+
+
+@pytest.mark.parametrize("name", KD)
+def test_more_types_than_a_cache_has(bitext, task, teacher_path, tmp_path, name):
+    cache = str(write_cache(bitext, teacher_path, tmp_path / "cache"))
+    said = complaint(task, name, teacher_cache=cache, kd_top_k=K + 1, kd_ranking=K + 2)
+    lines = [line.strip() for line in said.splitlines()[1:]]
+    assert lines == [
+        f"--kd-top-k {K + 1}: --teacher-cache {cache} has {K} types",
+        f"--kd-ranking {K + 2}: --teacher-cache {cache} has {K} types",
+        f"--kd-ranking {K + 2} needs at least as large a --kd-top-k, found {K + 1}",
+    ]
+
+
+LIMITS = [
+    {"kd_top_k": 15, "kd_ranking": 15},
+    {"kd_top_k": 1, "kd_ranking": 1, "kd_rest": "renormalise"},
+    {"kd_divergence": "reverse_kl", "kd_rest": "renormalise"},  # nothing is left over, so that this is finite
+    {"kd_select": "global", "kd_queue_size": 1, "kd_select_share": 1.0},
+    {"kd_select": "batch", "kd_select_share": 1e-9},
+]
+
+
+@pytest.mark.parametrize("settings", LIMITS)
+def test_limits_of_what_is_compared_are_allowed(task, teacher_path, settings):
+    criterion = make_criterion(task, "word_kd", teacher_path=str(teacher_path), **settings).train()
+    loss, _, log = criterion(make_model(task), batch(task, range(3)))
+    assert loss.isfinite() and log["kd_loss"] > 0
+
+
+def test_loss_form(bitext):
+    with pytest.raises(SystemExit):
+        configure(bitext, "--criterion", "word_kd", "--loss-form", "chunked")
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_reference_weight(task, value):
     said = complaint(task, "seq_kd", reference_weight=value)
@@ -62,9 +142,11 @@ def test_a_teacher_that_is_not_there(task, tmp_path, name):
 
 
 def test_everything_is_said_at_once(task):
-    said = complaint(task, "word_kd", label_smoothing=2.0, ignore_prefix_size=-1, kd_weight=1.5, kd_temperature=0.0)
+    settings = {"label_smoothing": 2.0, "ignore_prefix_size": -1, "kd_weight": 1.5, "kd_temperature": 0.0}
+    said = complaint(task, "word_kd", **settings, kd_beta=1.0, kd_top_k=0)
     lines = said.splitlines()[1:]
-    flags = ["--label-smoothing", "--ignore-prefix-size", "--kd-weight", "--kd-temperature", "--teacher-path"]
+    flags = ["--label-smoothing", "--ignore-prefix-size", "--kd-weight", "--kd-temperature", "--kd-beta", "--kd-top-k"]
+    flags += ["--teacher-path"]
     assert [line.split()[0] for line in lines] == flags
 
 

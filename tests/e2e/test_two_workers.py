@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import MODEL
+from tiny import MODEL, assert_same, batch, logits
 
 from fairseq_lskd.sequences import SequenceWeights
+
+from . import two_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sysconfig.get_path("scripts"))
@@ -24,23 +26,30 @@ pytestmark = [
 ]
 
 
+def launcher(workers: int) -> list[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(workers)]
+    return [*words, "--master_addr", "127.0.0.1", "--master_port", str(port)]
+
+
+def execute(command: list[str]) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
 def train(out: Path, data: Path, *flags: str, workers: int) -> dict[str, torch.Tensor]:
     """Three updates of two batches each, without dropout; the weights afterwards."""
     command = [str(BIN / "fairseq-train"), str(data), "--user-dir", str(ROOT / "fairseq_lskd"), "--cpu", *MODEL]
     command += ["--dropout", "0", "--optimizer", "sgd", "--lr", "0.5", "--max-update", "3", "--max-tokens", "60"]
     command += ["--save-dir", str(out), "--seed", "5", "--num-workers", "0", *flags]
     if workers > 1:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(workers)]
-        launcher += ["--master_addr", "127.0.0.1", "--master_port", str(port)]
-        command = [*launcher, *command, "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
+        command = [*launcher(workers), *command, "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
     else:
         command += ["--update-freq", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    execute(command)
     weights = torch.load(out / "checkpoint_last.pt", weights_only=True)["model"]
     # fairseq's embeddings of positions hold a number that nobody sets.
     return {name: weight for name, weight in weights.items() if not name.endswith("._float_tensor")}
@@ -67,3 +76,98 @@ def compare(folder: Path, data: Path, flags: list[str]) -> None:
     moved = max(float((one[name] - start[name]).abs().max()) for name in one)
     apart = max(float((one[name] - two[name]).abs().max()) for name in one)
     assert moved > 1e-2 and apart < 1e-4 * moved, (moved, apart)
+
+
+def test_global_selection_goes_on_from_a_checkpoint(tmp_path, bitext, teacher_path):
+    """The queue has all tokens of both workers, and a second training takes it over."""
+    flags = ["--criterion", "word_kd", "--teacher-path", str(teacher_path), "--kd-select", "global"]
+    train(tmp_path, bitext, *flags, workers=2)
+    first = remembered(tmp_path)
+    train(tmp_path, bitext, *flags, "--max-update", "4", workers=2)
+    second = remembered(tmp_path)
+    assert len(second) > len(first) > 120 and second[: len(first)] == first
+
+
+def remembered(folder: Path) -> list[float]:
+    state = torch.load(folder / "checkpoint_last.pt", weights_only=True)["criterion"]
+    values = state["queue"].view(torch.float32)
+    return values[~values.isnan()].tolist()
+
+
+# Ways of distributing that fairseq-train has on GPUs only, and many scenarios at once.
+
+
+@pytest.fixture(scope="module")
+def ranks(bitext, teacher_path, tmp_path_factory):
+    """What each of two workers found, by scenario."""
+    out = tmp_path_factory.mktemp("ranks")
+    script = Path(two_ranks.__file__)
+    execute([*launcher(2), str(script), str(bitext), str(teacher_path), str(out)])
+    found = [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for rank in found:
+        for scenario, results in rank.items():
+            assert "error" not in results, f"{scenario}: {results['error']}"
+    return found
+
+
+def one_worker(data: Path, teacher_path: Path, scenario: two_ranks.Scenario, **settings) -> dict[str, torch.Tensor]:
+    """--update-freq 2."""
+    trainer = two_ranks.start(data, str(teacher_path), scenario, **settings)
+    for update in two_ranks.UPDATES:
+        trainer.train_step([batch(trainer.task, ids) for ids in update])
+    return two_ranks.weights(trainer)
+
+
+@pytest.mark.parametrize("scenario", two_ranks.SAME, ids=str)
+@pytest.mark.parametrize("form", ["auto", "plain"])
+def test_two_workers_learn_what_one_does_in_either_form(ranks, bitext, teacher_path, scenario, form):
+    ours = ranks[0][str(scenario)]
+    assert not [message for message in ours["said"] if "whole" in message]
+    wanted = one_worker(bitext, teacher_path, scenario, loss_form=form)
+    assert_same(ours["weights"], wanted, tolerance=1e-5)
+    at_first = two_ranks.weights(two_ranks.start(bitext, str(teacher_path), scenario))
+    assert max(float((wanted[name] - at_first[name]).abs().max()) for name in wanted) > 1e-2
+
+
+@pytest.mark.parametrize("scenario", two_ranks.UNUSED, ids=str)
+def test_unused_parameters(ranks, bitext, teacher_path, scenario):
+    """An output matrix that is no embedding would be taken for unused: the plain form does without that."""
+    ours = ranks[0][str(scenario)]
+    reason = "tensors: --find-unused-parameters would take the output matrix for unused"
+    assert any(reason in message for message in ours["said"]) == (not scenario.tied)
+    assert_same(ours["weights"], one_worker(bitext, teacher_path, scenario), tolerance=1e-5)
+
+
+EVERY = [*two_ranks.SAME, *two_ranks.UNUSED, *two_ranks.SELECT, *two_ranks.OWN]
+
+
+@pytest.mark.parametrize("scenario", EVERY, ids=str)
+def test_both_workers_have_the_same_student_also_after_a_pause(ranks, scenario):
+    first, second = (rank[str(scenario)] for rank in ranks)
+    expected = {"legacy_ddp": "LegacyDistributedDataParallel", "pytorch_ddp": "DistributedDataParallel"}
+    assert first["wrapper"] == expected[scenario.backend]
+    assert_same(first["weights"], second["weights"])
+    assert_same(first["resumed"], first["weights"])
+    assert_same(second["resumed"], second["weights"])
+
+
+@pytest.mark.parametrize("scenario", two_ranks.SELECT, ids=str)
+def test_every_worker_has_the_same_queue(ranks, bitext, teacher_path, scenario):
+    """First the tokens of the first worker, then those of the second, whose number is another."""
+    first, second = (rank[str(scenario)]["queues"] for rank in ranks)
+    for mine, others in zip(first, second, strict=True):
+        torch.testing.assert_close(mine, others, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(first[-1], first[-2], rtol=0, atol=0, equal_nan=True)  # after the pause
+    trainer = two_ranks.start(bitext, str(teacher_path), scenario)
+    nll = []
+    for ids in two_ranks.UPDATES[0]:
+        sample = batch(trainer.task, ids)
+        with torch.no_grad():
+            log_probs = logits(trainer.get_model().train(), sample).log_softmax(-1)
+        target = sample["target"]
+        nll.append(
+            -log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1)[target.ne(trainer.task.target_dictionary.pad())]
+        )
+    assert len(nll[0]) != len(nll[1])
+    torch.testing.assert_close(first[0][-sum(map(len, nll)) :], torch.cat(nll))
+    assert first[0][: -sum(map(len, nll))].isnan().all()

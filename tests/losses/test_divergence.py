@@ -1,4 +1,4 @@
-"""The word-level divergence: a true KL(teacher || student), at a temperature, of one teacher or several."""
+"""The word-level divergences: true ones, at a temperature, of one teacher or several."""
 
 import math
 
@@ -6,9 +6,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import distillation, divergence, log_softmax, softmax
+from reference import Comparison, distillation, log_softmax, slope, softmax
+from reference import forward_kl as reference_kl
 
-from fairseq_lskd.losses import forward_kl, mix_log_probs, temper
+from fairseq_lskd.losses import (
+    DIVERGENCES,
+    divergence,
+    forward_kl,
+    jensen_shannon,
+    mix_log_probs,
+    reverse_kl,
+    temper,
+    total_variation,
+)
 
 NUMBERS = st.floats(-30, 30, allow_nan=False)
 ROWS = st.integers(2, 9).flatmap(lambda k: st.tuples(*[st.lists(NUMBERS, min_size=k, max_size=k)] * 2))
@@ -72,7 +82,7 @@ def test_literal_with_padding_and_in_this_direction():
 def test_is_the_sum_of_the_definition_and_never_negative(rows):
     ours, theirs = rows
     found = kl(log_probs(ours), log_probs(theirs)).item()
-    assert found == pytest.approx(divergence(softmax(theirs), log_softmax(ours)), rel=1e-9, abs=1e-12)
+    assert found == pytest.approx(reference_kl(log_softmax(theirs), log_softmax(ours)), rel=1e-9, abs=1e-12)
     assert found >= -1e-14
 
 
@@ -168,7 +178,8 @@ def test_a_class_the_teacher_excludes_adds_nothing(temperature):
     mean = mix_log_probs([temper(teacher, temperature)] * 2)
     loss = kl(temper(student.log_softmax(-1), temperature), mean)
     loss.sum().backward()
-    wanted = divergence(softmax([0.3, -math.inf, -0.4], temperature), log_softmax(student[0].tolist(), temperature))
+    theirs, ours = log_softmax([0.3, -math.inf, -0.4], temperature), log_softmax(student[0].tolist(), temperature)
+    wanted = reference_kl(theirs, ours)
     assert loss.item() == pytest.approx(wanted)
     assert student.grad.isfinite().all() and student.grad.any()
 
@@ -195,3 +206,216 @@ def test_not_contiguous():
     turned = [x.permute(2, 1, 0).contiguous().permute(2, 1, 0)[:, 1::2] for x in (student, teacher)]
     assert not turned[0].is_contiguous()
     torch.testing.assert_close(forward_kl(*turned, ignore[:, 1::2]), wanted)
+
+
+# The other divergences, and what all of them share.
+
+EACH = [("forward_kl", 0.5), ("reverse_kl", 0.5), ("total_variation", 0.5)]
+EACH += [("jensen_shannon", beta) for beta in (0.1, 0.5, 0.9)]
+each = pytest.mark.parametrize(("name", "beta"), EACH)
+SMALL = st.floats(-4, 4, allow_nan=False)
+SMALL_ROWS = st.integers(2, 6).flatmap(lambda k: st.tuples(*[st.lists(SMALL, min_size=k, max_size=k)] * 2))
+
+
+def value(found, student, teacher):
+    return found(student, teacher, torch.zeros(student.shape[:-1], dtype=torch.bool))
+
+
+@each
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 4.0])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 3e-5)])
+def test_each_value_and_gradient_is_the_formula(name, beta, temperature, dtype, tolerance):
+    how = Comparison(name, beta, temperature)
+    student = (3 * torch.randn(2, 3, 6, dtype=dtype)).requires_grad_()
+    teacher = temper((3 * torch.randn(2, 3, 6, dtype=dtype)).log_softmax(-1), temperature)
+    ignore = torch.tensor([[False, True, False], [False, False, True]])
+    tempered = temper(student.log_softmax(-1), temperature)
+    loss = temperature**2 * divergence(name, beta)(tempered, teacher, ignore)
+    (3.7 * loss.sum()).backward()
+    for i, row in enumerate(student.detach().double().flatten(0, 1).tolist()):
+        log_p = teacher.double().flatten(0, 1)[i].tolist()
+        ignored = bool(ignore.flatten()[i])
+        wanted = 0.0 if ignored else how(row, log_p)
+        changes = [0.0] * 6 if ignored else [3.7 * x for x in slope(lambda z, p=log_p: how(z, p), row)]
+        assert loss.flatten()[i].item() == pytest.approx(wanted, rel=tolerance, abs=tolerance)
+        assert student.grad.flatten(0, 1)[i].tolist() == pytest.approx(changes, rel=tolerance, abs=10 * tolerance)
+
+
+@each
+def test_slope_is_the_derivative_by_each_log_probability_alone(name, beta):
+    """As if they were free, which is what the fused loss asks for."""
+    student, teacher = (torch.randn(5, dtype=torch.float64).log_softmax(-1) for _ in range(2))
+    found, slopes = divergence(name, beta).value_and_slope(student, teacher)
+    how = Comparison(name, beta)
+    assert found.item() == pytest.approx(how.divergence(teacher.tolist(), student.tolist()))
+    wanted = slope(lambda log_q: how.divergence(teacher.tolist(), log_q), student.tolist())
+    assert slopes.tolist() == pytest.approx(wanted, rel=1e-9, abs=1e-11)
+
+
+def test_literals_with_padding():
+    """p = (1/2, 1/4, 1/4), q = (1/4, 1/4, 1/2), with m = (3/8, 1/4, 3/8); p = (1/2, 1/2, 0), q = (1/4, 3/4, 0).
+
+    The last row is padding.
+    """
+    teacher = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]], dtype=torch.float64).log()
+    student = torch.tensor([[0.25, 0.25, 0.5], [0.25, 0.75, 0.0], [0.1, 0.2, 0.7]], dtype=torch.float64).log()
+    ignore = torch.tensor([False, False, True])
+    log = math.log
+    reverse = [log(2) / 4, log(1 / 2) / 4 + log(3 / 2) * 3 / 4, 0]
+    assert reverse_kl(student, teacher, ignore).tolist() == pytest.approx(reverse)
+    assert total_variation(student, teacher, ignore).tolist() == pytest.approx([1 / 4, 1 / 4, 0])
+    js = [
+        log(4 / 3) / 2 + log(2 / 3) / 4,
+        (log(4 / 3) + log(4 / 5)) / 4 + (log(2 / 3) / 4 + log(6 / 5) * 3 / 4) / 2,
+        0,
+    ]
+    assert jensen_shannon()(student, teacher, ignore).tolist() == pytest.approx(js)
+
+
+def test_literals_of_distributions_that_share_no_class():
+    """They are as far apart as can be: total variation 1, Jensen-Shannon the entropy of (beta, 1 - beta)."""
+    p, q = torch.tensor([[1.0, 0.0]], dtype=torch.float64).log(), torch.tensor([[0.0, 1.0]], dtype=torch.float64).log()
+    assert value(total_variation, q, p).item() == 1
+    assert value(jensen_shannon(), q, p).item() == pytest.approx(math.log(2))
+    assert value(jensen_shannon(0.25), q, p).item() == pytest.approx(math.log(4) / 4 + math.log(4 / 3) * 3 / 4)
+
+
+def test_literal_of_beta_as_the_share_of_the_teacher():
+    """p = (1, 0), q = (1/2, 1/2), beta = 1/4: m = (5/8, 3/8)."""
+    p, q = torch.tensor([[1.0, 0.0]], dtype=torch.float64).log(), torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
+    wanted = math.log(8 / 5) / 4 + 3 / 4 * (math.log(4 / 5) + math.log(4 / 3)) / 2
+    assert value(jensen_shannon(0.25), q, p).item() == pytest.approx(wanted)
+
+
+@each
+def test_gradcheck_of_each(name, beta):
+    student = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    teacher, ignore = log_probs(torch.randn(3, 5).tolist()), torch.tensor([False, True, False])
+    found = divergence(name, beta)
+    assert torch.autograd.gradcheck(lambda z: found(temper(z.log_softmax(-1), 2.0), teacher, ignore), student)
+
+
+@each
+@given(ROWS)
+@settings(max_examples=30, deadline=None)
+def test_each_is_zero_and_flat_where_both_agree_and_nowhere_negative(name, beta, rows):
+    found = divergence(name, beta)
+    ours, theirs = rows
+    student = torch.tensor(ours, dtype=torch.float64, requires_grad=True)
+    same = value(found, student.log_softmax(-1), log_probs(ours))
+    same.backward()
+    assert abs(same.item()) < 1e-13 and student.grad.abs().max() < 1e-13
+    assert value(found, log_probs(ours), log_probs(theirs)).item() >= -1e-13
+
+
+@each
+@given(ROWS, st.floats(-500, 500), st.floats(-500, 500))
+@settings(max_examples=20, deadline=None)
+def test_each_is_invariant_to_shifted_logits(name, beta, rows, up, down):
+    found = divergence(name, beta)
+    ours, theirs = (torch.tensor(row, dtype=torch.float64) for row in rows)
+    wanted = value(found, ours.log_softmax(-1), theirs.log_softmax(-1)).item()
+    shifted = value(found, (ours + up).log_softmax(-1), (theirs + down).log_softmax(-1)).item()
+    assert shifted == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+
+
+@given(ROWS, st.floats(0.01, 0.99))
+@settings(max_examples=40, deadline=None)
+def test_jensen_shannon_is_bounded_and_turns_round_with_beta(rows, beta):
+    ours, theirs = map(log_probs, rows)
+    found = value(jensen_shannon(beta), ours, theirs).item()
+    assert found <= -beta * math.log(beta) - (1 - beta) * math.log(1 - beta) + 1e-12
+    assert found == pytest.approx(value(jensen_shannon(1 - beta), theirs, ours).item(), rel=1e-9, abs=1e-13)
+    half = jensen_shannon(0.5)
+    assert value(half, ours, theirs).item() == pytest.approx(value(half, theirs, ours).item(), rel=1e-9, abs=1e-13)
+
+
+@given(SMALL_ROWS)
+@settings(max_examples=40, deadline=None)
+def test_jensen_shannon_tends_to_both_directions_of_kl(rows):
+    """Divided by beta (1 - beta), to the forward KL as beta tends to 0, to the reverse KL as it tends to 1."""
+    ours, theirs = map(log_probs, rows)
+    for beta, limit in ((1e-7, forward_kl), (1 - 1e-7, reverse_kl)):
+        found = value(jensen_shannon(beta), ours, theirs).item() / (beta * (1 - beta))
+        assert found == pytest.approx(value(limit, ours, theirs).item(), rel=1e-2, abs=1e-6)
+
+
+@given(ROWS)
+@settings(max_examples=40, deadline=None)
+def test_total_variation_is_symmetric_and_bounded(rows):
+    """By 1, and by the square root of half of either KL (Pinsker)."""
+    ours, theirs = map(log_probs, rows)
+    found = value(total_variation, ours, theirs).item()
+    assert found == value(total_variation, theirs, ours).item()
+    assert found <= 1 + 1e-12
+    for kl_ in (forward_kl, reverse_kl):
+        assert 2 * found**2 <= value(kl_, ours, theirs).item() + 1e-12
+
+
+@given(ROWS)
+@settings(max_examples=20, deadline=None)
+def test_reverse_kl_is_forward_kl_with_the_sides_changed(rows):
+    ours, theirs = map(log_probs, rows)
+    assert value(reverse_kl, ours, theirs).item() == pytest.approx(kl(theirs, ours).item(), rel=1e-12, abs=1e-14)
+
+
+@pytest.mark.parametrize("gap", [200.0, 1e4])
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [(reverse_kl, lambda gap: gap), (total_variation, lambda gap: 1), (jensen_shannon(), lambda gap: math.log(2))],
+)
+def test_extreme_logits_stay_finite_in_the_others(gap, found, wanted):
+    """Both sure, of different classes. A student that is sure of a class has nowhere to go: the gradient is 0."""
+    student = torch.tensor([[gap, 0.0, 0.0]], requires_grad=True)
+    loss = value(found, student.log_softmax(-1), torch.tensor([[0.0, gap, 0.0]]).log_softmax(-1))
+    loss.backward()
+    assert loss.item() == pytest.approx(wanted(gap), rel=1e-6)
+    assert student.grad[0].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+@each
+def test_a_class_the_teacher_excludes(name, beta):
+    """Is an infinite reverse KL; the others are finite, with the gradient of the formula."""
+    theirs = [0.3, -math.inf, -0.4]
+    student = torch.tensor([[0.2, 0.9, -0.5]], dtype=torch.float64, requires_grad=True)
+    loss = value(divergence(name, beta), student.log_softmax(-1), log_probs([theirs]))
+    loss.sum().backward()
+    if name == "reverse_kl":
+        assert loss.item() > 1e300 and not student.grad.isnan().any()
+        return
+    how = Comparison(name, beta)
+    assert loss.item() == pytest.approx(how([0.2, 0.9, -0.5], log_softmax(theirs)))
+    wanted = slope(lambda z: how(z, log_softmax(theirs)), [0.2, 0.9, -0.5])
+    assert student.grad[0].tolist() == pytest.approx(wanted, rel=1e-9)
+
+
+@each
+def test_the_teacher_gets_no_gradient(name, beta):
+    student, teacher = (torch.randn(2, 4).log_softmax(-1).requires_grad_() for _ in range(2))
+    value(divergence(name, beta), student, teacher).sum().backward()
+    assert student.grad.any() and teacher.grad is None
+
+
+@each
+def test_what_stands_at_ignored_tokens_changes_nothing(name, beta):
+    student, teacher = torch.randn(3, 4).log_softmax(-1), torch.randn(3, 4).log_softmax(-1)
+    ignore = torch.tensor([False, True, True])
+    student[1], teacher[2] = math.nan, math.inf
+    student.requires_grad_()
+    loss = divergence(name, beta)(student, teacher, ignore)
+    loss.sum().backward()
+    assert loss[1:].tolist() == [0, 0] and not student.grad[1:].any()
+    assert loss[0].isfinite() and student.grad[0].isfinite().all() and student.grad[0].any()
+
+
+def test_by_name():
+    assert {name for name, _ in EACH} == set(DIVERGENCES)
+    assert [divergence(name).name for name in DIVERGENCES] == list(DIVERGENCES)
+    with pytest.raises(ValueError, match="no divergence 'kl'; there are forward_kl, reverse_kl"):
+        divergence("kl")
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, -0.1, math.nan])
+def test_no_such_beta(beta):
+    with pytest.raises(ValueError, match="expected a number between 0 and 1"):
+        jensen_shannon(beta)

@@ -1,0 +1,25 @@
+"""What tests of criterions share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.teachers import OnlineTeacher
+
+
+@pytest.fixture(scope="module")
+def teachers_loaded_once() -> Iterator[None]:
+    """For tests that leave their teachers as they are: loading them takes longest in a criterion's life."""
+    load, loaded = OnlineTeacher.from_checkpoints, {}
+
+    def from_checkpoints(paths: str, *args: Any) -> OnlineTeacher:
+        if paths not in loaded:
+            loaded[paths] = load(paths, *args)
+        return loaded[paths]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OnlineTeacher, "from_checkpoints", from_checkpoints)
+        yield

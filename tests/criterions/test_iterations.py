@@ -1,0 +1,105 @@
+"""`--kd-iterations`: the student is taught again on its own last predictions, as TIE-KD has it."""
+
+import pytest
+import torch
+from reference import Comparison, mean_at_temperature, weighted
+from tiny import assert_same, backward, batch, gradients, logits, make_criterion, make_model
+
+pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
+
+TEMPERATURE, SHARE, ALPHA = 2.0, 0.4, 0.1
+
+
+def fed_back(sample, guess, padding, prefix=0):
+    """The decoder's input where it has the guess at a place, `[B][T]`, in place of the label: token by token."""
+    given = sample["net_input"]["prev_output_tokens"].tolist()
+    for row, targets, guesses in zip(given, sample["target"].tolist(), guess, strict=True):
+        length = sum(label != padding for label in targets)
+        for place in range(prefix, length - 1):
+            row[place + 1] = guesses[place]
+    return {**sample, "net_input": {**sample["net_input"], "prev_output_tokens": torch.tensor(given)}}
+
+
+@pytest.fixture
+def student(task):
+    return make_model(task).eval()
+
+
+def make_kd(task, teacher_path, **settings):
+    settings = {"kd_temperature": TEMPERATURE, "kd_weight": SHARE, "label_smoothing": ALPHA, **settings}
+    return make_criterion(task, "word_kd", teacher_path=str(teacher_path), **settings).train()
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+@pytest.mark.parametrize(("iterations", "prefix"), [(1, 0), (2, 0), (3, 0), (3, 2)])
+def test_loss_and_every_gradient_are_the_definition(task, student, teacher_path, form, prefix, iterations):
+    """The labels count once. Each time teacher and student read what the student last thought most probable."""
+    criterion = make_kd(task, teacher_path, kd_iterations=iterations, ignore_prefix_size=prefix, loss_form=form)
+    padding, given = task.target_dictionary.pad(), batch(task, range(6))
+    counts = given["target"].ne(padding)
+    counts[:, :prefix] = False
+    tokens, how = int(counts.sum()), Comparison(temperature=TEMPERATURE)
+    student.zero_grad()
+    sample, losses, kd, inputs = given, [], [], []
+    for step in range(iterations):
+        inputs.append(sample["net_input"]["prev_output_tokens"].tolist())
+        scores = logits(student, sample)
+        with torch.no_grad():
+            teacher = logits(criterion.teacher.models[0], sample)[counts]
+        found = weighted(
+            scores[counts],
+            given["target"][counts],
+            [0.0 if step else 1 - SHARE] * tokens,
+            alpha=ALPHA,
+            log_teacher=mean_at_temperature([teacher], TEMPERATURE),
+            teacher_weights=[SHARE / iterations] * tokens,
+            how=how,
+        )
+        losses.append(found.loss)
+        kd.append(sum(found.kd) / iterations)
+        slopes = torch.zeros_like(scores, dtype=torch.float64)
+        slopes[counts] = found.gradient
+        scores.backward(slopes.to(scores))
+        sample = fed_back(given, scores.argmax(-1).tolist(), padding, prefix)
+    assert iterations == 1 or inputs[0] != inputs[1]
+    assert iterations < 3 or inputs[1] != inputs[2]
+    wanted = gradients(student)
+    loss, size, log = criterion(student, given)
+    assert loss.item() == log["loss"].item() == pytest.approx(sum(losses), rel=1e-5)
+    assert log["kd_loss"].item() == pytest.approx(sum(kd), rel=1e-5)
+    assert size == given["ntokens"]
+    assert_same(backward(student, loss), wanted, tolerance=1e-5)
+
+
+def test_literal_of_what_is_fed_back(task, student, teacher_path):
+    """Two sentences, with a prefix of one token; 2 ends a sentence, 1 is padding."""
+    criterion = make_kd(task, teacher_path, kd_iterations=2, ignore_prefix_size=1)
+    counts = torch.tensor([[False, True, True, True], [False, True, False, False]])
+    net_input = {"prev_output_tokens": torch.tensor([[2, 5, 6, 7], [2, 8, 1, 1]]), "src_tokens": None}
+    found = criterion._fed_back(net_input, counts, torch.tensor([10, 11, 12, 13]))
+    # Labels are 5 6 7 2 and 8 2. Guesses 10 and 11 are for 6 and 7; those for the ends are not read by anyone.
+    assert found["prev_output_tokens"].tolist() == [[2, 5, 10, 11], [2, 8, 1, 1]]
+    assert net_input["prev_output_tokens"].tolist() == [[2, 5, 6, 7], [2, 8, 1, 1]] and "src_tokens" in found
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+def test_validation_asks_once(task, student, teacher_path, form):
+    sample, found = batch(task, range(6)), []
+    for iterations in (1, 3):
+        criterion = make_kd(task, teacher_path, kd_iterations=iterations, loss_form=form).eval()
+        found.append(criterion(student, sample)[0].item())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+def test_a_student_that_is_right_is_taught_the_same_each_time(task, student, teacher_path, form):
+    """Where its guesses are the labels, it reads the same input again."""
+    sample = batch(task, range(3))
+    with torch.no_grad():
+        # Sure of token 7, which all sentences consist of.
+        student.decoder.output_projection.bias = torch.nn.Parameter(torch.eye(15)[7] * 100)
+    ends = task.target_dictionary.eos()
+    for tokens in (sample["target"], sample["net_input"]["prev_output_tokens"]):
+        tokens[tokens.ne(task.target_dictionary.pad()) & tokens.ne(ends)] = 7
+    found = [make_kd(task, teacher_path, kd_iterations=n, loss_form=form)(student, sample)[0].item() for n in (1, 2, 4)]
+    assert found[1:] == pytest.approx(found[:1] * 2, rel=1e-6)

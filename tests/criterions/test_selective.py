@@ -1,0 +1,253 @@
+"""`--kd-select`: exactly the hardest tokens are taught, and training goes on where it stopped."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from reference import Comparison, hardest, mean_at_temperature, weighted
+from tiny import (
+    assert_gradients,
+    assert_same,
+    backward,
+    batch,
+    logits,
+    make_criterion,
+    make_model,
+    make_task,
+    make_trainer,
+    set_aside,
+    write,
+)
+
+from fairseq_lskd.sequences import SequenceWeights
+
+pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
+
+BATCHES = (range(6), range(20, 31), [7], range(40, 45))
+
+
+@pytest.fixture
+def student(task):
+    return make_model(task).eval()
+
+
+def make_kd(task, teacher_path, select="global", **settings):
+    return make_criterion(task, "word_kd", teacher_path=str(teacher_path), kd_select=select, **settings).train()
+
+
+def queue_of(criterion):
+    """What is in the queue, oldest first."""
+    values = criterion.queue.view(torch.float32)
+    return values[~values.isnan()].tolist()
+
+
+def by_hand(task, student, criterion, sample, share, remembered, size, prefix=0):
+    """The losses of a batch's tokens, which of them are taught, and the loss from the formulas."""
+    counts = sample["target"].ne(task.target_dictionary.pad())
+    counts[:, :prefix] = False
+    scores = logits(student, sample)
+    with torch.no_grad():
+        teacher = logits(criterion.teacher.models[0], sample)[counts]
+    labels = sample["target"][counts]
+    nll = weighted(scores[counts], labels, [1.0] * len(labels)).nll
+    # In float32, as they are compared with others that were kept in it.
+    nll = torch.tensor(nll).tolist()
+    others = None if remembered is None else (remembered + nll)[-size:]
+    taught = hardest(nll, share, others)
+    found = weighted(
+        scores[counts],
+        labels,
+        [0.5] * len(labels),
+        log_teacher=mean_at_temperature([teacher], 1.0),
+        teacher_weights=[0.5 * hard for hard in taught],
+        how=Comparison(),
+    )
+    slopes = torch.zeros_like(scores, dtype=torch.float64)
+    slopes[counts] = found.gradient
+    return nll, taught, found, scores, slopes
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+@pytest.mark.parametrize("prefix", [0, 1])
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_the_hardest_of_a_batch_are_taught(task, student, teacher_path, form, prefix, share):
+    settings = {"kd_select_share": share, "ignore_prefix_size": prefix, "loss_form": form}
+    criterion = make_kd(task, teacher_path, "batch", **settings)
+    for ids in BATCHES[:3]:
+        sample = batch(task, ids)
+        nll, taught, wanted, scores, slopes = by_hand(task, student, criterion, sample, share, None, 0, prefix)
+        assert sum(taught) == math.ceil(share * len(nll))
+        loss, size, log = criterion(student, sample)
+        assert loss.item() == pytest.approx(wanted.loss, rel=1e-5) and size == sample["ntokens"]
+        assert log["kd_loss"].item() == pytest.approx(sum(wanted.kd), rel=1e-5)
+        assert_gradients(backward(student, loss), student, scores, slopes)
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+@pytest.mark.parametrize("size", [20, 90, 1000])
+def test_the_hardest_of_the_last_batches_are_taught(task, student, teacher_path, form, size):
+    """By comparison with the last `size` tokens, those of the batch itself included."""
+    criterion = make_kd(task, teacher_path, kd_select_share=0.3, kd_queue_size=size, loss_form=form)
+    remembered, shares = [], []
+    for ids in BATCHES:
+        sample = batch(task, ids)
+        nll, taught, wanted, scores, slopes = by_hand(task, student, criterion, sample, 0.3, remembered, size)
+        loss, _, log = criterion(student, sample)
+        assert loss.item() == pytest.approx(wanted.loss, rel=1e-5)
+        assert log["kd_loss"].item() == pytest.approx(sum(wanted.kd), rel=1e-5)
+        assert_gradients(backward(student, loss), student, scores, slopes)
+        remembered = (remembered + nll)[-size:]
+        assert queue_of(criterion) == pytest.approx(remembered, rel=1e-5)
+        shares.append(sum(taught) / len(taught))
+    assert len({*shares, 0.3}) > 2  # batches are of unequal difficulty: not 0.3 of each
+
+
+def test_weights_of_sentences_do_not_make_tokens_hard(task, student, teacher_path, tmp_path):
+    SequenceWeights(np.linspace(0, 9, 60, dtype=np.float32), np.zeros(60, bool)).save(tmp_path / "w.npz")
+    settings = {"teacher_path": str(teacher_path), "kd_select": "global"}
+    found = []
+    for weights in ({}, {"sequence_weights": str(tmp_path / "w.npz")}):
+        criterion = make_criterion(task, "seq_kd", **settings, **weights).train()
+        criterion(student, batch(task, range(6)))
+        found.append(queue_of(criterion))
+    assert found[0] == found[1] and found[0]
+
+
+def test_validation_teaches_all_tokens_and_remembers_none(task, student, teacher_path):
+    sample = batch(task, range(6), "valid")
+    wanted = make_kd(task, teacher_path, "all").eval()(student, sample)[0].item()
+    for select in ("batch", "global"):
+        criterion = make_kd(task, teacher_path, select, kd_select_share=0.1).eval()
+        assert criterion(student, sample)[0].item() == wanted
+    assert queue_of(criterion) == []
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+def test_a_batch_of_padding_leaves_the_queue_as_it_is(task, student, teacher_path, form):
+    criterion = make_kd(task, teacher_path, kd_queue_size=30, loss_form=form)
+    criterion(student, batch(task, range(3)))
+    before = queue_of(criterion)
+    loss = criterion(student, set_aside(batch(task, range(4)), task.target_dictionary.pad()))[0]
+    assert loss.item() == 0 and queue_of(criterion) == before and before
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_leaves_the_queue_intact(task, student, teacher_path, dtype):
+    """fairseq converts criterions too, under --fp16."""
+    criterion = make_kd(task, teacher_path)
+    criterion(student, batch(task, range(6)))
+    before = queue_of(criterion)
+    assert any(value != torch.tensor(value, dtype=dtype).item() for value in before)
+    criterion.to(dtype)
+    assert queue_of(criterion) == before
+    loss, _, _ = criterion(student, batch(task, range(6, 12)))
+    assert queue_of(criterion)[: len(before)] == before and len(queue_of(criterion)) > len(before)
+    assert loss.dtype == torch.float32
+
+
+# Training with it, and going on with a training.
+
+FLAGS = ("--clip-norm", "1", "--dropout", "0.2")
+
+
+def make_run(data, teacher_path, *flags, select="global", **settings):
+    """A trainer of a new student, and its criterion."""
+    task = make_task(data)
+    flags = ("--criterion", "word_kd", "--teacher-path", str(teacher_path), *FLAGS, *flags)
+    criterion = make_kd(task, teacher_path, select, **settings)
+    return make_trainer(data, task, make_model(task, *flags), criterion, *flags), criterion
+
+
+def update(trainer, *steps):
+    for ids in steps:
+        trainer.train_step([batch(trainer.task, ids)])
+
+
+def weights_of(trainer):
+    """But for `in_proj_weight` and others of fairseq's fast inference: copies, which are not trained."""
+    weights = trainer.get_model().named_parameters()
+    return {name: weight.detach().clone() for name, weight in weights if not name.endswith(("_weight", "_bias"))}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_student_is_trained_as_without_a_queue(bitext, teacher_path, optimizer):
+    """What makes fairseq save the queue, a parameter of the criterion's, does nothing else."""
+    found = []
+    for select in ("all", "global"):
+        flags = ("--optimizer", optimizer, "--weight-decay", "0.1")
+        trainer, criterion = make_run(bitext, teacher_path, *flags, select=select, kd_select_share=1.0)
+        update(trainer, *BATCHES[:3])
+        found.append(weights_of(trainer))
+    assert_same(*found)
+    assert [weight.item() for weight in criterion.parameters()] == [0]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_resumed_training_is_an_uninterrupted_one(bitext, teacher_path, tmp_path, optimizer):
+    flags, settings = ("--optimizer", optimizer), {"kd_queue_size": 70, "kd_select_share": 0.2}
+    whole, criterion = make_run(bitext, teacher_path, *flags, **settings)
+    update(whole, *BATCHES[:2])
+    path = write(tmp_path / "half.pt", whole)
+    update(whole, *BATCHES[2:])
+    resumed, its_criterion = make_run(bitext, teacher_path, *flags, **settings)
+    resumed.load_checkpoint(str(path))
+    update(resumed, *BATCHES[2:])
+    assert_same(weights_of(resumed), weights_of(whole))
+    assert queue_of(its_criterion) == queue_of(criterion) and len(queue_of(criterion)) == 70
+
+    forgetful, _ = make_run(bitext, teacher_path, *flags, **settings)
+    forgetful.load_checkpoint(str(path))
+    forgetful.get_criterion().queue.fill_(torch.tensor(math.nan).view(torch.int32))
+    update(forgetful, *BATCHES[2:])
+    assert any((weights_of(forgetful)[name] - weight).abs().max() > 1e-3 for name, weight in weights_of(whole).items())
+
+
+@pytest.fixture
+def checkpoint(bitext, teacher_path, tmp_path):
+    """Of a training with a queue of 70 tokens, and what was in it."""
+    trainer, criterion = make_run(bitext, teacher_path, kd_queue_size=70)
+    update(trainer, *BATCHES[:2])
+    return write(tmp_path / "with_queue.pt", trainer), queue_of(criterion)
+
+
+@pytest.mark.parametrize("size", [7, 70, 500])
+def test_the_queue_may_have_another_size_when_training_goes_on(bitext, teacher_path, checkpoint, size):
+    path, remembered = checkpoint
+    trainer, criterion = make_run(bitext, teacher_path, kd_queue_size=size)
+    trainer.load_checkpoint(str(path))
+    assert queue_of(criterion) == remembered[-size:] and len(criterion.queue) == size
+    update(trainer, range(3))
+    assert len(queue_of(criterion)) == min(size, 70 + batch(trainer.task, range(3))["ntokens"])
+
+
+def test_the_models_part_of_a_checkpoint_holds_nothing_of_it(task, checkpoint):
+    state = torch.load(checkpoint[0], weights_only=True)
+    assert state["model"].keys() == make_model(task).state_dict().keys()
+    assert state["criterion"].keys() == {"anchor", "queue"}
+
+
+def test_training_goes_on_from_a_checkpoint_without_a_queue(bitext, teacher_path, tmp_path):
+    """fairseq's optimizer knows one parameter less then, and takes --reset-optimizer."""
+    plain, _ = make_run(bitext, teacher_path, select="all")
+    update(plain, BATCHES[0])
+    path = write(tmp_path / "plain.pt", plain)
+    trainer, criterion = make_run(bitext, teacher_path)
+    trainer.load_checkpoint(str(path), reset_optimizer=True)
+    assert_same(weights_of(trainer), weights_of(plain))
+    assert queue_of(criterion) == []
+    update(trainer, BATCHES[1])
+    assert queue_of(criterion)
+
+
+def test_training_goes_on_without_the_queue_of_a_checkpoint(bitext, teacher_path, checkpoint):
+    trainer, criterion = make_run(bitext, teacher_path, select="batch")
+    trainer.load_checkpoint(str(checkpoint[0]), reset_optimizer=True)
+    update(trainer, BATCHES[2])
+    assert not criterion.state_dict()
+
+
+@pytest.mark.parametrize("select", ["all", "batch"])
+def test_only_a_global_selection_has_a_queue(task, teacher_path, select):
+    criterion = make_kd(task, teacher_path, select)
+    assert not criterion.state_dict() and not list(criterion.parameters())

@@ -1,0 +1,608 @@
+"""The fused loss: values and gradients are the reference's, whatever the chunks, without a whole tensor of logits."""
+
+import dataclasses
+import itertools
+import math
+import random
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from reference import Comparison, mean_at_temperature, slope, weighted
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from fairseq_lskd.losses import (
+    DIVERGENCES,
+    Objective,
+    Projection,
+    divergence,
+    fused,
+    fused_loss,
+    mix_log_probs,
+    negative_log_likelihood,
+    smoothed_cross_entropy,
+    smoothing_term,
+    teacher_loss,
+    temper,
+    top_k,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One combination of everything that the fused loss can be asked for."""
+
+    name: str | None = "forward_kl"  #: None: no teacher
+    temperature: float = 1.0
+    k: int | None = None
+    rest: str = "class"
+    ranking: int = 0
+    alpha: float = 0.0
+    prior: bool = False
+    members: int = 1
+    cached: bool = False  #: the teacher is known by its top k
+    weights: str = "zeros"  #: of the teacher: some are 0, or there are none
+    chunk: int | None = 5
+    bias: bool = True
+    beta: float = 0.3
+
+    def __str__(self):
+        changed = [field for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+        return " ".join(f"{field.name}={getattr(self, field.name)}" for field in changed) or "default"
+
+    @property
+    def possible(self):
+        """Not those that the criterions refuse, or that would ignore something."""
+        if self.prior and self.alpha == 0:
+            return False
+        if self.name is None:
+            return self == Case(name=None, alpha=self.alpha, prior=self.prior, chunk=self.chunk, bias=self.bias)
+        if (self.cached or self.rest == "renormalise") and self.k is None:
+            return False
+        if self.name == "reverse_kl" and self.rest == "renormalise":
+            return False
+        return self.ranking <= (self.k or 9)
+
+    @property
+    def objective(self):
+        return Objective(divergence(self.name, self.beta), self.temperature, self.k, self.rest, self.ranking)
+
+    @property
+    def comparison(self):
+        return Comparison(self.name, self.beta, self.temperature, self.k, self.rest, self.ranking)
+
+
+class Problem:
+    """Random hidden states, matrices and labels for a case."""
+
+    def __init__(self, case, tokens=11, classes=9, width=5, widths=(4, 7, 3), dtype=torch.float64, seed=3):
+        self.case, chance = case, torch.Generator().manual_seed(seed)
+
+        def normal(*shape):
+            return torch.randn(*shape, generator=chance, dtype=torch.float64).to(dtype)
+
+        self.student = Projection(
+            normal(tokens, width).requires_grad_(),
+            normal(classes, width).requires_grad_(),
+            normal(classes).requires_grad_() if case.bias else None,
+        )
+        # Products of another spread than the student's, a bias here and there.
+        self.members = [
+            Projection(normal(tokens, w), normal(classes, w), normal(classes) if n else None)
+            for n, w in enumerate(widths[: case.members])
+        ]
+        exact = torch.float64 if dtype == torch.float64 else torch.float32
+        self.target = torch.randint(classes, (tokens,), generator=chance)
+        self.label_weight = torch.rand(tokens, generator=chance, dtype=torch.float64).to(exact)
+        taught = torch.rand(tokens, generator=chance) < 0.7
+        self.teacher_weight = None
+        if case.weights == "zeros":
+            self.teacher_weight = (torch.rand(tokens, generator=chance, dtype=torch.float64) * taught).to(exact)
+        self.prior = normal(classes).double().softmax(0).to(exact) if case.prior else None
+
+    @property
+    def log_teacher(self):
+        """Of the whole ensemble at the temperature, `[N, K]`."""
+        scores = (F.linear(m.hidden.double(), m.weight.double(), _double(m.bias)) for m in self.members)
+        return mix_log_probs(temper(score.log_softmax(-1), self.case.temperature) for score in scores)
+
+    @property
+    def teacher(self):
+        if self.case.name is None:
+            return None
+        if not self.case.cached:
+            return self.members
+        known = top_k(self.log_teacher, self.case.k)
+        exact = self.label_weight.dtype
+        return known._replace(log_probs=known.log_probs.to(exact), rest=known.rest.to(exact))
+
+    def arguments(self):
+        return {
+            "student": self.student,
+            "target": self.target,
+            "label_weight": self.label_weight,
+            "label_smoothing": self.case.alpha,
+            "prior": self.prior,
+            "teacher": self.teacher,
+            "teacher_weight": self.teacher_weight if self.case.name else None,
+            "objective": self.case.objective if self.case.name else None,
+            "chunk": self.case.chunk,
+        }
+
+    def fused(self, **changes):
+        return fused_loss(**{**self.arguments(), **changes})
+
+    def gradients(self, loss):
+        """Of this loss, by whatever of the student's needs one."""
+        tensors = [tensor for tensor in self.student if tensor is not None and tensor.requires_grad]
+        return torch.autograd.grad(loss, tensors)
+
+    def plain(self, dtype=torch.float64, scores=None):
+        """The loss on whole tensors; in float64, of whatever the hidden states were rounded to."""
+        if scores is None:
+            scores = F.linear(*(None if tensor is None else tensor.to(dtype) for tensor in self.student))
+            scores = scores.to(torch.promote_types(dtype, torch.float32))
+        student, case = scores.log_softmax(-1), self.case
+        ignore = torch.zeros_like(self.target, dtype=torch.bool)
+        cost = negative_log_likelihood(student, self.target, ignore)
+        if case.alpha > 0:
+            smooth = smoothing_term(student, ignore, self.prior)
+            cost = smoothed_cross_entropy(cost, smooth, case.alpha, student.size(-1), self.prior is None)
+        loss = (self.label_weight * cost).sum()
+        if case.name is not None:
+            part = teacher_loss(student, self.log_teacher.to(student), ignore, case.objective)
+            loss = loss + (part if self.teacher_weight is None else part * self.teacher_weight).sum()
+        return loss
+
+    def reference(self):
+        """The loss from its formulas, and its gradient by the tensors."""
+        hidden, weight, bias = (None if tensor is None else tensor.detach().double() for tensor in self.student)
+        case = self.case
+        teachers = [F.linear(m.hidden.double(), m.weight.double(), _double(m.bias)) for m in self.members]
+        ones = torch.ones_like(self.label_weight)
+        found = weighted(
+            F.linear(hidden, weight, bias),
+            self.target,
+            self.label_weight.tolist(),
+            alpha=case.alpha,
+            prior=None if self.prior is None else self.prior.tolist(),
+            log_teacher=mean_at_temperature(teachers, case.temperature) if case.name else (),
+            teacher_weights=(ones if self.teacher_weight is None else self.teacher_weight).tolist(),
+            how=case.comparison if case.name else None,
+        )
+        slopes = [found.gradient @ weight, found.gradient.t() @ hidden]
+        return found, slopes if bias is None else [*slopes, found.gradient.sum(0)]
+
+
+def _double(tensor):
+    return None if tensor is None else tensor.double()
+
+
+AXES = {
+    "name": [*DIVERGENCES, None],
+    "temperature": [1.0, 3.0, 0.5],
+    "k": [None, 1, 4, 9],
+    "rest": ["class", "renormalise"],
+    "ranking": [0, 1, 4],
+    "alpha": [0.0, 0.1],
+    "prior": [False, True],
+    "members": [1, 2, 3],
+    "cached": [False, True],
+    "weights": ["zeros", "none"],
+    "chunk": [1, 5, 64, None],
+    "bias": [True, False],
+}
+
+
+def cases(count):
+    """Every pair of a divergence with another value, and others at random, always the same."""
+    chance = random.Random(5)
+    found: dict[Case, None] = {}
+
+    def draw(**fixed):
+        for _ in range(1000):
+            case = Case(**{axis: chance.choice(values) for axis, values in AXES.items()} | fixed)
+            if case.possible:
+                found[case] = None
+                return
+
+    for name, axis in itertools.product(AXES["name"], AXES):
+        for value in AXES[axis]:
+            draw(**{"name": name, axis: value})
+    draw(name=None, temperature=1.0, k=None, rest="class", ranking=0, members=1, cached=False, weights="zeros")
+    while len(found) < count:
+        draw()
+    return list(found)
+
+
+CASES = cases(160)
+
+
+def test_the_cases_are_all_there():
+    for axis, values in AXES.items():
+        assert {getattr(case, axis) for case in CASES} == set(values)
+        for name in DIVERGENCES:
+            seen = {getattr(case, axis) for case in CASES if case.name == name}
+            assert axis == "name" or seen >= set(values) - ({"renormalise"} if name == "reverse_kl" else set())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values_and_gradients_are_those_of_the_formulas_and_of_the_plain_form(case):
+    """The loss is scaled before backward, so that a forgotten upstream gradient shows."""
+    problem = Problem(case)
+    found = problem.fused(guess=True)
+    gradients = problem.gradients(3.7 * found.loss)
+    wanted, slopes = problem.reference()
+    assert found.loss.item() == pytest.approx(wanted.loss, rel=1e-10)
+    assert found.nll.tolist() == pytest.approx(wanted.nll, rel=1e-10)
+    assert found.teacher.tolist() == pytest.approx(wanted.kd, rel=1e-9, abs=1e-12)
+    scores = F.linear(*problem.student)
+    assert torch.equal(found.guess, scores.argmax(-1))
+    plain = problem.plain()
+    assert found.loss.item() == pytest.approx(plain.item(), rel=1e-12)
+    for mine, formula, whole in zip(gradients, slopes, problem.gradients(3.7 * plain), strict=True):
+        torch.testing.assert_close(mine, 3.7 * formula, rtol=1e-8, atol=1e-9)
+        torch.testing.assert_close(mine, whole, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_are_differences_of_the_loss():
+    """Of every number in all three tensors, through the function itself."""
+    case = Case("jensen_shannon", 2.0, k=3, ranking=2, alpha=0.1, members=2, chunk=2)
+    problem = Problem(case, tokens=4, classes=5, width=3)
+    gradients = torch.cat([gradient.flatten() for gradient in problem.gradients(problem.fused().loss)])
+    shapes = [tensor.shape for tensor in problem.student]
+
+    def loss(numbers):
+        parts = torch.tensor(numbers, dtype=torch.float64).split([shape.numel() for shape in shapes])
+        problem.student = Projection(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
+        return problem.fused().loss.item()
+
+    numbers = torch.cat([tensor.detach().flatten() for tensor in problem.student]).tolist()
+    assert gradients.tolist() == pytest.approx(slope(loss, numbers), rel=1e-8, abs=1e-9)
+
+
+# What it is called with.
+
+
+@pytest.mark.parametrize("needing", [set(c) for n in (0, 1, 2) for c in itertools.combinations(range(3), n)])
+def test_any_of_the_three_tensors_may_need_a_gradient(needing):
+    problem = Problem(Case("reverse_kl", alpha=0.1))
+    whole = problem.fused()
+    wanted = problem.gradients(whole.loss)
+    for i, tensor in enumerate(problem.student):
+        tensor.requires_grad_(i in needing)
+    found = problem.fused()
+    assert found.loss.item() == whole.loss.item() and found.loss.requires_grad == bool(needing)
+    assert not any(value.requires_grad for value in found[1:])
+    if needing:
+        for mine, i in zip(problem.gradients(found.loss), sorted(needing), strict=True):
+            assert torch.equal(mine, wanted[i])
+
+
+def test_the_same_values_without_gradients():
+    problem = Problem(Case(temperature=3.0, k=4, alpha=0.1))
+    wanted = problem.fused(guess=True)
+    with torch.no_grad():
+        found = problem.fused(guess=True)
+    assert not found.loss.requires_grad
+    assert all(torch.equal(mine, whole) for mine, whole in zip(found, wanted, strict=True))
+    assert problem.fused().guess.numel() == 0
+
+
+def test_it_can_be_differentiated_once():
+    problem = Problem(Case())
+    loss = problem.fused().loss
+    torch.autograd.grad(loss, problem.student, retain_graph=True)
+    with pytest.raises(RuntimeError, match="can be differentiated once"):
+        torch.autograd.grad(loss, problem.student)
+
+
+@pytest.mark.parametrize("case", [Case(None, alpha=0.1), Case(), Case(k=3, cached=True), Case(weights="none")], ids=str)
+def test_no_tokens(case):
+    problem = Problem(case, tokens=0)
+    found = problem.fused(guess=True)
+    assert found.loss.item() == 0 and [value.numel() for value in found[1:]] == [0, 0, 0]
+    assert not any(gradient.any() for gradient in problem.gradients(found.loss))
+    assert [gradient.shape for gradient in problem.gradients(problem.fused().loss)] == [(0, 5), (9, 5), (9,)]
+
+
+@pytest.mark.parametrize("case", [Case(alpha=0.1), Case("reverse_kl"), Case(k=3, cached=True)], ids=str)
+def test_weights_of_0(case):
+    """Tokens without any weight leave nothing, neither do those that only the teacher has nothing to say about."""
+    problem = Problem(case)
+    problem.label_weight.zero_()
+    problem.teacher_weight.zero_()
+    found = problem.fused()
+    assert found.loss.item() == 0 and not found.teacher.any() and found.nll.all()
+    assert not any(gradient.any() for gradient in problem.gradients(found.loss))
+
+
+def test_teachers_are_asked_only_about_tokens_that_they_teach():
+    """The hidden states of the others are not even looked at."""
+    problem = Problem(Case(weights="none"))
+    problem.teacher_weight = torch.tensor([0.0, 1.0] * 5 + [0.0], dtype=torch.float64)
+    wanted = problem.fused()
+    problem.members[0].hidden[0::2] = math.nan
+    found = problem.fused()
+    assert found.loss.item() == wanted.loss.item() and torch.equal(found.teacher, wanted.teacher)
+    assert not found.teacher[0::2].any() and found.teacher[1::2].all()
+
+
+@pytest.mark.parametrize("name", [*DIVERGENCES])
+@pytest.mark.parametrize("ranking", [0, 2])
+def test_a_teacher_that_says_nothing(name, ranking):
+    """As if it had no weight there, whatever stands in its other fields."""
+    problem = Problem(Case(name, 2.0, k=3, ranking=ranking, cached=True, weights="none"))
+    known = problem.teacher
+    weight = torch.ones_like(problem.label_weight)
+    for n, junk in ((1, 0.0), (4, math.nan), (10, -math.inf)):
+        known.ids[n], known.log_probs[n], known.rest[n], weight[n] = 0, junk, math.nan, 0
+    found = problem.fused(teacher=known)
+    wanted = problem.fused(teacher_weight=weight)
+    assert found.loss.item() == pytest.approx(wanted.loss.item(), rel=1e-12)
+    assert found.teacher.tolist() == pytest.approx(wanted.teacher.tolist(), rel=1e-12)
+    for mine, others in zip(problem.gradients(found.loss), problem.gradients(wanted.loss), strict=True):
+        torch.testing.assert_close(mine, others)
+
+
+@pytest.mark.parametrize("chunk", [2, 64])
+def test_a_weight_that_is_used_elsewhere_too_gets_both_gradients(chunk):
+    """The output matrix as the embedding."""
+    problem = Problem(Case(chunk=chunk))
+    tokens = torch.arange(11) % 9
+    found = []
+    for form in ("fused", "plain"):
+        matrix = problem.student.weight.detach().clone().requires_grad_()
+        problem.student = Projection(matrix[tokens].tanh(), matrix, problem.student.bias)
+        loss = problem.fused().loss if form == "fused" else problem.plain()
+        (2.5 * loss + matrix.sum()).backward()
+        found.append(matrix.grad)
+    torch.testing.assert_close(*found)
+
+
+def test_not_contiguous():
+    problem = Problem(Case(temperature=3.0, members=2))
+    wanted = problem.fused()
+    gradients = problem.gradients(wanted.loss)
+    turned = [tensor.detach().t().contiguous().t().requires_grad_() for tensor in problem.student[:2]]
+    problem.student = Projection(*turned, problem.student.bias)
+    problem.members = [m._replace(hidden=m.hidden.t().contiguous().t()) for m in problem.members]
+    problem.label_weight = problem.label_weight.repeat_interleave(2)[::2]
+    problem.target = problem.target.repeat_interleave(2)[::2]
+    assert not any(t.is_contiguous() for t in (*turned, problem.target, problem.label_weight))
+    found = problem.fused()
+    torch.testing.assert_close(found.loss, wanted.loss)
+    for mine, whole in zip(problem.gradients(found.loss), gradients, strict=True):
+        torch.testing.assert_close(mine, whole)
+
+
+def test_ties_of_the_ranking_are_those_of_the_plain_form():
+    """Student and teacher find all classes alike."""
+    problem = Problem(Case(k=4, ranking=2))
+    with torch.no_grad():
+        for projection in (problem.student, problem.members[0]):
+            projection.weight.zero_()
+        problem.student.bias.zero_()
+    assert problem.fused().loss.item() == pytest.approx(problem.plain().item())
+
+
+# Numbers that are hard to compute with.
+
+HARD = [Case(name) for name in DIVERGENCES] + [Case(name, k=k) for name in DIVERGENCES for k in (1, 2, 4)]
+HARD += [Case(k=2, rest="renormalise"), Case(ranking=2), Case(alpha=0.1, temperature=2.0)]
+
+
+@pytest.mark.parametrize("gap", [200.0, 1e4])
+@pytest.mark.parametrize("case", HARD, ids=str)
+def test_extreme_logits(case, gap):
+    """Student and teacher are sure, of the same classes and of others; float32 against the formulas in float64."""
+    problem = Problem(dataclasses.replace(case, bias=False, weights="none"), tokens=6, classes=4, width=4)
+    student = gap * torch.tensor(
+        [[1.0, 0, 0, -1], [0, 1, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    )
+    teacher = gap * torch.tensor(
+        [[0.0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, -1]]
+    )
+    # No ties among the best.
+    student += torch.tensor([0.0, -0.3, -0.1, -0.2])
+    teacher += torch.tensor([0.0, -1, -2, -3])
+    problem.student = Projection(student.requires_grad_(), torch.eye(4).requires_grad_())
+    problem.members = [Projection(teacher, torch.eye(4))]
+    problem.label_weight = problem.label_weight.float()
+    found = problem.fused()
+    wanted, (slopes, _) = problem.reference()
+    assert found.loss.item() == pytest.approx(wanted.loss, rel=1e-5)
+    assert found.teacher.tolist() == pytest.approx(wanted.kd, rel=1e-5, abs=1e-5)
+    gradient = problem.gradients(found.loss)[0]
+    torch.testing.assert_close(gradient.double(), slopes, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", HARD, ids=str)
+@pytest.mark.parametrize("excluded", ["teacher", "student", "both"])
+def test_classes_without_any_probability(case, excluded):
+    """A bias of -inf. What is no longer finite in the plain form (p log p/0) need not be here, but is not NaN."""
+    problem = Problem(case, dtype=torch.float32)
+    push = torch.zeros(9)
+    push[7] = -math.inf
+    problem.target[problem.target == 7] = 3
+    if excluded != "teacher":
+        with torch.no_grad():
+            problem.student.bias.copy_(push)
+    if excluded != "student":
+        problem.members = [m._replace(bias=push) for m in problem.members]
+    plain = problem.plain(torch.float32)
+    found = problem.fused()
+    assert not found.loss.isnan() and not found.teacher.isnan().any()
+    if plain.isfinite() and plain < 1e30:
+        assert found.loss.item() == pytest.approx(plain.item(), rel=1e-5)
+        pairs = zip(problem.gradients(found.loss), problem.gradients(plain), strict=True)
+        assert all(torch.allclose(mine, whole, rtol=1e-4, atol=1e-5) for mine, whole in pairs)
+    else:
+        assert found.loss > 1e30
+
+
+# Other precisions. Bounds of the error, for each number of a gradient, follow from what is rounded: the gradient with
+# respect to the logits, and the result.
+
+
+def bounds(problem, unit, gradient):
+    """`unit` is half the spacing of numbers at 1; gradient: the exact one, with respect to the logits."""
+    hidden, weight = (tensor.detach().double() for tensor in problem.student[:2])
+    sizes = gradient.abs()
+    exact = [gradient @ weight, gradient.t() @ hidden, gradient.sum(0)]
+    # Three roundings, of the gradient's parts (which may cancel: twice their size) and of the result.
+    largest = [sizes @ weight.abs(), sizes.t() @ hidden.abs(), sizes.sum(0)]
+    return exact, [4 * unit * whole for whole in largest]
+
+
+def logits_gradient(problem):
+    """Exact, by autograd in float64 on the rounded tensors."""
+    scores = F.linear(*(tensor.detach().double() for tensor in problem.student)).requires_grad_()
+    return torch.autograd.grad(problem.plain(scores=scores), scores)[0]
+
+
+PRECISE = [Case(alpha=0.1), Case("reverse_kl", 2.0), Case("jensen_shannon", k=8, members=2), Case(k=8, cached=True)]
+PRECISE += [Case("total_variation", ranking=5), Case(None)]
+
+
+@pytest.mark.parametrize("case", PRECISE, ids=str)
+def test_float32_with_a_large_vocabulary(case):
+    problem = Problem(dataclasses.replace(case, chunk=7), tokens=16, classes=32_000, width=8, dtype=torch.float32)
+    found = problem.fused()
+    exact = problem.plain()
+    assert found.loss.item() == pytest.approx(exact.item(), rel=2e-6)
+    wanted, limits = bounds(problem, torch.finfo(torch.float32).eps, logits_gradient(problem))
+    for mine, whole, limit in zip(problem.gradients(found.loss), wanted, limits, strict=True):
+        # Logits of up to 20 in size have an error of as many units, which exp makes one relative to the result.
+        assert ((mine - whole).abs() <= 64 * limit + 1e-12).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("case", PRECISE, ids=str)
+def test_half_precision(case, dtype):
+    """Only the hidden states and matrices are rounded, then the gradient: the loss is exact."""
+    problem = Problem(dataclasses.replace(case, chunk=7), tokens=20, classes=300, width=8, dtype=dtype)
+    found = problem.fused()
+    assert found.loss.dtype == found.nll.dtype == torch.float32
+    assert found.loss.item() == pytest.approx(problem.plain().item(), rel=1e-5)
+    gradient = logits_gradient(problem)
+    unit = torch.finfo(dtype).eps / 2
+    wanted, limits = bounds(problem, unit, gradient)
+    for mine, tensor, whole, limit in zip(problem.gradients(found.loss), problem.student, wanted, limits, strict=True):
+        assert mine.dtype == tensor.dtype == dtype
+        assert ((mine.double() - whole).abs() <= limit + 1e-4 * unit).all()
+
+
+def test_small_gradients_in_float16_survive_under_a_loss_scale():
+    """What is too small for float16 is multiplied before it is rounded, as fairseq's --fp16 counts on."""
+    problem = Problem(Case(), tokens=20, classes=300, width=8, dtype=torch.float16)
+    problem.label_weight *= 1e-8
+    problem.teacher_weight *= 1e-8
+    wanted, limits = bounds(problem, 2.0**-11, 1024 * logits_gradient(problem))
+    unscaled = problem.gradients(problem.fused().loss)
+    scaled = problem.gradients(1024 * problem.fused().loss)
+    for small, mine, whole, limit in zip(unscaled, scaled, wanted, limits, strict=True):
+        # Half of the spacing of the smallest float16.
+        assert ((mine.double() - whole).abs() <= limit + 2.0**-25).all()
+        assert mine.count_nonzero() > 2 * small.count_nonzero()
+
+
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e-7])
+def test_weights_of_any_size_in_float16(size):
+    """Only their proportions matter to `seq_kd`, and fairseq's loss scale looks after the result."""
+    problem = Problem(Case(k=4), tokens=20, classes=300, width=8, dtype=torch.float16)
+    wanted, limits = bounds(problem, 2.0**-11, logits_gradient(problem))
+    problem.label_weight *= size
+    problem.teacher_weight *= size
+    for mine, whole, limit in zip(problem.gradients(problem.fused().loss / size), wanted, limits, strict=True):
+        assert ((mine.double() - whole).abs() <= limit + 2.0**-25).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("case", [Case(alpha=0.1), Case("reverse_kl", 2.0), Case(k=8, cached=True)], ids=str)
+def test_half_precision_is_no_worse_than_the_plain_form(case, dtype):
+    problem = Problem(dataclasses.replace(case, chunk=50), tokens=100, classes=1000, width=16, dtype=dtype)
+    gradient = 1024 * logits_gradient(problem)
+    exact, _ = bounds(problem, 0, gradient)
+    fused = problem.gradients(1024 * problem.fused().loss)
+    plain = problem.gradients(1024 * problem.plain(dtype))
+    for mine, theirs, whole in zip(fused, plain, exact, strict=True):
+        ours, others = ((found.double() - whole).square().mean().sqrt().item() for found in (mine, theirs))
+        assert ours <= 1.02 * others, (ours, others)
+
+
+def test_mixed_precision():
+    """Under autocast hidden states are bfloat16, the output matrix float32: it is rounded, its gradient is not."""
+    problem = Problem(Case(alpha=0.1, chunk=7), tokens=20, classes=300, width=8, dtype=torch.float32)
+    hidden, weight, bias = problem.student
+    layer = torch.nn.Linear(8, 8, bias=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        states = layer(hidden)
+        problem.student = Projection(states, weight, bias)
+        loss = problem.fused().loss
+    assert states.dtype == torch.bfloat16 and loss.dtype == torch.float32
+    loss.backward()
+    assert weight.grad.dtype == bias.grad.dtype == layer.weight.grad.dtype == torch.float32
+
+    rounded = [tensor.detach().bfloat16() for tensor in (states, weight, bias)]
+    problem.student = Projection(*rounded)
+    assert loss.item() == pytest.approx(problem.plain().item(), rel=1e-5)
+    wanted, limits = bounds(problem, 2.0**-9, logits_gradient(problem))
+    for mine, whole, limit in zip((weight.grad, bias.grad), wanted[1:], limits[1:], strict=True):
+        assert ((mine.double() - whole).abs() <= limit).all()
+    assert layer.weight.grad.any() and layer.weight.grad.isfinite().all()
+
+
+def test_autocast_changes_nothing_in_float32():
+    problem = Problem(Case(k=4), dtype=torch.float32)
+    wanted = problem.fused().loss
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(problem.fused().loss, wanted)
+
+
+# Memory.
+
+
+class Memory(TorchDispatchMode):
+    """Bytes of what operations allocate: the largest tensor, and the most that was alive at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = self.alive = self.peak = 0
+        self._known = weakref.WeakSet()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, torch.Tensor):
+                self._known.add(tensor.untyped_storage())  # was there before, if it is not known yet
+        found = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(found):
+            if isinstance(tensor, torch.Tensor) and (storage := tensor.untyped_storage()) not in self._known:
+                self._known.add(storage)
+                size = storage.nbytes()
+                self.largest, self.alive = max(self.largest, size), self.alive + size
+                self.peak = max(self.peak, self.alive)
+                weakref.finalize(storage, self._free, size)
+        return found
+
+    def _free(self, size):
+        self.alive -= size
+
+
+@pytest.mark.parametrize("case", [Case(None, alpha=0.1), *PRECISE[:5], Case(members=3, temperature=2.0)], ids=str)
+def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
+    """At most a third of one is alive at any time, forward and backward, beside the gradients themselves."""
+    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})  # no floor, as if the batch were a large one
+    tokens, classes, width = 960, 1500, 16
+    problem = Problem(dataclasses.replace(case, chunk=None), tokens, classes, width, dtype=torch.float32)
+    arguments = problem.arguments()
+    with Memory() as memory:
+        problem.gradients(fused_loss(**arguments).loss)
+    whole, gradients = 4 * tokens * classes, 4 * (tokens * width + classes * width + classes)
+    assert 0 < memory.largest <= 0.1 * whole
+    assert memory.peak <= gradients + 0.3 * whole, (memory.peak - gradients) / whole
+    with Memory() as memory:
+        problem.gradients(problem.plain(torch.float32))
+    assert memory.peak >= 2 * whole
