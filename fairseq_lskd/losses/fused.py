@@ -264,11 +264,12 @@ class _Work:
         objective = self.problem.objective
         if isinstance(self.problem.teacher, TopK):
             return self.problem.teacher.rows(rows)
-        mixed, scratch = self._buffer(1, n), self._buffer(0, n)
+        mixed = self._buffer(1, n)
         for number, member in enumerate(self.members):
             part = _project(member.rows(rows), self._buffer(2, n) if number else mixed)
-            part *= 1 / objective.temperature
-            _log_softmax_(part, scratch)
+            if objective.temperature != 1:
+                part *= 1 / objective.temperature
+            _log_softmax_(part)
             if number:
                 torch.logaddexp(mixed, part, out=mixed)
         if len(self.members) > 1:
@@ -281,7 +282,7 @@ class _Work:
     def _plain_kl(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Half the passes and buffers of `_all_classes`, since the slope is -probs, whose sum is -1."""
         t = self.problem.objective.temperature
-        block = z.size(1) if z.is_cuda else BLOCK
+        block = _block(z)
         scratch = z.new_empty(block, z.size(0)).t()
         pairs = zip(z.split(block, 1), log_t.split(block, 1), strict=True)
         parts = [(s, teacher, scratch[:, : s.size(1)]) for s, teacher in pairs]
@@ -429,7 +430,16 @@ def _project(projection: Projection, out: Tensor) -> Tensor:
     return out if bias is None else out.add_(bias)
 
 
-def _log_softmax_(logits: Tensor, scratch: Tensor) -> None:
-    """In place, with a buffer of the logits' size for the powers."""
-    logits -= logits.amax(1, keepdim=True)  # first, since the whole normaliser would be rounded as the largest is
-    logits -= torch.exp(logits, out=scratch).sum(1, keepdim=True).log_()
+def _block(like: Tensor) -> int:
+    return like.size(1) if like.is_cuda else BLOCK
+
+
+def _log_softmax_(logits: Tensor) -> None:
+    """In place, `[n, K]`, with a buffer of a block of classes."""
+    top = logits.amax(1, keepdim=True)
+    block, total = _block(logits), torch.zeros_like(top)
+    scratch = logits.new_empty(block, logits.size(0)).t()
+    for part in logits.split(block, 1):
+        part -= top  # before the logarithm of the sum, beside which small differences of large logits would be lost
+        total += torch.exp(part, out=scratch[:, : part.size(1)]).sum(1, keepdim=True)
+    logits -= total.log_()
