@@ -601,7 +601,7 @@ def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
     with Memory() as memory:
         problem.gradients(fused_loss(**arguments).loss)
     whole, gradients = 4 * tokens * classes, 4 * (tokens * width + classes * width + classes)
-    assert 0 < memory.largest <= 0.1 * whole
+    assert 0 < memory.largest <= 0.2 * whole
     assert memory.peak <= gradients + 0.3 * whole, (memory.peak - gradients) / whole
     with Memory() as memory:
         problem.gradients(problem.plain(torch.float32))
