@@ -144,14 +144,16 @@ def train_model(lines: Iterable[str], options: VocabularyOptions) -> bytes:
     return proto.getvalue()
 
 
-def load_model(path: Path) -> sentencepiece.SentencePieceProcessor:
-    """The SentencePiece model of a file; `UserError` if it is none."""
+def load_model(path: Path, flag: str = "--spm-model") -> sentencepiece.SentencePieceProcessor:
+    """The SentencePiece model of a file that `flag` named; `UserError` if it is none."""
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
     except OSError as error:
-        raise UserError(f"--spm-model {path}: cannot be read ({error.strerror or error})") from error
+        raise UserError(
+            f"{flag} {path}: cannot be read ({error.strerror or error}); expected the .model that SentencePiece wrote"
+        ) from error
     except RuntimeError as error:
-        raise UserError(f"--spm-model {path}: not a SentencePiece model") from error
+        raise UserError(f"{flag} {path} is not a SentencePiece model") from error
 
 
 def dictionary_pieces(model: sentencepiece.SentencePieceProcessor) -> list[str]:

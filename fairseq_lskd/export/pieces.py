@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import sentencepiece
 from fairseq import utils
 
-from ..data.vocabulary import MANIFEST, MODEL
+from ..data.vocabulary import MANIFEST, MODEL, load_model
 from ..errors import UserError
 from ..files import sha256
 from ..runs import RECORD, read_record
@@ -84,12 +83,7 @@ def _find(student: Teacher) -> Path:
 
 def _symbols(path: Path) -> list[str]:
     """The pieces of a model that text can have."""
-    if not path.is_file():
-        raise UserError(f"--sentencepiece {path}: no such file; expected the .model that SentencePiece wrote")
-    try:
-        model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (RuntimeError, OSError) as error:
-        raise UserError(f"--sentencepiece {path} is not a SentencePiece model: {error}") from None
+    model = load_model(path, "--sentencepiece")
     ids = (i for i in range(len(model)) if not (model.is_control(i) or model.is_unknown(i) or model.is_byte(i)))
     return [model.id_to_piece(i) for i in ids]
 

@@ -295,7 +295,7 @@ class _Work:
             total += torch.mul(s, 1 / t, out=s if t == 1 else spare).exp_().sum(1)
         normaliser = total.log()
         on_q, on_t = ((b + shared) / total).unsqueeze(1), -b.unsqueeze(1)
-        for s, teacher, spare in parts:
+        for s, teacher, spare in parts if self.needs else ():
             powers = s if t == 1 else torch.mul(s, 1 / t, out=spare).exp_()
             teacher.mul_(on_t).addcmul_(powers, on_q)
         return t**2 * (value + normaliser), log_t, normaliser

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from ..data.vocabulary import load_model
 from ..errors import UserError
 
 Split = Callable[[Sequence[str]], list[list[str]]]
@@ -16,22 +16,11 @@ SENTENCEPIECE = "▁"
 SUBWORD_NMT = "@@"
 
 
-def _load(path: Path, flag: str) -> Any:
-    import sentencepiece
-
-    if not path.is_file():
-        raise UserError(f"{flag} {path}: no such file; expected the .model that SentencePiece wrote")
-    try:
-        return sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (RuntimeError, OSError) as error:
-        raise UserError(f"{flag} {path} is not a SentencePiece model: {error}") from None
-
-
 def splitter(model: Path | None) -> Split:
     """Lines to pieces: by a SentencePiece model, or at spaces where the lines are in pieces already."""
     if model is None:
         return lambda lines: [line.split() for line in lines]
-    processor = _load(model, "--sentencepiece-source")
+    processor = load_model(model, "--sentencepiece-source")
     return lambda lines: processor.encode(list(lines), out_type=str, num_threads=1)
 
 
@@ -42,7 +31,7 @@ def joiner(model: Path | None, symbols: Iterable[str]) -> Join:
     without either are words.
     """
     if model is not None:
-        return _load(model, "--sentencepiece-target").decode_pieces
+        return load_model(model, "--sentencepiece-target").decode_pieces
     symbols = list(symbols)
     if any(symbol.startswith(SENTENCEPIECE) for symbol in symbols):
         return lambda pieces: "".join(pieces).replace(SENTENCEPIECE, " ").strip()

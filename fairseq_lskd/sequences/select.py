@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.vocabulary import load_model
 from ..errors import UserError
 from .filters import Filter, refused_by
 from .pieces import to_text
@@ -303,11 +304,4 @@ def _metric(options: SelectionOptions) -> Any:
 
 
 def _sentencepiece(flag: str, path: Path | None) -> Any:
-    if path is None:
-        return None
-    import sentencepiece
-
-    try:
-        return sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (OSError, RuntimeError):
-        raise UserError(f"{flag} {path}: cannot be read, or is not a SentencePiece model") from None
+    return None if path is None else load_model(path, flag)

@@ -366,7 +366,10 @@ def test_an_architecture_that_ctranslate2_lacks_is_named(data: Path, tmp_path: P
         (["{student}", "--out", "text"], "text exists, but has no export.json that says what it is; delete text, or"),
         (["{student}", "--out", "other"], "other exists, but has no export.json that says what it is; delete other"),
         (["{student}", "--out", "text/out"], "text/out: cannot write there (Not a directory)"),
-        (["{student}", "--out", "out", "--sentencepiece", "none"], "--sentencepiece none: no such file"),
+        (
+            ["{student}", "--out", "out", "--sentencepiece", "none"],
+            "--sentencepiece none: cannot be read (No such file",
+        ),
         (["{student}", "--out", "out", "--sentencepiece", "text"], "--sentencepiece text is not a SentencePiece model"),
         (["{student}", "--out", "out", "--data", "other"], "other: expected the teacher's dictionary at other/dict."),
     ],

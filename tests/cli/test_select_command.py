@@ -372,7 +372,7 @@ class TestMistakes:
     def test_files_that_are_not_there(self, bitext: Path) -> None:
         assert refused("--references", "none") == "none: cannot be read (No such file or directory)"
         assert refused("--sentencepiece-target", "none").startswith(
-            "--sentencepiece-target none: cannot be read, or is"
+            "--sentencepiece-target none: cannot be read (No such file"
         )
         said = refused("--student-data", "bin")
         assert said.startswith("bin/dict.de.txt, bin/dict.en.txt, bin/valid.de-en.de.bin, bin/valid.de-en.de.idx, ")

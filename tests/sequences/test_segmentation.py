@@ -48,7 +48,7 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "spm.model").write_text("no model")
     with pytest.raises(UserError, match=r"--sentencepiece-source .*spm.model is not a SentencePiece model"):
         splitter(tmp_path / "spm.model")
-    with pytest.raises(UserError, match=r"--sentencepiece-target .*none: no such file"):
+    with pytest.raises(UserError, match=r"--sentencepiece-target .*none: cannot be read .No such file"):
         joiner(tmp_path / "none", [])
 
 
