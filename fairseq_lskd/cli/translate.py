@@ -194,14 +194,16 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
         raise UserError(f"CORPUS {args.corpus}: no such file or folder")
     if (args.teacher_path is None) == (args.model is None):
         raise UserError("expected --teacher-path with fairseq checkpoints, or --model with a CTranslate2 model folder")
-    models = {side: getattr(args, f"sentencepiece_{side}") or args.sentencepiece for side in ("source", "target")}
+    sides = {side: getattr(args, f"sentencepiece_{side}") for side in ("source", "target")}
+    models = {side: path or args.sentencepiece for side, path in sides.items()}
+    flags = {side: f"--sentencepiece-{side}" if path else "--sentencepiece" for side, path in sides.items()}
     if args.corpus.is_dir():
         if args.sentencepiece_source:
             raise UserError(
                 f"--sentencepiece-source is for raw text, the folder {args.corpus} is in pieces: leave it out"
             )
         models["source"] = None
-    split = splitter(models["source"])
+    split = splitter(models["source"], flags["source"])
     engine, symbols, inputs, source_lang = (_from_model if args.model else _from_checkpoints)(args, options)
     corpus = open_corpus(args.corpus, args.subset, source_lang)
     if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
@@ -210,7 +212,8 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
             "--sentencepiece-source (--sentencepiece-target may stay)"
         )
     marks = len(f"{args.source_prefix} {args.source_suffix or ''}".split())
-    translator = Translator(corpus, engine, split, joiner(models["target"], symbols), args.window, marks + 1)
+    join = joiner(models["target"], symbols, flags["target"])
+    translator = Translator(corpus, engine, split, join, args.window, marks + 1)
     identity = {
         "corpus": corpus.digest,
         **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},

@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..files import sha256
 from .bitext import Bitext, Side, check_bitext, read_lines, some_lines
 from .outputs import Manifest
+from .sentencepiece_model import load_model
 
 MANIFEST = "encode.json"
 MODEL, VOCABULARY = "spm.model", "spm.vocab"
@@ -142,18 +143,6 @@ def train_model(lines: Iterable[str], options: VocabularyOptions) -> bytes:
             ) from error
         raise UserError(f"SentencePiece cannot train a model: {message}") from error
     return proto.getvalue()
-
-
-def load_model(path: Path, flag: str = "--spm-model") -> sentencepiece.SentencePieceProcessor:
-    """The SentencePiece model of a file that `flag` named; `UserError` if it is none."""
-    try:
-        return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"{flag} {path}: cannot be read ({error.strerror or error}); expected the .model that SentencePiece wrote"
-        ) from error
-    except RuntimeError as error:
-        raise UserError(f"{flag} {path} is not a SentencePiece model") from error
 
 
 def dictionary_pieces(model: sentencepiece.SentencePieceProcessor) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from fairseq import utils
 
-from ..data.vocabulary import MANIFEST, MODEL, load_model
+from ..data.sentencepiece_model import load_model
+from ..data.vocabulary import MANIFEST, MODEL
 from ..errors import UserError
 from ..files import sha256
 from ..runs import RECORD, read_record

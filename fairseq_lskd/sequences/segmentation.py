@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..data.vocabulary import load_model
+from ..data.sentencepiece_model import load_model
 from ..errors import UserError
 
 Split = Callable[[Sequence[str]], list[list[str]]]
@@ -16,22 +16,22 @@ SENTENCEPIECE = "▁"
 SUBWORD_NMT = "@@"
 
 
-def splitter(model: Path | None) -> Split:
-    """Lines to pieces: by a SentencePiece model, or at spaces where the lines are in pieces already."""
+def splitter(model: Path | None, flag: str = "--sentencepiece-source") -> Split:
+    """Lines to pieces: by the SentencePiece model that `flag` named, or at spaces where they are in pieces already."""
     if model is None:
         return lambda lines: [line.split() for line in lines]
-    processor = load_model(model, "--sentencepiece-source")
+    processor = load_model(model, flag)
     return lambda lines: processor.encode(list(lines), out_type=str, num_threads=1)
 
 
-def joiner(model: Path | None, symbols: Iterable[str]) -> Join:
-    """Pieces to text: by a SentencePiece model, or by the marks that the teacher's target `symbols` bear.
+def joiner(model: Path | None, symbols: Iterable[str], flag: str = "--sentencepiece-target") -> Join:
+    """Pieces to text: by the SentencePiece model that `flag` named, or by the marks that the target's `symbols` bear.
 
     Marks are SentencePiece's (a word begins with `▁`) and subword-nmt's (a piece that goes on ends with `@@`); pieces
     without either are words.
     """
     if model is not None:
-        return load_model(model, "--sentencepiece-target").decode_pieces
+        return load_model(model, flag).decode_pieces
     symbols = list(symbols)
     if any(symbol.startswith(SENTENCEPIECE) for symbol in symbols):
         return lambda pieces: "".join(pieces).replace(SENTENCEPIECE, " ").strip()

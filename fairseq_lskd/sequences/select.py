@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.vocabulary import load_model
+from ..data.sentencepiece_model import load_model
 from ..errors import UserError
 from .filters import Filter, refused_by
 from .pieces import to_text

@@ -273,7 +273,7 @@ def test_a_run_that_is_killed_by_the_system_loses_nothing(words: list[str]) -> N
         (["--source-prefix", "__de__"], "--source-prefix goes with --model"),
         (["--engine", "ctranslate2", "--diverse-beam-groups", "5"], "--engine ctranslate2: CTranslate2 has no diverse"),
         (["--engine", "fairseq", "--compute-type", "int8"], "--compute-type int8: fairseq has float32"),
-        (["--sentencepiece", "none.model"], "none.model: no such file"),
+        (["--sentencepiece", "none.model"], "--sentencepiece none.model: cannot be read (No such file"),
         (["--source-lang", "fr"], "needs dict.fr.txt and dict.en.txt in one folder"),
         (["--teacher-data", "none"], "--teacher-data none: expected the teacher's dictionary at none/dict.de.txt"),
     ],
