@@ -28,6 +28,8 @@ BLOCK = 512
 HALF_PEAK = 2.0**14
 #: Rows of the output matrix that are multiplied at once in half precision, which needs float32 copies.
 MIXED_ROWS = 2**13
+#: Of classes.
+ALL = slice(None)
 #: torch >= 2.8 on CUDA.
 _MM_HAS_OUT_DTYPE = "dtype" in torch.ops.aten.mm.overloads()
 
@@ -111,10 +113,14 @@ def _chunk_size(problem: _Problem, student: Projection) -> int:
     elif isinstance(problem.teacher, TopK) or (_is_plain_kl(problem.objective) and len(problem.teacher) == 1):
         share = 9  # of two
     else:
-        share = 24
+        share = 28
     row = 4 * student.weight.size(0)
     least, most = CHUNK_BYTES["cuda" if student.hidden.is_cuda else "cpu"]
-    return max(32, min(max(student.hidden.size(0) // share, least // row), most // row) // 16 * 16)
+    tokens = student.hidden.size(0)
+    most_tokens = max(32, min(-(-tokens // share), most // row), least // row)
+    # As few chunks, of one size: a short one costs nearly as much as a long one.
+    chunks = -(-tokens // most_tokens)
+    return max(1, -(-tokens // max(1, chunks)))
 
 
 def _is_plain_kl(objective: Objective) -> bool:
@@ -173,6 +179,7 @@ class _Work:
 
     def __init__(self, student: Projection, problem: _Problem, chunk: int, needs: Sequence[bool]):
         self.student, self.problem = _same_dtype(student), problem
+        self.is_plain_kl = _is_plain_kl(problem.objective)
         self.members = [] if isinstance(problem.teacher, TopK) else [_same_dtype(m) for m in problem.teacher or ()]
         tokens = student.hidden.size(0)
         self.dtype = torch.float64 if student.hidden.dtype == torch.float64 else torch.float32
@@ -198,46 +205,56 @@ class _Work:
 
     def add(self, rows: slice | Tensor, taught: bool) -> None:
         """The loss of some tokens, and what they add to the gradients."""
-        problem, objective = self.problem, self.problem.objective
+        problem, t = self.problem, self.problem.objective.temperature
         y = problem.target[rows].unsqueeze(1)
         a = problem.label_weight[rows].to(self.dtype)
         said = self._teacher_says(rows, y.size(0)) if taught else None
         z = _project(self.student.rows(rows), self._buffer(0, y.size(0)))
         if problem.guess:
             self.guess[rows] = z.argmax(1)
-        z -= z.amax(1, keepdim=True)
-        at_label, smooth = z.gather(1, y).squeeze(1), self._smoothing(z)
-        gradient = None
+        top = z.amax(1, keepdim=True)
+        at_label = z.gather(1, y).sub_(top).squeeze(1)
+        gradient = normaliser = None
         if said is not None:
-            t, weight = objective.temperature, problem.teacher_weight
+            weight = problem.teacher_weight
             b = torch.full_like(a, t) if weight is None else t * weight[rows].to(self.dtype)
             # At temperature 1 both parts share their softmax.
             shared = a if t == 1 else torch.zeros_like(a)
+        if isinstance(said, Tensor) and self.is_plain_kl:
+            self.teacher[rows], gradient, normaliser, smooth = self._plain_kl(z, top, said, b, shared, a)
+        else:
+            z -= top
+            smooth = self._smoothing(z)
             if isinstance(said, TopK):
-                found = self._top_classes(z, said, b, shared)
-            else:
-                found = (self._plain_kl if _is_plain_kl(objective) else self._all_classes)(z, said, b, shared)
-            self.teacher[rows], gradient, normaliser = found
-        if gradient is None or objective.temperature != 1:
+                self.teacher[rows], gradient, normaliser = self._top_classes(z, said, b, shared)
+            elif said is not None:
+                self.teacher[rows], gradient, normaliser = self._all_classes(z, said, b, shared)
+            if gradient is not None:
+                self._subtract_smoothing(gradient, a)
+        if normaliser is None or t != 1:
             probs = z.exp_()
             total = probs.sum(1)
             normaliser = total.log()
-            probs *= (a / total).unsqueeze(1)
-            gradient = probs if gradient is None else gradient.add_(probs)
+            if self.needs:
+                probs *= (a / total).unsqueeze(1)
+                if gradient is None:
+                    gradient = self._subtract_smoothing(probs, a)
+                else:
+                    gradient += probs
         self.nll[rows] = normaliser - at_label
         self.labels[rows] = self._smoothed(normaliser - at_label, normaliser, smooth)
-        if self.needs:
-            self._subtract_labels(gradient, y, a)
+        if gradient is not None:
+            gradient.scatter_add_(1, y, (-self._on_label(gradient.size(1)) * a).unsqueeze(1))
             self._differentiate(rows, gradient)
 
     # The labels' part.
 
-    def _smoothing(self, z: Tensor) -> Tensor:
-        """`[n]`: what the smoothing term needs to know of shifted logits, which do not last."""
+    def _smoothing(self, z: Tensor, classes: slice = ALL) -> Tensor:
+        """`[n]`: what the smoothing term needs to know of the shifted logits of some classes, which do not last."""
         alpha, prior = self.problem.label_smoothing, self.problem.prior
         if alpha == 0:
-            return z[:, 0]
-        return z.sum(1) if prior is None else z @ prior.to(z)
+            return z.new_zeros(())
+        return z.sum(1) if prior is None else z @ prior[classes].to(z)
 
     def _smoothed(self, nll: Tensor, normaliser: Tensor, smooth: Tensor) -> Tensor:
         alpha, prior, classes = self.problem.label_smoothing, self.problem.prior, self.student.weight.size(0)
@@ -246,21 +263,27 @@ class _Work:
         mass = classes if prior is None else 1  # of the terms that `smooth` sums
         return smoothed_cross_entropy(nll, mass * normaliser - smooth, alpha, classes, prior is None)
 
-    def _subtract_labels(self, gradient: Tensor, y: Tensor, a: Tensor) -> None:
+    def _on_label(self, classes: int) -> float:
+        """What the smoothed label has beyond the share of every class."""
+        alpha = self.problem.label_smoothing
+        return 1 - alpha if alpha == 0 or self.problem.prior is not None else 1 - alpha - alpha / (classes - 1)
+
+    def _subtract_smoothing(self, gradient: Tensor, a: Tensor, classes: slice = ALL) -> Tensor:
+        """Take the share of some classes from their gradient, in place."""
         alpha, prior = self.problem.label_smoothing, self.problem.prior
-        on_label = 1 - alpha
-        if alpha > 0 and prior is None:
-            other = alpha / (gradient.size(1) - 1)
-            gradient -= (other * a).unsqueeze(1)
-            on_label -= other
-        elif prior is not None and alpha > 0:
-            gradient.addcmul_(prior.to(gradient), a.unsqueeze(1), value=-alpha)
-        gradient.scatter_add_(1, y, (-on_label * a).unsqueeze(1))
+        if alpha == 0:
+            return gradient
+        if prior is None:
+            return gradient.sub_((alpha / (self.student.weight.size(0) - 1) * a).unsqueeze(1))
+        return gradient.addcmul_(prior[classes].to(gradient), a.unsqueeze(1), value=-alpha)
 
     # The teacher's part.
 
     def _teacher_says(self, rows: slice | Tensor, n: int) -> Tensor | TopK:
-        """Its log-probabilities at the temperature, `[n, K]`, or those of its top k."""
+        """Its log-probabilities at the temperature, `[n, K]`, or those of its top k.
+
+        What a single teacher says to the plain KL, which normalises it on the way, is logits.
+        """
         objective = self.problem.objective
         if isinstance(self.problem.teacher, TopK):
             return self.problem.teacher.rows(rows)
@@ -269,7 +292,8 @@ class _Work:
             part = _project(member.rows(rows), self._buffer(2, n) if number else mixed)
             if objective.temperature != 1:
                 part *= 1 / objective.temperature
-            _log_softmax_(part)
+            if not (self.is_plain_kl and len(self.members) == 1):
+                _log_softmax_(part)
             if number:
                 torch.logaddexp(mixed, part, out=mixed)
         if len(self.members) > 1:
@@ -277,30 +301,45 @@ class _Work:
         return mixed if objective.top_k is None else top_k(mixed, objective.top_k)
 
     # Each of the three returns the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
-    # times T; `shared` times the student's distribution is added), and the log-normaliser [n] of z / T.
+    # times T; `shared` times the student's distribution is added) or None if there is no need of it, and the
+    # log-normaliser [n] of z / T.
 
-    def _plain_kl(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Half the passes and buffers of `_all_classes`, since the slope is -probs, whose sum is -1."""
+    def _plain_kl(
+        self, z: Tensor, top: Tensor, u: Tensor, b: Tensor, shared: Tensor, a: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Half the passes and buffers of `_all_classes`, since the slope is -probs, whose sum is -1.
+
+        Two passes do all there is to do: they also shift the logits (z, whose greatest is `top`, and the teacher's u),
+        return what the labels' smoothing needs to know of them, and subtract its gradient. A block of classes is in the
+        cache for all of it.
+        """
         t = self.problem.objective.temperature
-        block = _block(z)
-        scratch = z.new_empty(block, z.size(0)).t()
-        pairs = zip(z.split(block, 1), log_t.split(block, 1), strict=True)
-        parts = [(s, teacher, scratch[:, : s.size(1)]) for s, teacher in pairs]
-        value, total = torch.zeros_like(b), torch.zeros_like(b)
-        for s, teacher, spare in parts:
-            probs = torch.exp(teacher, out=spare)
+        size = _block(z)
+        scratch = z.new_empty(size, z.size(0)).t()
+        highest = u.amax(1, keepdim=True)
+        blocks = [slice(start, start + size) for start in range(0, z.size(1), size)]
+        value, total, total_u, smooth = (torch.zeros_like(b) for _ in range(4))
+        for block in blocks:
+            s, teacher = z[:, block].sub_(top), u[:, block].sub_(highest)
+            smooth += self._smoothing(s, block)
+            powers_u = torch.exp(teacher, out=scratch[:, : s.size(1)])
+            total_u += powers_u.sum(1)
             # Both may be -inf, whose difference would be NaN, as 0 * inf would be.
-            value += teacher.sub_(s, alpha=1 / t).nan_to_num_().mul_(probs).sum(1)
-            teacher.copy_(probs)
-            total += torch.mul(s, 1 / t, out=s if t == 1 else spare).exp_().sum(1)
+            value += teacher.sub_(s, alpha=1 / t).nan_to_num_().mul_(powers_u).sum(1)
+            teacher.copy_(powers_u)
+            total += torch.mul(s, 1 / t, out=s if t == 1 else powers_u).exp_().sum(1)
         normaliser = total.log()
-        on_q, on_t = ((b + shared) / total).unsqueeze(1), -b.unsqueeze(1)
-        for s, teacher, spare in parts if self.needs else ():
-            powers = s if t == 1 else torch.mul(s, 1 / t, out=spare).exp_()
-            teacher.mul_(on_t).addcmul_(powers, on_q)
-        return t**2 * (value + normaliser), log_t, normaliser
+        value = t**2 * (value / total_u - total_u.log() + normaliser)
+        if not self.needs:
+            return value, None, normaliser, smooth
+        on_q, on_u = ((b + shared) / total).unsqueeze(1), (-b / total_u).unsqueeze(1)
+        for block in blocks:
+            s, teacher = z[:, block], u[:, block]
+            powers = s if t == 1 else torch.mul(s, 1 / t, out=scratch[:, : s.size(1)]).exp_()
+            self._subtract_smoothing(teacher.mul_(on_u).addcmul_(powers, on_q), a, block)
+        return value, u, normaliser, smooth
 
-    def _all_classes(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _all_classes(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         objective = self.problem.objective
         t = objective.temperature
         best = top_k(log_t, objective.ranking) if objective.ranking else None
@@ -310,12 +349,15 @@ class _Work:
         value, slope = objective.divergence.value_and_slope(log_q, log_t)
         q = log_q.exp_()
         rank = _rank_all(best, q)
+        loss = t**2 * (value + rank.value)
+        if not self.needs:
+            return loss, None, normaliser
         q *= (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)
         gradient = q.addcmul_(slope, b.unsqueeze(1))
         gradient.scatter_add_(1, rank.ids, rank.slope * b.unsqueeze(1))
-        return t**2 * (value + rank.value), gradient, normaliser
+        return loss, gradient, normaliser
 
-    def _top_classes(self, z: Tensor, teacher: TopK, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _top_classes(self, z: Tensor, teacher: TopK, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         objective = self.problem.objective
         t, k = objective.temperature, objective.ranking
         teacher, says = heard(teacher)
@@ -335,12 +377,15 @@ class _Work:
         rank = _no_rank(value)
         if ours is not None:
             rank = _rank(teacher, k, q[:, :k], ours.indices, (ours.values - normaliser).exp())
+        loss = (t**2 * (value + rank.value)).masked_fill(~says, 0.0)
+        if not self.needs:
+            return loss, None, normaliser.squeeze(1)
         on_q = (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)
         b_ = b.unsqueeze(1)
         s *= b_ * slope[:, -1:] / rest + on_q * (top - normaliser).exp()
         s.scatter_(1, teacher.ids, (b_ * slope + on_q * q)[:, :-1])
         s.scatter_add_(1, rank.ids, rank.slope * b_)
-        return (t**2 * (value + rank.value)).masked_fill(~says, 0.0), s, normaliser.squeeze(1)
+        return loss, s, normaliser.squeeze(1)
 
     def _differentiate(self, rows: slice | Tensor, gradient: Tensor) -> None:
         """Carry a gradient with respect to logits on to the projection's three tensors."""
