@@ -28,6 +28,7 @@ from . import (
     dataclass_defaults,
     encoder_fastpath,
     numpy_removals,
+    pytorch_ddp,
     score_files,
     torch_version,
 )
@@ -38,6 +39,7 @@ MENDS: tuple[Any, ...] = (
     encoder_fastpath,
     torch_version,
     numpy_removals,
+    pytorch_ddp,
     score_files,
 )
 

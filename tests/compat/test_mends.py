@@ -13,12 +13,14 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny import batch, make_model, make_task
 
 from fairseq_lskd.compat import (
     checkpoint_globals,
     dataclass_defaults,
     encoder_fastpath,
     numpy_removals,
+    pytorch_ddp,
     score_files,
     standin,
     torch_version,
@@ -331,6 +333,15 @@ def test_fastpath_of_a_torch_that_wants_no_mask_type(monkeypatch):
     assert not encoder_fastpath.needed()
     overload._schema.arguments.append(SimpleNamespace(name="mask_type"))
     assert encoder_fastpath.needed()
+
+
+def test_pytorch_ddp_leaves_alone_what_gets_no_gradient(bitext):
+    """No more and no less: a parameter that is trained and not exchanged would drift apart between workers."""
+    task = make_task(bitext)
+    model = make_model(task)
+    model(**batch(task, range(4))["net_input"])[0].square().sum().backward()
+    without = [name for name, weight in model.named_parameters() if weight.grad is None]
+    assert sorted(pytorch_ddp.copies(model)) == sorted(without) and without
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,6 @@ SAME += [
 UNUSED = [Scenario("pytorch_ddp", tied, find_unused=True) for tied in (False, True)]
 #: Every worker selects by the tokens of all of them.
 SELECT = [Scenario(backend, settings=GLOBAL) for backend in ("legacy_ddp", "pytorch_ddp")]
-#: Every worker's student translates the worker's own batches.
-OWN = [Scenario(backend, settings=(("kd_on_policy", 0.6),)) for backend in ("legacy_ddp", "pytorch_ddp")]
 #: Every worker has its student translate its own batch.
 OWN = [Scenario(backend, settings=(("kd_on_policy", 0.6),)) for backend in ("legacy_ddp", "pytorch_ddp")]
 
@@ -64,26 +62,19 @@ UPDATES = (((0, 1, 2, 3), (4, 5, 6, 7, 8, 9)), ((10,), (11, 12, 13)), ((20, 21, 
 
 
 def start(data: Path, teacher: str, scenario: Scenario, *distributed: str, **settings: Any) -> Any:
-    """A trainer, with a student that is always the same.
-
-    fairseq 0.12 gives encoder layers parameters for fast inference, `in_proj_weight` and others, which training does
-    not use, so that DDP fails without --find-unused-parameters whatever the criterion. Here they are frozen.
-    """
+    """A trainer, with a student that is always the same."""
     from tiny import make_criterion, make_model, make_task, make_trainer
 
     flags = ["--criterion", "word_kd", "--teacher-path", teacher, *scenario.flags]
     task = make_task(data, *flags)
     criterion = make_criterion(task, "word_kd", teacher_path=teacher, **{**dict(scenario.settings), **settings})
-    model = make_model(task, *flags)
-    for name, weight in model.named_parameters():
-        weight.requires_grad_(not name.endswith(("_weight", "_bias")))
-    return make_trainer(data, task, model, criterion, *flags, *distributed)
+    return make_trainer(data, task, make_model(task, *flags), criterion, *flags, *distributed)
 
 
 def weights(trainer: Any) -> dict[str, torch.Tensor]:
-    """Of what is trained."""
+    """Of what is trained: fairseq 0.12 keeps copies for fast inference, `in_proj_weight` and so on, and fills them."""
     found = trainer.get_model().named_parameters()
-    return {name: weight.detach().clone() for name, weight in found if weight.requires_grad}
+    return {name: weight.detach().clone() for name, weight in found if not name.endswith(("_weight", "_bias"))}
 
 
 def queue(trainer: Any) -> torch.Tensor | None:
@@ -130,14 +121,6 @@ class Messages(logging.Handler):
 def main(data: Path, teacher: str, out: Path) -> None:
     sys.path.insert(0, str(TESTS))
     torch.set_num_threads(1)
-    from fairseq.models import distributed_fairseq_model
-    from torch.nn.parallel import DistributedDataParallel
-
-    def on_cpu(module: Any, device_ids: Any, output_device: Any, **options: Any) -> DistributedDataParallel:
-        """fairseq gives it a GPU's number, whatever the device."""
-        return DistributedDataParallel(module, **options)
-
-    distributed_fairseq_model.DistributedDataParallel = on_cpu
     torch.distributed.init_process_group("gloo")
     rank, found = torch.distributed.get_rank(), {}
     for scenario in [*SAME, *UNUSED, *SELECT, *OWN]:
