@@ -21,8 +21,10 @@ from .topk import TopK, heard, teacher_classes, top_k
 
 #: Least and greatest size of a chunk's buffers in bytes: small ones waste time, and large ones leave a CPU's cache.
 CHUNK_BYTES = {"cpu": (2**23, 2**25), "cuda": (2**25, 2**40)}
+#: Tokens: a smaller batch has chunks as large as one of this size, since each of them reads the matrices from memory.
+SMALL_BATCH = 2048
 #: Classes that are looked at together on a CPU, so that several passes find them in the cache.
-BLOCK = 512
+BLOCK = 2048
 #: Gradients in float16 are scaled so that the greatest is this, and their products scaled back: none is too great for
 #: float16, and few are too small.
 HALF_PEAK = 2.0**14
@@ -107,7 +109,7 @@ class _Problem(NamedTuple):
 
 
 def _chunk_size(problem: _Problem, student: Projection) -> int:
-    """Tokens at a time: in large batches a chunk's buffers are under a quarter of a `[tokens, vocabulary]` tensor."""
+    """Tokens at a time: a chunk's buffers are under a quarter of `[tokens, vocabulary]`, or of a small batch's."""
     if problem.teacher is None:
         share = 5  # of one buffer
     elif isinstance(problem.teacher, TopK) or (_is_plain_kl(problem.objective) and len(problem.teacher) == 1):
@@ -117,7 +119,7 @@ def _chunk_size(problem: _Problem, student: Projection) -> int:
     row = 4 * student.weight.size(0)
     least, most = CHUNK_BYTES["cuda" if student.hidden.is_cuda else "cpu"]
     tokens = student.hidden.size(0)
-    most_tokens = max(32, min(-(-tokens // share), most // row), least // row)
+    most_tokens = max(32, min(-(-max(tokens, SMALL_BATCH) // share), most // row), least // row)
     # As few chunks, of one size: a short one costs nearly as much as a long one.
     chunks = -(-tokens // most_tokens)
     return max(1, -(-tokens // max(1, chunks)))
