@@ -1,0 +1,281 @@
+"""A checked bitext in pieces, with its vocabulary and fairseq's dictionaries."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..files import sha256
+from .bitext import Bitext, Side, check_bitext, some_lines
+from .chunks import Chunk, map_chunks, read_chunks
+from .dictionary import by_frequency, write_dictionary
+from .languages import character_coverage
+from .moses import CODES, Tokeniser, learn_codes, require_moses
+from .outputs import Manifest
+from .segment import BytePairs, Pieces, SentencePieces, Words
+from .vocabulary import (
+    MANIFEST,
+    VocabularyOptions,
+    dictionary_pieces,
+    joined,
+    load_model,
+    model_name,
+    train_model,
+    write_vocabulary,
+)
+
+Counts = dict[str, Counter[str]]  #: file (train.de) -> piece -> how often
+
+
+def encode_bitext(
+    raw: Path,
+    out: Path,
+    source_lang: str,
+    target_lang: str,
+    options: VocabularyOptions | None = None,
+    spm_model: Path | Sequence[Path] | None = None,
+    workers: int = 1,
+) -> bool:
+    """Check the bitext in `raw`, train a vocabulary on it (or take `spm_model`), and write `out`.
+
+    `spm_model` is a model for both languages, or two: the source's and the target's.
+    `out` gets every split in pieces, the model, its vocabulary, `dict.LANG.txt` of both languages and
+    `encode.json`. Returns False if `out` was up to date. Raises `UserError` if `out` is something else,
+    and for everything that is wrong with the bitext, the model or the size of the vocabulary.
+    """
+    languages = _two(source_lang, target_lang, workers)
+    if options is not None and spm_model is not None:
+        raise ValueError("a vocabulary is trained or given, not both")
+    given = [spm_model] if isinstance(spm_model, Path) else list(spm_model or ())
+    models = [load_model(path).serialized_model_proto() for path in given]
+    bitext = check_bitext(raw, languages)
+    inputs = _digests(bitext)
+    if given:
+        shown: dict[str, Any] = {}
+        names = ["--spm-model"] if len(given) == 1 else [f"--spm-model of {language}" for language in languages]
+        inputs |= {name: sha256(path) for name, path in zip(names, given, strict=True)}
+    else:
+        options = options or VocabularyOptions()
+        shown = _shown(options, bitext)
+        shown["character-coverage"] = options.character_coverage or character_coverage(languages)
+    manifest = Manifest(MANIFEST, _both(languages) | shown, inputs, libraries=("sentencepiece",))
+    if manifest.is_up_to_date(out):
+        return False
+    with manifest.written(out) as (folder, facts):
+        vocabularies = joined(languages, options.separate if options else len(models) > 1)
+        if options:
+            models = [
+                train_model(
+                    _count_words(bitext, inside, options, workers),
+                    options,
+                    options.character_coverage or character_coverage(inside),
+                )
+                for _, inside in vocabularies
+            ]
+        symbols: dict[str, list[str]] = {}
+        segmenters: dict[str, Callable[[Chunk], Pieces]] = {}
+        for (name, inside), proto in zip(vocabularies, models, strict=True):
+            model = sentencepiece.SentencePieceProcessor(model_proto=proto)
+            (folder / model_name(name)).write_bytes(proto)
+            write_vocabulary((folder / model_name(name)).with_suffix(".vocab"), model)
+            symbols |= dict.fromkeys(inside, dictionary_pieces(model))
+            segmenters |= dict.fromkeys(inside, SentencePieces(proto))
+        counts = _encode_splits(segmenters, bitext, folder, workers)
+        _finish(folder, facts, bitext, counts, symbols, {lang: counts[f"train.{lang}"] for lang in languages})
+    return True
+
+
+def encode_classically(
+    raw: Path,
+    out: Path,
+    source_lang: str,
+    target_lang: str,
+    options: VocabularyOptions,
+    split_hyphens: bool = False,
+    workers: int = 1,
+) -> bool:
+    """As `encode_bitext`, but by Moses' tokenisation and BPE, in `out`'s `bpe.codes`.
+
+    `options.vocab_size` is the number of merges. Codes are joint; dictionaries hold the training text's pieces by
+    frequency, as fairseq-preprocess makes them: one of both languages, or with `options.separate` one of each.
+    """
+    languages = _two(source_lang, target_lang, workers)
+    require_moses()
+    bitext = check_bitext(raw, languages)
+    shown = {"recipe": "moses-bpe"} | _shown(options, bitext) | {"split-hyphens": split_hyphens}
+    del shown["model-type"]
+    manifest = Manifest(MANIFEST, _both(languages) | shown, _digests(bitext), libraries=("sacremoses", "subword-nmt"))
+    if manifest.is_up_to_date(out):
+        return False
+    with manifest.written(out) as (folder, facts):
+        tokenised = {name: folder / f"{name}.tokens" for name in _files(bitext)}
+        words = _tokenise(bitext, tokenised, options, split_hyphens, workers)
+        codes = learn_codes(words, options.vocab_size)
+        (folder / CODES).write_text(codes, encoding="utf-8", newline="\n")
+        counts = _encode_splits(dict.fromkeys(languages, BytePairs(codes)), bitext, folder, workers, tokenised)
+        for path in tokenised.values():
+            path.unlink()
+        symbols: dict[str, list[str]] = {}
+        counted: dict[str, Mapping[str, int]] = {}
+        for _, inside in joined(languages, options.separate):
+            both = sum((counts[f"train.{language}"] for language in inside), Counter[str]())
+            symbols |= dict.fromkeys(inside, by_frequency(both))
+            counted |= dict.fromkeys(inside, both)
+        _finish(folder, facts, bitext, counts, symbols, counted)
+    return True
+
+
+def _two(source_lang: str, target_lang: str, workers: int) -> tuple[str, str]:
+    if source_lang == target_lang:
+        raise UserError(f"--source-lang and --target-lang are both {source_lang}: expected two languages")
+    if workers < 1:
+        raise UserError(f"--workers {workers}: expected at least 1")
+    return source_lang, target_lang
+
+
+def _both(languages: Sequence[str]) -> dict[str, Any]:
+    return {"source-lang": languages[0], "target-lang": languages[1]}
+
+
+def _digests(bitext: Bitext) -> dict[str, str]:
+    return {name: side.sha256 for name, side in _files(bitext).items()}
+
+
+def _files(bitext: Bitext) -> dict[str, Side]:
+    return {f"{split}.{lang}": side for split, sides in bitext.items() for lang, side in sides.items()}
+
+
+def _pairs(bitext: Bitext) -> int:
+    return next(iter(bitext["train"].values())).lines
+
+
+def _shown(options: VocabularyOptions, bitext: Bitext) -> dict[str, Any]:
+    """The options that make a difference, by their flags; a sample of all pairs is none."""
+    shown = {name.replace("_", "-"): value for name, value in asdict(options).items()}
+    if options.sample is None or options.sample >= _pairs(bitext):
+        shown["sample"] = None
+        del shown["seed"]  # it chooses the sample, and nothing else
+    return {name: value for name, value in shown.items() if value is not False and name != "character-coverage"}
+
+
+def _finish(
+    folder: Path,
+    facts: dict[str, Any],
+    bitext: Bitext,
+    counts: Counts,
+    symbols: Mapping[str, list[str]],
+    counted: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Write the dictionaries, and what there is to say of them and of the pieces."""
+    for lang, pieces in symbols.items():
+        write_dictionary(folder / f"dict.{lang}.txt", pieces, counted[lang])
+    known = {lang: frozenset(pieces) for lang, pieces in symbols.items()}
+    sizes = {lang: len(pieces) for lang, pieces in symbols.items()}
+    facts["dictionary_size"] = next(iter(sizes.values())) if len(set(sizes.values())) == 1 else sizes
+    facts["counts"] = {
+        name: {
+            "lines": side.lines,
+            "pieces": counts[name].total(),
+            "unknown": sum(n for piece, n in counts[name].items() if piece not in known[name.partition(".")[2]]),
+        }
+        for name, side in _files(bitext).items()
+    }
+
+
+def _chosen(bitext: Bitext, options: VocabularyOptions) -> list[int] | None:
+    """The lines of train, from 0 and in order, that the vocabulary is trained on; None for all."""
+    pairs = _pairs(bitext)
+    if options.sample is None or options.sample >= pairs:
+        return None
+    return sorted(random.Random(options.seed).sample(range(pairs), options.sample))
+
+
+def _jobs(path: Path, chosen: list[int] | None) -> Iterator[tuple[Chunk, list[int] | None]]:
+    """The chunks of a file, each with those of its lines that are chosen."""
+    for chunk in read_chunks(path):
+        if chosen is None:
+            yield chunk, None
+        else:
+            start = chunk.first - 1
+            here = chosen[bisect_left(chosen, start) : bisect_left(chosen, start + len(chunk))]
+            yield chunk, [number - start for number in here]
+
+
+def _count_words(bitext: Bitext, languages: Sequence[str], options: VocabularyOptions, workers: int) -> Counter[str]:
+    """The words of these languages' train, or of a sample of its pairs."""
+    chosen = _chosen(bitext, options)
+    words: Counter[str] = Counter()
+    sides = [bitext["train"][language] for language in languages]
+    with _progress("words", sides) as bar:
+        jobs = (job for side in sides for job in _jobs(side.path, chosen))
+        for tokens in map_chunks(Words(), jobs, workers):
+            words.update(tokens.counts)
+            bar.update(tokens.lines)
+    return words
+
+
+def _tokenise(
+    bitext: Bitext, out: Mapping[str, Path], options: VocabularyOptions, split_hyphens: bool, workers: int
+) -> Counter[str]:
+    """Write every file tokenised; the words to learn from."""
+    chosen = _chosen(bitext, options)
+    words: Counter[str] = Counter()
+    files = _files(bitext)
+    with _progress("tokens", files.values()) as bar:
+        for name, side in files.items():
+            split, _, language = name.partition(".")
+            count = Words(Tokeniser(language, split_hyphens))
+            with out[name].open("wb") as stream:
+                for tokens in map_chunks(count, _jobs(side.path, chosen if split == "train" else []), workers):
+                    stream.write(tokens.text)
+                    words.update(tokens.counts)
+                    bar.update(tokens.lines)
+    return words
+
+
+def _encode_splits(
+    segmenters: Mapping[str, Callable[[Chunk], Pieces]],
+    bitext: Bitext,
+    folder: Path,
+    workers: int,
+    texts: Mapping[str, Path] | None = None,
+) -> Counts:
+    """Write every split in pieces; each file's count of every piece. `UserError` for lines without pieces.
+
+    `texts`: what is encoded, where that is not the bitext's own files.
+    """
+    files = _files(bitext)
+    counts: Counts = {name: Counter() for name in files}
+    problems: list[str] = []
+    with _progress("pieces", files.values()) as bar:
+        for name, side in files.items():
+            empty: list[int] = []
+            segmenter = segmenters[name.partition(".")[2]]
+            with (folder / name).open("wb") as stream:
+                for pieces in map_chunks(segmenter, read_chunks(texts[name] if texts else side.path), workers):
+                    stream.write(pieces.text)
+                    counts[name].update(pieces.counts)
+                    empty += pieces.empty
+                    bar.update(pieces.lines)
+            if empty:
+                problems.append(f"{side.path}: {some_lines(empty)}")
+    if problems:
+        raise UserError(
+            "lines of invisible characters alone, which have no pieces; remove them from BOTH sides:\n  "
+            + "\n  ".join(problems)
+        )
+    return counts
+
+
+def _progress(what: str, sides: Any) -> Any:
+    total = sum(side.lines for side in sides)
+    return tqdm(total=total, desc=what, unit=" lines", unit_scale=True, delay=2, disable=None)
