@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import sentencepiece
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from .dictionary import FAIRSEQ_SPECIALS
+
+if TYPE_CHECKING:  # imported where it is needed: many modules want but a name of this one
+    import sentencepiece
 
 MANIFEST = "encode.json"
 MODEL, VOCABULARY = "spm.model", "spm.vocab"
 #: Pairs that a vocabulary is trained on by default. More have little to add, and unigram models need some 6 kB a pair.
 SAMPLE = 200_000
+LINE = 1000  # characters of a line for the trainer, which leaves out those of more than 4,192 bytes
 # The trainer's sums, and so its vocabulary, depend on the number of threads: the same one everywhere.
 TRAINING_THREADS = 8
 
@@ -50,11 +53,12 @@ def train_model(words: Mapping[str, int], options: VocabularyOptions, character_
     SentencePiece never lets a piece span two words: counts say all that sentences would, at a fraction of the time.
     Raises `UserError`, naming the nearest size that works, if the corpus cannot have `vocab_size` pieces.
     """
+    import sentencepiece
+
     proto = io.BytesIO()
-    rows = sorted(words.items(), key=lambda row: (-row[1], row[0]))
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=(f"{word}\t{count}" for word, count in rows),
+            sentence_iterator=_rows(words),
             input_format="tsv",
             model_writer=proto,
             vocab_size=options.vocab_size,
@@ -81,8 +85,27 @@ def train_model(words: Mapping[str, int], options: VocabularyOptions, character_
     return proto.getvalue()
 
 
+def _rows(words: Mapping[str, int]) -> Iterator[str]:
+    """Words and counts as SentencePiece reads them, in an order that depends on nothing else.
+
+    One occurrence of each is in a line with others: a unigram model considers a whole word as a piece only if it has
+    seen something else after it than the end of a line.
+    """
+    rows = sorted(words.items(), key=lambda row: (-row[1], row[0]))
+    yield from (f"{word}\t{count - 1}" for word, count in rows if count > 1)
+    line = ""
+    for word, _ in rows:
+        if line and len(line) + len(word) > LINE:
+            yield f"{line}\t1"
+            line = ""
+        line = f"{line} {word}" if line else word
+    yield f"{line}\t1"
+
+
 def load_model(path: Path, flag: str = "--spm-model") -> sentencepiece.SentencePieceProcessor:
     """The SentencePiece model of a file that `flag` named; `UserError` if it is none."""
+    import sentencepiece
+
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
     except OSError as error:
