@@ -61,7 +61,7 @@ print(options["source-lang"], options["target-lang"], scheme)' "$1/pieces/encode
 # launcher BATCHES [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its
 # options that make BATCHES times --max-tokens an update, on any number of GPUs. OPTIONs are the user's own.
 launcher() {
-    local batches=$1 all
+    local batches=$1 all first
     shift
     case $gpus$nodes in *[!0-9]*) die "--gpus $gpus --nodes $nodes: expected whole numbers" ;; esac
     all=$((gpus * nodes))
@@ -80,7 +80,8 @@ launcher() {
 found ${SLURM_JOB_NUM_NODES:-none}; see scripts/slurm.sbatch"
         # By the environment, not the command line: a job that SLURM starts again elsewhere is still the same run.
         PET_RDZV_BACKEND=c10d PET_RDZV_ID=$SLURM_JOB_ID
-        PET_RDZV_ENDPOINT=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):$((20000 + SLURM_JOB_ID % 20000))
+        read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+        PET_RDZV_ENDPOINT=$first:$((20000 + SLURM_JOB_ID % 20000))
         export PET_RDZV_BACKEND PET_RDZV_ID PET_RDZV_ENDPOINT
         train=(srun --ntasks "$nodes" --ntasks-per-node 1 torchrun --nnodes "$nodes" --nproc_per_node "$gpus"
             -m fairseq_cli.train)
