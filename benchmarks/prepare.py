@@ -172,12 +172,14 @@ def measure(recipe: str, raw: Path, out: Path, args: argparse.Namespace) -> dict
     """Seconds and peak memory of all stages together, and of each."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    stages, peaks = {}, {}
+    stages, processor, peaks = {}, 0.0, {}
     for name, does in RECIPES[recipe](raw, out, args):
-        stages[name], peaks[name] = run(does)
+        stages[name], used, peaks[name] = run(does)
+        processor += used
     size = sum(path.stat().st_size for path in (out / "bin").glob("train.*.bin"))
     return {
         "seconds": round(sum(stages.values()), 1),
+        "cpu_seconds": round(processor, 1),
         "peak_mb": max(peaks.values()),
         "stage_seconds": stages,
         "stage_peak_mb": peaks,
@@ -185,8 +187,9 @@ def measure(recipe: str, raw: Path, out: Path, args: argparse.Namespace) -> dict
     }
 
 
-def run(does: str) -> tuple[float, int]:
-    """Have bash do it: seconds, and the most memory (10^6 bytes) of all its processes at once."""
+def run(does: str) -> tuple[float, float, int]:
+    """Have bash do it: seconds, seconds of all its processes on a core, and the most memory (10^6 bytes) at once."""
+    before = os.times()
     here = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     start, peak = time.monotonic(), 0
     with tempfile.TemporaryFile() as said:
@@ -204,7 +207,9 @@ def run(does: str) -> tuple[float, int]:
         if process.returncode:
             said.seek(0)
             sys.exit(f"status {process.returncode} of: {does}\n{said.read().decode(errors='replace')[-2000:]}")
-    return round(seconds, 1), round(peak / 1e6)
+    after = os.times()
+    used = sum(getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
+    return round(seconds, 1), used, round(peak / 1e6)
 
 
 def tree(process: int) -> Iterator[int]:
@@ -237,6 +242,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             row["seconds"],
             f"{slowest[row['pairs']] / row['seconds']:.1f}" if row["pairs"] in slowest else "",
             round(row["pairs"] / row["seconds"]),
+            round(row["cpu_seconds"]),
             f"{row['peak_mb']:,}",
             ", ".join(f"{name} {seconds:.0f}" for name, seconds in row["stage_seconds"].items()),
         ]

@@ -48,14 +48,21 @@ load_recipe() {
     enter_environment
 }
 
-# languages DATA: sets src, tgt and scheme (how pieces are joined) from what `lskd encode` recorded.
+# languages DATA: sets src, tgt and scheme (how pieces are joined) from what `lskd encode` recorded. Where each language
+# has a dictionary of its own, the recipe's models share only the embeddings that they can.
 languages() {
+    local dictionaries
     [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"
-    read -r src tgt scheme < <(python -c '
+    read -r src tgt scheme dictionaries < <(python -c '
 import json, sys
 options = json.load(open(sys.argv[1]))["options"]
 scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
-print(options["source-lang"], options["target-lang"], scheme)' "$1/pieces/encode.json")
+print(options["source-lang"], options["target-lang"], scheme, "two" if options.get("separate") else "one")
+' "$1/pieces/encode.json")
+    if [ "$dictionaries" = two ]; then
+        teacher_model=("${teacher_model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
+        student_model=("${student_model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
+    fi
 }
 
 # launcher BATCHES [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its

@@ -140,6 +140,14 @@ def test_what_cannot_be(home: Path, words: list[str], message: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"train_teacher.sh: error: {message}\n")
 
 
+def test_two_dictionaries_share_what_they_can(home: Path) -> None:
+    path = home / "data/pieces/encode.json"
+    path.write_text(path.read_text().replace('"recipe"', '"separate": true, "recipe"'))
+    for size in ("teacher", "student"):
+        command = training(home, "train_teacher.sh", "--recipe", "iwslt14-de-en", "--size", size)
+        assert "--share-decoder-input-output-embed" in command and "--share-all-embeddings" not in command
+
+
 def test_pieces_are_joined_as_they_were_cut(home: Path) -> None:
     said = call(home, "distill_seq.sh", "--teacher", "t.pt", "--recipe", "multi30k").stdout
     assert "select " in said and "--remove-bpe subword_nmt" in said
