@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Figures and tables of docs/benchmarks.md, from the committed rows in benchmarks/results/*.json.
 
-results/kd_loss.json and prepare.json become docs/figures/kd_loss.svg, docs/figures/prepare.svg, and .png. A table stands
-in the page between the lines `<!-- NAME.json -->` and `<!-- end -->`, and is written anew there.
+results/kd_loss.json and prepare.json become docs/figures/kd_loss.svg and prepare.svg, and .png. A table stands in the
+page between the lines `<!-- NAME.json -->` and `<!-- end -->`, and is written anew there.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def encode_bitext(
     bitext = check_bitext(raw, languages)
     inputs = _digests(bitext)
     if given:
-        shown: dict[str, Any] = {}
+        shown: dict[str, Any] = {"separate": True} if len(given) > 1 else {}
         names = ["--spm-model"] if len(given) == 1 else [f"--spm-model of {language}" for language in languages]
         inputs |= {name: sha256(path) for name, path in zip(names, given, strict=True)}
     else:

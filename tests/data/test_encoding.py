@@ -77,6 +77,7 @@ def test_two_given_models_are_the_two_that_were_trained(raw: Path, tmp_path: Pat
     models = [str(tmp_path / f"out/spm.{language}.model") for language in LANGUAGES]
     record = encode(raw, tmp_path / "given", "--spm-model", *models)
     assert {"--spm-model of de", "--spm-model of en"} <= record["inputs"].keys()
+    assert record["options"]["separate"] is True
     first, second = snapshot(tmp_path / "out"), snapshot(tmp_path / "given")
     assert first.pop("encode.json") != second.pop("encode.json") and first == second
 
