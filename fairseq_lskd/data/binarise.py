@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from ..errors import UserError
 from ..files import sha256
 from .bitext import SPLITS
 from .chunks import Chunk, map_chunks, read_chunks
-from .dictionary import EOS, UNKNOWN, read_dictionary
+from .dictionary import EOS, UNKNOWN, Ids, read_dictionary
 from .outputs import Manifest
 from .vocabulary import MANIFEST as ENCODED
 
@@ -44,22 +43,22 @@ class Binarised:
 class Lookup:
     """A chunk of pieces to ids: their bytes, `[lines]` lengths (int32), and how many are unknown."""
 
-    ids: Mapping[str, int]
+    ids: Ids
 
     def __call__(self, chunk: Chunk) -> tuple[bytes, np.ndarray, int]:
         data: list[int] = []
         lengths: list[int] = []
-        find = self.ids.get
-        for line in chunk.lines():
+        find = self.ids.__getitem__
+        for line in chunk.raw_lines():
             pieces = line.split()
-            data.extend([find(piece, UNKNOWN) for piece in pieces])
+            data += map(find, pieces)
             data.append(EOS)
             lengths.append(len(pieces) + 1)
-        ids = np.array(data, _type(self.ids)[1])
+        ids = np.fromiter(data, _type(self.ids)[1], len(data))
         return ids.tobytes(), np.array(lengths, np.int32), int((ids == UNKNOWN).sum())
 
 
-def binarise_file(pieces: Path, ids: Mapping[str, int], prefix: Path, workers: int = 1, bar: Any = None) -> Binarised:
+def binarise_file(pieces: Path, ids: Ids, prefix: Path, workers: int = 1, bar: Any = None) -> Binarised:
     """Write `prefix.bin` and `prefix.idx` of a text in pieces, with a dictionary that `read_dictionary` read."""
     facts, lengths = Binarised(), [np.empty(0, np.int32)]
     with prefix.with_name(f"{prefix.name}.bin").open("wb") as stream:
@@ -124,5 +123,5 @@ def _has(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def _type(ids: Mapping[str, int]) -> tuple[int, Any, int]:
+def _type(ids: Ids) -> tuple[int, Any, int]:
     return SMALL if len(ids) <= SMALL[2] else LARGE

@@ -34,12 +34,16 @@ class Chunk:
         """How many lines there are."""
         return self.raw.count(b"\n") + (not self.raw.endswith(b"\n"))
 
-    def lines(self) -> list[str]:
-        """Each line, cleaned."""
+    def raw_lines(self) -> list[str]:
+        """Each line as it is, but for LF."""
         lines = self.raw.decode("utf-8").split("\n")
         if self.raw.endswith(b"\n"):
             lines.pop()
-        return [clean(line) for line in lines]
+        return lines
+
+    def lines(self) -> list[str]:
+        """Each line, cleaned."""
+        return [clean(line) for line in self.raw_lines()]
 
 
 def clean(line: str) -> str:

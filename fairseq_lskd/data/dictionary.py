@@ -14,19 +14,26 @@ EOS, UNKNOWN = 2, 3  #: their ids
 PADDING_FACTOR = 8
 
 
+class Ids(dict[str, int]):
+    """Ids of symbols; what is no symbol has that of `<unk>`."""
+
+    def __missing__(self, symbol: str) -> int:
+        return UNKNOWN
+
+
 def write_dictionary(path: Path, pieces: Iterable[str], counts: Mapping[str, int]) -> None:
     """Write fairseq's `dict.LANG.txt`: a piece and its count a line."""
     lines = (f"{piece} {counts.get(piece, 0)}\n" for piece in pieces)
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def read_dictionary(path: Path) -> dict[str, int]:
+def read_dictionary(path: Path) -> Ids:
     """Each symbol's id, as fairseq gives it, specials included.
 
     Raises:
         UserError: if the file is not there or not such a dictionary.
     """
-    ids = {symbol: i for i, symbol in enumerate(FAIRSEQ_SPECIALS)}
+    ids = Ids({symbol: i for i, symbol in enumerate(FAIRSEQ_SPECIALS)})
     try:
         rows = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except OSError as error:

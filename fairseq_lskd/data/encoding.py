@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import random
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import sha256
-from .bitext import Bitext, Side, check_bitext, some_lines
-from .chunks import Chunk, map_chunks, read_chunks
+from .bitext import Bitext, check_bitext
+from .chunks import Chunk
 from .dictionary import by_frequency, write_dictionary
 from .languages import character_coverage
-from .moses import CODES, Tokeniser, learn_codes, require_moses
+from .moses import CODES, learn_codes, require_moses
 from .outputs import Manifest
-from .segment import BytePairs, Pieces, SentencePieces, Words
+from .passes import Counts, count_pairs, count_words, encode_splits, files_of, tokenise
+from .segment import BytePairs, Pieces, SentencePieces
 from .vocabulary import (
     MANIFEST,
     VocabularyOptions,
@@ -32,8 +30,6 @@ from .vocabulary import (
     train_model,
     write_vocabulary,
 )
-
-Counts = dict[str, Counter[str]]  #: file (train.de) -> piece -> how often
 
 
 def encode_bitext(
@@ -60,26 +56,25 @@ def encode_bitext(
     bitext = check_bitext(raw, languages)
     inputs = _digests(bitext)
     if given:
+        vocabularies, coverages = joined(languages, len(given) > 1), []
         shown: dict[str, Any] = {"separate": True} if len(given) > 1 else {}
         names = ["--spm-model"] if len(given) == 1 else [f"--spm-model of {language}" for language in languages]
         inputs |= {name: sha256(path) for name, path in zip(names, given, strict=True)}
     else:
         options = options or VocabularyOptions()
         shown = _shown(options, bitext)
-        shown["character-coverage"] = options.character_coverage or character_coverage(languages)
+        vocabularies = joined(languages, options.separate)
+        coverages = [options.character_coverage or character_coverage(inside) for _, inside in vocabularies]
+        same = len(set(coverages)) == 1
+        shown["character-coverage"] = coverages[0] if same else dict(zip(languages, coverages, strict=True))
     manifest = Manifest(MANIFEST, _both(languages) | shown, inputs, libraries=("sentencepiece",))
     if manifest.is_up_to_date(out):
         return False
     with manifest.written(out) as (folder, facts):
-        vocabularies = joined(languages, options.separate if options else len(models) > 1)
         if options:
             models = [
-                train_model(
-                    _count_words(bitext, inside, options, workers),
-                    options,
-                    options.character_coverage or character_coverage(inside),
-                )
-                for _, inside in vocabularies
+                train_model(count_words(bitext, inside, options, workers), options, coverage)
+                for (_, inside), coverage in zip(vocabularies, coverages, strict=True)
             ]
         symbols: dict[str, list[str]] = {}
         segmenters: dict[str, Callable[[Chunk], Pieces]] = {}
@@ -89,7 +84,7 @@ def encode_bitext(
             write_vocabulary((folder / model_name(name)).with_suffix(".vocab"), model)
             symbols |= dict.fromkeys(inside, dictionary_pieces(model))
             segmenters |= dict.fromkeys(inside, SentencePieces(proto))
-        counts = _encode_splits(segmenters, bitext, folder, workers)
+        counts = encode_splits(segmenters, bitext, folder, workers)
         _finish(folder, facts, bitext, counts, symbols, {lang: counts[f"train.{lang}"] for lang in languages})
     return True
 
@@ -117,11 +112,11 @@ def encode_classically(
     if manifest.is_up_to_date(out):
         return False
     with manifest.written(out) as (folder, facts):
-        tokenised = {name: folder / f"{name}.tokens" for name in _files(bitext)}
-        words = _tokenise(bitext, tokenised, options, split_hyphens, workers)
+        tokenised = {name: folder / f"{name}.tokens" for name in files_of(bitext)}
+        words = tokenise(bitext, tokenised, options, split_hyphens, workers)
         codes = learn_codes(words, options.vocab_size)
         (folder / CODES).write_text(codes, encoding="utf-8", newline="\n")
-        counts = _encode_splits(dict.fromkeys(languages, BytePairs(codes)), bitext, folder, workers, tokenised)
+        counts = encode_splits(dict.fromkeys(languages, BytePairs(codes)), bitext, folder, workers, tokenised)
         for path in tokenised.values():
             path.unlink()
         symbols: dict[str, list[str]] = {}
@@ -147,21 +142,13 @@ def _both(languages: Sequence[str]) -> dict[str, Any]:
 
 
 def _digests(bitext: Bitext) -> dict[str, str]:
-    return {name: side.sha256 for name, side in _files(bitext).items()}
-
-
-def _files(bitext: Bitext) -> dict[str, Side]:
-    return {f"{split}.{lang}": side for split, sides in bitext.items() for lang, side in sides.items()}
-
-
-def _pairs(bitext: Bitext) -> int:
-    return next(iter(bitext["train"].values())).lines
+    return {name: side.sha256 for name, side in files_of(bitext).items()}
 
 
 def _shown(options: VocabularyOptions, bitext: Bitext) -> dict[str, Any]:
     """The options that make a difference, by their flags; a sample of all pairs is none."""
     shown = {name.replace("_", "-"): value for name, value in asdict(options).items()}
-    if options.sample is None or options.sample >= _pairs(bitext):
+    if options.sample is None or options.sample >= count_pairs(bitext):
         shown["sample"] = None
         del shown["seed"]  # it chooses the sample, and nothing else
     return {name: value for name, value in shown.items() if value is not False and name != "character-coverage"}
@@ -187,95 +174,5 @@ def _finish(
             "pieces": counts[name].total(),
             "unknown": sum(n for piece, n in counts[name].items() if piece not in known[name.partition(".")[2]]),
         }
-        for name, side in _files(bitext).items()
+        for name, side in files_of(bitext).items()
     }
-
-
-def _chosen(bitext: Bitext, options: VocabularyOptions) -> list[int] | None:
-    """The lines of train, from 0 and in order, that the vocabulary is trained on; None for all."""
-    pairs = _pairs(bitext)
-    if options.sample is None or options.sample >= pairs:
-        return None
-    return sorted(random.Random(options.seed).sample(range(pairs), options.sample))
-
-
-def _jobs(path: Path, chosen: list[int] | None) -> Iterator[tuple[Chunk, list[int] | None]]:
-    """The chunks of a file, each with those of its lines that are chosen."""
-    for chunk in read_chunks(path):
-        if chosen is None:
-            yield chunk, None
-        else:
-            start = chunk.first - 1
-            here = chosen[bisect_left(chosen, start) : bisect_left(chosen, start + len(chunk))]
-            yield chunk, [number - start for number in here]
-
-
-def _count_words(bitext: Bitext, languages: Sequence[str], options: VocabularyOptions, workers: int) -> Counter[str]:
-    """The words of these languages' train, or of a sample of its pairs."""
-    chosen = _chosen(bitext, options)
-    words: Counter[str] = Counter()
-    sides = [bitext["train"][language] for language in languages]
-    with _progress("words", sides) as bar:
-        jobs = (job for side in sides for job in _jobs(side.path, chosen))
-        for tokens in map_chunks(Words(), jobs, workers):
-            words.update(tokens.counts)
-            bar.update(tokens.lines)
-    return words
-
-
-def _tokenise(
-    bitext: Bitext, out: Mapping[str, Path], options: VocabularyOptions, split_hyphens: bool, workers: int
-) -> Counter[str]:
-    """Write every file tokenised; the words to learn from."""
-    chosen = _chosen(bitext, options)
-    words: Counter[str] = Counter()
-    files = _files(bitext)
-    with _progress("tokens", files.values()) as bar:
-        for name, side in files.items():
-            split, _, language = name.partition(".")
-            count = Words(Tokeniser(language, split_hyphens))
-            with out[name].open("wb") as stream:
-                for tokens in map_chunks(count, _jobs(side.path, chosen if split == "train" else []), workers):
-                    stream.write(tokens.text)
-                    words.update(tokens.counts)
-                    bar.update(tokens.lines)
-    return words
-
-
-def _encode_splits(
-    segmenters: Mapping[str, Callable[[Chunk], Pieces]],
-    bitext: Bitext,
-    folder: Path,
-    workers: int,
-    texts: Mapping[str, Path] | None = None,
-) -> Counts:
-    """Write every split in pieces; each file's count of every piece. `UserError` for lines without pieces.
-
-    `texts`: what is encoded, where that is not the bitext's own files.
-    """
-    files = _files(bitext)
-    counts: Counts = {name: Counter() for name in files}
-    problems: list[str] = []
-    with _progress("pieces", files.values()) as bar:
-        for name, side in files.items():
-            empty: list[int] = []
-            segmenter = segmenters[name.partition(".")[2]]
-            with (folder / name).open("wb") as stream:
-                for pieces in map_chunks(segmenter, read_chunks(texts[name] if texts else side.path), workers):
-                    stream.write(pieces.text)
-                    counts[name].update(pieces.counts)
-                    empty += pieces.empty
-                    bar.update(pieces.lines)
-            if empty:
-                problems.append(f"{side.path}: {some_lines(empty)}")
-    if problems:
-        raise UserError(
-            "lines of invisible characters alone, which have no pieces; remove them from BOTH sides:\n  "
-            + "\n  ".join(problems)
-        )
-    return counts
-
-
-def _progress(what: str, sides: Any) -> Any:
-    total = sum(side.lines for side in sides)
-    return tqdm(total=total, desc=what, unit=" lines", unit_scale=True, delay=2, disable=None)

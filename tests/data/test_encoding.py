@@ -99,8 +99,11 @@ def test_the_character_coverage_is_the_languages(raw: Path, tmp_path: Path) -> N
             copy.parent.mkdir(exist_ok=True)
             copy.write_bytes(path.read_bytes())
     words = ["encode", "--raw", str(tmp_path / "zh"), "-s", "zh", "-t", "en", "--vocab-size", "60", "--workers", "1"]
-    for more, expected in (([], 0.9995), (["--character-coverage", "0.98"], 0.98)):
-        out = tmp_path / f"out{expected}"
+    separate = {"zh": 0.9995, "en": 1.0}
+    for i, (more, expected) in enumerate(
+        (([], 0.9995), (["--character-coverage", "0.98"], 0.98), (["--separate"], separate))
+    ):
+        out = tmp_path / f"out{i}"
         assert cli.main([*words, "--out", str(out), *more]) == 0
         assert json.loads((out / "encode.json").read_text())["options"]["character-coverage"] == expected
 
