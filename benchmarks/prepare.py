@@ -180,6 +180,7 @@ def measure(recipe: str, raw: Path, out: Path, args: argparse.Namespace) -> dict
     return {
         "seconds": round(sum(stages.values()), 1),
         "cpu_seconds": round(processor, 1),
+        "load": round(os.getloadavg()[1], 1),  # of the last five minutes: above the number of cores others work too
         "peak_mb": max(peaks.values()),
         "stage_seconds": stages,
         "stage_peak_mb": peaks,
@@ -243,6 +244,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{slowest[row['pairs']] / row['seconds']:.1f}" if row["pairs"] in slowest else "",
             round(row["pairs"] / row["seconds"]),
             round(row["cpu_seconds"]),
+            row["load"],
             f"{row['peak_mb']:,}",
             ", ".join(f"{name} {seconds:.0f}" for name, seconds in row["stage_seconds"].items()),
         ]
