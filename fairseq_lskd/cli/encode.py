@@ -26,6 +26,7 @@ then:
   lskd binarise data/multi30k/pieces --out data/multi30k/bin
 """
 RECIPES = ("sentencepiece", "moses-bpe")
+ALL = "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,8 +135,10 @@ def _check(args: argparse.Namespace) -> dict:
     return chosen
 
 
-ALL = "all"
-
-
 def _sample(word: str) -> int | str:
-    return ALL if word == ALL else int(word)
+    if word == ALL:
+        return word
+    try:
+        return int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word}: expected a number of pairs, or {ALL}") from None
