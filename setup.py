@@ -74,6 +74,7 @@ setup(
         "fast": ["ctranslate2>=4.0"],
         "select": ["py3langid>=0.4"],
         "bench": ["matplotlib>=3.8"],
+        "moses": ["sacremoses>=0.1", "subword-nmt>=0.3.8"],
         "dev": [
             "ctranslate2>=4.0",
             "matplotlib>=3.8",
@@ -81,6 +82,8 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "ruff",
+            "sacremoses>=0.1",
+            "subword-nmt>=0.3.8",
             "mypy",
             "py3langid>=0.4",
             "setuptools>=77",

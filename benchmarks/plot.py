@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Figures and tables of docs/benchmarks.md, from the committed rows in benchmarks/results/*.json.
 
-results/kd_loss.json becomes docs/figures/kd_loss.svg and .png. A table stands in the page between the lines
-`<!-- NAME.json -->` and `<!-- end -->`, and is written anew there.
+results/kd_loss.json and prepare.json become docs/figures/kd_loss.svg and prepare.svg, and .png. A table stands in the
+page between the lines `<!-- NAME.json -->` and `<!-- end -->`, and is written anew there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import kd_loss
 import matplotlib
+import prepare
 import student_throughput
 from _forms import FORMS
 from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 #: Rows as a Markdown table, by the benchmark's name. A result is called by it, and `-` and more if there are several.
 TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "kd_loss": kd_loss.table,
+    "prepare": prepare.table,
     "student_throughput": student_throughput.table,
 }
 
@@ -63,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows, kind = json.loads(path.read_text(encoding="utf-8")), path.stem.partition("-")[0]
         if kind == "kd_loss":
             draw(rows, args.docs / "figures" / path.stem)
+        if kind == "prepare":
+            draw_growth(rows, args.docs / "figures" / path.stem)
         if kind in TABLES:
             text = put(text, path.name, f"{TABLES[kind](rows)}\n\n{made_by(rows)}")
     page.write_text(text, encoding="utf-8")
@@ -118,9 +122,35 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
             f"{'GPU' if first['device'] == 'cuda' else 'CPU'}",
             fontsize=10,
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-        figure.savefig(path.with_suffix(".png"), dpi=150)
+        save(figure, path)
+
+
+def draw_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Seconds and peak memory of preparing data by the number of pairs, as path.svg and path.png."""
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": path.name}):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        times, peaks = figure.subplots(1, 2)
+        for recipe in prepare.RECIPES:
+            found = sorted((row for row in rows if row["recipe"] == recipe), key=lambda row: row["pairs"])
+            pairs = [row["pairs"] / 1e6 for row in found]
+            colour = OTHERS if recipe.endswith("_tools") else OURS
+            style = {"color": colour, "marker": "s" if recipe.startswith("moses") else "o", "markersize": 4}
+            for panel, name in ((times, "seconds"), (peaks, "peak_mb")):
+                panel.plot(pairs, [row[name] for row in found], label=recipe, **style)
+        times.set_ylabel("seconds")
+        peaks.set_ylabel("peak memory, MB")
+        for panel in (times, peaks):
+            panel.set_xlabel("million pairs")
+            panel.set_xlim(left=0)
+            panel.set_ylim(bottom=0)
+        times.legend(frameon=False, fontsize=8)
+        save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(path.with_suffix(".png"), dpi=150)
 
 
 def bars(panel: Axes, labels: Sequence[str], values: Sequence[float], errors: list[list[float]] | None = None) -> None:

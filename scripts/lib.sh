@@ -38,19 +38,59 @@ enter_environment() {
     PATH=$venv/bin:$PATH
 }
 
-# load_recipe NAME: the arrays teacher_model, student_model, training and decoding.
+# load_recipe NAME: the arrays teacher_model, student_model, training, precision and decoding, and the numbers
+# teacher_updates, student_updates, batches (of --max-tokens in an update, on all GPUs together) and average.
 load_recipe() {
+    batches=1 average=3 precision=()
     local file=$root/scripts/recipes/$1.sh
     [ -f "$file" ] || die "--recipe $1: expected one of $(cd "$root/scripts/recipes" && echo *.sh | sed 's/\.sh//g')"
     . "$file"
     enter_environment
 }
 
-# languages DATA: sets src and tgt from what `lskd encode` recorded.
+# languages DATA: sets src, tgt and scheme (how pieces are joined) from what `lskd encode` recorded. Where each language
+# has a dictionary of its own, the recipe's models share only the embeddings that they can.
 languages() {
+    local dictionaries
     [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"
-    read -r src tgt < <(python -c '
+    read -r src tgt scheme dictionaries < <(python -c '
 import json, sys
 options = json.load(open(sys.argv[1]))["options"]
-print(options["source-lang"], options["target-lang"])' "$1/pieces/encode.json")
+scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
+print(options["source-lang"], options["target-lang"], scheme, "two" if options.get("separate") else "one")
+' "$1/pieces/encode.json")
+    if [ "$dictionaries" = two ]; then
+        teacher_model=("${teacher_model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
+        student_model=("${student_model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
+    fi
+}
+
+# launcher BATCHES [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its
+# options that make BATCHES times --max-tokens an update, on any number of GPUs. OPTIONs are the user's own.
+launcher() {
+    local batches=$1 all first
+    shift
+    case $gpus$nodes in *[!0-9]*) die "--gpus $gpus --nodes $nodes: expected whole numbers" ;; esac
+    all=$((gpus * nodes))
+    [ "$all" -gt 0 ] || die "--gpus $gpus --nodes $nodes: expected at least 1"
+    [ $((batches % all)) = 0 ] || die "--gpus $gpus --nodes $nodes: an update of this recipe is $batches times \
+--max-tokens, which $all GPUs cannot share equally; give numbers whose product divides $batches"
+    parallel=(--update-freq $((batches / all)))
+    case " $* " in *" --cpu "*) ;; *) parallel+=("${precision[@]}") ;; esac
+    if [ "$all" = 1 ]; then
+        # Without this fairseq would take every GPU that it sees, and make the batch as many times larger.
+        train=(fairseq-train) parallel+=(--distributed-world-size 1)
+    elif [ "$nodes" = 1 ]; then
+        train=(torchrun --standalone --nproc_per_node "$gpus" -m fairseq_cli.train)
+    else
+        [ "${SLURM_JOB_NUM_NODES:-}" = "$nodes" ] || die "--nodes $nodes: expected to be in a SLURM job of $nodes nodes, \
+found ${SLURM_JOB_NUM_NODES:-none}; see scripts/slurm.sbatch"
+        # By the environment, not the command line: a job that SLURM starts again elsewhere is still the same run.
+        PET_RDZV_BACKEND=c10d PET_RDZV_ID=$SLURM_JOB_ID
+        read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+        PET_RDZV_ENDPOINT=$first:$((20000 + SLURM_JOB_ID % 20000))
+        export PET_RDZV_BACKEND PET_RDZV_ID PET_RDZV_ENDPOINT
+        train=(srun --ntasks "$nodes" --ntasks-per-node 1 torchrun --nnodes "$nodes" --nproc_per_node "$gpus"
+            -m fairseq_cli.train)
+    fi
 }

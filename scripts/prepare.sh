@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Prepare a bitext: raw text, one SentencePiece vocabulary for both languages, binarised for fairseq.
+# Prepare a bitext: raw text, a vocabulary for both languages, binarised for fairseq.
 #
 #   scripts/prepare.sh --corpus generated --data data/generated                  no network needed
 #   scripts/prepare.sh --corpus multi30k --data data/multi30k                    downloads 2 MB
 #   scripts/prepare.sh --corpus multi30k --raw ~/multi30k --data data/multi30k   from files on disk
 #   scripts/prepare.sh --raw my/text -s de -t en --data data/mine                my/text/{train,valid,test}.{de,en}
 #   ... --vocab-size 8000                                    SentencePiece's
+#   ... --recipe moses-bpe                                   Moses' tokenisation and BPE, as in older papers
+#   ... -- --separate --sample all                           what follows -- goes to lskd encode
 #   ... --pairs 50000                                        of the generated bitext
 #
 # DATA gets raw/, pieces/ and bin/.
 
 . "$(dirname "$0")/lib.sh"
-corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram pairs=''
+corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram pairs='' recipe=sentencepiece
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -22,7 +24,9 @@ while [ $# -gt 0 ]; do
         -t | --target-lang) tgt=$2; shift 2 ;;
         --vocab-size) vocab=$2; shift 2 ;;
         --pairs) pairs=$2; shift 2 ;;
-        *) die "unknown option $1 (see --help)" ;;
+        --recipe) recipe=$2; shift 2 ;;
+        --) shift; break ;;
+        *) die "unknown option $1 (see --help; options for lskd encode go after --)" ;;
     esac
 done
 need "$data" --data
@@ -55,8 +59,7 @@ case $corpus in
     *) die "--corpus $corpus: expected generated or multi30k (or --raw DIR with a bitext of your own)" ;;
 esac
 
-lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --vocab-size "$vocab" --model-type "$type"
-lskd run --out "$data/bin" --title "$(basename "$data") binarised" --input "$data/pieces/encode.json" -- \
-    fairseq-preprocess -s "$src" -t "$tgt" --srcdict "$data/pieces/dict.$src.txt" --tgtdict "$data/pieces/dict.$tgt.txt" \
-    --trainpref "$data/pieces/train" --validpref "$data/pieces/valid" --testpref "$data/pieces/test" \
-    --destdir "$data/bin" --workers 2
+[ "$recipe" = sentencepiece ] && model=(--model-type "$type") || model=()
+lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --recipe "$recipe" \
+    --vocab-size "$vocab" "${model[@]}" "$@"
+lskd binarise "$data/pieces" --out "$data/bin"

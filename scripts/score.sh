@@ -36,11 +36,11 @@ lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --in
     --log-format json
 lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
     fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
-    "${decoding[@]}" --remove-bpe sentencepiece
+    "${decoding[@]}" --remove-bpe "$scheme"
 source=$data/raw/test.$src references=$data/raw/test.$tgt
 [ -f "$source" ] || source+=.gz
 [ -f "$references" ] || references+=.gz
-lskd harvest "$test/log.txt" --source "$source" --out "$test/hypotheses.$tgt"
+lskd harvest "$test/log.txt" --source "$source" --pieces "$data/pieces" --out "$test/hypotheses.$tgt"
 truth=()
 [ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
 lskd score --run "$run" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" \

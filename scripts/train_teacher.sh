@@ -3,12 +3,14 @@
 #
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --label-smoothing 0.1 --out runs/mine/teacher-0.1
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --size student --out runs/mine/student
+#   ... --gpus 8                                          by torchrun, with the same tokens in an update
+#   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
 #
 # The model is OUT/checkpoint_average.pt. Label smoothing is 0.1 for a teacher and 0 for a student if not given.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' recipe=multi30k smoothing='' size=teacher seed=1
+data='' out='' recipe=multi30k smoothing='' size=teacher seed=1 gpus=1 nodes=1
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -18,6 +20,8 @@ while [ $# -gt 0 ]; do
         --label-smoothing) smoothing=$2; shift 2 ;;
         --size) size=$2; shift 2 ;;
         --seed) seed=$2; shift 2 ;;
+        --gpus) gpus=$2; shift 2 ;;
+        --nodes) nodes=$2; shift 2 ;;
         --) shift; break ;;
         *) die "unknown option $1 (see --help; options for fairseq-train go after --)" ;;
     esac
@@ -28,22 +32,23 @@ load_recipe "$recipe"
 languages "$data"
 case $size in
     teacher)
-        model=("${teacher_model[@]}") updates=$teacher_updates
+        model=("${teacher_model[@]}") updates=$teacher_updates batches=${teacher_batches:-$batches}
         smoothing=${smoothing:-0.1} labels=(--label "teacher_smoothing=$smoothing")
         ;;
     student)
-        model=("${student_model[@]}") updates=$student_updates
+        model=("${student_model[@]}") updates=$student_updates batches=${student_batches:-$batches}
         smoothing=${smoothing:-0.0} labels=()
         ;;
     *) die "--size $size: expected teacher or student" ;;
 esac
+launcher "$batches" "$@"
 
 lskd run --out "$out" --label role="$size" --label method=none "${labels[@]}" \
     --input "$data/pieces/encode.json" -- \
-    fairseq-train "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
+    "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion label_smoothed_teacher --label-smoothing "$smoothing" \
-    "${model[@]}" "${training[@]}" --max-update "$updates" --seed "$seed" \
+    "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 # What tells a student that its dictionary is another.
 cp "$data/bin/dict.$src.txt" "$data/bin/dict.$tgt.txt" "$out/"
-lskd average "$out" --last 3
+lskd average "$out" --last "$average"

@@ -8,7 +8,8 @@ from pathlib import Path
 from fairseq import options
 from fairseq_cli import preprocess
 
-from fairseq_lskd.data.vocabulary import VocabularyOptions, encode_bitext
+from fairseq_lskd.data.encoding import encode_bitext
+from fairseq_lskd.data.vocabulary import VocabularyOptions
 
 
 def prepare(folder: Path) -> Path:

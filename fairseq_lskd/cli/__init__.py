@@ -17,7 +17,8 @@ from ..errors import exit_on_user_error
 COMMANDS = {
     "doctor": "print versions, devices, what is mended and what is wrong",
     "generate": "write a generated bitext whose p(y | x) is known",
-    "encode": "check a bitext, train SentencePiece on it, write pieces and dictionaries",
+    "encode": "check a bitext, train a vocabulary on it, write pieces and dictionaries",
+    "binarise": "binarise what encode wrote, for fairseq-train",
     "run": "run a command as the one recorded run of an output folder",
     "average": "average the last checkpoints of a run",
     "cache": "write a teacher's top-k probabilities, to train students without it",

@@ -1,8 +1,12 @@
-"""Check a bitext, train one SentencePiece vocabulary on both of its languages, and write it in pieces.
+"""Check a bitext, train a vocabulary on it, and write it in pieces with fairseq's dictionaries.
 
 RAW has {train,valid,test}.LANG of both languages, one sentence a line, UTF-8, plain or gzipped (.gz).
-OUT gets them in pieces, spm.model, spm.vocab, encode.json, and dict.LANG.txt of both languages: the same
-symbols in the same order, so that fairseq can share embeddings, each with its count in that language's train.
+OUT gets them in pieces, the model, encode.json, and dict.LANG.txt of both languages. The vocabulary is
+SentencePiece's, one for both languages, unless --separate asks for two: dictionaries have its pieces in the order of
+their ids, each with its count in that language's train, so that fairseq can share embeddings.
+
+--recipe moses-bpe is for results that are to be compared with older papers: Moses' punctuation normalisation and
+tokenisation, joint BPE codes, and dictionaries by frequency, as fairseq-preprocess makes them.
 """
 
 from __future__ import annotations
@@ -16,11 +20,13 @@ EXAMPLES = """examples:
   python data-prep/multi30k.py --out data/multi30k/raw
   lskd encode --raw data/multi30k/raw --out data/multi30k/pieces -s de -t en --vocab-size 4000
   lskd encode --raw data/other/raw --out data/other/pieces -s de -t en --spm-model data/multi30k/pieces/spm.model
+  lskd encode --raw data/zh-en/raw --out data/zh-en/pieces -s zh -t en --separate --vocab-size 32000 --byte-fallback
+  lskd encode --raw data/iwslt14/raw --out data/iwslt14/pieces -s de -t en --recipe moses-bpe --vocab-size 10000
 then:
-  cd data/multi30k && fairseq-preprocess --source-lang de --target-lang en --destdir bin \\
-    --trainpref pieces/train --validpref pieces/valid --testpref pieces/test \\
-    --srcdict pieces/dict.de.txt --tgtdict pieces/dict.en.txt
+  lskd binarise data/multi30k/pieces --out data/multi30k/bin
 """
+RECIPES = ("sentencepiece", "moses-bpe")
+ALL = "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,47 +35,110 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("-s", "--source-lang", required=True, metavar="LANG", help="for example de")
     parser.add_argument("-t", "--target-lang", required=True, metavar="LANG", help="for example en")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--workers",
+        "--threads",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes; the result is the same (default: %(default)s)",
+    )
+    parser.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="(default: %(default)s)")
     model = parser.add_argument_group("the vocabulary")
-    model.add_argument("--vocab-size", type=int, metavar="N", help="default: 4000")
-    model.add_argument("--model-type", choices=("unigram", "bpe"), help="default: unigram")
+    model.add_argument(
+        "--vocab-size", type=int, metavar="N", help="pieces, or with moses-bpe the number of merges (default: 4000)"
+    )
+    model.add_argument("--model-type", choices=("unigram", "bpe"), help="SentencePiece's (default: unigram)")
+    model.add_argument(
+        "--separate",
+        action="store_true",
+        default=None,
+        help="a vocabulary of --vocab-size for each language; with moses-bpe, a dictionary for each",
+    )
     model.add_argument(
         "--character-coverage",
         type=float,
         metavar="P",
-        help="share of the text's characters that get a piece; the rest become <unk> (default: 1.0)",
+        help="share of the text's characters that get a piece; the rest become <unk> (default: 0.9995 with a "
+        "language that is zh, ja or ko, else 1.0)",
     )
-    model.add_argument("--sample", type=int, metavar="N", help="train it on N pairs (default: on all)")
+    model.add_argument(
+        "--byte-fallback",
+        action="store_true",
+        default=None,
+        help="characters without a piece become their bytes, not <unk>",
+    )
+    model.add_argument(
+        "--split-hyphens", action="store_true", help="moses-bpe: split at hyphens, aggressively as Moses calls it"
+    )
+    model.add_argument("--sample", type=_sample, metavar="N", help="train it on N pairs, or all (default: 200000)")
     model.add_argument("--seed", type=int, metavar="S", help="of the sample (default: 1)")
-    model.add_argument("--spm-model", type=Path, metavar="FILE", help="use this one; train none")
+    model.add_argument(
+        "--spm-model",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="use this one, or these two: the source's and the target's; train none",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the folder, or say that it is there."""
-    from ..data.vocabulary import MANIFEST, VocabularyOptions, encode_bitext
-    from ..errors import UserError
+    from ..data.encoding import encode_bitext, encode_classically
+    from ..data.vocabulary import MANIFEST, VocabularyOptions
 
-    names = ("vocab_size", "model_type", "character_coverage", "sample", "seed")
-    chosen = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.spm_model and chosen:
-        flags = ", ".join("--" + name.replace("_", "-") for name in chosen)
-        raise UserError(f"--spm-model gives a trained vocabulary, {flags} would train one; leave out either")
-    if "seed" in chosen and "sample" not in chosen:
-        raise UserError("--seed chooses the sample, but there is no --sample; add it, or leave out --seed")
-    new = encode_bitext(
-        args.raw,
-        args.out,
-        args.source_lang,
-        args.target_lang,
-        None if args.spm_model else VocabularyOptions(**chosen),
-        args.spm_model,
-        args.threads,
-    )
+    chosen = _check(args)
+    where = (args.raw, args.out, args.source_lang, args.target_lang)
+    if args.recipe == "moses-bpe":
+        new = encode_classically(*where, VocabularyOptions(**chosen), args.split_hyphens, args.workers)
+    else:
+        options = None if args.spm_model else VocabularyOptions(**chosen)
+        new = encode_bitext(*where, options, args.spm_model, args.workers)
     print(f"{args.out}: {'written' if new else 'up to date'}")
     record = json.loads((args.out / MANIFEST).read_text(encoding="utf-8"))
-    print(f"dictionaries of {record['dictionary_size']:,} symbols")
+    sizes = record["dictionary_size"]
+    sizes = sizes if isinstance(sizes, dict) else {"": sizes}
+    for language, size in sizes.items():
+        print(f"dictionar{f'y of {language}' if language else 'ies'}: {size:,} symbols")
     print(f"{'file':<12} {'lines':>10} {'pieces':>12} {'a line':>7} {'unknown':>8}")
     for name, facts in record["counts"].items():
         mean = facts["pieces"] / facts["lines"]
         print(f"{name:<12} {facts['lines']:>10,} {facts['pieces']:>12,} {mean:>7.1f} {facts['unknown']:>8,}")
     return 0
+
+
+def _check(args: argparse.Namespace) -> dict:
+    """The options of the vocabulary that were given."""
+    from ..errors import UserError
+
+    names = ("vocab_size", "model_type", "separate", "character_coverage", "byte_fallback", "sample", "seed")
+    chosen = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    flags = ["--" + name.replace("_", "-") for name in chosen]
+    if args.spm_model:
+        if flags:
+            raise UserError(
+                f"--spm-model gives a trained vocabulary, {', '.join(flags)} would train one; leave out either"
+            )
+        if len(args.spm_model) > 2:
+            raise UserError(f"--spm-model: {len(args.spm_model)} files; expected one, or the source's and the target's")
+    if args.recipe == "moses-bpe":
+        wrong = [flag for flag in flags if flag in ("--model-type", "--character-coverage", "--byte-fallback")]
+        wrong += ["--spm-model"] if args.spm_model else []
+        if wrong:
+            raise UserError(f"{', '.join(wrong)}: SentencePiece's, which --recipe moses-bpe does without")
+    elif args.split_hyphens:
+        raise UserError("--split-hyphens is Moses': add --recipe moses-bpe, or leave it out")
+    if "seed" in chosen and "sample" not in chosen:
+        raise UserError("--seed chooses the sample, but there is no --sample; add it, or leave out --seed")
+    if chosen.get("sample") == ALL:
+        chosen["sample"] = None
+    return chosen
+
+
+def _sample(word: str) -> int | str:
+    if word == ALL:
+        return word
+    try:
+        return int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word}: expected a number of pairs, or {ALL}") from None

@@ -22,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, required=True, metavar="FILE", help="the source, one sentence a line")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the translations, one a line")
     parser.add_argument(
+        "--pieces",
+        type=Path,
+        metavar="DIR",
+        help="the folder of `lskd encode` that the data is from: undoes Moses' tokenisation and byte fallback",
+    )
+    parser.add_argument(
         "--fallback",
         type=Path,
         metavar="FILE",
@@ -30,8 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..data.restore import restorer
+
     source = list(read_lines(args.source))
-    best = [found[0].text.strip() if found else None for found in harvest(args.generated, len(source))]
+    restore = restorer(args.pieces) if args.pieces else str
+    best = [restore(found[0].text.strip()) if found else None for found in harvest(args.generated, len(source))]
     missing = [i for i, text in enumerate(best) if text is None]
     if args.fallback:
         fallback = list(read_lines(args.fallback))

@@ -1,31 +1,25 @@
-"""One SentencePiece vocabulary for both languages, the bitext in pieces, and fairseq's dictionaries."""
+"""SentencePiece models: their options, training, and what fairseq's dictionary has of them."""
 
 from __future__ import annotations
 
 import io
-import itertools
-import random
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import sentencepiece
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..files import sha256
-from .bitext import Bitext, Side, check_bitext, read_lines, some_lines
-from .outputs import Manifest
-from .sentencepiece_model import load_model
+from .dictionary import FAIRSEQ_SPECIALS
+
+if TYPE_CHECKING:  # imported where it is needed: many modules want but a name of this one
+    import sentencepiece
 
 MANIFEST = "encode.json"
 MODEL, VOCABULARY = "spm.model", "spm.vocab"
-#: fairseq's dictionary puts these before the symbols of its file.
-FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-BLOCK = 20_000  # lines encoded at a time
+#: Pairs that a vocabulary is trained on by default. More have little to add, and unigram models need some 6 kB a pair.
+SAMPLE = 200_000
+LINE = 1000  # characters of a line for the trainer, which leaves out those of more than 4,192 bytes
 # The trainer's sums, and so its vocabulary, depend on the number of threads: the same one everywhere.
 TRAINING_THREADS = 8
 
@@ -36,8 +30,10 @@ class VocabularyOptions:
 
     vocab_size: int = 4000
     model_type: str = "unigram"
-    character_coverage: float = 1.0
-    sample: int | None = None
+    character_coverage: float | None = None  #: None: what the languages ask for
+    byte_fallback: bool = False  #: characters without a piece become bytes, instead of <unk>
+    separate: bool = False  #: a vocabulary for each language
+    sample: int | None = SAMPLE
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -45,86 +41,30 @@ class VocabularyOptions:
             raise UserError(f"--vocab-size {self.vocab_size}: expected at least 1")
         if self.model_type not in ("unigram", "bpe"):
             raise UserError(f"--model-type {self.model_type}: expected unigram or bpe")
-        if not 0 < self.character_coverage <= 1:
+        if self.character_coverage is not None and not 0 < self.character_coverage <= 1:
             raise UserError(f"--character-coverage {self.character_coverage}: expected above 0, at most 1")
         if self.sample is not None and self.sample < 1:
-            raise UserError(f"--sample {self.sample}: expected at least 1")
+            raise UserError(f"--sample {self.sample}: expected at least 1, or all")
 
 
-def encode_bitext(
-    raw: Path,
-    out: Path,
-    source_lang: str,
-    target_lang: str,
-    options: VocabularyOptions | None = None,
-    spm_model: Path | None = None,
-    threads: int = 1,
-) -> bool:
-    """Check the bitext in `raw`, train a vocabulary on it (or take `spm_model`), and write `out`.
+def train_model(words: Mapping[str, int], options: VocabularyOptions, character_coverage: float) -> bytes:
+    """A SentencePiece model trained on words and their counts, serialised.
 
-    `out` gets every split in pieces, `spm.model`, `spm.vocab`, `dict.LANG.txt` of both languages and
-    `encode.json`. Returns False if `out` was up to date. Raises `UserError` if `out` is something else,
-    and for everything that is wrong with the bitext, the model or the size of the vocabulary.
-    """
-    if source_lang == target_lang:
-        raise UserError(f"--source-lang and --target-lang are both {source_lang}: expected two languages")
-    if options is not None and spm_model is not None:
-        raise ValueError("a vocabulary is trained or given, not both")
-    if threads < 1:
-        raise UserError(f"--threads {threads}: expected at least 1")
-    options = options or VocabularyOptions()
-    given = None if spm_model is None else load_model(spm_model)
-    languages = (source_lang, target_lang)
-    bitext = check_bitext(raw, languages)
-    inputs = {name: side.sha256 for name, side in _files(bitext).items()}
-    shown: dict[str, Any] = {"source-lang": source_lang, "target-lang": target_lang}
-    if spm_model is None:
-        shown |= {name.replace("_", "-"): value for name, value in asdict(options).items()}
-        if options.sample is None:
-            del shown["seed"]  # it chooses the sample, and nothing else
-    else:
-        inputs["--spm-model"] = sha256(spm_model)
-    manifest = Manifest(MANIFEST, shown, inputs, libraries=("sentencepiece",))
-    if manifest.is_up_to_date(out):
-        return False
-    with manifest.written(out) as (folder, facts):
-        if given is None:
-            proto = train_model(_training_lines(bitext, options), options)
-            model = sentencepiece.SentencePieceProcessor(model_proto=proto)
-        else:
-            model, proto = given, given.serialized_model_proto()
-        pieces = dictionary_pieces(model)
-        (folder / MODEL).write_bytes(proto)
-        write_vocabulary(folder / VOCABULARY, model)
-        facts["dictionary_size"] = len(pieces)
-        counts = _encode_splits(model, bitext, folder, threads)
-        known = frozenset(pieces)
-        facts["counts"] = {
-            name: {
-                "lines": side.lines,
-                "pieces": counts[name].total(),
-                "unknown": sum(count for piece, count in counts[name].items() if piece not in known),
-            }
-            for name, side in _files(bitext).items()
-        }
-        for lang in languages:
-            write_dictionary(folder / f"dict.{lang}.txt", pieces, counts[f"train.{lang}"])
-    return True
-
-
-def train_model(lines: Iterable[str], options: VocabularyOptions) -> bytes:
-    """A SentencePiece model trained on the lines, serialised.
-
+    SentencePiece never lets a piece span two words: counts say all that sentences would, at a fraction of the time.
     Raises `UserError`, naming the nearest size that works, if the corpus cannot have `vocab_size` pieces.
     """
+    import sentencepiece
+
     proto = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=map(clean, lines),
+            sentence_iterator=_rows(words),
+            input_format="tsv",
             model_writer=proto,
             vocab_size=options.vocab_size,
             model_type=options.model_type,
-            character_coverage=options.character_coverage,
+            character_coverage=character_coverage,
+            byte_fallback=options.byte_fallback,
             num_threads=TRAINING_THREADS,
             minloglevel=2,
         )
@@ -145,6 +85,23 @@ def train_model(lines: Iterable[str], options: VocabularyOptions) -> bytes:
     return proto.getvalue()
 
 
+def _rows(words: Mapping[str, int]) -> Iterator[str]:
+    """Words and counts as SentencePiece reads them, in an order that depends on nothing else.
+
+    One occurrence of each is in a line with others: a unigram model considers a whole word as a piece only if it has
+    seen something else after it than the end of a line.
+    """
+    rows = sorted(words.items(), key=lambda row: (-row[1], row[0]))
+    yield from (f"{word}\t{count - 1}" for word, count in rows if count > 1)
+    line = ""
+    for word, _ in rows:
+        if line and len(line) + len(word) > LINE:
+            yield f"{line}\t1"
+            line = ""
+        line = f"{line} {word}" if line else word
+    yield f"{line}\t1"
+
+
 def dictionary_pieces(model: sentencepiece.SentencePieceProcessor) -> list[str]:
     """The symbols of fairseq's dictionary: the model's pieces in the order of their ids.
 
@@ -162,74 +119,18 @@ def dictionary_pieces(model: sentencepiece.SentencePieceProcessor) -> list[str]:
     return pieces
 
 
-def write_dictionary(path: Path, pieces: Iterable[str], counts: Mapping[str, int]) -> None:
-    """Write fairseq's `dict.LANG.txt`: a piece and its count a line."""
-    lines = (f"{piece} {counts.get(piece, 0)}\n" for piece in pieces)
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")
-
-
 def write_vocabulary(path: Path, model: sentencepiece.SentencePieceProcessor) -> None:
     """Write SentencePiece's `.vocab`: a piece and its log probability (or merge rank) a line, tab between."""
     lines = (f"{model.id_to_piece(i)}\t{model.get_score(i):g}\n" for i in range(len(model)))
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def clean(line: str) -> str:
-    """The line with every run of white space as one space.
-
-    SentencePiece lets some of Unicode's separators (U+0085 for one) into its pieces; fairseq splits there.
-    """
-    return " ".join(line.split())
+def model_name(language: str | None = None) -> str:
+    """The file of a model: of both languages, or of one where each has its own."""
+    return MODEL if language is None else f"spm.{language}.model"
 
 
-def _training_lines(bitext: Bitext, options: VocabularyOptions) -> Iterator[str]:
-    """Both sides of train, or of a sample of its pairs."""
-    sides = bitext["train"].values()
-    lines = next(iter(sides)).lines
-    chosen = None
-    if options.sample is not None and options.sample < lines:
-        chosen = set(random.Random(options.seed).sample(range(lines), options.sample))
-    for side in sides:
-        for number, line in enumerate(read_lines(side.path)):
-            if chosen is None or number in chosen:
-                yield line
-
-
-def _files(bitext: Bitext) -> dict[str, Side]:
-    return {f"{split}.{lang}": side for split, sides in bitext.items() for lang, side in sides.items()}
-
-
-def _encode_splits(
-    model: sentencepiece.SentencePieceProcessor, bitext: Bitext, folder: Path, threads: int
-) -> dict[str, Counter[str]]:
-    """Write every split in pieces; each file's count of every piece. `UserError` for lines without pieces."""
-    files = _files(bitext)
-    counts: dict[str, Counter[str]] = {name: Counter() for name in files}
-    empty: list[str] = []
-    total = sum(side.lines for side in files.values())
-    with tqdm(total=total, unit=" lines", unit_scale=True, delay=2, disable=None) as progress:
-        for name, side in files.items():
-            without: list[int] = []
-            with (folder / name).open("w", encoding="utf-8", newline="\n") as stream:
-                for first, block in _blocks(read_lines(side.path)):
-                    encoded = model.encode(block, out_type=str, num_threads=threads)
-                    stream.writelines(" ".join(pieces) + "\n" for pieces in encoded)
-                    counts[name].update(itertools.chain.from_iterable(encoded))
-                    without += [number for number, pieces in enumerate(encoded, first) if not pieces]
-                    progress.update(len(block))
-            if without:
-                empty.append(f"{side.path}: {some_lines(without)}")
-    if empty:
-        raise UserError(
-            "lines of invisible characters alone, which have no pieces; remove them from BOTH sides:\n  "
-            + "\n  ".join(empty)
-        )
-    return counts
-
-
-def _blocks(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    """Cleaned lines, `BLOCK` at a time, with the number of the first."""
-    first = 1
-    while block := [clean(line) for line in itertools.islice(lines, BLOCK)]:
-        yield first, block
-        first += len(block)
+def joined(languages: Iterable[str], separate: bool) -> list[tuple[str | None, tuple[str, ...]]]:
+    """The vocabularies to be made: their language's name, None for a joint one, and the languages in it."""
+    languages = tuple(languages)
+    return [(language, (language,)) for language in languages] if separate else [(None, languages)]

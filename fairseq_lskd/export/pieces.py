@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from fairseq import utils
 
+from ..data.moses import CODES
 from ..data.sentencepiece_model import load_model
-from ..data.vocabulary import MANIFEST, MODEL
+from ..data.vocabulary import MANIFEST, MODEL, model_name
 from ..errors import UserError
 from ..files import sha256
 from ..runs import RECORD, read_record
@@ -41,7 +42,7 @@ class Pieces(NamedTuple):
 
 
 def find_pieces(student: Teacher, both: Path | None, source: Path | None, target: Path | None) -> Pieces:
-    """The models that are named, or else the one that `lskd encode` wrote.
+    """The models that are named, or else those that `lskd encode` wrote.
 
     Raises:
         UserError: if one cannot be found or read, or is not what the student was trained with.
@@ -49,7 +50,7 @@ def find_pieces(student: Teacher, both: Path | None, source: Path | None, target
     source, target = source or both, target or both
     if source is None or target is None:
         found = _find(student)
-        source, target = source or found, target or found
+        source, target = source or found.source, target or found.target
     pieces = Pieces(source, target)
     known = [set(_symbols(path)) for path in pieces]
     dictionaries = [student.task.source_dictionary, student.task.target_dictionary]
@@ -61,7 +62,7 @@ def find_pieces(student: Teacher, both: Path | None, source: Path | None, target
     return pieces
 
 
-def _find(student: Teacher) -> Path:
+def _find(student: Teacher) -> Pieces:
     (checkpoint,) = student.paths
     recorded = [Path(path) for path in utils.split_paths(read_checkpoint(checkpoint)["cfg"]["task"].data or "")[:1]]
     inputs: Iterable[str] = ()
@@ -72,14 +73,22 @@ def _find(student: Teacher) -> Path:
     folders = [checkpoint.parent, *(Path(path).parent for path in inputs if Path(path).name == MANIFEST)]
     for data in (student.dictionaries[0].parent, *recorded):
         folders += [data, data.parent / "pieces"]
-    places = list(dict.fromkeys(folder / MODEL for folder in folders))
-    found = next((path for path in places if path.is_file()), None)
-    if found is None:
+    folders = list(dict.fromkeys(folders))
+    languages = [path.name.split(".")[1] for path in student.dictionaries]  # dict.LANG.txt
+    for folder in folders:
+        for names in ([MODEL, MODEL], [model_name(language) for language in languages]):
+            if all((folder / name).is_file() for name in names):
+                return Pieces(*(folder / name for name in names))
+    if classical := next((folder / CODES for folder in folders if (folder / CODES).is_file()), None):
         raise UserError(
-            f"found no SentencePiece model of {checkpoint}: there is no {', no '.join(map(str, places))}. Name it with "
-            "--sentencepiece, or those of the two sides with --sentencepiece-source and --sentencepiece-target"
+            f"{checkpoint} was trained on Moses' tokens and BPE ({classical}), which an export cannot do: it has "
+            "SentencePiece models. Export a student of data from `lskd encode` without --recipe moses-bpe"
         )
-    return found
+    raise UserError(
+        f"found no SentencePiece model of {checkpoint}: there is no "
+        f"{', no '.join(str(folder / MODEL) for folder in folders)}. Name it with "
+        "--sentencepiece, or those of the two sides with --sentencepiece-source and --sentencepiece-target"
+    )
 
 
 def _symbols(path: Path) -> list[str]:

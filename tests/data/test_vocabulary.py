@@ -12,11 +12,12 @@ import pytest
 import sentencepiece
 
 from fairseq_lskd import cli
-from fairseq_lskd.data import vocabulary
+from fairseq_lskd.data import chunks, encoding
 from fairseq_lskd.data.bitext import read_lines
+from fairseq_lskd.data.encoding import encode_bitext
 from fairseq_lskd.data.generated import write_bitext
 from fairseq_lskd.data.grammar import Grammar
-from fairseq_lskd.data.vocabulary import VocabularyOptions, dictionary_pieces, encode_bitext
+from fairseq_lskd.data.vocabulary import VocabularyOptions, dictionary_pieces
 from fairseq_lskd.errors import UserError
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
@@ -112,9 +113,9 @@ def test_manifest_names_no_folder(encoded: Path, raw: Path) -> None:
     assert set(record["versions"]) == {"fairseq_lskd", "python", "sentencepiece"}
 
 
-def test_blocks_and_threads_change_nothing(raw: Path, encoded: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(vocabulary, "BLOCK", 7)
-    encode_bitext(raw, tmp_path / "out", *LANGUAGES, VocabularyOptions(vocab_size=200), threads=2)
+def test_chunks_and_workers_change_nothing(raw: Path, encoded: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(chunks, "SIZE", 10_000)
+    encode_bitext(raw, tmp_path / "out", *LANGUAGES, VocabularyOptions(vocab_size=200), workers=2)
     assert snapshot(tmp_path / "out") == snapshot(encoded)
 
 
@@ -233,7 +234,7 @@ def test_unicode_separators_are_spaces(tmp_path: Path) -> None:
 
 def test_lines_without_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A zero-width space is no white space to Python, but nothing to SentencePiece."""
-    monkeypatch.setattr(vocabulary, "BLOCK", 2)  # line numbers go on from block to block
+    monkeypatch.setattr(chunks, "SIZE", 3)  # line numbers go on from chunk to chunk
     raw = write_tiny(tmp_path / "raw", valid_yy="a\n\u200b\nb\nc\n\u200b\u200b\n")
     with pytest.raises(SystemExit, match="invisible characters") as error:
         encode(raw, tmp_path / "out", "--vocab-size", "40")
@@ -278,7 +279,7 @@ def test_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         seen.extend(path.parent.iterdir())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vocabulary, "write_dictionary", interrupted)
+    monkeypatch.setattr(encoding, "write_dictionary", interrupted)
     with pytest.raises(SystemExit, match="130"):
         encode(raw, tmp_path / "out", "--vocab-size", "40")
     assert {path.name for path in seen} >= {"train.xx", "spm.model"}, "it was interrupted half-way"
@@ -291,7 +292,7 @@ def test_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (("--vocab-size", "0"), "--vocab-size 0: expected at least 1"),
         (("--character-coverage", "1.5"), "--character-coverage 1.5: expected above 0, at most 1"),
         (("--sample", "0"), "--sample 0: expected at least 1"),
-        (("--threads", "0"), "--threads 0: expected at least 1"),
+        (("--workers", "0"), "--workers 0: expected at least 1"),
         (("-t", "xx"), "--source-lang and --target-lang are both xx"),
     ],
 )

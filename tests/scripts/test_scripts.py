@@ -23,14 +23,16 @@ STEPS = {
         "--target-lang",
         "--vocab-size",
         "--pairs",
+        "--recipe",
     ],
-    "train_teacher.sh": ["--data", "--out", "--recipe", "--label-smoothing", "--size", "--seed"],
+    "train_teacher.sh": ["--data", "--out", "--recipe", "--label-smoothing", "--size", "--seed", "--gpus", "--nodes"],
     "distill_word.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--kd-weight", "--kd-temperature"),
-        *("--teacher-smoothing", "--seed"),
+        *("--teacher-smoothing", "--seed", "--gpus", "--nodes"),
     ],
     "distill_seq.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed"),
+        *("--gpus", "--nodes"),
     ],
     "score.sh": ["--data", "--run", "--checkpoint", "--recipe"],
     "quickstart.sh": ["--corpus", "--raw", "--name"],
@@ -131,7 +133,12 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         ("distill_word.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see distill_word.sh --help)"),
         ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see distill_seq.sh --help)"),
         ("score.sh", ["--data", "d"], "--run is missing (see score.sh --help)"),
-        ("score.sh", ["--data", "d", "--run", "r", "--recipe", "x"], "--recipe x: expected one of generated multi30k"),
+        (
+            "score.sh",
+            ["--data", "d", "--run", "r", "--recipe", "x"],
+            "--recipe x: expected one of generated iwslt14-de-en "
+            "multi30k wmt14-en-de-base wmt14-en-de-big wmt14-en-fr-base wmt14-en-fr-big wmt16-en-ro-base",
+        ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
     ],
 )

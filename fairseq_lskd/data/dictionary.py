@@ -1,0 +1,54 @@
+"""fairseq's dictionary files: a symbol and its count a line, in the order of their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..errors import UserError
+
+#: fairseq's dictionary puts these before the symbols of its file.
+FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+EOS, UNKNOWN = 2, 3  #: their ids
+#: The number of symbols, specials included, becomes a multiple of this, which GPUs' matrix units like.
+PADDING_FACTOR = 8
+
+
+class Ids(dict[str, int]):
+    """Ids of symbols; what is no symbol has that of `<unk>`."""
+
+    def __missing__(self, symbol: str) -> int:
+        return UNKNOWN
+
+
+def write_dictionary(path: Path, pieces: Iterable[str], counts: Mapping[str, int]) -> None:
+    """Write fairseq's `dict.LANG.txt`: a piece and its count a line."""
+    lines = (f"{piece} {counts.get(piece, 0)}\n" for piece in pieces)
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def read_dictionary(path: Path) -> Ids:
+    """Each symbol's id, as fairseq gives it, specials included.
+
+    Raises:
+        UserError: if the file is not there or not such a dictionary.
+    """
+    ids = Ids({symbol: i for i, symbol in enumerate(FAIRSEQ_SPECIALS)})
+    try:
+        rows = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    for number, row in enumerate(rows, start=1):
+        symbol, space, count = row.rpartition(" ")
+        if not (space and count.isdecimal()) or symbol in ids:
+            found = f"{symbol!r} a second time" if symbol in ids else repr(row)
+            raise UserError(f"{path}: line {number}: expected a new symbol and its count, found {found}")
+        ids[symbol] = len(ids)
+    return ids
+
+
+def by_frequency(counts: Mapping[str, int]) -> list[str]:
+    """The symbols in fairseq-preprocess's usual order: most frequent first, then by code point, then its padding."""
+    symbols = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
+    missing = -(len(FAIRSEQ_SPECIALS) + len(symbols)) % PADDING_FACTOR
+    return symbols + [f"madeupword{i:04d}" for i in range(missing)]

@@ -1,0 +1,178 @@
+"""A checked bitext in pieces, with its vocabulary and fairseq's dictionaries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+from ..errors import UserError
+from ..files import sha256
+from .bitext import Bitext, check_bitext
+from .chunks import Chunk
+from .dictionary import by_frequency, write_dictionary
+from .languages import character_coverage
+from .moses import CODES, learn_codes, require_moses
+from .outputs import Manifest
+from .passes import Counts, count_pairs, count_words, encode_splits, files_of, tokenise
+from .segment import BytePairs, Pieces, SentencePieces
+from .sentencepiece_model import load_model
+from .vocabulary import (
+    MANIFEST,
+    VocabularyOptions,
+    dictionary_pieces,
+    joined,
+    model_name,
+    train_model,
+    write_vocabulary,
+)
+
+
+def encode_bitext(
+    raw: Path,
+    out: Path,
+    source_lang: str,
+    target_lang: str,
+    options: VocabularyOptions | None = None,
+    spm_model: Path | Sequence[Path] | None = None,
+    workers: int = 1,
+) -> bool:
+    """Check the bitext in `raw`, train a vocabulary on it (or take `spm_model`), and write `out`.
+
+    `spm_model` is a model for both languages, or two: the source's and the target's.
+    `out` gets every split in pieces, the model, its vocabulary, `dict.LANG.txt` of both languages and
+    `encode.json`. Returns False if `out` was up to date. Raises `UserError` if `out` is something else,
+    and for everything that is wrong with the bitext, the model or the size of the vocabulary.
+    """
+    languages = _two(source_lang, target_lang, workers)
+    if options is not None and spm_model is not None:
+        raise ValueError("a vocabulary is trained or given, not both")
+    given = [spm_model] if isinstance(spm_model, Path) else list(spm_model or ())
+    models = [load_model(path).serialized_model_proto() for path in given]
+    bitext = check_bitext(raw, languages)
+    inputs = _digests(bitext)
+    if given:
+        vocabularies, coverages = joined(languages, len(given) > 1), []
+        shown: dict[str, Any] = {"separate": True} if len(given) > 1 else {}
+        names = ["--spm-model"] if len(given) == 1 else [f"--spm-model of {language}" for language in languages]
+        inputs |= {name: sha256(path) for name, path in zip(names, given, strict=True)}
+    else:
+        options = options or VocabularyOptions()
+        shown = _shown(options, bitext)
+        vocabularies = joined(languages, options.separate)
+        coverages = [options.character_coverage or character_coverage(inside) for _, inside in vocabularies]
+        same = len(set(coverages)) == 1
+        shown["character-coverage"] = coverages[0] if same else dict(zip(languages, coverages, strict=True))
+    manifest = Manifest(MANIFEST, _both(languages) | shown, inputs, libraries=("sentencepiece",))
+    if manifest.is_up_to_date(out):
+        return False
+    with manifest.written(out) as (folder, facts):
+        if options:
+            models = [
+                train_model(count_words(bitext, inside, options, workers), options, coverage)
+                for (_, inside), coverage in zip(vocabularies, coverages, strict=True)
+            ]
+        symbols: dict[str, list[str]] = {}
+        segmenters: dict[str, Callable[[Chunk], Pieces]] = {}
+        for (name, inside), proto in zip(vocabularies, models, strict=True):
+            model = sentencepiece.SentencePieceProcessor(model_proto=proto)
+            (folder / model_name(name)).write_bytes(proto)
+            write_vocabulary((folder / model_name(name)).with_suffix(".vocab"), model)
+            symbols |= dict.fromkeys(inside, dictionary_pieces(model))
+            segmenters |= dict.fromkeys(inside, SentencePieces(proto))
+        counts = encode_splits(segmenters, bitext, folder, workers)
+        _finish(folder, facts, bitext, counts, symbols, {lang: counts[f"train.{lang}"] for lang in languages})
+    return True
+
+
+def encode_classically(
+    raw: Path,
+    out: Path,
+    source_lang: str,
+    target_lang: str,
+    options: VocabularyOptions,
+    split_hyphens: bool = False,
+    workers: int = 1,
+) -> bool:
+    """As `encode_bitext`, but by Moses' tokenisation and BPE, in `out`'s `bpe.codes`.
+
+    `options.vocab_size` is the number of merges. Codes are joint; dictionaries hold the training text's pieces by
+    frequency, as fairseq-preprocess makes them: one of both languages, or with `options.separate` one of each.
+    """
+    languages = _two(source_lang, target_lang, workers)
+    require_moses()
+    bitext = check_bitext(raw, languages)
+    shown = {"recipe": "moses-bpe"} | _shown(options, bitext) | {"split-hyphens": split_hyphens}
+    del shown["model-type"]
+    manifest = Manifest(MANIFEST, _both(languages) | shown, _digests(bitext), libraries=("sacremoses", "subword-nmt"))
+    if manifest.is_up_to_date(out):
+        return False
+    with manifest.written(out) as (folder, facts):
+        tokenised = {name: folder / f"{name}.tokens" for name in files_of(bitext)}
+        words = tokenise(bitext, tokenised, options, split_hyphens, workers)
+        codes = learn_codes(words, options.vocab_size)
+        (folder / CODES).write_text(codes, encoding="utf-8", newline="\n")
+        counts = encode_splits(dict.fromkeys(languages, BytePairs(codes)), bitext, folder, workers, tokenised)
+        for path in tokenised.values():
+            path.unlink()
+        symbols: dict[str, list[str]] = {}
+        counted: dict[str, Mapping[str, int]] = {}
+        for _, inside in joined(languages, options.separate):
+            both = sum((counts[f"train.{language}"] for language in inside), Counter[str]())
+            symbols |= dict.fromkeys(inside, by_frequency(both))
+            counted |= dict.fromkeys(inside, both)
+        _finish(folder, facts, bitext, counts, symbols, counted)
+    return True
+
+
+def _two(source_lang: str, target_lang: str, workers: int) -> tuple[str, str]:
+    if source_lang == target_lang:
+        raise UserError(f"--source-lang and --target-lang are both {source_lang}: expected two languages")
+    if workers < 1:
+        raise UserError(f"--workers {workers}: expected at least 1")
+    return source_lang, target_lang
+
+
+def _both(languages: Sequence[str]) -> dict[str, Any]:
+    return {"source-lang": languages[0], "target-lang": languages[1]}
+
+
+def _digests(bitext: Bitext) -> dict[str, str]:
+    return {name: side.sha256 for name, side in files_of(bitext).items()}
+
+
+def _shown(options: VocabularyOptions, bitext: Bitext) -> dict[str, Any]:
+    """The options that make a difference, by their flags; a sample of all pairs is none."""
+    shown = {name.replace("_", "-"): value for name, value in asdict(options).items()}
+    if options.sample is None or options.sample >= count_pairs(bitext):
+        shown["sample"] = None
+        del shown["seed"]  # it chooses the sample, and nothing else
+    return {name: value for name, value in shown.items() if value is not False and name != "character-coverage"}
+
+
+def _finish(
+    folder: Path,
+    facts: dict[str, Any],
+    bitext: Bitext,
+    counts: Counts,
+    symbols: Mapping[str, list[str]],
+    counted: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Write the dictionaries, and what there is to say of them and of the pieces."""
+    for lang, pieces in symbols.items():
+        write_dictionary(folder / f"dict.{lang}.txt", pieces, counted[lang])
+    known = {lang: frozenset(pieces) for lang, pieces in symbols.items()}
+    sizes = {lang: len(pieces) for lang, pieces in symbols.items()}
+    facts["dictionary_size"] = next(iter(sizes.values())) if len(set(sizes.values())) == 1 else sizes
+    facts["counts"] = {
+        name: {
+            "lines": side.lines,
+            "pieces": counts[name].total(),
+            "unknown": sum(n for piece, n in counts[name].items() if piece not in known[name.partition(".")[2]]),
+        }
+        for name, side in files_of(bitext).items()
+    }

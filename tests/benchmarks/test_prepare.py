@@ -1,0 +1,80 @@
+"""The benchmark of preparing data, at a size of seconds."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sacremoses")
+import prepare
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    chance = random.Random(1)
+    for name, lines in (("train", 200), ("dev", 10), ("test", 10)):
+        for language in ("en", "fr"):
+            words = ["".join(chance.choices("abcdef", k=5)) for _ in range(6 * lines)]
+            text = "".join(" ".join(words[6 * i : 6 * i + 6]) + ".\n" for i in range(lines))
+            (folder / f"{name}.{language}.gz").write_bytes(gzip.compress(text.encode()))
+    return folder
+
+
+def test_a_text_is_repeated_where_it_is_too_short(corpus: Path, tmp_path: Path) -> None:
+    args = prepare.parse(["--corpus", str(corpus)])
+    prepare.write_bitext(tmp_path / "raw", 450, args)
+    lines = (tmp_path / "raw/train.fr").read_text().splitlines()
+    assert len(lines) == 450 and lines[:200] == lines[200:400] and lines[:50] == lines[400:]
+
+
+def test_memory_is_that_of_all_processes() -> None:
+    """Two that hold 60 MB each, one of them a child's child."""
+    code = "import time; hold = bytes(range(256)) * 234_375; time.sleep(60)"
+    process = subprocess.Popen(
+        ["bash", "-c", f'{sys.executable} -c "{code}" & bash -c \'{sys.executable} -c "{code}"; :\'']
+    )
+    try:
+        deadline = time.monotonic() + 20
+        found = 0
+        while found < 120e6 and time.monotonic() < deadline:
+            time.sleep(0.1)
+            found = sum(map(prepare.memory, prepare.tree(process.pid)))
+        assert 120e6 < found < 200e6
+    finally:
+        for child in prepare.tree(process.pid):
+            os.kill(child, 9)
+        process.wait()
+
+
+def test_a_stage_that_fails_ends_it() -> None:
+    with pytest.raises(SystemExit, match=r"status 3 of: echo no \| cat; exit 3\nno"):
+        prepare.run("echo no | cat; exit 3")
+
+
+@pytest.mark.slow
+def test_rows_and_table(corpus: Path, tmp_path: Path) -> None:
+    words = ["--corpus", str(corpus), "--vocab-size", "60", "--json", str(tmp_path / "rows.json")]
+    prepare.main([*words, "--pairs", "300"])
+    rows = prepare.main([*words, "--pairs", "300", "400", "--recipes", "sentencepiece", "--add"])
+    assert rows == json.loads((tmp_path / "rows.json").read_text())
+    assert sorted((row["pairs"], row["recipe"]) for row in rows) == [
+        *((300, recipe) for recipe in sorted(prepare.RECIPES)),
+        (400, "sentencepiece"),
+    ]
+    for row in rows:
+        assert row["seconds"] > 0 and row["cpu_seconds"] > 0 and row["peak_mb"] > 10
+        assert {"machine", "versions", "command"} <= row.keys()
+    sizes = {row["recipe"]: row["train_bin_mb"] for row in rows if row["pairs"] == 300}
+    assert len(sizes) == 4
+    table = prepare.table(rows)
+    assert table.count("\n") == 6 and "| 1.0 " in table

@@ -1,0 +1,242 @@
+"""`lskd encode`: separate vocabularies, byte fallback, samples, and the classical recipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import sentencepiece
+
+from fairseq_lskd import cli
+from fairseq_lskd.data import chunks, moses
+from fairseq_lskd.data.bitext import read_lines
+from fairseq_lskd.data.encoding import encode_bitext, encode_classically
+from fairseq_lskd.data.vocabulary import TRAINING_THREADS, VocabularyOptions, train_model
+
+LANGUAGES = ("de", "en")
+CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "multi30k"
+#: Of 1,000 pieces: whole words are candidates for a unigram model here, whatever follows them.
+SHARED = {"unigram": 700, "bpe": 1000}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each language in letters of its own; valid and test have characters that train has not."""
+    folder = tmp_path_factory.mktemp("bitext")
+    chance = random.Random(2)
+    for split, lines in (("train", 400), ("valid", 10), ("test", 10)):
+        for language, letters in (("de", "abcdefg"), ("en", "tuvwxyz")):
+            words = ["".join(chance.choices(letters, k=chance.randint(2, 6))) for _ in range(150)]
+            with (folder / f"{split}.{language}").open("w", encoding="utf-8") as out:
+                for _ in range(lines):
+                    line = chance.choices(words, k=7)
+                    end = " well-known , it 's 5 € ." if split == "train" else " ψ-€."
+                    print(" ".join(line) + end, file=out)
+    return folder
+
+
+def encode(raw: Path, out: Path, *more: str) -> dict:
+    words = ["--raw", str(raw), "--out", str(out), "-s", "de", "-t", "en", "--workers", "1", *more]
+    assert cli.main(["encode", *words]) == 0
+    return json.loads((out / "encode.json").read_text())
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def symbols(path: Path) -> list[str]:
+    return [line.rsplit(" ", 1)[0] for line in lines(path)]
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_separate_vocabularies(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    record = encode(raw, tmp_path / "out", "--separate", "--vocab-size", "60", "--model-type", "bpe")
+    assert record["options"]["separate"] is True
+    for language, others in (("de", "tuvxyz"), ("en", "abcd")):
+        model = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / f"out/spm.{language}.model"))
+        found = symbols(tmp_path / f"out/dict.{language}.txt")
+        assert found == [model.id_to_piece(i) for i in range(3, 60)]
+        train = raw / f"train.{language}"
+        for pieces, text in zip(lines(tmp_path / f"out/train.{language}"), lines(train), strict=True):
+            assert model.decode(pieces.split()) == text
+        assert not set(others) - set("".join(lines(train))) & set("".join(found))
+    assert "dictionaries: 57 symbols" in capsys.readouterr().out
+
+
+def test_two_given_models_are_the_two_that_were_trained(raw: Path, tmp_path: Path) -> None:
+    encode(raw, tmp_path / "out", "--separate", "--vocab-size", "60")
+    models = [str(tmp_path / f"out/spm.{language}.model") for language in LANGUAGES]
+    record = encode(raw, tmp_path / "given", "--spm-model", *models)
+    assert {"--spm-model of de", "--spm-model of en"} <= record["inputs"].keys()
+    assert record["options"]["separate"] is True
+    first, second = snapshot(tmp_path / "out"), snapshot(tmp_path / "given")
+    assert first.pop("encode.json") != second.pop("encode.json") and first == second
+
+
+def test_bytes_instead_of_unknown_characters(raw: Path, tmp_path: Path) -> None:
+    without = encode(raw, tmp_path / "without", "--vocab-size", "100")
+    with_bytes = encode(raw, tmp_path / "with", "--vocab-size", "350", "--byte-fallback")
+    assert without["counts"]["test.de"]["unknown"] == 10
+    assert with_bytes["counts"]["test.de"]["unknown"] == 0 and with_bytes["options"]["byte-fallback"] is True
+    assert "<0xCF> <0x88>" in (tmp_path / "with/test.de").read_text(encoding="utf-8")  # ψ
+    assert "<0xCF>" in symbols(tmp_path / "with/dict.de.txt")
+
+
+def test_the_character_coverage_is_the_languages(raw: Path, tmp_path: Path) -> None:
+    assert encode(raw, tmp_path / "de", "--vocab-size", "60")["options"]["character-coverage"] == 1.0
+    for language in LANGUAGES:
+        for path in raw.glob(f"*.{language}"):
+            copy = tmp_path / "zh" / path.with_suffix(".zh" if language == "de" else ".en").name
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    words = ["encode", "--raw", str(tmp_path / "zh"), "-s", "zh", "-t", "en", "--vocab-size", "60", "--workers", "1"]
+    separate = {"zh": 0.9995, "en": 1.0}
+    for i, (more, expected) in enumerate(
+        (([], 0.9995), (["--character-coverage", "0.98"], 0.98), (["--separate"], separate))
+    ):
+        out = tmp_path / f"out{i}"
+        assert cli.main([*words, "--out", str(out), *more]) == 0
+        assert json.loads((out / "encode.json").read_text())["options"]["character-coverage"] == expected
+
+
+def test_the_sample_is_recorded_where_it_is_one(raw: Path, tmp_path: Path) -> None:
+    """So that a folder of an earlier version, which sampled only when it was told to, is up to date."""
+    assert encode(raw, tmp_path / "default", "--vocab-size", "60")["options"]["sample"] is None
+    assert encode(raw, tmp_path / "all", "--vocab-size", "60", "--sample", "all")["options"]["sample"] is None
+    some = encode(raw, tmp_path / "some", "--vocab-size", "60", "--sample", "300")["options"]
+    assert (some["sample"], some["seed"]) == (300, 1)
+
+
+def test_the_sample_does_not_depend_on_chunks_and_workers(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = VocabularyOptions(vocab_size=60, sample=100, separate=True)
+    encode_bitext(raw, tmp_path / "one", *LANGUAGES, options)
+    monkeypatch.setattr(chunks, "SIZE", 5_000)
+    encode_bitext(raw, tmp_path / "two", *LANGUAGES, options, workers=2)
+    assert snapshot(tmp_path / "two") == snapshot(tmp_path / "one")
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="no shared/corpora/multi30k beside the checkout")
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_words_and_counts_say_what_sentences_say(model_type: str) -> None:
+    """On real text: the pieces that SentencePiece gets from the sentences themselves, or a shorter text."""
+    text = [line for language in LANGUAGES for line in islice(read_lines(CORPUS / f"train.{language}.gz"), 2000)]
+    proto = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text),
+        model_writer=proto,
+        vocab_size=1000,
+        model_type=model_type,
+        character_coverage=1.0,
+        num_threads=TRAINING_THREADS,
+        minloglevel=2,
+    )
+    words = Counter(word for line in text for word in line.split())
+    ours = train_model(words, VocabularyOptions(vocab_size=1000, model_type=model_type), 1.0)
+    models = [sentencepiece.SentencePieceProcessor(model_proto=proto) for proto in (ours, proto.getvalue())]
+    found, expected = ({model.id_to_piece(i) for i in range(1000)} for model in models)
+    other = [line for language in LANGUAGES for line in read_lines(CORPUS / f"val.{language}.gz")]
+    lengths = [sum(map(len, model.encode(other))) for model in models]
+    assert len(found & expected) >= SHARED[model_type]
+    assert lengths[0] <= lengths[1]
+
+
+def test_a_whole_word_may_be_a_piece() -> None:
+    """Also where nothing but spaces ever follows it."""
+    model = sentencepiece.SentencePieceProcessor(
+        model_proto=train_model({"abcdef": 50, "ghijkl": 50, "a": 2}, VocabularyOptions(vocab_size=18), 1.0)
+    )
+    assert model.encode("abcdef ghijkl", out_type=str) == ["▁abcdef", "▁ghijkl"]
+
+
+# The classical recipe.
+
+
+def test_the_classical_recipe(raw: Path, tmp_path: Path) -> None:
+    record = encode(raw, tmp_path / "out", "--recipe", "moses-bpe", "--vocab-size", "80", "--split-hyphens")
+    assert record["options"]["recipe"] == "moses-bpe" and set(record["versions"]) >= {"sacremoses", "subword-nmt"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        ["bpe.codes", "encode.json", "dict.de.txt", "dict.en.txt"]
+        + [f"{split}.{language}" for split in ("train", "valid", "test") for language in LANGUAGES]
+    )
+    assert symbols(tmp_path / "out/dict.de.txt") == symbols(tmp_path / "out/dict.en.txt")
+    joined = [f"{line} ".replace("@@ ", "").rstrip() for line in lines(tmp_path / "out/train.de")]
+    assert joined == [moses.Tokeniser("de", split_hyphens=True)(line) for line in lines(raw / "train.de")]
+    assert all(" @-@ " in line and " &apos; s " in line for line in joined)
+    assert len(lines(tmp_path / "out/bpe.codes")) <= 81
+
+
+def test_hyphens_stay_unless_told(raw: Path, tmp_path: Path) -> None:
+    encode(raw, tmp_path / "out", "--recipe", "moses-bpe", "--vocab-size", "80")
+    assert "@-@" not in (tmp_path / "out/train.de").read_text()
+
+
+def test_separate_dictionaries_with_joint_codes(raw: Path, tmp_path: Path) -> None:
+    encode(raw, tmp_path / "out", "--recipe", "moses-bpe", "--vocab-size", "80", "--separate")
+    found = {language: set(symbols(tmp_path / f"out/dict.{language}.txt")) for language in LANGUAGES}
+    assert "." in found["de"] & found["en"] and found["de"] != found["en"]
+
+
+def test_the_classical_recipe_on_any_number_of_workers(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = VocabularyOptions(vocab_size=80, sample=200)
+    encode_classically(raw, tmp_path / "one", *LANGUAGES, options)
+    monkeypatch.setattr(chunks, "SIZE", 6_000)
+    encode_classically(raw, tmp_path / "two", *LANGUAGES, options, workers=2)
+    assert snapshot(tmp_path / "two") == snapshot(tmp_path / "one")
+
+
+def test_codes_are_those_of_subword_nmt(raw: Path) -> None:
+    from subword_nmt.learn_bpe import learn_bpe
+
+    text = lines(raw / "train.de")
+    theirs = io.StringIO()
+    learn_bpe(text, theirs, 60)
+    assert moses.learn_codes(Counter(word for line in text for word in line.split()), 60) == theirs.getvalue()
+
+
+def test_text_survives_the_classical_recipe() -> None:
+    for language, text in (
+        ("en", 'It\'s a well-known fact (really): 5% of "it" & more.'),
+        ("fr", "L'eau, dit-il, est là."),
+    ):
+        tokens = moses.Tokeniser(language, split_hyphens=True)(text)
+        assert tokens != text and moses.detokenise(tokens, language) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--recipe", "moses-bpe", "--model-type", "bpe", "--byte-fallback"),
+            "--model-type, --byte-fallback: SentencePiece's, which --recipe moses-bpe does without",
+        ),
+        (("--recipe", "moses-bpe", "--spm-model", "x"), "--spm-model: SentencePiece's, which --recipe moses-bpe"),
+        (("--split-hyphens",), "--split-hyphens is Moses': add --recipe moses-bpe, or leave it out"),
+        (("--spm-model", "a", "b", "c"), "--spm-model: 3 files; expected one, or the source's and the target's"),
+        (("--spm-model", "a", "--separate"), "--spm-model gives a trained vocabulary, --separate would train one"),
+    ],
+)
+def test_options_that_do_not_go_together(raw: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(SystemExit) as error:
+        encode(raw, tmp_path / "out", *words)
+    assert message in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_without_its_packages_the_classical_recipe_says_so(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moses.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="--recipe moses-bpe needs sacremoses and subword-nmt"):
+        encode(raw, tmp_path / "out", "--recipe", "moses-bpe")

@@ -1,0 +1,167 @@
+"""The training command on one GPU, several, and several machines: the same tokens in every update."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+#: A student's training in each script; the teacher's is train_teacher.sh without --size.
+SCRIPTS = {
+    "train_teacher.sh": ["--size", "student"],
+    "distill_word.sh": ["--teacher", "t.pt"],
+    "distill_seq.sh": ["--teacher", "t.pt"],
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Prepared data, and an `lskd` that says what it was called with."""
+    (tmp_path / "data/pieces").mkdir(parents=True)
+    (tmp_path / "data/bin").mkdir()
+    (tmp_path / "out").mkdir()
+    options = {"source-lang": "en", "target-lang": "de", "recipe": "moses-bpe"}
+    (tmp_path / "data/pieces/encode.json").write_text(json.dumps({"options": options}))
+    for name in ("dict.en.txt", "dict.de.txt"):
+        (tmp_path / "data/bin" / name).write_text("")
+    bin = tmp_path / "commands"
+    bin.mkdir()
+    for name, does in (
+        ("lskd", 'printf "%q " "$@"; echo; env | grep ^PET_ || true'),
+        ("scontrol", "echo first; echo second"),
+    ):
+        (bin / name).write_text(f"#!/bin/bash\n{does}\n")
+        (bin / name).chmod(0o755)
+    return tmp_path
+
+
+def call(home: Path, script: str, *words: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["bash", str(ROOT / "scripts" / script), "--data", "data", "--out", "out", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=home,
+        env={"PATH": f"{home}/commands:{os.environ['PATH']}"} | environment,
+    )
+
+
+def training(home: Path, script: str, *words: str, **environment: str) -> list[str]:
+    """The training command that a script hands to `lskd run`."""
+    done = call(home, script, *words, **environment)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("run ")]
+    words = shlex.split(line)
+    return words[words.index("--") + 1 :]
+
+
+def option(command: list[str], name: str) -> str:
+    """Its value; the last one counts."""
+    return command[len(command) - command[::-1].index(name)]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_one_gpu_accumulates_what_the_recipe_has_eight_for(home: Path, script: str) -> None:
+    command = training(home, script, *SCRIPTS[script], "--recipe", "wmt14-en-de-big")
+    assert command[0] == "fairseq-train"
+    assert option(command, "--update-freq") == "8" and option(command, "--max-tokens") == "4096"
+    # fairseq would take all the GPUs that the machine has.
+    assert option(command, "--distributed-world-size") == "1" and "--fp16" in command
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_eight_gpus_are_torchruns(home: Path, script: str) -> None:
+    command = training(home, script, *SCRIPTS[script], "--recipe", "wmt14-en-de-big", "--gpus", "8")
+    assert command[:6] == ["torchrun", "--standalone", "--nproc_per_node", "8", "-m", "fairseq_cli.train"]
+    assert option(command, "--update-freq") == "1" and "--distributed-world-size" not in command
+
+
+@pytest.mark.parametrize(("gpus", "frequency"), [("1", "128"), ("4", "32"), ("8", "16")])
+def test_a_teacher_has_batches_of_its_own(home: Path, gpus: str, frequency: str) -> None:
+    command = training(home, "train_teacher.sh", "--recipe", "wmt14-en-de-big", "--gpus", gpus)
+    assert option(command, "--update-freq") == frequency and option(command, "--max-tokens") == "3584"
+    assert option(command, "--lr") == "1e-3" and option(command, "--max-update") == "30000"
+
+
+def test_several_machines(home: Path) -> None:
+    slurm = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node[1-2]"}
+    words = ["--recipe", "wmt14-en-de-big", "--gpus", "8", "--nodes", "2"]
+    command = training(home, "train_teacher.sh", *words, **slurm)
+    start = "srun --ntasks 2 --ntasks-per-node 1 torchrun --nnodes 2 --nproc_per_node 8 -m fairseq_cli.train data/bin"
+    assert shlex.join(command).startswith(start)
+    assert option(command, "--update-freq") == "8"
+    said = call(home, "train_teacher.sh", *words, **slurm).stdout
+    # The run's command names no machine, so that a job which starts again elsewhere is the same run.
+    assert "PET_RDZV_ENDPOINT=first:20007" in said and "PET_RDZV_BACKEND=c10d" in said and "first" not in command
+
+
+def test_torchrun_reads_where_to_meet_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.distributed.run import parse_args
+
+    for name, value in (("BACKEND", "c10d"), ("ID", "7"), ("ENDPOINT", "first:20007")):
+        monkeypatch.setenv(f"PET_RDZV_{name}", value)
+    args = parse_args(["--nnodes", "2", "--nproc_per_node", "8", "-m", "fairseq_cli.train", "data"])
+    assert (args.rdzv_backend, args.rdzv_id, args.rdzv_endpoint) == ("c10d", "7", "first:20007")
+
+
+def test_recipes_without_batches_are_as_before(home: Path) -> None:
+    command = training(home, "train_teacher.sh", "--recipe", "multi30k")
+    assert option(command, "--update-freq") == "1" and "--fp16" not in command
+
+
+def test_on_a_cpu_there_is_no_half_precision(home: Path) -> None:
+    command = training(home, "train_teacher.sh", "--recipe", "wmt14-en-de-base", "--", "--cpu")
+    assert "--fp16" not in command and command[-1] == "--cpu"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--gpus", "3"],
+            "--gpus 3 --nodes 1: an update of this recipe is 8 times --max-tokens, which 3 GPUs cannot share equally; "
+            "give numbers whose product divides 8",
+        ),
+        (["--gpus", "x"], "--gpus x --nodes 1: expected whole numbers"),
+        (["--gpus", "0"], "--gpus 0 --nodes 1: expected at least 1"),
+        (
+            ["--gpus", "4", "--nodes", "2"],
+            "--nodes 2: expected to be in a SLURM job of 2 nodes, found none; see scripts/slurm.sbatch",
+        ),
+    ],
+)
+def test_what_cannot_be(home: Path, words: list[str], message: str) -> None:
+    done = call(home, "train_teacher.sh", "--recipe", "wmt14-en-de-base", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"train_teacher.sh: error: {message}\n")
+
+
+def test_two_dictionaries_share_what_they_can(home: Path) -> None:
+    path = home / "data/pieces/encode.json"
+    path.write_text(path.read_text().replace('"recipe"', '"separate": true, "recipe"'))
+    for size in ("teacher", "student"):
+        command = training(home, "train_teacher.sh", "--recipe", "iwslt14-de-en", "--size", size)
+        assert "--share-decoder-input-output-embed" in command and "--share-all-embeddings" not in command
+
+
+def test_pieces_are_joined_as_they_were_cut(home: Path) -> None:
+    said = call(home, "distill_seq.sh", "--teacher", "t.pt", "--recipe", "multi30k").stdout
+    assert "select " in said and "--remove-bpe subword_nmt" in said
+
+
+def test_the_file_for_slurm_hands_over(tmp_path: Path) -> None:
+    path = ROOT / "scripts/slurm.sbatch"
+    environment = {**os.environ, "LSKD_VENV": "/environment"}
+    done = subprocess.run(
+        ["bash", str(path), "bash", "-c", 'echo "$PATH" "$0" "$@"', "step", "--gpus", "8"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=environment,
+    )
+    assert done.stdout.startswith("/environment/bin:") and done.stdout.endswith(" step --gpus 8\n")
+    assert os.access(path, os.X_OK)
