@@ -4,6 +4,8 @@
 #   scripts/prepare.sh --corpus generated --data data/generated                  no network needed
 #   scripts/prepare.sh --corpus multi30k --data data/multi30k                    downloads 2 MB
 #   scripts/prepare.sh --corpus multi30k --raw ~/multi30k --data data/multi30k   from files on disk
+#   scripts/prepare.sh --corpus wmt14-en-de --data data/wmt14                    any of `lskd data list`, cleaned
+#   scripts/prepare.sh --corpus own --raw my/text -s de -t en --data data/mine   my/text/{train,valid,test}.{de,en}, cleaned
 #   scripts/prepare.sh --raw my/text -s de -t en --data data/mine                my/text/{train,valid,test}.{de,en}
 #   ... --vocab-size 8000                                    SentencePiece's
 #   ... --pairs 50000                                        of the generated bitext
@@ -37,10 +39,6 @@ case $corpus in
         lskd generate --out "$data/raw" --train "${pairs:-8000}" \
             --nouns 40 --verbs 20 --adjectives 15 --adverbs 8 --prepositions 5
         ;;
-    multi30k)
-        src=${src:-de} tgt=${tgt:-en} vocab=${vocab:-4000}
-        python "$root/data-prep/multi30k.py" --out "$data/raw" ${raw:+--raw "$raw"}
-        ;;
     '')
         need "$raw" "--corpus or --raw"
         need "$src" -s
@@ -52,7 +50,15 @@ case $corpus in
         fi
         [ "$raw" -ef "$data/raw" ] || die "$data/raw is another text than --raw $raw; name another --data"
         ;;
-    *) die "--corpus $corpus: expected generated or multi30k (or --raw DIR with a bitext of your own)" ;;
+    *)
+        lskd data prepare "$corpus" --out "$data" ${raw:+--raw "$raw"} ${src:+-s "$src"} ${tgt:+-t "$tgt"}
+        read -r src tgt size type < <(python -c '
+import json, sys
+record = json.load(open(sys.argv[1]))
+print(*record["options"]["languages"], record["vocabulary"].get("size", 8000), record["vocabulary"].get("type", "unigram"))
+' "$data/raw/prepare.json")
+        vocab=${vocab:-$size}
+        ;;
 esac
 
 lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --vocab-size "$vocab" --model-type "$type"

@@ -211,6 +211,7 @@ def _write(request: Request, corpus: Corpus, texts: dict[tuple[int, str], Text],
             )
         facts["counts"] = counts
         facts["corpus"] = {"title": corpus.title, "licence": corpus.licence, "citation": corpus.citation}
+        facts["vocabulary"] = dict(corpus.vocabulary)
         facts["dropped"] = {report.name: report.to_json()["dropped"] for report in reports}
         _report(folder, corpus, reports, counts, warnings)
     print(table(reports))

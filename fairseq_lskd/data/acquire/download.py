@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import sys
@@ -9,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -29,6 +31,7 @@ def fetch(downloads: Sequence[Download], cache: Path, name: str) -> None:
     Raises:
         UserError: for everything that could not be fetched or is not what it should be.
     """
+    downloads = [_with_size(download) for download in downloads]
     known = sum(download.size or 0 for download in downloads)
     unknown = ", and files of unknown size" if any(download.size is None for download in downloads) else ""
     print(f"{name}: fetching {len(downloads)} files, {size(known)}{unknown}, into {cache}:", file=sys.stderr)
@@ -46,6 +49,17 @@ def fetch(downloads: Sequence[Download], cache: Path, name: str) -> None:
             f"{len(problems)} of {len(downloads)} files could not be fetched:\n  {listed}\n"
             "Run again to go on where this stopped, or fetch them elsewhere and give --raw with their folder"
         )
+
+
+def _with_size(download: Download) -> Download:
+    """The download with its size, if only its server knows it and says so."""
+    if download.size is not None:
+        return download
+    request = urllib.request.Request(download.url, headers={"User-Agent": "fairseq_lskd"}, method="HEAD")
+    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return replace(download, size=int(answer.headers["Content-Length"]))
+    return download
 
 
 def fetch_one(download: Download, path: Path) -> None:

@@ -119,8 +119,13 @@ def _wanted(part: Part, side: Side, language: str) -> tuple[str, str]:
     if side.download is None:
         wanted = f"{part.plain}.{language}"
         return wanted, f"{wanted} or {wanted}.gz"
-    name = side.download.name
-    return side.download.url, f"{name} ({size(side.download.size)}), for {part.name}: {side.download.url}"
+    name = f"{side.download.name} ({size(side.download.size)})"
+    inside = [each.member for each in part.sides.values() if each.member and "*" not in each.member]
+    if inside:
+        common = os.path.commonprefix(inside)
+        endings = [member.removeprefix(common) for member in inside]
+        name += f" or {common}{{{','.join(endings)}}}" if all(endings) else ""
+    return side.download.url, f"{name}, for {part.name}: {side.download.url}"
 
 
 def size(count: int | None) -> str:

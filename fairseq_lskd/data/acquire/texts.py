@@ -21,7 +21,7 @@ from ...errors import UserError
 from ...files import write_beside, write_json
 from ..corpora import Corpus, Part
 from ..files import open_text
-from .archives import BROKEN, members
+from .archives import broken, members
 from .locate import Found, Located
 
 CHUNK = 1 << 20
@@ -114,13 +114,12 @@ def take(corpus: Corpus, located: Located, work: Path) -> dict[tuple[int, str], 
     with tqdm(total=len(located), initial=len(texts), desc="texts", unit=" texts", delay=2, disable=None) as bar:
         for path, wanted in waiting.items():
             try:
-                for member, stream in _streams(path, wanted):
-                    _take_one(corpus, located, path, member, stream, wanted[member], strict, texts)
-                    bar.update(len(wanted[member]))
+                with broken(path):
+                    for member, stream in _streams(path, wanted):
+                        _take_one(corpus, located, path, member, stream, wanted[member], strict, texts)
+                        bar.update(len(wanted[member]))
             except UserError as error:
                 problems.append(str(error))
-            except BROKEN as error:
-                problems.append(f"{path}: broken ({error}); fetch it again")
     if problems:
         raise UserError(f"{len(problems)} problem{'s' * (len(problems) > 1)}:\n  " + "\n  ".join(problems))
     return texts
