@@ -206,9 +206,7 @@ class _Reader:
         for split in ("valid", "test"):
             every = getattr(found, split)
             if every is not None and (not isinstance(every, int) or every < 2):
-                self.problems.append(
-                    f"hold_out.{split} = {every}: expected a number n of 2 or more, for every n-th pair"
-                )
+                self.problems.append(f"hold_out.{split} = {every}: expected a number of 2 or more, for every n-th pair")
         if found.by == "line" and found.valid and found.test:
             self.problems.append("hold_out.by = line: holds out valid or test, not both")
         return found

@@ -15,6 +15,8 @@ import numpy as np
 from .files import open_text
 
 LEAST = 20  # lines, for lengths to say anything
+MOST_PIECES = 5
+CLEARLY_JOINED = 0.4  # by how much more alike a line is to several that are joined than to one of them
 CLEAR = 0.1  # by how much aligned lines have to be more alike than others, in the logarithm of their length ratio
 #: What other tools take for the end of a line.
 _SEPARATORS = re.compile(rb"\r(?!\n|$)|[\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
@@ -47,10 +49,11 @@ def explain(first: Path, second: Path) -> str:
             f"{longer.path.name} has {extra:,} more blank lines than {shorter.path.name}: they were probably removed "
             "from one side only"
         )
-    forward = _likeness(shorter.lengths, longer.lengths[:count])
-    backward = _likeness(shorter.lengths, longer.lengths[extra:])
+    usual = float(np.median(np.log(shorter.lengths)) - np.median(np.log(longer.lengths)))
+    forward = _likeness(shorter.lengths, longer.lengths[:count], usual)
+    backward = _likeness(shorter.lengths, longer.lengths[extra:], usual)
     shift = count // 2
-    chance = float(_likeness(shorter.lengths, np.roll(longer.lengths[:count], shift)).mean())
+    chance = float(_likeness(shorter.lengths, np.roll(longer.lengths[:count], shift), usual).mean())
     edge = max(LEAST // 2, min(200, count // 4))
     aligned = max(float(forward[:edge].mean()), float(backward[-edge:].mean()))
     if aligned - chance < CLEAR:
@@ -65,24 +68,21 @@ def explain(first: Path, second: Path) -> str:
             f"they part near line {start + 1:,} and fit together again, {extra:,} lines apart, only from line "
             f"{end + 1:,} of {shorter.path.name}: lines were probably added or lost in several places"
         )
-    # One place: the sum of both likenesses says best where.
-    score = np.concatenate([[0.0], np.cumsum(forward - backward)])
-    place = int(np.argmax(score))
-    return f"they part near line {place + 1:,}: {_cause(shorter, longer, place, extra)}"
-
-
-def _cause(shorter: _Lengths, longer: _Lengths, place: int, extra: int) -> str:
-    lines = f"line{'s' * (extra > 0)} {place + 1:,} to {place + 1 + extra:,} of {longer.path.name}"
-    around = range(max(0, place - 2), min(place + 3, len(shorter.lengths)))
-    # A sentence that was broken into several lines is as long as they are together.
-    for at in around:
-        whole, parts = shorter.lengths[at], longer.lengths[at : at + extra + 1].sum()
-        if extra <= 5 and whole > 40 and abs(np.log(parts / whole)) < 0.3 < abs(np.log(longer.lengths[at] / whole)):
+    # One place. What the sides are alike in all, if lines were lost before each line of the shorter one.
+    before, after = np.cumsum(np.append(0.0, forward)), np.cumsum(np.append(0.0, backward[::-1]))[::-1]
+    lost = before + after
+    place = int(np.argmax(lost))
+    if extra <= MOST_PIECES:
+        # And if, instead, one line of it is several lines of the other.
+        sums = np.convolve(longer.lengths, np.ones(extra + 1), mode="valid")
+        joined = before[:-1] + _likeness(shorter.lengths, sums, usual) + after[1:]
+        at = int(np.argmax(joined))
+        if joined[at] > lost[place] + CLEARLY_JOINED:
             lines = f"lines {at + 1:,} to {at + 1 + extra:,} of {longer.path.name}"
             return f"{lines} look like one sentence broken in pieces, line {at + 1:,} of {shorter.path.name}"
     return (
-        f"{extra:,} line{'s were' if extra > 1 else ' was'} probably lost from {shorter.path.name} there, "
-        f"or added to {longer.path.name}; compare {lines} with line {place + 1:,} of {shorter.path.name}"
+        f"they part near line {place + 1:,}: {extra:,} line{'s were' if extra > 1 else ' was'} probably lost from "
+        f"{shorter.path.name} there, or added to {longer.path.name}"
     )
 
 
@@ -97,10 +97,9 @@ def _read(path: Path) -> _Lengths:
     return _Lengths(path, np.array(lengths, dtype=np.float64), blank, separators)
 
 
-def _likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of each pair of lines, how alike their lengths are: 0 for the usual ratio, -2 at the least."""
-    ratio = np.log(a) - np.log(b)
-    return -np.minimum(np.abs(ratio - np.median(ratio)), 2.0)
+def _likeness(a: np.ndarray, b: np.ndarray, usual: float) -> np.ndarray:
+    """Of each pair of lines, how alike their lengths are: 0 for the usual log ratio, -2 at the least."""
+    return -np.minimum(np.abs(np.log(a) - np.log(b) - usual), 2.0)
 
 
 def _best_prefix(gains: np.ndarray) -> int:

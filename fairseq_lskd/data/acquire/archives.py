@@ -72,7 +72,7 @@ def _all(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     opener = next((each for start, each in _OPENERS if magic.startswith(start)), open)
     # tarfile's own decompression looks neither at checksums nor at what comes after the last member.
     with opener(path, "rb") as whole:
-        with tarfile.open(fileobj=whole, mode="r|") as archive:  # type: ignore[arg-type]
+        with tarfile.open(fileobj=whole, mode="r|") as archive:
             for member in archive:
                 name = _check_inside(path, member.name)
                 if member.issym():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import sys
@@ -56,10 +55,11 @@ def _with_size(download: Download) -> Download:
     if download.size is not None:
         return download
     request = urllib.request.Request(download.url, headers={"User-Agent": "fairseq_lskd"}, method="HEAD")
-    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+    try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return replace(download, size=int(answer.headers["Content-Length"]))
-    return download
+    except (OSError, http.client.HTTPException, TypeError, ValueError):
+        return download
 
 
 def fetch_one(download: Download, path: Path) -> None:

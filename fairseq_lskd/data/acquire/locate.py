@@ -122,7 +122,7 @@ def _wanted(part: Part, side: Side, language: str) -> tuple[str, str]:
     name = f"{side.download.name} ({size(side.download.size)})"
     inside = [each.member for each in part.sides.values() if each.member and "*" not in each.member]
     if inside:
-        common = os.path.commonprefix(inside)
+        common = os.path.commonprefix(inside)  # noqa: RUF071
         endings = [member.removeprefix(common) for member in inside]
         name += f" or {common}{{{','.join(endings)}}}" if all(endings) else ""
     return side.download.url, f"{name}, for {part.name}: {side.download.url}"

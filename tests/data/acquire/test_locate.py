@@ -69,7 +69,7 @@ def test_everything_missing_or_unclear_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--raw .*none: no such folder"):
+    with pytest.raises(UserError, match=r"--raw .*none: no such folder"):
         in_folder(corpus(), tmp_path / "none")
 
 

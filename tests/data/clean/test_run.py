@@ -38,11 +38,12 @@ def clean(
     parts: list[Texts],
     out: Path,
     steps: Steps = ALL,
-    hold_out: HoldOut = HoldOut(),
+    hold_out: HoldOut | None = None,
     workers: int = 1,
-    held_out: list[tuple[str, str]] = [],  # noqa: B006
+    held_out: tuple[tuple[str, str], ...] = (),
 ) -> list[PartReport]:
     out.mkdir()
+    hold_out = hold_out or HoldOut()
     plan = make_plan([sample(part, 100, steps) for part in parts], steps, ("en", "de"), held_out, hold_out)
     return write_clean(parts, plan, hold_out, out, workers)
 
@@ -128,7 +129,7 @@ def test_held_out_by_source_no_source_is_in_two_splits(tmp_path: Path) -> None:
 
 def test_held_out_pairs_are_compared_after_the_text_steps(tmp_path: Path) -> None:
     pairs = [("Good  morning", "Guten\u00a0Morgen"), ("Good evening", "Guten Abend")]
-    (report,) = clean([texts(tmp_path, pairs)], tmp_path / "out", held_out=[("good morning ", "guten Morgen")])
+    (report,) = clean([texts(tmp_path, pairs)], tmp_path / "out", held_out=(("good morning ", "guten Morgen"),))
     assert report.dropped == {"in valid or test": 1}
     assert (tmp_path / "out/train.de").read_text() == "Guten Abend\n"
 
