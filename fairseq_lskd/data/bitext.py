@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
+from .parting import explain
 
 SPLITS = ("train", "valid", "test")
 SHOWN = 5  # line numbers shown of the blank ones
@@ -155,9 +156,11 @@ def _mismatch(sides: list[Side]) -> list[str]:
     shorter, longer = sorted(sides, key=lambda side: side.lines)
     if shorter.lines == longer.lines:
         return []
+    why = explain(shorter.path, longer.path)
     return [
         f"{shorter.path} has {shorter.lines:,} lines, {longer.path.name} has {longer.lines:,}: "
         f"{shorter.path.name} ends after line {shorter.lines:,}; both sides must be aligned line by line"
+        + (f"; {why}" if why else "")
     ]
 
 

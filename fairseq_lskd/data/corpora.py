@@ -133,7 +133,8 @@ def _read(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a TOML file ({error})") from error
     if base := table.pop("like", None):
-        table = _read(path.with_name(f"{base}.toml")) | table
+        beside = path.with_name(f"{base}.toml")
+        table = _read(beside if beside.is_file() else _known(base)) | table
     return table
 
 

@@ -12,7 +12,7 @@ from fairseq_lskd.data.acquire.locate import cached
 from fairseq_lskd.data.corpora import Download
 from fairseq_lskd.errors import UserError
 
-from .conftest import Site
+from ..conftest import Site
 
 DATA = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(DATA).hexdigest()
