@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from .parting import explain
 
 SPLITS = ("train", "valid", "test")
 SHOWN = 5  # line numbers shown of the blank ones
@@ -156,6 +155,8 @@ def _mismatch(sides: list[Side]) -> list[str]:
     shorter, longer = sorted(sides, key=lambda side: side.lines)
     if shorter.lines == longer.lines:
         return []
+    from .parting import explain  # with NumPy, which nothing else here needs
+
     why = explain(shorter.path, longer.path)
     return [
         f"{shorter.path} has {shorter.lines:,} lines, {longer.path.name} has {longer.lines:,}: "
