@@ -79,13 +79,14 @@ def _list(args: argparse.Namespace) -> int:
     rows = []
     for name in names():
         corpus = load(name, ("SRC", "TGT") if name == OWN else None)
-        fetched = any(side.download for part in corpus.parts for side in part.sides.values())
+        known = sum(download.size or 0 for download in corpus.downloads)
+        fetched = "yours" if not corpus.downloads else size(known or None)
         rows.append(
             (
                 name,
-                "-".join(corpus.languages),
+                "any" if name == OWN else "-".join(corpus.languages),
                 f"{corpus.pairs:,}" if corpus.pairs else "",
-                size(corpus.known_size) if fetched else "yours",
+                fetched,
                 corpus.licence,
             )
         )
@@ -129,7 +130,8 @@ def _verify(args: argparse.Namespace) -> int:
 
     wrong = 0
     for checked in verify(args.data):
-        state = f"{len(checked.problems)} problems" if checked.problems else "as it was written"
+        count = len(checked.problems)
+        state = f"{count} problem{'s' * (count > 1)}" if count else "as it was written"
         print(f"{checked.manifest.parent}: {state} ({checked.manifest.name}, {checked.files} files)")
         for problem in checked.problems:
             print(f"  {problem}", file=sys.stderr)

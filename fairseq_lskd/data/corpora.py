@@ -84,10 +84,9 @@ class Corpus:
     vocabulary: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def known_size(self) -> int:
-        """Bytes to fetch, of the files whose size is known."""
-        downloads = {side.download for part in self.parts for side in part.sides.values() if side.download}
-        return sum(download.size or 0 for download in downloads)
+    def downloads(self) -> set[Download]:
+        """What there is to fetch, as far as the corpus file spells it out."""
+        return {side.download for part in self.parts for side in part.sides.values() if side.download}
 
 
 def names() -> list[str]:

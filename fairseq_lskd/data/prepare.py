@@ -25,7 +25,7 @@ from .clean.report import PartReport, examples, table
 from .clean.run import LEAST_SAMPLE, SAMPLE, Texts, make_plan, sample, write_clean
 from .clean.worker import Plan
 from .corpora import Corpus
-from .language import guess, is_installed
+from .language import guess, is_installed, unknown_languages
 from .outputs import Manifest
 from .parting import explain
 
@@ -240,6 +240,12 @@ def _report(
 
 def _ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Texts], Plan, list[str]]:
     """The training parts, checked, what cleaners have to know, and what is odd."""
+    if corpus.steps.language != "off":
+        what = f"language = {corpus.steps.language!r} of [clean]"
+        if unknown := unknown_languages(corpus.languages, what):
+            raise UserError(
+                f'{what}: py3langid does not know {", ".join(unknown)}; set language = "off" in a corpus file'
+            )
     _check_aligned(corpus, texts)
     held_out = list(_held_out(corpus, texts, ("valid", "test")))
     numbers = [number for number, part in enumerate(corpus.parts) if part.split == "train"]

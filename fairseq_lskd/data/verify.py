@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ..errors import UserError
 from ..files import sha256
 from ..runs import RECORD
@@ -37,7 +39,7 @@ def verify(data: Path) -> list[Checked]:
         path.parent: record["digests"] for path, record in records.items() if isinstance(record.get("digests"), dict)
     }
     checked = []
-    for path, record in records.items():
+    for path, record in tqdm(records.items(), "verifying", unit=" folders", delay=2, disable=None, leave=False):
         if path.name == RECORD:
             checked.append(Checked(path, 0, tuple(_run(path, record, data))))
         else:

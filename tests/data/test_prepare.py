@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,23 @@ def test_a_side_in_a_third_language(raw: Path, tmp_path: Path) -> None:
             (raw / f"{split}.de").rename(raw / f"{split}.fr")
         (raw / "dev.de.gz").rename(raw / "dev.fr.gz")
         prepare("own", "--raw", raw, "-s", "en", "-t", "fr", "--out", tmp_path / "out", "--workers", 1)
+
+
+def test_a_language_that_py3langid_does_not_know(raw: Path, tmp_path: Path) -> None:
+    pytest.importorskip("py3langid")
+    for path in list(raw.iterdir()):
+        path.rename(raw / path.name.replace(".de", ".xx"))
+    words = ("own", "--raw", raw, "-s", "en", "-t", "xx", "--out", tmp_path / "out", "--workers", 1)
+    with pytest.raises(SystemExit, match=r"py3langid does not know xx; set language = .off. in a corpus file"):
+        prepare(*words)
+
+
+def test_languages_need_their_package(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairseq_lskd.data import language
+
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    language._identifier.cache_clear()
+    assert "needs py3langid: pip install py3langid" in complaint(raw, tmp_path / "out")
 
 
 def test_everything_missing_is_said_at_once(raw: Path, tmp_path: Path) -> None:

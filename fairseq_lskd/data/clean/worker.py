@@ -122,10 +122,17 @@ class Cleaner:
 
 def keep_example(examples: dict[str, list[Example]], name: str, line: int, source: str, target: str) -> None:
     """Note a dropped pair, if it is among those to be shown."""
-    new = Example(
-        line_hash(f"{source}\t{target}".encode("utf-8", "replace")), line, source[:SHOWN_CHARS], target[:SHOWN_CHARS]
+    digest = line_hash(f"{source}\t{target}".encode("utf-8", "replace"))
+    merge_examples(
+        examples.setdefault(name, []), [Example(digest, line, _excerpt(source, name), _excerpt(target, name))]
     )
-    merge_examples(examples.setdefault(name, []), [new])
+
+
+def _excerpt(text: str, name: str) -> str:
+    """The beginning of a long text, or where its markup is."""
+    start = max(0, text.find("<") - 40) if name == names.MARKUP else 0
+    cut = text[start : start + SHOWN_CHARS]
+    return f"{'…' * (start > 0)}{cut}{'…' * (start + len(cut) < len(text))}"
 
 
 def merge_examples(into: list[Example], new: list[Example]) -> None:
