@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,6 +119,10 @@ def take(corpus: Corpus, located: Located, work: Path) -> dict[tuple[int, str], 
                     for member, stream in _streams(path, wanted):
                         _take_one(corpus, located, path, member, stream, wanted[member], strict, texts)
                         bar.update(len(wanted[member]))
+                # Only now: damage may show at the very end of an archive, where its checksum is.
+                for want in itertools.chain.from_iterable(wanted.values()):
+                    number, language = want.key
+                    _stamp(want.out, located[want.key], corpus.parts[number], language, texts[want.key])
             except UserError as error:
                 problems.append(str(error))
     if problems:
@@ -153,7 +158,6 @@ def _take_one(
         _copy(stream, [sink])
         for want in wanted:
             texts[want.key] = Text(path, sink.lines, sink.digest.hexdigest())
-            _stamp(want.out, located[want.key], corpus.parts[number], want.key[1], texts[want.key])
         return
     if form == "tsv":
         _write(_columns(stream, source, [want.column for want in wanted]), source, strict, wanted, texts)
@@ -162,8 +166,6 @@ def _take_one(
         _write(content, source, strict, wanted[:1], texts)
         for want in wanted[1:]:  # a text that several parts have
             texts[want.key] = texts[wanted[0].key]
-    for want in wanted:
-        _stamp(want.out, located[want.key], corpus.parts[want.key[0]], want.key[1], texts[want.key])
 
 
 def _write(
