@@ -1,6 +1,10 @@
-"""Packaging. Beside the package it installs ``fairseq_lskd.pth``, which has Python run the import hook."""
+"""Packaging. Beside the package it installs ``fairseq_lskd.pth``, which has Python run the import hook.
+
+The corpus files of data-prep go into the package; a checkout (an editable install too) reads them where they are.
+"""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -24,13 +28,23 @@ class BuildWithPth(build_py):
         root = self.get_finalized_command("install").install_lib if self.editable_mode else self.build_lib
         return Path(root) / self.name
 
+    def corpora(self):
+        """Each corpus file, and its place in the wheel."""
+        folder = Path(self.build_lib) / "fairseq_lskd" / "data" / "corpora"
+        files = [] if self.editable_mode else sorted((HERE / "data-prep").glob("*.toml"))
+        return [(path, folder / path.name) for path in files]
+
     def run(self):
         super().run()
+        for path, place in self.corpora():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
         self.pth().parent.mkdir(parents=True, exist_ok=True)
         self.pth().write_text("import _fairseq_lskd_hook\n", encoding="utf-8")
 
     def get_outputs(self, include_bytecode=1):
-        return [*super().get_outputs(include_bytecode), str(self.pth())]
+        places = [str(place) for _, place in self.corpora()]
+        return [*super().get_outputs(include_bytecode), *places, str(self.pth())]
 
 
 setup(
@@ -73,11 +87,14 @@ setup(
     extras_require={
         "fast": ["ctranslate2>=4.0"],
         "select": ["py3langid>=0.4"],
+        # Ids of mtdata in corpus files, language identification, and Moses tokens (for the split of IWSLT14).
+        "data": ["mtdata>=0.5.1", "py3langid>=0.4", "sacremoses>=0.1.1"],
         "bench": ["matplotlib>=3.8"],
         "moses": ["sacremoses>=0.1", "subword-nmt>=0.3.8"],
         "dev": [
             "ctranslate2>=4.0",
             "matplotlib>=3.8",
+            "mtdata>=0.5.1",
             "pytest",
             "pytest-xdist",
             "hypothesis",

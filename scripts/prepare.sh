@@ -4,6 +4,8 @@
 #   scripts/prepare.sh --corpus generated --data data/generated                  no network needed
 #   scripts/prepare.sh --corpus multi30k --data data/multi30k                    downloads 2 MB
 #   scripts/prepare.sh --corpus multi30k --raw ~/multi30k --data data/multi30k   from files on disk
+#   scripts/prepare.sh --corpus wmt14-en-de --data data/wmt14                    any of `lskd data list`, cleaned
+#   scripts/prepare.sh --corpus own --raw my/text -s de -t en --data data/mine   my/text/{train,valid,test}.{de,en}, cleaned
 #   scripts/prepare.sh --raw my/text -s de -t en --data data/mine                my/text/{train,valid,test}.{de,en}
 #   ... --vocab-size 8000                                    SentencePiece's
 #   ... --recipe moses-bpe                                   Moses' tokenisation and BPE, as in older papers
@@ -13,7 +15,7 @@
 # DATA gets raw/, pieces/ and bin/.
 
 . "$(dirname "$0")/lib.sh"
-corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram pairs='' recipe=sentencepiece
+corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram pairs='' recipe=sentencepiece separate=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -41,10 +43,6 @@ case $corpus in
         lskd generate --out "$data/raw" --train "${pairs:-8000}" \
             --nouns 40 --verbs 20 --adjectives 15 --adverbs 8 --prepositions 5
         ;;
-    multi30k)
-        src=${src:-de} tgt=${tgt:-en} vocab=${vocab:-4000}
-        python "$root/data-prep/multi30k.py" --out "$data/raw" ${raw:+--raw "$raw"}
-        ;;
     '')
         need "$raw" "--corpus or --raw"
         need "$src" -s
@@ -56,10 +54,21 @@ case $corpus in
         fi
         [ "$raw" -ef "$data/raw" ] || die "$data/raw is another text than --raw $raw; name another --data"
         ;;
-    *) die "--corpus $corpus: expected generated or multi30k (or --raw DIR with a bitext of your own)" ;;
+    *)
+        lskd data prepare "$corpus" --out "$data" ${raw:+--raw "$raw"} ${src:+-s "$src"} ${tgt:+-t "$tgt"}
+        read -r src tgt size type joint < <(python -c '
+import json, sys
+record = json.load(open(sys.argv[1]))
+vocabulary = {"size": 8000, "type": "unigram", "joint": True} | record["vocabulary"]
+print(*record["options"]["languages"], *(vocabulary[name] for name in ("size", "type", "joint")))
+' "$data/raw/prepare.json")
+        vocab=${vocab:-$size}
+        [ "$joint" = True ] || separate=(--separate)
+        ;;
 esac
 
-[ "$recipe" = sentencepiece ] && model=(--model-type "$type") || model=()
+model=()
+[ "$recipe" != sentencepiece ] || model=(--model-type "$type")
 lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --recipe "$recipe" \
-    --vocab-size "$vocab" "${model[@]}" "$@"
+    --vocab-size "$vocab" "${model[@]}" "${separate[@]}" "$@"
 lskd binarise "$data/pieces" --out "$data/bin"

@@ -17,6 +17,7 @@ from ..errors import exit_on_user_error
 COMMANDS = {
     "doctor": "print versions, devices, what is mended and what is wrong",
     "generate": "write a generated bitext whose p(y | x) is known",
+    "data": "fetch and clean a corpus or a bitext of your own, and check what was prepared",
     "encode": "check a bitext, train a vocabulary on it, write pieces and dictionaries",
     "binarise": "binarise what encode wrote, for fairseq-train",
     "run": "run a command as the one recorded run of an output folder",

@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 
 EXAMPLES = """examples:
-  python data-prep/multi30k.py --out data/multi30k/raw
+  lskd data prepare multi30k --out data/multi30k
   lskd encode --raw data/multi30k/raw --out data/multi30k/pieces -s de -t en --vocab-size 4000
   lskd encode --raw data/other/raw --out data/other/pieces -s de -t en --spm-model data/multi30k/pieces/spm.model
   lskd encode --raw data/zh-en/raw --out data/zh-en/pieces -s zh -t en --separate --vocab-size 32000 --byte-fallback

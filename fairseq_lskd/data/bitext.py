@@ -155,9 +155,13 @@ def _mismatch(sides: list[Side]) -> list[str]:
     shorter, longer = sorted(sides, key=lambda side: side.lines)
     if shorter.lines == longer.lines:
         return []
+    from .parting import explain  # with NumPy, which nothing else here needs
+
+    why = explain(shorter.path, longer.path)
     return [
         f"{shorter.path} has {shorter.lines:,} lines, {longer.path.name} has {longer.lines:,}: "
         f"{shorter.path.name} ends after line {shorter.lines:,}; both sides must be aligned line by line"
+        + (f"; {why}" if why else "")
     ]
 
 

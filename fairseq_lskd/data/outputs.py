@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UserError
-from ..files import write_json
+from ..files import sha256, write_json
 
 FORMAT = 1
 
@@ -85,6 +85,7 @@ class Manifest:
                 "options": dict(self.options),
                 "inputs": dict(self.inputs),
                 "outputs": outputs,
+                "digests": {name: sha256(partial / name) for name in outputs},
                 **facts,
                 "versions": {
                     "fairseq_lskd": __version__,

@@ -11,8 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
+from ..data.language import identifier, is_other, unknown_languages
 from ..errors import UserError
 
 #: Letters only: numbers are the same in both languages.
@@ -88,42 +89,27 @@ class Repeats:
 class Language:
     """py3langid is sure that the source or the hypothesis is in another language than this.
 
-    Sure is a probability of `SURE`: on short sentences its first guess is wrong too often.
+    Sure is a probability of `data.language.SURE`: on short sentences its first guess is wrong too often.
     """
 
     source: str
     target: str
     name: ClassVar[str] = "language"
-    SURE: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
-        known = _identifier().labels
-        if unknown := [code for code in (self.source, self.target) if code not in known]:
+        if unknown := unknown_languages((self.source, self.target), "--filter-language"):
             raise UserError(
                 f"--filter-language {self.source},{self.target}: py3langid does not know {', '.join(unknown)}; "
-                f"it knows {' '.join(sorted(known))}"
+                f"it knows {' '.join(sorted(identifier('--filter-language').labels))}"
             )
 
     def __call__(self, source: str, hypothesis: str) -> bool:
-        return self._other(source, self.source) or self._other(hypothesis, self.target)
-
-    def _other(self, text: str, language: str) -> bool:
-        found, probability = _identify(text)
-        return found != language and probability >= self.SURE
-
-
-@functools.cache
-def _identifier() -> Any:
-    try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-    except ImportError:
-        raise UserError("--filter-language needs py3langid: pip install py3langid") from None
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        return _is_other(source, self.source) or _is_other(hypothesis, self.target)
 
 
 @functools.lru_cache(maxsize=16)  # the hypotheses of a sentence have its source in common
-def _identify(text: str) -> tuple[str, float]:
-    return _identifier().classify(text)
+def _is_other(text: str, language: str) -> bool:
+    return is_other(text, language)
 
 
 def refused_by(filters: Sequence[Filter], source: str, hypothesis: str) -> str | None:

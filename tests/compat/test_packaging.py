@@ -24,7 +24,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tree")
     for name in ("setup.py", "pyproject.toml", "_fairseq_lskd_hook.py"):
         shutil.copy(CHECKOUT / name, folder)
-    shutil.copytree(CHECKOUT / "fairseq_lskd", folder / "fairseq_lskd")
+    for name in ("fairseq_lskd", "data-prep"):
+        shutil.copytree(CHECKOUT / name, folder / name)
     return folder
 
 
@@ -53,6 +54,10 @@ def test_package_is_whole(site):
         assert (site / "fairseq_lskd" / "compat" / "dataclass_defaults.py").exists()
         assert (site / "_fairseq_lskd_hook.py").exists()
         assert not (site / "tests").exists()
+        corpora = site / "fairseq_lskd" / "data" / "corpora"
+        assert {path.name for path in corpora.iterdir()} == {
+            path.name for path in (CHECKOUT / "data-prep").glob("*.toml")
+        }
     (entry_points,) = site.glob("*.dist-info/entry_points.txt")
     assert "lskd = fairseq_lskd.cli:main" in entry_points.read_text()
 

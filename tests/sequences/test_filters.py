@@ -7,20 +7,20 @@ import sys
 
 import pytest
 
+from fairseq_lskd.data import language
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.sequences import filters
-from fairseq_lskd.sequences.filters import Copies, Language, LengthRatio, Repeats, refused_by
+from fairseq_lskd.sequences.filters import Copies, Filter, Language, LengthRatio, Repeats, refused_by
 
 EVERY = [LengthRatio(3), Copies(0.5), Repeats(4, 2), Language("de", "en")]
 
 
 @pytest.mark.parametrize("each", EVERY, ids=lambda each: each.name)
-def test_a_good_translation_passes(each: filters.Filter) -> None:
+def test_a_good_translation_passes(each: Filter) -> None:
     assert not each("Ein Hund läuft über die Wiese.", "A dog runs across the meadow.")
 
 
 @pytest.mark.parametrize("each", EVERY, ids=lambda each: each.name)
-def test_worker_processes_can_be_given_it(each: filters.Filter) -> None:
+def test_worker_processes_can_be_given_it(each: Filter) -> None:
     assert pickle.loads(pickle.dumps(each)) == each
 
 
@@ -92,7 +92,7 @@ def test_a_language_that_py3langid_does_not_know_is_refused() -> None:
 
 def test_the_package_for_languages_is_named_where_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
-    filters._identifier.cache_clear()
+    language._identifier.cache_clear()
     with pytest.raises(UserError, match="--filter-language needs py3langid: pip install py3langid"):
         Language("de", "en")
 

@@ -1,0 +1,270 @@
+"""The texts of a corpus out of its files, one sentence a line, checked on the way.
+
+What was taken out once is found again by the next run, if the file that it came from has not changed since.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from ...errors import UserError
+from ...files import write_beside, write_json
+from ..corpora import Corpus, Part
+from ..files import open_text
+from .archives import broken, members
+from .locate import Found, Located
+
+CHUNK = 1 << 20
+#: As the corpora of IWSLT have them: lines about a talk, and tags around its title and description.
+_ABOUT = (b"<url>", b"<talkid>", b"<keywords>")
+_AROUND = re.compile(rb"</?(?:title|description)>")
+_SEGMENT = re.compile(rb"<seg[^>]*>(.*)</seg>")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text on disk: one sentence a line, plain. `sha256` is of its bytes."""
+
+    path: Path
+    lines: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A side that is to be taken from a file or a member."""
+
+    key: tuple[int, str]
+    column: int | None
+    out: Path
+
+
+class _Sink:
+    """Writes a text, and notes its lines, its digest and where it is not UTF-8."""
+
+    def __init__(self, out: IO[bytes] | None, source: str, strict: bool) -> None:
+        self.out, self.source = out, source
+        self.lines = 0
+        self.offset = 0
+        self.ended = True
+        self.digest = hashlib.sha256()
+        self.decoder = codecs.getincrementaldecoder("utf-8")() if strict else None
+
+    def write(self, chunk: bytes) -> None:
+        if self.decoder:
+            self._check(chunk)
+        self.digest.update(chunk)
+        self.lines += chunk.count(b"\n")
+        self.offset += len(chunk)
+        self.ended = chunk.endswith(b"\n") if chunk else self.ended
+        if self.out:
+            self.out.write(chunk)
+
+    def _check(self, chunk: bytes, final: bool = False) -> None:
+        assert self.decoder
+        pending = len(self.decoder.getstate()[0])
+        try:
+            self.decoder.decode(chunk, final)
+        except UnicodeDecodeError as error:
+            at = max(0, error.start - pending)
+            line = self.lines + chunk.count(b"\n", 0, at) + 1
+            raise UserError(
+                f"{self.source}: line {line:,} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
+                f"{self.offset - pending + error.start:,}; convert it (iconv -f latin1 -t utf-8), or drop such lines "
+                'with not_utf8 = "drop" in [clean] of the corpus file'
+            ) from error
+
+    def close(self) -> None:
+        if self.decoder:
+            self._check(b"", final=True)
+        if not self.ended:
+            self.lines += 1
+
+
+def take(corpus: Corpus, located: Located, work: Path) -> dict[tuple[int, str], Text]:
+    """Every side's text: where it lies, if it is plain text already, else taken out into `work`.
+
+    Raises:
+        UserError: for everything that is wrong with any of the files, at once.
+    """
+    strict = corpus.steps.not_utf8 == "refuse"
+    texts: dict[tuple[int, str], Text] = {}
+    waiting: dict[Path, dict[str | None, list[_Wanted]]] = {}
+    for key, found in located.items():
+        number, language = key
+        out = work / f"{number}.{language}"
+        if text := _taken(out, found, corpus.parts[number], language):
+            texts[key] = text
+            continue
+        column = corpus.parts[number].sides[language].column
+        waiting.setdefault(found.path, {}).setdefault(found.member, []).append(_Wanted(key, column, out))
+    if waiting:
+        work.mkdir(parents=True, exist_ok=True)
+    problems = []
+    with tqdm(total=len(located), initial=len(texts), desc="texts", unit=" texts", delay=2, disable=None) as bar:
+        for path, wanted in waiting.items():
+            try:
+                with broken(path):
+                    for member, stream in _streams(path, wanted):
+                        _take_one(corpus, located, path, member, stream, wanted[member], strict, texts)
+                        bar.update(len(wanted[member]))
+                # Only now: damage may show at the very end of an archive, where its checksum is.
+                for want in itertools.chain.from_iterable(wanted.values()):
+                    number, language = want.key
+                    _stamp(want.out, located[want.key], corpus.parts[number], language, texts[want.key])
+            except UserError as error:
+                problems.append(str(error))
+    if problems:
+        raise UserError(f"{len(problems)} problem{'s' * (len(problems) > 1)}:\n  " + "\n  ".join(problems))
+    return texts
+
+
+def _streams(path: Path, wanted: Mapping[str | None, list[_Wanted]]) -> Iterator[tuple[str | None, IO[bytes]]]:
+    if None in wanted:
+        with open_text(path) as stream:
+            yield None, stream
+    names = [name for name in wanted if name is not None]
+    if names:
+        yield from members(path, names)
+
+
+def _take_one(
+    corpus: Corpus,
+    located: Located,
+    path: Path,
+    member: str | None,
+    stream: IO[bytes],
+    wanted: Sequence[_Wanted],
+    strict: bool,
+    texts: dict[tuple[int, str], Text],
+) -> None:
+    """Take all sides that are in one stream."""
+    number, _ = wanted[0].key
+    form = _format(corpus.parts[number], located[wanted[0].key])
+    source = f"{path}:{member}" if member else str(path)
+    if form == "plain" and member is None and path.suffix != ".gz":
+        sink = _Sink(None, source, strict)
+        _copy(stream, [sink])
+        for want in wanted:
+            texts[want.key] = Text(path, sink.lines, sink.digest.hexdigest())
+        return
+    if form == "tsv":
+        _write(_columns(stream, source, [want.column for want in wanted]), source, strict, wanted, texts)
+    else:
+        content = {"plain": lambda each: each, "sgm": _segments, "tags": _untagged}[form](stream)
+        _write(content, source, strict, wanted[:1], texts)
+        for want in wanted[1:]:  # a text that several parts have
+            texts[want.key] = texts[wanted[0].key]
+
+
+def _write(
+    content: IO[bytes] | Iterator[Sequence[bytes]],
+    source: str,
+    strict: bool,
+    wanted: Sequence[_Wanted],
+    texts: dict[tuple[int, str], Text],
+) -> None:
+    """Write a stream, or rows of as many columns as sides are wanted, and put the texts in place when all is well."""
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(write_beside(want.out)) for want in wanted]
+        files = [stack.enter_context(part.open("wb", buffering=CHUNK)) for part in parts]
+        sinks = [_Sink(file, source, strict) for file in files]
+        if isinstance(content, Iterator) and not hasattr(content, "read"):
+            _copy_lines(content, sinks)
+        else:
+            _copy(content, sinks)  # type: ignore[arg-type]
+        for file in files:
+            file.flush()
+        for want, sink in zip(wanted, sinks, strict=True):
+            texts[want.key] = Text(want.out, sink.lines, sink.digest.hexdigest())
+
+
+def _copy(stream: IO[bytes], sinks: Sequence[_Sink]) -> None:
+    while chunk := stream.read(CHUNK):
+        for sink in sinks:
+            sink.write(chunk)
+    for sink in sinks:
+        sink.close()
+
+
+def _copy_lines(rows: Iterator[Sequence[bytes]], sinks: Sequence[_Sink]) -> None:
+    for row in rows:
+        for sink, line in zip(sinks, row, strict=True):
+            sink.write(line + b"\n")
+    for sink in sinks:
+        sink.close()
+
+
+def _columns(stream: IO[bytes], source: str, columns: Sequence[int | None]) -> Iterator[Sequence[bytes]]:
+    places = [column or 0 for column in columns]
+    for number, line in enumerate(stream, start=1):
+        cells = line.rstrip(b"\r\n").split(b"\t")
+        if len(cells) <= max(places):
+            if not line.strip():
+                cells = [b""] * (max(places) + 1)
+            else:
+                raise UserError(
+                    f"{source}: line {number:,} has {len(cells)} columns, expected {max(places) + 1} or more"
+                )
+        yield [cells[place] for place in places]
+
+
+def _segments(stream: IO[bytes]) -> Iterator[Sequence[bytes]]:
+    """The text of <seg>, with single spaces, as sacreBLEU reads it."""
+    for line in stream:
+        if match := _SEGMENT.search(line):
+            yield (" ".join(match[1].decode("utf-8", "surrogateescape").split()).encode("utf-8", "surrogateescape"),)
+
+
+def _untagged(stream: IO[bytes]) -> Iterator[Sequence[bytes]]:
+    for line in stream:
+        if not any(tag in line for tag in _ABOUT):
+            yield (_AROUND.sub(b"", line).strip(),)
+
+
+def _format(part: Part, found: Found) -> str:
+    if found.plain:
+        return "plain"
+    if part.format:
+        return part.format
+    name = (found.member or found.path.name).removesuffix(".gz")
+    return {"sgm": "sgm", "xml": "sgm", "tsv": "tsv"}.get(name.rpartition(".")[2], "plain")
+
+
+def _stamp(out: Path, found: Found, part: Part, language: str, text: Text) -> None:
+    record = _origin(found, part, language) | {"path": str(text.path), "lines": text.lines, "sha256": text.sha256}
+    write_json(out.with_name(f"{out.name}.json"), record)
+
+
+def _taken(out: Path, found: Found, part: Part, language: str) -> Text | None:
+    """The text that an earlier run has taken, if it is still that of the same file."""
+    try:
+        record = json.loads(out.with_name(f"{out.name}.json").read_text(encoding="utf-8"))
+        text = Text(Path(record["path"]), record["lines"], record["sha256"])
+        same = all(record[name] == value for name, value in _origin(found, part, language).items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return text if same and text.path.exists() else None
+
+
+def _origin(found: Found, part: Part, language: str) -> dict[str, object]:
+    status = found.path.stat()
+    return {
+        "from": str(found.path.resolve()),
+        "member": found.member,
+        "size": status.st_size,
+        "changed": status.st_mtime_ns,
+        "format": _format(part, found),
+        "column": part.sides[language].column,
+    }

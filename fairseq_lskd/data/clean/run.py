@@ -1,0 +1,175 @@
+"""A whole bitext, cleaned: blocks to all cores and back in order, duplicates, held-out pairs, files and counts.
+
+The result depends on the text and the steps, not on the number of workers. Memory is a few blocks, and 8 bytes a pair
+(up to 24 for moments) where duplicates are dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..corpora import HoldOut
+from ..language import frequent_words
+from . import steps as names
+from .report import PartReport
+from .seen import Seen
+from .steps import Facts, Steps, main_script, text_step
+from .worker import Block, Cleaned, Cleaner, Plan, clean_block, keep_example, start_worker
+
+BLOCK = 5_000  # lines
+SAMPLE = 3_000  # pairs to learn mean lengths, scripts and frequent words from
+LEAST_SAMPLE = 200  # of every part
+ROUTES = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A part's two texts on disk, source first, of the same number of lines."""
+
+    name: str
+    paths: tuple[Path, Path]
+    lines: int
+
+
+def sample(texts: Texts, count: int, steps: Steps) -> list[tuple[str, str]]:
+    """Pairs from all over a part, after the text steps; without those that have an empty side."""
+    tidy, step = text_step(steps), max(1, texts.lines // max(count, 1))
+    with texts.paths[0].open("rb") as source, texts.paths[1].open("rb") as target:
+        rows = itertools.islice(zip(source, target, strict=True), step // 2, None, step)
+        pairs = [
+            (tidy(s.decode("utf-8", "replace").strip()), tidy(t.decode("utf-8", "replace").strip())) for s, t in rows
+        ]
+    return [(s, t) for s, t in pairs if s and t]
+
+
+def make_plan(
+    parts: Sequence[Sequence[tuple[str, str]]],
+    steps: Steps,
+    languages: tuple[str, str],
+    held_out: Sequence[tuple[str, str]],
+    hold_out: HoldOut,
+) -> Plan:
+    """What cleaners have to know, from samples of all parts and from the pairs of valid and test."""
+    pairs = list(itertools.chain.from_iterable(parts))
+    sides = [[pair[side] for pair in pairs] for side in (0, 1)]
+    means = [sum(map(len, side)) / len(side) if side else 1.0 for side in sides]
+    scripts = [main_script(side) if steps.script is not None else None for side in sides]
+    tidy = text_step(steps)
+    held = [(tidy(s).casefold(), tidy(t).casefold()) for s, t in held_out] if steps.held_out != "off" else []
+    facts = Facts(
+        languages,
+        (means[0], means[1]),
+        (scripts[0], scripts[1]),
+        (frozenset(s for s, _ in held), frozenset(t for _, t in held)),
+        frozenset(held),
+    )
+    frequent = None
+    if steps.language == "doubtful":
+        frequent = (frequent_words(sides[0], languages[0]), frequent_words(sides[1], languages[1]))
+    by_source = (hold_out.valid or 0, hold_out.test or 0) if hold_out.by == "source" else (0, 0)
+    return Plan(steps, facts, frequent, by_source)
+
+
+def blocks(part: int, texts: Texts, every: int = 1) -> Iterator[Block]:
+    """A part's blocks, or every n-th of them."""
+    with texts.paths[0].open("rb") as source, texts.paths[1].open("rb") as target:
+        for index in itertools.count():
+            lines = list(itertools.islice(source, BLOCK)), list(itertools.islice(target, BLOCK))
+            if not lines[0]:
+                return
+            if index % every == 0:
+                yield Block(part, index * BLOCK + 1, *(_ended(b"".join(side)) for side in lines))
+
+
+def _ended(block: bytes) -> bytes:
+    """A file's last line may lack its line feed."""
+    return block if block.endswith(b"\n") else block + b"\n"
+
+
+def cleaned(jobs: Iterable[Block], plan: Plan, workers: int) -> Iterator[Cleaned]:
+    """Every block, cleaned, in order. Only as many are read ahead as keep the workers busy."""
+    if workers == 1:
+        yield from map(Cleaner(plan), jobs)
+        return
+    # Not forked: this process may have threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, start_worker, (plan,)) as pool:
+        waiting: deque[Future[Cleaned]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(clean_block, job))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def write_clean(
+    texts: Sequence[Texts],
+    plan: Plan,
+    hold_out: HoldOut,
+    folder: Path | None,
+    workers: int,
+    every: int = 1,
+    progress: Callable[[int], object] = lambda lines: None,
+) -> list[PartReport]:
+    """Clean all parts into `folder` (None: only count), and say what became of each.
+
+    With `every` above 1, only every n-th block of a part is looked at.
+    """
+    reports = [PartReport(part.name) for part in texts]
+    jobs = itertools.chain.from_iterable(blocks(index, part, every) for index, part in enumerate(texts))
+    seen = Seen()
+    number = 0  # of the pairs kept, which every n-th by line goes by
+    splits = ["train", *(split for split in ("valid", "test") if getattr(hold_out, split))]
+    with contextlib.ExitStack() as stack:
+        files: Mapping[tuple[str, int], IO[bytes]] = {}
+        if folder is not None:
+            files = {
+                (split, side): stack.enter_context((folder / f"{split}.{language}").open("wb", buffering=1 << 20))
+                for split in splits
+                for side, language in enumerate(plan.facts.languages)
+            }
+        for block in cleaned(jobs, plan, workers):
+            report = reports[block.part]
+            if block.hashes is not None:
+                _drop_duplicates(block, seen)
+            routes = block.routes
+            if hold_out.by == "line" and (every_nth := hold_out.valid or hold_out.test):
+                numbers = np.arange(number + 1, number + 1 + len(block.source))
+                routes = np.where(numbers % every_nth == 0, 1 if hold_out.valid else 2, 0)
+            number += len(block.source)
+            report.add(block, routes)
+            for (split, side), file in files.items():
+                lines = block.target if side else block.source
+                if routes is not None:
+                    code = ROUTES.index(split)
+                    lines = [line for line, route in zip(lines, routes, strict=True) if route == code]
+                if lines:
+                    file.write(b"\n".join(lines) + b"\n")
+            progress(block.read)
+    return reports
+
+
+def _drop_duplicates(block: Cleaned, seen: Seen) -> None:
+    assert block.hashes is not None
+    fresh = seen.add(block.hashes)
+    if fresh.all():
+        return
+    for index in np.flatnonzero(~fresh):
+        block.dropped[names.DUPLICATE] += 1
+        source, target = block.source[index].decode(), block.target[index].decode()
+        keep_example(block.examples, names.DUPLICATE, block.numbers[index], source, target)
+    block.source = list(itertools.compress(block.source, fresh))
+    block.target = list(itertools.compress(block.target, fresh))
+    if block.routes is not None:
+        block.routes = block.routes[fresh]

@@ -1,0 +1,369 @@
+"""A corpus from nothing, or from files on disk, to a cleaned bitext: `DATA/raw/{train,valid,test}.LANG`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..files import sha256, write_json
+from .acquire.download import fetch
+from .acquire.locate import Located, in_cache, in_folder, size
+from .acquire.sources import resolve
+from .acquire.texts import Text, take
+from .bitext import some_lines
+from .clean.report import PartReport, examples, table
+from .clean.run import LEAST_SAMPLE, SAMPLE, Texts, make_plan, sample, write_clean
+from .clean.worker import Plan
+from .corpora import Corpus
+from .language import guess, is_installed, unknown_languages
+from .outputs import Manifest
+from .parting import explain
+
+MANIFEST, REPORT, REPORT_JSON = "prepare.json", "report.md", "report.json"
+#: Goes up when the same steps on the same text give another result.
+CLEANER = 1
+GUESSED = 100  # pairs of a part, for guessing its languages
+SURELY = 0.5  # of them
+DRY_RUN = 30_000  # pairs
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: files from `raw` alone, or from the cache and the network."""
+
+    corpus: Corpus
+    out: Path
+    cache: Path
+    raw: Path | None = None
+    workers: int = 1
+
+
+def prepare(request: Request) -> bool:
+    """Make `DATA/raw`; False if it was up to date.
+
+    Texts that were taken out of archives are in `DATA/.raw.work` until all is done: the next run goes on with them.
+
+    Raises:
+        UserError: for files that are missing, broken, misaligned or not what they should be, and for a full disk.
+    """
+    out, work = request.out / "raw", request.out / ".raw.work"
+    with _full_disk(out, work, request.cache):
+        corpus, located = _acquire(request, out)
+        if located is None:
+            return False
+        taken = take(corpus, _texts_only(located), work)
+        manifest = _manifest(corpus, _digests(corpus, located, taken, request))
+        if manifest.is_up_to_date(out):
+            shutil.rmtree(work, ignore_errors=True)
+            return False
+        texts = taken | take(corpus, {key: found for key, found in located.items() if key not in taken}, work)
+        _write(request, corpus, texts, manifest, out)
+        shutil.rmtree(work, ignore_errors=True)
+    return True
+
+
+def dry_run(request: Request) -> str:
+    """What would be fetched, or what cleaning would drop, judged by a sample: in Markdown. Writes no DATA/raw."""
+    work = request.out / ".raw.work"
+    corpus = resolve(request.corpus, request.cache)
+    with _full_disk(work):
+        if request.raw is None:
+            located, missing = in_cache(corpus, request.cache)
+            if missing:
+                lines = [f"- {each.name} ({size(each.size)}): {each.url}" for each in missing]
+                total = size(sum(each.size or 0 for each in missing))
+                return f"would fetch {len(missing)} files, {total} where the size is known:\n\n" + "\n".join(lines)
+        else:
+            located = in_folder(corpus, request.raw)
+        texts = take(corpus, located, work)
+        train, plan, warnings = _ready(corpus, texts)
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        total_lines = sum(part.lines for part in train)
+        every = max(1, total_lines // DRY_RUN)
+        reports = write_clean(train, plan, corpus.hold_out, None, request.workers, every)
+    read = sum(report.read for report in reports)
+    how = f"from {read:,} of {total_lines:,} pairs" if every > 1 else f"all {total_lines:,} pairs"
+    alone = (
+        " (duplicates among these only: there will be more)" if every > 1 and corpus.steps.duplicates != "off" else ""
+    )
+    return (
+        f"# {corpus.title}: what cleaning would do, {how}{alone}\n\n"
+        f"{table(reports, [part.lines for part in train])}\n{examples(reports)}"
+    )
+
+
+def _acquire(request: Request, out: Path) -> tuple[Corpus, Located | None]:
+    """Where all files are, fetched if need be. None if `out` is known to be up to date without them."""
+    corpus = resolve(request.corpus, request.cache)
+    if request.raw is not None:
+        return corpus, in_folder(corpus, request.raw)
+    located, missing = in_cache(corpus, request.cache)
+    if missing:
+        pinned = _pinned(corpus)
+        if pinned is not None and _manifest(corpus, pinned).is_up_to_date(out):
+            return corpus, None
+        _check_space(sum(download.size or 0 for download in missing), request.cache)
+        fetch(missing, request.cache, corpus.name)
+    return corpus, located
+
+
+def _manifest(corpus: Corpus, inputs: dict[str, str]) -> Manifest:
+    options: dict[str, Any] = {
+        "corpus": corpus.name,
+        "languages": list(corpus.languages),
+        "clean": corpus.steps.chosen,
+        "hold-out": {key: value for key, value in dataclasses.asdict(corpus.hold_out).items() if value},
+        "cleaner": CLEANER,
+    }
+    libraries = ("numpy", "py3langid") if corpus.steps.language != "off" else ("numpy",)
+    return Manifest(MANIFEST, options, inputs, libraries)
+
+
+def _label(corpus: Corpus, number: int, language: str) -> str:
+    part = corpus.parts[number]
+    return f"{part.split} {number + 1}, {part.name}, {language}"
+
+
+def _pinned(corpus: Corpus) -> dict[str, str] | None:
+    """The digests that files fetched would have, if the corpus file knows all of them."""
+    inputs = {}
+    for number, part in enumerate(corpus.parts):
+        for language, side in part.sides.items():
+            whole = side.download.sha256 if side.download and side.member else side.text_sha256
+            if whole is None:
+                return None
+            inputs[_label(corpus, number, language)] = whole
+    return inputs
+
+
+def _texts_only(located: Located) -> Located:
+    return {key: found for key, found in located.items() if found.member is None}
+
+
+def _digests(corpus: Corpus, located: Located, taken: dict[tuple[int, str], Text], request: Request) -> dict[str, str]:
+    """SHA-256 of every side's archive, or of its text. Files that are not the known ones are refused, or warned of."""
+    inputs: dict[str, str] = {}
+    archives: dict[Path, str] = {}
+    problems: dict[str, None] = {}
+    for (number, language), found in located.items():
+        side = corpus.parts[number].sides[language]
+        if found.member is None:
+            digest, known = taken[number, language].sha256, side.text_sha256
+        else:
+            known = side.download.sha256 if side.download else None
+            verified = request.raw is None and known is not None  # when it was fetched
+            if found.path not in archives:
+                archives[found.path] = known if verified and known else sha256(found.path)
+            digest = archives[found.path]
+        if known is not None and digest != known:
+            problems[f"{found.path}: its SHA-256 is {digest[:12]}…, expected {known[:12]}…"] = None
+            if request.raw is None:
+                found.path.unlink(missing_ok=True)
+        inputs[_label(corpus, number, language)] = digest
+    if problems and request.raw is None:
+        raise UserError("files are not what was expected; removed, run again:\n  " + "\n  ".join(problems))
+    for problem in problems:
+        print(
+            f"warning: {problem}: another text than the known one, not comparable with published results",
+            file=sys.stderr,
+        )
+    return inputs
+
+
+def _write(request: Request, corpus: Corpus, texts: dict[tuple[int, str], Text], manifest: Manifest, out: Path) -> None:
+    train, plan, warnings = _ready(corpus, texts)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    with manifest.written(out) as (folder, facts):
+        counts = dict.fromkeys(("train", "valid", "test"), 0)
+        for split in ("valid", "test"):
+            for _, pair in _held_out(corpus, texts, (split,)):
+                counts[split] += len(pair)
+                for side, language in enumerate(corpus.languages):
+                    with (folder / f"{split}.{language}").open("a", encoding="utf-8", newline="\n") as stream:
+                        stream.writelines(f"{both[side]}\n" for both in pair)
+        total = sum(part.lines for part in train)
+        with tqdm(total=total, desc="cleaning", unit=" pairs", unit_scale=True, delay=2, disable=None) as bar:
+            reports = write_clean(train, plan, corpus.hold_out, folder, request.workers, progress=bar.update)
+        counts["train"] += sum(report.kept for report in reports)
+        drawn = "valid" if corpus.hold_out.valid else "test"
+        if corpus.hold_out.by == "line":
+            counts[drawn] += sum(report.held_out for report in reports)
+        else:
+            for split in ("valid", "test"):
+                if getattr(corpus.hold_out, split):
+                    counts[split] = _count(folder / f"{split}.{corpus.languages[0]}")
+        if empty := [split for split, count in counts.items() if not count]:
+            raise UserError(
+                f"nothing is left of {' and '.join(empty)}:\n{table(reports)}\n{examples(reports)}\n"
+                "Look at [clean] of the corpus file; --dry-run shows what each step does"
+            )
+        facts["counts"] = counts
+        facts["corpus"] = {"title": corpus.title, "licence": corpus.licence, "citation": corpus.citation}
+        facts["vocabulary"] = dict(corpus.vocabulary)
+        facts["dropped"] = {report.name: report.to_json()["dropped"] for report in reports}
+        _report(folder, corpus, reports, counts, warnings)
+    print(table(reports))
+
+
+def _report(
+    folder: Path, corpus: Corpus, reports: Sequence[PartReport], counts: dict[str, int], warnings: Sequence[str]
+) -> None:
+    steps = corpus.steps.chosen
+    write_json(
+        folder / REPORT_JSON,
+        {"corpus": corpus.name, "clean": steps, "counts": counts, "warnings": list(warnings)}
+        | {"parts": [report.to_json() for report in reports]},
+    )
+    shown = ", ".join(f"`{name} = {value}`" for name, value in steps.items()) or "none: the text is as it was"
+    asked, changed = sum(r.asked for r in reports), sum(r.changed for r in reports)
+    lines = [f"# {corpus.title}", "", table(reports), ""]
+    lines += [f"train {counts['train']:,}, valid {counts['valid']:,}, test {counts['test']:,} pairs.", ""]
+    lines += [f"Steps: {shown}.", "", f"The text of {changed:,} of the pairs kept was changed."]
+    if asked:
+        how = "those that were doubtful" if corpus.steps.language == "doubtful" else "all that other filters let pass"
+        lines += ["", f"The language of {asked:,} lines was identified: {how}."]
+    lines += [f"\nWarning: {warning}." for warning in warnings]
+    (folder / REPORT).write_text("\n".join(lines) + "\n" + examples(reports) + "\n", encoding="utf-8")
+
+
+def _ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Texts], Plan, list[str]]:
+    """The training parts, checked, what cleaners have to know, and what is odd."""
+    if corpus.steps.language != "off":
+        what = f"language = {corpus.steps.language!r} of [clean]"
+        if unknown := unknown_languages(corpus.languages, what):
+            raise UserError(
+                f'{what}: py3langid does not know {", ".join(unknown)}; set language = "off" in a corpus file'
+            )
+    _check_aligned(corpus, texts)
+    held_out = list(_held_out(corpus, texts, ("valid", "test")))
+    numbers = [number for number, part in enumerate(corpus.parts) if part.split == "train"]
+    train = [_pair(corpus, texts, number) for number in numbers]
+    total = sum(part.lines for part in train)
+    samples = [sample(part, max(LEAST_SAMPLE, SAMPLE * part.lines // max(total, 1)), corpus.steps) for part in train]
+    looked_at = [(part.name, pairs) for part, pairs in zip(train, samples, strict=True)] + held_out
+    warnings = _odd_languages(corpus, looked_at)
+    pairs = [pair for _, part in held_out for pair in part]
+    return train, make_plan(samples, corpus.steps, corpus.languages, pairs, corpus.hold_out), warnings
+
+
+def _pair(corpus: Corpus, texts: dict[tuple[int, str], Text], number: int) -> Texts:
+    source, target = (texts[number, language] for language in corpus.languages)
+    return Texts(corpus.parts[number].name, (source.path, target.path), source.lines)
+
+
+def _check_aligned(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> None:
+    problems = []
+    for number, part in enumerate(corpus.parts):
+        source, target = (texts[number, language] for language in corpus.languages)
+        if not source.lines or not target.lines:
+            empty = source if not source.lines else target
+            problems.append(f"{part.split}, {part.name}: {empty.path} is empty")
+        elif source.lines != target.lines:
+            why = explain(source.path, target.path)
+            problems.append(
+                f"{part.split}, {part.name}: {source.path} has {source.lines:,} lines, {target.path} {target.lines:,}"
+                + (f"; {why}" if why else "")
+            )
+    if problems:
+        raise UserError("the sides of a bitext must have as many lines as each other:\n  " + "\n  ".join(problems))
+
+
+def _held_out(
+    corpus: Corpus, texts: dict[tuple[int, str], Text], splits: Sequence[str]
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The pairs of the held-out parts, as they are: scores are comparable on that text only."""
+    for number, part in enumerate(corpus.parts):
+        if part.split not in splits:
+            continue
+        pair = _pair(corpus, texts, number)
+        sides = [_decoded(path) for path in pair.paths]
+        lines = [
+            [line.removesuffix("\r") for line in side.removeprefix("\ufeff").removesuffix("\n").split("\n")]
+            for side in sides
+        ]
+        blank = [n for n, both in enumerate(zip(*lines, strict=True), start=1) if not all(map(str.strip, both))]
+        if blank:
+            raise UserError(
+                f"{part.split}, {part.name}: blank: {some_lines(blank)}; remove these lines from BOTH sides"
+            )
+        yield part.name, list(zip(*lines, strict=True))
+
+
+def _decoded(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}: line {line:,} is not UTF-8; lines of valid and test cannot be dropped") from error
+
+
+def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
+    """Parts that look swapped, or in another language. Where a language filter would drop it all, a `UserError`."""
+    if not is_installed():
+        return []
+    swapped, other = [], []
+    for name, pairs in parts:
+        step = max(1, len(pairs) // GUESSED)
+        found = guess(pairs[::step][:GUESSED], corpus.languages)
+        if found is None:
+            continue
+        source, target = corpus.languages
+        if found.swapped >= SURELY:
+            swapped.append(
+                f"{name}: the two sides look swapped: of {100 * found.swapped:.0f} % of a sample, "
+                f"the {source} side is {target} and the {target} side is {source}"
+            )
+            continue
+        for language, guessed, share in zip(corpus.languages, found.found, found.shares, strict=True):
+            if guessed != language and share >= 0.8:
+                other.append(f"{name}: its {language} side looks like {guessed} ({100 * share:.0f} % of a sample)")
+    if (swapped or other) and corpus.steps.language != "off":
+        raise UserError(
+            "not in the languages that they should be, so that `language` of [clean] would drop nearly all:\n  "
+            + "\n  ".join(swapped + other)
+            + '\nExchange the files (or -s and -t), or set language = "off" if py3langid is wrong'
+        )
+    return swapped + other
+
+
+def _count(path: Path) -> int:
+    with path.open("rb") as stream:
+        return sum(1 for _ in stream)
+
+
+def _check_space(needed: int, folder: Path) -> None:
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(f"{folder}: {size(needed)} are to be fetched, {size(free)} are free; give another --cache")
+
+
+@contextlib.contextmanager
+def _full_disk(*folders: Path) -> Iterator[None]:
+    """A message where the disk is full: whole downloads and texts are kept, and nothing that is half written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        places = ", ".join(f"{size(_free(folder))} are free for {folder}" for folder in folders)
+        raise UserError(
+            f"the disk is full ({error.strerror}): {places}. What was fetched and unpacked is kept: make room and run "
+            "again, which goes on from there"
+        ) from error
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free

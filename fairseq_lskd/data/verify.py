@@ -1,0 +1,117 @@
+"""Prepared folders against their manifests: what is there, what changed, and what was made from another text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..files import sha256
+from ..runs import RECORD
+from .outputs import FORMAT
+
+DEPTH = 3  # folders below DATA
+_KEYS = {"format", "options", "inputs", "outputs"}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A folder with a manifest: how many files it lists, and all that is wrong with them."""
+
+    manifest: Path
+    files: int
+    problems: tuple[str, ...]
+
+
+def verify(data: Path) -> list[Checked]:
+    """Check every folder with a manifest in and below DATA. Raises `UserError` if there is none."""
+    if not data.is_dir():
+        raise UserError(f"{data}: {'not a folder' if data.exists() else 'no such folder'}")
+    records = dict(_manifests(data))
+    if not records:
+        raise UserError(f"{data}: found nothing prepared: no manifest there, nor {DEPTH} folders below")
+    digests = {
+        path.parent: record["digests"] for path, record in records.items() if isinstance(record.get("digests"), dict)
+    }
+    checked = []
+    for path, record in tqdm(records.items(), "verifying", unit=" folders", delay=2, disable=None, leave=False):
+        if path.name == RECORD:
+            checked.append(Checked(path, 0, tuple(_run(path, record, data))))
+        else:
+            problems = [*_files(path, record), *_made_from(path, record, digests)]
+            checked.append(Checked(path, len(record["outputs"]), tuple(problems)))
+    return checked
+
+
+def _manifests(data: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    patterns = ["*/" * depth + "*.json" for depth in range(DEPTH + 1)]
+    for path in sorted({path for pattern in patterns for path in data.glob(pattern)}):
+        if any(step.startswith(".") for step in path.relative_to(data).parts):
+            continue
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if not isinstance(record, dict):
+            continue
+        is_run = path.name == RECORD and {"command", "inputs", "finished"} <= record.keys()
+        if is_run or (record.keys() >= _KEYS and record["format"] == FORMAT):
+            yield path, record
+
+
+def _files(path: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    digests = record.get("digests", {})
+    for name, size in record["outputs"].items():
+        file = path.parent / name
+        if not file.is_file():
+            yield f"{file}: missing"
+            continue
+        found = file.stat().st_size
+        if found != size:
+            yield f"{file}: changed: {found:,} bytes, was {size:,}{_lines(file, name, record)}"
+        elif name in digests and sha256(file) != digests[name]:
+            yield f"{file}: changed: of the same size, but another text (SHA-256){_lines(file, name, record)}"
+    known = {path.name, *record["outputs"]}
+    for file in sorted(path.parent.iterdir()):
+        if file.is_file() and file.name not in known and not file.name.startswith("."):
+            yield f"{file}: was not written with the rest"
+
+
+def _lines(file: Path, name: str, record: Mapping[str, Any]) -> str:
+    """How many lines a text has now and had, if the manifest says so."""
+    counts = record.get("counts")
+    if not isinstance(counts, Mapping):
+        return ""
+    was = counts.get(name, counts.get(name.partition(".")[0]))
+    was = was.get("lines") if isinstance(was, Mapping) else was
+    if not isinstance(was, int):
+        return ""
+    with file.open("rb") as stream:
+        now = sum(1 for _ in stream)
+    return f"; {now:,} lines, {'as before' if now == was else f'were {was:,}'}"
+
+
+def _made_from(path: Path, record: Mapping[str, Any], digests: Mapping[Path, Mapping[str, str]]) -> Iterator[str]:
+    """Inputs that a folder beside this one has, but with other contents than this was made from."""
+    for name, digest in record["inputs"].items():
+        for folder, found in digests.items():
+            beside = folder.parent == path.parent.parent and folder != path.parent
+            if beside and name in found and found[name] != digest:
+                yield f"{path.parent}: was made from another {name} than that in {folder}"
+
+
+def _run(path: Path, record: Mapping[str, Any], data: Path) -> Iterator[str]:
+    """A folder that a recorded command wrote: whether it was finished, and from what is there now."""
+    if not record["finished"]:
+        yield f"{path.parent}: its command did not end well; run it again"
+    for name, digest in record["inputs"].items():
+        # Paths are those of where the command ran.
+        places = [Path(name), data / Path(*Path(name).parts[-2:])]
+        found = next((place for place in places if place.is_file()), None)
+        if found is not None and sha256(found) != digest:
+            yield f"{path.parent}: was made from another {found} than that which is there now"

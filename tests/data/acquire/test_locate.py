@@ -1,0 +1,83 @@
+"""Where files are found in a --raw folder: the archive, the text out of it, plain or gzipped, or another name."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.data.acquire.locate import Found, cached, in_cache, in_folder
+from fairseq_lskd.data.clean.steps import Steps
+from fairseq_lskd.data.corpora import Corpus, Download, Part, Side
+from fairseq_lskd.errors import UserError
+
+ARCHIVE = Download("http://x.org/wmt/train.tgz?raw=1", 2_500_000)
+
+
+def corpus(**more: object) -> Corpus:
+    sides = {lang: Side(ARCHIVE, f"training/news.de-en.{lang}") for lang in ("de", "en")}
+    part = Part("train", "news", sides, **more)  # type: ignore[arg-type]
+    return Corpus("c", "C", ("de", "en"), (part,), Steps())
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "plain"),
+    [
+        ("train.tgz", "training/news.de-en.{}", False),
+        ("training/news.de-en.{}", None, False),
+        ("news.de-en.{}", None, False),
+        ("news.de-en.{}.gz", None, False),
+        ("news.{}", None, True),
+        ("news.{}.gz", None, True),
+    ],
+)
+def test_what_does(tmp_path: Path, name: str, member: str | None, plain: bool) -> None:
+    for lang in ("de", "en"):
+        path = tmp_path / name.format(lang)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(b"x\n"))
+    assert in_folder(corpus(plain="news"), tmp_path) == {
+        (0, lang): Found(tmp_path / name.format(lang), member and member.format(lang), plain) for lang in ("de", "en")
+    }
+
+
+def test_a_text_of_ones_own_may_have_dev_or_val(tmp_path: Path) -> None:
+    sides = {lang: Side(None) for lang in ("de", "en")}
+    own = Corpus("own", "", ("de", "en"), (Part("valid", "valid", sides, plain="valid"),), Steps())
+    for name in ("dev.de", "dev.en"):
+        (tmp_path / name).write_text("x\n")
+    assert in_folder(own, tmp_path)[0, "en"] == Found(tmp_path / "dev.en", plain=True)
+
+
+def test_everything_missing_or_unclear_is_said_at_once(tmp_path: Path) -> None:
+    base = corpus(plain="news")
+    other = Part("test", "test", {lang: Side(None) for lang in ("de", "en")}, plain="test")
+    both = Corpus("c", "C", ("de", "en"), (*base.parts, other), Steps())
+    for name in ("test.de", "test.de.gz"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        in_folder(both, tmp_path)
+    assert str(error.value).splitlines() == [
+        f"--raw {tmp_path}: 3 files of c missing or unclear:",
+        f"  {tmp_path / 'test.de'}: there is also test.de.gz; keep one of the two",
+        "  train.tgz (2 MB) or training/news.de-en.{de,en}, for news: http://x.org/wmt/train.tgz?raw=1",
+        "  test.en or test.en.gz",
+        "Put them there (the text itself, plain or gzipped, does as well as the archive), or leave out --raw to have "
+        "them fetched",
+    ]
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--raw .*none: no such folder"):
+        in_folder(corpus(), tmp_path / "none")
+
+
+def test_the_cache_is_laid_out_by_url_and_each_file_is_fetched_once(tmp_path: Path) -> None:
+    located, missing = in_cache(corpus(), tmp_path)
+    assert missing == [ARCHIVE]
+    assert located[0, "de"] == Found(tmp_path / "x.org" / "wmt" / "train.tgz", "training/news.de-en.de")
+    path = cached(tmp_path, ARCHIVE)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert in_cache(corpus(), tmp_path)[1] == []

@@ -1,0 +1,157 @@
+"""The corpus files, each of them, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.data.acquire.sources import resolve
+from fairseq_lskd.data.corpora import FOLDERS, load, names
+from fairseq_lskd.errors import UserError
+
+PAIRS = {
+    "europarl-en-fr": ("en", "fr"),
+    "iwslt14-de-en": ("de", "en"),
+    "multi30k": ("de", "en"),
+    "tatoeba-en-de": ("en", "de"),
+    "wmt14-en-de": ("en", "de"),
+    "wmt14-en-de-nc12": ("en", "de"),
+    "wmt14-en-fr": ("en", "fr"),
+    "wmt16-en-ro": ("en", "ro"),
+    "wmt19-zh-en": ("zh", "en"),
+}
+
+
+def test_all_corpora_are_there() -> None:
+    assert names() == sorted([*PAIRS, "own"])
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_corpus_is_complete(name: str, tmp_path: Path) -> None:
+    corpus = resolve(load(name), tmp_path)
+    assert corpus.languages == PAIRS[name]
+    assert corpus.title and corpus.licence and "http" in corpus.citation
+    assert {"type", "size", "joint"} <= corpus.vocabulary.keys()
+    for part in corpus.parts:
+        assert part.sides.keys() == set(corpus.languages), part.name
+        members = [side.member for side in part.sides.values()]
+        assert part.format == "tsv" or members[0] != members[1] or members[0] is None
+        for side in part.sides.values():
+            if side.download and "OPUS" not in side.download.url:
+                assert side.download.sha256 or side.download.md5 or side.text_sha256, part.name
+
+
+def test_held_out_sets_of_wmt_are_those_that_papers_report_on(tmp_path: Path) -> None:
+    corpus = resolve(load("wmt14-en-de"), tmp_path)
+    test = next(part for part in corpus.parts if part.split == "test")
+    assert test.sides["de"].member == "test-full/newstest2014-deen-ref.de.sgm"
+    assert test.sides["en"].member == "test-full/newstest2014-deen-src.en.sgm"
+    assert test.sides["en"].download and test.sides["en"].download.md5 == "a8cd784e006feb32ac6f3d9ec7eb389a"
+
+
+def test_a_text_of_ones_own_needs_languages() -> None:
+    assert load("own", ("de", "en")).languages == ("de", "en")
+    with pytest.raises(UserError, match="-s and -t are missing"):
+        load("own")
+
+
+def test_a_direction_can_be_turned_but_not_changed() -> None:
+    assert load("wmt14-en-de", ("de", "en")).languages == ("de", "en")
+    with pytest.raises(UserError, match="-s de -t fr: wmt14-en-de has en and de"):
+        load("wmt14-en-de", ("de", "fr"))
+
+
+def test_an_unknown_corpus() -> None:
+    with pytest.raises(UserError, match=r"no corpus is called wmt14-ende \(did you mean wmt14-en-de.*\?\); there are"):
+        load("wmt14-ende")
+    with pytest.raises(UserError, match="no corpus is called q; there are"):
+        load("q")
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_everything_wrong_in_a_file_is_said_at_once(tmp_path: Path) -> None:
+    text = """
+    languages = ["de", "de"]
+    licens = "x"
+    [[train]]
+    name = "nothing"
+    [[valid]]
+    plain = "valid"
+    format = "pdf"
+    colums = { de = 1 }
+    [hold_out]
+    by = "page"
+    valid = 1
+    [clean]
+    ratio = 0.1
+    """
+    with pytest.raises(UserError) as error:
+        load(write(tmp_path, text))
+    lines = [line.strip() for line in str(error.value).splitlines()[1:]]
+    assert lines == [
+        "licens: unknown, did you mean licence?",
+        "languages = ['de', 'de']: expected two different ones",
+        "train 1: expected one of url, mtdata, sacrebleu, plain",
+        "valid 1: colums: unknown, did you mean columns?",
+        "valid 1: format = pdf: expected one of plain, sgm, tags, tsv",
+        "hold_out.by = page: expected line or source",
+        "hold_out.valid = 1: expected a number of 2 or more, for every n-th pair",
+        "valid: expected [[valid]] or hold_out",
+        "test: expected [[test]] or hold_out",
+        "clean.ratio = 0.1: expected 1 or more",
+    ]
+
+
+def test_a_file_that_is_not_toml_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"mine\.toml: not a TOML file \(Invalid value"):
+        load(write(tmp_path, "languages = ["))
+    with pytest.raises(UserError, match=r"none\.toml: cannot be read"):
+        load(str(tmp_path / "none.toml"))
+
+
+def test_a_test_set_that_sacrebleu_does_not_have(tmp_path: Path) -> None:
+    text = """
+    languages = ["en", "{}"]
+    train = [{{ plain = "train" }}]
+    valid = [{{ plain = "valid" }}]
+    test = [{{ sacrebleu = "{}" }}]
+    """
+    with pytest.raises(UserError, match=r"sacrebleu = wmt99: no test set is called so"):
+        resolve(load(write(tmp_path, text.format("de", "wmt99"))), tmp_path)
+    with pytest.raises(UserError, match=r"sacrebleu = wmt14/full: has no en-ja, only .*de-en"):
+        resolve(load(write(tmp_path, text.format("ja", "wmt14/full"))), tmp_path)
+
+
+@pytest.mark.slow
+def test_what_corpus_files_say_is_what_mtdata_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Building mtdata's index takes a minute; the files spell it out so that users need not wait for it.
+    pytest.importorskip("mtdata")
+    from dataclasses import replace
+
+    monkeypatch.chdir(tmp_path)
+    compared = 0
+    for name in PAIRS:
+        corpus = load(name)
+        known = [part for part in corpus.parts if part.mtdata]
+        asked = resolve(replace(corpus, parts=tuple(replace(part, sides={}) for part in known)), tmp_path)
+        for ours, theirs in zip(known, asked.parts, strict=True):
+            for language, side in ours.sides.items():
+                other = theirs.sides[language]
+                assert side.download and other.download
+                assert (side.download.url, side.member, side.column) == (
+                    other.download.url,
+                    other.member,
+                    other.column,
+                ), ours.name
+                compared += 1
+    assert compared >= 16
+
+
+def test_corpus_files_are_found_in_a_checkout() -> None:
+    assert FOLDERS[1].name == "data-prep" and (FOLDERS[1] / "README.md").is_file()

@@ -1,0 +1,351 @@
+"""`lskd data prepare` as a user calls it: what it writes, what it says to bad input, and how it goes on afterwards."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import json
+import random
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.data import prepare as preparation
+from fairseq_lskd.data.clean import run as cleaning
+
+from .acquire.test_archives import tar
+
+CORPORA = Path(__file__).parents[3] / "shared" / "corpora"
+ENGLISH = "the house is on hill dog in we see and a child reads book garden old tree stands by river"
+GERMAN = "das Haus ist auf Hügel Hund in wir sehen und ein Kind liest Buch Garten alter Baum steht am Fluss"
+
+
+def bitext(count: int, seed: int = 1) -> dict[str, list[str]]:
+    """English and German word by word, different in every line."""
+    rng = random.Random(seed)
+    rows = [[rng.randrange(19) for _ in range(rng.randint(5, 14))] for _ in range(count)]
+    sides = {"en": ENGLISH.split(), "de": GERMAN.split()}
+    return {
+        lang: [" ".join(words[i] for i in row) + f" {n}" for n, row in enumerate(rows)] for lang, words in sides.items()
+    }
+
+
+def write(folder: Path, split: str, text: dict[str, list[str]], zipped: bool = False) -> None:
+    folder.mkdir(exist_ok=True)
+    for lang, lines in text.items():
+        data = "".join(f"{line}\n" for line in lines).encode()
+        path = folder / f"{split}.{lang}{'.gz' * zipped}"
+        path.write_bytes(gzip.compress(data) if zipped else data)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine"
+    write(folder, "train", bitext(300))
+    write(folder, "dev", bitext(20, 2), zipped=True)
+    write(folder, "test", bitext(20, 3))
+    return folder
+
+
+def prepare(*words: object) -> None:
+    assert main(["data", "prepare", *map(str, words)]) == 0
+
+
+def own(raw: Path, out: Path, *more: object) -> None:
+    prepare("own", "--raw", raw, "-s", "en", "-t", "de", "--out", out, "--workers", 1, *more)
+
+
+def complaint(raw: Path, out: Path, *more: object) -> str:
+    with pytest.raises(SystemExit) as error:
+        own(raw, out, *more)
+    assert isinstance(error.value.code, str) and error.value.code.startswith("lskd data: error: ")
+    assert not (out / "raw").exists()
+    return error.value.code
+
+
+def test_a_text_of_ones_own(raw: Path, tmp_path: Path, capsys) -> None:
+    train = (raw / "train.en").read_text().splitlines()
+    (raw / "train.en").write_text("\n".join([*train[:3], f"  {train[3]}\u200b", *train[4:-1], ""]) + "\n")
+    own(raw, tmp_path / "out")
+    out = tmp_path / "out" / "raw"
+    assert (out / "train.en").read_text().splitlines() == train[:-1]
+    assert (out / "train.de").read_text().splitlines() == (raw / "train.de").read_text().splitlines()[:-1]
+    assert (out / "valid.de").read_bytes() == gzip.decompress((raw / "dev.de.gz").read_bytes())
+    record = json.loads((out / "prepare.json").read_text())
+    assert record["counts"] == {"train": 299, "valid": 20, "test": 20}
+    assert record["options"]["languages"] == ["en", "de"] and record["vocabulary"]["size"] == 8000
+    assert record["digests"]["train.en"] == hashlib.sha256((out / "train.en").read_bytes()).hexdigest()
+    report = json.loads((out / "report.json").read_text())
+    assert report["parts"][0]["dropped"] == {"empty": 1} and report["parts"][0]["text_changed"] == 1
+    assert "| empty | 1 |" in (out / "report.md").read_text()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["raw"]
+    capsys.readouterr()
+    own(raw, tmp_path / "out")
+    assert capsys.readouterr().out == f"{out}: up to date\n"
+    (raw / "test.de").write_text((raw / "test.de").read_text().upper())
+    with pytest.raises(SystemExit, match=r"raw was made otherwise:\n  input test 3, test, de: SHA-256 .* there"):
+        own(raw, tmp_path / "out")
+
+
+def test_it_goes_on_into_encode(raw: Path, tmp_path: Path) -> None:
+    own(raw, tmp_path)
+    words = ["--raw", f"{tmp_path}/raw", "--out", f"{tmp_path}/pieces", "-s", "en", "-t", "de", "--vocab-size", "80"]
+    assert main(["encode", *words]) == 0
+
+
+def test_workers_do_not_change_a_byte(raw: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(cleaning, "BLOCK", 40)
+    own(raw, tmp_path / "one")
+    own(raw, tmp_path / "two", "--workers", 2)
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / n / "raw").iterdir()} for n in ("one", "two"))
+    assert one == two
+
+
+def test_a_dry_run_shows_what_would_go_and_writes_nothing(raw: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    text = bitext(300)
+    text["de"][7] = text["en"][7]
+    write(raw, "train", text)
+    own(raw, tmp_path / "out", "--dry-run")
+    shown = capsys.readouterr().out
+    assert "what cleaning would do, all 300 pairs" in shown and "| copy | 1 | 1 | 0.33 |" in shown
+    assert f"| train | 8 | {text['en'][7]} | {text['en'][7]} |" in shown
+    assert not (tmp_path / "out" / "raw").exists()
+    monkeypatch.setattr(cleaning, "BLOCK", 10)
+    monkeypatch.setattr(preparation, "DRY_RUN", 100)
+    own(raw, tmp_path / "out", "--dry-run")
+    shown = capsys.readouterr().out
+    assert "from 100 of 300 pairs (duplicates among these only" in shown and "| read | 300 | 300 |" in shown
+
+
+def test_sides_of_different_length(raw: Path, tmp_path: Path) -> None:
+    text = bitext(300)
+    text["de"] = [f"{line} {line}" * (1 + n % 3) for n, line in enumerate(text["de"])]
+    text["en"] = [f"{line} {line}" * (1 + n % 3) for n, line in enumerate(text["en"])]
+    del text["de"][120]
+    write(raw, "train", text)
+    (raw / "test.de").write_text("")
+    said = complaint(raw, tmp_path / "out")
+    assert f"train, train: {raw}/train.en has 300 lines, {raw}/train.de 299; they part near line 12" in said
+    assert "1 line was probably lost from train.de there" in said
+    assert f"test, test: {raw}/test.de is empty" in said
+
+
+def test_text_that_is_not_utf8(raw: Path, tmp_path: Path) -> None:
+    data = (raw / "train.de").read_bytes().split(b"\n")
+    data[41] = "Hügel".encode("latin1")
+    (raw / "train.de").write_bytes(b"\n".join(data))
+    said = complaint(raw, tmp_path / "out")
+    offset = sum(len(line) + 1 for line in data[:41]) + 1
+    assert f"{raw}/train.de: line 42 is not UTF-8: byte 0xfc at offset {offset:,}" in said and "iconv" in said
+    (tmp_path / "mine.toml").write_text('like = "own"\n[clean]\nnot_utf8 = "drop"\n')
+    prepare(tmp_path / "mine.toml", "--raw", raw, "-s", "en", "-t", "de", "--out", tmp_path / "out", "--workers", 1)
+    assert (tmp_path / "out/raw/train.en").read_text().count("\n") == 299
+
+
+def test_a_broken_gzip_file(raw: Path, tmp_path: Path) -> None:
+    path = raw / "dev.de.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    said = complaint(raw, tmp_path / "out")
+    assert f"{path}: broken (" in said and "fetch it again" in said
+
+
+def test_swapped_sides_are_an_error_where_a_filter_would_drop_them_and_else_a_warning(
+    raw: Path, tmp_path: Path, capsys
+) -> None:
+    pytest.importorskip("py3langid")
+    text = bitext(300)
+    write(raw, "train", {"en": text["de"], "de": text["en"]})
+    said = complaint(raw, tmp_path / "out")
+    assert re.search(r"train: the two sides look swapped: of \d+ % of a sample, the en side is de and", said)
+    assert 'set language = "off"' in said
+    (tmp_path / "mine.toml").write_text('like = "own"\n[clean]\ncopies = 1.0\n')
+    prepare(tmp_path / "mine.toml", "--raw", raw, "-s", "en", "-t", "de", "--out", tmp_path / "out", "--workers", 1)
+    assert "warning: train: the two sides look swapped" in capsys.readouterr().err
+    assert "look swapped" in (tmp_path / "out/raw/report.md").read_text()
+
+
+def test_a_side_in_a_third_language(raw: Path, tmp_path: Path) -> None:
+    pytest.importorskip("py3langid")
+    with pytest.raises(SystemExit, match=r"its fr side looks like de \(\d+ % of a sample\)"):
+        for split in ("train", "test"):
+            (raw / f"{split}.de").rename(raw / f"{split}.fr")
+        (raw / "dev.de.gz").rename(raw / "dev.fr.gz")
+        prepare("own", "--raw", raw, "-s", "en", "-t", "fr", "--out", tmp_path / "out", "--workers", 1)
+
+
+def test_a_language_that_py3langid_does_not_know(raw: Path, tmp_path: Path) -> None:
+    pytest.importorskip("py3langid")
+    for path in list(raw.iterdir()):
+        path.rename(raw / path.name.replace(".de", ".xx"))
+    words = ("own", "--raw", raw, "-s", "en", "-t", "xx", "--out", tmp_path / "out", "--workers", 1)
+    with pytest.raises(SystemExit, match=r"py3langid does not know xx; set language = .off. in a corpus file"):
+        prepare(*words)
+
+
+def test_languages_need_their_package(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairseq_lskd.data import language
+
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    language._identifier.cache_clear()
+    assert "needs py3langid: pip install py3langid" in complaint(raw, tmp_path / "out")
+
+
+def test_everything_missing_is_said_at_once(raw: Path, tmp_path: Path) -> None:
+    (raw / "train.de").unlink()
+    (raw / "test.en").unlink()
+    said = complaint(raw, tmp_path / "out")
+    assert "2 files of own missing" in said and "train.de or train.de.gz" in said and "test.en or test.en.gz" in said
+
+
+def test_blank_lines_of_a_test_set_are_refused(raw: Path, tmp_path: Path) -> None:
+    lines = (raw / "test.de").read_text().splitlines()
+    (raw / "test.de").write_text("\n".join([lines[0], " ", *lines[2:]]) + "\n")
+    assert "test, test: blank: 1 line (2); remove these lines from BOTH sides" in complaint(raw, tmp_path / "out")
+
+
+def test_nothing_left_is_an_error_with_what_went(raw: Path, tmp_path: Path) -> None:
+    text = bitext(50)
+    write(raw, "train", {"en": text["en"], "de": text["en"]})
+    (tmp_path / "mine.toml").write_text('like = "own"\n[clean]\ncopies = 1.0\n')
+    with pytest.raises(SystemExit, match=r"nothing is left of train:\n(.|\n)*\| copy \| 50 \|"):
+        prepare(tmp_path / "mine.toml", "--raw", raw, "-s", "en", "-t", "de", "--out", tmp_path / "o", "--workers", 1)
+    assert not (tmp_path / "o" / "raw").exists()
+
+
+@pytest.mark.parametrize("where", ["unpacking", "cleaning"])
+def test_a_full_disk_keeps_what_is_whole_and_the_next_run_goes_on(
+    raw: Path, tmp_path: Path, monkeypatch, where: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        if where == "unpacking":
+            from fairseq_lskd.data.acquire import texts
+
+            patch.setattr(texts, "_copy_lines", full)
+            patch.setattr(texts._Sink, "write", full)
+        else:
+            patch.setattr(preparation, "write_clean", full)
+        said = complaint(raw, out)
+    assert "the disk is full (No space left on device): " in said and "run again, which goes on from there" in said
+    left = [path.name for path in out.rglob("*") if path.is_file()] if out.exists() else []
+    assert not [name for name in left if name.startswith(("train", "valid", "test")) or name.endswith(".part")]
+    if where == "cleaning":
+        assert (out / ".raw.work" / "1.de").is_file()
+        with monkeypatch.context() as patch:
+            patch.delattr("fairseq_lskd.data.acquire.texts._take_one")  # what was unpacked is not unpacked again
+            own(raw, out)
+    else:
+        own(raw, out)
+    assert (out / "raw" / "prepare.json").is_file() and not (out / ".raw.work").exists()
+
+
+def test_options_that_do_not_fit(raw: Path, tmp_path: Path) -> None:
+    for words, message in (
+        (["own", "-s", "en"], "-s and -t go together"),
+        (["own", "-s", "en", "-t", "en", "--workers", "0"], "-s and -t are both en: .*; --workers 0: expected 1"),
+        (["own"], "-s and -t are missing"),
+        (["own", "-s", "en", "-t", "de"], "own is a text that you bring: give --raw DIR"),
+        (["wmt14-en-du"], "did you mean wmt14-en-de"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            prepare(*words, "--out", tmp_path / "out")
+
+
+# Multi30k: a corpus whose text is known by its digests, and stays as it is.
+
+
+@pytest.fixture
+def captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of files by the names of Multi30k's."""
+    folder = tmp_path / "captions"
+    for name, count in (("train", 40), ("val", 5), ("test_2016_flickr", 5)):
+        write(folder, name, bitext(count, count), zipped=name != "val")
+    return folder
+
+
+def test_unknown_text_in_a_folder_of_the_users_is_a_warning(captions: Path, tmp_path: Path, capsys) -> None:
+    prepare("multi30k", "--raw", captions, "--out", tmp_path / "out", "--workers", 1)
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 6
+    assert (
+        warnings[0].startswith(f"warning: {captions}/train.de.gz: its SHA-256 is ") and "expected 2c2b" in warnings[0]
+    )
+    for given, split in (("train", "train"), ("val", "valid"), ("test_2016_flickr", "test")):
+        expected = "".join(
+            f"{line}\n" for line in bitext({"train": 40}.get(given, 5), {"train": 40}.get(given, 5))["de"]
+        )
+        assert (tmp_path / "out" / "raw" / f"{split}.de").read_text() == expected
+
+
+def test_fetched_text_has_to_be_the_known_one(site, tmp_path: Path, captions: Path) -> None:
+    lines = []
+    for split, name in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr")):
+        lines.append(f"[[{split}]]")
+        for lang in ("en", "de"):
+            path = captions / f"{name}.{lang}"
+            text = (
+                path.read_bytes() if path.exists() else gzip.decompress((captions / f"{name}.{lang}.gz").read_bytes())
+            )
+            site.files[f"/{name}.{lang}.gz"] = gzip.compress(text)
+            lines.append(f'url.{lang} = "{site.url}/{name}.{lang}.gz"')
+            lines.append(f'text_sha256.{lang} = "{hashlib.sha256(text).hexdigest()}"')
+    (tmp_path / "known.toml").write_text('languages = ["en", "de"]\n' + "\n".join(lines))
+    words = (tmp_path / "known.toml", "--cache", tmp_path / "cache", "--workers", 1)
+    good = site.files["/val.de.gz"]
+    site.files["/val.de.gz"] = gzip.compress(b"another text\n" * 5)
+    with pytest.raises(SystemExit, match=r"files are not what was expected; removed, run again:\n  .*val\.de\.gz"):
+        prepare(*words, "--out", tmp_path / "out")
+    assert not list(tmp_path.rglob("val.de.gz"))
+    site.files = {"/val.de.gz": good}  # all others are in the cache
+    prepare(*words, "--out", tmp_path / "out")
+    assert (tmp_path / "out/raw/valid.de").read_bytes() == gzip.decompress(good)
+    site.files = {}
+    for path in (tmp_path / "cache").rglob("*.gz"):
+        path.unlink()
+    prepare(*words, "--out", tmp_path / "out")  # is up to date, which is known without the files
+    with pytest.raises(SystemExit, match="6 of 6 files could not be fetched"):
+        prepare(*words, "--out", tmp_path / "other")
+
+
+@pytest.mark.skipif(not (CORPORA / "multi30k").is_dir(), reason=f"no {CORPORA.name}/multi30k beside the checkout")
+def test_the_real_multi30k_has_the_pinned_digests(tmp_path: Path, capsys) -> None:
+    prepare("multi30k", "--raw", CORPORA / "multi30k", "--out", tmp_path, "--workers", 1)
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "raw" / "train.de").read_bytes() == gzip.decompress(
+        (CORPORA / "multi30k" / "train.de.gz").read_bytes()
+    )
+
+
+# IWSLT14: one archive, with tags and XML.
+
+
+def test_iwslt_in_the_standard_split(tmp_path: Path) -> None:
+    pytest.importorskip("sacremoses")
+    train = bitext(120)
+    about = ["<url>http://x</url>", "<keywords>k</keywords>", "<talkid>1</talkid>"]
+    files = {}
+    for lang in ("de", "en"):
+        head = [*about, f"<title>{train[lang][0]}</title>", f"<description> {train[lang][1]}</description>"]
+        long = ["one two three four five six", "one two"][lang == "de"]  # a ratio of three
+        files[f"de-en/train.tags.de-en.{lang}"] = "\n".join([*head, long, *train[lang][2:], ""]).encode()
+        for n, name in enumerate(("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")):
+            segments = "".join(f'<seg id="{i}"> {line} </seg>\n' for i, line in enumerate(bitext(3, n + 9)[lang]))
+            files[f"de-en/IWSLT14.{name}.de-en.{lang}.xml"] = f"<mteval>\n<doc>\n{segments}</doc>\n".encode()
+    given, out = tmp_path / "given", tmp_path / "out" / "raw"
+    given.mkdir()
+    tar(given / "de-en.tgz", files)
+    prepare("iwslt14-de-en", "--raw", given, "--out", tmp_path / "out", "--workers", 1)
+    for lang in ("de", "en"):
+        assert (out / f"valid.{lang}").read_text().splitlines() == train[lang][22::23]
+        left = [line for n, line in enumerate(train[lang], start=1) if n % 23]
+        assert (out / f"train.{lang}").read_text().splitlines() == left
+        test = [line for n in range(5) for line in bitext(3, n + 9)[lang]]
+        assert (out / f"test.{lang}").read_text().splitlines() == test
+    assert json.loads((out / "prepare.json").read_text())["counts"] == {"train": 115, "valid": 5, "test": 15}

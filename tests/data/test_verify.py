@@ -1,0 +1,102 @@
+"""`lskd data verify` on prepared folders that are whole, changed, or made from one another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.data.outputs import Manifest
+from fairseq_lskd.data.vocabulary import VocabularyOptions, encode_bitext
+from fairseq_lskd.files import sha256, write_json
+
+from .test_prepare import bitext, own, write
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """raw, pieces made of it, and a run on the pieces."""
+    for split, count in (("train", 60), ("valid", 9), ("test", 9)):
+        write(tmp_path / "mine", split, bitext(count, count))
+    own(tmp_path / "mine", tmp_path / "data")
+    data = tmp_path / "data"
+    encode_bitext(data / "raw", data / "pieces", "en", "de", VocabularyOptions(vocab_size=60))
+    (data / "bin").mkdir()
+    inputs = {"data/pieces/encode.json": sha256(data / "pieces" / "encode.json")}
+    write_json(data / "bin" / "run.json", {"command": ["x"], "inputs": inputs, "finished": "2026-01-01"})
+    return data
+
+
+def verify(data: Path, capsys) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = main(["data", "verify", str(data)])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_all_is_well(data: Path, capsys) -> None:
+    status, out, err = verify(data, capsys)
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        f"{data}/bin: as it was written (run.json, 0 files)",
+        f"{data}/pieces: as it was written (encode.json, 10 files)",
+        f"{data}/raw: as it was written (prepare.json, 8 files)",
+    ]
+    assert verify(data / "raw", capsys)[0] == 0
+
+
+def test_every_change_is_found(data: Path, capsys) -> None:
+    raw = data / "raw"
+    (raw / "test.en").unlink()
+    text = (raw / "train.de").read_text()
+    (raw / "train.de").write_text(text.partition("\n")[2])
+    (raw / "valid.en").write_text((raw / "valid.en").read_text().swapcase())
+    (raw / "notes.txt").write_text("x")
+    status, out, err = verify(data, capsys)
+    assert status == 1 and f"{raw}: 4 problems (prepare.json, 8 files)" in out
+    lines = [line.strip() for line in err.splitlines()]
+    assert lines[0] == f"{raw}/test.en: missing"
+    assert lines[1].startswith(f"{raw}/train.de: changed: ") and lines[1].endswith("; 59 lines, were 60")
+    assert lines[2] == f"{raw}/valid.en: changed: of the same size, but another text (SHA-256); 9 lines, as before"
+    assert lines[3] == f"{raw}/notes.txt: was not written with the rest"
+
+
+def test_what_was_made_from_another_text_is_found(data: Path, tmp_path: Path, capsys) -> None:
+    write(tmp_path / "mine", "valid", bitext(9, 77))
+    (data / "raw").rename(tmp_path / "old")
+    own(tmp_path / "mine", data)
+    record = json.loads((data / "pieces" / "encode.json").read_text())
+    record["versions"]["python"] = "4"
+    write_json(data / "pieces" / "encode.json", record)
+    status, _, err = verify(data, capsys)
+    assert status == 1
+    assert [line.strip() for line in err.splitlines()] == [
+        f"{data}/bin: was made from another {data}/pieces/encode.json than that which is there now",
+        f"{data}/pieces: was made from another valid.en than that in {data}/raw",
+        f"{data}/pieces: was made from another valid.de than that in {data}/raw",
+    ]
+
+
+def test_an_unfinished_run(data: Path, capsys) -> None:
+    write_json(data / "bin" / "run.json", {"command": ["x"], "inputs": {}, "finished": None})
+    status, _, err = verify(data, capsys)
+    assert status == 1 and "bin: its command did not end well; run it again" in err
+
+
+def test_nothing_to_verify(tmp_path: Path) -> None:
+    for folder, message in ((tmp_path, "found nothing prepared"), (tmp_path / "none", "no such folder")):
+        with pytest.raises(SystemExit, match=message):
+            main(["data", "verify", str(folder)])
+
+
+def test_folders_of_older_manifests_are_checked_by_size(tmp_path: Path, capsys) -> None:
+    with Manifest("x.json", {}).written(tmp_path / "a") as (folder, _):
+        (folder / "text").write_text("abc")
+    record = json.loads((tmp_path / "a" / "x.json").read_text())
+    del record["digests"]
+    write_json(tmp_path / "a" / "x.json", record)
+    assert verify(tmp_path, capsys)[0] == 0
+    (tmp_path / "a" / "text").write_text("abcd")
+    assert "text: changed: 4 bytes, was 3" in verify(tmp_path, capsys)[2]
