@@ -79,6 +79,9 @@ def test_wrong_usage_exits_with_2(words: list[str]) -> None:
         ["score", "--run", "{tmp}", "--checkpoint", "{tmp}/a.pt", "--hypotheses", "{tmp}/h", "--references", "{tmp}/r"],
         ["table", "{tmp}/none"],
         ["encode", "--raw", "{tmp}/none", "--out", "{tmp}/out", "-s", "de", "-t", "en"],
+        ["data", "prepare", "none", "--out", "{tmp}/out"],
+        ["data", "prepare", "own", "--raw", "{tmp}/none", "-s", "de", "-t", "en", "--out", "{tmp}/out"],
+        ["data", "verify", "{tmp}/none"],
     ],
     ids=" ".join,
 )

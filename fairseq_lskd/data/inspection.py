@@ -1,0 +1,122 @@
+"""Texts before they are cleaned: are sides aligned, in their languages, and what do cleaners have to know?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import UserError
+from .acquire.texts import Text
+from .bitext import some_lines
+from .clean.run import LEAST_SAMPLE, SAMPLE, Texts, make_plan, sample
+from .clean.worker import Plan
+from .corpora import Corpus
+from .language import guess, is_installed, unknown_languages
+from .parting import explain
+
+GUESSED = 100  # pairs of a part, for guessing its languages
+SURELY = 0.5  # of them
+
+
+def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Texts], Plan, list[str]]:
+    """The training parts, checked, what cleaners have to know, and what is odd.
+
+    Raises:
+        UserError: for sides of different length, blank lines in valid or test, and languages that filters cannot do.
+    """
+    if corpus.steps.language != "off":
+        what = f"language = {corpus.steps.language!r} of [clean]"
+        if unknown := unknown_languages(corpus.languages, what):
+            raise UserError(
+                f'{what}: py3langid does not know {", ".join(unknown)}; set language = "off" in a corpus file'
+            )
+    _check_aligned(corpus, texts)
+    held = list(held_out(corpus, texts, ("valid", "test")))
+    numbers = [number for number, part in enumerate(corpus.parts) if part.split == "train"]
+    train = [_pair(corpus, texts, number) for number in numbers]
+    total = sum(part.lines for part in train)
+    samples = [sample(part, max(LEAST_SAMPLE, SAMPLE * part.lines // max(total, 1)), corpus.steps) for part in train]
+    looked_at = [(part.name, pairs) for part, pairs in zip(train, samples, strict=True)] + held
+    warnings = _odd_languages(corpus, looked_at)
+    pairs = [pair for _, part in held for pair in part]
+    return train, make_plan(samples, corpus.steps, corpus.languages, pairs, corpus.hold_out), warnings
+
+
+def _pair(corpus: Corpus, texts: dict[tuple[int, str], Text], number: int) -> Texts:
+    source, target = (texts[number, language] for language in corpus.languages)
+    return Texts(corpus.parts[number].name, (source.path, target.path), source.lines)
+
+
+def _check_aligned(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> None:
+    problems = []
+    for number, part in enumerate(corpus.parts):
+        source, target = (texts[number, language] for language in corpus.languages)
+        if not source.lines or not target.lines:
+            empty = source if not source.lines else target
+            problems.append(f"{part.split}, {part.name}: {empty.path} is empty")
+        elif source.lines != target.lines:
+            why = explain(source.path, target.path)
+            problems.append(
+                f"{part.split}, {part.name}: {source.path} has {source.lines:,} lines, {target.path} {target.lines:,}"
+                + (f"; {why}" if why else "")
+            )
+    if problems:
+        raise UserError("the sides of a bitext must have as many lines as each other:\n  " + "\n  ".join(problems))
+
+
+def held_out(
+    corpus: Corpus, texts: dict[tuple[int, str], Text], splits: Sequence[str]
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The pairs of the held-out parts, as they are: scores are comparable on that text only."""
+    for number, part in enumerate(corpus.parts):
+        if part.split not in splits:
+            continue
+        pair = _pair(corpus, texts, number)
+        sides = [_decoded(path) for path in pair.paths]
+        lines = [
+            [line.removesuffix("\r") for line in side.removeprefix("\ufeff").removesuffix("\n").split("\n")]
+            for side in sides
+        ]
+        blank = [n for n, both in enumerate(zip(*lines, strict=True), start=1) if not all(map(str.strip, both))]
+        if blank:
+            raise UserError(
+                f"{part.split}, {part.name}: blank: {some_lines(blank)}; remove these lines from BOTH sides"
+            )
+        yield part.name, list(zip(*lines, strict=True))
+
+
+def _decoded(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}: line {line:,} is not UTF-8; lines of valid and test cannot be dropped") from error
+
+
+def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
+    """Parts that look swapped, or in another language. Where a language filter would drop it all, a `UserError`."""
+    if not is_installed():
+        return []
+    swapped, other = [], []
+    for name, pairs in parts:
+        step = max(1, len(pairs) // GUESSED)
+        found = guess(pairs[::step][:GUESSED], corpus.languages)
+        if found is None:
+            continue
+        source, target = corpus.languages
+        if found.swapped >= SURELY:
+            swapped.append(
+                f"{name}: the two sides look swapped: of {100 * found.swapped:.0f} % of a sample, "
+                f"the {source} side is {target} and the {target} side is {source}"
+            )
+            continue
+        for language, guessed, share in zip(corpus.languages, found.found, found.shares, strict=True):
+            if guessed != language and share >= 0.8:
+                other.append(f"{name}: its {language} side looks like {guessed} ({100 * share:.0f} % of a sample)")
+    if (swapped or other) and corpus.steps.language != "off":
+        raise UserError(
+            "not in the languages that they should be, so that `language` of [clean] would drop nearly all:\n  "
+            + "\n  ".join(swapped + other)
+            + '\nExchange the files (or -s and -t), or set language = "off" if py3langid is wrong'
+        )
+    return swapped + other
