@@ -68,7 +68,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         if kind == "prepare":
             draw_growth(rows, args.docs / "figures" / path.stem)
         if kind in TABLES:
-            text = put(text, path.name, f"{TABLES[kind](rows)}\n\n{made_by(rows)}")
+            shown = f"{TABLES[kind](rows)}\n\n{made_by(rows)}"
+            if kind == "prepare":
+                shown = f"![Seconds and peak memory by the number of pairs](figures/{path.stem}.svg)\n\n{shown}"
+            text = put(text, path.name, shown)
     page.write_text(text, encoding="utf-8")
 
 
