@@ -135,6 +135,8 @@ def draw_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
         times, peaks = figure.subplots(1, 2)
         for recipe in prepare.RECIPES:
             found = sorted((row for row in rows if row["recipe"] == recipe), key=lambda row: row["pairs"])
+            if not found:
+                continue
             pairs = [row["pairs"] / 1e6 for row in found]
             colour = OTHERS if recipe.endswith("_tools") else OURS
             style = {"color": colour, "marker": "s" if recipe.startswith("moses") else "o", "markersize": 4}
