@@ -68,7 +68,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         if kind == "prepare":
             draw_growth(rows, args.docs / "figures" / path.stem)
         if kind in TABLES:
-            text = put(text, path.name, f"{TABLES[kind](rows)}\n\n{made_by(rows)}")
+            shown = f"{TABLES[kind](rows)}\n\n{made_by(rows)}"
+            if kind == "prepare":
+                shown = f"![Seconds and peak memory by the number of pairs](figures/{path.stem}.svg)\n\n{shown}"
+            text = put(text, path.name, shown)
     page.write_text(text, encoding="utf-8")
 
 
@@ -132,6 +135,8 @@ def draw_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
         times, peaks = figure.subplots(1, 2)
         for recipe in prepare.RECIPES:
             found = sorted((row for row in rows if row["recipe"] == recipe), key=lambda row: row["pairs"])
+            if not found:
+                continue
             pairs = [row["pairs"] / 1e6 for row in found]
             colour = OTHERS if recipe.endswith("_tools") else OURS
             style = {"color": colour, "marker": "s" if recipe.startswith("moses") else "o", "markersize": 4}

@@ -61,6 +61,35 @@ def test_a_stage_that_fails_ends_it() -> None:
         prepare.run("echo no | cat; exit 3")
 
 
+def test_a_figure_and_a_table_of_rows(tmp_path: Path) -> None:
+    import plot
+
+    story = {"machine": {"cpu": "x", "cores": 2, "memory_gib": 24.0, "gpus": []}, "versions": {}, "command": "this"}
+    rows = [
+        {"recipe": recipe, "pairs": pairs, "seconds": seconds, "cpu_seconds": 1.0, "load": 1.0, "peak_mb": 900}
+        | story
+        | {"stage_seconds": {"encode": seconds}}
+        for recipe, pairs, seconds in (
+            ("sentencepiece", 100_000, 20.0),
+            ("sentencepiece", 300_000, 40.0),
+            ("sentencepiece", 1_000_000, 90.0),
+            ("moses_bpe_tools", 300_000, 320.0),
+        )
+    ]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/prepare.json").write_text(json.dumps(rows))
+    (tmp_path / "benchmarks.md").write_text("<!-- prepare.json -->\n<!-- end -->\n")
+    plot.main(["--results", str(tmp_path / "results"), "--docs", str(tmp_path)])
+    page = (tmp_path / "benchmarks.md").read_text()
+    cells = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if "sentencepiece" in line]
+    assert "(figures/prepare.svg)" in page and [row[2:5] for row in cells] == [
+        ["300,000", "40.0", "8.0"],
+        ["100,000", "20.0", ""],
+        ["1,000,000", "90.0", ""],
+    ]
+    assert (tmp_path / "figures/prepare.png").stat().st_size > 1000
+
+
 @pytest.mark.slow
 def test_rows_and_table(corpus: Path, tmp_path: Path) -> None:
     words = ["--corpus", str(corpus), "--vocab-size", "60", "--json", str(tmp_path / "rows.json")]
