@@ -36,7 +36,9 @@ def verify(data: Path) -> list[Checked]:
     if not records:
         raise UserError(f"{data}: found nothing prepared: no manifest there, nor {DEPTH} folders below")
     digests = {
-        path.parent: record["digests"] for path, record in records.items() if isinstance(record.get("digests"), dict)
+        path.parent: record["digests"] | {path.name: sha256(path)}
+        for path, record in records.items()
+        if isinstance(record.get("digests"), dict)
     }
     checked = []
     for path, record in tqdm(records.items(), "verifying", unit=" folders", delay=2, disable=None, leave=False):

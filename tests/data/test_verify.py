@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from fairseq_lskd.cli import main
+from fairseq_lskd.data.binarise import binarise
+from fairseq_lskd.data.encoding import encode_bitext
 from fairseq_lskd.data.outputs import Manifest
-from fairseq_lskd.data.vocabulary import VocabularyOptions, encode_bitext
+from fairseq_lskd.data.vocabulary import VocabularyOptions
 from fairseq_lskd.files import sha256, write_json
 
 from .test_prepare import bitext, own, write
@@ -17,15 +19,16 @@ from .test_prepare import bitext, own, write
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """raw, pieces made of it, and a run on the pieces."""
+    """raw, pieces made of it, those binarised, and a run on the pieces."""
     for split, count in (("train", 60), ("valid", 9), ("test", 9)):
         write(tmp_path / "mine", split, bitext(count, count))
     own(tmp_path / "mine", tmp_path / "data")
     data = tmp_path / "data"
     encode_bitext(data / "raw", data / "pieces", "en", "de", VocabularyOptions(vocab_size=60))
-    (data / "bin").mkdir()
+    binarise(data / "pieces", data / "bin")
+    (data / "run").mkdir()
     inputs = {"data/pieces/encode.json": sha256(data / "pieces" / "encode.json")}
-    write_json(data / "bin" / "run.json", {"command": ["x"], "inputs": inputs, "finished": "2026-01-01"})
+    write_json(data / "run" / "run.json", {"command": ["x"], "inputs": inputs, "finished": "2026-01-01"})
     return data
 
 
@@ -40,9 +43,10 @@ def test_all_is_well(data: Path, capsys) -> None:
     status, out, err = verify(data, capsys)
     assert (status, err) == (0, "")
     assert out.splitlines() == [
-        f"{data}/bin: as it was written (run.json, 0 files)",
+        f"{data}/bin: as it was written (binarise.json, 14 files)",
         f"{data}/pieces: as it was written (encode.json, 10 files)",
         f"{data}/raw: as it was written (prepare.json, 8 files)",
+        f"{data}/run: as it was written (run.json, 0 files)",
     ]
     assert verify(data / "raw", capsys)[0] == 0
 
@@ -73,16 +77,17 @@ def test_what_was_made_from_another_text_is_found(data: Path, tmp_path: Path, ca
     status, _, err = verify(data, capsys)
     assert status == 1
     assert [line.strip() for line in err.splitlines()] == [
-        f"{data}/bin: was made from another {data}/pieces/encode.json than that which is there now",
+        f"{data}/bin: was made from another encode.json than that in {data}/pieces",
         f"{data}/pieces: was made from another valid.en than that in {data}/raw",
         f"{data}/pieces: was made from another valid.de than that in {data}/raw",
+        f"{data}/run: was made from another {data}/pieces/encode.json than that which is there now",
     ]
 
 
 def test_an_unfinished_run(data: Path, capsys) -> None:
-    write_json(data / "bin" / "run.json", {"command": ["x"], "inputs": {}, "finished": None})
+    write_json(data / "run" / "run.json", {"command": ["x"], "inputs": {}, "finished": None})
     status, _, err = verify(data, capsys)
-    assert status == 1 and "bin: its command did not end well; run it again" in err
+    assert status == 1 and "run: its command did not end well; run it again" in err
 
 
 def test_nothing_to_verify(tmp_path: Path) -> None:
