@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,9 +89,3 @@ def quality(rows: Tokens, bins: int = BINS, draws: int = DRAWS, seed: int = SEED
         dict(zip(Quality.names, (float(value) for value in collected(whole)), strict=True)),
         dict(zip(Quality.names, collected(drawn), strict=True)),
     )
-
-
-def same_examples(rows: Sequence[Tokens]) -> bool:
-    """Whether several models were asked about the same examples, in the same order: else nothing is paired."""
-    first = rows[0]
-    return all(torch.equal(first.unit, other.unit) and torch.equal(first.target, other.target) for other in rows[1:])

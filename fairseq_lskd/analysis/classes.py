@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .sums import ClassSums
+
 
 @dataclass(frozen=True)
 class Profiles:
@@ -18,20 +20,24 @@ class Profiles:
     rival_share: Tensor  #: [K] float64, its probability
 
 
-def profiles(means: Tensor, types: Tensor) -> Profiles:
-    """Peak, entropy and strongest rival.
+def profiles(sums: ClassSums, rows: int = 256) -> Profiles:
+    """Peak, entropy and strongest rival of each class, so many rows at a time.
 
     Args:
-        means: `[K, V]` mean distributions; types: `[K]` int64, the class of each row.
+        sums: K classes that are kept whole.
     """
-    own = types[:, None]
-    share, rival = means.scatter(1, own, -1.0).max(1)
-    return Profiles(means.gather(1, own).squeeze(1), torch.special.entr(means).sum(1), rival, share)
+    parts = []
+    for start in range(0, len(sums.types), rows):
+        own = sums.types[start : start + rows, None]
+        means = sums.means(slice(start, start + rows)).cpu()
+        share, rival = means.scatter(1, own, -1.0).max(1)
+        parts.append((means.gather(1, own).squeeze(1), torch.special.entr(means).sum(1), rival, share))
+    return Profiles(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def relation(means: Tensor, types: Tensor) -> Tensor:
-    """`[K, K]`: row a, column b is the mean probability that class b gets at examples of class a."""
-    return means[:, types]
+def relation(sums: ClassSums) -> Tensor:
+    """`[K, K]` float64: row a, column b is the mean probability that class b gets at examples of class a."""
+    return (sums.sums[:, sums.types.to(sums.sums.device)] / sums.counts[:, None]).cpu()
 
 
 def ranks(values: Tensor) -> Tensor:
@@ -94,7 +100,7 @@ def pair_up(similarity: Tensor, seed: int = 1) -> Pairs:
     size = len(similarity)
     own = torch.eye(size, dtype=torch.bool)
     similar = similarity.masked_fill(own, -torch.inf).argmax(1)
-    least = similarity.masked_fill(own, torch.inf).argsort(1, stable=True)[:, : max(1, (size - 1) // 2)]
+    least = similarity.masked_fill(own, torch.inf).argsort(dim=1, stable=True)[:, : max(1, (size - 1) // 2)]
     random = torch.Generator().manual_seed(seed)
     chosen = torch.randint(0, least.size(1), (size, 1), generator=random)
     return Pairs(similar, least.gather(1, chosen).squeeze(1))

@@ -1,4 +1,4 @@
-"""Everything that one pass over a split keeps of a classifier's predictions, in bounded memory but for a row a token."""
+"""What one pass over a split keeps of a classifier's predictions: bounded sums, and a short row an example."""
 
 from __future__ import annotations
 

@@ -89,15 +89,15 @@ class ClassSums:
             setattr(found, name, state[name])
         return found
 
-    def means(self) -> Tensor:
-        """`[K, V]` float64, the mean distribution of each class; NaN where it has no example.
+    def means(self, rows: slice = slice(None)) -> Tensor:
+        """`[K, V]` float64, the mean distribution of each class, or of some rows; NaN where it has no example.
 
         Raises:
             ValueError: if the sums are sketched.
         """
         if self.sketch is not None:
             raise ValueError("a sketch does not know its mean distributions")
-        return self.sums / self.counts[:, None]
+        return self.sums[rows] / self.counts[rows, None]
 
 
 class PointSums:
