@@ -72,6 +72,14 @@ def _labels(record: Path) -> dict[str, Any]:
         return {}
 
 
+def same_file(one: str, other: str) -> bool:
+    """Whether two paths of checkpoints, each maybe several joined by `:`, are of the same files."""
+    first, second = one.split(":"), other.split(":")
+    return len(first) == len(second) and all(
+        Path(a).resolve() == Path(b).resolve() for a, b in zip(first, second, strict=True)
+    )
+
+
 def _check_weights(path: str) -> None:
     weights = read_archive(path)["model"]
     broken = [name for name, weight in weights.items() if not bool(torch.isfinite(weight).all())]

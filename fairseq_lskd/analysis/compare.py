@@ -57,15 +57,18 @@ def compare(base: System, other: System, pairs: Pairs) -> Comparison:
     slack = ours.error_bound + theirs.error_bound
     variance = Interval(variance.value, variance.low - slack, variance.high + slack)
     return Comparison(
-        base,
-        other,
-        variance,
-        mean_interval(other.profiles.peak - base.profiles.peak),
-        rank_correlations(base.relation, other.relation),
-        _separation_change(base, other, pairs.similar),
-        _separation_change(base, other, pairs.dissimilar),
-        *(quality_difference(base, other, name) for name in ("nll", "accuracy", "entropy", "ece")),
-        _information_difference(base, other),
+        base=base,
+        other=other,
+        variance=variance,
+        peak=mean_interval(other.profiles.peak - base.profiles.peak),
+        rank=rank_correlations(base.relation, other.relation),
+        similar=_separation_change(base, other, pairs.similar),
+        dissimilar=_separation_change(base, other, pairs.dissimilar),
+        nll=quality_difference(base, other, "nll"),
+        accuracy=quality_difference(base, other, "accuracy"),
+        entropy=quality_difference(base, other, "entropy"),
+        ece=quality_difference(base, other, "ece"),
+        information=_information_difference(base, other),
     )
 
 
@@ -98,8 +101,3 @@ def _information_difference(base: System, other: System) -> Interval | None:
     ours, theirs = (mutual_information(system.looks) for system in (base, other))  # type: ignore[arg-type]
     draws = mutual_information_draws(other.looks) - mutual_information_draws(base.looks)
     return interval(theirs - ours, draws)
-
-
-def relative(found: Interval) -> str:
-    """An interval of relative changes in words of percent."""
-    return f"{found.shown(1, sign=True, factor=100)} %"

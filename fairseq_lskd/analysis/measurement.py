@@ -136,7 +136,9 @@ class Measurement:
         """Add another shard's."""
         self.exact.merge(other.exact)
         self.sketched.merge(other.sketched)
-        if self.points is not None and other.points is not None:
+        if self.points is None:  # of no examples
+            self.points = other.points
+        elif other.points is not None:
             self.points.merge(other.points)
         self._rows += other._rows
         if self.predictions is None or other.predictions is None:
