@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -88,6 +89,24 @@ class ClassSums:
         for name in ("counts", "squares", "own", "sums"):
             setattr(found, name, state[name])
         return found
+
+    def packed(self) -> Tensor:
+        """`[K, 3 + columns]` float64: all of it as one tensor, which can be added to those of other workers."""
+        rest = torch.stack([self.counts.to(DTYPE), self.squares, self.own], 1)
+        return torch.cat([rest, self.sums], 1)
+
+    def unpacked(self, packed: Tensor) -> ClassSums:
+        """Sums like these, of what `packed` returned, or a total of several."""
+        found = copy.copy(self)  # with the same sketch, which takes long to draw
+        found.row = self.row.to(packed.device)
+        found.counts, found.squares, found.own = packed[:, 0].round().long(), packed[:, 1], packed[:, 2]
+        found.sums = packed[:, 3:]
+        return found
+
+    def fresh(self, device: torch.device | str) -> ClassSums:
+        """Sums like these, of nothing yet."""
+        shape = len(self.types), 3 + self.sums.size(1)
+        return self.unpacked(torch.zeros(shape, dtype=DTYPE, device=device))
 
     def means(self, rows: slice = slice(None)) -> Tensor:
         """`[K, V]` float64, the mean distribution of each class, or of some rows; NaN where it has no example.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..bootstrap import interval
 from ..document import Picture, Section, Table
 from ..information import mutual_information, mutual_information_draws
-from ..style import GREY, figure, line, panels
+from ..style import GREY, figure, line, styled
 from .findings import Findings
 
 
@@ -81,9 +81,10 @@ def _information(found: Findings) -> Table:
     return Table("information", caption, columns, rows)
 
 
+@styled
 def _draw(found: Findings) -> Figure:
     drawn = figure(7, 3.2)
-    left, right = panels(drawn, 1, 2)[0]
+    left, right = drawn.subplots(1, 2, squeeze=False)[0]
     left.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
     right.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
     for i, teacher in enumerate(found.teachers):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..bootstrap import mean_interval
 from ..compare import separations
 from ..document import Picture, Section, Table
-from ..style import COLOURS, GREY, figure, look, panels, plain
+from ..style import COLOURS, GREY, figure, look, plain, styled
 from .findings import Findings
 
 #: Panels of the picture, and alternatives in each.
@@ -139,10 +139,11 @@ def _distribution_table(rows: list[tuple[str, str, list[float]]]) -> tuple:
     )
 
 
+@styled
 def _draw_distributions(found: Findings, chosen: list[int], rows: list[tuple[str, str, list[float]]]) -> Figure:
     count = max(len(chosen), 1)
     drawn = figure(7.5, 0.9 + 2.5 * ((count + 1) // 2))
-    grid = panels(drawn, (count + 1) // 2, 2).flatten()
+    grid = drawn.subplots((count + 1) // 2, 2, squeeze=False).flatten()
     per = len(rows) // count
     for i, panel in enumerate(grid):
         part = rows[i * per : (i + 1) * per]
@@ -165,9 +166,10 @@ def _draw_distributions(found: Findings, chosen: list[int], rows: list[tuple[str
     return drawn
 
 
+@styled
 def _draw_relations(found: Findings) -> Figure:
     drawn = figure(7, 3.1 * len(found.comparisons))
-    grid = panels(drawn, len(found.comparisons), 2)
+    grid = drawn.subplots(len(found.comparisons), 2, squeeze=False)
     for i, (c, (left, right)) in enumerate(zip(found.comparisons, grid, strict=True), start=1):
         colour = look(i)["color"]
         x, y = c.base.profiles.peak.tolist(), c.other.profiles.peak.tolist()

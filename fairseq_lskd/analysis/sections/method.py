@@ -20,8 +20,8 @@ def method(found: Findings) -> Section:
         "is in tables/ as CSV and in numbers.json.",
         f"Intervals are percentile bootstrap intervals, 95 %, of {DRAWS:,} resamples: of token types for what is a "
         "mean over types (stability, peaks, relations, separations, diffusion), of sentences for what is a mean over "
-        "tokens (likelihood, accuracy, calibration). Differences are paired. A claim is held if all of its interval is on "
-        "the claimed side, not held if all of it is on the other.",
+        "tokens (likelihood, accuracy, calibration). Differences are paired. A claim is held if all of its interval is "
+        "on the claimed side, not held if all of it is on the other.",
         "S = 1 - (1/K) sum_c (1/n_c) sum_i |p_i - mean_c|^2. Separation of two types: |m_a - m_b| / (s_a + s_b), where "
         "m are the centres and s the root mean square distances from them. ECE: sum_b (n_b / n) |accuracy_b - "
         "confidence_b|. Mutual information: mean of log N p(y | x) / sum_x' p(y | x'), with Gaussians around each "

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..document import Picture, Section, Table
 from ..projection import Distances, distances, project
-from ..style import figure, look, panels, plain
+from ..style import figure, look, plain, styled
 from .findings import Findings
 
 TITLE = "Three types in the penultimate layer"
@@ -73,10 +73,11 @@ def _row(name: str, split: str, space: str, count: int, d: Distances) -> tuple[A
     return (name, split, space, count, *d.spread, d.similar, *d.dissimilar, s.value, s.low, s.high, d.contrast)
 
 
+@styled
 def _draw(names: list[str], teachers: list[str], clouds: list[tuple[str, str, Any, Any]]) -> Figure:
     splits = list(dict.fromkeys(split for _, split, _, _ in clouds))
     drawn = figure(1 + 2.9 * len(teachers), 0.6 + 2.7 * len(splits))
-    grid = panels(drawn, len(splits), len(teachers))
+    grid = drawn.subplots(len(splits), len(teachers), squeeze=False)
     for teacher, split, flat, member in clouds:
         panel = grid[splits.index(split), teachers.index(teacher)]
         for kind, name in enumerate(names):

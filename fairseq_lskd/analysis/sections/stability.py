@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from ..bootstrap import mean_interval
 from ..document import Picture, Section, Table
 from ..stability import buckets
-from ..style import figure, look, panels
+from ..style import figure, look, styled
 from .findings import Findings
 
 
@@ -87,9 +87,10 @@ def stability(found: Findings) -> Section:
     )
 
 
+@styled
 def _draw(points: list, names: list[str]) -> Figure:
     drawn = figure(6.5, 3.2)
-    panel = panels(drawn, 1, 1)[0, 0]
+    panel = drawn.subplots(1, 1, squeeze=False)[0, 0]
     width = 0.5 / max(len(points), 1)
     for i, (name, line) in enumerate(points):
         places = [j + (i - (len(points) - 1) / 2) * width for j in range(len(line))]

@@ -7,7 +7,7 @@ import math
 from matplotlib.figure import Figure
 
 from ..document import Picture, Section, Table
-from ..style import GREY, figure, look, panels
+from ..style import GREY, figure, look, styled
 from .findings import Findings
 
 INDEX = ("similar", "dissimilar", "difference")
@@ -54,9 +54,10 @@ def students(found: Findings) -> Section:
     return Section("Students", words, tables, [Picture("diffusion", caption, _draw(found), "diffusion")])
 
 
+@styled
 def _draw(found: Findings) -> Figure:
     drawn = figure(5.5, 2.8)
-    panel = panels(drawn, 1, 1)[0, 0]
+    panel = drawn.subplots(1, 1, squeeze=False)[0, 0]
     panel.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
     for i, name in enumerate(INDEX[:2]):
         for j, measured in enumerate(found.diffusions.values()):
