@@ -74,8 +74,11 @@ setup(
         "fast": ["ctranslate2>=4.0"],
         "select": ["py3langid>=0.4"],
         "bench": ["matplotlib>=3.8"],
+        # The report of `lskd analyze`: pictures, and a page; jinja2 is there already where torch is.
+        "analysis": ["matplotlib>=3.8", "jinja2>=3.0"],
         "dev": [
             "ctranslate2>=4.0",
+            "jinja2>=3.0",
             "matplotlib>=3.8",
             "pytest",
             "pytest-xdist",
