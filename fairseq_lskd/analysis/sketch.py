@@ -38,5 +38,6 @@ class CountSketch:
         """
         self.order, self.signs = self.order.to(rows.device), self.signs.to(rows.device)
         signed = (rows * self.signs[groups])[:, self.order]
-        short = -self.size % self.width
-        return torch.nn.functional.pad(signed, (0, short)).view(len(rows), -1, self.width).sum(1)
+        times = -(-self.size // self.width)
+        padded = torch.nn.functional.pad(signed, (0, times * self.width - self.size))
+        return padded.view(len(rows), times, self.width).sum(1)
