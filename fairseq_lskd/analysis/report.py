@@ -160,7 +160,7 @@ def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
         with (folder / "tables" / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(table.columns)
-            writer.writerows(["" if value is None else value for value in row] for row in table.rows)
+            writer.writerows([_csv(value) for value in row] for row in table.rows)
     (folder / "numbers.json").write_text(numbers(title, sections), encoding="utf-8")
     (folder / "report.html").write_text(page(title, sections, images), encoding="utf-8")
 
@@ -188,6 +188,11 @@ def numbers(title: str, sections: Sequence[Section]) -> str:
         ],
     }
     return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+
+
+def _csv(value: Any) -> Any:
+    """Eight digits of a number, which is what float32 has to say; numbers.json has them all."""
+    return "" if value is None else f"{value:.8g}" if isinstance(value, float) else value
 
 
 def _json(value: Any) -> Any:

@@ -19,6 +19,8 @@ from .sums import DTYPE, ClassSums
 
 #: Classes by how many examples they have: from each number up to below the next.
 BUCKETS = (1, 2, 5, 10, 20, 50, 100, 500, 1000)
+#: Classes whose sums are squared together.
+ROWS = 256
 #: By Chebyshev's inequality, so many standard errors hold 95 % of all draws, whatever their distribution.
 CHEBYSHEV = math.sqrt(20)
 
@@ -65,7 +67,9 @@ def stability(*sums: ClassSums, min_count: int) -> Stability:
     for part in sums:
         found = part.counts >= max(min_count, 1)
         n = part.counts[found].to(DTYPE)
-        rest = part.sums[found].square().sum(1) / n.square()
+        # Some rows at a time, since the sums may fill half of the memory.
+        norms = torch.cat([rows.square().sum(1) for rows in part.sums.split(ROWS)]) if len(part.types) else part.own
+        rest = norms[found] / n.square()
         mean = rest
         if part.sketch is not None:
             mean = rest + (part.own[found] / n).square()

@@ -36,7 +36,7 @@ def test_every_number_is_in_csv_and_json(tmp_path):
     with (tmp_path / "tables/types.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))
     assert rows[0] == ["type", "share", "none", "nan"] and len(rows) == SHOWN + 4
-    assert float(rows[4][1]) == 3 / 7 and rows[4][0] == "▁<b>3" and rows[4][2] == ""
+    assert rows[4][1] == "0.42857143" and rows[4][0] == "▁<b>3" and rows[4][2] == ""
     numbers = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert numbers["sections"][1]["tables"]["types"]["rows"][3] == {
         "type": "▁<b>3",

@@ -1,5 +1,8 @@
 """Equation (2): by hand, by naive loops, and in bounded memory within its stated error."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from analysis_reference import intra_class_variance, variances
@@ -120,6 +123,28 @@ class TestBoundedMemory:
         plan = Plan.make(torch.full((32_000,), 9), 5, 2**30)
         assert plan.bytes <= 2**30 and plan.width >= 2048 and len(plan.exact) >= 2000
         assert len(plan.types) == len(set(plan.types.tolist())) == 32_000
+
+    @pytest.mark.slow
+    def test_and_is_measured_in_two_gigabytes(self):
+        """All of a process: torch, the sums, and what the estimate takes on top."""
+        code = """
+import resource, torch
+from fairseq_lskd.analysis.measurement import Measurement, Plan
+from fairseq_lskd.analysis.stability import stability
+torch.set_num_threads(1)
+V = 32_000
+found = Measurement(Plan.make(torch.full((V,), 5), 1, 2**30))
+for start in range(0, V, 128):
+    target = torch.arange(start, start + 128)
+    log_probs = torch.randn(128, V).log_softmax(1)
+    found.update(log_probs, target, target)
+measured = stability(found.exact, found.sketched, min_count=1)
+assert len(measured.types) == V and measured.error_bound < 1e-5, measured.error_bound
+assert abs(measured.value) <= measured.error_bound, measured.value  # one example has no variance
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert int(done.stdout) < 2e9
 
     @pytest.mark.parametrize(
         ("counts", "budget", "said"),
