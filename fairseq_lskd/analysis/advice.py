@@ -108,15 +108,16 @@ def _from_teachers(
     others = [teacher for teacher in teachers if teacher is not best]
     gains = [quality_difference(other, best, "accuracy") for other in others]
     reasons = [
-        f"{best.name} predicts {gain.shown(2, sign=True, factor=100)} points of the tokens more than {other.name} "
-        "under teacher forcing."
+        f"{best.name} predicts {100 * best.quality.values['accuracy']:.2f} % of the tokens under teacher forcing, "
+        f"{other.name} {100 * other.quality.values['accuracy']:.2f} %: a difference of "
+        f"{gain.shown(2, sign=True, factor=100)} points."
         for other, gain in zip(others, gains, strict=True)
     ]
     if all(gain.sign > 0 for gain in gains):
         reasons.append(f"The better teacher distils the better student, though not in proportion ({SHEN}, Fig. 8).")
         chosen, confidence = best, LEANING
     else:
-        reasons.append("In accuracy the teachers cannot all be told apart on this split.")
+        reasons.append("The interval holds 0: in accuracy the best cannot be told from all others on this split.")
         chosen, confidence = _by_claims(teachers, comparisons, judged, best, reasons)
     temperature, why = _temperature(chosen, students)
     reasons += [

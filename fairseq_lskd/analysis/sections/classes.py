@@ -30,8 +30,8 @@ def classes(found: Findings) -> Section:
         )
         if c.similar and c.dissimilar:
             words.append(
-                f"Its separation (distance of centres over the sum of spreads, in the penultimate layer) from the most "
-                f"similar type changes by {c.similar.shown(1, sign=True, factor=100)} %, that from a dissimilar type "
+                "The separation of a type from its most similar one (distance of centres over the sum of spreads, in the "
+                f"penultimate layer) changes by {c.similar.shown(1, sign=True, factor=100)} %, that from a dissimilar type "
                 f"by {c.dissimilar.shown(1, sign=True, factor=100)} %."
             )
     how = "taken for each other most" if found.similarity == "confusion" else "closest in their output embeddings"
