@@ -30,9 +30,9 @@ def classes(found: Findings) -> Section:
         )
         if c.similar and c.dissimilar:
             words.append(
-                "The separation of a type from its most similar one (distance of centres over the sum of spreads, in the "
-                f"penultimate layer) changes by {c.similar.shown(1, sign=True, factor=100)} %, that from a dissimilar type "
-                f"by {c.dissimilar.shown(1, sign=True, factor=100)} %."
+                "The separation of a type from its most similar one (distance of centres over the sum of spreads, in "
+                f"the penultimate layer) changes by {c.similar.shown(1, sign=True, factor=100)} %, that from a "
+                f"dissimilar type by {c.dissimilar.shown(1, sign=True, factor=100)} %."
             )
     how = "taken for each other most" if found.similarity == "confusion" else "closest in their output embeddings"
     words.append(
