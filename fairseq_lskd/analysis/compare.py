@@ -10,7 +10,7 @@ from torch import Tensor
 from .bootstrap import Interval, interval, mean_interval
 from .classes import Pairs, rank_correlations, separation
 from .information import mutual_information, mutual_information_draws
-from .system import System
+from .system import System, same_examples
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,12 @@ def compare(base: System, other: System, pairs: Pairs) -> Comparison:
 
     Args:
         pairs: a similar and a dissimilar class for each that is kept whole.
+
+    Raises:
+        ValueError: if they were asked about others: then nothing is paired.
     """
+    if not same_examples([base, other]):
+        raise ValueError(f"{base.name} and {other.name} were not asked about the same examples in the same order")
     ours, theirs = base.stability, other.stability
     variance = mean_interval(theirs.variances - ours.variances)
     # A sketch's error comes on top of the classes' own.

@@ -103,6 +103,13 @@ def test_a_sketch_widens_the_interval_by_its_error():
     assert wide.high == pytest.approx(exact.high + 2 * 0.01 * 20**0.5)
 
 
+def test_models_that_saw_other_examples_are_not_compared():
+    other = system("B")
+    other.measurement.tokens.unit.add_(1)
+    with pytest.raises(ValueError, match="not asked about the same examples"):
+        compared(system("A"), other)
+
+
 def student(name, teacher, temperature=1.0, **more):
     return system(name, smoothing=None, taught_by=teacher, temperature=temperature, **more)
 

@@ -255,7 +255,7 @@ class TestMistakes:
             (["--min-count", "500"], "--min-count 500: no target token type occurs that often in valid of {data} (the"),
             (["--min-count", "12"], "comparing types takes three"),
             (["--types", "A,B"], "--types A,B: expected three different types"),
-            (["--types", "J,I,Q"], "--types J,I,Q: 'Q' is not in {data}/dict.en.txt"),
+            (["--types", "J,I,Q"], "; 'Q' is not in {data}/dict.en.txt"),
             (["--types", "J,I,H", "--min-count", "9"], "times in valid, fewer than --min-count 9"),
             (["--names", "one"], "--names one: expected 2 different names"),
             (["--memory", "0.0000001"], "--memory 1e-07: "),
