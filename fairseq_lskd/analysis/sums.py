@@ -55,14 +55,15 @@ class ClassSums:
         if not bool((row >= 0).all()):
             keep = row >= 0
             row, probs, target = row[keep], probs[keep], target[keep]
-        probs = probs.to(DTYPE)
         own = probs.gather(1, target[:, None])
+        if self.sketch is None:
+            columns = probs = probs.to(DTYPE)
+        else:  # an estimate: it gains nothing from rows in float64
+            columns = self.sketch(probs.scatter(1, target[:, None], 0.0), target % GROUPS).to(DTYPE)
         self.counts.index_add_(0, row, torch.ones_like(row))
-        self.squares.index_add_(0, row, probs.square().sum(1))
-        self.own.index_add_(0, row, own.squeeze(1))
-        if self.sketch is not None:
-            probs = self.sketch(probs.scatter(1, target[:, None], 0.0), target % GROUPS)
-        self.sums.index_add_(0, row, probs)
+        self.squares.index_add_(0, row, probs.square().sum(1, dtype=DTYPE))
+        self.own.index_add_(0, row, own.squeeze(1).to(DTYPE))
+        self.sums.index_add_(0, row, columns)
 
     def merge(self, other: ClassSums) -> None:
         """Add the sums of another shard.
