@@ -91,8 +91,11 @@ setup(
         "data": ["mtdata>=0.5.1", "py3langid>=0.4", "sacremoses>=0.1.1"],
         "bench": ["matplotlib>=3.8"],
         "moses": ["sacremoses>=0.1", "subword-nmt>=0.3.8"],
+        # The report of `lskd analyze`: pictures, and a page; jinja2 is there already where torch is.
+        "analysis": ["matplotlib>=3.8", "jinja2>=3.0"],
         "dev": [
             "ctranslate2>=4.0",
+            "jinja2>=3.0",
             "matplotlib>=3.8",
             "mtdata>=0.5.1",
             "pytest",

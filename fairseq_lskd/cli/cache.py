@@ -128,34 +128,18 @@ def _check(args: argparse.Namespace) -> None:
 
 def _task(args: argparse.Namespace) -> Any:
     """fairseq's translation task, as fairseq-train would make it."""
-    from fairseq.data import data_utils
-    from fairseq.tasks.translation import TranslationConfig, TranslationTask
+    from ..teachers.task import translation_task
 
-    if not Path(args.data).is_dir():
-        several = " (a teacher cache needs the data in one)" if ":" in args.data else ""
-        raise UserError(f"{args.data}: no such folder of binarised data{several}")
-    source, target = args.source_lang, args.target_lang
-    if not (source and target):
-        source, target = data_utils.infer_language_pair(args.data)
-    if not (source and target):
-        raise UserError(f"{args.data} has no binarised bitext: its languages are unknown. Give -s and -t.")
-    for language in (source, target):
-        if not Path(args.data, f"dict.{language}.txt").is_file():
-            raise UserError(f"{args.data} has no dict.{language}.txt, which fairseq-preprocess writes")
-    return TranslationTask.setup_task(
-        TranslationConfig(
-            _name="translation",
-            data=args.data,
-            source_lang=source,
-            target_lang=target,
-            max_source_positions=args.max_source_positions,
-            max_target_positions=args.max_target_positions,
-            truncate_source=args.truncate_source,
-            upsample_primary=args.upsample_primary,
-            train_subset="train",
-            dataset_impl=None,
-            required_seq_len_multiple=1,
-        )
+    if ":" in args.data:
+        raise UserError(f"{args.data}: no such folder of binarised data (a teacher cache needs the data in one)")
+    return translation_task(
+        args.data,
+        args.source_lang,
+        args.target_lang,
+        max_source_positions=args.max_source_positions,
+        max_target_positions=args.max_target_positions,
+        truncate_source=args.truncate_source,
+        upsample_primary=args.upsample_primary,
     )
 
 

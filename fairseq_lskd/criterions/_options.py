@@ -38,6 +38,17 @@ class SmoothingConfig(FairseqDataclass):
     sentence_avg: bool = II("optimization.sentence_avg")
 
 
+@dataclass
+class TeacherTrainingConfig(SmoothingConfig):
+    report_stability: bool = field(
+        default=False,
+        metadata={
+            "help": "log intra_class_variance on validation: 1 - S, the paper's measure of erased information, over "
+            "target types that occur 5 times and more (lower: more is erased; estimated if the vocabulary is large)"
+        },
+    )
+
+
 def check_smoothing(cfg: Any) -> list[str]:
     """What is wrong with the options of `SmoothingConfig`, a line each."""
     problems = []

@@ -34,13 +34,20 @@ logger = logging.getLogger(__name__)
 PREDICTION_ROWS = 256
 
 
+class Seen(NamedTuple):
+    """What validation logs of a batch's predictions, as sums."""
+
+    predictions: PredictionSums
+    classes: Tensor | None  #: sums over classes, any shape
+
+
 class Terms(NamedTuple):
     """The loss of a batch and its parts, in nats."""
 
     loss: Tensor  #: [], or a value a target token where the sum was not asked for
     nll: Tensor  #: any shape, to be summed over tokens
     kd: Tensor | None  #: likewise, the teacher's part, weighted as the sentences are
-    predictions: PredictionSums | None
+    seen: Seen | None  #: on validation
 
 
 def per_token(weights: Tensor | None, counts: Tensor) -> Tensor:
@@ -104,11 +111,12 @@ class TranslationCriterion(FairseqCriterion):
         }
         if terms.kd is not None:
             logging_output["kd_loss"] = terms.kd.detach().sum()
-        if terms.predictions is not None:
-            # Scalars, since that is what fairseq can sum over workers.
-            tokens, correct, entropy, gaps = terms.predictions
+        if terms.seen is not None:
+            tokens, correct, entropy, gaps = terms.seen.predictions
             logging_output.update(total=tokens, n_correct=correct, entropy=entropy)
             logging_output.update((f"gap_{i}", gap) for i, gap in enumerate(gaps))
+            if terms.seen.classes is not None:
+                logging_output["classes"] = terms.seen.classes
         return terms.loss, sample_size, logging_output
 
     # What a subclass may change. `counts` is [B, T] bool: the tokens that have a loss, N of them.
@@ -153,11 +161,15 @@ class TranslationCriterion(FairseqCriterion):
         kd = None if taught is None else total(taught)
         if kd is not None:
             loss = self.label_share * loss + self.cfg.kd_weight * kd
-        predictions = None
+        seen = None
         if not self.training:
             rows = student.detach().flatten(0, 1), target.flatten(), ignore.flatten()
-            predictions = prediction_sums(*rows)
-        return Terms(loss, nll, kd, predictions)
+            seen = Seen(prediction_sums(*rows), self.class_sums(*rows))
+        return Terms(loss, nll, kd, seen)
+
+    def class_sums(self, log_probs: Tensor, target: Tensor, ignore: Tensor) -> Tensor | None:
+        """Further sums of what is predicted, on validation: log_probs `[N, K]`, target `[N]`, ignore `[N]` bool."""
+        return None
 
     def plain_teacher_loss(
         self, model: Any, sample: dict[str, Any], counts: Tensor, student: Tensor, nll: Tensor
@@ -176,17 +188,20 @@ class TranslationCriterion(FairseqCriterion):
         return {"label_smoothing": self.cfg.label_smoothing, "prior": self._smoothing_prior(device)}
 
     @torch.no_grad()
-    def predictions(self, student: Projection, target: Tensor) -> PredictionSums | None:
+    def predictions(self, student: Projection, target: Tensor) -> Seen | None:
         """What the student's predictions look like, on validation."""
         if self.training:
             return None
-        parts = []
+        parts, classes = [], []
         for rows in torch.arange(len(target), device=target.device).split(PREDICTION_ROWS) or (slice(0),):
             hidden, weight, bias = student.rows(rows)
             scores = F.log_softmax(F.linear(hidden, weight, bias), dim=-1, dtype=torch.float32)
             labels = target[rows]
-            parts.append(prediction_sums(scores, labels, torch.zeros_like(labels, dtype=torch.bool)))
-        return PredictionSums(*(sum(sums) for sums in zip(*parts, strict=True)))
+            nothing = torch.zeros_like(labels, dtype=torch.bool)
+            parts.append(prediction_sums(scores, labels, nothing))
+            classes.append(self.class_sums(scores, labels, nothing))
+        sums = None if classes[0] is None else sum(part for part in classes if part is not None)
+        return Seen(PredictionSums(*(sum(parts) for parts in zip(*parts, strict=True))), sums)  # type: ignore[arg-type]
 
     # The rest is private.
 

@@ -37,12 +37,12 @@ def languages_of(options: Any) -> tuple[str, str] | None:
     return None if source is None or target is None else (source, target)
 
 
-def first_difference(teacher: Dictionary, student: Dictionary) -> str | None:
+def first_difference(teacher: Dictionary, student: Dictionary, beside: str = "student") -> str | None:
     """Where two dictionaries first differ, in words; None if they are the same."""
     for index, (theirs, ours) in enumerate(zip_longest(teacher.symbols, student.symbols)):
         if theirs != ours:
             return (
-                f"at index {index} the teacher has {_word(theirs)} and the student {_word(ours)} "
+                f"at index {index} the teacher has {_word(theirs)} and the {beside} {_word(ours)} "
                 f"({len(teacher)} and {len(student)} types)"
             )
     return None
@@ -69,9 +69,15 @@ def find_dictionary(language: str, checkpoint: Path, recorded: str, given: str |
 
 
 def check_teacher(
-    path: str | os.PathLike[str], state: dict[str, Any], task: Any, teacher_data: str | None = None
+    path: str | os.PathLike[str],
+    state: dict[str, Any],
+    task: Any,
+    teacher_data: str | None = None,
+    beside: str = "student",
 ) -> None:
     """Check a teacher's task, languages, dictionaries and lengths against the student's task.
+
+    `beside` is what messages call that which the task belongs to.
 
     A checkpoint does not hold its dictionaries, so they are looked for in `teacher_data`, else beside
     the checkpoint, else in the data folder that the checkpoint records; where there are none, only
@@ -85,14 +91,14 @@ def check_teacher(
     problems = []
 
     if task_name(theirs) != task_name(ours):
-        problems.append(f"it was trained on the task {task_name(theirs)!r}, the student's is {task_name(ours)!r}")
+        problems.append(f"it was trained on the task {task_name(theirs)!r}, the {beside}'s is {task_name(ours)!r}")
 
     languages = languages_of(ours)
     if (trained_on := languages_of(theirs) or languages) != languages:
         arrows = [" -> ".join(pair) if pair else "nothing known" for pair in (trained_on, languages)]
-        problems.append(f"it translates {arrows[0]}, the student {arrows[1]} (--source-lang, --target-lang)")
+        problems.append(f"it translates {arrows[0]}, the {beside} {arrows[1]} (--source-lang, --target-lang)")
     elif languages and not problems:
-        problems += _dictionary_problems(path, state, task, teacher_data, languages)
+        problems += _dictionary_problems(path, state, task, teacher_data, languages, beside)
 
     for name in ("max_source_positions", "max_target_positions"):
         limit, wanted = getattr(state["cfg"]["model"], name, None), getattr(ours, name, None)
@@ -104,7 +110,7 @@ def check_teacher(
 
 
 def _dictionary_problems(
-    path: Path, state: dict[str, Any], task: Any, teacher_data: str | None, languages: tuple[str, str]
+    path: Path, state: dict[str, Any], task: Any, teacher_data: str | None, languages: tuple[str, str], beside: str
 ) -> list[str]:
     options = state["cfg"]["task"]
     problems = []
@@ -114,17 +120,17 @@ def _dictionary_problems(
     ):
         weight = state["model"].get(embedding)
         if weight is not None and weight.shape[0] != len(ours):
-            problems.append(f"its {side} dictionary has {weight.shape[0]} types, the student's {len(ours)}")
+            problems.append(f"its {side} dictionary has {weight.shape[0]} types, the {beside}'s {len(ours)}")
         file = find_dictionary(language, path, getattr(options, "data", "") or "", teacher_data)
         if file is None:
             logger.warning(
                 f"the {side} dictionary of the teacher {path} was not found (not in {options.data}, not beside the "
                 f"checkpoint), so only its size was compared; name its folder with --teacher-data to compare it whole"
             )
-        elif difference := first_difference(type(ours).load(str(file)), ours):
-            problems.append(f"its {side} dictionary {file} is another than the student's: {difference}")
+        elif difference := first_difference(type(ours).load(str(file)), ours, beside):
+            problems.append(f"its {side} dictionary {file} is another than the {beside}'s: {difference}")
     if problems:
         problems.append(
-            "teacher and student need identical dictionaries: binarise with the teacher's (--srcdict, --tgtdict)"
+            f"teacher and {beside} need identical dictionaries: binarise with the teacher's (--srcdict, --tgtdict)"
         )
     return problems

@@ -35,8 +35,10 @@ class OnlineTeacher:
         self.why_not_projected = next(filter(None, map(why_not_projected, self.models)), None)
 
     @classmethod
-    def from_checkpoints(cls, paths: str, task: Any, teacher_data: str | None = None) -> OnlineTeacher:
-        """Load fairseq checkpoints, joined by `:`, that fit the student's `task`.
+    def from_checkpoints(
+        cls, paths: str, task: Any, teacher_data: str | None = None, beside: str = "student"
+    ) -> OnlineTeacher:
+        """Load fairseq checkpoints, joined by `:`, that fit the `task` of the student, or of what they stand beside.
 
         Raises:
             UserError: if one cannot be read (`read_checkpoint`) or does not fit (`check_teacher`).
@@ -44,7 +46,7 @@ class OnlineTeacher:
         ensemble = []
         for path in paths.split(":"):
             state = read_checkpoint(path)
-            check_teacher(path, state, task, teacher_data)
+            check_teacher(path, state, task, teacher_data, beside)
             # Not task.build_model: with --eval-bleu it would point validation at the teacher.
             try:
                 model = models.build_model(state["cfg"]["model"], task)

@@ -1,6 +1,7 @@
 """Two workers learn what one worker learns that accumulates two batches: nothing is averaged twice."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -67,6 +68,18 @@ def test_seq_kd_with_weights_and_a_teacher(tmp_path, bitext, teacher_path):
     SequenceWeights(weight, np.zeros(60, bool)).save(tmp_path / "weights.npz")
     flags = ["--criterion", "seq_kd", "--sequence-weights", str(tmp_path / "weights.npz")]
     compare(tmp_path, bitext, [*flags, "--teacher-path", str(teacher_path), "--kd-weight", "0.4"])
+
+
+def test_stability_is_that_of_one_worker(tmp_path, bitext):
+    """Of the whole validation set, of which each worker sees a half."""
+    flags = ["--criterion", "label_smoothed_teacher", "--report-stability", "--lr", "0", "--log-format", "json"]
+    found = []
+    for workers in (1, 2):
+        log = tmp_path / f"log-{workers}"
+        train(tmp_path / str(workers), bitext, *flags, "--log-file", str(log), workers=workers)
+        found.append(re.findall(r'"valid_intra_class_variance": "([0-9.]+)"', log.read_text()))
+    one, two = (set(values) for values in found)
+    assert one == two and len(one) == 1 and float(*one) > 0
 
 
 def compare(folder: Path, data: Path, flags: list[str], backend: str = "legacy_ddp") -> None:

@@ -19,7 +19,7 @@ from tiny import batch, binarise, make_task, save
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.losses import TopK
-from fairseq_lskd.teachers import OnlineTeacher, top_k
+from fairseq_lskd.teachers import OnlineTeacher, forced
 from fairseq_lskd.teachers.cache import CachedTeacher, record_dtype
 from fairseq_lskd.teachers.cache_writer import block_edges
 
@@ -88,7 +88,7 @@ def test_the_teachers_top_k_at_every_token(
 @pytest.mark.parametrize("projected", [True, False])
 def test_however_the_teacher_is_asked(bitext, task, whole, teacher_path, tmp_path, monkeypatch, projected, classes):
     """A slice of tokens at a time, of its hidden states or, where it has no plain output matrix, its probabilities."""
-    monkeypatch.setattr(top_k, "SLICE", classes)
+    monkeypatch.setattr(forced, "SLICE", classes)
     if not projected:
         monkeypatch.setattr(OnlineTeacher, "projections", lambda *_: None)
     sample = batch(task, range(60))

@@ -1,0 +1,1 @@
+"""What label smoothing erases, measured: on tensors and arrays of any classifier, and on translation models."""

@@ -1,0 +1,149 @@
+"""The answer in words: which teacher to distil from, at which temperature, how sure, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .claims import CHANDRASEGARAN, HELD, SHEN, Claim
+from .compare import Comparison, quality_difference
+from .system import System
+
+SURE, LEANING, OPEN = "sure", "leaning", "undecided"
+CAUTION = (
+    "The intervals hold the noise of this split, not that of training: another seed of the same recipe moves a "
+    "model as well. Train each teacher and student with three seeds before a choice that matters."
+)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do, and why."""
+
+    teacher: str
+    temperature: float
+    confidence: str
+    reasons: Sequence[str]
+
+    @property
+    def headline(self) -> str:
+        """One sentence."""
+        at = f"at temperature {self.temperature:g}"
+        return {
+            SURE: f"Distil from {self.teacher}, {at}.",
+            LEANING: f"Distil from {self.teacher}, {at}; the evidence leans that way.",
+            OPEN: f"Undecided between the teachers; if one must be taken, {self.teacher}, {at}.",
+        }[self.confidence]
+
+
+def advise(
+    teachers: Sequence[System],
+    comparisons: Sequence[Comparison],
+    judged: Sequence[Sequence[Claim]],
+    students: Sequence[System],
+) -> Advice:
+    """Weigh what was measured: students first, else the teachers themselves.
+
+    Args:
+        teachers: the first is the base of every comparison.
+        comparisons: of each other teacher with it; judged: the claims of each.
+    """
+    mine = [student for student in students if student.taught_by in {teacher.name for teacher in teachers}]
+    if mine and (len(teachers) == 1 or len({student.taught_by for student in mine}) > 1):
+        return _from_students(teachers, mine)
+    if len(teachers) == 1:
+        temperature, reason = _temperature(teachers[0], mine)
+        return Advice(
+            teachers[0].name, temperature, OPEN, ["There is one teacher: nothing to compare it with.", reason]
+        )
+    return _from_teachers(teachers, comparisons, judged, mine)
+
+
+def _from_students(teachers: Sequence[System], students: Sequence[System]) -> Advice:
+    best = max(students, key=lambda student: student.quality.values["accuracy"])
+    # Of each other teacher the best student, else of the same teacher at other temperatures.
+    rivals = [student for student in students if student.taught_by != best.taught_by] or [
+        student for student in students if student is not best
+    ]
+    teacher = next(teacher for teacher in teachers if teacher.name == best.taught_by)
+    temperature = 1.0 if best.temperature is None else best.temperature
+    reasons = []
+    sure = bool(rivals)
+    if rivals:
+        rival = max(rivals, key=lambda student: student.quality.values["accuracy"])
+        gain = quality_difference(rival, best, "accuracy")
+        sure = gain.sign > 0
+        reasons.append(
+            f"Its student {best.name} predicts {100 * best.quality.values['accuracy']:.2f} % of the tokens, the best "
+            f"other, {rival.name}, {100 * rival.quality.values['accuracy']:.2f} %: a difference of "
+            f"{gain.shown(2, sign=True, factor=100)} points."
+        )
+        if not sure:
+            reasons.append("The interval holds 0: on this split the students cannot be told apart.")
+    if best.temperature is None:
+        reasons.append(_temperature(teacher, [])[1])
+    return Advice(teacher.name, temperature, SURE if sure else OPEN, [*reasons, CAUTION])
+
+
+def _temperature(teacher: System, students: Sequence[System]) -> tuple[float, str]:
+    known = [student for student in students if student.taught_by == teacher.name and student.temperature is not None]
+    if len({student.temperature for student in known}) > 1:
+        best = max(known, key=lambda student: student.quality.values["accuracy"])
+        return best.temperature or 1.0, f"Temperature {best.temperature:g}: that of its best student, {best.name}."
+    if teacher.smoothing:
+        return 1.0, (
+            f"Temperature 1: no students at several temperatures were given, and from a smoothed teacher higher ones "
+            f"are advised against ({CHANDRASEGARAN})."
+        )
+    return 1.0, f"Temperature 1, that of the paper's experiments ({SHEN}): no students at several were given."
+
+
+def _from_teachers(
+    teachers: Sequence[System],
+    comparisons: Sequence[Comparison],
+    judged: Sequence[Sequence[Claim]],
+    students: Sequence[System],
+) -> Advice:
+    best = max(teachers, key=lambda teacher: teacher.quality.values["accuracy"])
+    others = [teacher for teacher in teachers if teacher is not best]
+    gains = [quality_difference(other, best, "accuracy") for other in others]
+    reasons = [
+        f"{best.name} predicts {100 * best.quality.values['accuracy']:.2f} % of the tokens under teacher forcing, "
+        f"{other.name} {100 * other.quality.values['accuracy']:.2f} %: a difference of "
+        f"{gain.shown(2, sign=True, factor=100)} points."
+        for other, gain in zip(others, gains, strict=True)
+    ]
+    if all(gain.sign > 0 for gain in gains):
+        reasons.append(f"The better teacher distils the better student, though not in proportion ({SHEN}, Fig. 8).")
+        chosen, confidence = best, LEANING
+    else:
+        reasons.append("The interval holds 0: in accuracy the best cannot be told from all others on this split.")
+        chosen, confidence = _by_claims(teachers, comparisons, judged, best, reasons)
+    temperature, why = _temperature(chosen, students)
+    reasons += [
+        why,
+        "No students of the different teachers were measured, and they alone can settle it: train one from each "
+        "and give both as --student.",
+        CAUTION,
+    ]
+    return Advice(chosen.name, temperature, confidence, reasons)
+
+
+def _by_claims(
+    teachers: Sequence[System],
+    comparisons: Sequence[Comparison],
+    judged: Sequence[Sequence[Claim]],
+    best: System,
+    reasons: list[str],
+) -> tuple[System, str]:
+    """Where accuracy does not decide: a smoother teacher whose classes are further apart and related as before."""
+    for comparison, verdicts in zip(comparisons, judged, strict=True):
+        apart = comparison.similar is not None and comparison.similar.sign > 0
+        stay = any(claim.verdict == HELD for claim in verdicts if claim.says.startswith("The relations"))
+        if comparison.smoother and apart and stay and comparison.accuracy.sign >= 0:
+            reasons.append(
+                f"{comparison.other.name} holds similar types further apart and relates the types as "
+                f"{comparison.base.name} does: what smoothing erased is not what tells them apart ({SHEN}, section 3)."
+            )
+            return comparison.other, LEANING
+    return best, OPEN

@@ -1,0 +1,118 @@
+"""Mean class distributions (Shen et al., ICLR 2021, Fig. 4), and what they say of how classes relate to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .sums import ClassSums
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Each class's mean distribution in numbers."""
+
+    peak: Tensor  #: [K] float64, the mean probability of the class itself
+    entropy: Tensor  #: [K] float64, of the mean distribution, nats
+    rival: Tensor  #: [K] int64, the most probable other class, of all V
+    rival_share: Tensor  #: [K] float64, its probability
+
+
+def profiles(sums: ClassSums, rows: int = 256) -> Profiles:
+    """Peak, entropy and strongest rival of each class, so many rows at a time.
+
+    Args:
+        sums: K classes that are kept whole.
+    """
+    parts = []
+    for start in range(0, len(sums.types), rows):
+        own = sums.types[start : start + rows, None]
+        means = sums.means(slice(start, start + rows)).cpu()
+        share, rival = means.scatter(1, own, -1.0).max(1)
+        parts.append((means.gather(1, own).squeeze(1), torch.special.entr(means).sum(1), rival, share))
+    return Profiles(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def relation(sums: ClassSums) -> Tensor:
+    """`[K, K]` float64: row a, column b is the mean probability that class b gets at examples of class a."""
+    return (sums.sums[:, sums.types.to(sums.sums.device)] / sums.counts[:, None]).cpu()
+
+
+def ranks(values: Tensor) -> Tensor:
+    """`[K]` float64 ranks of `[K]` values from 1 on, equal values sharing their mean rank."""
+    _, place, count = values.unique(return_inverse=True, return_counts=True)
+    last = count.cumsum(0)
+    return (last - (count - 1) / 2).double()[place]
+
+
+def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's rank correlation of each class's relations to the others, under two models.
+
+    Args:
+        a, b: `[K, K]` relations; the diagonal is left out.
+
+    Returns:
+        `[K]` float64; NaN where all relations of a class are equal, or K < 3.
+    """
+    size = len(a)
+    off = ~torch.eye(size, dtype=torch.bool)
+    found = torch.full((size,), torch.nan, dtype=torch.float64)
+    for i in range(size if size > 2 else 0):
+        x, y = ranks(a[i][off[i]]), ranks(b[i][off[i]])
+        x, y = x - x.mean(), y - y.mean()
+        scale = (x.square().sum() * y.square().sum()).sqrt()
+        found[i] = (x * y).sum() / scale if scale > 0 else torch.nan
+    return found
+
+
+def confusion(relations: list[Tensor]) -> Tensor:
+    """`[K, K]`, how much two classes are taken for each other: both ways, the mean over models; 0 on the diagonal."""
+    mean = torch.stack(relations).mean(0)
+    return ((mean + mean.T) / 2).fill_diagonal_(0)
+
+
+def cosines(weights: list[Tensor]) -> Tensor:
+    """`[K, K]`, the cosine of two classes' output embeddings, the mean over models; 0 on the diagonal.
+
+    Args:
+        weights: for each model `[K, D]`, the rows of its output matrix.
+    """
+    units = [torch.nn.functional.normalize(weight.double(), dim=1) for weight in weights]
+    return torch.stack([unit @ unit.T for unit in units]).mean(0).fill_diagonal_(0)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """For each of K classes a similar one and a dissimilar one, as rows of the similarity matrix."""
+
+    similar: Tensor  #: [K] int64
+    dissimilar: Tensor  #: [K] int64
+
+
+def pair_up(similarity: Tensor, seed: int = 1) -> Pairs:
+    """Each class's most similar other, and one drawn from the half of all that is least similar to it.
+
+    Args:
+        similarity: `[K, K]`, symmetric, K > 2.
+    """
+    size = len(similarity)
+    own = torch.eye(size, dtype=torch.bool)
+    similar = similarity.masked_fill(own, -torch.inf).argmax(1)
+    least = similarity.masked_fill(own, torch.inf).argsort(dim=1, stable=True)[:, : max(1, (size - 1) // 2)]
+    random = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(0, least.size(1), (size, 1), generator=random)
+    return Pairs(similar, least.gather(1, chosen).squeeze(1))
+
+
+def separation(centres: Tensor, spreads: Tensor, partner: Tensor) -> Tensor:
+    """How far classes are apart, for the size of their clusters: `|m_a - m_b| / (s_a + s_b)`, without unit.
+
+    Args:
+        centres: `[K, D]`; spreads: `[K]`, root mean square distances from them; partner: `[K]`, b for each a.
+
+    Returns:
+        `[K]` float64.
+    """
+    return (centres - centres[partner]).norm(dim=1) / (spreads + spreads[partner])

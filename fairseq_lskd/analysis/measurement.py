@@ -1,0 +1,170 @@
+"""What one pass over a split keeps of a classifier's predictions: bounded sums, and a short row an example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..losses import PredictionSums, prediction_sums
+from .sums import ClassSums, PointSums
+
+#: Columns of a sketch, at least: with fewer its error would be larger than what is measured.
+LEAST_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which classes are looked at, and how: decided before the pass, the same for all models and all shards."""
+
+    classes: int  #: V, in all
+    exact: Tensor  #: [K1] int64, the classes whose whole mean distribution is kept, the most frequent first
+    sketched: Tensor  #: [K2] int64, the others that are frequent enough
+    width: int  #: columns of the sketch
+    min_count: int
+
+    @property
+    def types(self) -> Tensor:
+        """`[K]`, all classes that are looked at."""
+        return torch.cat([self.exact, self.sketched])
+
+    @property
+    def bytes(self) -> int:
+        """What the sums take."""
+        return 8 * (len(self.exact) * self.classes + len(self.sketched) * self.width)
+
+    @classmethod
+    def make(cls, counts: Tensor, min_count: int, budget: float) -> Plan:
+        """Keep all classes whole if they fit the budget, else the most frequent in half of it, the others sketched.
+
+        Args:
+            counts: `[V]`, examples of each class in all shards.
+            min_count: a class needs so many; budget: bytes for one model's sums.
+
+        Raises:
+            ValueError: if no class has that many, or the budget is too small for them.
+        """
+        classes = len(counts)
+        order = counts.argsort(descending=True, stable=True)
+        types = order[counts[order] >= max(min_count, 1)]
+        if not len(types):
+            raise ValueError(f"no class has {min_count} examples, the most frequent has {int(counts.max())}")
+        if 8 * classes * len(types) <= budget:
+            return cls(classes, types, types[:0], classes, min_count)
+        whole = int(budget / 2 // (8 * classes))
+        width = int(budget / 2 // (8 * (len(types) - whole)))
+        if whole < 1 or width < LEAST_WIDTH:
+            raise ValueError(f"{len(types)} of {classes} classes do not fit {budget:.3g} bytes")
+        return cls(classes, types[:whole], types[whole:], min(width, classes), min_count)
+
+
+@dataclass
+class Tokens:
+    """A row an example, in the order of the pass."""
+
+    unit: Tensor  #: [N] int64, what it belongs to and is resampled with: a sentence
+    target: Tensor  #: [N] int64
+    nll: Tensor  #: [N] float32, nats
+    confidence: Tensor  #: [N] float32, the probability of the most probable class
+    correct: Tensor  #: [N] bool
+    entropy: Tensor  #: [N] float32, nats
+
+    @classmethod
+    def joined(cls, parts: Sequence[Tokens]) -> Tokens:
+        """Rows one after the other."""
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+class Measurement:
+    """What is known of one model after a pass; passes over disjoint shards add up."""
+
+    def __init__(self, plan: Plan, dim: int | None = None, device: torch.device | str = "cpu"):
+        """dim: D of the penultimate activations, None if there are none to be had."""
+        self.min_count = plan.min_count
+        self.exact = ClassSums(plan.exact, plan.classes).to(device)
+        self.sketched = ClassSums(plan.sketched, plan.classes, plan.width).to(device)
+        self.points = None if dim is None else PointSums(plan.types, plan.classes, dim)
+        self.predictions: PredictionSums | None = None
+        self._rows: list[Tokens] = []
+
+    def update(self, log_probs: Tensor, target: Tensor, unit: Tensor, hidden: Tensor | None = None) -> None:
+        """Add examples.
+
+        Args:
+            log_probs: `[N, V]`; target: `[N]` int64; unit: `[N]` int64, the sentence that each belongs to.
+            hidden: `[N, D]` penultimate activations.
+
+        Raises:
+            ValueError: if a log-probability is not a number.
+        """
+        if not len(target):
+            return
+        nll = -log_probs.gather(1, target[:, None]).squeeze(1)
+        confidence, guess = log_probs.max(1)
+        if not bool(confidence.isfinite().all()):
+            raise ValueError("the model's probabilities are not numbers")
+        probs = log_probs.exp()
+        entropy = torch.special.entr(probs).sum(1)
+        rows = Tokens(unit, target, nll, confidence.exp(), guess == target, entropy)
+        self._rows.append(Tokens(**{name: getattr(rows, name).cpu() for name in Tokens.__dataclass_fields__}))
+        for sums in (self.exact, self.sketched):
+            if len(sums.types):
+                sums.update(probs, target)
+        if self.points is not None and hidden is not None:
+            self.points.update(hidden, target)
+        seen = prediction_sums(log_probs, target, torch.zeros_like(target, dtype=torch.bool))
+        seen = PredictionSums(*(field.cpu() for field in seen))
+        before = self.predictions
+        self.predictions = (
+            seen if before is None else PredictionSums(*(a + b for a, b in zip(before, seen, strict=True)))
+        )
+
+    @property
+    def tokens(self) -> Tokens:
+        """All rows."""
+        if len(self._rows) > 1:
+            self._rows = [Tokens.joined(self._rows)]
+        return self._rows[0]
+
+    def merge(self, other: Measurement) -> None:
+        """Add another shard's."""
+        self.exact.merge(other.exact)
+        self.sketched.merge(other.sketched)
+        if self.points is None:  # of no examples
+            self.points = other.points
+        elif other.points is not None:
+            self.points.merge(other.points)
+        self._rows += other._rows
+        if self.predictions is None or other.predictions is None:
+            self.predictions = self.predictions or other.predictions
+        else:
+            pairs = zip(self.predictions, other.predictions, strict=True)
+            self.predictions = PredictionSums(*(a + b for a, b in pairs))
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and numbers, to be written to a file and read by `from_state`."""
+        return {
+            "min_count": self.min_count,
+            "exact": self.exact.state(),
+            "sketched": self.sketched.state(),
+            "points": None if self.points is None else self.points.state(),
+            "predictions": None if self.predictions is None else list(self.predictions),
+            "rows": [vars(self.tokens)] if self._rows else [],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Measurement:
+        """What `state` returned, as a measurement again."""
+        found = cls.__new__(cls)
+        found.min_count = state["min_count"]
+        found.exact, found.sketched = (ClassSums.from_state(state[name]) for name in ("exact", "sketched"))
+        found.points = None if state["points"] is None else PointSums.from_state(state["points"])
+        found.predictions = None if state["predictions"] is None else PredictionSums(*state["predictions"])
+        found._rows = [Tokens(**row) for row in state["rows"]]
+        return found

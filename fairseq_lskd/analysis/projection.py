@@ -1,0 +1,118 @@
+"""Penultimate activations of three classes on the plane through their templates.
+
+The picture is that of Müller et al. (NeurIPS 2019, section 3) and of Shen et al. (ICLR 2021, Fig. 1):
+the templates are the classes' rows of the output matrix, and two of the classes are similar.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .bootstrap import Interval, interval, resamples
+
+
+def plane(templates: Tensor) -> Tensor:
+    """`[D, 2]` float64: two orthonormal directions of the plane through three points, the first from a to b.
+
+    Args:
+        templates: `[3, D]`, of classes a, b and c, D >= 2.
+
+    Raises:
+        ValueError: if they lie on one line.
+    """
+    points = templates.double()
+    first = points[1] - points[0]
+    length = first.norm()
+    second = points[2] - points[0]
+    if length > 0:
+        first = first / length
+        second = second - (second @ first) * first
+    if not length > 0 or not second.norm() > 1e-9 * length:
+        raise ValueError("the templates of three classes lie on one line: they span no plane")
+    return torch.stack([first, second / second.norm()], 1)
+
+
+def project(points: Tensor, templates: Tensor) -> Tensor:
+    """`[N, 2]` float64: coordinates of `[N, D]` activations on the plane, from a's template as the origin."""
+    return (points.double() - templates[0].double()) @ plane(templates)
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How tight three clusters are, and how far apart; in units of the activations, separations without."""
+
+    spread: tuple[float, float, float]  #: D1, D2 of the similar classes a and b, D3 of c
+    similar: float  #: Dc, between the centres of a and b
+    dissimilar: tuple[float, float]  #: between the centres of a and c, and of b and c
+    separation: Interval  #: Dc / (D1 + D2), over resamples of the examples
+
+    @property
+    def contrast(self) -> float:
+        """How much closer the similar pair is: Dc over the mean distance to the third class's centre."""
+        return 2 * self.similar / sum(self.dissimilar)
+
+
+def _weighted(points: list[Tensor], weights: list[Tensor]) -> tuple[list[float], list[list[float]]]:
+    centres = [weight @ point / weight.sum() for point, weight in zip(points, weights, strict=True)]
+    spread = [
+        float(weight @ (point - centre).norm(dim=1) / weight.sum())
+        for point, weight, centre in zip(points, weights, centres, strict=True)
+    ]
+    between = [[float((one - other).norm()) for other in centres] for one in centres]
+    return spread, between
+
+
+def distances(points: Tensor, member: Tensor, draws: int = 500) -> Distances:
+    """D1, D2, D3: the mean distance of a class's points to their own centre; Dc: that of the similar centres.
+
+    Args:
+        points: `[N, D]`, projected or whole; member: `[N]` int64, 0 (a), 1 (b, similar to a) or 2 (c).
+
+    Raises:
+        ValueError: if a class has no point.
+    """
+    parts = [points[member == i].double() for i in range(3)]
+    if not all(map(len, parts)):
+        raise ValueError("each of the three classes needs a point")
+    spread, between = _weighted(parts, [torch.ones(len(part), dtype=torch.float64) for part in parts])
+
+    def ratio(apart: float, ours: list[float]) -> float:
+        return apart / (ours[0] + ours[1]) if ours[0] + ours[1] > 0 else math.inf
+
+    drawn = [torch.cat(list(resamples(len(part), draws, seed))) for seed, part in enumerate(parts[:2], start=1)]
+    replicates = []
+    for one, two in zip(*drawn, strict=True):
+        inside, apart = _weighted(parts[:2], [one, two])
+        replicates.append(ratio(apart[0][1], inside))
+    return Distances(
+        (spread[0], spread[1], spread[2]),
+        between[0][1],
+        (between[0][2], between[1][2]),
+        interval(ratio(between[0][1], spread), torch.tensor(replicates)),
+    )
+
+
+def propose(similarity: Tensor, eligible: Tensor) -> tuple[int, int, int]:
+    """Three classes to look at: the two that are most similar, and of all others the least similar to either.
+
+    Args:
+        similarity: `[K, K]`, symmetric; eligible: `[K]` bool.
+
+    Returns:
+        Rows a, b (a < b) and c. Of several that are equally little similar, c is the first.
+
+    Raises:
+        ValueError: if fewer than three are eligible.
+    """
+    if int(eligible.sum()) < 3:
+        raise ValueError("fewer than three classes have enough examples")
+    out = ~(eligible[:, None] & eligible[None, :]) | torch.eye(len(similarity), dtype=torch.bool)
+    best = int(similarity.masked_fill(out, -torch.inf).argmax())
+    a, b = sorted(divmod(best, len(similarity)))
+    both = torch.maximum(similarity[a], similarity[b]).clone()
+    both[~eligible] = both[a] = both[b] = torch.inf
+    return a, b, int(both.argmin())

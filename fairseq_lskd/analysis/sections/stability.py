@@ -1,0 +1,108 @@
+"""Erased information: the variance within classes, overall and by frequency."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from ..bootstrap import mean_interval
+from ..document import Picture, Section, Table
+from ..stability import buckets
+from ..style import figure, look, styled
+from .findings import Findings
+
+
+def stability(found: Findings) -> Section:
+    """Equation (2) for each teacher."""
+    first = found.teachers[0].stability
+    rows, by_bucket, points = [], [], []
+    groups = buckets(first.counts)
+    for teacher in found.teachers:
+        measured = teacher.stability
+        whole = measured.interval()
+        rows.append(
+            (
+                teacher.name,
+                len(measured.types),
+                int(measured.counts.sum()),
+                measured.min_count,
+                1 - whole.value,
+                whole.value,
+                whole.low,
+                whole.high,
+                measured.error_bound,
+            )
+        )
+        line = []
+        for group in groups:
+            inside = mean_interval(measured.variances[group.members])
+            count = int(group.members.sum())
+            by_bucket.append((teacher.name, group.name, count, inside.value, inside.low, inside.high))
+            line.append(inside)
+        points.append((teacher.name, line))
+    words = [
+        "1 - S is the variance of a teacher's predictions within a class, averaged over classes (equation 2 of the "
+        "paper). A class is a target token type, an example one occurrence of it under teacher forcing. Lower: the "
+        "examples of a type look more alike to the student, so that more of what tells them apart is erased.",
+        *(
+            f"{c.other.name} has {'less' if c.variance.value < 0 else 'more'} of it than {c.base.name}: "
+            f"{c.variance.shown(4, sign=True)}."
+            for c in found.comparisons
+        ),
+        "Types that occur n times have their variance measured around their own mean, which makes it smaller by "
+        "1/n of itself: compare teachers, not buckets. Intervals are over token types.",
+    ]
+    if any(teacher.stability.error_bound for teacher in found.teachers):
+        words.append(
+            "Not all classes fit the memory whole: those that do not are sketched, and the sketch's error in 1 - S is "
+            "below the bound in the table with 95 % probability. The claims' intervals include it."
+        )
+    columns = ("teacher", "K types", "tokens", "minimum n_c", "S", "1 - S", "low", "high", "sketch error below")
+    tables = [
+        Table("stability", f"Stability on {found.split}.", columns, rows),
+        Table(
+            "stability-by-frequency",
+            "1 - S of the types that occur so many times in the split.",
+            ("teacher", "occurrences", "types", "1 - S", "low", "high"),
+            by_bucket,
+        ),
+        Table(
+            "stability-by-type",
+            "The variance within each type, the most frequent first.",
+            ("type", "occurrences", *(teacher.name for teacher in found.teachers)),
+            [
+                (found.name(kind), count, *values)
+                for kind, count, *values in zip(
+                    first.types.tolist(),
+                    first.counts.tolist(),
+                    *(teacher.stability.variances.tolist() for teacher in found.teachers),
+                    strict=True,
+                )
+            ],
+        ),
+    ]
+    caption = "Variance within token types, 1 - S, by how often they occur; bars are 95 % intervals over types."
+    drawn = _draw(points, [f"{group.name}\n({int(group.members.sum())})" for group in groups])
+    return Section(
+        "Erased information", words, tables, [Picture("stability", caption, drawn, "stability-by-frequency")]
+    )
+
+
+@styled
+def _draw(points: list, names: list[str]) -> Figure:
+    drawn = figure(6.5, 3.2)
+    panel = drawn.subplots(1, 1, squeeze=False)[0, 0]
+    width = 0.5 / max(len(points), 1)
+    for i, (name, line) in enumerate(points):
+        places = [j + (i - (len(points) - 1) / 2) * width for j in range(len(line))]
+        values = [inside.value for inside in line]
+        errors = [
+            [max(0.0, inside.value - inside.low) for inside in line],
+            [max(0.0, inside.high - inside.value) for inside in line],
+        ]
+        panel.errorbar(places, values, errors, linestyle="none", capsize=3, label=name, **look(i))
+    panel.set_xticks(range(len(names)), names)
+    panel.set_xlabel("occurrences of the type in the split (number of types)")
+    panel.set_ylabel("1 - S")
+    panel.set_ylim(bottom=0)
+    panel.legend()
+    return drawn

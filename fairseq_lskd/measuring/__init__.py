@@ -1,0 +1,1 @@
+"""fairseq's models and data, fed to `analysis`, which knows neither."""

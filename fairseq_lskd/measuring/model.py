@@ -1,0 +1,96 @@
+"""A fairseq model that is measured under teacher forcing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..analysis.measurement import Measurement, Plan
+from ..errors import UserError
+from ..teachers import OnlineTeacher
+from ..teachers.forced import TeacherForcing, dropout
+
+
+class Model:
+    """A teacher or student that is being measured."""
+
+    def __init__(self, paths: str, name: str, task: Any, teacher_data: str | None, like: Tensor, max_tokens: int):
+        """Load checkpoints joined by `:`, which fit the task.
+
+        Raises:
+            UserError: if one cannot be read or does not fit.
+        """
+        self.paths, self.name, self.task, self.like, self.max_tokens = paths, name, task, like, max_tokens
+        self.teacher = OnlineTeacher.from_checkpoints(paths, task, teacher_data, beside="data")
+        why = self.teacher.why_not_projected
+        #: Why there are no penultimate activations; None if there are.
+        self.why_no_points = "it is an ensemble" if why is None and len(self.teacher.models) > 1 else why
+
+    def forcing(self, dataset: Any) -> TeacherForcing:
+        """The model under teacher forcing on a dataset."""
+        return TeacherForcing(self.teacher, self.task, dataset, self.like, self.max_tokens)
+
+    @property
+    def output(self) -> Tensor | None:
+        """`[V, D]` float32, the output matrix, where there are penultimate activations."""
+        if self.why_no_points:
+            return None
+        return self.teacher.models[0].decoder.output_projection.weight.detach().float().cpu()
+
+    def measure(self, dataset: Any, ids: np.ndarray, plan: Plan, progress: Callable[[int], Any]) -> Measurement:
+        """Measure these sentences; `progress` is told the number of tokens of each step.
+
+        Raises:
+            UserError: if the probabilities are not numbers.
+        """
+        found: Measurement | None = None
+        source = self.forcing(dataset)
+        for batch in source.batches(ids):
+            for said in source.say(batch):
+                if found is None:
+                    dim = None if said.hidden is None else said.hidden.size(1)
+                    found = Measurement(plan, dim, said.log_probs.device)
+                try:
+                    found.update(said.log_probs, said.target, said.sentence, said.hidden)
+                except ValueError:
+                    raise UserError(
+                        f"{self.paths}: at sentence {int(said.sentence[0])} its probabilities are not numbers"
+                    ) from None
+                progress(len(said.target))
+        return found or Measurement(plan)
+
+    def _asked(self, dataset: Any, ids: np.ndarray, types: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Log-probabilities of the types, activations and targets, at the targets that are one of the types."""
+        source = self.forcing(dataset)
+        for batch in source.batches(ids):
+            for said in source.say(batch):
+                at = torch.isin(said.target, types.to(said.target.device))
+                hidden = said.log_probs[:, :0] if said.hidden is None else said.hidden
+                scores = said.log_probs[at][:, types.to(said.log_probs.device)]
+                yield scores.cpu(), hidden[at].float().cpu(), said.target[at].cpu()
+
+    def cloud(self, dataset: Any, ids: np.ndarray, types: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """`[N, D]` activations at targets of these types, and `[N]` which of them each is; at most `most` of each."""
+        _, hidden, target = (torch.cat(parts) for parts in zip(*self._asked(dataset, ids, types), strict=True))
+        member = (target[:, None] == types).int().argmax(1)
+        first = torch.cat([(member == i).nonzero().squeeze(1)[:most] for i in range(len(types))])
+        return hidden[first], member[first]
+
+    def looks(self, dataset: Any, ids: np.ndarray, types: Tensor, most: int, draws: int) -> Tensor | None:
+        """`[N, draws]`, the difference of two types' logits at targets of either, each under the training's dropout.
+
+        None where the model has no dropout. The N occurrences are at most `most` of each type.
+        """
+        found = []
+        for seed in range(1, draws + 1):
+            with dropout(self.teacher, seed):
+                parts = list(self._asked(dataset, ids, types))
+            scores, _, target = (torch.cat(part) for part in zip(*parts, strict=True))
+            rows = torch.cat([(target == kind).nonzero().squeeze(1)[:most] for kind in types])
+            found.append((scores[:, 0] - scores[:, 1])[rows])
+        values = torch.stack(found, 1)
+        return None if torch.equal(values[:, 0], values[:, -1]) else values

@@ -1,0 +1,82 @@
+"""What a checkpoint and the record of its run say of how it was trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import UserError
+from ..teachers.checkpoint import read_archive, read_checkpoint
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a model was trained; None where it is not known."""
+
+    smoothing: float | None
+    teacher_smoothing: float | None
+    teacher_path: str | None
+    temperature: float | None
+
+
+def origin(paths: str) -> Origin:
+    """Of a checkpoint, or of the first of several joined by `:`.
+
+    Raises:
+        UserError: if it cannot be read, or a weight of any of them is not a number.
+    """
+    for path in paths.split(":"):
+        _check_weights(path)
+    first = Path(paths.split(":")[0])
+    options = read_checkpoint(first)["cfg"].get("criterion")
+    name = getattr(options, "_name", None)
+    smoothing = getattr(options, "label_smoothing", 0.0 if name == "cross_entropy" else None)
+    taught = getattr(options, "teacher_path", None)
+    found = {"teacher_smoothing": None, "temperature": None} | _labels(first.parent / "run.json")
+    temperature = found["temperature"]
+    if temperature is None and (taught or getattr(options, "teacher_cache", None)):
+        temperature = getattr(options, "kd_temperature", None)
+    return Origin(
+        None if smoothing is None else float(smoothing),
+        _number(found["teacher_smoothing"]),
+        None if taught in (None, "none") else str(taught),
+        _number(temperature),
+    )
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _labels(record: Path) -> dict[str, Any]:
+    try:
+        labels = json.loads(record.read_text(encoding="utf-8"))["labels"]
+        return {name: labels[name] for name in ("teacher_smoothing", "temperature") if labels.get(name) is not None}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two paths of checkpoints, each maybe several joined by `:`, are of the same files."""
+    first, second = one.split(":"), other.split(":")
+    return len(first) == len(second) and all(
+        Path(a).resolve() == Path(b).resolve() for a, b in zip(first, second, strict=True)
+    )
+
+
+def _check_weights(path: str) -> None:
+    weights = read_archive(path)["model"]
+    broken = [name for name, weight in weights.items() if not bool(torch.isfinite(weight).all())]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise UserError(
+            f"{path} holds weights that are not numbers (NaN or infinite) in {broken[0]}{more}: its training has "
+            "diverged; take an earlier checkpoint, or train it again with a lower --lr or with --clip-norm"
+        )

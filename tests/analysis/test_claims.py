@@ -1,0 +1,157 @@
+"""Verdicts follow from intervals, and advice from verdicts."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from fairseq_lskd.analysis.advice import LEANING, OPEN, SURE, advise
+from fairseq_lskd.analysis.bootstrap import Interval
+from fairseq_lskd.analysis.claims import HELD, NOT_HELD, UNDECIDED, claims, judge, matched
+from fairseq_lskd.analysis.classes import pair_up
+from fairseq_lskd.analysis.compare import compare
+from fairseq_lskd.analysis.measurement import Measurement, Plan
+from fairseq_lskd.analysis.system import System
+
+CLASSES, TYPES, EXAMPLES, DIM = 30, 12, 600, 6
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected", "threshold", "verdict"),
+    [
+        (0.1, 0.3, 1, 0, HELD),
+        (0.1, 0.3, -1, 0, NOT_HELD),
+        (-0.3, -0.1, -1, 0, HELD),
+        (-0.3, -0.1, 1, 0, NOT_HELD),
+        (-0.1, 0.1, 1, 0, UNDECIDED),
+        (-0.1, 0.1, -1, 0, UNDECIDED),
+        (-0.004, 0.001, 1, -0.005, HELD),
+        (-0.02, -0.01, 1, -0.005, NOT_HELD),
+        (-0.02, 0.01, 1, -0.005, UNDECIDED),
+        (float("nan"), float("nan"), 1, 0, UNDECIDED),
+    ],
+)
+def test_a_verdict_needs_the_whole_interval(low, high, expected, threshold, verdict):
+    assert judge(Interval(0.0, low, high), expected, threshold) == verdict
+
+
+def system(name, *, smoothing=0.0, peak=4.0, noise=1.5, spread=1.0, right=0.0, seed=0, looks=None, **more):
+    """A model whose classes are predicted with a peak, under noise within each class; `right` makes it better."""
+    shared, own = torch.Generator().manual_seed(1), torch.Generator().manual_seed(seed + 2)
+    target = torch.randint(0, TYPES, (EXAMPLES,), generator=shared)
+    kinds = torch.randn(TYPES, CLASSES, generator=shared)
+    logits = kinds[target] + noise * torch.randn(EXAMPLES, CLASSES, generator=own)
+    logits[torch.arange(EXAMPLES), target] += peak
+    better = torch.rand(EXAMPLES, generator=own) < right
+    logits[better, target[better]] += 20
+    counts = torch.bincount(target, minlength=CLASSES)
+    found = Measurement(Plan.make(counts, 5, 1e9), DIM)
+    centres = 3 * torch.randn(TYPES, DIM, generator=shared)
+    points = centres[target] + spread * torch.randn(EXAMPLES, DIM, generator=own)
+    found.update(logits.log_softmax(-1), target, torch.arange(EXAMPLES) // 10, points)
+    return System(name, found, smoothing, looks=looks, **more)
+
+
+def compared(base, other):
+    from fairseq_lskd.analysis.classes import confusion
+
+    return compare(base, other, pair_up(confusion([base.relation, other.relation])))
+
+
+def verdicts(base, other, students=()):
+    return {claim.says: claim for claim in claims(compared(base, other), students)}
+
+
+ERASES = "Smoothing erases information: predictions within a class vary less"
+APART = "Similar classes move apart, for the size of their clusters"
+STUDENT = "The smoothed teacher's student is as good or better"
+GOOD = "The smoothed teacher predicts as well or better"
+
+
+def test_tighter_predictions_and_clusters_hold_the_claims():
+    found = verdicts(system("A"), system("B", smoothing=0.1, noise=0.7, spread=0.5))
+    assert found[ERASES].verdict == found[APART].verdict == HELD
+    assert found[ERASES].found.high < 0 < found[APART].found.low
+    assert found["The relations between classes stay"].verdict == HELD
+    back = verdicts(system("B", noise=0.7, spread=0.5), system("A", smoothing=0.1))
+    assert back[ERASES].verdict == back[APART].verdict == NOT_HELD
+
+
+def test_the_same_model_twice_decides_nothing_but_what_stays():
+    found = verdicts(system("A"), system("B", smoothing=0.1))
+    assert found[ERASES].verdict == found[APART].verdict == UNDECIDED
+    assert found[GOOD].verdict == HELD  # no worse
+    assert found[ERASES].found == Interval(0, 0, 0)
+
+
+def test_what_was_not_measured_is_undecided_and_says_what_it_needs():
+    found = verdicts(system("A"), system("B", smoothing=0.1))
+    assert found[STUDENT].verdict == UNDECIDED and "--student" in found[STUDENT].measured
+    without = dataclasses.replace(system("B", smoothing=0.1), why_no_points="it is an ensemble")
+    without.measurement.points = None
+    claim = verdicts(system("A"), without)[APART]
+    assert (claim.verdict, claim.found) == (UNDECIDED, None) and "it is an ensemble" in claim.measured
+
+
+def test_a_sketch_widens_the_interval_by_its_error():
+    a, b = system("A"), system("B", noise=0.7)
+    exact = compared(a, b).variance
+    for each in (a, b):
+        each.__dict__["stability"] = dataclasses.replace(each.stability, standard_error=0.01)
+    wide = compared(a, b).variance
+    assert wide.low == pytest.approx(exact.low - 2 * 0.01 * 20**0.5)
+    assert wide.high == pytest.approx(exact.high + 2 * 0.01 * 20**0.5)
+
+
+def test_models_that_saw_other_examples_are_not_compared():
+    other = system("B")
+    other.measurement.tokens.unit.add_(1)
+    with pytest.raises(ValueError, match="not asked about the same examples"):
+        compared(system("A"), other)
+
+
+def student(name, teacher, temperature=1.0, **more):
+    return system(name, smoothing=None, taught_by=teacher, temperature=temperature, **more)
+
+
+def test_students_are_matched_at_the_lowest_common_temperature():
+    c = compared(system("A"), system("B", smoothing=0.1))
+    cold, hot = student("a1", "A", 1.0), student("a4", "A", 4.0)
+    others = [student("b4", "B", 4.0), student("b2", "B", 2.0)]
+    assert matched(c, [hot, cold, *others]) == (hot, others[0])
+    assert matched(c, [cold, *others]) is None
+
+
+class TestAdvice:
+    def advice(self, teachers, students=()):
+        comparisons = [compared(teachers[0], other) for other in teachers[1:]]
+        return advise(teachers, comparisons, [claims(c, students) for c in comparisons], students)
+
+    def test_the_better_students_teacher_is_taken(self):
+        teachers = [system("A"), system("B", smoothing=0.1)]
+        students = [student("a", "A", right=0.9), student("b", "B", seed=3), student("b4", "B", 4.0, seed=4)]
+        found = self.advice(teachers, students)
+        assert (found.teacher, found.temperature, found.confidence) == ("A", 1.0, SURE)
+        assert found.headline == "Distil from A, at temperature 1."
+        assert any("The intervals hold the noise of this split, not that of training" in line for line in found.reasons)
+
+    def test_equal_students_leave_it_open(self):
+        found = self.advice([system("A"), system("B", smoothing=0.1)], [student("a", "A"), student("b", "B")])
+        assert found.confidence == OPEN and found.headline.startswith("Undecided between the teachers")
+
+    def test_without_students_the_better_teacher_leans(self):
+        found = self.advice([system("A"), system("B", smoothing=0.1, right=0.9)])
+        assert (found.teacher, found.confidence) == ("B", LEANING)
+        assert any("higher ones are advised against" in line for line in found.reasons)
+
+    def test_equal_teachers_are_told_apart_by_the_separation_of_similar_types(self):
+        found = self.advice([system("A"), system("B", smoothing=0.1, spread=0.5)])
+        assert (found.teacher, found.confidence) == ("B", LEANING)
+        found = self.advice([system("A"), system("B", smoothing=0.1)])
+        assert found.confidence == OPEN
+
+    def test_of_one_teacher_the_best_temperature_is_named(self):
+        found = self.advice([system("A")], [student("a1", "A", 1.0, seed=3), student("a2", "A", 2.0, right=0.9)])
+        assert (found.teacher, found.temperature, found.confidence) == ("A", 2.0, SURE)
+        alone = self.advice([system("A")])
+        assert (alone.temperature, alone.confidence) == (1.0, OPEN)

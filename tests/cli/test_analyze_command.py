@@ -1,0 +1,322 @@
+"""`lskd analyze` of tiny teachers, from checkpoints to the report; and its mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from analysis_reference import distance, intra_class_variance, mean, variances
+from tiny import batch, logits, make_task
+from tqdm import tqdm
+
+from fairseq_lskd.cli import main
+
+pytest.importorskip("matplotlib")
+tqdm.monitor_interval = 0
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny import binarise
+
+    return binarise(tmp_path_factory.mktemp("analysed"))
+
+
+def relabelled(path: Path, folder: Path, name: str, **criterion: object) -> Path:
+    """A copy of a checkpoint whose record says other things of its training, with its dictionaries."""
+    (folder / name).mkdir()
+    for dictionary in path.parent.glob("dict.*.txt"):
+        shutil.copy(dictionary, folder / name)
+    state = torch.load(path, weights_only=True)
+    state["cfg"]["criterion"] = criterion
+    torch.save(state, folder / name / "checkpoint_best.pt")
+    return folder / name / "checkpoint_best.pt"
+
+
+@pytest.fixture(scope="module")
+def teachers(data: Path) -> list[Path]:
+    """Of smoothing 0.0 and 0.1, by their records."""
+    from trained import trained_teacher
+
+    paths = [trained_teacher(data, seed=seed, updates=60) for seed in (1, 2)]
+    return [
+        relabelled(path, data.parent, f"labelled-{alpha}", _name="label_smoothed_teacher", label_smoothing=alpha)
+        for path, alpha in zip(paths, (0.0, 0.1), strict=True)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def words(data: Path, teachers: list[Path], *flags: str) -> list[str]:
+    return [
+        "analyze",
+        *(w for t in teachers for w in ("--teacher", str(t))),
+        "--data",
+        str(data),
+        "--out",
+        "out",
+        *flags,
+    ]
+
+
+def refused(argv: list[str]) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert isinstance(caught.value.code, str) and caught.value.code.startswith("lskd analyze: error: ")
+    return caught.value.code.removeprefix("lskd analyze: error: ")
+
+
+def rows(name: str, folder: str = "out") -> list[dict[str, str]]:
+    with Path(folder, "tables", f"{name}.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def analysed(data: Path, teachers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of both teachers, the smoothed one given first."""
+    folder = tmp_path_factory.mktemp("report") / "out"
+    assert main([*words(data, teachers[::-1], "--min-count", "2"), "--out", str(folder)]) == 0
+    return folder
+
+
+def distributions(data: Path, path: Path, split: str = "valid") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Probabilities, targets and penultimate activations of a checkpoint, in one batch."""
+    from fairseq import models
+
+    from fairseq_lskd.teachers.checkpoint import read_checkpoint
+
+    task, state = make_task(data), read_checkpoint(path)
+    model = models.build_model(state["cfg"]["model"], task).eval()
+    model.load_state_dict(state["model"])
+    sample = batch(task, range(len(task.dataset(split))), split)
+    keep = sample["target"].ne(task.target_dictionary.pad())
+    with torch.no_grad():
+        hidden = model(**sample["net_input"], features_only=True)[0]
+        return logits(model, sample)[keep].double().softmax(-1), sample["target"][keep], hidden[keep]
+
+
+def test_numbers_are_those_of_naive_loops(data: Path, teachers: list[Path], analysed: Path) -> None:
+    symbols = make_task(data).target_dictionary
+    for row, path in zip(rows("stability", str(analysed)), teachers, strict=True):
+        probs, target, _ = distributions(data, path)
+        assert float(row["1 - S"]) == pytest.approx(intra_class_variance(probs, target, 2), abs=1e-6)
+        assert int(row["K types"]) == len(variances(probs, target, 2))
+        assert float(row["low"]) <= float(row["1 - S"]) <= float(row["high"])
+        each = {symbols[kind]: value for kind, value in variances(probs, target, 2).items()}
+        by_type = {line["type"]: float(line[row["teacher"]]) for line in rows("stability-by-type", str(analysed))}
+        assert by_type == pytest.approx(each, abs=1e-6)
+        found = next(line for line in rows("calibration", str(analysed)) if line["teacher"] == row["teacher"])
+        assert float(found["NLL (nats)"]) == pytest.approx(
+            -probs[torch.arange(len(target)), target].log().mean().item()
+        )
+        assert float(found["accuracy"]) == pytest.approx((probs.argmax(1) == target).double().mean().item())
+        assert int(found["tokens"]) == len(target)
+
+
+def test_distances_of_the_projection_are_those_of_naive_loops(data: Path, teachers: list[Path], analysed: Path) -> None:
+    symbols = make_task(data).target_dictionary
+    names = list(dict.fromkeys(line["type"] for line in rows("projection-points", str(analysed))))
+    assert len(names) == 3 and symbols.eos_word not in names
+    _, target, hidden = distributions(data, teachers[1])
+    parts = [hidden[target == symbols.index(name)].double().tolist() for name in names]
+    centres = [mean(part) for part in parts]
+    row = next(
+        line
+        for line in rows("projection", str(analysed))
+        if (line["teacher"], line["split"], line["space"]) == ("LS 0.1", "valid", "all dimensions")
+    )
+    for i, part in enumerate(parts):
+        wanted = sum(distance(point, centres[i]) for point in part) / len(part)
+        assert float(row[f"D{i + 1}"]) == pytest.approx(wanted, rel=1e-4)
+    assert float(row["Dc"]) == pytest.approx(distance(centres[0], centres[1]), rel=1e-4)
+
+
+def test_the_least_smoothed_teacher_is_the_base_and_names_are_the_smoothing(analysed: Path) -> None:
+    assert [row["teacher"] for row in rows("stability", str(analysed))] == ["LS 0", "LS 0.1"]
+    claims = rows("claims", str(analysed))
+    assert len(claims) == 10 and {row["verdict"] for row in claims} <= {"held", "not held", "undecided"}
+    change = float(claims[0]["value"])
+    base, other = (float(row["1 - S"]) for row in rows("stability", str(analysed)))
+    assert change == pytest.approx(other - base)
+    assert claims[0]["verdict"] == (
+        "held" if float(claims[0]["high"]) < 0 else "not held" if float(claims[0]["low"]) > 0 else "undecided"
+    )
+
+
+def test_the_report_is_one_file_with_everything_beside_it(analysed: Path) -> None:
+    page = (analysed / "report.html").read_text(encoding="utf-8")
+    pictures = {path.stem for path in (analysed / "pictures").iterdir()}
+    assert pictures == {"stability", "mean-distributions", "relations", "projection", "reliability"}
+    assert page.count("data:image/svg+xml;base64,") == len(pictures)
+    for caption in re.findall(r"Numbers: (tables/\S+\.csv)", page):
+        assert (analysed / caption).is_file()
+    record = json.loads((analysed / "analysis.json").read_text())
+    assert "valid.de-en.en.bin" in record["inputs"] and "report.html" in record["outputs"]
+    said = json.loads((analysed / "numbers.json").read_text())["sections"][0]["words"]
+    assert said[0].startswith(("Distil from LS 0", "Undecided"))
+
+
+def test_a_second_call_has_nothing_to_do_and_another_is_refused(
+    data: Path, teachers: list[Path], analysed: Path, capsys: pytest.CaptureFixture
+) -> None:
+    argv = [*words(data, teachers[::-1], "--min-count", "2"), "--out", str(analysed)]
+    assert main(argv) == 0
+    assert capsys.readouterr().err == f"{analysed}: up to date\n"
+    assert "was made otherwise" in refused([*argv, "--min-count", "3"])
+
+
+def test_shards_merge_into_the_same_report(
+    data: Path, teachers: list[Path], analysed: Path, capsys: pytest.CaptureFixture
+) -> None:
+    argv = words(data, teachers[::-1], "--min-count", "2", "--num-shards", "2")
+    assert main([*argv, "--shard-id", "1"]) == 0
+    assert not Path("out").exists() and "still to come: out.0-of-2" in capsys.readouterr().err
+    assert main([*argv, "--shard-id", "0"]) == 0
+    for name in ("stability", "stability-by-type", "calibration", "classes-summary", "claims"):
+        for one, other in zip(rows(name), rows(name, str(analysed)), strict=True):
+            for column in one:
+                # Sentences in other batches, so that float32 sums are in another order.
+                with_number = re.fullmatch(r"-?[\d.]+(e-?\d+)?", one[column] or "x")
+                if with_number and name != "claims":
+                    assert float(one[column]) == pytest.approx(float(other[column]), abs=2e-5, rel=2e-5), column
+                elif column in ("claim", "verdict"):
+                    assert one[column] == other[column]
+    assert main([*argv, "--shard-id", "0"]) == 0  # up to date
+    shutil.rmtree("out")
+    assert "out.1-of-2 was measured with other options" in refused([*argv, "--shard-id", "0", "--min-count", "3"])
+
+
+def test_types_of_ones_own_and_embeddings(data: Path, teachers: list[Path]) -> None:
+    flags = ["--min-count", "2", "--types", "J,I,H", "--similar-by", "embedding", "--names", "plain,smooth"]
+    assert main(words(data, teachers, *flags, "--train-split", "none")) == 0
+    points = rows("projection-points")
+    assert list(dict.fromkeys(row["type"] for row in points)) == ["J", "I", "H"]
+    assert {row["split"] for row in points} == {"valid"}
+    assert {row["teacher"] for row in points} == {"plain", "smooth"}
+
+
+def test_students_and_their_diffusion(data: Path, teachers: list[Path], tmp_path: Path) -> None:
+    from trained import trained_teacher
+
+    students = [
+        relabelled(
+            trained_teacher(data, seed=seed, updates=30),
+            tmp_path,
+            f"{name}-{temperature:g}",
+            _name="word_kd",
+            label_smoothing=0.0,
+            teacher_path=str(teachers[of]),
+            kd_temperature=temperature,
+        )
+        for seed, (name, of, temperature) in enumerate((("a", 0, 1.0), ("b", 1, 1.0), ("b", 1, 4.0)), start=3)
+    ]
+    flags = [word for path in students for word in ("--student", str(path))]
+    assert main(words(data, teachers, "--min-count", "2", *flags)) == 0
+    found = rows("students")
+    assert [(row["student"], row["teacher"], float(row["temperature"])) for row in found] == [
+        ("a-1", "LS 0", 1),
+        ("b-1", "LS 0.1", 1),
+        ("b-4", "LS 0.1", 4),
+    ]
+    assert {(row["teacher"], row["pairs"]) for row in rows("diffusion")} == {
+        ("LS 0.1", name) for name in ("similar", "dissimilar", "difference")
+    }
+    verdicts = {row["claim"]: row for row in rows("claims")}
+    drift = verdicts["At a higher temperature its students drift towards similar classes"]
+    assert float(drift["value"]) == pytest.approx(
+        float(next(row for row in rows("diffusion") if row["pairs"] == "difference")["diffusion index"])
+    )
+    assert verdicts["The smoothed teacher's student is as good or better"]["value"]
+
+
+def test_one_teacher_and_an_ensemble(data: Path, teachers: list[Path]) -> None:
+    assert main(["analyze", "--teacher", ":".join(map(str, teachers)), "--data", str(data), "--out", "out"]) == 0
+    page = Path("out/report.html").read_text()
+    assert "There is one teacher: nothing to compare it with." in page and "Left out: it is an ensemble." in page
+
+
+class TestMistakes:
+    """Named before the long work, and nothing is left."""
+
+    @pytest.mark.parametrize(
+        ("flags", "said"),
+        [
+            (["--split", "test"], "--split test: {data} has no such split of de-en; it has: train, valid"),
+            (["--min-count", "500"], "--min-count 500: no target token type occurs that often in valid of {data} (the"),
+            (["--min-count", "12"], "comparing types takes three"),
+            (["--types", "A,B"], "--types A,B: expected three different types"),
+            (["--types", "J,I,Q"], "; 'Q' is not in {data}/dict.en.txt"),
+            (["--types", "J,I,H", "--min-count", "9"], "times in valid, fewer than --min-count 9"),
+            (["--names", "one"], "--names one: expected 2 different names"),
+            (["--memory", "0.0000001"], "--memory 1e-07: "),
+            (
+                ["--memory", "0", "--num-shards", "0"],
+                "--num-shards 0: expected 1 or more; --memory 0.0: expected a number",
+            ),
+            (["--shard-id", "2", "--num-shards", "2"], "--shard-id 2: expected 0 to 1"),
+            (["--data", "none"], "none: no such folder of binarised data"),
+            (["--student", "none.pt"], "--student none.pt: no such file"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_options(self, data: Path, teachers: list[Path], flags: list[str], said: str) -> None:
+        assert said.format(data=data) in refused(words(data, teachers, *flags))
+        assert not list(Path().iterdir())
+
+    def test_a_checkpoint_with_nan(self, data: Path, teachers: list[Path]) -> None:
+        state = torch.load(teachers[1], weights_only=True)
+        state["model"]["decoder.layers.0.fc1.bias"][3] = torch.nan
+        torch.save(state, "nan.pt")
+        said = refused(words(data, [teachers[0], Path("nan.pt")]))
+        assert said.startswith(
+            "nan.pt holds weights that are not numbers (NaN or infinite) in decoder.layers.0.fc1.bias"
+        )
+
+    def test_teachers_of_different_dictionaries(self, data: Path, teachers: list[Path], tmp_path: Path) -> None:
+        other = relabelled(teachers[1], tmp_path, "other", _name="cross_entropy")
+        dictionary = tmp_path / "other/dict.en.txt"
+        lines = dictionary.read_text().splitlines()
+        dictionary.write_text("\n".join([lines[1], lines[0], *lines[2:]]) + "\n")
+        said = refused(words(data, [teachers[0], other]))
+        assert f"the teacher {other} does not fit" in said
+        assert f"its target dictionary {dictionary} is another than the data's: at index 4" in said
+        assert "teacher and data need identical dictionaries" in said
+
+    def test_the_same_teacher_twice(self, data: Path, teachers: list[Path]) -> None:
+        assert "given 2 times" in refused(words(data, [teachers[0], teachers[0]]))
+
+    def test_no_teacher(self, data: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "fairseq_lskd.cli", "analyze", "--data", str(data), "--out", "out"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 2 and "--teacher" in done.stderr
+
+    def test_without_matplotlib_the_way_out_is_named(
+        self, data: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        assert "lskd analyze needs matplotlib and jinja2" in refused(words(data, teachers))
+
+    def test_what_is_interrupted_leaves_nothing(
+        self, data: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("fairseq_lskd.analysis.report.page", interrupted)
+        with pytest.raises(SystemExit):
+            main(words(data, teachers, "--min-count", "2"))
+        assert not list(Path().iterdir())
