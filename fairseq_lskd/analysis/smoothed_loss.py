@@ -49,7 +49,7 @@ def smoothed_loss(logits: Tensor, label_smoothing: float, classes: int = 2) -> T
 
 
 def minimum(label_smoothing: float, classes: int = 2) -> Minimum:
-    """In closed form: the label's probability is the target's, `1 - alpha`; so `z = log((1 - alpha)(K - 1) / alpha)`."""
+    """In closed form: the label's probability is the target's, 1 - alpha, so z = log((1 - alpha)(K - 1) / alpha)."""
     alpha = label_smoothing
     if alpha == 0:
         return Minimum(math.inf, 0.0, 1.0)
@@ -80,10 +80,8 @@ def section(label_smoothings: Sequence[float] = ALPHAS, classes: int = 2) -> Sec
             rows += [
                 (alpha, round(z, 4), round(loss, 6)) for z, loss in zip(logits.tolist(), losses.tolist(), strict=True)
             ]
-            colour = COLOURS[index % len(COLOURS)]
-            panel.plot(
-                logits, losses, color=colour, linestyle=LINES[index % len(LINES)], label=rf"$\alpha$ = {alpha:g}"
-            )
+            colour, line = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
+            panel.plot(logits, losses, color=colour, linestyle=line, label=rf"$\alpha$ = {alpha:g}")
             if math.isfinite(found.logit):
                 panel.plot([found.logit], [found.loss], "o", color=colour)
             top = max(top, float(losses[-1]), 2 * found.loss)

@@ -1,0 +1,80 @@
+"""How sure a number is: percentile intervals from resampling (Efron, 1979), paired over systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+DRAWS, LEVEL, SEED = 2000, 0.95, 1
+#: Weights drawn at once, which bounds the memory of a bootstrap.
+BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and where it lies in 95 of 100 resamples; NaN where there is nothing to estimate."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def sign(self) -> int:
+        """1 if all of it is above 0, -1 if all of it is below, 0 if that is undecided."""
+        return (self.low > 0) - (self.high < 0)
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+    def shown(self, digits: int, sign: bool = False, factor: float = 1.0) -> str:
+        """To so many decimal places, each with its sign if asked for, times a factor (100 for percent)."""
+        one = f"{{:{'+' if sign else ''}.{digits}f}}"
+        value, low, high = (one.format(factor * number) for number in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
+
+def resamples(size: int, draws: int = DRAWS, seed: int = SEED) -> Iterator[Tensor]:
+    """How often each of `size` units is drawn, with replacement: `[n, size]` float64 for n of the draws at a time."""
+    random = torch.Generator().manual_seed(seed)
+    step = max(1, BLOCK // max(size, 1))
+    for start in range(0, draws, step):
+        count = min(step, draws - start)
+        chosen = torch.randint(size, (count, size), generator=random)
+        chosen += size * torch.arange(count)[:, None]
+        yield torch.bincount(chosen.flatten(), minlength=count * size).view(count, size).double()
+
+
+def resampled_ratios(numerators: Tensor, denominators: Tensor, draws: int = DRAWS, seed: int = SEED) -> Tensor:
+    """The ratio of two sums over units, of each resample.
+
+    Args:
+        numerators: `[N, C]`, a column a statistic; denominators: `[N]`, a unit's size (1 for a mean of units).
+
+    Returns:
+        `[draws, C]` float64. Columns are of the same resamples: their differences are paired.
+    """
+    both = torch.cat([numerators.double(), denominators.double()[:, None]], 1)
+    sums = torch.cat([weights @ both for weights in resamples(len(both), draws, seed)])
+    return sums[:, :-1] / sums[:, -1:]
+
+
+def interval(value: float, replicates: Tensor, level: float = LEVEL) -> Interval:
+    """The percentile interval of `[draws]` resampled values around the estimate `value`."""
+    replicates = replicates[~replicates.isnan()]
+    if not len(replicates):
+        return Interval(value, float("nan"), float("nan"))
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = replicates.double().quantile(ends).tolist()
+    return Interval(value, low, high)
+
+
+def mean_interval(values: Tensor, draws: int = DRAWS, seed: int = SEED) -> Interval:
+    """The mean of `[N]` values of independent units."""
+    if not len(values):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    return interval(
+        values.double().mean().item(), resampled_ratios(values[:, None], torch.ones(len(values)), draws, seed)[:, 0]
+    )
