@@ -87,7 +87,7 @@ def answer(runs: Sequence[Run]) -> list[Claim]:
                 difference = t_interval([math.fsum(gap) / len(gap) for gap in gaps])
                 basis = f"{len(gaps)} pairs of runs"
             else:
-                difference, basis = series_interval(gaps[0]), f"one pair of runs, {len(gaps[0])} points of its curves"
+                difference, basis = series_interval(gaps[0]), f"one pair of runs, {len(gaps[0])} point(s) of its curves"
             found.append(Claim(question, group, difference, basis, verdict(difference, question.positive)))
     return found
 

@@ -43,7 +43,7 @@ def test_claims_of_one_seed(tmp_path: Path) -> None:
     assert claims.keys() == {("teacher", "nll_loss"), ("student", "kd_loss"), ("student", "nll_loss")}
     worse = claims["teacher", "nll_loss"]
     assert worse.verdict == "held" and worse.difference.value == pytest.approx(0.25)
-    assert worse.group == "teachers, smoothing 0.1" and worse.basis == "one pair of runs, 10 points of its curves"
+    assert worse.group == "teachers, smoothing 0.1" and worse.basis == "one pair of runs, 10 point(s) of its curves"
     assert claims["student", "kd_loss"].difference.value == pytest.approx(0.5)
     assert claims["student", "nll_loss"].verdict == "undecided"  # no difference at all
     found = section(runs)
