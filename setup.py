@@ -74,6 +74,7 @@ setup(
         "fast": ["ctranslate2>=4.0"],
         "select": ["py3langid>=0.4"],
         "bench": ["matplotlib>=3.8"],
+        "vision": ["scikit-learn>=1.5", "matplotlib>=3.8"],  # examples/vision: real images that come with a library
         "dev": [
             "ctranslate2>=4.0",
             "matplotlib>=3.8",
@@ -83,6 +84,7 @@ setup(
             "ruff",
             "mypy",
             "py3langid>=0.4",
+            "scikit-learn>=1.5",
             "setuptools>=77",
             "types-tabulate",
             "types-regex",
