@@ -9,8 +9,9 @@ from typing import Any
 from lessons import STUDENTS
 
 from fairseq_lskd.analysis.document import Picture, Section, Table
-from fairseq_lskd.analysis.drawing import COLOURS, LINES, figure
+from fairseq_lskd.analysis.drawing import figure
 from fairseq_lskd.analysis.intervals import shown, t_interval, verdict
+from fairseq_lskd.analysis.style import COLOURS, LINES
 
 Rows = Sequence[dict[str, Any]]
 

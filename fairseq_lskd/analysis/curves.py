@@ -12,9 +12,10 @@ from typing import Any
 from ..errors import UserError
 from .bootstrap import Interval
 from .document import Picture, Section, Table
-from .drawing import figure, look
+from .drawing import figure
 from .intervals import series_interval, shown, t_interval, verdict
 from .logs import Run, read_run
+from .style import line
 
 #: What goes into the table of points, where a log has it: subset, metric.
 POINTS = (
@@ -226,7 +227,7 @@ def _draw(runs: Sequence[Run]) -> Any:
         raise UserError("the logs have no curve to draw: neither nll_loss nor kd_loss, which the criterions here log")
     columns = min(2, len(wanted))
     lines = math.ceil(len(wanted) / columns)
-    looks = {run.name: look(index) | {"marker": None} for index, run in enumerate(runs)}
+    looks = {run.name: line(index) | {"marker": None} for index, run in enumerate(runs)}
     with figure(3.6 * columns, 2.9 * lines) as drawn:
         panels = drawn.subplots(lines, columns, squeeze=False).ravel()
         for panel, (title, members, subset, metric, unit) in zip(panels, wanted, strict=False):

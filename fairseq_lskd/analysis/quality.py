@@ -14,9 +14,10 @@ import torch
 from ..errors import UserError
 from .bootstrap import Interval
 from .document import Picture, Section, Table
-from .drawing import COLOURS, MARKERS, figure
+from .drawing import figure
 from .intervals import shown, unsure, verdict
 from .logs import option
+from .style import COLOURS, MARKERS
 
 #: What can be compared: field of a record -> its name, and whether more is better.
 METRICS = {"bleu": ("BLEU", True), "chrf": ("chrF", True), "valid_ppl": ("validation perplexity", False),

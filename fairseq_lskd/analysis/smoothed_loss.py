@@ -17,7 +17,8 @@ from torch import Tensor
 from ..errors import UserError
 from ..losses import negative_log_likelihood, smoothed_cross_entropy, smoothing_term
 from .document import Picture, Section, Table
-from .drawing import COLOURS, LINES, figure
+from .drawing import figure
+from .style import COLOURS, LINES
 
 ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.4)
 

@@ -23,8 +23,9 @@ from ..data.bitext import read_lines
 from ..errors import UserError
 from .bootstrap import DRAWS, Interval, interval, resamples
 from .document import Picture, Section, Table
-from .drawing import figure, look
+from .drawing import figure
 from .intervals import shown, verdict
+from .style import line
 
 #: Frequencies at which a bucket begins, after the first, of words never seen.
 CUTS = (1, 2, 5, 10, 100, 1000)
@@ -103,11 +104,11 @@ def match_words(hypotheses: Sequence[Words], references: Sequence[Words], bucket
     if not references:
         raise UserError("there is no sentence to compare")
     counts = torch.zeros(3, len(references), len(buckets.names), dtype=torch.float64)
-    for line, (hypothesis, reference) in enumerate(zip(hypotheses, references, strict=True)):
+    for sentence, (hypothesis, reference) in enumerate(zip(hypotheses, references, strict=True)):
         said, wanted = Counter(hypothesis), Counter(reference)
         for row, words in enumerate((said & wanted, said, wanted)):
             for word, count in words.items():
-                counts[row, line, buckets.of(word)] += count
+                counts[row, sentence, buckets.of(word)] += count
     return Matches(*counts)
 
 
@@ -208,7 +209,7 @@ def _draw(found: Mapping[str, Matches], columns: Sequence[str], rows: Sequence[S
         for index, name in enumerate(found):
             mine = {row[1]: row for row in rows if row[0] == name}
             places = [i + 0.5 * ((index + 0.5) / len(found) - 0.5) for i in range(len(columns))]
-            looks = look(index) | {"linestyle": "none"}
+            looks = line(index) | {"linestyle": "none"}
             for panel, value, low, high in ((panels[0], 3, 4, 5), (panels[-1], 6, 7, 8)):
                 points = [(x, mine[bucket]) for x, bucket in zip(places, columns, strict=True)]
                 seen = [(x, row[value], row[low], row[high]) for x, row in points if row[value] is not None]

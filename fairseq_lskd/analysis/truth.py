@@ -21,8 +21,9 @@ from ..data.bitext import read_lines
 from ..errors import UserError
 from .bootstrap import DRAWS, Interval, interval, resampled_ratios
 from .document import Picture, Section, Table
-from .drawing import COLOURS, MARKERS, figure
+from .drawing import figure
 from .intervals import shown
+from .style import COLOURS, MARKERS
 
 
 @dataclass(frozen=True)

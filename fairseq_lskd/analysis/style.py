@@ -1,0 +1,51 @@
+"""How pictures look: legible in print, in grey and for colour-blind readers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+#: Okabe & Ito's palette (2008), which people with any common colour blindness can tell apart; yellow left out.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: Each colour has a marker and a line of its own, so that nothing is said by colour alone.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+GREY = "#6b6b6b"
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+}
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, inches."""
+    with matplotlib.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def panels(drawn: Figure, rows: int, columns: int, **options: Any) -> Any:
+    """`[rows, columns]` axes in the style."""
+    with matplotlib.rc_context(STYLE):
+        return drawn.subplots(rows, columns, squeeze=False, **options)
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour and marker of the system of this number."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+
+
+def line(index: int) -> dict[str, Any]:
+    """Colour, marker and line of the system of this number."""
+    return look(index) | {"linestyle": LINES[index % len(LINES)]}
+
+
+def plain(text: str) -> str:
+    """Text in which matplotlib sees no formula."""
+    return text.replace("$", r"\$")
