@@ -52,8 +52,8 @@ def teach(
     """Train everything of one seed; save every teacher's outputs as arrays, which --from-npz takes.
 
     Returns:
-        A row a network: system, student, teacher_smoothing, seed, accuracy (%, on the validation images), training
-        loss (nats an image, of the last epoch), parameters, and its epochs. Teachers also have `1 - S` of the
+        A row a network: system, kind, teacher_smoothing, seed, accuracy (%, on the validation images), training loss
+        and cross-entropy (nats an image, of the last epoch), parameters, and its epochs. Teachers also have `1 - S` of the
         validation and the training images, and their entropy on the latter.
     """
     channels = images.train[0].size(1)
@@ -71,7 +71,8 @@ def teach(
         made = network(kind)
         history = train(made, images, loss(), schedule, seed, device)
         row = {"system": system, "kind": kind, "teacher_smoothing": smoothing, "seed": seed}
-        row |= {"accuracy": history[-1].accuracy, "loss": history[-1].loss}
+        last = history[-1]
+        row |= {"accuracy": last.accuracy, "loss": last.loss, "cross_entropy": last.cross_entropy}
         row |= {"parameters": sum(p.numel() for p in made.parameters()), "epochs": [asdict(each) for each in history]}
         rows.append(row)
         progress.update()

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from fairseq_lskd.losses import Objective, negative_log_likelihood, smoothed_cross_entropy, smoothing_term, teacher_loss
 
-#: Of the images (`[N, C, H, W]`), labels `[N]` and a student's log-probabilities `[N, K]`: losses `[N]`, nats.
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+#: Of the images (`[N, C, H, W]`), labels `[N]` and a student's log-probabilities `[N, K]`: losses and the entropies of
+#: the targets, `[N]` each, nats.
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,19 @@ class Schedule:
 class Epoch:
     """Means over an epoch of training, and the accuracy on the validation images after it."""
 
-    loss: float  #: nats an image, what was minimised
+    loss: float  #: nats an image, what was minimised: of students with a teacher, the KL
+    cross_entropy: float  #: nats an image: of students with a teacher, the KL and the teacher's entropy
     accuracy: float  #: %
 
 
 def from_labels(label_smoothing: float) -> Loss:
     """Cross-entropy with a smoothed target, the paper's equation (1)."""
 
-    def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> Tensor:
+    def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
         nobody = torch.zeros_like(labels, dtype=torch.bool)
         nll, smooth = negative_log_likelihood(log_probs, labels, nobody), smoothing_term(log_probs, nobody)
-        return smoothed_cross_entropy(nll, smooth, label_smoothing, log_probs.size(-1))
+        found = smoothed_cross_entropy(nll, smooth, label_smoothing, log_probs.size(-1))
+        return found, torch.zeros_like(found)  # it is a cross-entropy already
 
     return loss
 
@@ -52,10 +55,11 @@ def from_teacher(teacher: Classifier, temperature: float = 1.0) -> Loss:
     objective = Objective(temperature=temperature)
     teacher.eval()
 
-    def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> Tensor:
+    def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             says = F.log_softmax(teacher(images) / temperature, dim=-1)
-        return teacher_loss(log_probs, says, torch.zeros_like(labels, dtype=torch.bool), objective)
+        found = teacher_loss(log_probs, says, torch.zeros_like(labels, dtype=torch.bool), objective)
+        return found, -(says.exp() * says).sum(-1)
 
     return loss
 
@@ -73,17 +77,18 @@ def train(
     history = []
     for _ in range(schedule.epochs):
         network.train()
-        total = 0.0
+        total = rest = 0.0
         for chosen in torch.randperm(len(labels), generator=random).split(schedule.batch):
             batch = shifted(pixels[chosen], schedule.shift, schedule.flip, random).to(device)
-            found = loss(batch, labels[chosen].to(device), F.log_softmax(network(batch), dim=-1))
+            found, entropy = loss(batch, labels[chosen].to(device), F.log_softmax(network(batch), dim=-1))
             optimizer.zero_grad()
             found.mean().backward()
             optimizer.step()
             decay.step()
             total += float(found.detach().sum())
+            rest += float(entropy.sum())
         right = (logits(network, images.valid[0], device).argmax(-1) == images.valid[1]).float().mean()
-        history.append(Epoch(total / len(labels), 100 * float(right)))
+        history.append(Epoch(total / len(labels), (total + rest) / len(labels), 100 * float(right)))
     return history
 
 
