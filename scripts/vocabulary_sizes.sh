@@ -39,6 +39,13 @@ done
 [ $count -ge 2 ] || die "--sizes $sizes: expected at least two"
 python3 -c 'import sys; raise SystemExit(not 0 < float(sys.argv[1]) < 1)' "$smoothing" 2>/dev/null ||
     die "--label-smoothing $smoothing: expected a number between 0 and 1"
+case $updates in *[!0-9]*) die "--updates $updates: expected a number" ;; esac
+schedule=()
+if [ -n "$updates" ]; then
+    # The warm-up and the checkpoints that are averaged keep their shares of the training.
+    [ "$updates" -ge 30 ] || die "--updates $updates: expected at least 30"
+    schedule=(--max-update "$updates" --warmup-updates $((updates / 5)) --save-interval-updates $((updates / 10)))
+fi
 cd "$root"
 enter_environment
 
@@ -55,7 +62,7 @@ lane() {
     for size in $sizes; do
         local data=data/$corpus-v$size out=$runs/v$size/teacher-$1
         scripts/train_teacher.sh --data "$data" --recipe "$corpus" --label-smoothing "$1" --seed "$seed" --out "$out" \
-            ${updates:+-- --max-update "$updates"}
+            ${schedule[@]+-- "${schedule[@]}"}
         scripts/score.sh --data "$data" --recipe "$corpus" --run "$out"
     done
 }

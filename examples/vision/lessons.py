@@ -53,8 +53,8 @@ def teach(
 
     Returns:
         A row a network: system, kind, teacher_smoothing, seed, accuracy (%, on the validation images), training loss
-        and cross-entropy (nats an image, of the last epoch), parameters, and its epochs. Teachers also have `1 - S` of the
-        validation and the training images, and their entropy on the latter.
+        and cross-entropy (nats an image, of the last epoch), parameters, and its epochs. Teachers also have `1 - S` of
+        the validation and the training images, and their entropy on the latter.
     """
     channels = images.train[0].size(1)
     rows: list[dict[str, Any]] = []

@@ -131,8 +131,9 @@ def _draw(rows: Rows, plain: float, smoothed: float) -> Any:
                 shown_from = []
                 for index, smoothing in enumerate((plain, smoothed)):
                     found = [r["epochs"] for r in rows if r["kind"] == kind and r["teacher_smoothing"] == smoothing]
-                    values = [[epoch[field] for epoch in epochs] for epochs in zip(*found, strict=True)]
-                    x = range(1, len(values) + 1)
+                    measured = enumerate(zip(*found, strict=True), start=1)
+                    points = [(x, [e[field] for e in each]) for x, each in measured if each[0][field] is not None]
+                    x, values = [x for x, _ in points], [each for _, each in points]
                     means = [statistics.mean(each) for each in values]
                     style = {"color": COLOURS[index], "linestyle": LINES[index]}
                     panel.plot(x, means, linewidth=1.4, label=f"teacher LS {smoothing:g}", **style)
