@@ -3,7 +3,8 @@
 #
 #   scripts/vocabulary_sizes.sh                                  a generated bitext; some twenty minutes on two CPU cores
 #   scripts/vocabulary_sizes.sh --updates 150 --sizes "200 800"  the smallest scale, some five minutes; learns little
-#   scripts/vocabulary_sizes.sh --corpus multi30k [--raw DIR] --sizes "1000 2000 4000 8000"
+#   scripts/vocabulary_sizes.sh --corpus multi30k --sizes "1000 2000 4000 8000"
+#   ... --raw DIR                                                Multi30k from files on disk, as for scripts/prepare.sh
 #   ... --label-smoothing 0.2 --seed 2                           of the teachers (default: 0.1 against 0, seed 1)
 #   ... --name NAME                                              results in runs/NAME (default: vocabulary-CORPUS)
 #
