@@ -94,7 +94,7 @@ def answer(runs: Sequence[Run]) -> list[Claim]:
 
 
 #: Options that tell which teacher a run has, and where it is; the rest of two commands must be the same.
-_OWN = ("--label-smoothing", "--save-dir", "--teacher-path", "--teacher-cache", "--sequence-weights", "--seed")
+_OWN = ("--save-dir", "--teacher-path", "--teacher-cache", "--sequence-weights", "--seed")
 
 
 def _pairs(runs: Sequence[Run]) -> dict[str, list[tuple[Run, Run]]]:
@@ -105,32 +105,36 @@ def _pairs(runs: Sequence[Run]) -> dict[str, list[tuple[Run, Run]]]:
         if smoothing is None:
             continue
         labels = tuple(run.labels[name] for name in ("method", "temperature"))
-        alike = settings.setdefault((*labels, _setting(run)), {}).setdefault(float(smoothing), {})
+        seeds = settings.setdefault((*labels, _setting(run)), {}).setdefault(float(smoothing), {})
         # Of several with the same seed (and teachers of different seeds) the first is taken.
-        alike.setdefault(run.labels["seed"], run)
-    found: dict[str, list[tuple[Run, Run]]] = {}
+        seeds.setdefault(run.labels["seed"], run)
+    groups: dict[str, list[list[tuple[Run, Run]]]] = {}
     for (method, temperature, _), members in settings.items():
         plain = members.pop(0.0, {})
         for smoothing, smoothed in sorted(members.items()):
-            pairs = [(smoothed[seed], plain[seed]) for seed in smoothed if seed in plain]
             name = "teachers" if method in (None, "none") else f"students, {method} level"
             name += f", T = {temperature}" if temperature is not None else ""
-            name += f", smoothing {smoothing:g}"
-            if name in found:  # they differ in something that no label tells
-                name += f", in {pairs[0][0].folder.parent}" if pairs else ""
-            found.setdefault(name, []).extend(pairs)
-    return {name: pairs for name, pairs in found.items() if pairs}
+            if pairs := [(smoothed[seed], plain[seed]) for seed in smoothed if seed in plain]:
+                groups.setdefault(f"{name}, smoothing {smoothing:g}", []).append(pairs)
+    found = {}
+    for name, alike in groups.items():
+        for pairs in alike:
+            # Settings may differ in something that no label tells, the data for example.
+            found[name if len(alike) == 1 else f"{name}, {pairs[0][0].folder}"] = pairs
+    return found
 
 
 def _setting(run: Run) -> tuple[str, ...]:
     """The command, without what differs between runs that are to be compared."""
+    # A student's own smoothing is not its teacher's.
+    own = (*_OWN, "--label-smoothing") if run.labels["role"] == "teacher" else _OWN
     words, skip = [], False
     for word in run.command:
         if skip:
             skip = False
-        elif word in _OWN:
+        elif word in own:
             skip = True
-        elif not word.startswith(tuple(f"{option}=" for option in _OWN)):
+        elif not word.startswith(tuple(f"{option}=" for option in own)):
             words.append(word)
     # Sequence-level students have data of their own: the teacher's translations.
     return tuple(words[2:] if run.labels["method"] == "sequence" else words)

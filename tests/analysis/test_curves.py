@@ -81,6 +81,28 @@ def test_runs_that_differ_in_more_than_smoothing_are_not_compared(tmp_path: Path
     assert not found.tables[0].rows and "without a claim" in found.words[0]
 
 
+def test_settings_that_no_label_tells_apart_are_groups_of_their_own(tmp_path: Path) -> None:
+    runs = []
+    for dropout, gap in (("0.1", 0.2), ("0.3", 0.4)):
+        for smoothing, nll in ((0.0, 2.0), (0.1, 2 + gap)):
+            runs.append(teacher(tmp_path / dropout / f"t{smoothing}", smoothing, nll, 1, "--dropout", dropout))
+    claims = answer([read_run(path) for path in runs])
+    assert [claim.difference.value for claim in claims] == pytest.approx([0.2, 0.4])
+    assert [claim.group for claim in claims] == [
+        f"teachers, smoothing 0.1, {tmp_path / dropout / 't0.1'}" for dropout in ("0.1", "0.3")
+    ]
+
+
+def test_a_student_s_own_smoothing_is_not_its_teacher_s(tmp_path: Path) -> None:
+    labels = {"role": "student", "method": "word", "temperature": 1.0}
+    points = {("train", "kd_loss"): falling(1)}
+    runs = [
+        write_run(tmp_path / f"s{s}", points, command=["--label-smoothing", str(s)], teacher_smoothing=s, **labels)
+        for s in (0.0, 0.1)
+    ]
+    assert not answer([read_run(path) for path in runs])
+
+
 def test_a_diverged_training_decides_nothing(tmp_path: Path) -> None:
     runs = [teacher(tmp_path / "a", 0.0, 2.0), teacher(tmp_path / "b", 0.1, math.nan)]
     (claim,) = answer([read_run(path) for path in runs])
