@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,8 +31,8 @@ CLAIMS = (
 )
 DIGITS = {"accuracy": 2, "loss": 3, "cross_entropy": 3, "variance_valid": 4, "variance_train": 4, "entropy_train": 3}
 UNITS = {"accuracy": "accuracy, %", "loss": "training KL, nats",
-         "cross_entropy": "training cross-entropy, nats", "variance_valid": "1 - S, validation",
-         "variance_train": "1 - S, training", "entropy_train": "entropy on training images, nats"}  # fmt: skip
+         "cross_entropy": "training cross-entropy, nats", "variance_valid": "1 - S, validation images",
+         "variance_train": "1 - S, training images", "entropy_train": "entropy on training images, nats"}  # fmt: skip
 
 
 def _values(rows: Rows, kind: str, smoothing: float | None, field: str) -> list[float]:
@@ -45,6 +46,11 @@ def _spread(values: Sequence[float], field: str) -> str:
     return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
+def _unit(field: str, before: str = "") -> str:
+    unit = "points" if field == "accuracy" else "" if field.startswith("variance") else "nats"
+    return before + unit if unit else ""
+
+
 def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
     """Table 2 and Fig. 6 of these rows.
 
@@ -55,7 +61,7 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
     """
     plain, smoothed = smoothings
     seeds = len({row["seed"] for row in rows})
-    table, claims = [], []
+    table, claims, said = [], [], []
     measured = [("teacher", f) for f in ("accuracy", "variance_valid", "variance_train", "entropy_train")]
     measured += [(kind, field) for kind in STUDENTS for field in ("accuracy", "loss", "cross_entropy")]
     for kind, field in measured:
@@ -69,31 +75,32 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
         gap = t_interval(
             [b - a for a, b in zip(*(_values(rows, kind, s, field) for s in (plain, smoothed)), strict=True)]
         )
-        claims.append((claim, gap.value, gap.low, gap.high, verdict(gap, up)))
+        ends = [None if math.isnan(end) else round(end, 5) for end in (gap.value, gap.low, gap.high)]
+        claims.append((claim, *ends, _unit(field), verdict(gap, up)))
+        said.append(
+            f"{claim[0].upper()}{claim[1:]}: {verdict(gap, up)} ({shown(gap, DIGITS[field], sign=True)}"
+            f"{_unit(field, ' ')})."
+        )
     points = [
-        (row["system"], row["kind"], row["teacher_smoothing"], row["seed"], epoch, *each.values())
+        (
+            *(row[name] for name in ("system", "kind", "teacher_smoothing", "seed")),
+            epoch,
+            *(None if value is None else round(value, 4) for value in each.values()),
+        )
         for row in rows
         for epoch, each in enumerate(row["epochs"], start=1)
     ]
     header = ["network", "measured", "from labels", f"teacher LS {plain:g}", f"teacher LS {smoothed:g}"]
     spread = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     difference = "and the difference with its 95 % interval (Student's t, paired by seed)"
-    claimed = ["claim", "difference", "95 % from", "to", "verdict"]
-    columns = [
-        "system",
-        "kind",
-        "teacher_smoothing",
-        "seed",
-        "epoch",
-        "training loss",
-        "training cross-entropy",
-        "accuracy",
-    ]
+    claimed = ["claim", "difference", "95 % from", "to", "unit", "verdict"]
+    columns = ["system", "kind", "teacher_smoothing", "seed", "epoch"]
+    columns += ["training loss", "training cross-entropy", "accuracy"]
     caption = "As the paper's Fig. 6: students of a smoothed teacher and of another. Lines are means over seeds, bands"
     caption += " reach from the least to the greatest."
     return Section(
         "A teacher's smoothing and its students, on images",
-        list(_words(about, claims, seeds)),
+        [about, *said, *_caution(seeds)],
         [
             Table("table2", f"As the paper's Table 2; {spread}, {difference}.", [*header, "difference"], table),
             Table("claims", "The paper's claims; smoothed minus not smoothed.", claimed, claims),
@@ -103,15 +110,14 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
     )
 
 
-def _words(about: str, claims: Sequence[tuple[Any, ...]], seeds: int) -> Iterator[str]:
-    yield about
-    for claim, value, low, high, said in claims:
-        yield f"{claim[0].upper()}{claim[1:]}: {said} ({value:+.4g} [{low:+.4g}, {high:+.4g}])."
+def _caution(seeds: int) -> Iterator[str]:
     yield (
         "A cross-entropy is the KL and the teacher's own entropy, which smoothing raises, whatever the student does: "
         "it has the same gradient, and only the KL says how well the student follows."
     )
-    if seeds < 6:
+    if seeds == 1:
+        yield "One seed decides nothing: more of them give intervals (--seeds 1 2 3)."
+    elif seeds < 6:
         yield (
             f"With {seeds} seeds the intervals are wide: a difference is decided only if it is several times its "
             "standard deviation over seeds."
