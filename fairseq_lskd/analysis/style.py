@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
 
 import matplotlib
 from matplotlib.figure import Figure
+
+P = ParamSpec("P")
 
 #: Okabe & Ito's palette (2008), which people with any common colour blindness can tell apart; yellow left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -24,16 +28,20 @@ STYLE: Any = {
 }
 
 
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A function that draws, in this style."""
+
+    @functools.wraps(draw)
+    def wrapped(*args: P.args, **options: P.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **options)
+
+    return wrapped
+
+
 def figure(width: float, height: float) -> Figure:
     """An empty figure, inches."""
-    with matplotlib.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
-
-
-def panels(drawn: Figure, rows: int, columns: int, **options: Any) -> Any:
-    """`[rows, columns]` axes in the style."""
-    with matplotlib.rc_context(STYLE):
-        return drawn.subplots(rows, columns, squeeze=False, **options)
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def look(index: int) -> dict[str, Any]:
