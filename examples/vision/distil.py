@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     with exit_on_user_error("distil.py"):
-        run(args, ["distil.py", *(sys.argv[1:] if argv is None else argv)])
+        run(args, ["python", "examples/vision/distil.py", *(sys.argv[1:] if argv is None else argv)])
 
 
 def check(args: argparse.Namespace) -> None:
