@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Does label smoothing lose as the number of classes grows? Teachers with and without it at several vocabulary sizes.
 #
-#   scripts/vocabulary_sizes.sh                                  a generated bitext; some twenty minutes on two CPU cores
-#   scripts/vocabulary_sizes.sh --updates 150 --sizes "200 800"  the smallest scale, some five minutes; learns little
+#   scripts/vocabulary_sizes.sh                                  a generated bitext: six teachers as in the quickstart
+#   scripts/vocabulary_sizes.sh --updates 300 --sizes "200 800"  a third of the training; minutes on two CPU cores
 #   scripts/vocabulary_sizes.sh --corpus multi30k --sizes "1000 2000 4000 8000"
 #   ... --raw DIR                                                Multi30k from files on disk, as for scripts/prepare.sh
 #   ... --label-smoothing 0.2 --seed 2                           of the teachers (default: 0.1 against 0, seed 1)

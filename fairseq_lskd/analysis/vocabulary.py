@@ -25,6 +25,9 @@ from .quality import read_records
 from .style import COLOURS
 from .tail import Buckets, Matches, match_words, split_words
 
+#: What a teacher has to have learnt before its smoothing can be judged.
+LEAST_BLEU = 10
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -150,6 +153,9 @@ def _words(found: Trend, pairs: Sequence[Pair]) -> Iterator[str]:
             f"{pair.types:,} types: F1 {shown(gap, sign=True)} points, BLEU {pair.bleu[1] - pair.bleu[0]:+.1f} "
             f"({pair.bleu[0]:.1f} to {pair.bleu[1]:.1f})."
         )
+    if weak := [pair for pair in pairs if min(pair.bleu) < LEAST_BLEU]:
+        sizes = ", ".join(f"{pair.types:,}" for pair in weak)
+        yield f"Below {LEAST_BLEU} BLEU a teacher has learnt too little to tell ({sizes} types): train longer (--updates)."
     yield "One training each: the intervals are over test sentences, and another seed may say something else."
 
 
