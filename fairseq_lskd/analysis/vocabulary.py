@@ -126,7 +126,7 @@ def section(runs: Path, references: Path) -> Section:
     header = ["types", "BLEU, not smoothed", "BLEU, smoothed", "F1, not smoothed (%)", "F1, smoothed (%)"]
     header += ["difference of F1", "95 % from", "to"]
     per = found.per_doubling
-    slope = ("F1 points as the vocabulary doubles", per.value, per.low, per.high, verdict(per, positive=False))
+    slope = ("F1 points as the vocabulary doubles", per.value, per.low, per.high, _verdict(found, pairs))
     caption = "Teachers by the size of their vocabulary; intervals by resampled sentences."
     claimed = "Change of smoothing's effect with the size; the claim is that it falls."
     columns = ["change", "value", "95 % from", "to", "smoothing loses as classes grow"]
@@ -142,10 +142,18 @@ def section(runs: Path, references: Path) -> Section:
     )
 
 
+def _weak(pairs: Sequence[Pair]) -> list[Pair]:
+    return [pair for pair in pairs if min(pair.bleu) < LEAST_BLEU]
+
+
+def _verdict(found: Trend, pairs: Sequence[Pair]) -> str:
+    return "undecided" if _weak(pairs) else verdict(found.per_doubling, positive=False)
+
+
 def _words(found: Trend, pairs: Sequence[Pair]) -> Iterator[str]:
     per = found.per_doubling
     yield (
-        f"That smoothing loses as classes grow in number: {verdict(per, positive=False)}. As the vocabulary doubles, "
+        f"That smoothing loses as classes grow in number: {_verdict(found, pairs)}. As the vocabulary doubles, "
         f"its effect on the F1 of output words changes by {shown(per, sign=True)} points."
     )
     for pair, gap in zip(pairs, found.changes, strict=True):
@@ -153,9 +161,9 @@ def _words(found: Trend, pairs: Sequence[Pair]) -> Iterator[str]:
             f"{pair.types:,} types: F1 {shown(gap, sign=True)} points, BLEU {pair.bleu[1] - pair.bleu[0]:+.1f} "
             f"({pair.bleu[0]:.1f} to {pair.bleu[1]:.1f})."
         )
-    if weak := [pair for pair in pairs if min(pair.bleu) < LEAST_BLEU]:
+    if weak := _weak(pairs):
         sizes = ", ".join(f"{pair.types:,}" for pair in weak)
-        yield f"Below {LEAST_BLEU} BLEU a teacher has learnt too little to tell ({sizes} types): train longer (--updates)."
+        yield f"Below {LEAST_BLEU} BLEU a teacher has learnt too little to tell ({sizes} types): train for longer."
     yield "One training each: the intervals are over test sentences, and another seed may say something else."
 
 

@@ -65,8 +65,10 @@ def test_smoothing_that_loses_as_classes_grow(tmp_path: Path) -> None:
 
 
 def test_teachers_that_know_nothing_are_no_ground_for_a_claim(tmp_path: Path) -> None:
-    make(tmp_path, {100: (0.3, 0.3), 200: (0.95, 0.3)})
-    words = section(tmp_path / "runs", tmp_path / "test.en").words
+    make(tmp_path, {100: (0.3, 0.3), 200: (0.3, 0.95)})
+    found = section(tmp_path / "runs", tmp_path / "test.en")
+    words = found.words
+    assert found.tables[1].rows[0][-1] == "undecided" and found.tables[1].rows[0][3] < 0
     assert any("Below 10 BLEU a teacher has learnt too little to tell (200 types)" in said for said in words)
 
 
