@@ -45,8 +45,10 @@ def digits(count: int, noise: float, seed: int) -> Images:
     Raises:
         UserError: if there are not as many images, or fewer than one a class.
     """
-    from sklearn.datasets import load_digits
-
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise UserError("the digits come with scikit-learn, which is not installed: pip install '.[vision]'") from None
     found = load_digits()
     images = torch.from_numpy(found.images).float().unsqueeze(1) / 16
     labels = torch.from_numpy(found.target).long()
