@@ -93,6 +93,7 @@ setup(
         "moses": ["sacremoses>=0.1", "subword-nmt>=0.3.8"],
         # The report of `lskd analyze`: pictures, and a page; jinja2 is there already where torch is.
         "analysis": ["matplotlib>=3.8", "jinja2>=3.0"],
+        "vision": ["scikit-learn>=1.5", "matplotlib>=3.8"],  # examples/vision: real images that come with a library
         "dev": [
             "ctranslate2>=4.0",
             "jinja2>=3.0",
@@ -106,6 +107,7 @@ setup(
             "subword-nmt>=0.3.8",
             "mypy",
             "py3langid>=0.4",
+            "scikit-learn>=1.5",
             "setuptools>=77",
             "types-tabulate",
             "types-regex",

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from e2e.test_pipeline import TINY, said, script
+from fairseq_lskd.analysis import curves, logs, truth
+from fairseq_lskd.scoring.sentences import sentence_log_probs
+from fairseq_lskd.teachers.alone import load_teacher
 
 pytestmark = [
     pytest.mark.e2e,
@@ -28,3 +31,16 @@ def test_a_model_and_its_distance_from_the_truth(tmp_path):
     less, more = (json.loads((tmp_path / f"runs/{name}/result.json").read_text()) for name in ("less", "more"))
     assert 0 < more["kl_to_truth"] < less["kl_to_truth"]
     assert "KL to truth" in table and f"{less['kl_to_truth']:.2f}" in table and "BLEU: nrefs:1|" in table
+    # The same, sentence by sentence; and the curves in the logs of both.
+    found = {}
+    for name in ("less", "more"):
+        teacher = load_teacher(str(tmp_path / f"runs/{name}/checkpoint_average.pt"), str(tmp_path / "data/g/bin"))
+        teacher.task.load_dataset("valid")
+        found[name] = sentence_log_probs(teacher.models[0], teacher.task, "valid")
+    known = truth.read_log_probs(tmp_path / "data/g/raw", "valid")
+    section = truth.section({name: each.log_probs for name, each in found.items()}, found["less"].tokens, known)
+    kl = {row[0]: row[1] for row in section.tables[0].rows}
+    assert kl == pytest.approx({"less": less["kl_to_truth"], "more": more["kl_to_truth"]}, abs=0.1)
+    drawn = curves.section(logs.find_runs(tmp_path / "runs"))
+    points = {(row[0], row[1], row[2]) for row in drawn.tables[1].rows}
+    assert {(run, "valid", "nll_loss") for run in ("less", "more")} <= points

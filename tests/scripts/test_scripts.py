@@ -36,6 +36,7 @@ STEPS = {
     ],
     "score.sh": ["--data", "--run", "--checkpoint", "--recipe"],
     "quickstart.sh": ["--corpus", "--raw", "--name"],
+    "vocabulary_sizes.sh": ["--corpus", "--raw", "--sizes", "--updates", "--label-smoothing", "--seed", "--name"],
 }
 
 
@@ -140,6 +141,17 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             "multi30k wmt14-en-de-base wmt14-en-de-big wmt14-en-fr-base wmt14-en-fr-big wmt16-en-ro-base",
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
+        ("vocabulary_sizes.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
+        ("vocabulary_sizes.sh", ["--raw", "/tmp"], "--raw goes with --corpus multi30k only"),
+        ("vocabulary_sizes.sh", ["--sizes", "200"], "--sizes 200: expected at least two"),
+        ("vocabulary_sizes.sh", ["--sizes", "200 4k"], "--sizes 200 4k: expected numbers"),
+        ("vocabulary_sizes.sh", ["--updates", "9"], "--updates 9: expected at least 30"),
+        ("vocabulary_sizes.sh", ["--updates", "many"], "--updates many: expected a number"),
+        (
+            "vocabulary_sizes.sh",
+            ["--label-smoothing", "1.5"],
+            "--label-smoothing 1.5: expected a number between 0 and 1",
+        ),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(name: str, words: list[str], message: str) -> None:

@@ -1,0 +1,186 @@
+"""Saved outputs of any classifier: an .npz file with its logits or probabilities and the labels.
+
+Arrays in the file, N examples of K classes:
+
+- `logits` or `probs`: `[N, K]`; probabilities sum to 1 in each row;
+- `labels`: `[N]`, whole numbers from 0 to K - 1;
+- `features`: `[N, D]`, what the output layer sees, with `output_matrix`: `[K, D]`, its rows the classes' templates,
+  and `output_bias`: `[K]` (all optional: for projections);
+- `split`: `[N]`, a name each, as `train` or `valid` (optional).
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import UserError
+
+KNOWN = ("logits", "probs", "labels", "features", "output_matrix", "output_bias", "split")
+#: By how much a row of probabilities may miss 1: half-precision numbers of many classes do by some thousandths.
+TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a classifier says of N examples of K classes, with the right answers."""
+
+    name: str
+    log_probs: Tensor  #: [N, K] float32, normalised
+    labels: Tensor  #: [N] int64
+    features: Tensor | None = None  #: [N, D] float32
+    output_matrix: Tensor | None = None  #: [K, D] float32
+    output_bias: Tensor | None = None  #: [K] float32
+    split: tuple[str, ...] | None = None  #: N names
+
+    @property
+    def probs(self) -> Tensor:
+        """`[N, K]` float32."""
+        return self.log_probs.exp()
+
+    @property
+    def classes(self) -> int:
+        return self.log_probs.size(1)
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of splits, in the order in which they come; none if the file names none."""
+        return list(dict.fromkeys(self.split or ()))
+
+    def of_split(self, name: str) -> Outputs:
+        """The examples of one split.
+
+        Raises:
+            UserError: if there is none of that name.
+        """
+        if name not in self.splits:
+            found = ", ".join(self.splits) or "none named"
+            raise UserError(f"{self.name}: no example of the split {name!r}; its splits: {found}")
+        assert self.split is not None
+        mine = torch.tensor([each == name for each in self.split])
+        features = None if self.features is None else self.features[mine]
+        return replace(
+            self,
+            log_probs=self.log_probs[mine],
+            labels=self.labels[mine],
+            features=features,
+            split=tuple(each for each in self.split if each == name),
+        )
+
+
+def load_npz(path: Path) -> Outputs:
+    """Read and check saved arrays; the name is the file's stem. Nothing in the file is run.
+
+    Raises:
+        UserError: with everything that is wrong with the file.
+    """
+    found, problems = {}, []
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise UserError(f"{path}: a single array, expected an .npz file with logits (or probs) and labels")
+        with archive:
+            for name in set(archive.files) & set(KNOWN):
+                try:
+                    found[name] = archive[name]
+                except ValueError:  # numpy, of an array of Python objects
+                    problems.append(f"{name} holds Python objects, which are not read; save it as numbers or strings")
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not an .npz file of numpy.savez, or broken ({error})") from None
+    if not problems:
+        problems = _problems(found)
+    if problems:
+        raise UserError(f"{path}: " + "\n  ".join(problems))
+    return _outputs(path.stem, found)
+
+
+def _problems(found: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with the arrays, a line each."""
+    scores = [name for name in ("logits", "probs") if name in found]
+    problems = []
+    if len(scores) != 1:
+        said = "both logits and probs" if scores else "neither logits nor probs"
+        problems.append(f"found {said}, expected one of them, [examples, classes]")
+    if "labels" not in found:
+        problems.append("found no labels, expected one an example")
+    if ("features" in found) != ("output_matrix" in found):
+        problems.append("features and output_matrix go together: found one of them alone")
+    if problems:
+        return problems
+    values = found[scores[0]]
+    if values.ndim != 2 or values.shape[1] < 2 or not len(values):
+        return [f"{scores[0]} has the shape {list(values.shape)}, expected [examples, classes]: at least 1 and 2"]
+    count, classes = values.shape
+    shapes = {"labels": (count,), "split": (count,), "output_bias": (classes,)}
+    if "features" in found:
+        width = found["features"].shape[-1:]
+        shapes |= {"features": (count, *width), "output_matrix": (classes, *width)}
+    for name, shape in shapes.items():
+        if name in found and found[name].shape != shape:
+            problems.append(
+                f"{name} has the shape {list(found[name].shape)}, expected {list(shape)}, as {scores[0]} is"
+            )
+    for name in (*scores, "features", "output_matrix", "output_bias"):
+        if name in found and (problem := _not_numbers(found[name])):
+            problems.append(f"{name} {problem}")
+    labels = found["labels"]
+    if not np.issubdtype(labels.dtype, np.integer):
+        problems.append(f"labels are of {labels.dtype}, expected whole numbers (an integer dtype)")
+    elif labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        problems.append(f"labels go from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
+    if "split" in found and found["split"].dtype.kind not in "US":
+        problems.append(f"split is of {found['split'].dtype}, expected names")
+    if scores == ["probs"] and not problems:
+        problems += _not_distributions(values)
+    return problems
+
+
+def _not_numbers(values: Any) -> str | None:
+    if not (np.issubdtype(values.dtype, np.floating) or np.issubdtype(values.dtype, np.integer)):
+        return f"is of {values.dtype}, expected real numbers"
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return None
+    rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))
+    return f"has NaN or infinity in {len(rows):,} of {len(values):,} rows, row {rows[0]} first (rows count from 0)"
+
+
+def _not_distributions(probs: Any) -> list[str]:
+    if (probs < 0).any():
+        return [f"probs go down to {probs.min():g}; are they logits or log-probabilities?"]
+    sums = probs.astype(np.float64).sum(1)
+    wrong = np.flatnonzero(np.abs(sums - 1) > TOLERANCE)
+    if not len(wrong):
+        return []
+    return [
+        f"probs do not sum to 1 in {len(wrong):,} of {len(probs):,} rows, row {wrong[0]} first: it sums to "
+        f"{sums[wrong[0]]:.4g}; are they logits?"
+    ]
+
+
+def _outputs(name: str, found: Mapping[str, Any]) -> Outputs:
+    def real(key: str) -> Tensor | None:
+        return torch.from_numpy(np.ascontiguousarray(found[key], dtype=np.float32)) if key in found else None
+
+    logits, probs = real("logits"), real("probs")
+    if logits is not None:
+        log_probs = F.log_softmax(logits, dim=-1)
+    else:
+        assert probs is not None
+        log_probs = (probs / probs.sum(1, keepdim=True)).log()  # -inf where there is no probability
+    labels = torch.from_numpy(found["labels"].astype(np.int64))
+    split = tuple(map(str, found["split"].astype(str))) if "split" in found else None
+    return Outputs(name, log_probs, labels, real("features"), real("output_matrix"), real("output_bias"), split)

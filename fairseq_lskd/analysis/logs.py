@@ -1,0 +1,204 @@
+"""Training and validation curves in the logs that fairseq-train prints, `--log-format json` or `simple`.
+
+A resumed training has several logs, which `lskd run` keeps as log.txt.1, log.txt.2 and so on, the last as log.txt. It
+goes on from a checkpoint, so its log may take up at an earlier update than the one before it reached: what is
+logged later for the same updates counts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+#: fairseq's logger, and Hydra's under fairseq-hydra-train: the name of the subset, and what is said of it.
+_LINES = (
+    re.compile(r"\| INFO \| (?P<subset>[^|]+?) \| (?P<said>.*)$"),
+    re.compile(r"\]\[(?P<subset>[^\]]+)\]\[INFO\] - (?P<said>.*)$"),
+)
+#: In the middle of an epoch, `--log-format simple`: "epoch 001:    100 / 1000 loss=9.1, ppl=549.2, num_updates=100".
+_INNER = re.compile(r"^epoch \d+.*?: +\d+ / \d+ (?P<stats>\S.*)$")
+#: At its end: "epoch 001 | valid on 'valid' subset | loss 5.1 | num_updates 100".
+_STAT = re.compile(r"^(?P<name>\w+) (?P<value>\S+)$")
+
+TRAINED = ("fairseq-train", "fairseq-hydra-train")
+RECORD, LOG = "run.json", "log.txt"
+
+
+@dataclass
+class Curve:
+    """A metric against the number of updates, which grows from point to point."""
+
+    updates: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, update: int, value: float) -> None:
+        """Append a point, in place of those of a training that was taken up again before it."""
+        while self.updates and self.updates[-1] >= update:
+            self.updates.pop()
+            self.values.pop()
+        self.updates.append(update)
+        self.values.append(value)
+
+
+#: (subset, metric) -> curve. Subsets: train (every few updates), train_epoch (means of an epoch), valid, ...
+Curves = dict[tuple[str, str], Curve]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training: its curves, and what is known of it."""
+
+    name: str
+    curves: Curves
+    labels: dict[str, Any]  #: role, method, teacher_smoothing, temperature, seed; None where not known
+    folder: Path = Path()
+    command: tuple[str, ...] = ()  #: that of the run, if it is known
+
+    def curve(self, subset: str, metric: str) -> Curve | None:
+        """One of the curves; for training, that of whole epochs where there is no finer one."""
+        found = self.curves.get((subset, metric))
+        return self.curves.get(("train_epoch", metric)) if found is None and subset == "train" else found
+
+
+def read_curves(paths: Sequence[Path]) -> Curves:
+    """The curves in the logs of one training, in the order in which they were written.
+
+    Raises:
+        UserError: if a file cannot be read, or there is no statistic of a training in any.
+    """
+    curves: Curves = {}
+    first = ""
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        first = first or text.strip().partition("\n")[0]
+        for subset, stats in _statistics(text):
+            update = int(stats.pop("num_updates"))
+            for metric, value in stats.items():
+                curves.setdefault((subset, metric), Curve()).add(update, value)
+    if not curves:
+        found = f"which begins with {first[:60]!r}" if first else "which is empty"
+        raise UserError(
+            f"{', '.join(map(str, paths))}: expected a log of fairseq-train (--log-format json or simple), found no "
+            f"statistics of a training in the file, {found}"
+        )
+    return curves
+
+
+def _statistics(text: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """The subset and statistics in every line that has some, num_updates among them; garbled lines are passed over."""
+    for line in text.splitlines():
+        match = next(filter(None, (pattern.search(line) for pattern in _LINES)), None)
+        if match is None:
+            continue
+        subset, said = match["subset"], match["said"]
+        if found := _numbers(_raw(subset, said)):
+            yield {"train_inner": "train", "train": "train_epoch"}.get(subset, subset), found
+
+
+def _raw(subset: str, said: str) -> dict[str, Any]:
+    if said.startswith("{"):
+        try:
+            stats = json.loads(said)
+        except ValueError:
+            return {}
+        return {name.removeprefix(f"{subset}_"): value for name, value in stats.items()}
+    if inner := _INNER.match(said):
+        return dict(pair.split("=", 1) for pair in inner["stats"].split(", ") if "=" in pair)
+    if said.startswith("epoch "):
+        return {stat["name"]: stat["value"] for part in said.split(" | ")[1:] if (stat := _STAT.match(part.strip()))}
+    return {}
+
+
+def _numbers(stats: dict[str, Any]) -> dict[str, float]:
+    """Those that are numbers, NaN included; nothing if there is no number of updates."""
+    found = {}
+    for name, value in stats.items():
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            continue
+    return found if found.get("num_updates", float("nan")) >= 0 else {}
+
+
+def logs_of(path: Path) -> list[Path]:
+    """The logs of a run, oldest first: log.txt.1, log.txt.2, ..., log.txt.
+
+    Args:
+        path: the run's folder, or its (last) log.
+
+    Raises:
+        UserError: if there is none.
+    """
+    log = path / LOG if path.is_dir() else path
+    earlier = [
+        (int(found.suffix[1:]), found) for found in log.parent.glob(f"{log.name}.*") if found.suffix[1:].isdigit()
+    ]
+    found = [each for _, each in sorted(earlier)] + [log] * log.is_file()
+    if not found:
+        raise UserError(f"{path}: no log there, expected the folder of a run with {LOG}, or the log of fairseq-train")
+    return found
+
+
+def read_run(path: Path) -> Run:
+    """A training from its folder, or from its log alone, of which less is known.
+
+    Raises:
+        UserError: as `logs_of` and `read_curves` do, or if there is a run.json that `lskd run` has not written.
+    """
+    logs = logs_of(path)
+    folder = logs[-1].parent
+    labels: dict[str, Any] = dict.fromkeys(("role", "method", "teacher_smoothing", "temperature", "seed"))
+    command: tuple[str, ...] = ()
+    record = folder / RECORD
+    if record.is_file() and logs[-1].name == LOG:
+        found = _record(record)
+        command = tuple(found["command"])
+        labels |= found.get("labels", {})
+        labels["seed"] = option(command, "--seed")
+    name = folder.resolve().name if logs[-1].name == LOG else path.stem
+    return Run(name, read_curves(logs), labels, folder, command)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """The folders at or under `folder` in which `lskd run` trained a model, in order of their names.
+
+    Raises:
+        UserError: if `folder` is none, or there is none in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    records = [path for path in sorted(folder.rglob(RECORD)) if Path(_record(path)["command"][0]).name in TRAINED]
+    found = [path.parent for path in records if (path.parent / LOG).is_file()]
+    if not found:
+        raise UserError(f"{folder}: no run of fairseq-train in there, expected folders with {RECORD} and {LOG}")
+    return found
+
+
+def option(command: Sequence[str], name: str) -> str | None:
+    """The value of an option on a command line, the last one if it is there twice."""
+    found = None
+    for position, word in enumerate(command):
+        if word == name and position + 1 < len(command):
+            found = command[position + 1]
+        elif word.startswith(f"{name}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not (record["command"] and all(isinstance(word, str) for word in record["command"])):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: expected the record of `lskd run`, with the run's command") from None
+    return record

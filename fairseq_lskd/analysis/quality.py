@@ -1,0 +1,248 @@
+"""Is a better teacher's student better? Shen et al. (ICLR 2021), Fig. 8, over the result records of a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import torch
+
+from ..errors import UserError
+from .bootstrap import Interval
+from .document import Picture, Section, Table
+from .drawing import figure
+from .intervals import shown, unsure, verdict
+from .logs import option
+from .style import COLOURS, MARKERS
+
+#: What can be compared: field of a record -> its name, and whether more is better.
+METRICS = {"bleu": ("BLEU", True), "chrf": ("chrF", True), "valid_ppl": ("validation perplexity", False),
+           "valid_accuracy": ("validation accuracy, %", True)}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A student and its teacher, as `lskd score` recorded them."""
+
+    teacher: dict[str, Any]
+    student: dict[str, Any]
+
+    @property
+    def group(self) -> str:
+        """What students are compared within: how they were taught."""
+        temperature = self.student.get("temperature")
+        return f"{self.student['method']} level" + (f", T = {temperature}" if temperature is not None else "")
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of teachers' and students' quality within a group."""
+
+    group: str
+    teachers: int
+    rho: Interval
+    verdict: str  #: of the claim that it is above 0
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The records in every result.json and results.json at or under `folder`, each model's once.
+
+    Args:
+        folder: or one such file.
+
+    Raises:
+        UserError: if there is none, or one is not what `lskd score` writes.
+    """
+    if not folder.exists():
+        raise UserError(f"{folder}: no such file or folder")
+    paths = [folder] if folder.is_file() else sorted([*folder.rglob("result.json"), *folder.rglob("results.json")])
+    found: dict[Any, dict[str, Any]] = {}
+    for path in paths:
+        try:
+            records = json.loads(path.read_text(encoding="utf-8"))
+            for record in records if isinstance(records, list) else [records]:
+                # The folder tells two runs of one name apart.
+                key = record.get("checkpoint_sha256") or (record["system"], str(path))
+                found.setdefault(key, {"system": record["system"], **record})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{path}: expected the JSON that `lskd score` writes") from None
+    if not found:
+        raise UserError(f"{folder}: no result.json in there; `lskd score` (scripts/score.sh) writes one a run")
+    return list(found.values())
+
+
+def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
+    """Students with their teachers, and the names of students whose teacher is not among the records.
+
+    A student's teacher is the run whose folder its --teacher-path names, or else the only teacher of the folder with
+    the smoothing that the student's label tells.
+    """
+    teachers = [record for record in records if record.get("role") == "teacher"]
+    by_folder = {folder: record for record in teachers if (folder := _folder(record))}
+    pairs, alone = [], []
+    for record in records:
+        if record.get("role") != "student" or record.get("method") in (None, "none"):
+            continue
+        path = option(record.get("command") or (), "--teacher-path")
+        teacher = by_folder.get(str(PurePath(path).parent)) if path else None
+        if teacher is None:
+            home, smoothing = PurePath(_folder(record) or "").parent, record.get("teacher_smoothing")
+            near = [t for t in teachers if PurePath(_folder(t) or "").parent == home]
+            alike = [t for t in near if smoothing is not None and t.get("teacher_smoothing") == smoothing]
+            teacher = alike[0] if len(alike) == 1 else None
+        if teacher is None:
+            alone.append(record["system"])
+        else:
+            pairs.append(Pair(teacher, record))
+    return pairs, alone
+
+
+def _folder(record: dict[str, Any]) -> str | None:
+    return option(record.get("command") or (), "--save-dir")
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation; ties have the mean of their ranks. NaN if either does not vary.
+
+    Raises:
+        ValueError: if they are not equally long.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} values cannot be correlated")
+    ranks = [_ranks(torch.tensor(values, dtype=torch.float64)) for values in (first, second)]
+    a, b = (rank - rank.mean() for rank in ranks)
+    scale = (a.square().sum() * b.square().sum()).sqrt().item()
+    return (a @ b).item() / scale if scale > 0 else math.nan
+
+
+def _ranks(values: torch.Tensor) -> torch.Tensor:
+    below = (values[:, None] > values).sum(1)
+    return below + ((values[:, None] == values).sum(1) - 1) / 2.0
+
+
+def spearman_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Spearman's rank correlation with a 95 % interval: Fisher's z, its variance by Bonett & Wright (2000).
+
+    At a perfect order z is infinite: it is taken half a step short of it, a step being the least that one exchange of
+    neighbours changes the correlation. Of fewer than 5 values nothing is said.
+    """
+    rho, n = spearman(first, second), len(first)
+    if n < 5 or math.isnan(rho):
+        return unsure(rho)
+    most = 1 - 6 / (n * (n * n - 1))
+    z = math.atanh(max(-most, min(most, rho)))
+    half = 1.96 * math.sqrt((1 + rho * rho / 2) / (n - 3))
+    return Interval(rho, min(rho, math.tanh(z - half)), max(rho, math.tanh(z + half)))
+
+
+def correlate(pairs: Sequence[Pair], metric: str = "bleu") -> list[Correlation]:
+    """The rank correlation within every group of students that were taught in one way; a group needs two teachers.
+
+    Students of one teacher are not independent of each other: their mean counts.
+    """
+    sign = 1 if METRICS[metric][1] else -1
+    found = []
+    for group in dict.fromkeys(pair.group for pair in pairs):
+        students: dict[int, list[float]] = {}
+        teachers: dict[int, float] = {}
+        for pair in pairs:
+            if pair.group == group:
+                teachers[id(pair.teacher)] = sign * pair.teacher[metric]
+                students.setdefault(id(pair.teacher), []).append(sign * pair.student[metric])
+        if len(teachers) > 1:
+            means = [math.fsum(values) / len(values) for values in students.values()]
+            rho = spearman_interval([teachers[each] for each in students], means)
+            found.append(Correlation(group, len(teachers), rho, verdict(rho)))
+    return found
+
+
+def section(folder: Path, metric: str = "bleu") -> Section:
+    """Teacher against student quality over the runs in a folder.
+
+    Args:
+        folder: with the result.json of teachers and of their students, or a results.json; metric: one of `METRICS`.
+
+    Raises:
+        UserError: if there is no student with its teacher in there, or the metric was not measured.
+    """
+    if metric not in METRICS:
+        raise UserError(f"the quality {metric!r}: expected one of {', '.join(METRICS)}")
+    pairs, alone = pair_up(read_records(folder))
+    if not pairs:
+        students = f" ({', '.join(alone)}: no record of their teachers)" if alone else ""
+        raise UserError(f"{folder}: no record of a student and of its teacher in there{students}; score both")
+    if lacking := sorted({r["system"] for p in pairs for r in (p.teacher, p.student) if r.get(metric) is None}):
+        raise UserError(f"{folder}: no {metric} in the records of {', '.join(lacking)}")
+    name, more = METRICS[metric]
+    found = correlate(pairs, metric)
+    columns = ["students", "teacher", "teacher LS", f"teacher {name}", "student", f"student {name}"]
+    rows = []
+    for p in pairs:
+        teacher, student = p.teacher, p.student
+        smoothing = teacher.get("teacher_smoothing")
+        rows.append((p.group, teacher["system"], smoothing, teacher[metric], student["system"], student[metric]))
+    turned = "" if more else " (less is better, so both are turned round)"
+    said = ["students", "teachers", "rank correlation", "95 % from", "to", "better teacher, better student"]
+    ends = [(c, [_or_none(end) for end in (c.rho.value, c.rho.low, c.rho.high)]) for c in found]
+    caption = (
+        f"Spearman's rank correlation of teachers' and students' {name}{turned}; the mean of a teacher's students."
+    )
+    return Section(
+        "Teacher against student quality",
+        list(_words(found, pairs, alone, metric)),
+        [
+            Table("quality_correlation", caption, said, [(c.group, c.teachers, *e, c.verdict) for c, e in ends]),
+            Table("quality", f"{name} of teachers and their students.", columns, rows),
+        ],
+        [Picture("quality", f"Students' {name} against their teachers'.", _draw(pairs, metric), "quality")],
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
+
+
+def _words(found: Sequence[Correlation], pairs: Sequence[Pair], alone: Sequence[str], metric: str) -> Iterator[str]:
+    name, more = METRICS[metric]
+    for c in found:
+        said = f"A better teacher has the better student ({c.group}, {c.teachers} teachers, by {name}): {c.verdict}"
+        yield f"{said}; rank correlation {shown(c.rho)}." if not math.isnan(c.rho.value) else f"{said}; no variation."
+    if any(math.isnan(c.rho.low) for c in found) or not found:
+        yield "Fewer than five teachers say nothing of a rank correlation: train some more, of other sizes and seeds."
+    teachers = {id(pair.teacher) for pair in pairs}
+    better = sum((p.student[metric] > p.teacher[metric]) == more for p in pairs)
+    yield f"{len(teachers)} teachers, {len(pairs)} students, of which {better} better than their teacher."
+    if alone:
+        yield f"Left out, since there is no record of their teacher: {', '.join(alone)}."
+
+
+def _draw(pairs: Sequence[Pair], metric: str) -> Any:
+    name = METRICS[metric][0]
+    with figure(4.6, 3.8) as drawn:
+        panel = drawn.subplots()
+        for index, group in enumerate(dict.fromkeys(pair.group for pair in pairs)):
+            # Hollow: a teacher without smoothing.
+            for smoothed in (True, False):
+                members = [
+                    p for p in pairs if p.group == group and bool(p.teacher.get("teacher_smoothing")) == smoothed
+                ]
+                if members:
+                    colour = COLOURS[index % len(COLOURS)]
+                    panel.plot(
+                        [p.teacher[metric] for p in members],
+                        [p.student[metric] for p in members],
+                        linestyle="none",
+                        marker=MARKERS[index % len(MARKERS)],
+                        color=colour,
+                        markerfacecolor=colour if smoothed else "white",
+                        label=f"{group}, {'smoothed' if smoothed else 'not smoothed'}",
+                    )
+        panel.set_xlabel(f"teacher's {name}")
+        panel.set_ylabel(f"student's {name}")
+        panel.margins(0.12)
+        panel.legend(fontsize=7, title="students by their teacher", title_fontsize=7)
+    return drawn

@@ -1,0 +1,128 @@
+"""The smoothed loss against the label's logit, and where it is least: Shen et al. (ICLR 2021), Fig. 3.
+
+Without smoothing the loss falls for ever, and so the logit grows for ever; with smoothing there is a logit to
+stop at. Of `K` classes the label has the logit `z` and all others 0; with `K = 2` this is the logistic loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import UserError
+from ..losses import negative_log_likelihood, smoothed_cross_entropy, smoothing_term
+from .document import Picture, Section, Table
+from .drawing import figure
+from .style import COLOURS, LINES
+
+ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.4)
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where the smoothed loss is least; with no smoothing at all, the logit is infinite and the loss 0."""
+
+    logit: float
+    loss: float  #: in nats: the entropy of the smoothed target
+    probability: float  #: of the label
+
+
+def smoothed_loss(logits: Tensor, label_smoothing: float, classes: int = 2) -> Tensor:
+    """The smoothed cross-entropy, in nats, of a label with these logits where all other classes have 0.
+
+    Args:
+        logits: `[...]`; label_smoothing: `alpha` in [0, 1), equation (1); classes: K, at least 2.
+
+    Returns:
+        `[...]`, in the dtype of `logits`.
+    """
+    scores = torch.cat([logits[..., None], logits.new_zeros(*logits.shape, classes - 1)], dim=-1)
+    log_probs = F.log_softmax(scores, dim=-1)
+    label = torch.zeros(logits.shape, dtype=torch.long, device=logits.device)
+    nobody = torch.zeros_like(label, dtype=torch.bool)
+    nll, smooth = negative_log_likelihood(log_probs, label, nobody), smoothing_term(log_probs, nobody)
+    return smoothed_cross_entropy(nll, smooth, label_smoothing, classes)
+
+
+def minimum(label_smoothing: float, classes: int = 2) -> Minimum:
+    """In closed form: the label's probability is the target's, 1 - alpha, so z = log((1 - alpha)(K - 1) / alpha)."""
+    alpha = label_smoothing
+    if alpha == 0:
+        return Minimum(math.inf, 0.0, 1.0)
+    loss = -(1 - alpha) * math.log(1 - alpha) - alpha * math.log(alpha / (classes - 1))
+    return Minimum(math.log((1 - alpha) * (classes - 1) / alpha), loss, 1 - alpha)
+
+
+def section(label_smoothings: Sequence[float] = ALPHAS, classes: int = 2) -> Section:
+    """Fig. 3 for these values of alpha and this number of classes.
+
+    Raises:
+        UserError: if an alpha is outside [0, 1), or there are fewer than two classes.
+    """
+    if classes < 2:
+        raise UserError(f"the smoothed loss of {classes} classes: expected at least 2")
+    if wrong := [alpha for alpha in label_smoothings if not 0 <= alpha < 1]:
+        raise UserError(f"label smoothing {', '.join(map(str, wrong))}: expected numbers in [0, 1)")
+    least = {alpha: minimum(alpha, classes) for alpha in label_smoothings}
+    finite = [found.logit for found in least.values() if math.isfinite(found.logit)]
+    # Wide enough that every curve is seen to turn.
+    logits = torch.linspace(min([-4.0, *(z - 2 for z in finite)]), max([8.0, *(z + 4 for z in finite)]), 121).double()
+    with figure() as drawn:
+        panel = drawn.subplots()
+        rows: list[tuple[float, float, float]] = []
+        top = 0.0
+        for index, (alpha, found) in enumerate(least.items()):
+            losses = smoothed_loss(logits, alpha, classes)
+            rows += [
+                (alpha, round(z, 4), round(loss, 6)) for z, loss in zip(logits.tolist(), losses.tolist(), strict=True)
+            ]
+            colour, line = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
+            panel.plot(logits, losses, color=colour, linestyle=line, label=rf"$\alpha$ = {alpha:g}")
+            if math.isfinite(found.logit):
+                panel.plot([found.logit], [found.loss], "o", color=colour)
+            top = max(top, float(losses[-1]), 2 * found.loss)
+        panel.set_ylim(0, min(1.15 * top, float(smoothed_loss(logits[:1], 0.0, classes))) or None)
+        panel.set_xlabel("logit of the label (all others 0)")
+        panel.set_ylabel("loss, nats")
+        panel.legend(title="dots: minima", ncols=2)
+    words = [
+        f"Without smoothing, the loss of {classes} classes falls as long as the label's logit grows. With smoothing "
+        "alpha it is least where the label has the probability 1 - alpha, and rises again beyond: confidence costs."
+    ]
+    words += [
+        f"alpha = {alpha:g}: least at a logit of {found.logit:.2f}, where the loss is {found.loss:.3f} nats."
+        for alpha, found in least.items()
+        if alpha > 0
+    ]
+    minima = [
+        (alpha, found.logit if math.isfinite(found.logit) else None, found.probability, found.loss)
+        for alpha, found in least.items()
+    ]
+    return Section(
+        "The smoothed loss",
+        words,
+        [
+            Table(
+                "smoothed_loss_minima",
+                "Where the smoothed loss is least.",
+                ["alpha", "logit", "probability of the label", "loss (nats)"],
+                minima,
+            ),
+            Table(
+                "smoothed_loss", "The smoothed loss against the label's logit.", ["alpha", "logit", "loss (nats)"], rows
+            ),
+        ],
+        [
+            Picture(
+                "smoothed_loss",
+                f"Smoothed loss of {classes} classes against the label's logit.",
+                drawn,
+                "smoothed_loss",
+            )
+        ],
+    )

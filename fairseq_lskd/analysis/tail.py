@@ -1,0 +1,230 @@
+"""Which words smoothing costs, by how often training has seen them: Shen et al. (ICLR 2021), App. A, in translation.
+
+The F1 of output words by frequency bucket, as compare-mt defines it (Neubig et al., NAACL 2019, section 3.2): in every
+sentence a word of the output is right as often as it occurs in the reference; right words, words of the output and
+words of the reference are summed in each bucket, and give its precision, recall and F1.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.bitext import read_lines
+from ..errors import UserError
+from .bootstrap import DRAWS, Interval, interval, resamples
+from .document import Picture, Section, Table
+from .drawing import figure
+from .intervals import shown, verdict
+from .style import line
+
+#: Frequencies at which a bucket begins, after the first, of words never seen.
+CUTS = (1, 2, 5, 10, 100, 1000)
+Words = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Words sorted by their frequency in training."""
+
+    frequencies: Mapping[str, int]
+    cuts: Sequence[int] = CUTS
+
+    def __post_init__(self) -> None:
+        if not self.cuts or list(self.cuts) != sorted(set(self.cuts)) or self.cuts[0] < 1:
+            raise UserError(f"frequency buckets at {', '.join(map(str, self.cuts))}: expected rising numbers from 1 on")
+
+    @property
+    def names(self) -> list[str]:
+        """`0`, `1`, `2-4`, ..., `1000+`."""
+        ends = [0, *self.cuts]
+        middle = [str(a) if b == a + 1 else f"{a}-{b - 1}" for a, b in itertools.pairwise(ends)]
+        return [*middle, f"{ends[-1]}+"]
+
+    @property
+    def rare(self) -> int:
+        """How many buckets are called rare, the first ones: those below the middle cut, 10 if not chosen otherwise."""
+        return len(self.cuts) // 2 + 1
+
+    def of(self, word: str) -> int:
+        """The index of a word's bucket."""
+        return bisect.bisect_right(self.cuts, self.frequencies.get(word, 0))
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Counts `[sentences, buckets]`, float64: right words, words of the output, words of the reference."""
+
+    right: Tensor
+    output: Tensor
+    reference: Tensor
+
+    def f1(self) -> Tensor:
+        """`[buckets]`, 0 to 1; NaN where there is no word."""
+        return _f1(self.right.sum(0), self.output.sum(0), self.reference.sum(0))
+
+    def resampled_f1(self, draws: int = DRAWS) -> Tensor:
+        """`[draws, buckets]`, of resampled sentences, the same for every system."""
+        sums = [
+            [w @ part for part in (self.right, self.output, self.reference)] for w in resamples(len(self.right), draws)
+        ]
+        return torch.cat([_f1(*parts) for parts in sums])
+
+    def pooled(self, rare: int) -> Matches:
+        """With three buckets more: the first `rare`, all others, and all."""
+        parts = (self.right, self.output, self.reference)
+        slices = (slice(None, rare), slice(rare, None), slice(None))
+        return Matches(*(torch.cat([p, *(p[:, each].sum(1, keepdim=True) for each in slices)], dim=1) for p in parts))
+
+
+def _f1(right: Tensor, output: Tensor, reference: Tensor) -> Tensor:
+    # 2PR / (P + R) with P = right / output and R = right / reference
+    return torch.where(output + reference > 0, 2 * right / (output + reference), math.nan)
+
+
+def match_words(hypotheses: Sequence[Words], references: Sequence[Words], buckets: Buckets) -> Matches:
+    """Right words of each sentence, by bucket.
+
+    Raises:
+        UserError: if the numbers of sentences differ, or there is none.
+    """
+    if len(hypotheses) != len(references):
+        raise UserError(
+            f"{len(hypotheses):,} translations for {len(references):,} references: they must match line by line"
+        )
+    if not references:
+        raise UserError("there is no sentence to compare")
+    counts = torch.zeros(3, len(references), len(buckets.names), dtype=torch.float64)
+    for sentence, (hypothesis, reference) in enumerate(zip(hypotheses, references, strict=True)):
+        said, wanted = Counter(hypothesis), Counter(reference)
+        for row, words in enumerate((said & wanted, said, wanted)):
+            for word, count in words.items():
+                counts[row, sentence, buckets.of(word)] += count
+    return Matches(*counts)
+
+
+def split_words(line: str) -> list[str]:
+    """Words and punctuation marks, by sacreBLEU's tokeniser 13a, as BLEU counts them; case is kept."""
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    return Tokenizer13a()(line).split()
+
+
+def section(systems: Mapping[str, Path], references: Path, training: Path, cuts: Sequence[int] = CUTS) -> Section:
+    """F1 by training frequency of every system's output words, and its difference from the first system's.
+
+    Args:
+        systems: name -> its translations, a line a sentence, detokenised; the first is what others are compared with
+            (a teacher without smoothing, or its student).
+        references: likewise; training: the target side of the training text, raw, plain or gzipped.
+
+    Raises:
+        UserError: if a file cannot be read, files do not match line by line, or there is no system.
+    """
+    if not systems:
+        raise UserError("the F1 of words by frequency needs the translations of at least one system")
+    frequencies = Counter(word for line in read_lines(training) for word in split_words(line))
+    if not frequencies:
+        raise UserError(f"{training}: no word in there, of which to count frequencies")
+    buckets = Buckets(frequencies, cuts)
+    wanted = [split_words(line) for line in read_lines(references)]
+    found: dict[str, Matches] = {}
+    for name, path in systems.items():
+        try:
+            found[name] = match_words([split_words(line) for line in read_lines(path)], wanted, buckets)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    return report(found, buckets)
+
+
+def report(found: Mapping[str, Matches], buckets: Buckets) -> Section:
+    """The section, of counts that are there already."""
+    first, *others = found
+    edge = buckets.cuts[buckets.rare - 1]
+    columns = [*buckets.names, f"rare, <{edge}", f"others, {edge}+", "all"]
+    pooled = {name: matches.pooled(buckets.rare) for name, matches in found.items()}
+    values = {name: 100 * matches.f1() for name, matches in pooled.items()}
+    draws = {name: 100 * matches.resampled_f1() for name, matches in pooled.items()}
+    words = pooled[first].reference.sum(0)
+    rows, gaps = [], {}
+    for name in found:
+        gap, gap_draws = values[name] - values[first], draws[name] - draws[first]
+        gaps[name] = [interval(gap[c].item(), gap_draws[:, c]) for c in range(len(columns))]
+        # Whether the rare words are worse off than the others.
+        gaps[name].append(interval((gap[-3] - gap[-2]).item(), gap_draws[:, -3] - gap_draws[:, -2]))
+        for c, bucket in enumerate(columns):
+            f1 = interval(values[name][c].item(), draws[name][:, c])
+            cells: list[float | None] = [f1.value, f1.low, f1.high]
+            cells += [gaps[name][c].value, gaps[name][c].low, gaps[name][c].high] if name != first else [None] * 3
+            rows.append((name, bucket, int(words[c]), *map(_rounded, cells)))
+    header = ["system", "training frequency", "reference words", "F1 (%)", "95 % from", "to"]
+    header += [f"minus {first}", "95 % from ", "to "]
+    caption = "F1 of output words by their frequency in training; intervals by resampled sentences, differences paired."
+    return Section(
+        "The long tail",
+        list(_words(first, others, gaps, columns)),
+        [Table("tail", caption, header, rows)],
+        [Picture("tail", "F1 of output words by their frequency in training.", _draw(found, columns, rows), "tail")],
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, 3)
+
+
+def _words(
+    first: str, others: Sequence[str], gaps: Mapping[str, Sequence[Interval]], columns: Sequence[str]
+) -> Iterator[str]:
+    names = columns[:-3]
+    for name in others:
+        *each, rare, common, both, tail = gaps[name]
+        yield (
+            f"{name} against {first}, F1 of output words in points: all {shown(both, sign=True)}, "
+            f"{columns[-3]} times {shown(rare, sign=True)}, {columns[-2]} times {shown(common, sign=True)}."
+        )
+        yield (
+            f"That {name} loses on rare words: {verdict(rare, positive=False)}. That it loses more on them than on "
+            f"others: {verdict(tail, positive=False)} ({shown(tail, sign=True)} points)."
+        )
+        if apart := [f"{n} ({'+' if g.sign > 0 else '-'})" for n, g in zip(names, each, strict=True) if g.sign]:
+            yield f"{name}: buckets whose interval leaves out 0: {', '.join(apart)}."
+    if others:
+        yield f"Of {len(names)} buckets, each leaves out 0 by chance in one case of twenty: look for a trend."
+
+
+def _draw(found: Mapping[str, Matches], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    first = next(iter(found))
+    several = len(found) > 1
+    with figure(7.0, 5.2 if several else 3.0) as drawn:
+        panels = drawn.subplots(1 + several, 1, sharex=True, squeeze=False).ravel()
+        for index, name in enumerate(found):
+            mine = {row[1]: row for row in rows if row[0] == name}
+            places = [i + 0.5 * ((index + 0.5) / len(found) - 0.5) for i in range(len(columns))]
+            looks = line(index) | {"linestyle": "none"}
+            for panel, value, low, high in ((panels[0], 3, 4, 5), (panels[-1], 6, 7, 8)):
+                points = [(x, mine[bucket]) for x, bucket in zip(places, columns, strict=True)]
+                seen = [(x, row[value], row[low], row[high]) for x, row in points if row[value] is not None]
+                if not seen or (value == 6 and name == first):
+                    continue
+                errors = [[y - (a if a is not None else y) for _, y, a, _ in seen]]
+                errors += [[(b if b is not None else y) - y for _, y, _, b in seen]]
+                panel.errorbar(
+                    [x for x, *_ in seen], [y for _, y, *_ in seen], yerr=errors, label=name, capsize=2, **looks
+                )
+        panels[0].set_ylabel("F1, %")
+        panels[0].legend(fontsize=7)
+        if several:
+            panels[-1].axhline(0, color="black", linewidth=0.8)
+            panels[-1].set_ylabel(f"minus {first}, points")
+        panels[-1].set_xticks(range(len(columns)), [column.replace(", ", "\n") for column in columns])
+        panels[-1].set_xlabel("frequency in the training text")
+    return drawn

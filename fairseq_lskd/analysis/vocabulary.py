@@ -1,0 +1,186 @@
+"""Does smoothing lose as the number of classes grows? Shen et al. (ICLR 2021), App. A; in translation, by vocabulary.
+
+Of teachers with and without smoothing at several vocabulary sizes, all scored on the same test set: the F1 of output
+words (as in `tail`), its change by smoothing, and how that changes as the vocabulary doubles, with intervals over the
+same resampled sentences throughout. `scripts/vocabulary_sizes.sh` trains them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.bitext import read_lines
+from ..errors import UserError
+from .bootstrap import DRAWS, Interval, interval
+from .document import Picture, Section, Table
+from .drawing import figure
+from .intervals import shown, verdict
+from .quality import read_records
+from .style import COLOURS
+from .tail import Buckets, Matches, match_words, split_words
+
+#: What a teacher has to have learnt before its smoothing can be judged.
+LEAST_BLEU = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Teachers that differ in smoothing alone, at one size of the vocabulary."""
+
+    types: int
+    plain: Matches
+    smoothed: Matches
+    bleu: tuple[float, float]  #: plain, smoothed
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The change of F1 by smoothing, in points, as the vocabulary doubles: a line through all sizes, least squares."""
+
+    sizes: Sequence[int]
+    changes: Sequence[Interval]
+    per_doubling: Interval
+
+
+def trend(pairs: Sequence[Pair], draws: int = DRAWS) -> Trend:
+    """How smoothing's change of the F1 of all output words follows the size.
+
+    Raises:
+        UserError: if there are fewer than two sizes.
+    """
+    sizes = [pair.types for pair in pairs]
+    if len(set(sizes)) < 2:
+        raise UserError(f"{len(set(sizes))} size of the vocabulary: expected at least two to compare")
+    values, drawn = [], []
+    for pair in pairs:
+        plain, smoothed = pair.plain.pooled(1), pair.smoothed.pooled(1)
+        values.append(100 * (smoothed.f1() - plain.f1())[-1])
+        drawn.append(100 * (smoothed.resampled_f1(draws) - plain.resampled_f1(draws))[:, -1])
+    doublings = torch.tensor(sizes, dtype=torch.float64).log2()
+    weights = doublings - doublings.mean()
+    weights = weights / weights.square().sum()  # the slope of least squares is linear in the values
+    slope = interval((weights @ torch.stack(values)).item(), torch.stack(drawn, dim=1) @ weights)
+    return Trend(sizes, [interval(v.item(), d) for v, d in zip(values, drawn, strict=True)], slope)
+
+
+def read_pairs(runs: Path, references: Path) -> list[Pair]:
+    """The teachers in a folder of runs, by vocabulary size; the one with most smoothing where there are several.
+
+    Args:
+        runs: with result.json, dict.TARGET.txt and test/hypotheses.TARGET in the folder of each teacher, as
+            scripts/train_teacher.sh and scripts/score.sh leave them; references: of the test set, detokenised.
+
+    Raises:
+        UserError: if files are missing, or no size has teachers with and without smoothing.
+    """
+    wanted = [split_words(line) for line in read_lines(references)]
+    nothing = Buckets({})
+    found: dict[int, dict[float, tuple[Matches, float]]] = {}
+    for path in sorted(runs.rglob("result.json")):
+        (record,) = read_records(path)
+        if record.get("role") != "teacher" or record.get("teacher_smoothing") is None:
+            continue
+        hypotheses = _one(path.parent / "test", "hypotheses.*")
+        types = sum(1 for _ in read_lines(_one(path.parent, f"dict{hypotheses.suffix}.txt"))) + 4  # special symbols
+        try:
+            matches = match_words([split_words(line) for line in read_lines(hypotheses)], wanted, nothing)
+        except UserError as error:
+            raise UserError(f"{hypotheses}: {error} in {references}") from None
+        found.setdefault(types, {})[float(record["teacher_smoothing"])] = (matches, record["bleu"])
+    pairs = []
+    for types, teachers in sorted(found.items()):
+        most = max(teachers)
+        if 0.0 in teachers and most > 0:
+            (plain, before), (smoothed, after) = teachers[0.0], teachers[most]
+            pairs.append(Pair(types, plain, smoothed, (before, after)))
+    if not pairs:
+        raise UserError(
+            f"{runs}: no vocabulary with teachers trained with and without label smoothing in there; "
+            "scripts/vocabulary_sizes.sh trains them"
+        )
+    return pairs
+
+
+def _one(folder: Path, pattern: str) -> Path:
+    found = [path for path in folder.glob(pattern) if not path.name.startswith(".")]
+    if len(found) != 1:
+        raise UserError(f"{folder}: expected one file {pattern}, found {len(found)}; score the run (scripts/score.sh)")
+    return found[0]
+
+
+def section(runs: Path, references: Path) -> Section:
+    """What smoothing changes at each size of the vocabulary; raises as `read_pairs` and `trend` do."""
+    pairs = read_pairs(runs, references)
+    found = trend(pairs)
+    rows = []
+    for pair, gap in zip(pairs, found.changes, strict=True):
+        f1 = [round(100 * m.pooled(1).f1()[-1].item(), 2) for m in (pair.plain, pair.smoothed)]
+        ends = [round(end, 3) for end in (gap.value, gap.low, gap.high)]
+        rows.append((pair.types, *pair.bleu, *f1, *ends))
+    header = ["types", "BLEU, not smoothed", "BLEU, smoothed", "F1, not smoothed (%)", "F1, smoothed (%)"]
+    header += ["difference of F1", "95 % from", "to"]
+    per = found.per_doubling
+    slope = ("F1 points as the vocabulary doubles", per.value, per.low, per.high, _verdict(found, pairs))
+    caption = "Teachers by the size of their vocabulary; intervals by resampled sentences."
+    claimed = "Change of smoothing's effect with the size; the claim is that it falls."
+    columns = ["change", "value", "95 % from", "to", "smoothing loses as classes grow"]
+    seen = "Change of F1 by smoothing, against the size of the vocabulary."
+    return Section(
+        "The number of classes",
+        list(_words(found, pairs)),
+        [
+            Table("vocabulary", caption, header, rows),
+            Table("vocabulary_trend", claimed, columns, [slope]),
+        ],
+        [Picture("vocabulary", seen, _draw(found), "vocabulary")],
+    )
+
+
+def _weak(pairs: Sequence[Pair]) -> list[Pair]:
+    return [pair for pair in pairs if min(pair.bleu) < LEAST_BLEU]
+
+
+def _verdict(found: Trend, pairs: Sequence[Pair]) -> str:
+    return "undecided" if _weak(pairs) else verdict(found.per_doubling, positive=False)
+
+
+def _words(found: Trend, pairs: Sequence[Pair]) -> Iterator[str]:
+    per = found.per_doubling
+    yield (
+        f"That smoothing loses as classes grow in number: {_verdict(found, pairs)}. As the vocabulary doubles, "
+        f"its effect on the F1 of output words changes by {shown(per, sign=True)} points."
+    )
+    for pair, gap in zip(pairs, found.changes, strict=True):
+        yield (
+            f"{pair.types:,} types: F1 {shown(gap, sign=True)} points, BLEU {pair.bleu[1] - pair.bleu[0]:+.1f} "
+            f"({pair.bleu[0]:.1f} to {pair.bleu[1]:.1f})."
+        )
+    if weak := _weak(pairs):
+        sizes = ", ".join(f"{pair.types:,}" for pair in weak)
+        yield f"Below {LEAST_BLEU} BLEU a teacher has learnt too little to tell ({sizes} types): train for longer."
+    yield "One training each: the intervals are over test sentences, and another seed may say something else."
+
+
+def _draw(found: Trend) -> Any:
+    with figure(5.0, 3.2) as drawn:
+        panel = drawn.subplots()
+        values = [gap.value for gap in found.changes]
+        ends = [[gap.value - gap.low for gap in found.changes], [gap.high - gap.value for gap in found.changes]]
+        panel.errorbar(found.sizes, values, yerr=ends, marker="o", linestyle="none", capsize=3, color=COLOURS[0])
+        middle = math.fsum(map(math.log2, found.sizes)) / len(found.sizes)
+        mean = math.fsum(values) / len(values)
+        line = [mean + found.per_doubling.value * (math.log2(size) - middle) for size in found.sizes]
+        panel.plot(found.sizes, line, linestyle="--", color=COLOURS[0], linewidth=1)
+        panel.axhline(0, color="black", linewidth=0.8)
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(found.sizes, [f"{size:,}" for size in found.sizes])
+        panel.minorticks_off()
+        panel.set_xlabel("types in the vocabulary")
+        panel.set_ylabel("F1, smoothed minus not, points")
+    return drawn

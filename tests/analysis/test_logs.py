@@ -1,0 +1,107 @@
+"""Curves in fairseq's logs, written by fairseq's own progress bars."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.analysis.logs import find_runs, logs_of, option, read_curves, read_run
+from fairseq_lskd.errors import UserError
+
+from .written import HYDRA, PLAIN, log_text
+
+
+@pytest.mark.parametrize("formatter", [PLAIN, HYDRA], ids=["plain", "hydra"])
+@pytest.mark.parametrize("form", ["json", "simple"])
+def test_what_fairseq_writes(form: str, formatter: logging.Formatter, tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(log_text(range(1, 9), lambda update: 10 - update / 4, form, formatter))
+    curves = read_curves([path])
+    assert curves["train", "loss"].updates == list(range(1, 9))
+    assert curves["train", "loss"].values == [10 - update / 4 for update in range(1, 9)]
+    assert curves["valid", "nll_loss"].updates == [4, 8] and curves["valid", "nll_loss"].values == [9.5, 8.5]
+    assert curves["train_epoch", "loss"].values == [8, 7]
+    assert ("train", "lr") not in curves  # None is no number
+
+
+def test_a_resumed_training_replaces_what_was_lost(tmp_path: Path) -> None:
+    # Killed at 11, resumed from 8; killed again at 10; then to the end. There are ten logs and more.
+    (tmp_path / "log.txt.2").write_text(log_text(range(1, 12), lambda _: 1.0))
+    (tmp_path / "log.txt.10").write_text(log_text(range(9, 11), lambda _: 2.0))
+    (tmp_path / "log.txt").write_text(log_text(range(9, 13), lambda _: 3.0))
+    assert [path.name for path in logs_of(tmp_path)] == ["log.txt.2", "log.txt.10", "log.txt"]
+    assert logs_of(tmp_path / "log.txt") == logs_of(tmp_path)
+    run = read_run(tmp_path)
+    curve = run.curves["train", "loss"]
+    assert curve.updates == list(range(1, 13))
+    assert curve.values == [1.0] * 8 + [3.0] * 4
+    assert run.name == tmp_path.name and run.labels["role"] is None
+
+
+def test_where_only_epochs_are_logged_they_are_the_curve(tmp_path: Path) -> None:
+    lines = [line for line in log_text(range(1, 9), float).splitlines() if "train_inner" not in line]
+    (tmp_path / "mine.log").write_text("\n".join(lines))
+    run = read_run(tmp_path / "mine.log")
+    curve = run.curve("train", "loss")
+    assert run.name == "mine" and curve is not None and curve.updates == [4, 8]
+    assert run.curve("train", "kd_loss") is None
+
+
+def test_a_loss_that_is_no_number_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text(log_text([1, 2], lambda update: math.nan if update == 2 else 1.0))
+    values = read_run(tmp_path).curves["train", "loss"].values
+    assert values[0] == 1 and math.isnan(values[1])
+
+
+def test_a_last_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text(log_text([1, 2, 3], float)[:-30])
+    assert read_run(tmp_path).curves["train", "loss"].updates == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "which is empty"),
+        ("step 1 loss 3.4\n", "which begins with 'step 1 loss 3.4'"),
+        # fairseq-validate's statistics are of no update.
+        ('2024 | INFO | valid | {"valid_loss": "1.54"}\n', "which begins with '2024 | INFO | valid"),
+    ],
+)
+def test_a_log_that_is_not_of_a_training_is_refused(text: str, found: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match=re.escape(found)) as caught:
+        read_run(path)
+    assert str(caught.value).startswith(f"{path}: expected a log of fairseq-train (--log-format json or simple)")
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no log there, expected the folder of a run with log\.txt"):
+        read_run(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        find_runs(tmp_path / "none")
+    with pytest.raises(UserError, match="no run of fairseq-train in there"):
+        find_runs(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UserError, match=r"run\.json: expected the record of `lskd run`"):
+        find_runs(tmp_path)
+
+
+def test_runs_are_found_with_their_labels(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "word-0.1"
+    (folder / "test").mkdir(parents=True)
+    command = ["/some/where/fairseq-train", "bin", "--seed", "3", "--save-dir=x", "--seed=4"]
+    labels = {"role": "student", "method": "word", "teacher_smoothing": 0.1}
+    (folder / "run.json").write_text(json.dumps({"command": command, "labels": labels}))
+    (folder / "log.txt").write_text(log_text([1], float))
+    (folder / "test" / "run.json").write_text(json.dumps({"command": ["fairseq-generate"]}))
+    (folder / "test" / "log.txt").write_text("H-1")
+    assert find_runs(tmp_path) == [folder]
+    run = read_run(folder)
+    assert run.labels == {**labels, "temperature": None, "seed": "4"} and run.name == "word-0.1"
+    assert option(command, "--save-dir") == "x" and option(command, "--arch") is None

@@ -1,0 +1,151 @@
+"""Teacher against student quality."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fairseq_lskd.analysis.quality import pair_up, read_records, section, spearman, spearman_interval
+from fairseq_lskd.errors import UserError
+
+QUICKSTART = Path(__file__).parents[2] / "docs" / "results" / "quickstart-multi30k.json"
+
+
+def record(folder: str, role: str, bleu: float, smoothing: float | None = 0.0, *command: str, **more: Any) -> dict:
+    words = ["fairseq-train", "bin", *command, "--save-dir", folder]
+    found = {"system": folder.split("/")[-1], "role": role, "method": "none", "teacher_smoothing": smoothing}
+    return found | {"temperature": None, "bleu": bleu, "command": words, "checkpoint_sha256": folder} | more
+
+
+def write(folder: Path, records: list[dict]) -> Path:
+    (folder / "results.json").write_text(json.dumps(records))
+    return folder
+
+
+def family(count: int, student: Any, seed: int = 1) -> list[dict]:
+    """Teachers of all kinds of quality with a student each."""
+    chance, found = random.Random(seed), []
+    for i in range(count):
+        bleu = 20 + 10 * chance.random()
+        found.append(record(f"runs/t{i}", "teacher", bleu))
+        path = ["--teacher-path", f"runs/t{i}/checkpoint_best.pt"]
+        found.append(record(f"runs/s{i}", "student", student(bleu, chance), 0.0, *path, method="word", temperature=1.0))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rho"),
+    [
+        ([1, 2, 3, 4], [10, 20, 30, 40], 1.0),
+        ([1, 2, 3, 4], [4, 3, 2, 1], -1.0),
+        ([1, 2, 3, 4, 5], [1, 2, 3, 5, 4], 0.9),  # 1 - 6 * 2 / (5 * 24)
+        ([1, 2, 2, 3], [1, 2, 3, 4], 0.948683),  # ties: ranks 1, 2.5, 2.5, 4
+    ],
+)
+def test_spearman_by_hand(first: list[float], second: list[float], rho: float) -> None:
+    assert spearman(first, second) == pytest.approx(rho, abs=1e-6)
+
+
+def test_what_does_not_vary_has_no_rank() -> None:
+    assert math.isnan(spearman([1, 1, 1], [1, 2, 3]))
+    with pytest.raises(ValueError, match="3 and 2 values"):
+        spearman([1, 2, 3], [1, 2])
+
+
+def test_the_interval_covers_the_truth() -> None:
+    # Spearman's rho of a normal pair of correlation r is 6 / pi * asin(r / 2).
+    truth = 6 / math.pi * math.asin(0.6 / 2)
+    torch.manual_seed(4)
+    hits = 0
+    for _ in range(400):
+        a, b = torch.randn(2, 12)
+        found = spearman_interval(a.tolist(), (0.6 * a + 0.8 * b).tolist())
+        hits += found.low <= truth <= found.high
+    assert hits / 400 >= 0.92
+
+
+def test_a_perfect_order_of_few_is_not_certain() -> None:
+    found = spearman_interval([1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
+    assert found.value == found.high == 1 and found.low < 0.9
+    assert math.isnan(spearman_interval([1, 2], [1, 2]).low)
+
+
+def test_the_quickstart_s_rows() -> None:
+    found = section(QUICKSTART)
+    assert [row[1::3] for row in found.tables[1].rows[:2]] == [("teacher-0.0", "word-0.0"), ("teacher-0.1", "word-0.1")]
+    assert [(row[0], row[1], row[3]) for row in found.tables[0].rows] == [
+        ("word level, T = 1.0", 2, None),
+        ("sequence level", 2, None),
+    ]
+    assert "2 teachers, 4 students, of which 0 better than their teacher." in found.words
+
+
+def test_better_teachers_better_students(tmp_path: Path) -> None:
+    found = section(write(tmp_path, family(8, lambda bleu, chance: bleu - 3 + chance.random())))
+    (row,) = found.tables[0].rows
+    assert row[1] == 8 and row[2] > 0.8 and row[-1] == "held"
+    assert "(word level, T = 1.0, 8 teachers, by BLEU): held" in found.words[0]
+
+
+def test_worse_students_of_better_teachers(tmp_path: Path) -> None:
+    found = section(write(tmp_path, family(8, lambda bleu, chance: 50 - bleu)))
+    assert found.tables[0].rows[0][2] == -1 and found.tables[0].rows[0][-1] == "not held"
+
+
+def test_several_students_of_a_teacher_count_once(tmp_path: Path) -> None:
+    records = family(5, lambda bleu, chance: bleu)
+    twins = [r | {"checkpoint_sha256": f"twin{i}"} for i, r in enumerate(records) if r["role"] == "student"]
+    found = section(write(tmp_path, records + twins))
+    assert found.tables[0].rows[0][1] == 5 and len(found.tables[1].rows) == 10
+
+
+def test_less_perplexity_is_better(tmp_path: Path) -> None:
+    records = family(6, lambda bleu, chance: bleu)
+    for each in records:
+        each["valid_ppl"] = 100 / each["bleu"]
+    assert section(write(tmp_path, records), "valid_ppl").tables[0].rows[0][2] == 1
+
+
+def test_who_taught_whom() -> None:
+    records = [
+        record("runs/a/teacher", "teacher", 30, 0.1),
+        record("runs/b/teacher", "teacher", 31, 0.1),
+        # Sequence level: no teacher's path; the only teacher beside it with that smoothing.
+        record("runs/b/seq", "student", 28, 0.1, method="sequence"),
+        record("runs/b/plain", "student", 25, None),
+        record("runs/c/word", "student", 25, 0.1, "--teacher-path", "elsewhere/t.pt", method="word"),
+    ]
+    pairs, alone = pair_up(records)
+    assert [(pair.teacher["bleu"], pair.student["bleu"]) for pair in pairs] == [(31, 28)]
+    assert alone == ["word"]
+
+
+def test_a_model_that_is_recorded_twice_counts_once(tmp_path: Path) -> None:
+    write(tmp_path, family(2, lambda bleu, chance: bleu))
+    (tmp_path / "s0").mkdir()
+    (tmp_path / "s0" / "result.json").write_text(json.dumps(json.loads((tmp_path / "results.json").read_text())[1]))
+    assert len(read_records(tmp_path)) == 4
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or folder"):
+        section(tmp_path / "none")
+    with pytest.raises(UserError, match=r"no result\.json in there"):
+        section(tmp_path)
+    with pytest.raises(UserError, match="the quality 'ter': expected one of bleu, chrf"):
+        section(tmp_path, "ter")
+    write(tmp_path, [record("runs/x/word", "student", 20, 0.1, method="word")])
+    with pytest.raises(UserError, match=r"no record of a student and of its teacher in there \(word: no record"):
+        section(tmp_path)
+    write(tmp_path, family(2, lambda bleu, chance: bleu))
+    with pytest.raises(UserError, match="no chrf in the records of s0, s1, t0, t1"):
+        section(tmp_path, "chrf")
+    (tmp_path / "results.json").write_text("[3]")
+    with pytest.raises(UserError, match=r"results\.json: expected the JSON that `lskd score` writes"):
+        section(tmp_path)

@@ -1,0 +1,91 @@
+"""What smoothing changes as the vocabulary grows."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.analysis.tail import Buckets, match_words
+from fairseq_lskd.analysis.vocabulary import Pair, read_pairs, section, trend
+from fairseq_lskd.errors import UserError
+
+WORDS = [f"w{i}" for i in range(50)]
+
+
+def spoilt(lines: list[list[str]], share: float, seed: int) -> list[list[str]]:
+    chance = random.Random(seed)
+    return [[word if chance.random() > share else "wrong" for word in line] for line in lines]
+
+
+def references() -> list[list[str]]:
+    chance = random.Random(1)
+    return [chance.choices(WORDS, k=10) for _ in range(150)]
+
+
+def make(folder: Path, shares: dict[int, tuple[float, float]]) -> Path:
+    """Runs of teachers of these vocabulary sizes, in which a share of words is wrong: (not smoothed, smoothed)."""
+    lines = references()
+    (folder / "test.en").write_text("\n".join(map(" ".join, lines)) + "\n")
+    for size, both in shares.items():
+        for smoothing, share in zip((0.0, 0.1), both, strict=True):
+            run = folder / "runs" / f"v{size}" / f"teacher-{smoothing}"
+            (run / "test").mkdir(parents=True)
+            record = {"system": run.name, "role": "teacher", "teacher_smoothing": smoothing, "bleu": 100 * (1 - share)}
+            (run / "result.json").write_text(json.dumps(record))
+            (run / "dict.en.txt").write_text("".join(f"t{i} 1\n" for i in range(size - 4)))
+            said = spoilt(lines, share, seed=size)
+            (run / "test" / "hypotheses.en").write_text("\n".join(map(" ".join, said)) + "\n")
+    return folder
+
+
+def test_the_trend_by_hand() -> None:
+    lines = [["a", "b"]] * 20
+    wrong = [["a", "x"]] * 20
+    right, half = (match_words(said, lines, Buckets({})) for said in (lines, wrong))
+    pairs = [Pair(100, right, right, (0, 0)), Pair(200, right, half, (0, 0)), Pair(400, right, half, (0, 0))]
+    found = trend(pairs)
+    # Differences 0, -50 and -50 at 0, 1 and 2 doublings: the slope of least squares is -25.
+    assert [gap.value for gap in found.changes] == [0, -50, -50]
+    assert (found.per_doubling.value, found.per_doubling.high) == pytest.approx((-25, -25))
+    with pytest.raises(UserError, match="1 size of the vocabulary: expected at least two"):
+        trend(pairs[:1])
+
+
+def test_smoothing_that_loses_as_classes_grow(tmp_path: Path) -> None:
+    make(tmp_path, {100: (0.3, 0.28), 200: (0.3, 0.33), 400: (0.3, 0.4)})
+    found = section(tmp_path / "runs", tmp_path / "test.en")
+    assert found.words[0].startswith("That smoothing loses as classes grow in number: held.")
+    sizes, slope = found.tables
+    assert [row[0] for row in sizes.rows] == [100, 200, 400] and slope.rows[0][-1] == "held"
+    assert sizes.rows[2][1:3] == (70, 60) and sizes.rows[0][5] > 0 > sizes.rows[2][5]
+    assert len(found.pictures[0].figure.axes) == 1
+
+
+def test_teachers_that_know_nothing_are_no_ground_for_a_claim(tmp_path: Path) -> None:
+    make(tmp_path, {100: (0.3, 0.3), 200: (0.3, 0.95)})
+    found = section(tmp_path / "runs", tmp_path / "test.en")
+    words = found.words
+    assert found.tables[1].rows[0][-1] == "undecided" and found.tables[1].rows[0][3] < 0
+    assert any("Below 10 BLEU a teacher has learnt too little to tell (200 types)" in said for said in words)
+
+
+def test_no_difference_decides_nothing(tmp_path: Path) -> None:
+    make(tmp_path, {100: (0.3, 0.3), 200: (0.3, 0.3)})
+    assert section(tmp_path / "runs", tmp_path / "test.en").tables[1].rows[0][-1] == "undecided"
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    make(tmp_path, {100: (0.3, 0.3)})
+    runs, target = tmp_path / "runs", tmp_path / "test.en"
+    (tmp_path / "other.en").write_text("a\n")
+    with pytest.raises(UserError, match=r"hypotheses\.en: 150 translations for 1 references.* in .*other\.en"):
+        read_pairs(runs, tmp_path / "other.en")
+    (runs / "v100" / "teacher-0.1" / "dict.en.txt").unlink()
+    with pytest.raises(UserError, match=r"expected one file dict\.en\.txt, found 0; score the run"):
+        read_pairs(runs, target)
+    (runs / "v100" / "teacher-0.1" / "result.json").unlink()
+    with pytest.raises(UserError, match="no vocabulary with teachers trained with and without label smoothing"):
+        read_pairs(runs, target)
