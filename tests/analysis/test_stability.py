@@ -126,7 +126,7 @@ class TestBoundedMemory:
 
     @pytest.mark.slow
     def test_and_is_measured_in_two_gigabytes(self):
-        """All of a process: torch, the sums, and what the estimate takes on top."""
+        """All of a process: torch, every page of the sums, an update, and what the estimate takes on top."""
         code = """
 import resource, torch
 from fairseq_lskd.analysis.measurement import Measurement, Plan
@@ -134,13 +134,14 @@ from fairseq_lskd.analysis.stability import stability
 torch.set_num_threads(1)
 V = 32_000
 found = Measurement(Plan.make(torch.full((V,), 5), 1, 2**30))
-for start in range(0, V, 128):
+for sums in (found.exact, found.sketched):
+    sums.sums.fill_(1e-6)
+    sums.counts.fill_(1)
+for start in (0, V - 128):
     target = torch.arange(start, start + 128)
-    log_probs = torch.randn(128, V).log_softmax(1)
-    found.update(log_probs, target, target)
+    found.update(torch.randn(128, V).log_softmax(1), target, target)
 measured = stability(found.exact, found.sketched, min_count=1)
-assert len(measured.types) == V and measured.error_bound < 1e-5, measured.error_bound
-assert abs(measured.value) <= measured.error_bound, measured.value  # one example has no variance
+assert len(measured.types) == V and 0 < measured.error_bound < 1e-5, measured.error_bound
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
