@@ -5,6 +5,7 @@ The corpus' first pairs are taken, and repeated where more are wanted. Each stag
 the proportional set size of it and of all its children together, at its worst, ten times a second.
 
   sentencepiece       lskd encode, lskd binarise
+  cleaned             lskd data prepare before them
   sentencepiece_tools SentencePiece's trainer on as large a sample, its encoder on all cores, fairseq-preprocess
   moses_bpe           lskd encode --recipe moses-bpe, lskd binarise
   moses_bpe_tools     sacremoses, subword-nmt, fairseq-preprocess, each on all cores where it can
@@ -55,11 +56,17 @@ def moses_bpe(raw: Path, out: Path, args: argparse.Namespace) -> Stages:
 
 
 def ours(raw: Path, out: Path, args: argparse.Namespace, options: str) -> Stages:
-    # What cleans raw text comes before these two.
     encode = (
         f"lskd encode --raw {raw} --out {out}/pieces -s {args.source} -t {args.target} --workers {cores()} {options}"
     )
     return [("encode", encode), ("binarise", f"lskd binarise {out}/pieces --out {out}/bin --workers {cores()}")]
+
+
+def cleaned(raw: Path, out: Path, args: argparse.Namespace) -> Stages:
+    clean = (
+        f"lskd data prepare own --raw {raw} -s {args.source} -t {args.target} --out {out}/cleaned --workers {cores()}"
+    )
+    return [("clean", clean), *sentencepiece(out / "cleaned" / "raw", out, args)]
 
 
 def sentencepiece_tools(raw: Path, out: Path, args: argparse.Namespace) -> Stages:
@@ -113,7 +120,8 @@ def preprocess(out: Path, args: argparse.Namespace, options: str) -> str:
 
 
 RECIPES: dict[str, Callable[[Path, Path, argparse.Namespace], Stages]] = {
-    function.__name__: function for function in (sentencepiece, sentencepiece_tools, moses_bpe, moses_bpe_tools)
+    function.__name__: function
+    for function in (sentencepiece, cleaned, sentencepiece_tools, moses_bpe, moses_bpe_tools)
 }
 #: Of the bitext, and of the corpus' files.
 SPLITS = {"train": "train", "valid": "dev", "test": "test"}
