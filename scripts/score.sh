@@ -38,10 +38,12 @@ lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data
     fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
     "${decoding[@]}" --remove-bpe sentencepiece
 source=$data/raw/test.$src references=$data/raw/test.$tgt
+train=$data/raw/train.$tgt
 [ -f "$source" ] || source+=.gz
 [ -f "$references" ] || references+=.gz
+[ -f "$train" ] || train+=.gz
 lskd harvest "$test/log.txt" --source "$source" --out "$test/hypotheses.$tgt"
 truth=()
 [ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
 lskd score --run "$run" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" \
-    --references "$references" --validation "$validate/log.txt" "${truth[@]}"
+    --references "$references" --train "$train" --allow-empty --validation "$validate/log.txt" "${truth[@]}"

@@ -26,7 +26,7 @@ COMMANDS = {
     "select": "make training data of a teacher's n-best translations",
     "export": "turn a student into a folder that translates raw text with CTranslate2, in int8",
     "criterion": "print the options of a criterion",
-    "score": "score a run's translations with sacreBLEU and write its result record",
+    "score": "score translations with sacreBLEU: files side by side, or a run and its result record",
     "table": "gather result records in results.json and print them as a table",
 }
 
