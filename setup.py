@@ -74,6 +74,8 @@ setup(
         "fast": ["ctranslate2>=4.0"],
         "select": ["py3langid>=0.4"],
         "bench": ["matplotlib>=3.8"],
+        "pipeline": ["snakemake>=9.5", "matplotlib>=3.8"],
+        "slurm": ["snakemake>=9.5", "matplotlib>=3.8", "snakemake-executor-plugin-slurm>=2.0"],
         "dev": [
             "ctranslate2>=4.0",
             "matplotlib>=3.8",
@@ -84,6 +86,7 @@ setup(
             "mypy",
             "py3langid>=0.4",
             "setuptools>=77",
+            "snakemake>=9.5",
             "types-tabulate",
             "types-regex",
             "types-tqdm",

@@ -46,6 +46,16 @@ load_recipe() {
     enter_environment
 }
 
+# size NAME: sets model, updates and role from the recipe's NAME_model; teachers are those called teacher or teacher_...
+size() {
+    declare -p "$1_model" >/dev/null 2>&1 ||
+        die "--size $1: the recipe has $(compgen -v | sed -n 's/_model$//p' | sort | paste -sd ' ')"
+    local -n chosen=$1_model
+    model=("${chosen[@]}") role=${1%%_*}
+    updates=$student_updates
+    [ "$role" != teacher ] || updates=$teacher_updates
+}
+
 # languages DATA: sets src and tgt from what `lskd encode` recorded.
 languages() {
     [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"

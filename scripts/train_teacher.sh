@@ -3,6 +3,7 @@
 #
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --label-smoothing 0.1 --out runs/mine/teacher-0.1
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --size student --out runs/mine/student
+#   ... --size teacher_large                          another size of the recipe
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
 #
 # The model is OUT/checkpoint_average.pt. Label smoothing is 0.1 for a teacher and 0 for a student if not given.
@@ -26,22 +27,17 @@ need "$data" --data
 need "$out" --out
 load_recipe "$recipe"
 languages "$data"
-case $size in
-    teacher)
-        model=("${teacher_model[@]}") updates=$teacher_updates
-        smoothing=${smoothing:-0.1} labels=(--label "teacher_smoothing=$smoothing")
-        ;;
-    student)
-        model=("${student_model[@]}") updates=$student_updates
-        smoothing=${smoothing:-0.0} labels=()
-        ;;
-    *) die "--size $size: expected teacher or student" ;;
-esac
+size "$size"
+labels=(--label role="$role" --label method=none --label size="$size" --label seed="$seed")
+if [ "$role" = teacher ]; then
+    smoothing=${smoothing:-0.1}
+    labels+=(--label "teacher_smoothing=$smoothing")
+fi
 
-lskd run --out "$out" --label role="$size" --label method=none "${labels[@]}" \
+lskd run --out "$out" "${labels[@]}" \
     --input "$data/pieces/encode.json" -- \
     fairseq-train "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
-    --criterion label_smoothed_teacher --label-smoothing "$smoothing" \
+    --criterion label_smoothed_teacher --label-smoothing "${smoothing:-0.0}" \
     "${model[@]}" "${training[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 # What tells a student that its dictionary is another.
