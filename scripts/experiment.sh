@@ -40,7 +40,6 @@ need "$experiment" "the name of an experiment"
 [[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
 case $experiment in *.yaml | *.yml) experiment=$(realpath -- "$experiment") ;; esac
 [ -z "$graph" ] || graph=$(realpath -- "$graph")
-# Beside a .venv that is not there yet, an environment that is active will not do: it may be another project's.
 "$root/scripts/setup.sh" >&2
 PATH=$(cd "$root" && cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
 mkdir -p "$directory"
@@ -66,8 +65,7 @@ with exit_on_user_error("experiment.sh"):
     Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]))
 PYTHON
 
-# The state of a workflow that was killed is cleared by the commands' own means: --nolock, --rerun-incomplete. Two
-# workflows at once in one folder are kept apart by a lock that ends with its process.
+# Snakemake's own lock outlives a kill. This one ends with the last process that came from here.
 exec 8>.experiment.lock
 flock -n 8 || die "an experiment is running in $PWD; wait for its end, or stop it"
 call=(snakemake --snakefile "$root/experiments/Snakefile" --cores "$jobs" --resources gpu="$jobs"
@@ -88,7 +86,6 @@ if [ -n "$graph" ]; then
     exit
 fi
 if [ $dry = 1 ]; then exec "${call[@]}" --dry-run "$@"; fi
-# A session of its own: an interrupt ends all of it, and nothing else.
 start=$SECONDS
 "${call[@]}" "$@" || die "a step failed or was stopped, see above; mend it and call this again: finished steps are kept"
 

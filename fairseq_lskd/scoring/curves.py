@@ -101,6 +101,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axis.set_xlabel("update")
         if name in ("valid_ppl", "train_nll_loss", "train_kd_loss"):
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("{x:g}")
+            axis.tick_params(axis="y", which="minor", labelsize=7)
         axis.grid(alpha=0.3, which="both")
     handles, labels = axes[0][0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))

@@ -47,7 +47,8 @@ def draw(records: Sequence[dict[str, Any]], path: Path, title: str = "") -> None
     axes[0][0].set_ylabel("BLEU")
     handles, labels = axes[0][0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
-    axes[0][-1].legend(once.values(), once.keys(), loc="best")
+    order = [label for label in ("teacher", *_LABELS.values()) if label in once]
+    axes[0][-1].legend([once[label] for label in order], order, title="filled: (teacher) with label smoothing")
     figure.suptitle(title)
     figure.tight_layout()
     save(figure, path)
