@@ -145,7 +145,7 @@ def _record(args: argparse.Namespace) -> int:
     # The sentences of a generated bitext do end in " .".
     tokenised = args.allow_tokenised or args.truth is not None
     names = [str(args.references[0])]
-    data.check(names, read_training(args.train), tokenised, args.allow_empty, args.allow_overlap)
+    data.check(names, read_training(args.train), tokenised, args.allow_empty, args.allow_overlap, weak=True)
     if not args.truth:
         _warn(data.warnings)
     write_json(args.folder / "result.json", result)

@@ -8,6 +8,8 @@ meanwhile.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 from ..errors import UserError
@@ -42,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.rounds < 1:
         raise UserError(f"--rounds {args.rounds}: expected 1 or more")
+    # As an interrupt does, it ends fairseq-generate too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     models = {}
     for word in args.model:
         name, equals, path = word.partition("=")

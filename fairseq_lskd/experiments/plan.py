@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,7 +182,8 @@ class Plan:
 
     def score_command(self, system: str) -> str:
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--run", f"{self.runs}/{system}"]
-        return self._call("score.sh", *words)
+        more = ["--", *self.settings.score] if self.settings.score else []
+        return self._call("score.sh", *words, *more)
 
     def speed_command(self) -> str:
         """Decoding speed of the first seed's systems (all are of one size), in as many rounds as there are seeds."""
@@ -220,8 +220,3 @@ class Plan:
 
 #: What else tells two students apart, and how a name shows it.
 _MARKS = {"kd_weight": "w", "score_temperature": "st", "reference_weight": "ref"}
-
-
-def commands(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
-    """The training commands, one a system, as a person would type them."""
-    return [plan.train_command(name) for name in names or plan.systems]

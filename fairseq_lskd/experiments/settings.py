@@ -17,6 +17,7 @@ _NUMBER = (int, float)
 _EXPERIMENT = {"title": str, "seeds": list, "teachers": list, "students": list, "train": list, "scales": dict}
 _SCALE = {
     **{"corpus": str, "languages": list, "prepare": list, "recipe": str, "data": str, "seeds": list, "train": list},
+    "score": list,
 }
 _TEACHER = {"label_smoothing": _NUMBER, "size": str}
 _STUDENT = {
@@ -48,6 +49,7 @@ class Settings:
     recipe: str
     data: str
     train: list[str]  #: more options of fairseq-train, those of the scale first
+    score: list[str]  #: more options of `lskd score`
     apart: bool  #: whether the experiment itself has such options, so that its runs are no other experiment's
 
 
@@ -120,6 +122,7 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
         recipe=settings["recipe"],
         data=settings.get("data", settings["corpus"]),
         train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
+        score=[str(word) for word in settings.get("score", [])],
         apart=bool(given.get("train")),
     )
 

@@ -17,15 +17,18 @@ _REMNANTS = (
 _MANY, _SHARE = 100, 0.1
 
 
-def looks_tokenised(lines: Sequence[str]) -> list[str]:
-    """In words, what shows that lines are pieces or tokens rather than text; nothing if they look like text."""
+def looks_tokenised(lines: Sequence[str], periods: bool = True) -> list[str]:
+    """In words, what shows that lines are pieces or tokens rather than text; nothing if they look like text.
+
+    `periods`: whether many lines that end in " ." count; a model that has learnt little may write so by itself.
+    """
     found = []
     for trace, meaning in _REMNANTS:
         numbers = [number for number, line in enumerate(lines, 1) if trace.search(line)]
         if numbers:
             found.append(f"{some_lines(numbers)} with {meaning}")
     numbers = [number for number, line in enumerate(lines, 1) if line.rstrip().endswith(" .")]
-    if len(numbers) >= min(_MANY, max(2, _SHARE * len(lines))):
+    if periods and len(numbers) >= min(_MANY, max(2, _SHARE * len(lines))):
         found.append(f"{some_lines(numbers)} that end in a tokenised period, ' .' (detokenise)")
     return found
 

@@ -34,8 +34,14 @@ class Data:
         allow_tokenised: bool = False,
         allow_empty: bool = False,
         allow_overlap: bool = False,
+        weak: bool = False,
     ) -> None:
         """Refuse what makes scores wrong, everything at once; what was allowed goes to `warnings`.
+
+        Args:
+            reference_names: how to call each of the references.
+            training: the target side's training text.
+            weak: whether the outputs are known to be text, whatever a model that has learnt little makes of it.
 
         Raises:
             UserError: naming files, lines and the flag that lets it pass.
@@ -48,10 +54,10 @@ class Data:
             else:
                 problems.append(f"{problem}; {flag} lets it pass")
 
-        texts = [*zip(reference_names, self.references, strict=True)]
-        texts += [(o.label, lines) for o, lines in zip(self.outputs, self.translations, strict=True)]
-        for name, lines in texts:
-            for trace in looks_tokenised(lines):
+        texts = [(name, lines, True) for name, lines in zip(reference_names, self.references, strict=True)]
+        texts += [(o.label, lines, not weak) for o, lines in zip(self.outputs, self.translations, strict=True)]
+        for name, lines, periods in texts:
+            for trace in looks_tokenised(lines, periods):
                 note(f"{name} is not text but tokens: {trace}", allow_tokenised, "--allow-tokenised")
         for output, lines in zip(self.outputs, self.translations, strict=True):
             if empty := empty_lines(lines):

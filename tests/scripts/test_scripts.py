@@ -143,6 +143,7 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             ["--data", "d", "--run", "r", "--recipe", "x"],
             "--recipe x: expected one of generated iwslt14 multi30k",
         ),
+        ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd score go after --)"),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher or --translations is missing (see distill_seq.sh"),
         ("translate.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see translate.sh --help)"),
@@ -178,7 +179,7 @@ def test_without_an_environment_the_way_to_one_is_named(name: str, words: list[s
 
 def test_sizes_are_those_of_the_recipe() -> None:
     code = '. scripts/lib.sh; . scripts/recipes/smoke.sh; size "$1"; echo "$role $updates ${model[*]}"'
-    for name, starts in (("teacher_large", "teacher 300 "), ("student_small", "student 250 ")):
+    for name, starts in (("teacher_large", "teacher 240 "), ("student_small", "student 200 ")):
         done = subprocess.run(["bash", "-c", code, "x", name], capture_output=True, text=True, cwd=ROOT, timeout=30)
         assert done.stdout.startswith(starts) and "--encoder-embed-dim" in done.stdout
     done = subprocess.run(["bash", "-c", code, "x", "huge"], capture_output=True, text=True, cwd=ROOT, timeout=30)
