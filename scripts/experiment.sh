@@ -53,7 +53,7 @@ else
 fi
 # Small models gain little from more threads: two jobs at once, or one a GPU.
 [ -n "$jobs" ] || jobs=$((gpus > 0 ? gpus : (cores > 1 ? 2 : 1)))
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
+threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 
 # Mistakes in the YAML end here, in one line.
 python - "$root/experiments" "$experiment" "$scale" <<'PYTHON'
@@ -68,9 +68,9 @@ PYTHON
 # Snakemake's own lock outlives a kill. This one ends with the last process that came from here.
 exec 8>.experiment.lock
 flock -n 8 || die "an experiment is running in $PWD; wait for its end, or stop it"
-call=(snakemake --snakefile "$root/experiments/Snakefile" --cores "$jobs" --resources gpu="$jobs"
+call=(snakemake --snakefile "$root/experiments/Snakefile" --cores $((jobs * threads)) --resources gpu="$jobs"
     --nolock --rerun-incomplete --printshellcmds --quiet host
-    --config experiment="$experiment" scale="$scale" gpus="$gpus" ${name:+name="$name"} ${raw:+raw="$raw"})
+    --config experiment="$experiment" scale="$scale" gpus="$gpus" threads="$threads" ${name:+name="$name"} ${raw:+raw="$raw"})
 if [ -n "$graph" ]; then
     "${call[@]}" --quiet all --dag "$@" 2>/dev/null >"$graph.dot" || die "the graph cannot be drawn; try --dry-run"
     case $graph in
