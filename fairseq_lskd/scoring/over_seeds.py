@@ -25,7 +25,8 @@ def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> Non
     """Put the speeds that `lskd speed` measured into records of the same system, whichever seed was measured."""
     rates = {re.sub(r"-s\d+$", "", name): entry["sentences_per_second"] for name, entry in speeds["systems"].items()}
     machine = speeds["machine"]
-    where = f"{machine['gpus'][0] if machine['gpus'] else machine['cpu']}, {speeds['threads']} thread{'s' * (speeds['threads'] != 1)}"
+    threads = f"{speeds['threads']} thread{'s' * (speeds['threads'] != 1)}"
+    where = f"{machine['gpus'][0] if machine['gpus'] else machine['cpu']}, {threads}"
     for record in records:
         rate = rates.get(system_of(record))
         if rate is not None:
