@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import re
 import shlex
 import statistics
 import sys
@@ -14,35 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_lskd import __version__
-from fairseq_lskd.compat.versions import PACKAGES, devices
+from fairseq_lskd.compat.versions import PACKAGES
 from fairseq_lskd.files import write_beside
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def machine() -> dict[str, Any]:
-    """Processor, usable cores, memory and GPUs of this machine."""
-    import torch
-
-    return {
-        "system": platform.system(),
-        "cpu": _cpu(),
-        "cores": cores(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "gpus": [device["name"] for device in devices(torch)],
-    }
-
-
-def _cpu() -> str:
-    """The processor's name; Python knows it on some systems only."""
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 def versions(*packages: str) -> dict[str, str | None]:

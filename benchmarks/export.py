@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
-from _common import command, four, machine, spread, versions, write_rows
+from _common import command, four, spread, versions, write_rows
 from tabulate import tabulate
 
 from fairseq_lskd.cli.export import COMPUTE_TYPES
 from fairseq_lskd.export.comparison import RawBitext, compare
 from fairseq_lskd.export.folder import export_student
 from fairseq_lskd.export.pieces import find_pieces
+from fairseq_lskd.machine import machine
 from fairseq_lskd.teachers.alone import load_teacher
 
 EXAMPLES = """examples:

@@ -18,11 +18,13 @@ from typing import Any
 
 import _memory  # before torch
 import torch
-from _common import command, cores, four, machine, spread, versions, write_rows
+from _common import command, four, spread, versions, write_rows
 from _forms import FORMS, Problem, make_problem
 from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
+
+from fairseq_lskd.machine import cores, machine
 
 EXAMPLES = """examples:
   python benchmarks/kd_loss.py --json kd_loss.json

@@ -33,9 +33,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import command, cores, machine, spread, versions, write_rows
+from _common import command, spread, versions, write_rows
 from tabulate import tabulate
 from tqdm import tqdm
+
+from fairseq_lskd.machine import cores, machine
 
 EXAMPLES = """examples:
   python benchmarks/student_throughput.py --json student_throughput.json

@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import command, cores, four, machine, spread, versions, write_rows
+from _common import command, four, spread, versions, write_rows
 from tabulate import tabulate
 
 from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.files import sha256
+from fairseq_lskd.machine import cores, machine
 from fairseq_lskd.scoring import score_corpus
 from fairseq_lskd.sequences import harvest
 from fairseq_lskd.sequences.nbest import read_nbest

@@ -20,9 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _common import command, machine, versions, write_rows
+from _common import command, versions, write_rows
 
 from fairseq_lskd.files import sha256
+from fairseq_lskd.machine import machine
 from fairseq_lskd.sequences.resumable import manifest_path
 
 EXAMPLES = """examples:

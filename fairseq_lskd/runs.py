@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from . import __version__
 from .errors import UserError
 from .files import sha256, write_json
+from .replacing import empty, replaces
 
 RECORD = "run.json"
 
@@ -86,6 +87,9 @@ def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) 
         if not left_something:
             return fresh
         if changes := _differences(old, command, inputs):
+            if replaces(out, changes):
+                empty(out)
+                return fresh
             raise UserError(
                 f"{out} holds another run: {'; '.join(changes)}. "
                 "Delete the folder to replace that run, or name another."

@@ -2,8 +2,12 @@
 # Distil a student at sequence level: the teacher translates the training side, the student learns from that.
 #
 #   scripts/distill_seq.sh --data data/multi30k --teacher runs/mine/teacher-0.1/checkpoint_average.pt --out runs/mine/seq-0.1
+#   ... --translations runs/mine/nbest.jsonl              of `lskd translate`, instead of --teacher
+#   ... --strategy n-best --score-temperature 0.1         what to learn from: 1-best, nearest or n-best
+#   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    the word-level loss on top
 #   ... --reference-weight 0.3                            add the references, with this share of the loss
 #   ... --teacher-smoothing 0.1                           only a label for the table of results
+#   ... --size student_small                              another size of the recipe
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
@@ -11,7 +15,8 @@
 # The model is OUT/checkpoint_average.pt; the teacher's translations and what was selected of them are in OUT-data.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' teacher='' recipe=multi30k share='' seed=1 labels=() gpus=1 nodes=1
+data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1
+translations='' strategy=1-best score_temperature=1.0 word_level='' weight=0.5 temperature=1.0
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -19,8 +24,15 @@ while [ $# -gt 0 ]; do
         --out) out=${2%/}; shift 2 ;;
         --teacher) teacher=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
+        --translations) translations=$2; shift 2 ;;
+        --strategy) strategy=$2; shift 2 ;;
+        --score-temperature) score_temperature=$2; shift 2 ;;
+        --word-level) word_level=$2; shift 2 ;;
+        --kd-weight) weight=$2; shift 2 ;;
+        --kd-temperature) temperature=$2; shift 2 ;;
         --reference-weight) share=$2; shift 2 ;;
         --teacher-smoothing) labels=(--label "teacher_smoothing=$2"); shift 2 ;;
+        --size) size=$2; shift 2 ;;
         --seed) seed=$2; shift 2 ;;
         --gpus) gpus=$2; shift 2 ;;
         --nodes) nodes=$2; shift 2 ;;
@@ -30,22 +42,36 @@ while [ $# -gt 0 ]; do
 done
 need "$data" --data
 need "$out" --out
-need "$teacher" --teacher
+need "$teacher$translations" "--teacher or --translations"
 load_recipe "$recipe"
 languages "$data"
-launcher "${student_batches:-$batches}" "$@"
+size "$size"
+launcher "$@"
 pieces=$data/pieces made=$out-data
 selected=$made/selected
-mixture=()
+mixture=() inputs=()
 [ -z "$share" ] || mixture=(--reference-weight "$share")
+method=sequence
+if [ -n "$word_level" ]; then
+    method=both
+    labels+=(--label temperature="$temperature")
+    mixture+=(--teacher-path "$word_level" --kd-weight "$weight" --kd-temperature "$temperature")
+    IFS=: read -ra teachers <<<"$word_level"
+    inputs=("${teachers[@]/#/--input=}")
+fi
 
-lskd translate "$pieces/train.$src" --teacher-path "$teacher" --out "$made/nbest.jsonl" --max-len-a 1.2 --max-len-b 10
-lskd select "$made/nbest.jsonl" -s "$src" -t "$tgt" --references "$pieces/train.$tgt" --on-empty reference \
-    --remove-bpe "$scheme" ${share:+--add-references 0.5} --student-data "$data/bin" --out "$selected"
-lskd run --out "$out" --label role=student --label method=sequence "${labels[@]}" \
+if [ -z "$translations" ]; then
+    translations=$made/nbest.jsonl
+    "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations"
+fi
+lskd select "$translations" -s "$src" -t "$tgt" --references "$pieces/train.$tgt" --on-empty reference \
+    --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
+    --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected"
+lskd run --out "$out" --label role=student --label method="$method" --label strategy="$strategy" \
+    --label size="$size" --label seed="$seed" "${labels[@]}" "${inputs[@]}" \
     --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
-    "${student_model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$student_updates" --seed "$seed" \
+    "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 lskd average "$out" --last "$average"

@@ -48,10 +48,21 @@ load_recipe() {
     enter_environment
 }
 
-# languages DATA: sets src, tgt and scheme (how pieces are joined) from what `lskd encode` recorded. Where each language
-# has a dictionary of its own, the recipe's models share only the embeddings that they can.
+# size NAME: sets model, updates, batches and role from the recipe's NAME_model; teachers are those called teacher or
+# teacher_... Where each language has a dictionary of its own, a model shares only the embeddings that it can.
+size() {
+    declare -p "$1_model" >/dev/null 2>&1 ||
+        die "--size $1: the recipe has $(compgen -v | sed -n 's/_model$//p' | sort | paste -sd ' ')"
+    local -n chosen=$1_model
+    model=("${chosen[@]}") role=${1%%_*}
+    updates=$student_updates batches=${student_batches:-$batches}
+    [ "$role" != teacher ] || updates=$teacher_updates batches=${teacher_batches:-$batches}
+    [ "$dictionaries" = one ] || model=("${model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
+}
+
+# languages DATA: sets src, tgt, scheme (how pieces are joined) and dictionaries (one or two) from what `lskd encode`
+# recorded.
 languages() {
-    local dictionaries
     [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"
     read -r src tgt scheme dictionaries < <(python -c '
 import json, sys
@@ -59,17 +70,12 @@ options = json.load(open(sys.argv[1]))["options"]
 scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
 print(options["source-lang"], options["target-lang"], scheme, "two" if options.get("separate") else "one")
 ' "$1/pieces/encode.json")
-    if [ "$dictionaries" = two ]; then
-        teacher_model=("${teacher_model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
-        student_model=("${student_model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
-    fi
 }
 
-# launcher BATCHES [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its
-# options that make BATCHES times --max-tokens an update, on any number of GPUs. OPTIONs are the user's own.
+# launcher [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its options that
+# make `batches` times --max-tokens an update, on any number of GPUs. OPTIONs are the user's own.
 launcher() {
-    local batches=$1 all first
-    shift
+    local all first
     case $gpus$nodes in *[!0-9]*) die "--gpus $gpus --nodes $nodes: expected whole numbers" ;; esac
     all=$((gpus * nodes))
     [ "$all" -gt 0 ] || die "--gpus $gpus --nodes $nodes: expected at least 1"

@@ -3,6 +3,7 @@
 #
 #   scripts/score.sh --data data/multi30k --run runs/mine/word-0.1
 #   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
+#   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd score`
 #
 # The record, of the last checkpoint scored, is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
 
@@ -15,7 +16,8 @@ while [ $# -gt 0 ]; do
         --run) run=${2%/}; shift 2 ;;
         --checkpoint) checkpoint=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
-        *) die "unknown option $1 (see --help)" ;;
+        --) shift; break ;;
+        *) die "unknown option $1 (see --help; options for lskd score go after --)" ;;
     esac
 done
 need "$data" --data
@@ -38,10 +40,12 @@ lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data
     fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
     "${decoding[@]}" --remove-bpe "$scheme"
 source=$data/raw/test.$src references=$data/raw/test.$tgt
+train=$data/raw/train.$tgt
 [ -f "$source" ] || source+=.gz
 [ -f "$references" ] || references+=.gz
+[ -f "$train" ] || train+=.gz
 lskd harvest "$test/log.txt" --source "$source" --pieces "$data/pieces" --out "$test/hypotheses.$tgt"
 truth=()
 [ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
 lskd score --run "$run" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" \
-    --references "$references" --validation "$validate/log.txt" "${truth[@]}"
+    --references "$references" --train "$train" --allow-empty --validation "$validate/log.txt" "${truth[@]}" "$@"

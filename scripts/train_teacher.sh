@@ -3,6 +3,7 @@
 #
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --label-smoothing 0.1 --out runs/mine/teacher-0.1
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --size student --out runs/mine/student
+#   ... --size teacher_large                              another size of the recipe
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
@@ -30,23 +31,18 @@ need "$data" --data
 need "$out" --out
 load_recipe "$recipe"
 languages "$data"
-case $size in
-    teacher)
-        model=("${teacher_model[@]}") updates=$teacher_updates batches=${teacher_batches:-$batches}
-        smoothing=${smoothing:-0.1} labels=(--label "teacher_smoothing=$smoothing")
-        ;;
-    student)
-        model=("${student_model[@]}") updates=$student_updates batches=${student_batches:-$batches}
-        smoothing=${smoothing:-0.0} labels=()
-        ;;
-    *) die "--size $size: expected teacher or student" ;;
-esac
-launcher "$batches" "$@"
+size "$size"
+launcher "$@"
+labels=(--label role="$role" --label method=none --label size="$size" --label seed="$seed")
+if [ "$role" = teacher ]; then
+    smoothing=${smoothing:-0.1}
+    labels+=(--label "teacher_smoothing=$smoothing")
+fi
 
-lskd run --out "$out" --label role="$size" --label method=none "${labels[@]}" \
+lskd run --out "$out" "${labels[@]}" \
     --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
-    --criterion label_smoothed_teacher --label-smoothing "$smoothing" \
+    --criterion label_smoothed_teacher --label-smoothing "${smoothing:-0.0}" \
     "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 # What tells a student that its dictionary is another.

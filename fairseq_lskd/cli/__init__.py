@@ -29,7 +29,9 @@ COMMANDS = {
     "export": "turn a student into a folder that translates raw text with CTranslate2, in int8",
     "criterion": "print the options of a criterion",
     "analyze": "measure what label smoothing did to teachers, and report which to distil from",
-    "score": "score a run's translations with sacreBLEU and write its result record",
+    "score": "score translations with sacreBLEU: files side by side, or a run and its result record",
+    "speed": "measure how fast models decode, side by side on one machine",
+    "curves": "gather and draw the curves of trainings",
     "table": "gather result records in results.json and print them as a table",
 }
 

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what `lskd score` and `lskd table` are to say of the run: role=student, method=word, ... (repeatable)",
     )
     parser.add_argument("--title", help="what to call the run in progress lines (default: the folder's name)")
+    parser.epilog = f"{parser.epilog}with LSKD_REPLACE=1 in the environment, another run's folder is begun anew\n"
     parser.usage = f"{parser.prog} --out DIR [options] -- COMMAND ..."
     parser.add_argument("command", nargs="+", metavar="COMMAND ...", help="the command, after --")
 

@@ -1,23 +1,41 @@
-"""Gather result records in one results.json and print them as a table."""
+"""Gather result records in one results.json and print them as a table, raw or as means over seeds."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
-from ..files import write_json
+from ..files import write_beside, write_json
 
 EXAMPLES = """examples:
   lskd table runs/mine/*/result.json --out runs/mine/results.json
   lskd table runs/mine/results.json --style github
+  lskd table runs/mine/*/result.json --over-seeds --speed runs/mine/speed.json --csv rows.csv --plot quality.svg
+  lskd table runs/mine/results.json --over-seeds --write table.md table.tex
 """
+#: Of --write, by the file's ending.
+STYLES = {".md": "github", ".tex": "latex_booktabs", ".tsv": "tsv", ".html": "html", ".txt": "simple"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("records", type=Path, nargs="+", metavar="FILE", help="result.json of a run, or a results.json")
+    parser.add_argument("--over-seeds", action="store_true", help="a row a system: mean and standard deviation")
+    parser.add_argument("--speed", type=Path, metavar="FILE", help="decoding speeds that `lskd speed` wrote")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all records to this results.json")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="and as rows of numbers to this one")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=f"write the table: {', '.join(STYLES)}",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw BLEU against size and speed: .svg, .png, .pdf")
+    parser.add_argument("--title", default="", metavar="TEXT", help="of the picture")
     parser.add_argument(
         "--style",
         default="simple",
@@ -30,21 +48,73 @@ def run(args: argparse.Namespace) -> int:
     from tabulate import tabulate_formats
 
     from ..scoring import format_table
+    from ..scoring.over_seeds import add_speeds, mean_records
 
     if args.style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected one of {', '.join(tabulate_formats)}")
+    if wrong := [str(path) for path in args.write if path.suffix not in STYLES]:
+        raise UserError(f"--write {', '.join(wrong)}: expected a name that ends in {', '.join(STYLES)}")
+    records = _read(args.records)
+    if args.speed:
+        add_speeds(records, _speeds(args.speed))
+    if args.out:
+        write_json(args.out, records)
+    if args.csv:
+        _write_csv(args.csv, records)
+    shown = mean_records(records) if args.over_seeds else records
+    for path in args.write:
+        style = STYLES[path.suffix]
+        text = format_table(shown, style)
+        with write_beside(path) as part:
+            part.write_text((_lines_apart(text) if style == "github" else text) + "\n", encoding="utf-8")
+    if args.plot:
+        from ..scoring.quality_plot import draw
+
+        draw(shown, args.plot, args.title)
+    print(format_table(shown, args.style))
+    return 0
+
+
+def _read(paths: list[Path]) -> list[dict[str, Any]]:
     records = []
-    for path in args.records:
+    for path in paths:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: expected the JSON that `lskd score` writes ({error})") from None
         records += found if isinstance(found, list) else [found]
     if not records:
-        raise UserError(f"{', '.join(map(str, args.records))}: no record in there")
+        raise UserError(f"{', '.join(map(str, paths))}: no record in there")
     if not all(isinstance(record, dict) and {"signature", "chrf_signature"} <= record.keys() for record in records):
         raise UserError("a record without a sacreBLEU signature: these are not results that `lskd score` wrote")
-    if args.out:
-        write_json(args.out, records)
-    print(format_table(records, args.style))
-    return 0
+    return records
+
+
+def _speeds(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found["systems"], found["machine"]["gpus"], found["threads"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--speed {path}: expected the JSON that `lskd speed` writes ({error})") from None
+    return found
+
+
+def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
+    """Every field that is a number or a word; commands and versions stay in the JSON."""
+    import csv
+
+    names = [
+        name
+        for name in dict.fromkeys(name for record in records for name in record)
+        if not any(isinstance(record.get(name), (list, dict)) for record in records)
+    ]
+    with write_beside(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _lines_apart(text: str) -> str:
+    """Markdown joins lines, unless they end in two spaces."""
+    table, _, notes = text.partition("\n\n")
+    return f"{table}\n\n" + "  \n".join(f"`{line}`" for line in notes.splitlines())

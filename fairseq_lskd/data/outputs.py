@@ -20,6 +20,7 @@ from typing import Any
 from .. import __version__
 from ..errors import UserError
 from ..files import sha256, write_json
+from ..replacing import replaces
 
 FORMAT = 1
 
@@ -53,6 +54,9 @@ class Manifest:
             raise UserError(f"{out / self.name} has format {recorded_format}, expected {FORMAT}; {way_out}")
         wanted = json.loads(json.dumps(dict(self.options)))
         differences = _differences(options, wanted, "--{}") + _differences(inputs, dict(self.inputs), "input {}")
+        if differences and replaces(out, differences):
+            shutil.rmtree(out)
+            return False
         if differences:
             lines = "\n  ".join(differences)
             raise UserError(f"{out} was made otherwise:\n  {lines}\n{way_out}")

@@ -1,34 +1,60 @@
-"""sacreBLEU, with the signature that makes a score comparable."""
+"""sacreBLEU's metrics, each with the signature that makes a score comparable."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU, CHRF, TER
+from sacrebleu.metrics.base import Metric
 
 from ..errors import UserError
 
+#: What `--metrics` calls a metric -> how tables call it.
+NAMES = {"bleu": "BLEU", "chrf": "chrF", "chrf++": "chrF++", "ter": "TER"}
 
-def score_corpus(hypotheses: Sequence[str], references: Sequence[str], force: bool = False) -> dict[str, Any]:
-    """BLEU and chrF (0 to 100) of detokenised text, each with its sacreBLEU signature.
+
+def make_metric(name: str, target_lang: str = "", tokenize: str | None = None, lowercase: bool = False) -> Metric:
+    """One of sacreBLEU's metrics: bleu, chrf (character F2), chrf++ (with word pairs) or ter (lower is better).
 
     Args:
-        force: no warning where text looks tokenised: it is known to be as it should be.
+        target_lang: lets BLEU choose its tokeniser for Chinese, Japanese and Korean.
+        tokenize: BLEU's tokeniser, if it is to be another.
+        lowercase: of BLEU and chrF; TER does so always, as tercom does.
+    """
+    if name == "bleu":
+        # We look for text that is tokenised ourselves (checks.py), in every metric's input.
+        return BLEU(force=True, tokenize=tokenize, trg_lang=target_lang, lowercase=lowercase)
+    if name == "ter":
+        return TER()
+    return CHRF(word_order={"chrf": 0, "chrf++": 2}[name], lowercase=lowercase)
+
+
+def signature_key(name: str) -> str:
+    """The field of a result record that holds a metric's signature."""
+    return "signature" if name == "bleu" else f"{name}_signature"
+
+
+def score_corpus(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *more_references: Sequence[str],
+    metrics: Sequence[str] = ("bleu", "chrf"),
+) -> dict[str, Any]:
+    """Scores of detokenised text to two digits, each with its sacreBLEU signature.
 
     Raises:
         UserError: if the numbers of lines differ, or there are none.
     """
-    if len(hypotheses) != len(references):
-        raise UserError(
-            f"{len(hypotheses):,} hypotheses for {len(references):,} references: they must match line by line"
-        )
+    for lines in (references, *more_references):
+        if len(hypotheses) != len(lines):
+            raise UserError(
+                f"{len(hypotheses):,} hypotheses for {len(lines):,} references: they must match line by line"
+            )
     if not references:
         raise UserError("there is no line to score")
-    bleu, chrf = BLEU(force=force), CHRF()
-    return {
-        "bleu": round(bleu.corpus_score(hypotheses, [references]).score, 2),
-        "chrf": round(chrf.corpus_score(hypotheses, [references]).score, 2),
-        "signature": str(bleu.get_signature()),
-        "chrf_signature": str(chrf.get_signature()),
-    }
+    result: dict[str, Any] = {}
+    made = {name: make_metric(name) for name in metrics}
+    for name, metric in made.items():
+        result[name] = round(metric.corpus_score(hypotheses, [references, *more_references]).score, 2)
+    return result | {signature_key(name): str(metric.get_signature()) for name, metric in made.items()}

@@ -13,15 +13,24 @@ COLUMNS = {
     "teacher LS": "teacher_smoothing",
     "method": "method",
     "T": "temperature",
+    "seeds": "seeds",
     "parameters": "parameters",
+    "sent/s": "sentences_per_second",
     "BLEU": "bleu",
     "chrF": "chrf",
+    "chrF++": "chrf++",
+    "TER": "ter",
     "valid ppl": "valid_ppl",
     "KL to truth": "kl_to_truth",
+    "train KD": "train_kd_loss",
     "train s": "train_seconds",
 }
 _FORMATS = {
     "parameters": "{:,}",
+    "sentences_per_second": "{:.0f}",
+    "chrf++": "{:.1f}",
+    "ter": "{:.1f}",
+    "train_kd_loss": "{:.3f}",
     "bleu": "{:.1f}",
     "chrf": "{:.1f}",
     "valid_ppl": "{:.2f}",
@@ -32,14 +41,21 @@ _FORMATS = {
 
 def _cell(record: dict[str, Any], field: str) -> str:
     value = record.get(field)
-    return "" if value is None else _FORMATS.get(field, "{}").format(value)
+    if value is None:
+        return ""
+    form = _FORMATS.get(field, "{}")
+    std = record.get(f"{field}_std")
+    # How much the seconds of a training vary says nothing of its seeds.
+    return (
+        form.format(value) if std is None or field == "train_seconds" else f"{form.format(value)} +- {form.format(std)}"
+    )
 
 
 def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> str:
     """A row a record, the signatures under the table.
 
     Args:
-        records: as `lskd score` writes them.
+        records: as `lskd score` writes them, or means over seeds (`over_seeds.mean_records`).
         style: a table format of tabulate's: simple, github, latex, tsv, ...
     """
     columns = {head: field for head, field in COLUMNS.items() if any(r.get(field) is not None for r in records)}
@@ -51,4 +67,9 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> st
         for record in records
         for name, key in (("BLEU", "signature"), ("chrF", "chrf_signature"))
     }
-    return "\n".join([table, "", *sorted(signatures)])
+    notes = []
+    if any(record.get("bleu_std") is not None for record in records):
+        notes.append("+-: standard deviation over seeds")
+    for where in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
+        notes.append(f"sent/s: fairseq-generate on {where}")
+    return "\n".join([table, "", *sorted(signatures), *notes])

@@ -15,12 +15,13 @@ class Hypothesis(NamedTuple):
     text: str  #: tokens joined by spaces, or text if fairseq-generate was told to remove the BPE
 
 
-def harvest(path: str | os.PathLike[str], sentences: int) -> list[list[Hypothesis]]:
+def harvest(path: str | os.PathLike[str], sentences: int, mark: str = "H") -> list[list[Hypothesis]]:
     """The hypotheses of each sentence, best first, from what fairseq-generate printed.
 
     Args:
         path: its output, or the `generate-SUBSET.txt` of --results-path.
         sentences: how many sentences were given to it.
+        mark: of the lines to read: H, or D for those with its --tokenizer and --bpe undone.
 
     Returns:
         A list a sentence, in corpus order; empty where fairseq-generate skipped the sentence.
@@ -31,7 +32,7 @@ def harvest(path: str | os.PathLike[str], sentences: int) -> list[list[Hypothesi
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(sentences)]
     finished = False
     for number, line in enumerate(read_lines(Path(path)), 1):
-        if line.startswith("H-"):
+        if line.startswith(f"{mark}-"):
             try:
                 label, score, text = line.split("\t", 2)
                 index = int(label[2:])
@@ -40,7 +41,7 @@ def harvest(path: str | os.PathLike[str], sentences: int) -> list[list[Hypothesi
                 hypothesis = Hypothesis(float(score), text)
             except ValueError:
                 raise UserError(
-                    f"{path}, line {number}: expected 'H-ID<tab>SCORE<tab>TEXT', found {line[:60]!r}"
+                    f"{path}, line {number}: expected '{mark}-ID<tab>SCORE<tab>TEXT', found {line[:60]!r}"
                 ) from None
             if index >= sentences:
                 raise UserError(
@@ -51,7 +52,7 @@ def harvest(path: str | os.PathLike[str], sentences: int) -> list[list[Hypothesi
         elif line.startswith("Generate ") or "| Translated " in line:
             finished = True
     if not any(hypotheses):
-        raise UserError(f"{path} has no hypothesis (no line starts with 'H-'): is it fairseq-generate's output?")
+        raise UserError(f"{path} has no hypothesis (no line starts with '{mark}-'): is it fairseq-generate's output?")
     if not finished:
         raise UserError(f"{path} was cut off: fairseq-generate's closing line is missing; run it again")
     return hypotheses

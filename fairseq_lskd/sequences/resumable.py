@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import write_beside, write_json
+from ..replacing import replaces
 
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -73,6 +74,11 @@ class ResumableFile:
             record["lines"], record["bytes"]
         except (ValueError, KeyError, AttributeError, TypeError):
             raise UserError(f"{path} is not what `lskd translate` writes: delete it, or name another --out") from None
+        if changes and replaces(self.out, changes):
+            # What is partial is cut back to nothing, as there is no journal of it.
+            for old in (self.out, self.journal, manifest_path(self.out)):
+                old.unlink(missing_ok=True)
+            return None
         if changes:
             raise UserError(
                 f"--out {self.out} was begun by another run: {'; '.join(changes)}. Call it as then to go on, name "

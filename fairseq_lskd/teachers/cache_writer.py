@@ -17,6 +17,7 @@ from .. import __version__
 from ..errors import UserError
 from ..files import write_beside, write_json
 from ..losses import TopK
+from ..replacing import empty, replaces
 from .cache import (
     FORMAT,
     MANIFEST,
@@ -82,7 +83,7 @@ class CacheWriter:
             "--max-target-positions": task.cfg.max_target_positions,
         }
         if folder.exists() and not (folder.is_dir() and all(path.suffix == ".part" for path in folder.iterdir())):
-            self._check_plan()
+            self._check_plan(begin_anew=True)
         task.load_dataset(subset, combine=subset == task.cfg.train_subset)
         self.dataset = task.dataset(subset)
         self.lengths: np.ndarray = self.dataset.tgt_sizes
@@ -177,12 +178,15 @@ class CacheWriter:
                 records[field][rows] = getattr(found, field).numpy()
             yield len(rows)
 
-    def _check_plan(self) -> None:
+    def _check_plan(self, begin_anew: bool = False) -> None:
         """Is the folder this cache's? Asked again and again, since it may have been deleted and begun anew."""
         name = f"--out {self.folder}"
         if not (self.folder / PLAN).is_file():
             raise UserError(f"{name} has no {PLAN} of a teacher cache: name a folder of its own")
         if lines := differences(read_plan(self.folder / PLAN, name), self._fingerprint):
+            if begin_anew and replaces(self.folder, lines):
+                empty(self.folder)
+                return
             raise UserError(
                 "\n  - ".join([f"{name} is another cache:", *lines]) + "\nName another folder, or delete that one."
             )

@@ -6,6 +6,10 @@ teacher_model=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0
 student_model=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.3
     --encoder-layers 3 --encoder-embed-dim 256 --encoder-ffn-embed-dim 512
     --decoder-layers 3 --decoder-embed-dim 256 --decoder-ffn-embed-dim 512)
+teacher_large_model=("${teacher_model[@]}" --encoder-embed-dim 768 --encoder-ffn-embed-dim 1536
+    --decoder-embed-dim 768 --decoder-ffn-embed-dim 1536)
+student_small_model=("${student_model[@]}" --encoder-embed-dim 128 --encoder-ffn-embed-dim 256
+    --decoder-embed-dim 128 --decoder-ffn-embed-dim 256)
 teacher_updates=50000
 student_updates=50000
 training=(--optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 0.0 --weight-decay 1e-4

@@ -7,6 +7,7 @@ import sacrebleu
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.scoring import score_corpus
+from fairseq_lskd.scoring.metrics import make_metric
 
 REFERENCES = [
     "The cat sat quietly on the old red mat.",
@@ -61,9 +62,23 @@ def test_nothing_to_score_is_refused() -> None:
         score_corpus([], [])
 
 
-@pytest.mark.parametrize("force", [False, True])
-def test_text_that_looks_tokenised_is_warned_of_unless_it_is_known(force, caplog):
-    lines = [f"a sentence like number {n} ." for n in range(200)]
-    scores = score_corpus(lines, lines, force=force)
-    assert scores["bleu"] == 100 and bool(caplog.records) is not force
-    assert scores["signature"] == score_corpus(["a b c d"], ["a b c d"])["signature"]
+def test_several_references() -> None:
+    more = ["On the old red mat sat the cat, quietly.", HYPOTHESES[1], "nothing like it"]
+    found = score_corpus(HYPOTHESES, REFERENCES, more, metrics=("bleu", "chrf++", "ter"))
+    assert found["bleu"] == round(sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES, more]).score, 2)
+    assert found["bleu"] > score_corpus(HYPOTHESES, REFERENCES)["bleu"]
+    assert found["ter"] == round(sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES, more]).score, 2)
+    assert found["chrf++"] == round(sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES, more], word_order=2).score, 2)
+    assert found["signature"].startswith("nrefs:2|") and "|nw:2|" in found["chrf++_signature"]
+    assert "tok:tercom" in found["ter_signature"] and "chrf" not in found
+    with pytest.raises(UserError, match="3 hypotheses for 2 references"):
+        score_corpus(HYPOTHESES, REFERENCES, more[:2])
+
+
+def test_the_language_chooses_the_tokeniser_of_bleu() -> None:
+    metric = make_metric("bleu", target_lang="zh")
+    metric.corpus_score(["你好 世界"], [["你好 世界"]])
+    assert "tok:zh" in str(metric.get_signature())
+    metric = make_metric("bleu", target_lang="zh", tokenize="char", lowercase=True)
+    metric.corpus_score(["A b"], [["a B"]])
+    assert "tok:char" in str(metric.get_signature()) and "case:lc" in str(metric.get_signature())

@@ -130,6 +130,45 @@ class TestCommand:
         Path("hyp").write_text("a\n")
         assert self.refused().startswith("lskd score: error: 1 hypotheses for 2 references")
 
+    def test_more_metrics_on_demand(self) -> None:
+        assert self.score("--metrics", "bleu", "chrf", "ter") == 0
+        found = json.loads((self.run / "result.json").read_text())
+        assert found["ter"] == 11.11 and "tok:tercom" in found["ter_signature"]  # one of nine words
+
+    def test_an_empty_translation_is_refused_or_counted(self, capsys: pytest.CaptureFixture) -> None:
+        Path("hyp").write_text("a b c d x\n\n")
+        said = self.refused()
+        assert "word-0.1 (hyp): 1 line (2) without a translation; --allow-empty lets it pass" in said
+        assert self.score("--allow-empty") == 0
+        assert json.loads((self.run / "result.json").read_text())["empty_hypotheses"] == 1
+        assert "warning: word-0.1 (hyp): 1 line (2) without" in capsys.readouterr().err
+
+    def test_a_reference_of_the_training_text_is_refused(self) -> None:
+        Path("train").write_text("x\nE f  g h\n")
+        assert "ref: 1 line (2) of 2 occur in the training text; --allow-overlap" in self.refused("--train", "train")
+        assert self.score("--train", "train", "--allow-overlap") == 0
+
+    def test_text_in_tokens_is_refused_unless_it_is_generated(self) -> None:
+        Path("hyp").write_text("a b c .\ne f g .\n")
+        assert self.score() == 0  # a model that has learnt little
+        (self.run / "result.json").unlink()
+        Path("ref").write_text("a b c .\ne f g .\n")
+        assert "ref is not text but tokens: 2 lines (1, 2) that end in a tokenised period" in self.refused()
+        assert self.score("--validation", "log", "--truth", "truth.json", "--pieces", "pieces") == 0
+
+    def test_the_training_losses_are_in_the_record(self) -> None:
+        line = 'INFO | train | {"epoch": 2, "train_loss": "3", "train_nll_loss": "2.5", "train_kd_loss": "0.75"}\n'
+        (self.run / "log.txt").write_text(line.replace("0.75", "9") + line + "INFO | train_inner | {}\n")
+        assert self.score() == 0
+        found = json.loads((self.run / "result.json").read_text())
+        assert (found["train_nll_loss"], found["train_kd_loss"]) == (2.5, 0.75)
+
+    def test_options_of_files_do_not_go_with_a_run(self) -> None:
+        said = self.refused("-t", "wmt14", "--baseline", "a")
+        with pytest.raises(SystemExit, match="files to score do not go with --run"):
+            main(["score", "a.en", "--run", str(self.run)])
+        assert "--test-set, --baseline do not go with --run" in said
+
     @pytest.mark.parametrize("name", ["model.pt", "hyp", "ref", "log", "pieces", "truth.json"])
     def test_a_file_that_is_not_there_is_named(self, name: str) -> None:
         Path(name).unlink()

@@ -66,7 +66,7 @@ def test_numbers_and_decoding(name: str) -> None:
     assert batches & (batches - 1) == 0, "1, 2, 4, 8 and more GPUs can share it"
     decoding = read(name, "${decoding[@]}")
     args = options.parse_args_and_arch(options.get_generation_parser(), ["data", "--path", "x.pt", *decoding])
-    assert args.beam in (4, 5)
+    assert args.beam in ((2,) if name == "smoke" else (4, 5))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,14 +27,18 @@ STEPS = {
     ],
     "train_teacher.sh": ["--data", "--out", "--recipe", "--label-smoothing", "--size", "--seed", "--gpus", "--nodes"],
     "distill_word.sh": [
-        *("--data", "--out", "--teacher", "--recipe", "--kd-weight", "--kd-temperature"),
-        *("--teacher-smoothing", "--seed", "--gpus", "--nodes"),
+        *("--data", "--out", "--teacher", "--teacher-cache", "--recipe", "--kd-weight", "--kd-temperature"),
+        *("--teacher-smoothing", "--size", "--seed", "--gpus", "--nodes"),
     ],
     "distill_seq.sh": [
-        *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed"),
+        *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
+        *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
         *("--gpus", "--nodes"),
     ],
+    "translate.sh": ["--data", "--out", "--teacher", "--nbest"],
+    "speed.sh": ["--data", "--out", "--recipe", "--rounds"],
     "score.sh": ["--data", "--run", "--checkpoint", "--recipe"],
+    "check_experiment.sh": ["--experiment", "--scale", "--kill-after", "--clone", "--raw"],
     "quickstart.sh": ["--corpus", "--raw", "--name"],
     "vocabulary_sizes.sh": ["--corpus", "--raw", "--sizes", "--updates", "--label-smoothing", "--seed", "--name"],
 }
@@ -131,14 +135,17 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         ("prepare.sh", [], "--data is missing (see prepare.sh --help)"),
         ("train_teacher.sh", [], "--data is missing (see train_teacher.sh --help)"),
         ("train_teacher.sh", ["--data", "d"], "--out is missing (see train_teacher.sh --help)"),
-        ("distill_word.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see distill_word.sh --help)"),
-        ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see distill_seq.sh --help)"),
+        (
+            "distill_word.sh",
+            ["--data", "d", "--out", "o"],
+            "--teacher or --teacher-cache is missing (see distill_word.sh",
+        ),
         ("score.sh", ["--data", "d"], "--run is missing (see score.sh --help)"),
         (
             "score.sh",
             ["--data", "d", "--run", "r", "--recipe", "x"],
             "--recipe x: expected one of generated iwslt14-de-en "
-            "multi30k wmt14-en-de-base wmt14-en-de-big wmt14-en-fr-base wmt14-en-fr-big wmt16-en-ro-base",
+            "multi30k smoke wmt14-en-de-base wmt14-en-de-big wmt14-en-fr-base wmt14-en-fr-big wmt16-en-ro-base",
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("vocabulary_sizes.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
@@ -152,10 +159,21 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             ["--label-smoothing", "1.5"],
             "--label-smoothing 1.5: expected a number between 0 and 1",
         ),
+        ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd score go after --)"),
+        ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
+        ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher or --translations is missing (see distill_seq.sh"),
+        ("translate.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see translate.sh --help)"),
+        ("speed.sh", ["--data", "d", "--out", "o"], "the folder of a run is missing (see speed.sh --help)"),
+        ("speed.sh", ["--data", "d", "none"], "unknown option none, or no folder of a run (see --help)"),
+        ("experiment.sh", [], "the name of an experiment is missing (see experiment.sh --help)"),
+        ("experiment.sh", ["a", "b"], "unknown option b (see --help; one experiment at a time)"),
+        ("experiment.sh", ["a", "--jobs", "0"], "--jobs 0: expected a number from 1"),
+        ("experiment.sh", ["a", "--raw", "none"], "--raw none: no such folder"),
+        ("experiment.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for snakemake go after --)"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(name: str, words: list[str], message: str) -> None:
-    assert refused(script(name, *words)) == f"{name}: error: {message}"
+    assert refused(script(name, *words)).startswith(f"{name}: error: {message}")
 
 
 @pytest.mark.parametrize(
@@ -166,9 +184,55 @@ def test_what_is_missing_or_wrong_is_named(name: str, words: list[str], message:
         ("distill_word.sh", ["--data", "d", "--out", "o", "--teacher", "t"]),
         ("distill_seq.sh", ["--data", "d", "--out", "o", "--teacher", "t"]),
         ("score.sh", ["--data", "d", "--run", "r"]),
+        ("translate.sh", ["--data", "d", "--out", "o", "--teacher", "t"]),
     ],
 )
 def test_without_an_environment_the_way_to_one_is_named(name: str, words: list[str], tmp_path: Path) -> None:
     said = refused(script(name, *words, cwd=tmp_path))
     assert said == f"{name}: error: not set up yet: run {ROOT}/scripts/setup.sh"
     assert not list(tmp_path.iterdir())
+
+
+def test_sizes_are_those_of_the_recipe() -> None:
+    code = 'dictionaries=one; for f in lib recipes/smoke; do . scripts/$f.sh; done; size "$1"; echo "$role $updates ${model[*]}"'
+        'dictionaries=one; . scripts/lib.sh; . scripts/recipes/smoke.sh; size "$1"; echo "$role $updates ${model[*]}"'
+    )
+    for name, starts in (("teacher_large", "teacher 240 "), ("student_small", "student 200 ")):
+        done = subprocess.run(["bash", "-c", code, "x", name], capture_output=True, text=True, cwd=ROOT, timeout=30)
+        assert done.stdout.startswith(starts) and "--encoder-embed-dim" in done.stdout
+    done = subprocess.run(["bash", "-c", code, "x", "huge"], capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert done.returncode == 1
+    assert "--size huge: the recipe has student student_small teacher teacher_large" in done.stderr
+
+
+@pytest.mark.parametrize("recipe", [path.stem for path in SHELL_FILES if path.parent.name == "recipes"])
+def test_every_recipe_has_all_that_the_scripts_read(recipe: str) -> None:
+    code = (
+        f"set -euo pipefail; . scripts/recipes/{recipe}.sh\n"
+        "for name in teacher teacher_large student student_small; do declare -n model=${name}_model; "
+        'echo "${#model[@]}"; done\necho "$teacher_updates $student_updates ${#training[@]} ${#decoding[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert done.returncode == 0, done.stderr
+    numbers = [int(word) for word in done.stdout.split()]
+    assert len(numbers) == 8 and min(numbers) > 1
+
+
+def test_a_command_goes_to_the_gpu_with_the_fewest(tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": "4,7"}
+    command = ["bash", str(ROOT / "scripts" / "on_gpu.sh"), "sh", "-c", "echo $CUDA_VISIBLE_DEVICES; read wait"]
+    started = []
+    for _ in range(3):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        started.append((process, process.stdout.readline().strip()))
+    assert [gpu for _, gpu in started] == ["4", "7", "4"]
+    started[1][0].communicate("\n")
+    again = subprocess.run(command, input="\n", capture_output=True, text=True, env=environment, timeout=30)
+    assert again.stdout.strip() == "7"
+    for process, _ in started:
+        process.kill()
+        process.communicate()
+    alone = subprocess.run(
+        command, input="\n", capture_output=True, text=True, timeout=30, env=environment | {"CUDA_VISIBLE_DEVICES": ""}
+    )
+    assert alone.stdout.strip() == ""

@@ -1,0 +1,41 @@
+"""Gather the curves of trainings from their logs, and draw them: perplexity, BLEU, training and distillation loss.
+
+A RUN is a folder of `lskd run` whose command was fairseq-train with --log-format json; a training that was resumed is
+put together from all its logs. BLEU is there if fairseq-train was given --eval-bleu: as fairseq computes it while it
+trains, good to compare curves, not to publish.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """examples:
+  lskd curves runs/mine/teacher-0.0 runs/mine/teacher-0.1 --plot curves.svg
+  lskd curves runs/mine/word-* --csv curves.csv --plot curves.png
+  lskd curves --from curves.csv --plot curves.svg
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folders of trainings")
+    parser.add_argument("--from", dest="rows", type=Path, metavar="CSV", help="instead: what --csv wrote")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows: system, update, name, value")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them: .svg, .png, .pdf")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..errors import UserError
+    from ..scoring.curves import draw, read_csv, read_run, write_csv
+
+    if bool(args.runs) == bool(args.rows):
+        raise UserError("give either folders of runs, or --from")
+    if not (args.csv or args.plot):
+        raise UserError("there is nothing to write: give --csv, --plot or both")
+    rows = read_csv(args.rows) if args.rows else [row for folder in args.runs for row in read_run(folder)]
+    if args.csv:
+        write_csv(args.csv, rows)
+    if args.plot:
+        draw(rows, args.plot)
+    print(f"{len({row.system for row in rows})} trainings, {len(rows):,} points")
+    return 0

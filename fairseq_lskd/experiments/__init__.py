@@ -1,0 +1,1 @@
+"""Experiments: a YAML file each, which experiments/Snakefile makes jobs of."""

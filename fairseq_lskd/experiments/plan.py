@@ -1,0 +1,222 @@
+"""What an experiment runs: its systems, what they share, and the command of every step."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from . import settings
+from .settings import Settings
+
+SCRIPTS = {
+    "word": "distill_word.sh",
+    "sequence": "distill_seq.sh",
+    "both": "distill_seq.sh",
+    "none": "train_teacher.sh",
+}
+_SHORT = {"sequence": "seq", "none": "student"}
+NBEST = 5  #: translations that students of any strategy choose from
+TOP_K = 16
+
+
+@dataclass(frozen=True)
+class System:
+    """A model to train. Its name is its folder's, and says all that tells it from others of the experiment."""
+
+    name: str
+    script: str
+    options: tuple[str, ...]
+    teacher: str | None = None  #: a system
+    online: bool = False  #: whether the teacher runs beside the student
+    cache: str | None = None
+    translations: str | None = None
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A teacher's top-k probabilities at a temperature."""
+
+    teacher: str
+    temperature: float
+
+
+@dataclass
+class Plan:
+    """Every job of an experiment. Paths are relative to the folder that it runs in."""
+
+    settings: Settings
+    runs: str
+    scripts: str = "scripts"
+    raw: str | None = None  #: the corpus's files, for --raw of prepare.sh
+    systems: dict[str, System] = field(default_factory=dict)
+    caches: dict[str, Cache] = field(default_factory=dict)
+    translations: dict[str, str] = field(default_factory=dict)  #: name -> teacher
+
+    @classmethod
+    def read(cls, experiment: str, scale: str, folder: Path, name: str | None = None, **more: Any) -> Plan:
+        """The plan of an experiment's YAML file.
+
+        Args:
+            folder: of scales.yaml and of the experiments that have names.
+            name: the runs go to runs/NAME. Experiments that run there share what they have in common.
+
+        Raises:
+            UserError: if the file is not as it should be.
+        """
+        found = settings.read(experiment, scale, folder)
+        where = name or (f"{found.data}-{found.name}" if found.apart else found.data)
+        plan = cls(found, f"runs/{where}", **more)
+        for seed in found.seeds:
+            teachers = [plan._teacher(teacher, seed) for teacher in found.teachers]
+            for student in found.students:
+                if student["method"] == "none":
+                    plan._student(student, None, None, seed)
+                else:
+                    for teacher, smoothing in teachers:
+                        plan._student(student, teacher, smoothing, seed)
+        return plan
+
+    @property
+    def data(self) -> str:
+        return f"data/{self.settings.data}"
+
+    @property
+    def results(self) -> str:
+        return f"{self.runs}/results/{self.settings.name}"
+
+    def _add(self, system: System) -> None:
+        there = self.systems.setdefault(system.name, system)
+        if there != system:
+            raise UserError(f"two systems are called {system.name}, which differ in {there.options} {system.options}")
+
+    def _teacher(self, teacher: dict[str, Any], seed: int) -> tuple[str, float]:
+        size, smoothing = teacher.get("size", "teacher"), float(teacher["label_smoothing"])
+        name = f"{size.replace('_', '-')}-{smoothing}-s{seed}"
+        options = ("--size", size, "--label-smoothing", str(smoothing), "--seed", str(seed))
+        self._add(System(name, "train_teacher.sh", options))
+        return name, smoothing
+
+    def _student(self, student: dict[str, Any], teacher: str | None, smoothing: float | None, seed: int) -> None:
+        method, size = student["method"], student.get("size", "student")
+        temperature = float(student.get("temperature", 1))
+        parts = [_SHORT.get(method, method)]
+        options = ["--size", size, "--seed", str(seed)]
+        cache = translations = None
+        # Always spelt alike: experiments that share a run are to have the very same command for it.
+        if method in ("word", "both"):
+            options += ["--kd-temperature", str(temperature)]
+        if method in ("sequence", "both"):
+            options += ["--strategy", student.get("strategy", "1-best")]
+        for key in _MARKS:
+            if key in student:
+                options += [f"--{key.replace('_', '-')}", str(float(student[key]))]
+        if student.get("cached"):
+            parts.append("cached")
+            cache = f"cache-T{temperature:g}-{teacher}"
+            self.caches[cache] = Cache(str(teacher), temperature)
+        if method in ("sequence", "both"):
+            translations = f"translations-{teacher}"
+            self.translations[translations] = str(teacher)
+            if student.get("strategy", "1-best") != "1-best":
+                parts.append(student["strategy"])
+        if size != "student":
+            parts.append(size.removeprefix("student_").replace("_", "-"))
+        if teacher is not None:
+            of = teacher.removesuffix(f"-s{seed}").removeprefix("teacher-").split("-")
+            parts += [of[-1], *(["of", *of[:-1]] if of[:-1] else [])]
+            options += ["--teacher-smoothing", str(smoothing)]
+        parts += [f"T{temperature:g}"] if temperature != 1 else []
+        parts += [f"{short}{student[key]:g}" for key, short in _MARKS.items() if key in student]
+        online = method in ("word", "both") and not cache
+        name = "-".join([*parts, f"s{seed}"])
+        self._add(System(name, SCRIPTS[method], tuple(options), teacher, online, cache, translations))
+
+    # What is made, by which command, from what.
+
+    def checkpoint(self, system: str) -> str:
+        return f"{self.runs}/{system}/checkpoint_average.pt"
+
+    def made_from(self, system: str) -> list[str]:
+        """The files that a training waits for."""
+        job = self.systems[system]
+        files = [f"{self.data}/prepared"]
+        files += [f"{self.runs}/{folder}/done" for folder in (job.cache, job.translations) if folder]
+        return [*files, self.checkpoint(job.teacher)] if job.teacher and job.online else files
+
+    def prepare_command(self) -> str:
+        raw = ["--raw", self.raw] if self.raw else []
+        return self._call(
+            "prepare.sh", "--corpus", self.settings.corpus, "--data", self.data, *self.settings.prepare, *raw
+        )
+
+    def train_command(self, system: str) -> str:
+        job = self.systems[system]
+        words = ["--recipe", self.settings.recipe, "--data", self.data, *job.options]
+        if job.translations:
+            words += ["--translations", f"{self.runs}/{job.translations}/nbest.jsonl"]
+        if job.cache:
+            words += ["--teacher-cache", f"{self.runs}/{job.cache}/top-k"]
+        if job.teacher and job.online:
+            words += ["--word-level" if job.translations else "--teacher", self.checkpoint(job.teacher)]
+        more = ["--", *self.settings.train] if self.settings.train else []
+        return self._call(job.script, *words, "--out", f"{self.runs}/{system}", *more)
+
+    def cache_command(self, cache: str) -> str:
+        made = self.caches[cache]
+        return shlex.join(
+            [
+                *("lskd", "cache", f"{self.data}/bin", "--teacher-path", self.checkpoint(made.teacher)),
+                *("--top-k", str(TOP_K), "--kd-temperature", f"{made.temperature:g}"),
+                *("--out", f"{self.runs}/{cache}/top-k"),
+            ]
+        )
+
+    def translate_command(self, translations: str) -> str:
+        # In float32, always: int8 would be taken where it is faster, and the same experiment give other results.
+        teacher, out = self.checkpoint(self.translations[translations]), f"{self.runs}/{translations}/nbest.jsonl"
+        words = ["--data", self.data, "--teacher", teacher, "--out", out, "--nbest", str(NBEST)]
+        return self._call("translate.sh", *words, "--", "--compute-type", "float32")
+
+    def score_command(self, system: str) -> str:
+        words = ["--data", self.data, "--recipe", self.settings.recipe, "--run", f"{self.runs}/{system}"]
+        more = ["--", *self.settings.score] if self.settings.score else []
+        return self._call("score.sh", *words, *more)
+
+    def speed_command(self) -> str:
+        """Decoding speed of the first seed's systems (all are of one size), in as many rounds as there are seeds."""
+        first = [system for system in self.systems if system.endswith(f"-s{self.settings.seeds[0]}")]
+        runs = [f"{self.runs}/{system}" for system in first]
+        words = ["--data", self.data, "--recipe", self.settings.recipe, "--out", f"{self.results}/speed.json"]
+        return self._call("speed.sh", *words, "--rounds", str(len(self.settings.seeds)), *runs)
+
+    def report_command(self) -> str:
+        records = [f"{self.runs}/{system}/result.json" for system in self.in_order()]
+        return shlex.join(
+            [
+                *("lskd", "table", *records, "--over-seeds", "--speed", f"{self.results}/speed.json"),
+                *("--out", f"{self.results}/results.json", "--csv", f"{self.results}/results.csv"),
+                *("--write", f"{self.results}/table.md", f"{self.results}/table.tex"),
+                *("--plot", f"{self.results}/quality.svg", "--title", self.settings.title),
+            ]
+        )
+
+    def curves_command(self) -> str:
+        runs = [f"{self.runs}/{system}" for system in self.in_order()]
+        return shlex.join(
+            ["lskd", "curves", *runs, "--csv", f"{self.results}/curves.csv", "--plot", f"{self.results}/curves.svg"]
+        )
+
+    def in_order(self) -> list[str]:
+        """The systems, those that differ only in their seed side by side."""
+        names = [name.rsplit("-s", 1)[0] for name in self.systems]
+        return [f"{name}-s{seed}" for name in dict.fromkeys(names) for seed in self.settings.seeds]
+
+    def _call(self, script: str, *words: str) -> str:
+        return shlex.join([f"{self.scripts}/{script}", *words])
+
+
+#: What else tells two students apart, and how a name shows it.
+_MARKS = {"kd_weight": "w", "score_temperature": "st", "reference_weight": "ref"}

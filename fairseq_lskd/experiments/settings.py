@@ -1,0 +1,152 @@
+"""Reading an experiment's YAML and the scale that it runs at, every mistake at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import UserError
+
+_NUMBER = (int, float)
+#: Keys of a file, and the kind of what they hold.
+_EXPERIMENT = {"title": str, "seeds": list, "teachers": list, "students": list, "train": list, "scales": dict}
+_SCALE = {
+    **{"corpus": str, "languages": list, "prepare": list, "recipe": str, "data": str, "seeds": list, "train": list},
+    "score": list,
+}
+_TEACHER = {"label_smoothing": _NUMBER, "size": str}
+_STUDENT = {
+    **{"method": str, "size": str, "cached": bool, "strategy": str, "temperature": _NUMBER, "kd_weight": _NUMBER},
+    **{"score_temperature": _NUMBER, "reference_weight": _NUMBER},
+}
+_WORD, _SEQUENCE = {"temperature", "kd_weight"}, {"strategy", "score_temperature", "reference_weight"}
+#: Method -> the keys that go with it.
+METHODS = {
+    "none": set[str](),
+    "word": _WORD | {"cached"},
+    "sequence": _SEQUENCE,
+    "both": _WORD | _SEQUENCE,
+}
+
+
+@dataclass
+class Settings:
+    """An experiment at a scale. Teachers and students are dictionaries with one value a key."""
+
+    name: str
+    title: str
+    seeds: list[int]
+    teachers: list[dict[str, Any]]
+    students: list[dict[str, Any]]
+    corpus: str
+    languages: tuple[str, str]
+    prepare: list[str]
+    recipe: str
+    data: str
+    train: list[str]  #: more options of fairseq-train, those of the scale first
+    score: list[str]  #: more options of `lskd score`
+    apart: bool  #: whether the experiment itself has such options, so that its runs are no other experiment's
+
+
+def expand(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every combination of the values of those keys that hold a list; the last key changes fastest."""
+    lists = [value if isinstance(value, list) else [value] for value in entry.values()]
+    for values in itertools.product(*lists):
+        yield dict(zip(entry, values, strict=True))
+
+
+def find(experiment: str, folder: Path) -> Path:
+    """The file of an experiment: a path, or a name in `folder`."""
+    path = Path(experiment)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise UserError(f"{experiment}: no such file")
+    if (folder / f"{experiment}.yaml").is_file() and experiment != "scales":
+        return folder / f"{experiment}.yaml"
+    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "scales")
+    raise UserError(f"experiment {experiment}: expected a YAML file, or one of {', '.join(known)}")
+
+
+def read(experiment: str, scale: str, folder: Path) -> Settings:
+    """Read an experiment, by name or path, at a scale of scales.yaml or of its own.
+
+    Raises:
+        UserError: naming every key that is unknown, missing, or has a value of another kind.
+    """
+    path = find(experiment, folder)
+    given = _load(path)
+    problems = _wrong(given, _EXPERIMENT, path.name, needed=("title", "seeds", "teachers", "students"))
+    if problems:
+        raise UserError(f"{path}: " + "; ".join(problems))
+    scales, own = _load(folder / "scales.yaml"), given.get("scales", {})
+    if scale not in scales.keys() | own.keys():
+        raise UserError(f"--scale {scale}: expected one of {', '.join(dict.fromkeys([*scales, *own]))}")
+    settings = {**(scales.get(scale) or {}), **(own.get(scale) or {})}
+    problems = _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
+    teachers = [combination for entry in given["teachers"] for combination in _entries(entry)]
+    students = [combination for entry in given["students"] for combination in _entries(entry)]
+    for teacher in teachers:
+        problems += _wrong(teacher, _TEACHER, "teachers", needed=("label_smoothing",))
+    for student in students:
+        problems += _wrong(student, _STUDENT, "students", needed=("method",))
+        method = student.get("method")
+        if method not in METHODS:
+            problems.append(f"students: method {method}: expected one of {', '.join(METHODS)}")
+        elif other := student.keys() - METHODS[method] - {"method", "size"}:
+            problems.append(f"students: {', '.join(sorted(other))} do not go with method {method}")
+    seeds = settings.get("seeds", given["seeds"])
+    if not seeds or not all(isinstance(seed, int) and seed > 0 for seed in seeds):
+        problems.append(f"seeds {seeds}: expected numbers from 1")
+    if len(settings.get("languages", ())) != 2:
+        problems.append("languages: expected [source, target]")
+    if not teachers:
+        problems.append("teachers: expected one at least")
+    if problems:
+        raise UserError(f"{path}: " + "; ".join(dict.fromkeys(problems)))
+    source, target = settings["languages"]
+    return Settings(
+        name=path.stem,
+        title=given["title"],
+        seeds=seeds,
+        teachers=teachers,
+        students=students,
+        corpus=settings["corpus"],
+        languages=(source, target),
+        prepare=[str(word) for word in settings.get("prepare", [])],
+        recipe=settings["recipe"],
+        data=settings.get("data", settings["corpus"]),
+        train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
+        score=[str(word) for word in settings.get("score", [])],
+        apart=bool(given.get("train")),
+    )
+
+
+def _entries(entry: Any) -> list[dict[str, Any]]:
+    return list(expand(entry)) if isinstance(entry, dict) else [{"?": entry}]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected keys and values")
+    return found
+
+
+def _wrong(given: Mapping[str, Any], kinds: Mapping[str, Any], where: str, needed: tuple[str, ...]) -> list[str]:
+    problems = [f"{where}: {key}: expected one of {', '.join(kinds)}" for key in given if key not in kinds]
+    problems += [f"{where}: {key} is missing" for key in needed if key not in given]
+    for key, value in given.items():
+        kind = kinds.get(key)
+        # YAML's true is a number to Python.
+        if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            problems.append(f"{where}: {key}: {value!r} is of the wrong kind")
+    return problems

@@ -1,0 +1,154 @@
+"""Several systems on one test set: checked, scored, tested against a baseline, summed up over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..data.bitext import some_lines
+from ..errors import UserError
+from .checks import empty_lines, looks_tokenised, overlap
+from .metrics import make_metric
+from .seeds import spread
+from .significance import TESTS, paired_test
+from .systems import Output
+
+#: A share of the references in the training text beyond which scores say little of other text.
+MOST_OVERLAP = 0.01
+
+
+@dataclass
+class Data:
+    """A test set and its translations, in the order of `outputs`."""
+
+    references: list[list[str]]
+    outputs: list[Output]
+    translations: list[list[str]]
+    warnings: list[str] = field(default_factory=list)
+
+    def check(
+        self,
+        reference_names: Sequence[str],
+        training: Sequence[str] = (),
+        allow_tokenised: bool = False,
+        allow_empty: bool = False,
+        allow_overlap: bool = False,
+        weak: bool = False,
+    ) -> None:
+        """Refuse what makes scores wrong, everything at once; what was allowed goes to `warnings`.
+
+        Args:
+            reference_names: how to call each of the references.
+            training: the target side's training text.
+            weak: whether the outputs are known to be text, whatever a model that has learnt little makes of it.
+
+        Raises:
+            UserError: naming files, lines and the flag that lets it pass.
+        """
+        problems: list[str] = []
+
+        def note(problem: str, allowed: bool, flag: str) -> None:
+            if allowed:
+                self.warnings.append(problem)
+            else:
+                problems.append(f"{problem}; {flag} lets it pass")
+
+        texts = [(name, lines, True) for name, lines in zip(reference_names, self.references, strict=True)]
+        texts += [(o.label, lines, not weak) for o, lines in zip(self.outputs, self.translations, strict=True)]
+        for name, lines, periods in texts:
+            for trace in looks_tokenised(lines, periods):
+                note(f"{name} is not text but tokens: {trace}", allow_tokenised, "--allow-tokenised")
+        for output, lines in zip(self.outputs, self.translations, strict=True):
+            if empty := empty_lines(lines):
+                note(f"{output.label}: {some_lines(empty)} without a translation", allow_empty, "--allow-empty")
+        for name, lines in zip(reference_names, self.references, strict=True):
+            if training and (known := overlap(lines, training)):
+                text = f"{name}: {some_lines(known)} of {len(lines):,} occur in the training text"
+                few = len(known) <= MOST_OVERLAP * len(lines)
+                note(text, allow_overlap or few, "--allow-overlap")
+        if problems:
+            raise UserError("\n  ".join(["scores of this would be wrong:", *problems] if problems[1:] else problems))
+
+
+def compare(
+    data: Data,
+    metrics: Sequence[str],
+    options: dict[str, Any],
+    baseline: str | None = None,
+    paired: str | None = None,
+    samples: int = 0,
+    jobs: int = 1,
+    test_set: tuple[str, str] | None = None,
+) -> dict[str, Any]:
+    """Scores of every output, p-values against the baseline's output of the same seed, and spreads over seeds.
+
+    Args:
+        options: of `make_metric`.
+        test_set: sacreBLEU's name of it, and languages, for the signatures.
+    """
+    made = {name: make_metric(name, **options) for name in metrics}
+    rows: list[dict[str, Any]] = [{"system": o.name, "file": str(o.path), "seed": o.seed} for o in data.outputs]
+    signatures: dict[str, str] = {}
+
+    def sign(name: str, signature: str) -> None:
+        # As sacreBLEU's own command does for a test set that it knows.
+        extra = f"|test:{test_set[0]}|lang:{test_set[1]}" if test_set else ""
+        signatures[name] = signature.replace("|case:", f"{extra}|case:", 1)
+
+    if paired is None:
+        for name, metric in made.items():
+            for row, lines in zip(rows, data.translations, strict=True):
+                row[name] = round(metric.corpus_score(lines, data.references).score, 2)
+            sign(name, str(metric.get_signature()))
+    else:
+        for group in _groups(data.outputs, baseline):
+            named = [(data.outputs[i].name, data.translations[i]) for i in group]
+            signed, found = paired_test(named, made, data.references, paired, samples, jobs)
+            for name, results in found.items():
+                sign(name, signed[name])
+                for place, (i, outcome) in enumerate(zip(group, results, strict=True)):
+                    rows[i][name] = round(outcome.score, 2)
+                    if outcome.ci is not None:
+                        rows[i][f"{name}_ci"] = round(outcome.ci, 2)
+                    if place and outcome.p is not None:
+                        rows[i][f"{name}_p"] = round(outcome.p, 4)
+    result: dict[str, Any] = {"systems": rows, "signatures": signatures}
+    if paired is not None:
+        result["test"] = {"baseline": baseline, "kind": TESTS[paired]}
+    return result
+
+
+def _groups(outputs: Sequence[Output], baseline: str | None) -> list[list[int]]:
+    """Outputs to compare with one another, the baseline's first: those of one seed, or all with its only one."""
+    names = list(dict.fromkeys(output.name for output in outputs))
+    if baseline not in names:
+        raise UserError(f"--baseline {baseline}: expected one of {', '.join(names)}")
+    if len(names) == 1:
+        raise UserError(f"--baseline {baseline}: there is no other system to compare it with")
+    of = {name: [i for i, output in enumerate(outputs) if output.name == name] for name in names}
+    base = of[baseline]
+    if len(base) == 1:
+        return [[base[0], *(i for i in range(len(outputs)) if i != base[0])]]
+    if wrong := [f"{name} has {len(of[name])}" for name in names if len(of[name]) != len(base)]:
+        raise UserError(
+            f"--baseline {baseline} has {len(base)} files, {', '.join(wrong)}: a seed is compared with the baseline's "
+            "of the same place, so give as many of each, or one file of the baseline"
+        )
+    return [[of[name][seed] for name in (baseline, *(n for n in names if n != baseline))] for seed in range(len(base))]
+
+
+def over_seeds(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean, standard deviation and 95 % interval of every system; nothing if each has one seed."""
+    names = list(dict.fromkeys(row["system"] for row in rows))
+    if len(names) == len(rows):
+        return []
+    summary = []
+    for name in names:
+        of_name = [row for row in rows if row["system"] == name]
+        entry: dict[str, Any] = {"system": name, "seeds": len(of_name)}
+        for metric in metrics:
+            found = spread([row[metric] for row in of_name])
+            entry[metric] = {"mean": found.mean, "std": found.std, "interval": found.interval}
+        summary.append(entry)
+    return summary

@@ -1,0 +1,57 @@
+"""What a comparison found, for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tabulate import tabulate
+
+from .metrics import NAMES
+
+
+def tables(result: dict[str, Any], style: str) -> str:
+    """What `compare` found, for people: each file, seeds together, and the story."""
+    metrics = list(result["signatures"])
+    several = bool(result.get("over_seeds"))
+    rows = [
+        [row["system"], *([row["seed"]] if several else []), *(_cell(row, name) for name in metrics)]
+        for row in result["systems"]
+    ]
+    titles = [NAMES.get(name, name.upper()) for name in metrics]
+    parts = [_table(["system", *(["seed"] if several else []), *titles], rows, style)]
+    if several:
+        over = [
+            [entry["system"], entry["seeds"], *(_over(entry[name]) for name in metrics)]
+            for entry in result["over_seeds"]
+        ]
+        parts.append(_table(["system", "seeds", *titles], over, style))
+    story = [f"{title}: {result['signatures'][name]}" for title, name in zip(titles, metrics, strict=True)]
+    if test := result.get("test"):
+        story.append(f"p: {test['kind']} against {test['baseline']}; * where p < 0.05")
+    if any(f"{name}_ci" in row for row in result["systems"] for name in metrics):
+        story.append("+-: half of the 95 % interval, by the bootstrap over sentences")
+    if several:
+        story.append("over seeds: mean +- standard deviation [95 % interval of the mean, Student's t]")
+    return "\n\n".join([*parts, "\n".join(story)])
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    text = f"{row[name]:.1f}"
+    if f"{name}_ci" in row:
+        text += f" +- {row[f'{name}_ci']:.1f}"
+    if f"{name}_p" in row:
+        p = row[f"{name}_p"]
+        text += f" (p = {p:.3f}{'*' if p < 0.05 else ''})"
+    return text
+
+
+def _over(found: dict[str, Any]) -> str:
+    if found["std"] is None:
+        return f"{found['mean']:.2f}"
+    low, high = found["interval"]
+    return f"{found['mean']:.2f} +- {found['std']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _table(head: list[str], rows: list[list[Any]], style: str) -> str:
+    aligned = ["left", *["right"] * (len(head) - 1)]
+    return tabulate(rows, headers=head, tablefmt=style, colalign=aligned, disable_numparse=True)

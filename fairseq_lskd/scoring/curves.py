@@ -1,0 +1,112 @@
+"""How trainings went, from fairseq-train's logs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data.bitext import read_lines
+from ..errors import UserError
+from ..files import write_beside
+from ..runs import read_record
+from .figures import pyplot, save
+
+#: What is kept of a log -> how a picture calls it. In fairseq's units: losses in bits a token.
+CURVES = {
+    "valid_ppl": "validation perplexity",
+    "valid_bleu": "validation BLEU (of tokens)",
+    "train_nll_loss": "training NLL, bits",
+    "train_kd_loss": "training distillation loss, bits",
+}
+
+
+class Row(NamedTuple):
+    system: str
+    update: int
+    name: str
+    value: float
+
+
+def read_run(folder: Path) -> list[Row]:
+    """The points of a training: validations, and the mean losses of every epoch.
+
+    Raises:
+        UserError: if the folder is not that of a run, or its logs have no such points.
+    """
+    read_record(folder)
+    # log.1, log.2: calls that were ended; what they did after their last checkpoint was done again, and counts then.
+    old = sorted(folder.glob("log.txt.*"), key=lambda path: int(path.suffix[1:]) if path.suffix[1:].isdigit() else 0)
+    points: dict[tuple[int, str], float] = {}
+    for log in [*old, folder / "log.txt"]:
+        for line in read_lines(log) if log.is_file() else ():
+            found = re.search(r"\| (train|valid) \| (\{.*\})$", line)
+            if not found:
+                continue
+            try:
+                stats = json.loads(found[2])
+                update = int(stats[f"{found[1]}_num_updates"])
+            except (ValueError, KeyError):
+                continue
+            for name in CURVES:
+                if name.startswith(found[1]) and stats.get(name) is not None:
+                    points[update, name] = float(stats[name])
+    if not points:
+        raise UserError(f"{folder}: no validation in its log.txt: was it fairseq-train --log-format json?")
+    return [Row(folder.name, update, name, value) for (update, name), value in sorted(points.items())]
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows under a heading."""
+    with write_beside(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(Row._fields)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[Row]:
+    """What `write_csv` wrote; `UserError` if it is something else."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [
+                Row(row["system"], int(row["update"]), row["name"], float(row["value"]))
+                for row in csv.DictReader(stream)
+            ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--from {path}: expected what `lskd curves --csv` writes ({error})") from None
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """A panel a curve, a line a system (seeds of a system in one colour).
+
+    Raises:
+        UserError: if matplotlib is missing, or cannot write such a file.
+    """
+    plt = pyplot()
+    names = [name for name in CURVES if any(row.name == name for row in rows)]
+    systems = list(dict.fromkeys(row.system for row in rows))
+    groups = list(dict.fromkeys(re.sub(r"-s\d+$", "", system) for system in systems))
+    colours = plt.get_cmap("tab10" if len(groups) <= 10 else "tab20")
+    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.8), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        for system in systems:
+            points = [(row.update, row.value) for row in rows if (row.system, row.name) == (system, name)]
+            group = re.sub(r"-s\d+$", "", system)
+            if points:
+                axis.plot(*zip(*points, strict=True), color=colours(groups.index(group)), label=group, lw=1.2)
+        axis.set_title(CURVES[name], fontsize=9)
+        axis.set_xlabel("update")
+        if name in ("valid_ppl", "train_nll_loss", "train_kd_loss"):
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("{x:g}")
+            axis.tick_params(axis="y", which="minor", labelsize=7)
+        axis.grid(alpha=0.3, which="both")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axes[0][0].legend(once.values(), once.keys(), fontsize=8)
+    figure.tight_layout()
+    save(figure, path)

@@ -1,0 +1,55 @@
+"""Result records of several seeds as one row a system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from .seeds import spread
+
+#: Of these a table shows mean and standard deviation.
+MEASURED = (
+    *("bleu", "chrf", "chrf++", "ter", "comet", "valid_ppl", "valid_accuracy", "valid_entropy", "valid_ece"),
+    *("kl_to_truth", "train_nll_loss", "train_kd_loss", "train_seconds"),
+)
+
+
+def system_of(record: dict[str, Any]) -> str:
+    """A record's system without the mark of its seed, `-s1`."""
+    name = record["system"]
+    return re.sub(rf"-s{record['seed']}$", "", name) if record.get("seed") is not None else name
+
+
+def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> None:
+    """Put the speeds that `lskd speed` measured into records of the same system, whichever seed was measured."""
+    rates = {re.sub(r"-s\d+$", "", name): entry["sentences_per_second"] for name, entry in speeds["systems"].items()}
+    machine = speeds["machine"]
+    threads = f"{speeds['threads']} thread{'s' * (speeds['threads'] != 1)}"
+    where = f"{machine['gpus'][0] if machine['gpus'] else machine['cpu']}, {threads}"
+    for record in records:
+        rate = rates.get(system_of(record))
+        if rate is not None:
+            record |= {"sentences_per_second": rate, "speed_machine": where}
+
+
+def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A record a system: means of what is measured, `NAME_std` beside each; all else is the first's.
+
+    The number of `seeds` is there if any system has several.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        groups.setdefault(system_of(record), []).append(record)
+    means = []
+    for name, group in groups.items():
+        mean = {**group[0], "system": name}
+        if len(groups) < len(records):
+            mean["seeds"] = len(group)
+        for key in MEASURED:
+            values = [record[key] for record in group if record.get(key) is not None]
+            if values:
+                found = spread(values)
+                mean |= {key: found.mean, f"{key}_std": found.std}
+        means.append(mean)
+    return means

@@ -1,0 +1,86 @@
+"""The result record of a run: scores, size, cost, and the whole story behind them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from ..data.bitext import read_lines
+from ..errors import UserError
+from ..files import sha256
+from ..runs import read_record
+from ..teachers.checkpoint import read_archive
+from .metrics import score_corpus
+from .parameters import count_parameters
+from .validation import divergence_from_truth, read_validation
+
+PACKAGES = ("fairseq", "torch", "sacrebleu", "sentencepiece", "numpy")
+
+
+def make_record(
+    run: Path,
+    checkpoint: Path,
+    hypotheses: list[str],
+    references: list[str],
+    metrics: tuple[str, ...] = ("bleu", "chrf"),
+    validation: Path | None = None,
+    truth: Path | None = None,
+    pieces: Path | None = None,
+) -> dict[str, Any]:
+    """The record of a run that `lskd run` recorded.
+
+    Args:
+        run: its folder.
+        validation: what fairseq-validate printed.
+        truth: the truth.json of a generated bitext; needs `validation`, and `pieces`, the validated target in pieces.
+
+    Raises:
+        UserError: if a file is missing, or not what it should be.
+    """
+    made = read_record(run)
+    # Every record has all of these, null where they do not apply.
+    result: dict[str, Any] = {"system": run.name}
+    result |= dict.fromkeys(("role", "method", "teacher_smoothing", "temperature")) | made["labels"]
+    result["parameters"] = count_parameters(read_archive(checkpoint)["model"])
+    result |= score_corpus(hypotheses, references, metrics=metrics)
+    if empty := sum(not line.strip() for line in hypotheses):
+        result["empty_hypotheses"] = empty
+    if validation:
+        stats = read_validation(validation)
+        # fairseq logs nll_loss to three digits: that is good for two here.
+        result["valid_ppl"] = round(2 ** stats["nll_loss"], 2)
+        result |= {f"valid_{key}": stats[key] for key in ("accuracy", "entropy", "ece") if key in stats}
+        if truth:
+            if pieces is None:
+                raise UserError("--truth needs --validation and --pieces, which it is compared with")
+            result["kl_to_truth"] = round(divergence_from_truth(stats["nll_loss"], pieces, truth), 2)
+    result |= last_training(run / "log.txt")
+    result["train_seconds"] = made["seconds"]
+    result["command"] = made["command"]
+    result["checkpoint_sha256"] = sha256(checkpoint)
+    result["versions"] = {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}}
+    return result
+
+
+def last_training(log: Path) -> dict[str, float]:
+    """The losses of the last epoch's training in fairseq-train's log, in its units; nothing where there are none.
+
+    `train_kd_loss` is the training distillation loss, of the criterions that have one.
+    """
+    if not log.is_file():
+        return {}
+    for line in reversed(list(read_lines(log))):
+        if "| train | {" in line:
+            try:
+                stats = json.loads(line[line.index("{") :])
+                return {
+                    name: float(stats[name])
+                    for name in ("train_nll_loss", "train_kd_loss")
+                    if stats.get(name) is not None
+                }
+            except ValueError:
+                continue
+    return {}

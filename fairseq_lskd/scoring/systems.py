@@ -1,0 +1,111 @@
+"""What is scored: translations of one test set by several systems, in any of the forms they come in."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ..data.bitext import find_side, read_lines
+from ..errors import UserError
+from ..sequences import harvest
+from ..sequences.nbest import read_nbest
+from ..sequences.pieces import to_text
+
+#: auto tells them apart by how they begin.
+FORMATS = ("auto", "text", "fairseq", "json")
+
+
+@dataclass
+class Output:
+    """One file of translations: of a system, and of one of its seeds (from 1) if it has several."""
+
+    name: str
+    path: Path
+    seed: int = 1
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} ({self.path})" if self.name != str(self.path) else self.name
+
+
+def parse(words: Sequence[str]) -> list[Output]:
+    """FILE or NAME=FILE, in the order given; files of one name are its seeds.
+
+    Raises:
+        UserError: if a file is given twice, or a name is empty.
+    """
+    outputs: list[Output] = []
+    seeds: Counter[str] = Counter()
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or Path(word).exists():
+            name = path = word
+        if not name or not path:
+            raise UserError(f"{word}: expected FILE or NAME=FILE")
+        seeds[name] += 1
+        outputs.append(Output(name, Path(path), seeds[name]))
+    twice = [str(path) for path, count in Counter(output.path for output in outputs).items() if count > 1]
+    if twice:
+        raise UserError(f"{', '.join(twice)}: given twice")
+    return outputs
+
+
+def read_translations(path: Path, sentences: int, kind: str = "auto", remove_bpe: str | None = None) -> list[str]:
+    """The best translation of every sentence as text; "" where there is none.
+
+    Args:
+        sentences: of the test set.
+        kind: text, a line a sentence; fairseq, what fairseq-generate printed; json, n-best lists of `lskd translate`.
+        remove_bpe: pieces to join: sentencepiece or subword_nmt.
+
+    Raises:
+        UserError: if the file is not of that form, or of another number of sentences.
+    """
+    kind = _kind(path) if kind == "auto" else kind
+    if kind == "fairseq":
+        # D- is H- with the tokeniser undone, if fairseq-generate was told of one.
+        found = harvest(path, sentences, mark="D")
+        lines = [hypotheses[0].text.strip() if hypotheses else "" for hypotheses in found]
+    elif kind == "json":
+        records = list(read_nbest(path))
+        if records and records[0]["id"] != 0:
+            raise UserError(f"{path} begins with sentence {records[0]['id']}: is it one shard of several?")
+        lines = [record["hypotheses"][0]["text"] if record["hypotheses"] else "" for record in records]
+    else:
+        lines = list(read_lines(path))
+    if len(lines) != sentences:
+        raise UserError(f"{path}: {len(lines):,} hypotheses for {sentences:,} references: they must match line by line")
+    return [to_text(line, remove_bpe) for line in lines] if remove_bpe else lines
+
+
+def _kind(path: Path) -> str:
+    head = list(islice(read_lines(path), 200))
+    if head and head[0].startswith('{"id"'):
+        return "json"
+    return "fairseq" if any(line.startswith(("S-", "H-")) and "\t" in line for line in head) else "text"
+
+
+def read_training(paths: Sequence[Path], pair: tuple[str, str] | None = None) -> list[str]:
+    """The target side of the training data: text files, or folders that scripts/prepare.sh made.
+
+    Raises:
+        UserError: if a folder is none of those, or a file cannot be read.
+    """
+    lines: list[str] = []
+    for path in paths:
+        if path.is_dir():
+            manifest = path / "pieces" / "encode.json"
+            try:
+                target = pair[1] if pair else json.loads(manifest.read_text(encoding="utf-8"))["options"]["target-lang"]
+            except (OSError, ValueError, KeyError, TypeError):
+                raise UserError(
+                    f"--train {path}: expected a text file, or a folder that scripts/prepare.sh made "
+                    f"(with pieces/encode.json)"
+                ) from None
+            path = find_side(path / "raw", f"train.{target}")
+        lines += read_lines(path)
+    return lines

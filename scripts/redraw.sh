@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Draw every committed table and picture again from the raw rows beside it.
+#
+#   scripts/redraw.sh
+#
+# docs/results/NAME.json and docs/results/NAME/results.json become a table (.md) and a picture of quality against size and
+# speed (.svg); docs/results/NAME/curves.csv the curves (.svg); benchmarks/results the tables and figures of
+# docs/benchmarks.md. `git diff` shows what has changed: nothing, if the rows have not.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/redraw.sh; exit ;; esac
+scripts/setup.sh
+PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
+
+shopt -s nullglob
+for rows in docs/results/*.json docs/results/*/results.json; do
+    name=$(basename "${rows%/results.json}" .json)
+    lskd table "$rows" --over-seeds --title "$name" --write "${rows%.json}.md" --plot "${rows%.json}.svg" >/dev/null
+    echo "${rows%.json}.md, .svg"
+done
+for rows in docs/results/*/curves.csv; do
+    lskd curves --from "$rows" --plot "${rows%.csv}.svg" >/dev/null
+    echo "${rows%.csv}.svg"
+done
+python benchmarks/plot.py
+echo "docs/benchmarks.md, docs/figures"

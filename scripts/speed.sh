@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Measure how fast runs decode the test set with plain fairseq-generate, taking turns. Let nothing else run meanwhile.
+#
+#   scripts/speed.sh --data data/multi30k --out runs/mine/speed.json runs/mine/teacher-0.1 runs/mine/word-0.1
+#   ... --recipe multi30k                                 whose search is taken
+#   ... --rounds 3                                        the median of so many
+#
+# `lskd table ... --speed OUT` puts the speeds beside the scores.
+
+. "$(dirname "$0")/lib.sh"
+data='' out='' recipe=multi30k rounds=3 runs=()
+while [ $# -gt 0 ]; do
+    has_value "$@"
+    case $1 in
+        --data) data=${2%/}; shift 2 ;;
+        --out) out=$2; shift 2 ;;
+        --recipe) recipe=$2; shift 2 ;;
+        --rounds) rounds=$2; shift 2 ;;
+        -*) die "unknown option $1 (see --help)" ;;
+        *)
+            [ -f "$1/run.json" ] || die "unknown option $1, or no folder of a run (see --help)"
+            runs+=(--model "$(basename "$1")=$1/checkpoint_average.pt"); shift ;;
+    esac
+done
+need "$data" --data
+need "$out" --out
+need "${runs[*]-}" "the folder of a run"
+load_recipe "$recipe"
+languages "$data"
+
+lskd speed --data "$data/bin" "${runs[@]}" --out "$out" --rounds "$rounds" -- \
+    -s "$src" -t "$tgt" "${decoding[@]}" --remove-bpe sentencepiece

@@ -1,0 +1,174 @@
+"""An experiment as one command: killed on the way, gone on with, and only what changed run again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / ".venv" / ".lskd-stamp").exists(), reason="scripts/setup.sh has not made .venv"),
+]
+
+EXPERIMENT = """
+title: A tiny experiment
+seeds: [1, 2]
+teachers:
+  - label_smoothing: 0.1
+students:
+  - method: word
+    cached: true
+  - method: sequence
+scales:
+  tiny:
+    corpus: generated
+    languages: [xx, yy]
+    prepare: [--pairs, 200, --vocab-size, 200]
+    data: tiny
+    recipe: smoke
+    seeds: [1]
+    train: [--max-update, 6, --save-interval-updates, 2, --warmup-updates, 2]
+"""
+SYSTEMS = ["teacher-0.1-s1", "word-cached-0.1-s1", "seq-0.1-s1"]
+
+
+class Experiment:
+    def __init__(self, home: Path):
+        self.home = home
+        self.results = home / "runs" / "tiny" / "results" / "mine"
+        self.yaml = home / "mine.yaml"
+        self.yaml.write_text(EXPERIMENT, encoding="utf-8")
+        words = ["scripts/experiment.sh", str(self.yaml), "--scale", "tiny", "--directory", str(home)]
+        self.command = [str(ROOT / words[0]), *words[1:]]
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+    def run(self, *words: str) -> str:
+        command = [*self.command, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=self.environment)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+        return done.stdout + done.stderr
+
+    def kill_when(self, made: Path) -> None:
+        """Start it, and kill all of it, without a warning, once a file is there."""
+        process = subprocess.Popen(
+            self.command,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        end = time.monotonic() + 600
+        while not made.exists():
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (self.results / "results.json").exists()
+
+    def finished(self) -> dict[str, str]:
+        """When each of the trainings was finished."""
+        runs = self.home / "runs" / "tiny"
+        return {name: json.loads((runs / name / "run.json").read_text())["finished"] for name in SYSTEMS}
+
+    def rows(self) -> list[dict[str, Any]]:
+        return json.loads((self.results / "results.json").read_text(encoding="utf-8"))
+
+
+def jobs(said: str) -> dict[str, int]:
+    """How many jobs of each rule a dry run announces."""
+    found = re.findall(r"^(train|cache|translate|score|speed|report|prepare) +(\d+)$", said, flags=re.MULTILINE)
+    return {rule: int(count) for rule, count in found}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """One that was killed twice and then ended."""
+    made = Experiment(tmp_path_factory.mktemp("experiment"))
+    assert jobs(made.run("--dry-run"))["train"] == 3 and not (made.home / "runs").exists()
+    runs = made.home / "runs" / "tiny"
+    made.kill_when(runs / SYSTEMS[0] / "checkpoint_1_2.pt")
+    made.kill_when(runs / SYSTEMS[1] / "log.txt")
+    made.said = made.run()
+    return made
+
+
+def test_it_ends_in_a_table_and_pictures(experiment: Experiment) -> None:
+    rows = experiment.rows()
+    assert [row["system"] for row in rows] == SYSTEMS
+    for row in rows:
+        assert row["parameters"] > 1000 and row["sentences_per_second"] > 0 and row["train_seconds"] > 0
+        assert row["seed"] == 1 and row["signature"].startswith("nrefs:1|")
+    assert (rows[1]["cached"], rows[1]["method"], rows[2]["method"]) == (True, "word", "sequence")
+    assert rows[1]["train_kd_loss"] > 0 and "train_kd_loss" not in rows[0]
+    table = (experiment.results / "table.md").read_text(encoding="utf-8")
+    assert "| word-cached-0.1 |" in table and "sent/s" in table and rows[0]["signature"] in table
+    assert "word-cached-0.1" in experiment.said and "0.1" in (experiment.results / "table.tex").read_text()
+    with (experiment.results / "results.csv").open(encoding="utf-8") as stream:
+        assert [row["bleu"] for row in csv.DictReader(stream)] == [str(row["bleu"]) for row in rows]
+    for name in ("quality.svg", "curves.svg"):
+        assert "<svg" in (experiment.results / name).read_text(encoding="utf-8")
+    assert "word-cached-0.1-s1,6,valid_ppl," in (experiment.results / "curves.csv").read_text(encoding="utf-8")
+
+
+def test_what_was_killed_has_the_same_end_as_what_was_not(experiment: Experiment, tmp_path: Path) -> None:
+    whole = Experiment(tmp_path)
+    whole.run()
+    timed = ("train_seconds", "sentences_per_second", "speed_machine", "command", "versions")
+
+    def fixed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{key: value for key, value in row.items() if key not in timed} for row in rows]
+
+    assert fixed(whole.rows()) == fixed(experiment.rows())
+
+
+def test_called_again_it_runs_nothing(experiment: Experiment) -> None:
+    before = experiment.finished()
+    said = experiment.run()
+    assert "Nothing to be done" in said and "word-cached-0.1" in said
+    assert experiment.finished() == before
+
+
+def test_only_what_depends_on_a_change_runs_again(experiment: Experiment) -> None:
+    before = experiment.finished()
+    changed = EXPERIMENT.replace("    cached: true\n", "    cached: true\n    kd_weight: [0.5, 0.9]\n")
+    experiment.yaml.write_text(changed.replace("seeds: [1, 2]", "seeds: [1]"), encoding="utf-8")
+    said = experiment.run("--dry-run")
+    # Students with the weight in their names; the teacher, its cache and its translations stay.
+    assert jobs(said) == {"train": 2, "score": 2, "speed": 1, "report": 1}
+    experiment.run()
+    assert experiment.finished() == before
+    systems = [row["system"] for row in experiment.rows()]
+    assert systems == ["teacher-0.1-s1", "word-cached-0.1-w0.5-s1", "word-cached-0.1-w0.9-s1", "seq-0.1-s1"]
+
+
+def test_another_option_trains_anew_what_it_is_given_to(experiment: Experiment) -> None:
+    before = experiment.finished()
+    experiment.yaml.write_text(EXPERIMENT.replace("[--max-update, 6,", "[--max-update, 8,"), encoding="utf-8")
+    experiment.run()
+    assert all(time > before[name] for name, time in experiment.finished().items())
+    assert "word-cached-0.1-s1,8,valid_ppl," in (experiment.results / "curves.csv").read_text(encoding="utf-8")
+
+
+def test_two_at_once_are_kept_apart(experiment: Experiment) -> None:
+    lock = experiment.home / ".experiment.lock"
+    held = subprocess.Popen(["flock", str(lock), "sleep", "60"])
+    time.sleep(0.5)
+    try:
+        done = subprocess.run(
+            experiment.command, capture_output=True, text=True, timeout=60, env=experiment.environment
+        )
+    finally:
+        held.kill()
+    assert done.returncode == 1 and "an experiment is running in" in done.stderr

@@ -1,0 +1,155 @@
+"""An experiment's YAML becomes jobs, each once; what is wrong with it is named."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.experiments.plan import Plan
+from fairseq_lskd.experiments.settings import expand
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+EXPERIMENTS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "scales")
+MINE = """
+title: Mine
+seeds: [1, 2]
+teachers:
+  - label_smoothing: [0.0, 0.1]
+students:
+  - method: none
+  - method: word
+    temperature: [1, 2]
+    cached: [false, true]
+  - method: [sequence, both]
+    strategy: nearest
+scales:
+  tiny: {corpus: generated, languages: [xx, yy], recipe: smoke, data: tiny, train: [--max-update, 3]}
+"""
+
+
+def plan(tmp_path: Path, text: str = MINE, scale: str = "tiny", **more: str) -> Plan:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return Plan.read(str(path), scale, FOLDER, **more)
+
+
+def test_lists_expand_to_every_combination() -> None:
+    assert list(expand({"a": [1, 2], "b": "x", "c": [3, 4]})) == [
+        {"a": 1, "b": "x", "c": 3},
+        {"a": 1, "b": "x", "c": 4},
+        {"a": 2, "b": "x", "c": 3},
+        {"a": 2, "b": "x", "c": 4},
+    ]
+
+
+def test_every_system_is_there_once_for_each_seed(tmp_path: Path) -> None:
+    found = plan(tmp_path)
+    students = ["word", "word-cached"]
+    expected = {"teacher-0.0", "teacher-0.1", "student"}
+    expected |= {f"{name}-{ls}{t}" for name in students for ls in ("0.0", "0.1") for t in ("", "-T2")}
+    expected |= {f"{name}-nearest-{ls}" for name in ("seq", "both") for ls in ("0.0", "0.1")}
+    assert set(found.systems) == {f"{name}-s{seed}" for name in expected for seed in (1, 2)}
+    assert found.in_order()[:4] == ["teacher-0.0-s1", "teacher-0.0-s2", "teacher-0.1-s1", "teacher-0.1-s2"]
+    assert sorted(found.in_order()) == sorted(found.systems)
+
+
+def test_what_students_share_is_made_once(tmp_path: Path) -> None:
+    found = plan(tmp_path)
+    assert len(found.caches) == 2 * 2 * 2 and len(found.translations) == 2 * 2
+    assert found.caches["cache-T2-teacher-0.1-s2"].teacher == "teacher-0.1-s2"
+    both = found.systems["both-nearest-0.1-s1"]
+    assert both.translations == found.systems["seq-nearest-0.1-s1"].translations == "translations-teacher-0.1-s1"
+
+
+def test_a_job_waits_for_what_its_command_reads(tmp_path: Path) -> None:
+    found = plan(tmp_path)
+    assert found.made_from("teacher-0.1-s1") == ["data/tiny/prepared"]
+    assert found.made_from("word-0.1-T2-s1") == ["data/tiny/prepared", "runs/tiny/teacher-0.1-s1/checkpoint_average.pt"]
+    assert found.made_from("word-cached-0.1-T2-s1")[1:] == ["runs/tiny/cache-T2-teacher-0.1-s1/done"]
+    assert found.made_from("both-nearest-0.1-s1")[1:] == [
+        "runs/tiny/translations-teacher-0.1-s1/done",
+        "runs/tiny/teacher-0.1-s1/checkpoint_average.pt",
+    ]
+    for name in found.systems:
+        words = shlex.split(found.train_command(name))
+        read = [word for word in words if word.startswith("runs/")]
+        read.remove(f"runs/tiny/{name}")
+        waited = {path.rsplit("/", 1)[0] for path in found.made_from(name)}
+        assert {path.rsplit("/", 1)[0] for path in read} == waited - {"data/tiny"}
+
+
+def test_commands_are_what_a_person_would_type(tmp_path: Path) -> None:
+    found = plan(tmp_path, raw="/my/raw")
+    assert found.prepare_command() == "scripts/prepare.sh --corpus generated --data data/tiny --raw /my/raw"
+    assert found.train_command("word-cached-0.1-T2-s1") == (
+        "scripts/distill_word.sh --recipe smoke --data data/tiny --size student --seed 1 --kd-temperature 2.0 "
+        "--teacher-smoothing 0.1 --teacher-cache runs/tiny/cache-T2-teacher-0.1-s1/top-k "
+        "--out runs/tiny/word-cached-0.1-T2-s1 -- --max-update 3"
+    )
+    assert found.cache_command("cache-T2-teacher-0.1-s1") == (
+        "lskd cache data/tiny/bin --teacher-path runs/tiny/teacher-0.1-s1/checkpoint_average.pt --top-k 16 "
+        "--kd-temperature 2 --out runs/tiny/cache-T2-teacher-0.1-s1/top-k"
+    )
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small", "full"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_has_every_scale(name: str, scale: str) -> None:
+    found = Plan.read(name, scale, FOLDER)
+    assert found.systems and (FOLDER.parent / "scripts" / "recipes" / f"{found.settings.recipe}.sh").is_file()
+    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# ") and ("scripts/experiment.sh " + name in text or name == "quickstart")
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small", "full"])
+def test_experiments_in_one_folder_agree_on_the_commands_that_they_share(scale: str) -> None:
+    commands: dict[str, str] = {}
+    for name in EXPERIMENTS:
+        found = Plan.read(name, scale, FOLDER)
+        for system in found.systems:
+            key = f"{found.runs}/{system}"
+            assert commands.setdefault(key, found.train_command(system)) == found.train_command(system)
+
+
+def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> None:
+    assert Plan.read("paper", "small", FOLDER).runs == "runs/multi30k-paper"
+    assert Plan.read("paper", "small", FOLDER, "here").runs == "runs/here"
+    assert Plan.read("methods", "small", FOLDER).runs == "runs/multi30k"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title: Mine", "titel: Mine", "titel: expected one of title, seeds"),
+        ("title: Mine", "", "title is missing"),
+        ("[1, 2]\nteach", "[0, a]\nteach", "seeds [0, 'a']: expected numbers from 1"),
+        ("label_smoothing: [0.0", "label_smoothing: [big", "label_smoothing: 'big' is of the wrong kind"),
+        ("label_smoothing", "smoothing", "label_smoothing is missing"),
+        ("method: none", "method: nothing", "method nothing: expected one of none, word, sequence, both"),
+        ("method: none", "method: none\n    temperature: 2", "temperature do not go with method none"),
+        ("cached: [false, true]", "cached: 1", "cached: 1 is of the wrong kind"),
+        ("[sequence, both]", "[sequence, word]", "strategy do not go with method word"),
+        ("recipe: smoke", "corpse: x", "scale tiny: corpse: expected one of corpus"),
+        ("recipe: smoke", "corpse: x", "scale tiny: recipe is missing"),
+        ("[xx, yy]", "[xx]", "languages: expected [source, target]"),
+        ("- method: none", "- none", "students: method is missing"),
+        ("seeds: [1, 2]", "seeds: [1, 2", "cannot be read as YAML"),
+    ],
+)
+def test_mistakes_are_named(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in MINE
+    with pytest.raises(UserError) as caught:
+        plan(tmp_path, MINE.replace(old, new, 1))
+    assert message in str(caught.value) and "mine.yaml" in str(caught.value)
+
+
+def test_unknown_names_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--scale huge: expected one of smoke, small, full, tiny"):
+        plan(tmp_path, scale="huge")
+    with pytest.raises(UserError, match="experiment nothing: expected a YAML file, or one of methods, paper"):
+        Plan.read("nothing", "smoke", FOLDER)
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        Plan.read("none.yaml", "smoke", FOLDER)

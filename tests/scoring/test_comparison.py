@@ -1,0 +1,238 @@
+"""`lskd score` of files: every form they come in, tests against a baseline, seeds, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sacrebleu
+from sacrebleu.metrics import BLEU
+from sacrebleu.significance import PairedTest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.scoring.systems import parse
+
+WORDS = ["the", "cat", "sat", "on", "an", "old", "red", "mat", "while", "two", "dogs", "ran", "through", "snow"]
+
+
+def text(seed: int, noise: float = 0.0, lines: int = 60) -> list[str]:
+    """Sentences that are the same for every noise, but for words left out."""
+    draw, drop = random.Random(7), random.Random(seed)
+    sentences = [[draw.choice(WORDS) for _ in range(10)] for _ in range(lines)]
+    return [" ".join(w for w in words if drop.random() >= noise) + "." for words in sentences]
+
+
+REFERENCE = text(0)
+
+
+def write(name: str, lines: list[str]) -> list[str]:
+    Path(name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return lines
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("ref", REFERENCE)
+    for seed in (1, 2, 3):
+        write(f"good.{seed}", text(seed, 0.1))
+        write(f"bad.{seed}", text(seed + 10, 0.3))
+
+
+def score(*words: str, out: str = "scores.json") -> dict[str, Any]:
+    assert main(["score", *words, "--out", out]) == 0
+    return json.loads(Path(out).read_text(encoding="utf-8"))
+
+
+def refused(*words: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(["score", *words, "--out", "refused.json"])
+    assert not Path("refused.json").exists()
+    return str(caught.value.code)
+
+
+def test_all_metrics_are_those_of_sacrebleu() -> None:
+    found = score("good.1", "b=bad.1", "-r", "ref")
+    for row, lines in zip(found["systems"], (text(1, 0.1), text(11, 0.3)), strict=True):
+        assert row["bleu"] == round(sacrebleu.corpus_bleu(lines, [REFERENCE]).score, 2)
+        assert row["chrf"] == round(sacrebleu.corpus_chrf(lines, [REFERENCE]).score, 2)
+        assert row["chrf++"] == round(sacrebleu.corpus_chrf(lines, [REFERENCE], word_order=2).score, 2)
+        assert row["ter"] == round(sacrebleu.corpus_ter(lines, [REFERENCE]).score, 2)
+    assert [row["system"] for row in found["systems"]] == ["good.1", "b"]
+    assert list(found["signatures"]) == ["bleu", "chrf", "chrf++", "ter"] and found["over_seeds"] == []
+
+
+def test_every_form_of_the_same_translations_scores_the_same() -> None:
+    lines = text(1, 0.1)
+    order = random.Random(1).sample(range(60), 60)
+    pieces = ["▁" + line.replace(" ", " ▁").replace(".", " .") for line in lines]
+    generated = ["loading", *(f"S-{i}\tx\nH-{i}\t-0.1\t{lines[i]}\nD-{i}\t-0.1\t{lines[i]}" for i in order)]
+    write("fairseq", [*generated, "Generate test with beam=5: BLEU4 = 1"])
+    write("pieces", pieces)
+    records = [
+        {"id": i, "source": "x", "hypotheses": [{"tokens": "▁x", "text": line, "score": -0.1, "length": 2}]}
+        for i, line in enumerate(lines)
+    ]
+    write("nbest.jsonl", [json.dumps(record) for record in records])
+    bleu = ["-m", "bleu", "-r", "ref"]
+    rows = score("good.1", "fairseq", "nbest.jsonl", *bleu)["systems"]
+    assert len({row["bleu"] for row in rows}) == 1
+    assert score("pieces", "--remove-bpe", "sentencepiece", *bleu)["systems"][0]["bleu"] == rows[0]["bleu"]
+    assert "not text but tokens: 60 lines" in refused("pieces", *bleu)
+    write("shard.jsonl", [json.dumps(record) for record in records[5:]])
+    assert "begins with sentence 5: is it one shard of several?" in refused("shard.jsonl", *bleu)
+    records[3] = {"id": 3, "source": "x", "skipped": "too long", "hypotheses": []}
+    write("skipped.jsonl", [json.dumps(record) for record in records])
+    assert "1 line (4) without a translation; --allow-empty" in refused("skipped.jsonl", *bleu)
+    write("cut", generated)
+    assert "cut was cut off" in refused("cut", *bleu)
+
+
+@pytest.mark.parametrize("kind", ["bs", "ar"])
+def test_a_paired_test_is_that_of_sacrebleu(kind: str, capsys: pytest.CaptureFixture) -> None:
+    words = ["good=good.1", "bad=bad.1", "-r", "ref", "--baseline", "bad", "--paired", kind, "--samples", "200"]
+    found = score(*words, "-m", "bleu", "chrf")
+    systems = [("bad", text(11, 0.3)), ("good", text(1, 0.1))]
+    signature, expected = PairedTest(systems, {"b": BLEU()}, [REFERENCE], kind, 200)()
+    good, bad = found["systems"]
+    assert good["bleu_p"] == round(expected["BLEU"][1].p_value, 4) < 0.05 and "bleu_p" not in bad
+    assert found["signatures"]["bleu"] == str(signature["BLEU"]) and f"|{kind}:200|" in found["signatures"]["bleu"]
+    assert ("bleu_ci" in good) == (kind == "bs")
+    said = capsys.readouterr().out
+    assert f"(p = {good['bleu_p']:.3f}*)" in said and "against bad; * where p < 0.05" in said
+
+
+def test_the_same_output_is_no_difference() -> None:
+    write("copy", text(1, 0.1))
+    found = score("a=good.1", "b=copy", "-r", "ref", "--baseline", "a", "-m", "bleu", "--samples", "100")
+    assert found["systems"][1]["bleu_p"] == 1.0
+
+
+def test_seeds_are_compared_with_the_baselines_of_their_place_and_summed_up(capsys: pytest.CaptureFixture) -> None:
+    words = [f"{name}={name}.{seed}" for name in ("bad", "good") for seed in (1, 2, 3)]
+    of = ["-r", "ref", "--baseline", "bad", "-m", "bleu", "--samples", "100"]
+    found = score(*words, *of)
+    values = [row["bleu"] for row in found["systems"]]
+    mean = sum(values[3:]) / 3
+    std = (sum((value - mean) ** 2 for value in values[3:]) / 2) ** 0.5
+    good = found["over_seeds"][1]
+    assert (good["system"], good["seeds"]) == ("good", 3)
+    assert good["bleu"]["mean"] == pytest.approx(mean) and good["bleu"]["std"] == pytest.approx(std)
+    alone = score("bad=bad.2", "good=good.2", *of)
+    assert alone["systems"][1]["bleu_p"] == found["systems"][4]["bleu_p"]
+    said = capsys.readouterr().out
+    assert f"{mean:.2f} +- {std:.2f} [" in said and "Student's t" in said
+    assert "a seed is compared with the baseline's of the same place" in refused(*words[:5], *of)
+
+
+@pytest.mark.parametrize(
+    ("style", "shown"), [("markdown", "| good.1"), ("latex", r"\toprule"), ("json", '"signatures": {')]
+)
+def test_styles(style: str, shown: str, capsys: pytest.CaptureFixture) -> None:
+    found = score("good.1", "-r", "ref", "--style", style)
+    said = capsys.readouterr().out
+    assert shown in said and found["signatures"]["bleu"] in said
+    if style == "json":
+        assert json.loads(said) == found
+
+
+def test_several_references() -> None:
+    write("other", text(1, 0.1))
+    found = score("good.1", "-r", "ref", "other", "-m", "bleu")
+    assert found["systems"][0]["bleu"] == 100 and found["signatures"]["bleu"].startswith("nrefs:2|")
+
+
+def test_a_test_set_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sacrebleu.dataset import DATASETS
+
+    write("source", ["x"] * 60)
+    monkeypatch.setattr(DATASETS["wmt14"], "get_source_file", lambda pair: "source")
+    monkeypatch.setattr(DATASETS["wmt14"], "get_reference_files", lambda pair: ["ref"])
+    found = score("good.1", "-t", "wmt14", "-l", "en-de", "-m", "bleu", "chrf", "ter")
+    assert found["systems"][0]["bleu"] == score("good.1", "-r", "ref")["systems"][0]["bleu"]
+    assert all("|test:wmt14|lang:en-de|case:" in signature for signature in found["signatures"].values())
+    assert found["references"] == ["wmt14"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "there is no file to score"),
+        (["good.1"], "give either --references or -t"),
+        (["good.1", "-r", "ref", "-t", "wmt14"], "give either --references or -t"),
+        (["good.1", "-t", "wmt1"], "-t wmt1: sacreBLEU has no such test set; it has wmt08"),
+        (["good.1", "-t", "wmt14"], "-l is missing: wmt14 has cs-en, de-en"),
+        (["good.1", "-t", "wmt14", "-l", "en-zh"], "(en-zh is in "),
+        (["good.1", "-r", "ref", "-l", "de"], "-l de: expected S-T"),
+        (["good.1", "-r", "none"], "none"),
+        (["none", "-r", "ref"], "none"),
+        (["good.1", "good.1", "-r", "ref"], "good.1: given twice"),
+        (["a=", "-r", "ref"], "a=: expected FILE or NAME=FILE"),
+        (["good.1", "-r", "ref", "--baseline", "x"], "--baseline x: expected one of good.1"),
+        (["good.1", "-r", "ref", "--baseline", "good.1"], "there is no other system"),
+        (["good.1", "-r", "ref", "--paired", "bs"], "--paired needs --baseline"),
+        (["good.1", "-r", "ref", "--samples", "0"], "--samples goes with --baseline; --samples 0: expected 1 or more"),
+        (["good.1", "-r", "ref", "--style", "fancy"], "--style fancy: expected markdown, json, or one of"),
+        (["good.1", "-r", "ref", "--tokenize", "x"], "--tokenize x: expected one of none, zh, 13a"),
+        (["good.1", "-r", "ref", "--checkpoint", "x"], "--checkpoint go with --run"),
+        (["good.1", "-r", "ref", "-m", "comet"], "--metrics comet needs --source"),
+        (["good.1", "-r", "ref", "--train", "."], "--train .: expected a text file, or a folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_mistakes_are_named(words: list[str], message: str) -> None:
+    said = refused(*words)
+    assert said.startswith("lskd score: error: ") and message in said
+
+
+def test_lines_that_do_not_match_are_refused() -> None:
+    write("short", text(1)[:59])
+    assert "short: 59 hypotheses for 60 references" in refused("short", "-r", "ref")
+    assert "ref has 60 lines, short has 59 lines: they must match" in refused("good.1", "-r", "ref", "short")
+
+
+def test_every_problem_is_told_at_once_and_each_can_be_let_pass(capsys: pytest.CaptureFixture) -> None:
+    write("wrong", ["", "a .", "b .", *["c ."] * 57])
+    write("train", REFERENCE[:9])
+    said = refused("wrong", "-r", "ref", "--train", "train")
+    assert "59 lines" in said and "1 line (1) without a translation" in said
+    assert "9 lines (1, 2, 3, 4, 5, …) of 60 occur in the training text" in said
+    flags = ["--allow-tokenised", "--allow-empty", "--allow-overlap"]
+    score("wrong", "-r", "ref", "--train", "train", *flags)
+    assert capsys.readouterr().err.count("warning: ") == 3
+
+
+def test_the_training_text_of_a_prepared_folder() -> None:
+    Path("data/pieces").mkdir(parents=True)
+    Path("data/raw").mkdir()
+    Path("data/pieces/encode.json").write_text('{"options": {"target-lang": "en"}}')
+    write("data/raw/train.en", REFERENCE)
+    assert "ref: 60 lines" in refused("good.1", "-r", "ref", "--train", "data")
+
+
+def test_comet_is_asked_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("source", [f"s{i}" for i in range(60)])
+    words = ["good.1", "-r", "ref", "--source", "source", "-m", "bleu", "comet", "--comet-model", "a/b"]
+    monkeypatch.setitem(sys.modules, "comet", None)
+    assert "needs the package unbabel-comet" in refused(*words) and "pip install unbabel-comet" in refused(*words)
+
+    def predict(data: list[dict[str, str]], batch_size: int, gpus: int) -> Any:
+        assert data[2] == {"src": "s2", "mt": text(1, 0.1)[2], "ref": REFERENCE[2]} and len(data) == 60
+        return types.SimpleNamespace(system_score=0.8125)
+
+    model = types.SimpleNamespace(predict=predict)
+    fake = types.SimpleNamespace(download_model=lambda name: f"{name}.ckpt", load_from_checkpoint=lambda path: model)
+    monkeypatch.setitem(sys.modules, "comet", fake)
+    found = score(*words)
+    assert found["systems"][0]["comet"] == 81.25 and found["signatures"]["comet"].startswith("model:a/b|version:")
+
+
+def test_names_and_seeds() -> None:
+    write("x=y", ["a"])
+    found = [(o.name, str(o.path), o.seed) for o in parse(["a=good.1", "bad.1", "a=good.2", "x=y"])]
+    assert found == [("a", "good.1", 1), ("bad.1", "bad.1", 1), ("a", "good.2", 2), ("x=y", "x=y", 1)]

@@ -1,0 +1,76 @@
+"""Curves from fairseq-train's logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.scoring.curves import Row, read_csv, read_run
+
+# As fairseq-train 0.12.2 prints them.
+AT = "2024-05-01 10:00:00 | INFO | "
+VALID = AT + 'valid | {"epoch": 1, "valid_ppl": "%s", "valid_num_updates": "%d", "valid_bleu": "%s"}\n'
+TRAIN = AT + 'train | {"epoch": 1, "train_nll_loss": "3", "train_kd_loss": "0.5", "train_num_updates": "%d"}\n'
+INNER = AT + 'train_inner | {"epoch": 1, "loss": "3", "num_updates": "2"}\n'
+
+
+@pytest.fixture(autouse=True)
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--out", "word-s1", "--", "true"]) == 0
+    # Ended after update 20, resumed from 10.
+    Path("word-s1/log.txt.1").write_text(VALID % ("90", 10, "1") + VALID % ("50", 20, "2"))
+    Path("word-s1/log.txt").write_text(
+        INNER + VALID % ("49", 20, "3") + TRAIN % 25 + VALID % ("30", 30, "4") + "x | valid | {\n"
+    )
+    return tmp_path / "word-s1"
+
+
+def test_a_resumed_training_is_put_together(run: Path) -> None:
+    assert read_run(run) == [
+        Row("word-s1", 10, "valid_bleu", 1),
+        Row("word-s1", 10, "valid_ppl", 90),
+        Row("word-s1", 20, "valid_bleu", 3),
+        Row("word-s1", 20, "valid_ppl", 49),
+        Row("word-s1", 25, "train_kd_loss", 0.5),
+        Row("word-s1", 25, "train_nll_loss", 3),
+        Row("word-s1", 30, "valid_bleu", 4),
+        Row("word-s1", 30, "valid_ppl", 30),
+    ]
+
+
+def test_rows_and_pictures(run: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert main(["curves", "word-s1", "--csv", "c.csv", "--plot", "c.svg"]) == 0
+    assert read_csv(Path("c.csv")) == read_run(run)
+    assert main(["curves", "--from", "c.csv", "--plot", "d.svg"]) == 0
+    assert Path("c.svg").read_bytes() == Path("d.svg").read_bytes()
+    assert main(["curves", "--from", "c.csv", "--csv", "d.csv"]) == 0
+    assert Path("c.csv").read_bytes() == Path("d.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give either folders of runs, or --from"),
+        (["word-s1", "--from", "c.csv"], "give either folders of runs, or --from"),
+        (["word-s1"], "there is nothing to write"),
+        (["none", "--csv", "c.csv"], "none is not the folder of a run"),
+        (["--from", "none", "--csv", "c.csv"], "--from none: expected what `lskd curves --csv` writes"),
+        (["--from", "word-s1/run.json", "--csv", "c.csv"], "expected what `lskd curves --csv` writes"),
+    ],
+)
+def test_mistakes_are_named(words: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["curves", *words])
+    assert message in str(caught.value.code) and not Path("c.csv").exists()
+
+
+def test_a_log_without_points_is_named() -> None:
+    Path("word-s1/log.txt").write_text("nothing\n")
+    Path("word-s1/log.txt.1").unlink()
+    with pytest.raises(SystemExit) as caught:
+        main(["curves", "word-s1", "--csv", "c.csv"])
+    assert "word-s1: no validation in its log.txt" in str(caught.value.code)

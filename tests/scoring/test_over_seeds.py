@@ -1,0 +1,104 @@
+"""Rows of several seeds as one, with their speeds, in tables and pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.scoring.over_seeds import add_speeds, mean_records, system_of
+
+MACHINE = {"gpus": [], "cpu": "A CPU"}
+
+
+def result(system: str, bleu: float, **more: Any) -> dict[str, Any]:
+    fixed = {"signature": "nrefs:1|tok:13a", "chrf_signature": "nrefs:1|nc:6", "command": ["fairseq-train"]}
+    return {"system": system, "parameters": 1000, "bleu": bleu, "chrf": 50.0, "train_seconds": 60.0, **fixed, **more}
+
+
+ROWS = [
+    result("teacher-0.1-s1", 30.0, seed=1, role="teacher", method="none", parameters=5000, teacher_smoothing=0.1),
+    result("teacher-0.1-s2", 33.0, seed=2, role="teacher", method="none", parameters=5000, teacher_smoothing=0.1),
+    result("word-0.1-s1", 20.0, seed=1, role="student", method="word", train_kd_loss=0.5),
+    result("word-0.1-s2", 22.0, seed=2, role="student", method="word", train_kd_loss=0.7),
+]
+SPEEDS = {
+    "machine": MACHINE,
+    "threads": 2,
+    "systems": {"teacher-0.1-s1": {"sentences_per_second": 10.0}, "word-0.1-s1": {"sentences_per_second": 40.0}},
+}
+
+
+def test_a_system_is_its_name_without_its_own_seed() -> None:
+    assert system_of(ROWS[1]) == "teacher-0.1"
+    assert system_of({"system": "a-s2", "seed": 1}) == system_of({"system": "a-s2"}) == "a-s2"
+
+
+def test_means_by_hand() -> None:
+    teacher, word = mean_records(ROWS)
+    assert (teacher["system"], teacher["seeds"], teacher["bleu"]) == ("teacher-0.1", 2, 31.5)
+    assert teacher["bleu_std"] == pytest.approx(4.5**0.5) and teacher["chrf_std"] == 0
+    assert word["train_kd_loss"] == pytest.approx(0.6) and "train_kd_loss" not in teacher
+    assert teacher["parameters"] == 5000 and teacher["teacher_smoothing"] == 0.1
+    (one,) = mean_records(ROWS[:1])
+    assert one["bleu"] == 30.0 and one["bleu_std"] is None and "seeds" not in one
+
+
+def test_a_speed_is_that_of_all_seeds() -> None:
+    rows = [dict(row) for row in ROWS]
+    add_speeds(rows, SPEEDS)
+    assert [row["sentences_per_second"] for row in rows] == [10.0, 10.0, 40.0, 40.0]
+    assert rows[3]["speed_machine"] == "A CPU, 2 threads"
+
+
+class TestTable:
+    @pytest.fixture(autouse=True)
+    def files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("rows.json").write_text(json.dumps(ROWS))
+        Path("speed.json").write_text(json.dumps(SPEEDS))
+
+    def test_over_seeds_with_speeds(self, capsys: pytest.CaptureFixture) -> None:
+        words = ["table", "rows.json", "--over-seeds", "--speed", "speed.json", "--out", "out.json", "--csv", "out.csv"]
+        assert main([*words, "--write", "t.md", "t.tex"]) == 0
+        said = capsys.readouterr().out
+        head, _, teacher, word, *notes = said.splitlines()
+        assert "sent/s" in head and "31.5 +- 2.1" in teacher and "10" in teacher.split() and "0.600 +- 0.141" in word
+        assert "+-: standard deviation over seeds" in notes
+        assert "sent/s: fairseq-generate on A CPU, 2 threads" in notes
+        raw = json.loads(Path("out.json").read_text())
+        assert len(raw) == 4 and raw[1]["bleu"] == 33.0 and raw[1]["sentences_per_second"] == 10.0
+        with Path("out.csv").open() as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["bleu"] for row in rows] == ["30.0", "33.0", "20.0", "22.0"] and "command" not in rows[0]
+        assert "| word-0.1    |" in Path("t.md").read_text() and "`BLEU: nrefs:1|tok:13a`" in Path("t.md").read_text()
+        assert r"\toprule" in Path("t.tex").read_text()
+
+    @pytest.mark.parametrize("kind", ["svg", "png"])
+    def test_a_picture_is_the_same_from_the_same_rows(self, kind: str) -> None:
+        pytest.importorskip("matplotlib")
+        pictures = []
+        for name in (f"a.{kind}", f"b.{kind}"):
+            main(["table", "rows.json", "--over-seeds", "--speed", "speed.json", "--plot", name, "--title", "T"])
+            pictures.append(Path(name).read_bytes())
+        assert pictures[0] == pictures[1] and len(pictures[0]) > 5000
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--plot", "a.xyz"], "--plot a.xyz: expected a name that ends in .svg, .png or .pdf"),
+            (["--write", "a.doc"], "--write a.doc: expected a name that ends in .md, .tex"),
+            (["--speed", "rows.json"], "--speed rows.json: expected the JSON that `lskd speed` writes"),
+            (["--speed", "none"], "--speed none: expected the JSON"),
+        ],
+    )
+    def test_mistakes_are_named(self, words: list[str], message: str) -> None:
+        pytest.importorskip("matplotlib")
+        with pytest.raises(SystemExit) as caught:
+            main(["table", "rows.json", *words])
+        assert message in str(caught.value.code)
+        assert sorted(path.name for path in Path().iterdir()) == ["rows.json", "speed.json"]
