@@ -194,7 +194,7 @@ def test_without_an_environment_the_way_to_one_is_named(name: str, words: list[s
 
 
 def test_sizes_are_those_of_the_recipe() -> None:
-    code = 'dictionaries=one; for f in lib recipes/smoke; do . scripts/$f.sh; done; size "$1"; echo "$role $updates ${model[*]}"'
+    code = (
         'dictionaries=one; . scripts/lib.sh; . scripts/recipes/smoke.sh; size "$1"; echo "$role $updates ${model[*]}"'
     )
     for name, starts in (("teacher_large", "teacher 240 "), ("student_small", "student 200 ")):
