@@ -28,11 +28,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from _common import command, cores, machine, versions, write_rows
+from _common import command, versions, write_rows
 from tabulate import tabulate
 
 from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.data.vocabulary import SAMPLE
+from fairseq_lskd.machine import cores, machine
 
 HERE = Path(__file__).resolve().parent
 CORPUS = HERE.parents[1] / "shared" / "corpora" / "europarl-en-fr"
