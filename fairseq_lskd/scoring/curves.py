@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.bitext import read_lines
+from ..analysis.logs import logs_of, read_curves
 from ..errors import UserError
 from ..files import write_beside
 from ..runs import read_record
 from .figures import pyplot, save
 
-#: What is kept of a log -> how a picture calls it. In fairseq's units: losses in bits a token.
+#: What is kept of a log -> the curve in `analysis.logs`, and how a picture calls it. fairseq's losses: bits a token.
 CURVES = {
-    "valid_ppl": "validation perplexity",
-    "valid_bleu": "validation BLEU (of tokens)",
-    "train_nll_loss": "training NLL, bits",
-    "train_kd_loss": "training distillation loss, bits",
+    "valid_ppl": (("valid", "ppl"), "validation perplexity"),
+    "valid_bleu": (("valid", "bleu"), "validation BLEU (of tokens)"),
+    "train_nll_loss": (("train_epoch", "nll_loss"), "training NLL, bits"),
+    "train_kd_loss": (("train_epoch", "kd_loss"), "training distillation loss, bits"),
 }
 
 
@@ -38,25 +37,16 @@ def read_run(folder: Path) -> list[Row]:
         UserError: if the folder is not that of a run, or its logs have no such points.
     """
     read_record(folder)
-    # log.1, log.2: calls that were ended; what they did after their last checkpoint was done again, and counts then.
-    old = sorted(folder.glob("log.txt.*"), key=lambda path: int(path.suffix[1:]) if path.suffix[1:].isdigit() else 0)
-    points: dict[tuple[int, str], float] = {}
-    for log in [*old, folder / "log.txt"]:
-        for line in read_lines(log) if log.is_file() else ():
-            found = re.search(r"\| (train|valid) \| (\{.*\})$", line)
-            if not found:
-                continue
-            try:
-                stats = json.loads(found[2])
-                update = int(stats[f"{found[1]}_num_updates"])
-            except (ValueError, KeyError):
-                continue
-            for name in CURVES:
-                if name.startswith(found[1]) and stats.get(name) is not None:
-                    points[update, name] = float(stats[name])
-    if not points:
-        raise UserError(f"{folder}: no validation in its log.txt: was it fairseq-train --log-format json?")
-    return [Row(folder.name, update, name, value) for (update, name), value in sorted(points.items())]
+    curves = read_curves(logs_of(folder))
+    rows = [
+        Row(folder.name, update, name, value)
+        for name, (key, _) in CURVES.items()
+        if (curve := curves.get(key))
+        for update, value in zip(curve.updates, curve.values, strict=True)
+    ]
+    if not rows:
+        raise UserError(f"{folder}: no validation in its log.txt, nor the end of an epoch")
+    return sorted(rows)
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -97,7 +87,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             group = re.sub(r"-s\d+$", "", system)
             if points:
                 axis.plot(*zip(*points, strict=True), color=colours(groups.index(group)), label=group, lw=1.2)
-        axis.set_title(CURVES[name], fontsize=9)
+        axis.set_title(CURVES[name][1], fontsize=9)
         axis.set_xlabel("update")
         if name in ("valid_ppl", "train_nll_loss", "train_kd_loss"):
             axis.set_yscale("log")

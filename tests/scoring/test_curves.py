@@ -73,4 +73,8 @@ def test_a_log_without_points_is_named() -> None:
     Path("word-s1/log.txt.1").unlink()
     with pytest.raises(SystemExit) as caught:
         main(["curves", "word-s1", "--csv", "c.csv"])
-    assert "word-s1: no validation in its log.txt" in str(caught.value.code)
+    assert "word-s1/log.txt: expected a log of fairseq-train" in str(caught.value.code)
+    Path("word-s1/log.txt").write_text(INNER)
+    with pytest.raises(SystemExit) as caught:
+        main(["curves", "word-s1", "--csv", "c.csv"])
+    assert "word-s1: no validation in its log.txt, nor the end of an epoch" in str(caught.value.code)
