@@ -265,6 +265,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "seconds",
         "x faster than moses_bpe_tools",
         "pairs/s",
+        "CPU seconds",
+        "load",
         "peak MB",
         "seconds of each stage",
     )

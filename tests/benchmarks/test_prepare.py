@@ -22,10 +22,15 @@ def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "corpus"
     folder.mkdir()
     chance = random.Random(1)
+    # Of languages that the cleaner knows, and no line twice.
+    texts = {
+        "en": "the old man sees that there is a small house behind these trees with his own eyes when she was away",
+        "fr": "le vieux monsieur voit qu'une petite maison est derrière les arbres avec ses yeux quand elle était là",
+    }
     for name, lines in (("train", 200), ("dev", 10), ("test", 10)):
         for language in ("en", "fr"):
-            words = ["".join(chance.choices("abcdef", k=5)) for _ in range(6 * lines)]
-            text = "".join(" ".join(words[6 * i : 6 * i + 6]) + ".\n" for i in range(lines))
+            words = texts[language].split()
+            text = "".join(" ".join(chance.choices(words, k=12)) + ".\n" for _ in range(lines))
             (folder / f"{name}.{language}.gz").write_bytes(gzip.compress(text.encode()))
     return folder
 
@@ -82,6 +87,8 @@ def test_a_figure_and_a_table_of_rows(tmp_path: Path) -> None:
     plot.main(["--results", str(tmp_path / "results"), "--docs", str(tmp_path)])
     page = (tmp_path / "benchmarks.md").read_text()
     cells = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if "sentencepiece" in line]
+    heads = page.split("\n| recipe")[1].split("\n")[0].count("|")
+    assert {len(row) - 3 for row in cells} == {heads - 1}, "as many headers as columns"
     assert "(figures/prepare.svg)" in page and [row[2:5] for row in cells] == [
         ["300,000", "40.0", "8.0"],
         ["100,000", "20.0", ""],
@@ -104,6 +111,6 @@ def test_rows_and_table(corpus: Path, tmp_path: Path) -> None:
         assert row["seconds"] > 0 and row["cpu_seconds"] > 0 and row["peak_mb"] > 10
         assert {"machine", "versions", "command"} <= row.keys()
     sizes = {row["recipe"]: row["train_bin_mb"] for row in rows if row["pairs"] == 300}
-    assert len(sizes) == 4
+    assert sizes.keys() == prepare.RECIPES.keys()
     table = prepare.table(rows)
-    assert table.count("\n") == 6 and "| 1.0 " in table
+    assert table.count("\n") == 7 and "| 1.0 " in table
