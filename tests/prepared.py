@@ -16,8 +16,14 @@ def prepare(folder: Path) -> Path:
     """Write raw/, pieces/ and bin/, de to en: letters, and the same backwards, in capitals, with a full stop."""
     chance = random.Random(1)
     (folder / "raw").mkdir()
+    known: set[str] = set()
     for split, count in (("train", 60), ("valid", 9), ("test", 20)):
-        rows = [chance.choices("abcdefghij", weights=range(1, 11), k=chance.randint(1, 9)) for _ in range(count)]
+        rows: list[list[str]] = []
+        while len(rows) < count:
+            row = chance.choices("abcdefghij", weights=range(1, 11), k=chance.randint(1, 9))
+            if split == "train" or " ".join(row) not in known:  # what is tested was not trained on
+                rows.append(row)
+        known.update(map(" ".join, rows))
         (folder / f"raw/{split}.de").write_text("".join(f"{' '.join(row)}\n" for row in rows))
         (folder / f"raw/{split}.en").write_text("".join(f"{' '.join(row[::-1]).upper()}.\n" for row in rows))
     encode_bitext(folder / "raw", folder / "pieces", "de", "en", VocabularyOptions(vocab_size=40))

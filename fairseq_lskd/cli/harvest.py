@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from ..data.bitext import read_lines
@@ -13,7 +12,6 @@ from ..sequences import harvest
 
 EXAMPLES = """examples:
   lskd harvest generate.txt --source test.de --out test.hyp.en
-  lskd harvest generate.txt --source train.de --fallback train.en --out train.translated.en
 """
 
 
@@ -27,12 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder of `lskd encode` that the data is from: undoes Moses' tokenisation and byte fallback",
     )
-    parser.add_argument(
-        "--fallback",
-        type=Path,
-        metavar="FILE",
-        help="lines to take where there is no translation or an empty one (training data: the references)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,19 +34,11 @@ def run(args: argparse.Namespace) -> int:
     restore = restorer(args.pieces) if args.pieces else str
     best = [restore(found[0].text.strip()) if found else None for found in harvest(args.generated, len(source))]
     missing = [i for i, text in enumerate(best) if text is None]
-    if args.fallback:
-        fallback = list(read_lines(args.fallback))
-        if len(fallback) != len(source):
-            raise UserError(f"--fallback {args.fallback} has {len(fallback):,} lines, --source {len(source):,}")
-        replaced = sum(not text for text in best)
-        best = [text or other for text, other in zip(best, fallback, strict=True)]
-        if replaced:
-            print(f"{replaced:,} of {len(best):,} sentences without a translation: took --fallback", file=sys.stderr)
-    elif missing:
+    if missing:
         raise UserError(
             f"{args.generated}: {len(missing):,} of {len(source):,} sentences were not translated, the first is "
-            f"line {missing[0] + 1}. Raise --max-source-positions of fairseq-generate, or give lines to take with "
-            "--fallback."
+            f"line {missing[0] + 1}. Raise --max-source-positions of fairseq-generate; for training data, `lskd select "
+            "--format fairseq` goes without them"
         )
     with write_beside(args.out) as part, part.open("w", encoding="utf-8", newline="\n") as out:
         out.writelines(f"{text}\n" for text in best)

@@ -221,7 +221,7 @@ def run(args: argparse.Namespace) -> int:
         facts["pairs"] = dict(report.pairs)
         facts["translations"] = made_by
         if student:
-            print(f"binarising {report.pairs.total():,} pairs with fairseq-preprocess", file=sys.stderr)
+            print(f"binarising {report.pairs.total():,} pairs", file=sys.stderr)
             facts["unknown"] = binarise(folder, student, args.workers)
             _warn_of_unknown(facts["unknown"])
     print(report.tables())

@@ -9,6 +9,7 @@ from ..errors import UserError
 
 #: fairseq's dictionary puts these before the symbols of its file.
 FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+OVERWRITE = " #fairseq:overwrite"  #: ends a line whose symbol was there before: from then on it has the new id
 EOS, UNKNOWN = 2, 3  #: their ids
 #: The number of symbols, specials included, becomes a multiple of this, which GPUs' matrix units like.
 PADDING_FACTOR = 8
@@ -39,11 +40,13 @@ def read_dictionary(path: Path) -> Ids:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     for number, row in enumerate(rows, start=1):
-        symbol, space, count = row.rpartition(" ")
-        if not (space and count.isdecimal()) or symbol in ids:
-            found = f"{symbol!r} a second time" if symbol in ids else repr(row)
+        entry = row.removesuffix(OVERWRITE)
+        symbol, space, count = entry.rpartition(" ")
+        again = symbol in ids and entry == row
+        if not (space and count.isdecimal()) or again:
+            found = f"{symbol!r} a second time" if again else repr(row)
             raise UserError(f"{path}: line {number}: expected a new symbol and its count, found {found}")
-        ids[symbol] = len(ids)
+        ids[symbol] = len(FAIRSEQ_SPECIALS) + number - 1
     return ids
 
 

@@ -209,6 +209,22 @@ class Plan:
             ["lskd", "curves", *runs, "--csv", f"{self.results}/curves.csv", "--plot", f"{self.results}/curves.svg"]
         )
 
+    def analysed(self) -> tuple[list[str], list[str]]:
+        """The teachers and students that the analysis is of: those of the first seed."""
+        first = [system for system in self.in_order() if system.endswith(f"-s{self.settings.seeds[0]}")]
+        teachers = [system for system in first if self.systems[system].script == "train_teacher.sh"]
+        return [t for t in teachers if t.startswith("teacher-")], [s for s in first if self.systems[s].teacher]
+
+    def analyse_command(self) -> str:
+        words = ["lskd", "analyze", "--data", f"{self.data}/bin", "--out", f"{self.results}/analysis"]
+        for kind, systems in zip(("teacher", "student"), self.analysed(), strict=True):
+            for system in systems:
+                words += [f"--{kind}", self.checkpoint(system)]
+            if systems:
+                names = ",".join(system.rsplit("-s", 1)[0] for system in systems)
+                words += ["--names" if kind == "teacher" else "--student-names", names]
+        return shlex.join(words)
+
     def in_order(self) -> list[str]:
         """The systems, those that differ only in their seed side by side."""
         names = [name.rsplit("-s", 1)[0] for name in self.systems]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
-import sys
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.binarise import binarise_file
+from ..data.dictionary import read_dictionary
 from ..errors import UserError
 from ..files import write_json
 from .report import Report
@@ -20,9 +19,6 @@ from .select import Outcome
 from .weights import SequenceWeights
 
 WEIGHTS, REPORT, BINARISED = "train.weights.npz", "report", "data-bin"
-
-#: How fairseq-preprocess sums up a file.
-_SUMMARY = re.compile(r"\[(\S+)\] (\S+): (\d+) sents, (\d+) tokens, ([\d.]+)% replaced")
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Student:
 
     @classmethod
     def of(cls, data: Path, source_lang: str, target_lang: str) -> Student:
-        """With the dictionaries and the valid and test sets of a folder that fairseq-preprocess made."""
+        """With the dictionaries and the valid and test sets of a folder of binarised data."""
         srcdict, tgtdict = (data / f"dict.{language}.txt" for language in (source_lang, target_lang))
         return cls(source_lang, target_lang, srcdict, tgtdict, data=data)
 
@@ -54,7 +50,7 @@ class Student:
         """The files that are read, by a name for each.
 
         Raises:
-            UserError: if one is not there.
+            UserError: if one is not there, or a dictionary is none of fairseq's.
         """
         wanted = {"--srcdict": self.srcdict, "--tgtdict": self.tgtdict}
         if self.validpref:
@@ -63,10 +59,12 @@ class Student:
         wanted |= {path.name: path for path in self.copied()}
         if missing := [str(path) for path in wanted.values() if not path.is_file()]:
             raise UserError(
-                f"{', '.join(missing)}: no such file. --student-data is a folder that fairseq-preprocess -s "
-                f"{self.source_lang} -t {self.target_lang} made, with a validation set; the alternative is --srcdict, "
-                "--tgtdict and --validpref"
+                f"{', '.join(missing)}: no such file. --student-data is a folder that lskd binarise or "
+                f"fairseq-preprocess made of {self.source_lang} and {self.target_lang}, with a validation set; "
+                "the alternative is --srcdict, --tgtdict and --validpref"
             )
+        for dictionary in (self.srcdict, self.tgtdict):
+            read_dictionary(dictionary)
         return wanted
 
 
@@ -100,26 +98,22 @@ def write_pairs(folder: Path, source_lang: str, target_lang: str, outcomes: Iter
 
 
 def binarise(folder: Path, student: Student, workers: int = 1) -> dict[str, float]:
-    """Have fairseq-preprocess write `data-bin` of the folder's pairs; example i is line i.
+    """Write `data-bin` of the folder's pairs, as fairseq-preprocess would; example i is line i.
 
     Returns:
         The percentage of each language's training tokens that the student's dictionary does not have.
-
-    Raises:
-        UserError: with what fairseq-preprocess said if it fails.
     """
     out = folder / BINARISED
-    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--workers", str(workers), "--destdir", str(out)]
-    command += ["-s", student.source_lang, "-t", student.target_lang, "--trainpref", str(folder / "train")]
-    command += ["--srcdict", str(student.srcdict), "--tgtdict", str(student.tgtdict)]
-    if student.validpref:
-        command += ["--validpref", student.validpref]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
-    if done.returncode:
-        tail = "\n  ".join(done.stdout.splitlines()[-8:])
-        raise UserError(f"fairseq-preprocess ended with status {done.returncode}:\n  {tail}")
-    (out / "preprocess.log").unlink(missing_ok=True)  # it speaks of the folder's name before it was finished
+    out.mkdir()
+    shares = {}
+    for language, dictionary in ((student.source_lang, student.srcdict), (student.target_lang, student.tgtdict)):
+        shutil.copyfile(dictionary, out / f"dict.{language}.txt")
+        ids = read_dictionary(dictionary)
+        prefix = f"{student.source_lang}-{student.target_lang}.{language}"
+        train = binarise_file(folder / f"train.{language}", ids, out / f"train.{prefix}", workers)
+        shares[language] = 100 * train.unknown / train.tokens
+        if student.validpref:
+            binarise_file(Path(f"{student.validpref}.{language}"), ids, out / f"valid.{prefix}", workers)
     for path in student.copied():
         shutil.copyfile(path, out / path.name)
-    found = _SUMMARY.findall(done.stdout)
-    return {language: float(share) for language, path, _, _, share in found if Path(path).stem == "train"}
+    return shares

@@ -17,6 +17,13 @@ def test_ids_are_fairseqs(tmp_path: Path) -> None:
     assert read_dictionary(path)["▁a"] == 4
 
 
+def test_a_symbol_may_take_anothers_place(tmp_path: Path) -> None:
+    path = tmp_path / "dict.txt"
+    path.write_text("a 5\n<unk> 3 #fairseq:overwrite\nb 1\n")
+    assert read_dictionary(path) == Dictionary.load(str(path)).indices
+    assert read_dictionary(path)["<unk>"] == 5 and read_dictionary(path)["b"] == 6
+
+
 def test_the_usual_order_is_fairseqs() -> None:
     counts = {"b": 2, "a": 2, "Z": 2, "c": 7, "é": 2}
     theirs = Dictionary()

@@ -88,7 +88,7 @@ class Experiment:
 
 def jobs(said: str) -> dict[str, int]:
     """How many jobs of each rule a dry run announces."""
-    found = re.findall(r"^(train|cache|translate|score|speed|report|prepare) +(\d+)$", said, flags=re.MULTILINE)
+    found = re.findall(r"^(train|cache|translate|score|speed|report|analyse|prepare) +(\d+)$", said, flags=re.MULTILINE)
     return {rule: int(count) for rule, count in found}
 
 
@@ -119,6 +119,7 @@ def test_it_ends_in_a_table_and_pictures(experiment: Experiment) -> None:
         assert [row["bleu"] for row in csv.DictReader(stream)] == [str(row["bleu"]) for row in rows]
     for name in ("quality.svg", "curves.svg"):
         assert "<svg" in (experiment.results / name).read_text(encoding="utf-8")
+    assert "teacher-0.1" in (experiment.results / "analysis" / "report.html").read_text(encoding="utf-8")
     assert "word-cached-0.1-s1,6,valid_ppl," in (experiment.results / "curves.csv").read_text(encoding="utf-8")
 
 
@@ -146,7 +147,7 @@ def test_only_what_depends_on_a_change_runs_again(experiment: Experiment) -> Non
     experiment.yaml.write_text(changed.replace("seeds: [1, 2]", "seeds: [1]"), encoding="utf-8")
     said = experiment.run("--dry-run")
     # Students with the weight in their names; the teacher, its cache and its translations stay.
-    assert jobs(said) == {"train": 2, "score": 2, "speed": 1, "report": 1}
+    assert jobs(said) == {"train": 2, "score": 2, "speed": 1, "report": 1, "analyse": 1}
     experiment.run()
     assert experiment.finished() == before
     systems = [row["system"] for row in experiment.rows()]

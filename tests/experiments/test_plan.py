@@ -95,7 +95,18 @@ def test_commands_are_what_a_person_would_type(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("scale", ["smoke", "small", "full"])
+def test_the_first_seeds_models_are_analysed(tmp_path: Path) -> None:
+    found = plan(tmp_path)
+    teachers, students = found.analysed()
+    assert teachers == ["teacher-0.0-s1", "teacher-0.1-s1"] and len(students) == 12
+    words = shlex.split(found.analyse_command())
+    assert words[:6] == ["lskd", "analyze", "--data", "data/tiny/bin", "--out", "runs/tiny/results/mine/analysis"]
+    assert words.count("--teacher") == 2 and words[words.index("--names") + 1] == "teacher-0.0,teacher-0.1"
+    assert words.count("--student") == 12 and "student-s1" not in str(words)
+    assert words[words.index("--student-names") + 1].startswith("word-0.0,word-0.1,word-cached-0.0,")
+
+
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "small", "full"])
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_has_every_scale(name: str, scale: str) -> None:
     found = Plan.read(name, scale, FOLDER)
@@ -104,7 +115,7 @@ def test_every_experiment_has_every_scale(name: str, scale: str) -> None:
     assert text.startswith("# ") and ("scripts/experiment.sh " + name in text or name == "quickstart")
 
 
-@pytest.mark.parametrize("scale", ["smoke", "small", "full"])
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "small", "full"])
 def test_experiments_in_one_folder_agree_on_the_commands_that_they_share(scale: str) -> None:
     commands: dict[str, str] = {}
     for name in EXPERIMENTS:
@@ -147,7 +158,7 @@ def test_mistakes_are_named(old: str, new: str, message: str, tmp_path: Path) ->
 
 
 def test_unknown_names_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--scale huge: expected one of smoke, small, full, tiny"):
+    with pytest.raises(UserError, match="--scale huge: expected one of smoke, cpu, small, full, tiny"):
         plan(tmp_path, scale="huge")
     with pytest.raises(UserError, match="experiment nothing: expected a YAML file, or one of methods, paper"):
         Plan.read("nothing", "smoke", FOLDER)

@@ -596,6 +596,7 @@ def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
     """At most a third of one is alive at any time, forward and backward, beside the gradients themselves."""
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})  # no floor, as if the batch were a large one
     monkeypatch.setattr(fused, "SMALL_BATCH", 0)
+    monkeypatch.setattr(fused, "BLOCK", 96)  # as small beside these classes as it is beside 32,000
     tokens, classes, width = 960, 1500, 16
     problem = Problem(dataclasses.replace(case, chunk=None), tokens, classes, width, dtype=torch.float32)
     arguments = problem.arguments()

@@ -120,7 +120,6 @@ class TestCommand:
     def files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         Path("source").write_text("eins\nzwei\ndrei\n")
-        Path("fallback").write_text("one\ntwo\nthree\n")
         write(Path("log"), found(2, "c\u2028c ", "not the best"), found(0, "a"), found(1, "b"))
         write(Path("gaps"), found(2, "c"), found(0, ""))
 
@@ -134,17 +133,7 @@ class TestCommand:
         assert main(["harvest", "log", "--source", "source", "--out", "new/out"]) == 0
         assert lines(Path("new/out")) == ["a", "b", "c\u2028c"]
 
-    def test_takes_the_fallback_for_missing_and_empty_translations(self, capsys: pytest.CaptureFixture) -> None:
-        assert main(["harvest", "gaps", "--source", "source", "--fallback", "fallback", "--out", "out"]) == 0
-        assert lines(Path("out")) == ["one", "two", "c"]
-        assert capsys.readouterr().err == "2 of 3 sentences without a translation: took --fallback\n"
-
-    def test_says_nothing_where_the_fallback_was_not_needed(self, capsys: pytest.CaptureFixture) -> None:
-        assert main(["harvest", "log", "--source", "source", "--fallback", "fallback", "--out", "out"]) == 0
-        assert lines(Path("out"))[0] == "a"
-        assert capsys.readouterr().err == ""
-
-    def test_keeps_an_empty_translation_where_there_is_no_fallback(self) -> None:
+    def test_keeps_an_empty_translation(self) -> None:
         write(Path("log"), found(2, "c"), found(0, ""), found(1, "b"))
         assert main(["harvest", "log", "--source", "source", "--out", "out"]) == 0
         assert lines(Path("out")) == ["", "b", "c"]
@@ -152,17 +141,12 @@ class TestCommand:
     def test_refuses_a_missing_translation_with_its_line_and_a_way_out(self) -> None:
         said = self.refused("gaps")
         assert said.startswith("lskd harvest: error: gaps: 1 of 3 sentences were not translated, the first is line 2.")
-        assert "--fallback" in said
+        assert "lskd select --format fairseq" in said
 
-    def test_refuses_a_fallback_of_another_length(self) -> None:
-        Path("fallback").write_text("one\ntwo\n")
-        said = self.refused("log", "--fallback", "fallback")
-        assert said == "lskd harvest: error: --fallback fallback has 2 lines, --source 3"
-
-    @pytest.mark.parametrize("name", ["log", "source", "fallback"])
+    @pytest.mark.parametrize("name", ["log", "source"])
     def test_names_a_file_that_is_not_there(self, name: str) -> None:
         Path(name).unlink()
-        assert self.refused("log", "--fallback", "fallback").startswith(f"lskd harvest: error: {name}: cannot be read")
+        assert self.refused("log").startswith(f"lskd harvest: error: {name}: cannot be read")
 
     def test_leaves_the_old_translations_after_an_error(self) -> None:
         Path("out").write_text("old\n")
