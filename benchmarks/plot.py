@@ -139,7 +139,8 @@ def draw_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 continue
             pairs = [row["pairs"] / 1e6 for row in found]
             colour = OTHERS if recipe.endswith("_tools") else OURS
-            style = {"color": colour, "marker": "s" if recipe.startswith("moses") else "o", "markersize": 4}
+            marker = "^" if recipe == "cleaned" else "s" if recipe.startswith("moses") else "o"
+            style = {"color": colour, "marker": marker, "markersize": 5}
             for panel, name in ((times, "seconds"), (peaks, "peak_mb")):
                 panel.plot(pairs, [row[name] for row in found], label=recipe, **style)
         times.set_ylabel("seconds")
