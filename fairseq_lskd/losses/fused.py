@@ -23,8 +23,8 @@ from .topk import TopK, heard, teacher_classes, top_k
 CHUNK_BYTES = {"cpu": (2**23, 2**25), "cuda": (2**25, 2**40)}
 #: Tokens: a smaller batch has chunks as large as one of this size, since each of them reads the matrices from memory.
 SMALL_BATCH = 2048
-#: Chunks are multiples of it, so that rows of their buffers begin where cache lines do: on some CPUs a matrix product takes
-#: up to 1.5 times as long otherwise.
+#: Chunks are multiples of it, so that rows of their buffers begin where cache lines do: without that a matrix product
+#: takes up to 1.5 times as long on some CPUs.
 ALIGNED = 32
 #: Classes that are looked at together on a CPU, so that several passes find them in the cache.
 BLOCK = 2048
