@@ -149,7 +149,7 @@ def _draw(rows: Rows, plain: float, smoothed: float) -> Any:
             # The first epochs are far from all that follows.
             margin = 0.08 * (max(shown_from) - min(shown_from)) or 1
             panel.set_ylim(min(shown_from) - margin, max(shown_from) + margin)
-            panel.set_title(f"{NAMES[kind]}: {title}", loc="left", fontsize=9)
+            panel.set_title(f"{NAMES[kind]}: {title}")
     for panel in panels[-1]:
         panel.set_xlabel("epoch")
     panels[0][0].legend()

@@ -242,7 +242,7 @@ def _draw(runs: Sequence[Run]) -> Any:
         if finite and max(finite) > min(finite):
             margin = 0.08 * (max(finite) - min(finite))
             panel.set_ylim(min(finite) - margin, max(finite) + margin)
-        panel.set_title(title, loc="left", fontsize=9)
+        panel.set_title(title)
         panel.set_xlabel("updates")
         panel.set_ylabel(unit)
         panel.legend(fontsize=7)

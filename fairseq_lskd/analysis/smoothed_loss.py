@@ -127,7 +127,12 @@ def _draw(logits: Sequence[float], losses: Mapping[float, Sequence[float]], leas
             panel.plot([found.logit], [found.loss], "o", color=colour)
     top = max(max(curve[-1], 2 * least[alpha].loss) for alpha, curve in losses.items())
     first = max(curve[0] for curve in losses.values())
-    panel.set_ylim(0, min(1.15 * top, first) or None)
+    highest = min(1.15 * top, first)
+    if highest > 0:
+        panel.set_ylim(0, highest)
+        # From where the first curve comes into sight.
+        seen = [z for i, z in enumerate(logits) if min(curve[i] for curve in losses.values()) < highest]
+        panel.set_xlim(seen[0] - 0.5, logits[-1])
     panel.set_xlabel("logit of the label (all others 0)")
     panel.set_ylabel("loss, nats")
     panel.legend(title="dots: minima", ncols=2)

@@ -224,5 +224,6 @@ def _draw(found: Mapping[str, Matches], columns: Sequence[str], rows: Sequence[S
         panels[-1].axhline(0, color="black", linewidth=0.8)
         panels[-1].set_ylabel(f"minus {first}, points")
     panels[-1].set_xticks(range(len(columns)), [column.replace(", ", "\n") for column in columns])
+    panels[-1].set_xlim(-0.5, len(columns) - 0.5)
     panels[-1].set_xlabel("frequency in the training text")
     return drawn

@@ -133,7 +133,8 @@ def run(args: argparse.Namespace) -> int:
 
     with manifest.written(args.out) as (folder, facts):
         facts["command"] = ["lskd", *sys.argv[1:]]
-        write_report(folder, "What label smoothing did", sections)
+        title = "What label smoothing did" if study is None else "What label smoothing did to these teachers"
+        write_report(folder, title, sections)
     print(*said, args.out / "report.html", sep="\n")
     return 0
 
@@ -177,7 +178,8 @@ def _problems(args: argparse.Namespace) -> Iterator[str]:
     if args.from_npz and of_models:
         yield f"--from-npz and {', '.join(of_models)}: saved outputs and fairseq's models need an analysis each"
     elif of_models and not (args.teacher and args.data):
-        yield f"{' and '.join(of_models)}: needs {' and '.join({'--teacher', '--data'} - set(of_models))} too"
+        lacking = [flag for flag in ("--teacher", "--data") if flag not in of_models]
+        yield f"{' and '.join(of_models)}: needs {' and '.join(lacking)} too"
     if args.truth and not args.teacher:
         yield "--truth: needs --teacher and --data, whose distance from it is measured"
     elif args.truth and not (file := args.truth / f"truth.{args.split}.tsv").is_file():

@@ -53,9 +53,9 @@ def test_too_few_classes_and_too_little_memory() -> None:
     ):
         with pytest.raises(UserError, match=said):
             Choice(min_count=least).plan(counts, 1, "here", terms)
-    with pytest.raises(UserError, match="2 classes occur that often in here .* comparing classes takes three"):
+    with pytest.raises(UserError, match=r"2 classes occur that often in here .* comparing classes takes three"):
         Choice().plan(counts[:2], 1, "here", CLASSIFIER)
-    with pytest.raises(UserError, match="--memory 1e-09: 3 of 4 classes do not fit .* a model; raise it"):
+    with pytest.raises(UserError, match=r"--memory 1e-09: 3 of 4 classes do not fit .* a model; raise it"):
         Choice(memory=1e-9).plan(counts, 1, "here", CLASSIFIER)
 
 

@@ -109,7 +109,7 @@ def test_sections_go_with_those_of_saved_outputs(
 
 def test_mistakes(tmp_path: Path, runs: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match="no run of fairseq-train in there, expected folders with run.json and log"):
+    with pytest.raises(SystemExit, match=r"no run of fairseq-train in there, expected folders with run\.json"):
         main(["analyze", "--runs", str(tmp_path / "empty"), "--out", str(tmp_path / "out")])
     (runs / "teacher-0.0/result.json").write_text("[")
     with pytest.raises(UserError, match=r"result\.json: expected the JSON that `lskd score` writes"):

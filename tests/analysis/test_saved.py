@@ -125,7 +125,7 @@ def test_other_mistakes(tmp_path: Path) -> None:
         study(path, split="test")
     with pytest.raises(UserError, match="--types a,b,class 1: 'a' is no class; the first are class 0, class 1, class"):
         study(path, types="a,b,class 1")
-    with pytest.raises(UserError, match="x has no output embeddings .its file has no features and output_matrix"):
+    with pytest.raises(UserError, match=r"x has no output embeddings .its file has no features and output_matrix"):
         study(write(tmp_path, "x", ("features", "output_matrix")), similar_by="embedding")
     with pytest.raises(UserError) as caught:
         study(write(tmp_path, "y", ("labels",)), write(tmp_path, "z", ("logits",)))
@@ -180,5 +180,5 @@ class TestCommand:
         assert main(argv) == 0 and main(argv) == 0
         assert capsys.readouterr().err.endswith(f"{tmp_path / 'out'}: up to date\n")
         write(tmp_path, "a", seed=3, label_smoothing=0.0)
-        with pytest.raises(SystemExit, match="was made otherwise:\n  input from-npz 2: a.npz: SHA-256 "):
+        with pytest.raises(SystemExit, match=r"was made otherwise:\n  input from-npz 2: a\.npz: SHA-256 "):
             main(argv)

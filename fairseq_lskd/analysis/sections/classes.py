@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..bootstrap import mean_interval
 from ..compare import separations
@@ -182,9 +183,10 @@ def _draw_relations(found: Findings) -> Figure:
         left.set_ylabel(f"peak, {c.other.name}")
         left.set_aspect("equal")
         known = c.rank[~c.rank.isnan()].tolist()
-        right.hist(known, bins=30, color=COLOURS[5], edgecolor="white", linewidth=0.3)
+        right.hist(known, bins=min(30, max(5, len(known) // 2)), color=COLOURS[5], edgecolor="white", linewidth=0.3)
         right.axvline(c.rank_correlation.value, color="black", linewidth=1)
         right.set_xlabel(f"rank correlation of a {found.terms.kind}'s relations (line: mean)")
         right.set_ylabel(found.terms.kinds)
         right.set_xlim(right=1)
+        right.yaxis.set_major_locator(MaxNLocator(integer=True))
     return drawn

@@ -117,6 +117,8 @@ def _draw(points: list, names: list[str], axis: str) -> Figure:
         ]
         panel.errorbar(places, values, errors, linestyle="none", capsize=3, label=name, **look(i))
     panel.set_xticks(range(len(names)), names)
+    panel.set_xlim(-0.6, len(names) - 0.4)
+    panel.grid(visible=False, axis="x")
     panel.set_xlabel(axis)
     panel.set_ylabel("1 - S")
     panel.set_ylim(bottom=0)
