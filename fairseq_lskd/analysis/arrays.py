@@ -133,7 +133,12 @@ def _problems(found: Mapping[str, Any]) -> list[str]:
     if values.ndim != 2 or values.shape[1] < 2 or not len(values):
         return [f"{scores[0]} has the shape {list(values.shape)}, expected [examples, classes]: at least 1 and 2"]
     count, classes = values.shape
-    shapes = {"labels": (count,), "split": (count,), "output_bias": (classes,), "classes": (classes,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "labels": (count,),
+        "split": (count,),
+        "output_bias": (classes,),
+        "classes": (classes,),
+    }
     shapes["label_smoothing"] = ()
     if "features" in found:
         width = found["features"].shape[-1:]
@@ -212,5 +217,5 @@ def _outputs(name: str, found: Mapping[str, Any]) -> Outputs:
     labels = torch.from_numpy(found["labels"].astype(np.int64))
     split, classes = (tuple(map(str, found[key].astype(str))) if key in found else None for key in ("split", "classes"))
     smoothing = round(float(found["label_smoothing"]), 6) if "label_smoothing" in found else None
-    weights = (real(key) for key in ("features", "output_matrix", "output_bias"))
-    return Outputs(name, log_probs, labels, *weights, split, smoothing, classes)
+    features, matrix, bias = (real(key) for key in ("features", "output_matrix", "output_bias"))
+    return Outputs(name, log_probs, labels, features, matrix, bias, split, smoothing, classes)

@@ -44,8 +44,6 @@ class Request(Choice):
 class Saved:
     """Saved outputs of the same examples, checked and ready; every example is a unit of its own."""
 
-    libraries = ("torch", "matplotlib", "numpy")
-
     def __init__(self, request: Request):
         """Read the files.
 

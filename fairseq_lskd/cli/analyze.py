@@ -109,10 +109,11 @@ def run(args: argparse.Namespace) -> int:
     recorded: Recorded = _of(Recorded, args)
     if problems := [*_problems(args), *recorded.problems()]:
         raise UserError("\n  ".join(problems))
+    options, inputs = recorded.options(), recorded.inputs
     study = _study(args)
-    options, inputs, libraries = recorded.options(), recorded.inputs, ("torch", "matplotlib", "numpy")
     if study is not None:
-        options, inputs, libraries = study.request.options() | options, study.inputs | inputs, study.libraries
+        options, inputs = study.request.options() | options, study.inputs | inputs
+    libraries = ("torch", "matplotlib", "numpy", *(["fairseq"] if args.teacher else []))
     manifest = Manifest(MANIFEST, options, inputs, libraries)
     if manifest.is_up_to_date(args.out):
         print(f"{args.out}: up to date", file=sys.stderr)
