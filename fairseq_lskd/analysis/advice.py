@@ -11,7 +11,7 @@ from .intervals import HELD
 from .system import System
 from .terms import TRANSLATION, Terms
 
-SURE, LEANING, OPEN = "sure", "leaning", "undecided"
+SURE, LEANING, OPEN, ALONE = "sure", "leaning", "undecided", "alone"
 CAUTION = (
     "The intervals hold the noise of this split, not that of training: another seed of the same recipe moves a "
     "model as well. Train each teacher and student with three seeds before a choice that matters."
@@ -34,6 +34,7 @@ class Advice:
         return {
             SURE: f"Distil from {self.teacher}, {at}.",
             LEANING: f"Distil from {self.teacher}, {at}; the evidence leans that way.",
+            ALONE: f"There is one teacher, and nothing to compare it with. Distil from {self.teacher}, {at}.",
             OPEN: f"Undecided between the teachers; if one must be taken, {self.teacher}, {at}.",
         }[self.confidence]
 
@@ -56,9 +57,7 @@ def advise(
         return _from_students(teachers, mine)
     if len(teachers) == 1:
         temperature, reason = _temperature(teachers[0], mine)
-        return Advice(
-            teachers[0].name, temperature, OPEN, ["There is one teacher: nothing to compare it with.", reason]
-        )
+        return Advice(teachers[0].name, temperature, ALONE, [reason])
     return _from_teachers(teachers, comparisons, judged, mine, terms)
 
 

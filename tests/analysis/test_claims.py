@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from fairseq_lskd.analysis.advice import LEANING, OPEN, SURE, advise
+from fairseq_lskd.analysis.advice import ALONE, LEANING, OPEN, SURE, advise
 from fairseq_lskd.analysis.bootstrap import Interval
 from fairseq_lskd.analysis.claims import claims, matched
 from fairseq_lskd.analysis.classes import pair_up
@@ -136,4 +136,4 @@ class TestAdvice:
         found = self.advice([system("A")], [student("a1", "A", 1.0, seed=3), student("a2", "A", 2.0, right=0.9)])
         assert (found.teacher, found.temperature, found.confidence) == ("A", 2.0, SURE)
         alone = self.advice([system("A")])
-        assert (alone.temperature, alone.confidence) == (1.0, OPEN)
+        assert (alone.temperature, alone.confidence) == (1.0, ALONE)

@@ -247,7 +247,10 @@ def test_students_and_their_diffusion(data: Path, teachers: list[Path], tmp_path
 def test_one_teacher_and_an_ensemble(data: Path, teachers: list[Path]) -> None:
     assert main(["analyze", "--teacher", ":".join(map(str, teachers)), "--data", str(data), "--out", "out"]) == 0
     page = Path("out/report.html").read_text()
-    assert "There is one teacher: nothing to compare it with." in page and "Left out: it is an ensemble." in page
+    assert (
+        "There is one teacher, and nothing to compare it with. Distil from " in page
+        and "Left out: it is an ensemble." in page
+    )
 
 
 def test_the_truth_of_teachers_and_students(data: Path, teachers: list[Path], tmp_path: Path) -> None:
