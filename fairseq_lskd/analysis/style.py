@@ -18,7 +18,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 GREY = "#6b6b6b"
 #: Characters of a name in a picture.
-LONGEST = 20
+LONGEST = 16
 STYLE: Any = {
     "font.size": 9,
     "axes.grid": True,

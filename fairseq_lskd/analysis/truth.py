@@ -174,9 +174,7 @@ def _words(found: Mapping[str, Divergence], changes: Mapping[tuple[str, str], Ch
         f"{-truth.mean().item():.2f} nats a sentence, which no model can be without."
     )
     for (plain, smoothed), c in changes.items():
-        did = {"added": "added to", "removed": "removed from", "undecided": "can not be seen to have changed"}[
-            c.verdict
-        ]
+        did = {"added": "added to", "removed": "removed from", "undecided": "cannot be seen to have changed"}[c.verdict]
         yield (
             f"Smoothing {did} the distance from the truth ({smoothed} against {plain}): "
             f"{c.per_sentence.shown(sign=True)} nats a sentence, {c.per_token.shown(4, sign=True)} a token, "

@@ -9,8 +9,8 @@ from fairseq_lskd.analysis.style import STYLE, figure, line, plain, styled
 
 
 def test_names_are_no_formulas_and_not_too_long() -> None:
-    assert plain("a$b$") == r"a\$b\$" and plain("x" * 20) == "x" * 20
-    assert plain("x" * 21) == "x" * 19 + "…"
+    assert plain("a$b$") == r"a\$b\$" and plain("x" * 16) == "x" * 16
+    assert plain("x" * 17) == "x" * 15 + "…"
 
 
 def test_a_style_holds_while_it_is_drawn_and_not_after() -> None:

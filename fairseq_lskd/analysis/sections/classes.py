@@ -164,7 +164,7 @@ def _draw_distributions(found: Findings, chosen: list[int], rows: list[tuple[str
         panel.set_xscale("log")
         panel.set_yticks(range(len(part)), [plain(other) for _, other, _ in part])
         panel.invert_yaxis()
-        panel.set_title(f"at {found.terms.occurrences} of {plain(part[0][0])}")
+        panel.set_title(f"{found.terms.occurrences} of {plain(part[0][0])}")
         panel.set_xlabel("mean probability")
     drawn.legend(loc="outside upper center", ncols=len(found.teachers))
     return drawn
