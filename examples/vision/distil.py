@@ -8,8 +8,11 @@ distributions alone. Minutes on a CPU with scikit-learn's digits. Call it again 
   python examples/vision/distil.py --out runs/vision-5 --seeds 1 2 3 4 5 --train 100 --label-noise 0.1
   python examples/vision/distil.py --out runs/cifar100 --data cifar100 ~/cifar-100-python --epochs 100
 
-OUT gets README.md (words, tables and the picture), their CSV files, rows.json, and arrays/ with the teachers' outputs:
-lskd analyze --from-npz takes them.
+OUT gets README.md (words, tables and the picture), their CSV files, rows.json, and arrays/ with the teachers' outputs,
+which can be analysed:
+
+  lskd analyze --from-npz runs/vision/arrays/teacher-0-seed1.npz \\
+      --from-npz runs/vision/arrays/teacher-0.1-seed1.npz --out runs/vision/analysis
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ def teach(
         teachers[smoothing], row = learn(
             "teacher", f"teacher-{smoothing:g}", smoothing, lambda s=smoothing: from_labels(s)
         )
-        row |= _look_at(teachers[smoothing], images, device, arrays / f"teacher-{smoothing:g}-seed{seed}.npz")
+        path = arrays / f"teacher-{smoothing:g}-seed{seed}.npz"
+        row |= _look_at(teachers[smoothing], smoothing, images, device, path)
     for kind in STUDENTS:
         learn(kind, f"{kind}, labels", None, lambda: from_labels(0.0))
         for smoothing, teacher in teachers.items():
@@ -92,7 +93,9 @@ def teach(
     return rows
 
 
-def _look_at(teacher: Classifier, images: Images, device: torch.device, path: Path) -> dict[str, float]:
+def _look_at(
+    teacher: Classifier, smoothing: float, images: Images, device: torch.device, path: Path
+) -> dict[str, float]:
     """What a teacher says of both splits, measured and saved."""
     pixels, labels = (torch.cat(parts) for parts in zip(images.train, images.valid, strict=True))
     split = ["train"] * len(images.train[1]) + ["valid"] * len(images.valid[1])
@@ -106,6 +109,7 @@ def _look_at(teacher: Classifier, images: Images, device: torch.device, path: Pa
             output_matrix=teacher.output.weight.detach().cpu().numpy(),
             output_bias=teacher.output.bias.detach().cpu().numpy(),
             split=np.array(split),
+            label_smoothing=smoothing,
         )
     seen = len(images.train[1])
     log_probs = F.log_softmax(scores, dim=-1)

@@ -10,9 +10,8 @@ from typing import Any
 from lessons import STUDENTS
 
 from fairseq_lskd.analysis.document import Picture, Section, Table
-from fairseq_lskd.analysis.drawing import figure
-from fairseq_lskd.analysis.intervals import shown, t_interval, verdict
-from fairseq_lskd.analysis.style import COLOURS, LINES
+from fairseq_lskd.analysis.intervals import t_interval, verdict
+from fairseq_lskd.analysis.style import COLOURS, LINES, figure, styled
 
 Rows = Sequence[dict[str, Any]]
 
@@ -70,7 +69,7 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
         gap = t_interval([b - a for a, b in zip(*columns, strict=True)])
         cells = [_spread(alone, field) if alone else "", *(_spread(column, field) for column in columns)]
         name = "teacher" if kind == "teacher" else f"student: {NAMES[kind]}"
-        table.append((name, UNITS[field], *cells, shown(gap, DIGITS[field], sign=True)))
+        table.append((name, UNITS[field], *cells, gap.shown(DIGITS[field], sign=True)))
     for claim, kind, field, up in CLAIMS:
         gap = t_interval(
             [b - a for a, b in zip(*(_values(rows, kind, s, field) for s in (plain, smoothed)), strict=True)]
@@ -78,7 +77,7 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
         ends = [None if math.isnan(end) else round(end, 5) for end in (gap.value, gap.low, gap.high)]
         claims.append((claim, *ends, _unit(field), verdict(gap, up)))
         said.append(
-            f"{claim[0].upper()}{claim[1:]}: {verdict(gap, up)} ({shown(gap, DIGITS[field], sign=True)}"
+            f"{claim[0].upper()}{claim[1:]}: {verdict(gap, up)} ({gap.shown(DIGITS[field], sign=True)}"
             f"{_unit(field, ' ')})."
         )
     points = [
@@ -124,33 +123,34 @@ def _caution(seeds: int) -> Iterator[str]:
         )
 
 
+@styled
 def _draw(rows: Rows, plain: float, smoothed: float) -> Any:
-    with figure(7.2, 5.2) as drawn:
-        panels = drawn.subplots(len(STUDENTS), 2, sharex=True)
-        for line, kind in zip(panels, STUDENTS, strict=True):
-            for panel, field, title in zip(
-                line,
-                ("loss", "accuracy"),
-                ("training distillation loss (KL), nats", "validation accuracy, %"),
-                strict=True,
-            ):
-                shown_from = []
-                for index, smoothing in enumerate((plain, smoothed)):
-                    found = [r["epochs"] for r in rows if r["kind"] == kind and r["teacher_smoothing"] == smoothing]
-                    measured = enumerate(zip(*found, strict=True), start=1)
-                    points = [(x, [e[field] for e in each]) for x, each in measured if each[0][field] is not None]
-                    x, values = [x for x, _ in points], [each for _, each in points]
-                    means = [statistics.mean(each) for each in values]
-                    style = {"color": COLOURS[index], "linestyle": LINES[index]}
-                    panel.plot(x, means, linewidth=1.4, label=f"teacher LS {smoothing:g}", **style)
-                    ends = [min(each) for each in values], [max(each) for each in values]
-                    panel.fill_between(x, *ends, color=COLOURS[index], alpha=0.18, linewidth=0)
-                    shown_from += [end[i] for end in ends for i in range(len(values) // 6, len(values))]
-                # The first epochs are far from all that follows.
-                margin = 0.08 * (max(shown_from) - min(shown_from)) or 1
-                panel.set_ylim(min(shown_from) - margin, max(shown_from) + margin)
-                panel.set_title(f"{NAMES[kind]}: {title}", loc="left", fontsize=9)
-        for panel in panels[-1]:
-            panel.set_xlabel("epoch")
-        panels[0][0].legend()
+    drawn = figure(7.2, 5.2)
+    panels = drawn.subplots(len(STUDENTS), 2, sharex=True)
+    for line, kind in zip(panels, STUDENTS, strict=True):
+        for panel, field, title in zip(
+            line,
+            ("loss", "accuracy"),
+            ("training distillation loss (KL), nats", "validation accuracy, %"),
+            strict=True,
+        ):
+            shown_from = []
+            for index, smoothing in enumerate((plain, smoothed)):
+                found = [r["epochs"] for r in rows if r["kind"] == kind and r["teacher_smoothing"] == smoothing]
+                measured = enumerate(zip(*found, strict=True), start=1)
+                points = [(x, [e[field] for e in each]) for x, each in measured if each[0][field] is not None]
+                x, values = [x for x, _ in points], [each for _, each in points]
+                means = [statistics.mean(each) for each in values]
+                style = {"color": COLOURS[index], "linestyle": LINES[index]}
+                panel.plot(x, means, linewidth=1.4, label=f"teacher LS {smoothing:g}", **style)
+                ends = [min(each) for each in values], [max(each) for each in values]
+                panel.fill_between(x, *ends, color=COLOURS[index], alpha=0.18, linewidth=0)
+                shown_from += [end[i] for end in ends for i in range(len(values) // 6, len(values))]
+            # The first epochs are far from all that follows.
+            margin = 0.08 * (max(shown_from) - min(shown_from)) or 1
+            panel.set_ylim(min(shown_from) - margin, max(shown_from) + margin)
+            panel.set_title(f"{NAMES[kind]}: {title}")
+    for panel in panels[-1]:
+        panel.set_xlabel("epoch")
+    panels[0][0].legend()
     return drawn

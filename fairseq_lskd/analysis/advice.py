@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .claims import CHANDRASEGARAN, HELD, SHEN, Claim
+from .claims import CHANDRASEGARAN, SHEN, Claim
 from .compare import Comparison, quality_difference
+from .intervals import HELD
 from .system import System
+from .terms import TRANSLATION, Terms
 
-SURE, LEANING, OPEN = "sure", "leaning", "undecided"
+SURE, LEANING, OPEN, ALONE = "sure", "leaning", "undecided", "alone"
 CAUTION = (
     "The intervals hold the noise of this split, not that of training: another seed of the same recipe moves a "
     "model as well. Train each teacher and student with three seeds before a choice that matters."
@@ -32,6 +34,7 @@ class Advice:
         return {
             SURE: f"Distil from {self.teacher}, {at}.",
             LEANING: f"Distil from {self.teacher}, {at}; the evidence leans that way.",
+            ALONE: f"There is one teacher, and nothing to compare it with. Distil from {self.teacher}, {at}.",
             OPEN: f"Undecided between the teachers; if one must be taken, {self.teacher}, {at}.",
         }[self.confidence]
 
@@ -41,6 +44,7 @@ def advise(
     comparisons: Sequence[Comparison],
     judged: Sequence[Sequence[Claim]],
     students: Sequence[System],
+    terms: Terms = TRANSLATION,
 ) -> Advice:
     """Weigh what was measured: students first, else the teachers themselves.
 
@@ -53,10 +57,8 @@ def advise(
         return _from_students(teachers, mine)
     if len(teachers) == 1:
         temperature, reason = _temperature(teachers[0], mine)
-        return Advice(
-            teachers[0].name, temperature, OPEN, ["There is one teacher: nothing to compare it with.", reason]
-        )
-    return _from_teachers(teachers, comparisons, judged, mine)
+        return Advice(teachers[0].name, temperature, ALONE, [reason])
+    return _from_teachers(teachers, comparisons, judged, mine, terms)
 
 
 def _from_students(teachers: Sequence[System], students: Sequence[System]) -> Advice:
@@ -103,12 +105,13 @@ def _from_teachers(
     comparisons: Sequence[Comparison],
     judged: Sequence[Sequence[Claim]],
     students: Sequence[System],
+    terms: Terms,
 ) -> Advice:
     best = max(teachers, key=lambda teacher: teacher.quality.values["accuracy"])
     others = [teacher for teacher in teachers if teacher is not best]
     gains = [quality_difference(other, best, "accuracy") for other in others]
     reasons = [
-        f"{best.name} predicts {100 * best.quality.values['accuracy']:.2f} % of the tokens under teacher forcing, "
+        f"{best.name} predicts {100 * best.quality.values['accuracy']:.2f} % of the {terms.tokens}{terms.forced}, "
         f"{other.name} {100 * other.quality.values['accuracy']:.2f} %: a difference of "
         f"{gain.shown(2, sign=True, factor=100)} points."
         for other, gain in zip(others, gains, strict=True)
@@ -118,12 +121,11 @@ def _from_teachers(
         chosen, confidence = best, LEANING
     else:
         reasons.append("The interval holds 0: in accuracy the best cannot be told from all others on this split.")
-        chosen, confidence = _by_claims(teachers, comparisons, judged, best, reasons)
+        chosen, confidence = _by_claims(teachers, comparisons, judged, best, reasons, terms)
     temperature, why = _temperature(chosen, students)
     reasons += [
         why,
-        "No students of the different teachers were measured, and they alone can settle it: train one from each "
-        "and give both as --student.",
+        f"No students of the different teachers were measured, and they alone can settle it: {terms.settled_by}.",
         CAUTION,
     ]
     return Advice(chosen.name, temperature, confidence, reasons)
@@ -135,6 +137,7 @@ def _by_claims(
     judged: Sequence[Sequence[Claim]],
     best: System,
     reasons: list[str],
+    terms: Terms,
 ) -> tuple[System, str]:
     """Where accuracy does not decide: a smoother teacher whose classes are further apart and related as before."""
     for comparison, verdicts in zip(comparisons, judged, strict=True):
@@ -142,7 +145,7 @@ def _by_claims(
         stay = any(claim.verdict == HELD for claim in verdicts if claim.says.startswith("The relations"))
         if comparison.smoother and apart and stay and comparison.accuracy.sign >= 0:
             reasons.append(
-                f"{comparison.other.name} holds similar types further apart and relates the types as "
+                f"{comparison.other.name} holds similar {terms.kinds} further apart and relates the {terms.kinds} as "
                 f"{comparison.base.name} does: what smoothing erased is not what tells them apart ({SHEN}, section 3)."
             )
             return comparison.other, LEANING

@@ -6,7 +6,9 @@ Arrays in the file, N examples of K classes:
 - `labels`: `[N]`, whole numbers from 0 to K - 1;
 - `features`: `[N, D]`, what the output layer sees, with `output_matrix`: `[K, D]`, its rows the classes' templates,
   and `output_bias`: `[K]` (all optional: for projections);
-- `split`: `[N]`, a name each, as `train` or `valid` (optional).
+- `split`: `[N]`, a name each, as `train` or `valid` (optional);
+- `label_smoothing`: a number, what the classifier was trained with (optional);
+- `classes`: `[K]`, what each class is called (optional).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from torch import Tensor
 
 from ..errors import UserError
 
-KNOWN = ("logits", "probs", "labels", "features", "output_matrix", "output_bias", "split")
+KNOWN = ("logits", "probs", "labels", "features", "output_matrix", "output_bias", "split", "label_smoothing", "classes")
 #: By how much a row of probabilities may miss 1: half-precision numbers of many classes do by some thousandths.
 TOLERANCE = 1e-2
 
@@ -41,6 +43,13 @@ class Outputs:
     output_matrix: Tensor | None = None  #: [K, D] float32
     output_bias: Tensor | None = None  #: [K] float32
     split: tuple[str, ...] | None = None  #: N names
+    smoothing: float | None = None  #: label smoothing in training
+    names: tuple[str, ...] | None = None  #: of the K classes
+
+    @property
+    def called(self) -> str:
+        """By its smoothing, else by the file's stem."""
+        return self.name if self.smoothing is None else f"LS {self.smoothing:g}"
 
     @property
     def probs(self) -> Tensor:
@@ -124,16 +133,23 @@ def _problems(found: Mapping[str, Any]) -> list[str]:
     if values.ndim != 2 or values.shape[1] < 2 or not len(values):
         return [f"{scores[0]} has the shape {list(values.shape)}, expected [examples, classes]: at least 1 and 2"]
     count, classes = values.shape
-    shapes = {"labels": (count,), "split": (count,), "output_bias": (classes,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "labels": (count,),
+        "split": (count,),
+        "output_bias": (classes,),
+        "classes": (classes,),
+    }
+    shapes["label_smoothing"] = ()
     if "features" in found:
         width = found["features"].shape[-1:]
         shapes |= {"features": (count, *width), "output_matrix": (classes, *width)}
     for name, shape in shapes.items():
         if name in found and found[name].shape != shape:
             problems.append(
-                f"{name} has the shape {list(found[name].shape)}, expected {list(shape)}, as {scores[0]} is"
+                f"{name} has the shape {list(found[name].shape)}, expected "
+                + (f"{list(shape)}, as {scores[0]} is" if shape else "a single number")
             )
-    for name in (*scores, "features", "output_matrix", "output_bias"):
+    for name in (*scores, "features", "output_matrix", "output_bias", "label_smoothing"):
         if name in found and (problem := _not_numbers(found[name])):
             problems.append(f"{name} {problem}")
     labels = found["labels"]
@@ -141,10 +157,25 @@ def _problems(found: Mapping[str, Any]) -> list[str]:
         problems.append(f"labels are of {labels.dtype}, expected whole numbers (an integer dtype)")
     elif labels.size and not 0 <= labels.min() <= labels.max() < classes:
         problems.append(f"labels go from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
-    if "split" in found and found["split"].dtype.kind not in "US":
-        problems.append(f"split is of {found['split'].dtype}, expected names")
+    problems += [
+        f"{name} is of {found[name].dtype}, expected names"
+        for name in ("split", "classes")
+        if name in found and found[name].dtype.kind not in "US"
+    ]
+    if not problems:
+        problems += _unlikely(found)
     if scores == ["probs"] and not problems:
         problems += _not_distributions(values)
+    return problems
+
+
+def _unlikely(found: Mapping[str, Any]) -> list[str]:
+    """What is wrong with values whose types and shapes are right."""
+    problems = []
+    if "label_smoothing" in found and not 0 <= found["label_smoothing"] < 1:
+        problems.append(f"label_smoothing is {found['label_smoothing']:g}, expected a number in [0, 1)")
+    if "classes" in found and len(set(found["classes"].tolist())) < len(found["classes"]):
+        problems.append("classes has a name twice, expected another for each")
     return problems
 
 
@@ -154,6 +185,8 @@ def _not_numbers(values: Any) -> str | None:
     wrong = ~np.isfinite(values)
     if not wrong.any():
         return None
+    if not values.ndim:
+        return f"is {values}"
     rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))
     return f"has NaN or infinity in {len(rows):,} of {len(values):,} rows, row {rows[0]} first (rows count from 0)"
 
@@ -182,5 +215,7 @@ def _outputs(name: str, found: Mapping[str, Any]) -> Outputs:
         assert probs is not None
         log_probs = (probs / probs.sum(1, keepdim=True)).log()  # -inf where there is no probability
     labels = torch.from_numpy(found["labels"].astype(np.int64))
-    split = tuple(map(str, found["split"].astype(str))) if "split" in found else None
-    return Outputs(name, log_probs, labels, real("features"), real("output_matrix"), real("output_bias"), split)
+    split, classes = (tuple(map(str, found[key].astype(str))) if key in found else None for key in ("split", "classes"))
+    smoothing = round(float(found["label_smoothing"]), 6) if "label_smoothing" in found else None
+    features, matrix, bias = (real(key) for key in ("features", "output_matrix", "output_bias"))
+    return Outputs(name, log_probs, labels, features, matrix, bias, split, smoothing, classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,11 +30,14 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
-    def shown(self, digits: int, sign: bool = False, factor: float = 1.0) -> str:
-        """To so many decimal places, each with its sign if asked for, times a factor (100 for percent)."""
+    def shown(self, digits: int = 2, sign: bool = False, factor: float = 1.0) -> str:
+        """`value [low, high]`, or `value (no interval)`.
+
+        To so many decimal places, each with its sign if asked for, times a factor (100 for percent).
+        """
         one = f"{{:{'+' if sign else ''}.{digits}f}}"
         value, low, high = (one.format(factor * number) for number in (self.value, self.low, self.high))
-        return f"{value} [{low}, {high}]"
+        return f"{value} (no interval)" if math.isnan(self.low) else f"{value} [{low}, {high}]"
 
 
 def resamples(size: int, draws: int = DRAWS, seed: int = SEED) -> Iterator[Tensor]:

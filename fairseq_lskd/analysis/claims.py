@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from .bootstrap import Interval
 from .compare import Comparison, quality_difference
 from .diffusion import Diffusion
+from .intervals import UNDECIDED, verdict
 from .system import System
+from .terms import TRANSLATION, Terms
 
-HELD, NOT_HELD, UNDECIDED = "held", "not held", "undecided"
 #: "The same or better" is held if what is lost is below this, in percentage points of accuracy.
 MARGIN = 0.5
 #: "The relations stay" is held if the mean rank correlation is above this.
@@ -32,85 +33,77 @@ class Claim:
     shown: str = ""  #: the interval with its unit
 
 
-def judge(found: Interval, expected: int, threshold: float = 0.0) -> str:
-    """Held if all of the interval is on the expected side of the threshold, not held if all is on the other."""
-    if found.low > threshold:
-        return HELD if expected > 0 else NOT_HELD
-    if found.high < threshold:
-        return HELD if expected < 0 else NOT_HELD
-    return UNDECIDED
-
-
 def claims(
     comparison: Comparison,
     students: Sequence[System] = (),
     diffusions: dict[str, Diffusion] | None = None,
+    terms: Terms = TRANSLATION,
 ) -> list[Claim]:
     """All claims about `comparison.other`, the smoother teacher, beside `comparison.base`.
 
     Args:
         students: of either teacher; diffusions: by the teacher's name.
+        terms: where nobody is taught, what students and dropout would say is left out.
     """
     c = comparison
     found = [
         Claim(
             "Smoothing erases information: predictions within a class vary less",
             f"{SHEN}, Table 1",
-            judge(c.variance, -1),
-            "change of 1 - S, over token types",
+            verdict(c.variance, positive=False),
+            f"change of 1 - S, over {terms.kinds_in_full}",
             c.variance,
             c.variance.shown(4, sign=True),
         ),
         Claim(
             "The peak of a class's mean distribution drops",
             f"{SHEN}, Fig. 4",
-            judge(c.peak, -1),
-            "change of the mean probability of a type at its own examples, over token types",
+            verdict(c.peak, positive=False),
+            f"change of the mean probability of a {terms.kind} at its own examples, over {terms.kinds_in_full}",
             c.peak,
             c.peak.shown(4, sign=True),
         ),
         Claim(
             "The relations between classes stay",
             f"{SHEN}, Fig. 4",
-            judge(c.rank_correlation, 1, ALIKE),
-            f"rank correlation of the off-diagonals, the mean over token types; held above {ALIKE}",
+            verdict(c.rank_correlation, threshold=ALIKE),
+            f"rank correlation of the off-diagonals, the mean over {terms.kinds_in_full}; held above {ALIKE}",
             c.rank_correlation,
             c.rank_correlation.shown(3),
         ),
-        _separation(c),
+        _separation(c, terms),
         Claim(
             "The smoothed teacher has the worse perplexity",
             f"{SHEN}, Fig. 7",
-            judge(c.nll, 1),
-            "change of the negative log-likelihood, nats a token, over sentences",
+            verdict(c.nll),
+            f"change of the negative log-likelihood, nats {terms.each}, over {terms.units}",
             c.nll,
             c.nll.shown(4, sign=True),
         ),
         Claim(
             "The smoothed teacher predicts as well or better",
             f"{SHEN}, Table 1, Fig. 7",
-            judge(c.accuracy, 1, -MARGIN / 100),
-            f"change of the token accuracy, percentage points, over sentences; held above -{MARGIN}. "
-            "(BLEU needs decoding: `lskd score`)",
+            verdict(c.accuracy, threshold=-MARGIN / 100),
+            f"change of the {terms.accuracy}, percentage points, over {terms.units}; held above -{MARGIN}"
+            f"{terms.more_quality}",
             c.accuracy,
             c.accuracy.shown(2, sign=True, factor=100),
         ),
         Claim(
             "The smoothed teacher is better calibrated",
             f"{MULLER}, section 3",
-            judge(c.ece, -1),
-            "change of the calibration error, over sentences",
+            verdict(c.ece, positive=False),
+            f"change of the calibration error, over {terms.units}",
             c.ece,
             c.ece.shown(4, sign=True),
         ),
-        _information(c),
-        _students(c, students),
-        _diffusion(c, diffusions or {}),
     ]
+    if terms.taught:
+        found += [_information(c), _students(c, students), _diffusion(c, diffusions or {})]
     return found
 
 
-def _separation(c: Comparison) -> Claim:
+def _separation(c: Comparison, terms: Terms) -> Claim:
     says, source = "Similar classes move apart, for the size of their clusters", f"{SHEN}, Fig. 1"
     if c.similar is None:
         why = c.base.why_no_points or c.other.why_no_points
@@ -118,8 +111,8 @@ def _separation(c: Comparison) -> Claim:
     return Claim(
         says,
         source,
-        judge(c.similar, 1),
-        "relative change of the separation from the most similar type, over token types",
+        verdict(c.similar),
+        f"relative change of the separation from the most similar {terms.kind}, over {terms.kinds_in_full}",
         c.similar,
         f"{c.similar.shown(1, sign=True, factor=100)} %",
     )
@@ -133,7 +126,7 @@ def _information(c: Comparison) -> Claim:
     return Claim(
         says,
         source,
-        judge(c.information, -1),
+        verdict(c.information, positive=False),
         "change of the mutual information of example and logit difference, nats, over examples",
         c.information,
         c.information.shown(3, sign=True),
@@ -162,7 +155,7 @@ def _students(c: Comparison, students: Sequence[System]) -> Claim:
     return Claim(
         says,
         source,
-        judge(change, 1, -MARGIN / 100),
+        verdict(change, threshold=-MARGIN / 100),
         f"change of the students' token accuracy, percentage points, over sentences; held above -{MARGIN}",
         change,
         change.shown(2, sign=True, factor=100),
@@ -178,7 +171,7 @@ def _diffusion(c: Comparison, diffusions: dict[str, Diffusion]) -> Claim:
     return Claim(
         says,
         source,
-        judge(found.difference, 1),
+        verdict(found.difference),
         "diffusion index of similar less that of dissimilar types, over token types",
         found.difference,
         found.difference.shown(3, sign=True),

@@ -12,10 +12,9 @@ from typing import Any
 from ..errors import UserError
 from .bootstrap import Interval
 from .document import Picture, Section, Table
-from .drawing import figure
-from .intervals import series_interval, shown, t_interval, verdict
+from .intervals import series_interval, t_interval, verdict
 from .logs import Run, read_run
-from .style import line
+from .style import figure, line, styled
 
 #: What goes into the table of points, where a log has it: subset, metric.
 POINTS = (
@@ -188,15 +187,11 @@ def section(runs: Sequence[Path]) -> Section:
         "Training and validation curves",
         list(_words(claims)),
         [
-            Table("curve_claims", caption, columns, [[_or_none(cell) for cell in row] for row in said]),
+            Table("curve_claims", caption, columns, said),
             Table("curves", "Every point of the curves.", ["run", "subset", "metric", "update", "value"], points),
         ],
         [Picture("curves", "Curves of training and validation.", _draw(read), "curves")],
     )
-
-
-def _or_none(cell: Any) -> Any:
-    return None if isinstance(cell, float) and math.isnan(cell) else cell
 
 
 def _words(claims: Sequence[Claim]) -> Iterator[str]:
@@ -209,7 +204,7 @@ def _words(claims: Sequence[Claim]) -> Iterator[str]:
     for claim in claims:
         yield (
             f"{claim.question.claim[0].upper()}{claim.question.claim[1:]}: {claim.verdict} ({claim.group}; difference "
-            f"{shown(claim.difference, 3, sign=True)}, over {claim.basis})."
+            f"{claim.difference.shown(3, sign=True)}, over {claim.basis})."
         )
     if any(claim.question.metric == "kd_loss" for claim in claims):
         yield (
@@ -218,6 +213,7 @@ def _words(claims: Sequence[Claim]) -> Iterator[str]:
         )
 
 
+@styled
 def _draw(runs: Sequence[Run]) -> Any:
     wanted = []
     for title, role, subset, metric, unit in PANELS:
@@ -232,24 +228,24 @@ def _draw(runs: Sequence[Run]) -> Any:
     columns = min(2, len(wanted))
     lines = math.ceil(len(wanted) / columns)
     looks = {run.name: line(index) | {"marker": None} for index, run in enumerate(runs)}
-    with figure(3.6 * columns, 2.9 * lines) as drawn:
-        panels = drawn.subplots(lines, columns, squeeze=False).ravel()
-        for panel, (title, members, subset, metric, unit) in zip(panels, wanted, strict=False):
-            seen = []
-            for run in members:
-                curve = run.curve(subset, metric)
-                assert curve is not None
-                panel.plot(curve.updates, curve.values, label=run.name, linewidth=1.2, **looks[run.name])
-                seen += curve.values[len(curve.values) // 4 :]
-            # The first points of a training are far above all that follows.
-            finite = [value for value in seen if math.isfinite(value)]
-            if finite and max(finite) > min(finite):
-                margin = 0.08 * (max(finite) - min(finite))
-                panel.set_ylim(min(finite) - margin, max(finite) + margin)
-            panel.set_title(title, loc="left", fontsize=9)
-            panel.set_xlabel("updates")
-            panel.set_ylabel(unit)
-            panel.legend(fontsize=7)
-        for panel in panels[len(wanted) :]:
-            panel.set_axis_off()
+    drawn = figure(3.6 * columns, 2.9 * lines)
+    panels = drawn.subplots(lines, columns, squeeze=False).ravel()
+    for panel, (title, members, subset, metric, unit) in zip(panels, wanted, strict=False):
+        seen = []
+        for run in members:
+            curve = run.curve(subset, metric)
+            assert curve is not None
+            panel.plot(curve.updates, curve.values, label=run.name, linewidth=1.2, **looks[run.name])
+            seen += curve.values[len(curve.values) // 4 :]
+        # The first points of a training are far above all that follows.
+        finite = [value for value in seen if math.isfinite(value)]
+        if finite and max(finite) > min(finite):
+            margin = 0.08 * (max(finite) - min(finite))
+            panel.set_ylim(min(finite) - margin, max(finite) + margin)
+        panel.set_title(title)
+        panel.set_xlabel("updates")
+        panel.set_ylabel(unit)
+        panel.legend(fontsize=7)
+    for panel in panels[len(wanted) :]:
+        panel.set_axis_off()
     return drawn

@@ -8,13 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from .bootstrap import DRAWS, SEED, Interval, interval
+from .quantiles import t_quantile
 
-#: Quantile 0.975 of Student's t, by degrees of freedom; from 31 on the normal one is near enough for two digits.
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
+HELD, NOT_HELD, UNDECIDED = "held", "not held", "undecided"
 
 
 def unsure(value: float) -> Interval:
@@ -22,17 +18,17 @@ def unsure(value: float) -> Interval:
     return Interval(value, math.nan, math.nan)
 
 
-def shown(found: Interval, digits: int = 2, sign: bool = False) -> str:
-    """`value [low, high]`, or `value (no interval)`."""
-    if math.isnan(found.low):
-        return f"{found.value:{'+' if sign else ''}.{digits}f} (no interval)"
-    return found.shown(digits, sign)
+def verdict(found: Interval, positive: bool = True, threshold: float = 0.0) -> str:
+    """Of the claim that something is above a threshold (else below): held if all of its interval is on that side.
 
-
-def verdict(difference: Interval, positive: bool = True) -> str:
-    """Whether the claim that a difference is above 0 (else below) is `held`, `not held` or `undecided`."""
-    sign = difference.sign if positive else -difference.sign
-    return {1: "held", -1: "not held", 0: "undecided"}[sign]
+    Returns:
+        `HELD`, `NOT_HELD` if all of it is on the other side, else `UNDECIDED`; so too where there is no interval.
+    """
+    if found.low > threshold:
+        return HELD if positive else NOT_HELD
+    if found.high < threshold:
+        return NOT_HELD if positive else HELD
+    return UNDECIDED
 
 
 def t_interval(values: Sequence[float]) -> Interval:
@@ -41,7 +37,7 @@ def t_interval(values: Sequence[float]) -> Interval:
     if n < 2:
         return unsure(mean)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = (_T[n - 2] if n - 2 < len(_T) else 1.960) * deviation / math.sqrt(n)
+    half = t_quantile(n - 1) * deviation / math.sqrt(n)
     return Interval(mean, mean - half, mean + half)
 
 

@@ -132,6 +132,12 @@ class Measurement:
             self._rows = [Tokens.joined(self._rows)]
         return self._rows[0]
 
+    def by_unit(self) -> tuple[Tensor, Tensor, Tensor]:
+        """`[U]` units, ascending; `[U]` float64 the log-probability of each's targets, nats; `[U]` their number."""
+        rows = self.tokens
+        units, place, count = rows.unit.unique(return_inverse=True, return_counts=True)
+        return units, torch.zeros(len(units), dtype=torch.float64).index_add_(0, place, -rows.nll.double()), count
+
     def merge(self, other: Measurement) -> None:
         """Add another shard's."""
         self.exact.merge(other.exact)

@@ -25,6 +25,8 @@ def plane(templates: Tensor) -> Tensor:
         ValueError: if they lie on one line.
     """
     points = templates.double()
+    if points.size(1) < 2:
+        raise ValueError(f"{points.size(1)} dimension has no plane")
     first = points[1] - points[0]
     length = first.norm()
     second = points[2] - points[0]
@@ -34,6 +36,15 @@ def plane(templates: Tensor) -> Tensor:
     if not length > 0 or not second.norm() > 1e-9 * length:
         raise ValueError("the templates of three classes lie on one line: they span no plane")
     return torch.stack([first, second / second.norm()], 1)
+
+
+def spans_plane(templates: Tensor) -> bool:
+    """Whether the templates `[3, D]` of three classes have a plane through them."""
+    try:
+        plane(templates)
+    except ValueError:
+        return False
+    return True
 
 
 def project(points: Tensor, templates: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ import torch
 
 from ..errors import UserError
 from .bootstrap import Interval
+from .classes import ranks
 from .document import Picture, Section, Table
-from .drawing import figure
-from .intervals import shown, unsure, verdict
+from .intervals import unsure, verdict
 from .logs import option
-from .style import COLOURS, MARKERS
+from .style import COLOURS, MARKERS, figure, styled
 
 #: What can be compared: field of a record -> its name, and whether more is better.
 METRICS = {"bleu": ("BLEU", True), "chrf": ("chrF", True), "valid_ppl": ("validation perplexity", False),
@@ -48,6 +48,16 @@ class Correlation:
     verdict: str  #: of the claim that it is above 0
 
 
+def find_records(folder: Path) -> list[Path]:
+    """Every result.json and results.json at or under `folder`."""
+    return sorted([*folder.rglob("result.json"), *folder.rglob("results.json")])
+
+
+def has_pairs(folder: Path) -> bool:
+    """Whether a student and its teacher have records in there; raises as `read_records` does of broken ones."""
+    return bool(find_records(folder)) and bool(pair_up(read_records(folder))[0])
+
+
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """The records in every result.json and results.json at or under `folder`, each model's once.
 
@@ -59,7 +69,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such file or folder")
-    paths = [folder] if folder.is_file() else sorted([*folder.rglob("result.json"), *folder.rglob("results.json")])
+    paths = [folder] if folder.is_file() else find_records(folder)
     found: dict[Any, dict[str, Any]] = {}
     for path in paths:
         try:
@@ -113,15 +123,10 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} values cannot be correlated")
-    ranks = [_ranks(torch.tensor(values, dtype=torch.float64)) for values in (first, second)]
-    a, b = (rank - rank.mean() for rank in ranks)
+    both = [ranks(torch.tensor(values, dtype=torch.float64)) for values in (first, second)]
+    a, b = (rank - rank.mean() for rank in both)
     scale = (a.square().sum() * b.square().sum()).sqrt().item()
     return (a @ b).item() / scale if scale > 0 else math.nan
-
-
-def _ranks(values: torch.Tensor) -> torch.Tensor:
-    below = (values[:, None] > values).sum(1)
-    return below + ((values[:, None] == values).sum(1) - 1) / 2.0
 
 
 def spearman_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
@@ -210,7 +215,7 @@ def _words(found: Sequence[Correlation], pairs: Sequence[Pair], alone: Sequence[
     name, more = METRICS[metric]
     for c in found:
         said = f"A better teacher has the better student ({c.group}, {c.teachers} teachers, by {name}): {c.verdict}"
-        yield f"{said}; rank correlation {shown(c.rho)}." if not math.isnan(c.rho.value) else f"{said}; no variation."
+        yield f"{said}; rank correlation {c.rho.shown()}." if not math.isnan(c.rho.value) else f"{said}; no variation."
     if any(math.isnan(c.rho.low) for c in found) or not found:
         yield "Fewer than five teachers say nothing of a rank correlation: train some more, of other sizes and seeds."
     teachers = {id(pair.teacher) for pair in pairs}
@@ -220,29 +225,28 @@ def _words(found: Sequence[Correlation], pairs: Sequence[Pair], alone: Sequence[
         yield f"Left out, since there is no record of their teacher: {', '.join(alone)}."
 
 
+@styled
 def _draw(pairs: Sequence[Pair], metric: str) -> Any:
     name = METRICS[metric][0]
-    with figure(4.6, 3.8) as drawn:
-        panel = drawn.subplots()
-        for index, group in enumerate(dict.fromkeys(pair.group for pair in pairs)):
-            # Hollow: a teacher without smoothing.
-            for smoothed in (True, False):
-                members = [
-                    p for p in pairs if p.group == group and bool(p.teacher.get("teacher_smoothing")) == smoothed
-                ]
-                if members:
-                    colour = COLOURS[index % len(COLOURS)]
-                    panel.plot(
-                        [p.teacher[metric] for p in members],
-                        [p.student[metric] for p in members],
-                        linestyle="none",
-                        marker=MARKERS[index % len(MARKERS)],
-                        color=colour,
-                        markerfacecolor=colour if smoothed else "white",
-                        label=f"{group}, {'smoothed' if smoothed else 'not smoothed'}",
-                    )
-        panel.set_xlabel(f"teacher's {name}")
-        panel.set_ylabel(f"student's {name}")
-        panel.margins(0.12)
-        panel.legend(fontsize=7, title="students by their teacher", title_fontsize=7)
+    drawn = figure(4.6, 3.8)
+    panel = drawn.subplots()
+    for index, group in enumerate(dict.fromkeys(pair.group for pair in pairs)):
+        # Hollow: a teacher without smoothing.
+        for smoothed in (True, False):
+            members = [p for p in pairs if p.group == group and bool(p.teacher.get("teacher_smoothing")) == smoothed]
+            if members:
+                colour = COLOURS[index % len(COLOURS)]
+                panel.plot(
+                    [p.teacher[metric] for p in members],
+                    [p.student[metric] for p in members],
+                    linestyle="none",
+                    marker=MARKERS[index % len(MARKERS)],
+                    color=colour,
+                    markerfacecolor=colour if smoothed else "white",
+                    label=f"{group}, {'smoothed' if smoothed else 'not smoothed'}",
+                )
+    panel.set_xlabel(f"teacher's {name}")
+    panel.set_ylabel(f"student's {name}")
+    panel.margins(0.12)
+    panel.legend(fontsize=7, title="students by their teacher", title_fontsize=7)
     return drawn

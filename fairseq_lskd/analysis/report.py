@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -12,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 from markupsafe import Markup
 
 from .document import Picture, Section, Table
-from .style import STYLE
+from .saving import is_nothing, write_files
 
 #: Rows of a table that the page shows; its CSV has all.
 SHOWN = 24
@@ -82,7 +79,7 @@ td.held, td.not-held { font-weight: bold; }
 
 def cell(value: Any) -> str:
     """A value as the page shows it: numbers to four digits."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_nothing(value):
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
@@ -97,15 +94,6 @@ def _kind(value: Any) -> Markup:
     if value in ("held", "not held", "undecided"):
         return Markup(f' class="{value.replace(" ", "-")}"')
     return Markup("")
-
-
-def _picture(picture: Picture, suffix: str) -> bytes:
-    stream = io.BytesIO()
-    # Without a date and with fixed ids: the same numbers make the same file.
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": picture.name}):
-        metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-        picture.figure.savefig(stream, format=suffix, dpi=150, metadata=metadata)
-    return stream.getvalue()
 
 
 def page(title: str, sections: Sequence[Section], images: dict[str, bytes]) -> str:
@@ -152,15 +140,9 @@ def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
         raise ValueError(f"pictures without their numbers: {sorted(lost)}")
     for name in ("tables", "pictures"):
         (folder / name).mkdir()
-    images = {picture.name: _picture(picture, "svg") for picture in pictures}
-    for picture in pictures:
-        (folder / "pictures" / f"{picture.name}.svg").write_bytes(images[picture.name])
-        (folder / "pictures" / f"{picture.name}.png").write_bytes(_picture(picture, "png"))
-    for table in tables:
-        with (folder / "tables" / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(table.columns)
-            writer.writerows([_csv(value) for value in row] for row in table.rows)
+    for section in sections:
+        write_files(section, folder / "tables", folder / "pictures")
+    images = {picture.name: (folder / f"pictures/{picture.name}.svg").read_bytes() for picture in pictures}
     (folder / "numbers.json").write_text(numbers(title, sections), encoding="utf-8")
     (folder / "report.html").write_text(page(title, sections, images), encoding="utf-8")
 
@@ -188,11 +170,6 @@ def numbers(title: str, sections: Sequence[Section]) -> str:
         ],
     }
     return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
-
-
-def _csv(value: Any) -> Any:
-    """Eight digits of a number, which is what float32 has to say; numbers.json has them all."""
-    return "" if value is None else f"{value:.8g}" if isinstance(value, float) else value
 
 
 def _json(value: Any) -> Any:

@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
 from ..files import write_beside
-from .document import Section, Table
+from .document import Picture, Section, Table
+from .style import STYLE
 
 #: Longer tables are in their CSV file alone.
 ROWS = 60
+
+
+def write_files(section: Section, tables: Path, pictures: Path) -> None:
+    """Write every table as CSV and every picture as PNG and SVG to these folders, over what was there."""
+    for table in section.tables:
+        write_csv(table, tables / f"{table.name}.csv")
+    for picture in section.pictures:
+        for suffix in ("png", "svg"):
+            with write_beside(pictures / f"{picture.name}.{suffix}") as part:
+                part.write_bytes(rendered(picture, suffix))
+
+
+def write_csv(table: Table, path: Path) -> None:
+    """Nothing where there is no number, and eight digits of a number, which is what float32 has to say."""
+    with write_beside(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows(
+            ["" if is_nothing(value) else f"{value:.8g}" if isinstance(value, float) else value for value in row]
+            for row in table.rows
+        )
+
+
+def is_nothing(value: Any) -> bool:
+    """Whether a cell has nothing in it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def rendered(picture: Picture, suffix: str) -> bytes:
+    """A picture as `svg` or `png`: the same numbers make the same bytes."""
+    stream = io.BytesIO()
+    # Without a date, and with fixed ids.
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": picture.name}):
+        metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+        picture.figure.savefig(stream, format=suffix, dpi=150, metadata=metadata)
+    return stream.getvalue()
 
 
 def save(section: Section, folder: Path) -> Path:
@@ -21,19 +61,7 @@ def save(section: Section, folder: Path) -> Path:
     Returns:
         The path of the page, README.md.
     """
-    for table in section.tables:
-        with write_beside(folder / f"{table.name}.csv") as part, part.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(table.columns)
-            writer.writerows([["" if cell is None else cell for cell in row] for row in table.rows])
-    for picture in section.pictures:
-        import matplotlib
-
-        # The same picture is the same file.
-        with matplotlib.rc_context({"svg.hashsalt": picture.name}):
-            for suffix, options in ((".png", {"dpi": 150}), (".svg", {"metadata": {"Date": None}})):
-                with write_beside(folder / f"{picture.name}{suffix}") as part:
-                    picture.figure.savefig(part, format=suffix[1:], **options)
+    write_files(section, folder, folder)
     lines = [f"# {section.title}", "", *(f"- {said}" for said in section.words), ""]
     for picture in section.pictures:
         lines += [
@@ -57,6 +85,6 @@ def markdown(table: Table) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_nothing(value):
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")

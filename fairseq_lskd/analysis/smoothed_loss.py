@@ -7,18 +7,18 @@ stop at. Of `K` classes the label has the logit `z` and all others 0; with `K = 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..errors import UserError
 from ..losses import negative_log_likelihood, smoothed_cross_entropy, smoothing_term
 from .document import Picture, Section, Table
-from .drawing import figure
-from .style import COLOURS, LINES
+from .style import COLOURS, LINES, figure, styled
 
 ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.4)
 
@@ -72,24 +72,12 @@ def section(label_smoothings: Sequence[float] = ALPHAS, classes: int = 2) -> Sec
     finite = [found.logit for found in least.values() if math.isfinite(found.logit)]
     # Wide enough that every curve is seen to turn.
     logits = torch.linspace(min([-4.0, *(z - 2 for z in finite)]), max([8.0, *(z + 4 for z in finite)]), 121).double()
-    with figure() as drawn:
-        panel = drawn.subplots()
-        rows: list[tuple[float, float, float]] = []
-        top = 0.0
-        for index, (alpha, found) in enumerate(least.items()):
-            losses = smoothed_loss(logits, alpha, classes)
-            rows += [
-                (alpha, round(z, 4), round(loss, 6)) for z, loss in zip(logits.tolist(), losses.tolist(), strict=True)
-            ]
-            colour, line = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
-            panel.plot(logits, losses, color=colour, linestyle=line, label=rf"$\alpha$ = {alpha:g}")
-            if math.isfinite(found.logit):
-                panel.plot([found.logit], [found.loss], "o", color=colour)
-            top = max(top, float(losses[-1]), 2 * found.loss)
-        panel.set_ylim(0, min(1.15 * top, float(smoothed_loss(logits[:1], 0.0, classes))) or None)
-        panel.set_xlabel("logit of the label (all others 0)")
-        panel.set_ylabel("loss, nats")
-        panel.legend(title="dots: minima", ncols=2)
+    losses = {alpha: smoothed_loss(logits, alpha, classes).tolist() for alpha in least}
+    rows = [
+        (alpha, round(z, 4), round(loss, 6))
+        for alpha, curve in losses.items()
+        for z, loss in zip(logits.tolist(), curve, strict=True)
+    ]
     words = [
         f"Without smoothing, the loss of {classes} classes falls as long as the label's logit grows. With smoothing "
         "alpha it is least where the label has the probability 1 - alpha, and rises again beyond: confidence costs."
@@ -121,8 +109,31 @@ def section(label_smoothings: Sequence[float] = ALPHAS, classes: int = 2) -> Sec
             Picture(
                 "smoothed_loss",
                 f"Smoothed loss of {classes} classes against the label's logit.",
-                drawn,
+                _draw(logits.tolist(), losses, least),
                 "smoothed_loss",
             )
         ],
     )
+
+
+@styled
+def _draw(logits: Sequence[float], losses: Mapping[float, Sequence[float]], least: Mapping[float, Minimum]) -> Figure:
+    drawn = figure(7.0, 3.2)
+    panel = drawn.subplots()
+    for index, (alpha, found) in enumerate(least.items()):
+        colour, line = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
+        panel.plot(logits, losses[alpha], color=colour, linestyle=line, label=rf"$\alpha$ = {alpha:g}")
+        if math.isfinite(found.logit):
+            panel.plot([found.logit], [found.loss], "o", color=colour)
+    top = max(max(curve[-1], 2 * least[alpha].loss) for alpha, curve in losses.items())
+    first = max(curve[0] for curve in losses.values())
+    highest = min(1.15 * top, first)
+    if highest > 0:
+        panel.set_ylim(0, highest)
+        # From where the first curve comes into sight.
+        seen = [z for i, z in enumerate(logits) if min(curve[i] for curve in losses.values()) < highest]
+        panel.set_xlim(seen[0] - 0.5, logits[-1])
+    panel.set_xlabel("logit of the label (all others 0)")
+    panel.set_ylabel("loss, nats")
+    panel.legend(title="dots: minima", ncols=2)
+    return drawn

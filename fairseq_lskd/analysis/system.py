@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -11,7 +12,11 @@ from torch import Tensor
 from .calibration import Quality, Reliability, quality, reliability
 from .classes import Profiles, profiles, relation
 from .measurement import Measurement
+from .projection import spans_plane
 from .stability import Stability, stability
+
+#: Points of a class in the projection.
+POINTS = 300
 
 
 @dataclass(frozen=True)
@@ -24,13 +29,23 @@ class Cloud:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Penultimate activations at examples of a split."""
+
+    split: str
+    hidden: Tensor  #: [N, D]
+    target: Tensor  #: [N] int64
+
+
+@dataclass(frozen=True)
 class System:
     """A model with its measurement; what is derived is computed once."""
 
     name: str
     measurement: Measurement
     smoothing: float | None = None
-    why_no_points: str | None = None
+    why_no_points: str | None = None  #: why there are no penultimate activations
+    why_no_clouds: str | None = None  #: why there is nothing to project, though there are some
     templates: Tensor | None = None  #: [3, D], rows of the output matrix
     clouds: tuple[Cloud, ...] = ()
     looks: Tensor | None = None  #: [N, L], for the mutual information
@@ -76,6 +91,30 @@ class System:
         """`[K]`, of the same classes."""
         points = self.measurement.points
         return None if points is None else points.spreads()[: len(self.measurement.exact.types)]
+
+
+def pictured(system: System, output: Tensor, three: tuple[int, int, int], seen: Sequence[Seen]) -> System:
+    """The system with what the projection of three classes needs, as far as it is there.
+
+    Args:
+        output: `[V, D]`, the output matrix; seen: some activations at each split's examples of the three classes.
+    """
+    kinds = torch.tensor(three)
+    templates = output[kinds]
+    if not spans_plane(templates):
+        return replace(system, why_no_clouds="their rows of the output matrix lie on one line")
+    clouds = []
+    for each in seen:
+        member = (each.target[:, None] == kinds).int().argmax(1)
+        first = torch.cat([(each.target == kind).nonzero().squeeze(1)[:POINTS] for kind in kinds])
+        if len(member[first].unique()) == len(three):
+            clouds.append(Cloud(each.split, each.hidden[first], member[first]))
+    return replace(system, templates=templates, clouds=tuple(clouds))
+
+
+def least_smoothed_first(systems: Sequence[System]) -> list[System]:
+    """In the order of their label smoothing; those of which it is not known are the last."""
+    return sorted(systems, key=lambda system: (system.smoothing is None, system.smoothing or 0.0))
 
 
 def same_examples(systems: list[System]) -> bool:

@@ -23,9 +23,8 @@ from ..data.bitext import read_lines
 from ..errors import UserError
 from .bootstrap import DRAWS, Interval, interval, resamples
 from .document import Picture, Section, Table
-from .drawing import figure
-from .intervals import shown, verdict
-from .style import line
+from .intervals import verdict
+from .style import figure, line, styled
 
 #: Frequencies at which a bucket begins, after the first, of words never seen.
 CUTS = (1, 2, 5, 10, 100, 1000)
@@ -188,12 +187,12 @@ def _words(
     for name in others:
         *each, rare, common, both, tail = gaps[name]
         yield (
-            f"{name} against {first}, F1 of output words in points: all {shown(both, sign=True)}, "
-            f"{columns[-3]} times {shown(rare, sign=True)}, {columns[-2]} times {shown(common, sign=True)}."
+            f"{name} against {first}, F1 of output words in points: all {both.shown(sign=True)}, "
+            f"{columns[-3]} times {rare.shown(sign=True)}, {columns[-2]} times {common.shown(sign=True)}."
         )
         yield (
             f"That {name} loses on rare words: {verdict(rare, positive=False)}. That it loses more on them than on "
-            f"others: {verdict(tail, positive=False)} ({shown(tail, sign=True)} points)."
+            f"others: {verdict(tail, positive=False)} ({tail.shown(sign=True)} points)."
         )
         if apart := [f"{n} ({'+' if g.sign > 0 else '-'})" for n, g in zip(names, each, strict=True) if g.sign]:
             yield f"{name}: buckets whose interval leaves out 0: {', '.join(apart)}."
@@ -201,30 +200,30 @@ def _words(
         yield f"Of {len(names)} buckets, each leaves out 0 by chance in one case of twenty: look for a trend."
 
 
+@styled
 def _draw(found: Mapping[str, Matches], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
     first = next(iter(found))
     several = len(found) > 1
-    with figure(7.0, 5.2 if several else 3.0) as drawn:
-        panels = drawn.subplots(1 + several, 1, sharex=True, squeeze=False).ravel()
-        for index, name in enumerate(found):
-            mine = {row[1]: row for row in rows if row[0] == name}
-            places = [i + 0.5 * ((index + 0.5) / len(found) - 0.5) for i in range(len(columns))]
-            looks = line(index) | {"linestyle": "none"}
-            for panel, value, low, high in ((panels[0], 3, 4, 5), (panels[-1], 6, 7, 8)):
-                points = [(x, mine[bucket]) for x, bucket in zip(places, columns, strict=True)]
-                seen = [(x, row[value], row[low], row[high]) for x, row in points if row[value] is not None]
-                if not seen or (value == 6 and name == first):
-                    continue
-                errors = [[y - (a if a is not None else y) for _, y, a, _ in seen]]
-                errors += [[(b if b is not None else y) - y for _, y, _, b in seen]]
-                panel.errorbar(
-                    [x for x, *_ in seen], [y for _, y, *_ in seen], yerr=errors, label=name, capsize=2, **looks
-                )
-        panels[0].set_ylabel("F1, %")
-        panels[0].legend(fontsize=7)
-        if several:
-            panels[-1].axhline(0, color="black", linewidth=0.8)
-            panels[-1].set_ylabel(f"minus {first}, points")
-        panels[-1].set_xticks(range(len(columns)), [column.replace(", ", "\n") for column in columns])
-        panels[-1].set_xlabel("frequency in the training text")
+    drawn = figure(7.0, 5.2 if several else 3.0)
+    panels = drawn.subplots(1 + several, 1, sharex=True, squeeze=False).ravel()
+    for index, name in enumerate(found):
+        mine = {row[1]: row for row in rows if row[0] == name}
+        places = [i + 0.5 * ((index + 0.5) / len(found) - 0.5) for i in range(len(columns))]
+        looks = line(index) | {"linestyle": "none"}
+        for panel, value, low, high in ((panels[0], 3, 4, 5), (panels[-1], 6, 7, 8)):
+            points = [(x, mine[bucket]) for x, bucket in zip(places, columns, strict=True)]
+            seen = [(x, row[value], row[low], row[high]) for x, row in points if row[value] is not None]
+            if not seen or (value == 6 and name == first):
+                continue
+            errors = [[y - (a if a is not None else y) for _, y, a, _ in seen]]
+            errors += [[(b if b is not None else y) - y for _, y, _, b in seen]]
+            panel.errorbar([x for x, *_ in seen], [y for _, y, *_ in seen], yerr=errors, label=name, capsize=2, **looks)
+    panels[0].set_ylabel("F1, %")
+    panels[0].legend(fontsize=7)
+    if several:
+        panels[-1].axhline(0, color="black", linewidth=0.8)
+        panels[-1].set_ylabel(f"minus {first}, points")
+    panels[-1].set_xticks(range(len(columns)), [column.replace(", ", "\n") for column in columns])
+    panels[-1].set_xlim(-0.5, len(columns) - 0.5)
+    panels[-1].set_xlabel("frequency in the training text")
     return drawn

@@ -21,9 +21,7 @@ from ..data.bitext import read_lines
 from ..errors import UserError
 from .bootstrap import DRAWS, Interval, interval, resampled_ratios
 from .document import Picture, Section, Table
-from .drawing import figure
-from .intervals import shown
-from .style import COLOURS, MARKERS
+from .style import COLOURS, MARKERS, figure, styled
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,18 @@ class Change:
         return {1: "added", -1: "removed", 0: "undecided"}[self.per_sentence.sign]
 
 
+def truth_path(folder: Path, split: str) -> Path:
+    """Where `lskd generate` writes the truth of a split.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    path = folder / f"truth.{split}.tsv"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; the truth is known of a bitext that `lskd generate` wrote, of no other")
+    return path
+
+
 def read_log_probs(folder: Path, split: str) -> Tensor:
     """`[N]` float64, nats: the truth's log-probability of every sentence of a split, in corpus order.
 
@@ -57,9 +67,7 @@ def read_log_probs(folder: Path, split: str) -> Tensor:
     Raises:
         UserError: if it is not there, or not that.
     """
-    path = folder / f"truth.{split}.tsv"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; the truth is known of a bitext that `lskd generate` wrote, of no other")
+    path = truth_path(folder, split)
     header, *lines = read_lines(path)
     try:
         column = header.split("\t").index("log_prob")
@@ -161,33 +169,32 @@ def _ends(found: Interval, factor: float = 1) -> list[float | None]:
 def _words(found: Mapping[str, Divergence], changes: Mapping[tuple[str, str], Change], truth: Tensor) -> Iterator[str]:
     best = min(found, key=lambda name: found[name].per_sentence.value)
     yield (
-        f"Nearest to the truth is {best}: {shown(found[best].per_sentence)} nats a sentence, "
-        f"{shown(found[best].per_token, 3)} a token. The truth itself has an entropy of "
+        f"Nearest to the truth is {best}: {found[best].per_sentence.shown()} nats a sentence, "
+        f"{found[best].per_token.shown(3)} a token. The truth itself has an entropy of "
         f"{-truth.mean().item():.2f} nats a sentence, which no model can be without."
     )
     for (plain, smoothed), c in changes.items():
-        did = {"added": "added to", "removed": "removed from", "undecided": "can not be seen to have changed"}[
-            c.verdict
-        ]
+        did = {"added": "added to", "removed": "removed from", "undecided": "cannot be seen to have changed"}[c.verdict]
         yield (
             f"Smoothing {did} the distance from the truth ({smoothed} against {plain}): "
-            f"{shown(c.per_sentence, sign=True)} nats a sentence, {shown(c.per_token, 4, sign=True)} a token, "
-            f"{100 * c.share.value:+.1f} % [{100 * c.share.low:+.1f}, {100 * c.share.high:+.1f}]."
+            f"{c.per_sentence.shown(sign=True)} nats a sentence, {c.per_token.shown(4, sign=True)} a token, "
+            f"{c.share.shown(1, sign=True, factor=100)} %."
         )
     if changes:
         yield "The intervals are over sentences: another seed of the training may say something else."
 
 
+@styled
 def _draw(found: Mapping[str, Divergence]) -> Any:
-    with figure(6.0, 0.9 + 0.35 * len(found)) as drawn:
-        panel = drawn.subplots()
-        for place, each in enumerate(found.values()):
-            kl = each.per_sentence
-            error = None if math.isnan(kl.low) else [[kl.value - kl.low], [kl.high - kl.value]]
-            looks: Any = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-            panel.errorbar([kl.value], [place], xerr=error, capsize=3, linestyle="none", **looks)
-        panel.set_yticks(range(len(found)), list(found))
-        panel.invert_yaxis()
-        panel.margins(y=0.25)
-        panel.set_xlabel("KL(truth || model), nats a sentence")
+    drawn = figure(6.0, 0.9 + 0.35 * len(found))
+    panel = drawn.subplots()
+    for place, each in enumerate(found.values()):
+        kl = each.per_sentence
+        error = None if math.isnan(kl.low) else [[kl.value - kl.low], [kl.high - kl.value]]
+        looks: Any = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        panel.errorbar([kl.value], [place], xerr=error, capsize=3, linestyle="none", **looks)
+    panel.set_yticks(range(len(found)), list(found))
+    panel.invert_yaxis()
+    panel.margins(y=0.25)
+    panel.set_xlabel("KL(truth || model), nats a sentence")
     return drawn

@@ -19,10 +19,9 @@ from ..data.bitext import read_lines
 from ..errors import UserError
 from .bootstrap import DRAWS, Interval, interval
 from .document import Picture, Section, Table
-from .drawing import figure
-from .intervals import shown, verdict
+from .intervals import verdict
 from .quality import read_records
-from .style import COLOURS
+from .style import COLOURS, figure, styled
 from .tail import Buckets, Matches, match_words, split_words
 
 #: What a teacher has to have learnt before its smoothing can be judged.
@@ -154,11 +153,11 @@ def _words(found: Trend, pairs: Sequence[Pair]) -> Iterator[str]:
     per = found.per_doubling
     yield (
         f"That smoothing loses as classes grow in number: {_verdict(found, pairs)}. As the vocabulary doubles, "
-        f"its effect on the F1 of output words changes by {shown(per, sign=True)} points."
+        f"its effect on the F1 of output words changes by {per.shown(sign=True)} points."
     )
     for pair, gap in zip(pairs, found.changes, strict=True):
         yield (
-            f"{pair.types:,} types: F1 {shown(gap, sign=True)} points, BLEU {pair.bleu[1] - pair.bleu[0]:+.1f} "
+            f"{pair.types:,} types: F1 {gap.shown(sign=True)} points, BLEU {pair.bleu[1] - pair.bleu[0]:+.1f} "
             f"({pair.bleu[0]:.1f} to {pair.bleu[1]:.1f})."
         )
     if weak := _weak(pairs):
@@ -167,20 +166,21 @@ def _words(found: Trend, pairs: Sequence[Pair]) -> Iterator[str]:
     yield "One training each: the intervals are over test sentences, and another seed may say something else."
 
 
+@styled
 def _draw(found: Trend) -> Any:
-    with figure(5.0, 3.2) as drawn:
-        panel = drawn.subplots()
-        values = [gap.value for gap in found.changes]
-        ends = [[gap.value - gap.low for gap in found.changes], [gap.high - gap.value for gap in found.changes]]
-        panel.errorbar(found.sizes, values, yerr=ends, marker="o", linestyle="none", capsize=3, color=COLOURS[0])
-        middle = math.fsum(map(math.log2, found.sizes)) / len(found.sizes)
-        mean = math.fsum(values) / len(values)
-        line = [mean + found.per_doubling.value * (math.log2(size) - middle) for size in found.sizes]
-        panel.plot(found.sizes, line, linestyle="--", color=COLOURS[0], linewidth=1)
-        panel.axhline(0, color="black", linewidth=0.8)
-        panel.set_xscale("log", base=2)
-        panel.set_xticks(found.sizes, [f"{size:,}" for size in found.sizes])
-        panel.minorticks_off()
-        panel.set_xlabel("types in the vocabulary")
-        panel.set_ylabel("F1, smoothed minus not, points")
+    drawn = figure(5.0, 3.2)
+    panel = drawn.subplots()
+    values = [gap.value for gap in found.changes]
+    ends = [[gap.value - gap.low for gap in found.changes], [gap.high - gap.value for gap in found.changes]]
+    panel.errorbar(found.sizes, values, yerr=ends, marker="o", linestyle="none", capsize=3, color=COLOURS[0])
+    middle = math.fsum(map(math.log2, found.sizes)) / len(found.sizes)
+    mean = math.fsum(values) / len(values)
+    line = [mean + found.per_doubling.value * (math.log2(size) - middle) for size in found.sizes]
+    panel.plot(found.sizes, line, linestyle="--", color=COLOURS[0], linewidth=1)
+    panel.axhline(0, color="black", linewidth=0.8)
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(found.sizes, [f"{size:,}" for size in found.sizes])
+    panel.minorticks_off()
+    panel.set_xlabel("types in the vocabulary")
+    panel.set_ylabel("F1, smoothed minus not, points")
     return drawn

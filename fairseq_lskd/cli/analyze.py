@@ -2,6 +2,8 @@
 
 OUT gets report.html (one file, pictures inside), numbers.json, tables/*.csv and pictures/*.svg, *.png. The report
 answers in words first, and judges each of the paper's claims by an interval; docs/analysis.md explains every number.
+Models are fairseq's checkpoints (--teacher), or any classifier's saved outputs (--from-npz). Logs, result records and
+translations add sections, with models or without.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import logging
 import math
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,9 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     from ..analysis.measurement import Measurement
-    from ..analysis.sections import Findings
+    from ..analysis.recorded import Recorded
+    from ..analysis.saved import Saved
+    from ..measuring.study import Study
 
 MANIFEST = "analysis.json"
 EXAMPLES = """examples:
@@ -30,6 +35,14 @@ with students, which settle which teacher is the better one, and of several temp
       --data data/mine/bin --out analysis
 three types of your own for the picture of the penultimate layer:
   lskd analyze --teacher a.pt --teacher b.pt --data data/mine/bin --out analysis --types ▁a,▁the,▁dog
+the outputs of any classifier, saved by numpy (docs/vision.md says what is in the files):
+  lskd analyze --from-npz plain.npz --from-npz smoothed.npz --out analysis
+curves and quality of all trainings in a folder; the words that smoothing costs, by their frequency:
+  lskd analyze --runs runs/mine --out curves
+  lskd analyze --hypotheses plain=teacher-0.0/test/hypotheses.en --hypotheses smoothed=teacher-0.1/test/hypotheses.en \\
+      --references data/mine/raw/test.en --training data/mine/raw/train.en --out tail
+a generated bitext, of which the truth is known:
+  lskd analyze --teacher a.pt --teacher b.pt --data data/generated/bin --truth data/generated/raw --out analysis
 two processes; the last to end writes the report:
   for i in 0 1; do lskd analyze ... --out analysis --shard-id $i --num-shards 2 & done; wait
 """
@@ -37,24 +50,35 @@ two processes; the last to end writes the report:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lskd analyze`."""
-    parser.add_argument(
-        "--teacher", action="append", required=True, metavar="FILES", help="checkpoint(s) of one, joined by ':'; repeat"
+    models = parser.add_argument_group("the models")
+    models.add_argument(
+        "--teacher", action="append", default=[], metavar="FILES", help="checkpoint(s) of one, joined by ':'; repeat"
     )
-    parser.add_argument("--student", action="append", default=[], metavar="FILES", help="a student's; repeat")
-    parser.add_argument("--data", required=True, metavar="DIR", help="one folder of binarised data")
-    parser.add_argument("--split", default="valid", metavar="NAME", help="what is analysed (%(default)s)")
-    parser.add_argument("--train-split", default="train", metavar="NAME", help="for the pictures; 'none' (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--names", metavar="A,B", help="of the teachers (default: their label smoothing)")
-    parser.add_argument("--student-names", metavar="A,B", help="of the students (default: their folders)")
-    parser.add_argument("--teacher-data", metavar="DIR", help="folder with the teachers' dict.*.txt, to compare")
-    parser.add_argument("-s", "--source-lang", metavar="LANG", help="default: inferred from the data")
-    parser.add_argument("-t", "--target-lang", metavar="LANG", help="default: inferred from the data")
+    models.add_argument("--student", action="append", default=[], metavar="FILES", help="a student's; repeat")
+    models.add_argument("--data", metavar="DIR", help="one folder of binarised data, for teachers and students")
+    models.add_argument(
+        "--from-npz", type=Path, action="append", default=[], metavar="FILE", help="instead: saved outputs; repeat"
+    )
+    models.add_argument("--split", default="valid", metavar="NAME", help="what is analysed (%(default)s)")
+    models.add_argument("--train-split", default="train", metavar="NAME", help="for the pictures; 'none' (%(default)s)")
+    models.add_argument("--names", metavar="A,B", help="of teachers or files (default: their label smoothing)")
+    models.add_argument("--student-names", metavar="A,B", help="of the students (default: their folders)")
+    models.add_argument("--teacher-data", metavar="DIR", help="folder with the teachers' dict.*.txt, to compare")
+    models.add_argument("-s", "--source-lang", metavar="LANG", help="default: inferred from the data")
+    models.add_argument("-t", "--target-lang", metavar="LANG", help="default: inferred from the data")
     for side in ("source", "target"):
-        parser.add_argument(
+        models.add_argument(
             f"--max-{side}-positions", type=int, default=1024, metavar="N", help="longer is skipped (%(default)s)"
         )
-    what = parser.add_argument_group("the types")
+    more = parser.add_argument_group("more sections")
+    more.add_argument("--runs", type=Path, metavar="DIR", help="trainings: their curves, and quality where scored")
+    more.add_argument(
+        "--hypotheses", action="append", default=[], metavar="NAME=FILE", help="translations of a system; repeat"
+    )
+    more.add_argument("--references", type=Path, metavar="FILE", help="of these translations")
+    more.add_argument("--training", type=Path, metavar="FILE", help="target side of the training text, to count words")
+    more.add_argument("--truth", type=Path, metavar="RAW", help="raw/ of a generated bitext, with truth.SPLIT.tsv")
+    what = parser.add_argument_group("the types (of saved outputs: the classes)")
     what.add_argument(
         "--min-count", type=int, default=5, metavar="N", help="occurrences that a type needs (%(default)s)"
     )
@@ -65,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="confusion",
         help="what makes types similar: being predicted for each other, or the output embeddings (%(default)s)",
     )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     work = parser.add_argument_group("the work")
     work.add_argument("--max-tokens", type=int, default=8000, metavar="N", help="of a batch (%(default)s)")
     work.add_argument(
@@ -77,59 +102,112 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the report."""
-    _check(args)
-    _require_report()
-    for name in ("fairseq", "fairseq_lskd"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
-
+    from ..analysis.recorded import Recorded
     from ..data.outputs import Manifest
-    from ..measuring.study import Request, Study
 
-    request = Request(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Request)})
-    study = Study(request)
-    manifest = Manifest(MANIFEST, request.options(), study.inputs, ("torch", "fairseq", "matplotlib", "numpy"))
+    _require_report()
+    recorded: Recorded = _of(Recorded, args)
+    if problems := [*_problems(args), *recorded.problems()]:
+        raise UserError("\n  ".join(problems))
+    options, inputs = recorded.options(), recorded.inputs
+    study = _study(args)
+    if study is not None:
+        options, inputs = study.request.options() | options, study.inputs | inputs
+    libraries = ("torch", "matplotlib", "numpy", *(["fairseq"] if args.teacher else []))
+    manifest = Manifest(MANIFEST, options, inputs, libraries)
     if manifest.is_up_to_date(args.out):
         print(f"{args.out}: up to date", file=sys.stderr)
         return 0
-    study.load()
-    print(study, file=sys.stderr)
-    measured = study.measure(args.shard_id, args.num_shards)
-    if args.num_shards > 1:
-        key = {"options": request.options(), "inputs": study.inputs, "shards": args.num_shards}
-        measured = _shared(measured, key, args)
+    sections, said = list(recorded.sections()), []
+    if study is not None:
+        study.load()
+        print(study, file=sys.stderr)
+        measured = _measured(study, {"options": options, "inputs": inputs}, args)
         if not measured or manifest.is_up_to_date(args.out):  # another shard was faster
             return 0
-    found = study.findings(measured)
+        from ..analysis.sections import sections_of
+
+        found = study.findings(measured)
+        sections, said = list(sections_of(found, sections)), [found.advice.headline]
+
+    from ..analysis.report import write_report
+
     with manifest.written(args.out) as (folder, facts):
         facts["command"] = ["lskd", *sys.argv[1:]]
-        _write(folder, found)
-    print(found.advice.headline)
-    print(args.out / "report.html")
+        title = "What label smoothing did" if study is None else "What label smoothing did to these teachers"
+        write_report(folder, title, sections)
+    print(*said, args.out / "report.html", sep="\n")
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
-    problems = [
-        f"--{name} {value}: expected 1 or more"
-        for name in ("min-count", "max-tokens", "num-shards")
-        if (value := getattr(args, name.replace("-", "_"))) < 1
-    ]
+def _of(kind: Any, args: argparse.Namespace) -> Any:
+    """A dataclass of the options that it has fields for."""
+    return kind(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kind)})
+
+
+def _study(args: argparse.Namespace) -> Study | Saved | None:
+    """Models or saved outputs, found and read; None if there are none."""
+    if args.from_npz:
+        from ..analysis import saved
+
+        return saved.Saved(_of(saved.Request, args))
+    if not args.teacher:
+        return None
+    for name in ("fairseq", "fairseq_lskd"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
+    from ..measuring import study
+
+    return study.Study(_of(study.Request, args))
+
+
+def _measured(study: Study | Saved, key: dict[str, Any], args: argparse.Namespace) -> list[Measurement]:
+    """Of all examples; nothing if other shards are still at work."""
+    measured = study.measure(args.shard_id, args.num_shards)
+    if args.num_shards == 1:
+        return measured
+    from ..measuring.shards import shared
+
+    return shared(measured, key, args.out, args.shard_id, args.num_shards)
+
+
+def _problems(args: argparse.Namespace) -> Iterator[str]:
+    """What is wrong with the options of models, a line each, before anything is read."""
+    if not (args.teacher or args.from_npz or args.runs or args.hypotheses or args.references or args.training):
+        yield "nothing to analyse: give --teacher (with --data), --from-npz, --runs or --hypotheses"
+    of_models = [f"--{name}" for name in ("teacher", "data", "student") if getattr(args, name)]
+    if args.from_npz and of_models:
+        yield f"--from-npz and {', '.join(of_models)}: saved outputs and fairseq's models need an analysis each"
+    elif of_models and not (args.teacher and args.data):
+        lacking = [flag for flag in ("--teacher", "--data") if flag not in of_models]
+        yield f"{' and '.join(of_models)}: needs {' and '.join(lacking)} too"
+    if args.truth and not args.teacher:
+        yield "--truth: needs --teacher and --data, whose distance from it is measured"
+    elif args.truth and not (file := args.truth / f"truth.{args.split}.tsv").is_file():
+        yield f"--truth {args.truth}: no {file.name} there; expected the raw/ folder of what `lskd generate` wrote"
+    if args.num_shards > 1 and not args.teacher:
+        yield f"--num-shards {args.num_shards}: only the work on --teacher can be shared"
+    for name in ("min-count", "max-tokens", "num-shards"):
+        if (value := getattr(args, name.replace("-", "_"))) < 1:
+            yield f"--{name} {value}: expected 1 or more"
     if not 0 <= args.shard_id < max(args.num_shards, 1):
-        problems.append(f"--shard-id {args.shard_id}: expected 0 to {max(args.num_shards, 1) - 1}, --num-shards less 1")
+        yield f"--shard-id {args.shard_id}: expected 0 to {max(args.num_shards, 1) - 1}, --num-shards less 1"
     if not 0 < args.memory < math.inf:
-        problems.append(f"--memory {args.memory}: expected a number above 0")
+        yield f"--memory {args.memory}: expected a number above 0"
     if args.types and len(set(args.types.split(","))) != 3:
-        problems.append(f"--types {args.types}: expected three different types, joined by commas")
-    for kind, flag in (("teacher", "names"), ("student", "student_names")):
-        given, count = getattr(args, flag), len(getattr(args, kind))
-        if given and not len(set(given.split(","))) == len(given.split(",")) == count:
-            problems.append(f"--{flag.replace('_', '-')} {given}: expected {count} different names, joined by commas")
-    for model, times in ((model, args.teacher.count(model)) for model in dict.fromkeys(args.teacher)):
-        if times > 1:
-            problems.append(f"--teacher {model}: given {times} times")
-    if problems:
-        raise UserError("; ".join(problems))
+        yield f"--types {args.types}: expected three different types, joined by commas"
+    models = [("teacher", args.teacher), ("student", args.student), ("from-npz", [str(path) for path in args.from_npz])]
+    for flag, count in (("names", len(args.teacher) + len(args.from_npz)), ("student-names", len(args.student))):
+        given = (getattr(args, flag.replace("-", "_")) or "").split(",")
+        if given != [""] and not len(set(given)) == len(given) == count:
+            yield f"--{flag} {','.join(given)}: expected {count} different names, joined by commas"
+    for flag, paths in models:
+        for path in dict.fromkeys(paths):
+            if paths.count(path) > 1:
+                yield f"--{flag} {path}: given {paths.count(path)} times"
+            for part in path.split(":") if flag != "from-npz" else [path]:
+                if not Path(part).is_file():
+                    yield f"--{flag} {part}: no such file"
 
 
 def _require_report() -> None:
@@ -141,62 +219,3 @@ def _require_report() -> None:
             f"lskd analyze needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not installed. "
             f"Get it with: {sys.executable} -m pip install {' '.join(missing)}"
         )
-
-
-def _shared(measured: list[Measurement], key: dict[str, Any], args: argparse.Namespace) -> list[Measurement]:
-    """Write this shard's measurements; if all shards are there, their sums, else nothing."""
-    import torch
-
-    from ..files import write_beside
-    from ..sequences.shards import shard_path
-
-    paths = [shard_path(args.out, i, args.num_shards) for i in range(args.num_shards)]
-    mine = paths[args.shard_id]
-    with write_beside(mine) as part, part.open("wb") as stream:
-        torch.save({"key": key, "models": [one.state() for one in measured]}, stream)
-    if missing := [path.name for path in paths if not path.is_file()]:
-        print(f"{mine}: written; still to come: {', '.join(missing)}", file=sys.stderr)
-        return []
-    return _merged(paths, key)
-
-
-def _merged(paths: list[Path], key: dict[str, Any]) -> list[Measurement]:
-    import torch
-
-    from ..analysis.measurement import Measurement
-
-    merged: list[Measurement] = []
-    for path in paths:
-        try:
-            state = torch.load(path, weights_only=True)
-            same = state["key"] == key
-        except Exception:
-            raise UserError(f"{path} is not a shard of this analysis: delete it, and run that shard again") from None
-        if not same:
-            raise UserError(
-                f"{path} was measured with other options, models or data: delete it, and run that shard again"
-            )
-        found = [Measurement.from_state(one) for one in state["models"]]
-        if not merged:
-            merged = found
-        else:
-            for one, other in zip(merged, found, strict=True):
-                one.merge(other)
-    return merged
-
-
-def _write(folder: Path, found: Findings) -> None:
-    from ..analysis import sections
-    from ..analysis.report import write_report
-
-    parts = [
-        sections.answer(found),
-        sections.stability(found),
-        sections.classes(found),
-        sections.projection(found),
-        sections.calibration(found),
-    ]
-    if found.students:
-        parts.append(sections.students(found))
-    parts.append(sections.method(found))
-    write_report(folder, "What label smoothing did to these teachers", parts)

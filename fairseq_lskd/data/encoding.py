@@ -15,7 +15,6 @@ from ..files import sha256
 from .bitext import Bitext, check_bitext
 from .chunks import Chunk
 from .dictionary import by_frequency, write_dictionary
-from .languages import character_coverage
 from .moses import CODES, learn_codes, require_moses
 from .outputs import Manifest
 from .passes import Counts, count_pairs, count_words, encode_splits, files_of, tokenise
@@ -30,6 +29,7 @@ from .vocabulary import (
     train_model,
     write_vocabulary,
 )
+from .writing_systems import character_coverage
 
 
 def encode_bitext(

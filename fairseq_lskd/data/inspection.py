@@ -11,7 +11,7 @@ from .bitext import some_lines
 from .clean.run import LEAST_SAMPLE, SAMPLE, Texts, make_plan, sample
 from .clean.worker import Plan
 from .corpora import Corpus
-from .language import guess, is_installed, unknown_languages
+from .language_id import guess, is_installed, unknown_languages
 from .parting import explain
 
 GUESSED = 100  # pairs of a part, for guessing its languages

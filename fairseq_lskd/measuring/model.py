@@ -73,12 +73,10 @@ class Model:
                 scores = said.log_probs[at][:, types.to(said.log_probs.device)]
                 yield scores.cpu(), hidden[at].float().cpu(), said.target[at].cpu()
 
-    def cloud(self, dataset: Any, ids: np.ndarray, types: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """`[N, D]` activations at targets of these types, and `[N]` which of them each is; at most `most` of each."""
+    def activations(self, dataset: Any, ids: np.ndarray, types: Tensor) -> tuple[Tensor, Tensor]:
+        """`[N, D]` activations at targets of these types, and `[N]` those targets."""
         _, hidden, target = (torch.cat(parts) for parts in zip(*self._asked(dataset, ids, types), strict=True))
-        member = (target[:, None] == types).int().argmax(1)
-        first = torch.cat([(member == i).nonzero().squeeze(1)[:most] for i in range(len(types))])
-        return hidden[first], member[first]
+        return hidden, target
 
     def looks(self, dataset: Any, ids: np.ndarray, types: Tensor, most: int, draws: int) -> Tensor | None:
         """`[N, draws]`, the difference of two types' logits at targets of either, each under the training's dropout.

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..analysis.classes import confusion, cosines, pair_up, relation
-from ..analysis.measurement import Measurement, Plan
-from ..analysis.projection import propose
+from ..analysis.choice import Choice, distinct, propose_three
+from ..analysis.classes import pair_up
+from ..analysis.measurement import Measurement
 from ..analysis.sections import Findings
-from ..analysis.system import Cloud, System
+from ..analysis.system import POINTS, Seen, System, least_smoothed_first, pictured
+from ..analysis.terms import TRANSLATION
+from ..analysis.truth import read_log_probs, truth_path
 from ..errors import UserError
 from ..files import sha256
 from ..teachers.task import translation_task
@@ -27,25 +29,20 @@ from .model import Model
 from .origin import Origin, origin, same_file
 from .splits import count_types, holding, load_split
 
-#: Points of a type in the projection; occurrences of a type, and draws of dropout, for the mutual information.
-POINTS, OCCURRENCES, LOOKS = 300, 150, 8
+#: Occurrences of a type, and draws of dropout, for the mutual information.
+OCCURRENCES, LOOKS = 150, 8
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, kw_only=True)
+class Request(Choice):
     """What is asked for; `lskd analyze --help` says what each is."""
 
-    teacher: list[str]
-    student: list[str]
-    data: str
-    split: str = "valid"
-    train_split: str = "train"
-    names: str | None = None
+    # Inputs, of which the manifest has digests.
+    teacher: list[str] = field(metadata={"path": True})
+    student: list[str] = field(metadata={"path": True})
+    data: str = field(metadata={"path": True})
+    truth: Path | None = field(default=None, metadata={"path": True})
     student_names: str | None = None
-    min_count: int = 5
-    types: str | None = None
-    similar_by: str = "confusion"
-    memory: float = 1.0
     max_source_positions: int = 1024
     max_target_positions: int = 1024
     # What the numbers do not depend on, but for the order in which they are added.
@@ -56,11 +53,8 @@ class Request:
     cpu: bool = field(default=False, metadata={"how": True})
 
     def options(self) -> dict[str, Any]:
-        """What the numbers depend on, by flag; models and data aside."""
-        paths = {"teacher": len(self.teacher), "student": len(self.student)}
-        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata}
-        del found["data"]
-        return {name.replace("_", "-"): value for name, value in (found | paths).items()}
+        """Of models their number."""
+        return {**super().options(), "teacher": len(self.teacher), "student": len(self.student)}
 
     def model_names(self, origins: list[Origin]) -> list[str]:
         """What models are called: as given, else teachers by their smoothing and students by their folder."""
@@ -70,11 +64,9 @@ class Request:
             folder if o.smoothing is None else f"LS {o.smoothing:g}"
             for folder, o in zip(folders[:count], origins, strict=False)
         ]
-        wanted = self.names.split(",") if self.names else own
-        wanted += self.student_names.split(",") if self.student_names else folders[count:]
-        return [
-            f"{name} ({wanted[:i].count(name) + 1})" if name in wanted[:i] else name for i, name in enumerate(wanted)
-        ]
+        return distinct(
+            [*self.called(own), *(self.student_names.split(",") if self.student_names else folders[count:])]
+        )
 
 
 class Study:
@@ -101,28 +93,34 @@ class Study:
         if request.train_split not in ("none", request.split):
             with contextlib.suppress(UserError):  # only pictures depend on it
                 self.train = load_split(self.task, request.train_split)
+        self.truth = None if request.truth is None else self._truth(request.truth)
+
+    def _truth(self, folder: Path) -> Tensor:
+        """`[N]`, the truth's log-probability of every sentence of the split."""
+        found = read_log_probs(folder, self.request.split)
+        if len(found) != len(self.dataset):
+            raise UserError(
+                f"--truth {folder}: it knows {len(found):,} sentences of {self.request.split}, and {self.request.data} "
+                f"has {len(self.dataset):,}: --data must be binarised from that very folder"
+            )
+        return found
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """Digests of the models and the data.
-
-        Raises:
-            UserError: naming every model that is not there.
-        """
-        found, missing = {}, []
-        for kind in ("teacher", "student"):
-            for i, paths in enumerate(getattr(self.request, kind), start=1):
-                for path in paths.split(":"):
-                    if not Path(path).is_file():
-                        missing.append(f"--{kind} {path}: no such file")
-                    else:
-                        found[f"{kind} {i}: {Path(path).name}"] = sha256(path)
-        if missing:
-            raise UserError("; ".join(missing))
+        """Digests of the models and the data."""
+        found = {
+            f"{kind} {i}: {Path(path).name}": sha256(path)
+            for kind in ("teacher", "student")
+            for i, paths in enumerate(getattr(self.request, kind), start=1)
+            for path in paths.split(":")
+        }
         source, target = self.task.cfg.source_lang, self.task.cfg.target_lang
         for language in (source, target):
             for name in (f"dict.{language}.txt", f"{self.request.split}.{source}-{target}.{language}.bin"):
                 found[name] = sha256(Path(self.request.data, name))
+        if self.request.truth is not None:
+            truth = truth_path(self.request.truth, self.request.split)
+            found[truth.name] = sha256(truth)
         return found
 
     def load(self) -> None:
@@ -140,53 +138,21 @@ class Study:
             Model(each, name, self.task, request.teacher_data, like, request.max_tokens)
             for each, name in zip(paths, request.model_names(self.origins), strict=True)
         ]
-        if request.similar_by == "embedding":
-            for model in self.models[:count]:
-                if model.why_no_points:
-                    raise UserError(
-                        f"--similar-by embedding: {model.name} has no output embeddings ({model.why_no_points}); "
-                        "take confusion"
-                    )
+        request.check_outputs([(model.name, why) for model in self.models[:count] if (why := model.why_no_points)])
         ids = np.arange(len(self.dataset))
         for model in self.models:
             ids = self.dataset.filter_indices_by_size(ids, model.forcing(self.dataset).limits)[0]
         self.ids = np.sort(ids)
         self.counts = count_types(self.dataset, self.ids, len(self.dictionary), self.dictionary.pad())
-        self.plan = self._plan()
-        self.chosen = self._chosen()
+        where = f"{request.split} of {request.data}"
+        self.plan = request.plan(self.counts, len(self.models), where, TRANSLATION)
+        unknown = f"is not in {request.data}/dict.{self.task.cfg.target_lang}.txt"
+        self.chosen = request.three(self._find, self.counts, unknown)
 
-    def _plan(self) -> Plan:
-        request, enough = self.request, int((self.counts >= self.request.min_count).sum())
-        if enough < 3:
-            raise UserError(
-                f"--min-count {request.min_count}: {enough or 'no'} target token type{'s' * (enough > 1)} occur"
-                f"{'s' * (enough < 2)} that often in {request.split} of {request.data} (the most frequent "
-                f"{int(self.counts.max())} times), and comparing types takes three; lower it, or analyse a larger split"
-            )
-        try:
-            return Plan.make(self.counts, request.min_count, request.memory * 2**30 / len(self.models))
-        except ValueError as error:
-            raise UserError(f"--memory {request.memory:g}: {error} a model; raise it, or raise --min-count") from None
-
-    def _chosen(self) -> tuple[int, int, int] | None:
-        """The types of --types."""
-        request = self.request
-        if not request.types:
-            return None
-        problems, found = [], []
-        for symbol in request.types.split(","):
-            index = self.dictionary.index(symbol)
-            if index == self.dictionary.unk() and symbol != self.dictionary.unk_word:
-                problems.append(f"{symbol!r} is not in {request.data}/dict.{self.task.cfg.target_lang}.txt")
-            elif self.counts[index] < request.min_count:
-                problems.append(
-                    f"{symbol!r} occurs {int(self.counts[index])} times in {request.split}, fewer than "
-                    f"--min-count {request.min_count}"
-                )
-            found.append(index)
-        if problems:
-            raise UserError(f"--types {request.types}: {'; '.join(problems)}")
-        return found[0], found[1], found[2]
+    def _find(self, symbol: str) -> int | None:
+        """A type's number."""
+        index = self.dictionary.index(symbol)
+        return None if index == self.dictionary.unk() and symbol != self.dictionary.unk_word else index
 
     def __str__(self) -> str:
         sketched = f", {len(self.plan.sketched):,} of them sketched" if len(self.plan.sketched) else ""
@@ -209,8 +175,10 @@ class Study:
     def findings(self, measured: list[Measurement]) -> Findings:
         """Everything that the sections of a report draw on."""
         count = len(self.request.teacher)
-        similarity = self._similarity(measured[:count])
-        triple, why = (self.chosen, None) if self.chosen else self._propose(similarity, measured[0].exact)
+        outputs = [model.output for model in self.models[:count]]
+        similarity = self.request.similarity(measured[:count], outputs)
+        marks = self.dictionary.eos(), self.dictionary.unk(), self.dictionary.bos()
+        triple = self.chosen or propose_three(similarity, measured[0].exact, left_out=marks)
         systems = [
             System(model.name, one, o.smoothing, model.why_no_points, extra=_facts_of(model, o))
             for model, one, o in zip(self.models, measured, self.origins, strict=True)
@@ -224,54 +192,32 @@ class Study:
             teachers.append(self._pictured(system, model, triple))
         students = [self._taught(s, o, teachers) for s, o in zip(systems[count:], self.origins[count:], strict=True)]
         return Findings(
-            teachers=sorted(teachers, key=lambda system: (system.smoothing is None, system.smoothing or 0.0)),
+            teachers=least_smoothed_first(teachers),
             students=students,
             symbols=self.dictionary.symbols,
             split=self.request.split,
             pairs=pair_up(similarity),
             similarity=self.request.similar_by,
             triple=triple,
-            why_no_triple=why,
             facts=self._facts(measured[0]),
+            truth=self.truth,
         )
 
-    def _similarity(self, measured: list[Measurement]) -> Tensor:
-        if self.request.similar_by == "confusion":
-            return confusion([relation(one.exact) for one in measured])
-        outputs = [model.output for model in self.models[: len(measured)]]
-        return cosines([output[measured[0].exact.types] for output in outputs if output is not None])
-
-    def _propose(self, similarity: Tensor, exact: Any) -> tuple[tuple[int, int, int] | None, str | None]:
-        """Three types, marks aside: two similar ones and another; the more occurrences they have, the better."""
-        marks = torch.tensor(sorted({self.dictionary.eos(), self.dictionary.unk(), self.dictionary.bos()}))
-        eligible = ~torch.isin(exact.types, marks)
-        for least in (30, 10, 2):
-            enough = eligible & (exact.counts.cpu() >= least)
-            if int(enough.sum()) >= 3:
-                a, b, c = (int(exact.types[row]) for row in propose(similarity, enough))
-                return (a, b, c), None
-        return None, "fewer than three types occur often enough"
-
-    def _pictured(self, system: System, model: Model, triple: tuple[int, int, int] | None) -> System:
+    def _pictured(self, system: System, model: Model, three: tuple[int, int, int] | None) -> System:
         """A teacher with its clouds, and its looks under dropout."""
-        if triple is None:
+        if three is None:
             return system
-        types = torch.tensor(triple)
-        clouds = []
+        types = torch.tensor(three)
         if model.output is not None:
-            for name, dataset in ((self.request.train_split, self.train), (self.request.split, self.dataset)):
-                if dataset is not None:
-                    points, member = model.cloud(dataset, holding(dataset, list(triple), POINTS), types, POINTS)
-                    if len(member.unique()) == len(triple):
-                        clouds.append(Cloud(name, points, member))
+            seen = [
+                Seen(name, *model.activations(dataset, holding(dataset, list(three), POINTS), types))
+                for name, dataset in ((self.request.train_split, self.train), (self.request.split, self.dataset))
+                if dataset is not None
+            ]
+            system = pictured(system, model.output, three, seen)
         dataset = self.dataset if self.train is None else self.train
-        at = holding(dataset, list(triple[:2]), OCCURRENCES)
-        return dataclasses.replace(
-            system,
-            templates=None if model.output is None else model.output[types],
-            clouds=tuple(clouds),
-            looks=model.looks(dataset, at, types[:2], OCCURRENCES, LOOKS),
-        )
+        at = holding(dataset, list(three[:2]), OCCURRENCES)
+        return dataclasses.replace(system, looks=model.looks(dataset, at, types[:2], OCCURRENCES, LOOKS))
 
     def _taught(self, student: System, o: Origin, teachers: list[System]) -> System:
         """A student with its teacher's name: by the teacher's path, else by its smoothing if that is one teacher's."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from ..data.language import identifier, is_other, unknown_languages
+from ..data.language_id import identifier, is_other, unknown_languages
 from ..errors import UserError
 
 #: Letters only: numbers are the same in both languages.
@@ -89,7 +89,7 @@ class Repeats:
 class Language:
     """py3langid is sure that the source or the hypothesis is in another language than this.
 
-    Sure is a probability of `data.language.SURE`: on short sentences its first guess is wrong too often.
+    Sure is a probability of `data.language_id.SURE`: on short sentences its first guess is wrong too often.
     """
 
     source: str

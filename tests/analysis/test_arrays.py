@@ -20,6 +20,8 @@ GOOD = {
     "output_matrix": np.zeros((3, 5)),
     "output_bias": np.zeros(3),
     "split": np.array(["train", "valid", "train", "valid"]),
+    "label_smoothing": 0.1,
+    "classes": np.array(["cat", "dog", "cow"]),
 }
 PROBS = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
 
@@ -41,6 +43,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert found.features is not None and found.features.dtype == torch.float32
     assert found.output_matrix is not None and found.output_matrix.shape == (3, 5)
     assert found.output_bias is not None and found.output_bias.shape == (3,)
+    assert found.smoothing == 0.1 and found.names == ("cat", "dog", "cow") and found.called == "LS 0.1"
 
 
 def test_probabilities_are_as_good_as_logits(tmp_path: Path) -> None:
@@ -48,6 +51,7 @@ def test_probabilities_are_as_good_as_logits(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.probs.numpy(), PROBS, atol=1e-3)
     torch.testing.assert_close(found.probs.sum(1), torch.ones(4))
     assert found.features is None and found.splits == []
+    assert found.smoothing is None and found.names is None and found.called == "mine"
     assert load_npz(save(tmp_path, probs=np.eye(3), labels=np.arange(3))).probs.tolist() == np.eye(3).tolist()
 
 
@@ -75,6 +79,14 @@ def test_one_split(tmp_path: Path) -> None:
         (without(labels=np.array([0, 1, 2, -1])), "labels go from -1 to 2"),
         (without(labels=np.array([0.0, 1, 2, 2])), "labels are of float64, expected whole numbers"),
         (without(split=np.arange(4)), "split is of int64, expected names"),
+        (without(classes=np.arange(3)), "classes is of int64, expected names"),
+        (without(classes=np.array(["a", "b"])), r"classes has the shape \[2\], expected \[3\], as logits is"),
+        (without(classes=np.array(["a", "b", "a"])), "classes has a name twice"),
+        (without(label_smoothing=np.array([0.1])), r"label_smoothing has the shape \[1\], expected a single number"),
+        (without(label_smoothing=1.0), r"label_smoothing is 1, expected a number in \[0, 1\)"),
+        (without(label_smoothing=-0.1), r"label_smoothing is -0.1, expected a number in \[0, 1\)"),
+        (without(label_smoothing=np.nan), "label_smoothing is nan"),
+        (without(label_smoothing="0.1"), "label_smoothing is of <U3, expected real numbers"),
         (without(logits=LOGITS.astype(complex)), "logits is of complex128, expected real numbers"),
         (
             without(logits=np.where(LOGITS == 5, np.nan, LOGITS)),

@@ -52,3 +52,5 @@ def test_intervals_are_shown_with_sign_and_factor():
     found = Interval(0.0123, -0.001, 0.02)
     assert str(found) == "0.0123 [-0.001, 0.02]"
     assert found.shown(1, sign=True, factor=100) == "+1.2 [-0.1, +2.0]"
+    assert found.shown() == "0.01 [-0.00, 0.02]"
+    assert Interval(0.12345, math.nan, math.nan).shown(3, sign=True) == "+0.123 (no interval)"

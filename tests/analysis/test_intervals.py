@@ -8,22 +8,29 @@ import pytest
 import torch
 
 from fairseq_lskd.analysis.bootstrap import Interval, mean_interval
-from fairseq_lskd.analysis.intervals import series_interval, shown, t_interval, unsure, verdict
+from fairseq_lskd.analysis.intervals import HELD, NOT_HELD, UNDECIDED, series_interval, t_interval, verdict
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "positive", "said"),
+    ("low", "high", "positive", "threshold", "said"),
     [
-        (0.1, 0.9, True, "held"),
-        (-0.9, -0.1, True, "not held"),
-        (-0.1, 0.9, True, "undecided"),
-        (-0.9, -0.1, False, "held"),
-        (0.1, 0.9, False, "not held"),
-        (math.nan, math.nan, True, "undecided"),
+        (0.1, 0.9, True, 0, HELD),
+        (-0.9, -0.1, True, 0, NOT_HELD),
+        (-0.1, 0.9, True, 0, UNDECIDED),
+        (-0.9, -0.1, False, 0, HELD),
+        (0.1, 0.9, False, 0, NOT_HELD),
+        (-0.1, 0.1, False, 0, UNDECIDED),
+        (-0.004, 0.001, True, -0.005, HELD),
+        (-0.02, -0.01, True, -0.005, NOT_HELD),
+        (-0.02, 0.01, True, -0.005, UNDECIDED),
+        (math.nan, math.nan, True, 0, UNDECIDED),
+        (math.nan, math.nan, False, 0, UNDECIDED),
     ],
 )
-def test_verdicts(low: float, high: float, positive: bool, said: str) -> None:
-    assert verdict(Interval((low + high) / 2, low, high), positive) == said
+def test_a_verdict_needs_the_whole_interval(
+    low: float, high: float, positive: bool, threshold: float, said: str
+) -> None:
+    assert verdict(Interval((low + high) / 2, low, high), positive, threshold) == said
 
 
 def test_the_t_interval_by_hand() -> None:
@@ -46,8 +53,3 @@ def test_neighbours_that_are_alike_widen_the_interval() -> None:
 
 def test_three_points_are_too_few() -> None:
     assert math.isnan(series_interval([1.0, 2.0, 3.0]).low)
-
-
-def test_an_interval_in_words() -> None:
-    assert shown(Interval(1, 0.5, 2)) == "1.00 [0.50, 2.00]"
-    assert shown(unsure(0.12345), 3, sign=True) == "+0.123 (no interval)"

@@ -75,3 +75,12 @@ def test_what_is_not_a_number_is_refused(plan):
 def test_plan_takes_the_most_frequent_first():
     plan = Plan.make(torch.tensor([0, 7, 5, 9, 4]), 5, 1e6)
     assert plan.exact.tolist() == [3, 1, 2] and not len(plan.sketched) and plan.bytes == 8 * 3 * 5
+
+
+def test_log_probabilities_of_units_by_hand():
+    found = Measurement(Plan(2, torch.tensor([0, 1]), torch.tensor([]).long(), 2, 1))
+    probs = torch.tensor([[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]])
+    found.update(probs.log(), torch.tensor([0, 0, 1]), torch.tensor([7, 2, 7]))
+    units, log_probs, count = found.by_unit()
+    assert units.tolist() == [2, 7] and count.tolist() == [1, 2]
+    assert log_probs.exp().tolist() == pytest.approx([0.25, 0.05])

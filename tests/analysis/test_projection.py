@@ -8,7 +8,7 @@ from analysis_reference import distance, mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq_lskd.analysis.projection import distances, plane, project, propose
+from fairseq_lskd.analysis.projection import distances, plane, project, propose, spans_plane
 
 
 @given(dim=st.integers(2, 9), seed=st.integers(0, 999))
@@ -35,6 +35,11 @@ def test_what_is_orthogonal_to_the_plane_disappears():
 def test_templates_on_a_line_are_refused(templates):
     with pytest.raises(ValueError, match="one line"):
         plane(torch.tensor(templates))
+    assert not spans_plane(torch.tensor(templates))
+
+
+def test_one_dimension_has_no_plane():
+    assert not spans_plane(torch.tensor([[0.0], [1], [3]])) and spans_plane(torch.tensor([[0.0, 0], [1, 0], [0, 1]]))
 
 
 def test_distances_literal():

@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 
 from fairseq_lskd.analysis.document import Picture, Section, Table
-from fairseq_lskd.analysis.drawing import figure
 from fairseq_lskd.analysis.saving import markdown, save
+from fairseq_lskd.analysis.style import figure
 
 
 def example() -> Section:
-    with figure() as drawn:
-        drawn.subplots().plot([1, 2], [3, 4], label="a")
+    drawn = figure(3, 2)
+    drawn.subplots().plot([1, 2], [3, 4], label="a")
     short = Table("short", "A short one.", ["name", "value"], [("a|b", 1.23456789), ("c", None), ("d", math.nan)])
     long = Table("long", "A long one.", ["n"], [(i,) for i in range(100)])
     return Section("A title", ["Some words."], [short, long], [Picture("drawn", "A line.", drawn, "long")])
@@ -27,7 +27,7 @@ def test_everything_is_written(tmp_path: Path) -> None:
         "| a\\|b | 1.235 |\n| c |  |\n| d |  |\n" in text and "A long one. (long.csv)" in text and "| 99 |" not in text
     )
     with (tmp_path / "out" / "short.csv").open() as stream:
-        assert list(csv.reader(stream)) == [["name", "value"], ["a|b", "1.23456789"], ["c", ""], ["d", "nan"]]
+        assert list(csv.reader(stream)) == [["name", "value"], ["a|b", "1.2345679"], ["c", ""], ["d", ""]]
     assert len((tmp_path / "out" / "long.csv").read_text().splitlines()) == 101
     assert (tmp_path / "out" / "drawn.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [

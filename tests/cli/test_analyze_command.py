@@ -6,8 +6,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -156,7 +154,14 @@ def test_the_least_smoothed_teacher_is_the_base_and_names_are_the_smoothing(anal
 def test_the_report_is_one_file_with_everything_beside_it(analysed: Path) -> None:
     page = (analysed / "report.html").read_text(encoding="utf-8")
     pictures = {path.stem for path in (analysed / "pictures").iterdir()}
-    assert pictures == {"stability", "mean-distributions", "relations", "projection", "reliability"}
+    assert pictures == {
+        "stability",
+        "mean-distributions",
+        "relations",
+        "projection",
+        "reliability",
+        "smoothed_loss",
+    }
     assert page.count("data:image/svg+xml;base64,") == len(pictures)
     for caption in re.findall(r"Numbers: (tables/\S+\.csv)", page):
         assert (analysed / caption).is_file()
@@ -242,7 +247,30 @@ def test_students_and_their_diffusion(data: Path, teachers: list[Path], tmp_path
 def test_one_teacher_and_an_ensemble(data: Path, teachers: list[Path]) -> None:
     assert main(["analyze", "--teacher", ":".join(map(str, teachers)), "--data", str(data), "--out", "out"]) == 0
     page = Path("out/report.html").read_text()
-    assert "There is one teacher: nothing to compare it with." in page and "Left out: it is an ensemble." in page
+    assert (
+        "There is one teacher, and nothing to compare it with. Distil from " in page
+        and "Left out: it is an ensemble." in page
+    )
+
+
+def test_the_truth_of_teachers_and_students(data: Path, teachers: list[Path], tmp_path: Path) -> None:
+    """Known of a generated bitext; here it is made up for the sentences that there are."""
+    from fairseq_lskd.scoring.sentences import sentence_log_probs
+    from fairseq_lskd.teachers.alone import load_teacher
+
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "truth.valid.tsv").write_text("log_prob\n" + "".join(f"-{i}\n" for i in range(9)))
+    assert main(words(data, teachers, "--min-count", "2", "--truth", str(raw))) == 0
+    for row, path in zip(rows("truth"), teachers, strict=True):
+        teacher = load_teacher(str(path), str(data))
+        teacher.task.load_dataset("valid")
+        found = sentence_log_probs(teacher.models[0], teacher.task, "valid")
+        gap = -4 - found.log_probs.mean().item()  # the mean of 0, -1, ..., -8
+        assert float(row["a sentence"]) == pytest.approx(gap, abs=1e-3)
+        assert float(row["a token"]) == pytest.approx(9 * gap / int(found.tokens.sum()), abs=1e-3)
+    assert [(row["not smoothed"], row["smoothed"]) for row in rows("truth_changes")] == [("LS 0", "LS 0.1")]
+    assert "truth.valid.tsv" in json.loads(Path("out/analysis.json").read_text())["inputs"]
 
 
 class TestMistakes:
@@ -252,7 +280,7 @@ class TestMistakes:
         ("flags", "said"),
         [
             (["--split", "test"], "--split test: {data} has no such split of de-en; it has: train, valid"),
-            (["--min-count", "500"], "--min-count 500: no target token type occurs that often in valid of {data} (the"),
+            (["--min-count", "500"], "--min-count 500: no token type occurs that often in valid of {data} (the"),
             (["--min-count", "12"], "comparing types takes three"),
             (["--types", "A,B"], "--types A,B: expected three different types"),
             (["--types", "J,I,Q"], "; 'Q' is not in {data}/dict.en.txt"),
@@ -261,11 +289,14 @@ class TestMistakes:
             (["--memory", "0.0000001"], "--memory 1e-07: "),
             (
                 ["--memory", "0", "--num-shards", "0"],
-                "--num-shards 0: expected 1 or more; --memory 0.0: expected a number",
+                "--num-shards 0: expected 1 or more\n  --memory 0.0: expected a number",
             ),
             (["--shard-id", "2", "--num-shards", "2"], "--shard-id 2: expected 0 to 1"),
             (["--data", "none"], "none: no such folder of binarised data"),
+            (["--student", "none.pt", "--teacher", "a.pt:b.pt"], "--teacher a.pt: no such file\n  --teacher b.pt: no "),
             (["--student", "none.pt"], "--student none.pt: no such file"),
+            (["--from-npz", "a.npz"], "--from-npz and --teacher, --data: saved outputs and fairseq's models need an"),
+            (["--truth", "raw"], "--truth raw: no truth.valid.tsv there; expected the raw/ folder of what `lskd"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
@@ -295,14 +326,39 @@ class TestMistakes:
     def test_the_same_teacher_twice(self, data: Path, teachers: list[Path]) -> None:
         assert "given 2 times" in refused(words(data, [teachers[0], teachers[0]]))
 
-    def test_no_teacher(self, data: Path) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "fairseq_lskd.cli", "analyze", "--data", str(data), "--out", "out"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 2 and "--teacher" in done.stderr
+    @pytest.mark.parametrize(
+        ("flags", "said"),
+        [
+            ([], "nothing to analyse: give --teacher (with --data), --from-npz, --runs or --hypotheses"),
+            (["--data", "bin"], "--data: needs --teacher too"),
+            (["--student", "s.pt", "--runs", "."], "--student: needs --teacher and --data too"),
+            (["--teacher", "t.pt"], "--teacher: needs --data too"),
+            (["--truth", "raw", "--runs", "."], "--truth: needs --teacher and --data, whose distance from it is"),
+            (["--from-npz", "a.npz", "--truth", "raw"], "--truth: needs --teacher and --data"),
+            (["--from-npz", "a.npz"], "--from-npz a.npz: no such file"),
+            (["--from-npz", "a.npz", "--from-npz", "a.npz"], "--from-npz a.npz: given 2 times"),
+            (["--from-npz", "a.npz", "--num-shards", "2"], "--num-shards 2: only the work on --teacher can be shared"),
+            (["--runs", "none"], "--runs none: no such folder"),
+            (["--hypotheses", "a=b"], "--hypotheses: the long tail needs --references and --training too"),
+            (["--references", "r", "--training", "t"], "--references and --training: the long tail needs --hypotheses"),
+            (["--hypotheses", "b"], "--hypotheses b: expected NAME=FILE"),
+            (["--hypotheses", "a=b"], "--hypotheses a=b: b: no such file"),
+            (["--hypotheses", "a=b", "--hypotheses", "a=c"], "--hypotheses a=...: given 2 times"),
+            (["--references", "r"], "--references r: no such file"),
+            (["--runs", ".", "--names", "a"], "--names a: expected 0 different names"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_what_belongs_together(self, flags: list[str], said: str) -> None:
+        assert said in refused(["analyze", "--out", "out", *flags])
+        assert not list(Path().iterdir())
+
+    def test_the_truth_of_another_bitext(self, data: Path, teachers: list[Path], tmp_path: Path) -> None:
+        raw = tmp_path / "raw"
+        raw.mkdir()
+        (raw / "truth.valid.tsv").write_text("log_prob\n-1\n-2\n")
+        said = refused(words(data, teachers, "--truth", str(raw)))
+        assert said.startswith(f"--truth {raw}: it knows 2 sentences of valid, and {data} has 9: ")
 
     def test_without_matplotlib_the_way_out_is_named(
         self, data: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch

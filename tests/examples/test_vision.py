@@ -189,7 +189,7 @@ class TestCommand:
         with (out / "curves.csv").open() as stream:
             assert sum(1 for _ in csv.reader(stream)) == 1 + 2 * 8 * 2
         saved = load_npz(out / "arrays" / "teacher-0.1-seed2.npz")
-        assert saved.splits == ["train", "valid"] and saved.classes == 10
+        assert saved.splits == ["train", "valid"] and saved.classes == 10 and saved.smoothing == 0.1
         assert saved.features is not None and saved.output_matrix is not None and saved.output_bias is not None
         logits = saved.features @ saved.output_matrix.T + saved.output_bias
         torch.testing.assert_close(torch.log_softmax(logits, dim=-1), saved.log_probs, atol=1e-4, rtol=1e-4)

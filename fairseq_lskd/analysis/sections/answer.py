@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..claims import HELD, NOT_HELD, UNDECIDED
 from ..document import Section, Table
+from ..intervals import HELD, NOT_HELD, UNDECIDED
 from .findings import Findings
 
 COLUMNS = ("claim", "source", "verdict", "interval (95 %)", "what is measured", "value", "low", "high")

@@ -16,12 +16,16 @@ from .findings import Findings
 
 def calibration(found: Findings) -> Section:
     """Reliability, entropy, likelihood and mutual information."""
-    words = ["A calibrated teacher that says 0.7 is right seven times of ten. Bins hold nearly equally many tokens."]
+    terms = found.terms
+    words = [
+        f"A calibrated teacher that says 0.7 is right seven times of ten. Bins hold nearly equally many {terms.tokens}."
+    ]
     for c in found.comparisons:
         words.append(
             f"{c.other.name} against {c.base.name}: calibration error {c.ece.shown(4, sign=True)}, entropy "
-            f"{c.entropy.shown(3, sign=True)} nats, negative log-likelihood {c.nll.shown(3, sign=True)} nats a token, "
-            f"accuracy {c.accuracy.shown(2, sign=True, factor=100)} points; intervals over sentences, paired."
+            f"{c.entropy.shown(3, sign=True)} nats, negative log-likelihood {c.nll.shown(3, sign=True)} nats "
+            f"{terms.each}, accuracy {c.accuracy.shown(2, sign=True, factor=100)} points; intervals over "
+            f"{terms.units}, paired."
         )
     tables = [_quality(found), _bins(found)]
     if found.triple and any(teacher.looks is not None for teacher in found.teachers):
@@ -47,9 +51,11 @@ def _quality(found: Findings) -> Table:
         row: list[Any] = [teacher.name, len(teacher.measurement.tokens), values["nll"], math.exp(values["nll"])]
         row += [values["accuracy"], values["confidence"], values["entropy"], ece.value, ece.low, ece.high, equal_width]
         rows.append(row)
-    columns = ("teacher", "tokens", "NLL (nats)", "perplexity", "accuracy", "confidence", "entropy (nats)")
+    columns = ("teacher", found.terms.tokens, "NLL (nats)", "perplexity", "accuracy", "confidence", "entropy (nats)")
     more = ("ECE, adaptive bins", "low", "high", "ECE, 15 equal widths")
-    return Table("calibration", f"Predictions on {found.split}, a token each.", (*columns, *more), rows)
+    return Table(
+        "calibration", f"Predictions on {found.split}, means over {found.terms.tokens}.", (*columns, *more), rows
+    )
 
 
 def _bins(found: Findings) -> Table:
@@ -64,7 +70,7 @@ def _bins(found: Findings) -> Table:
             start=1,
         )
     ]
-    columns = ("teacher", "bin", "tokens", "confidence", "accuracy")
+    columns = ("teacher", "bin", found.terms.tokens, "confidence", "accuracy")
     return Table("reliability", "The bins of the reliability diagram.", columns, rows)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..bootstrap import mean_interval
 from ..compare import separations
@@ -19,33 +20,35 @@ SHOWN, ALTERNATIVES = 4, 8
 
 def classes(found: Findings) -> Section:
     """Figure 4 of the paper, and what smoothing does to the relations."""
+    terms = found.terms
     words = [
-        "The mean of a teacher's predictions over all occurrences of a token type shows what the teacher takes it for. "
-        "The paper finds that smoothing lowers the peak, and leaves the relations to the other types as they are.",
+        f"The mean of a teacher's predictions over all {terms.occurrences} of a {terms.kind_in_full} shows what the "
+        "teacher takes it for. The paper finds that smoothing lowers the peak, and leaves the relations to the other "
+        f"{terms.kinds} as they are.",
     ]
     for c in found.comparisons:
         words.append(
             f"{c.other.name} against {c.base.name}: the peak changes by {c.peak.shown(3, sign=True)}; the relations to "
-            f"the other types have a mean rank correlation of {c.rank_correlation.shown(3)}."
+            f"the other {terms.kinds} have a mean rank correlation of {c.rank_correlation.shown(3)}."
         )
         if c.similar and c.dissimilar:
             words.append(
-                "The separation of a type from its most similar one (distance of centres over the sum of spreads, in "
-                f"the penultimate layer) changes by {c.similar.shown(1, sign=True, factor=100)} %, that from a "
-                f"dissimilar type by {c.dissimilar.shown(1, sign=True, factor=100)} %."
+                f"The separation of a {terms.kind} from its most similar one (distance of centres over the sum of "
+                f"spreads, in the penultimate layer) changes by {c.similar.shown(1, sign=True, factor=100)} %, "
+                f"that from a dissimilar {terms.kind} by {c.dissimilar.shown(1, sign=True, factor=100)} %."
             )
     how = "taken for each other most" if found.similarity == "confusion" else "closest in their output embeddings"
     words.append(
-        f"Similar types are those {how}, on average over the teachers; a dissimilar one is drawn from the half that is "
-        "least similar."
+        f"Similar {terms.kinds} are those {how}, on average over the teachers; a dissimilar one is drawn from the half "
+        "that is least similar."
     )
     chosen = _chosen(found)
     distribution = _distribution_rows(found, chosen)
     pictures = [
         Picture(
             "mean-distributions",
-            "Mean predicted distribution at the occurrences of a type: its own probability and the strongest "
-            "alternatives (logarithmic).",
+            f"Mean predicted distribution at the {terms.occurrences} of a {terms.kind}: its own probability and the "
+            "strongest alternatives (logarithmic).",
             _draw_distributions(found, chosen, distribution),
             "mean-distributions",
         )
@@ -54,13 +57,13 @@ def classes(found: Findings) -> Section:
         pictures.append(
             Picture(
                 "relations",
-                "Left: the mean probability of each type at its own occurrences under two teachers. Right: the rank "
-                "correlation of its relations to all other types.",
+                f"Left: the mean probability of each {terms.kind} at its own {terms.occurrences} under two teachers. "
+                f"Right: the rank correlation of its relations to all other {terms.kinds}.",
                 _draw_relations(found),
                 "classes",
             )
         )
-    tables = [_summary(found), Table(*_distribution_table(distribution)), _by_type(found)]
+    tables = [_summary(found), _distribution_table(found, distribution), _by_type(found)]
     return Section("Mean class distributions", words, tables, pictures)
 
 
@@ -76,13 +79,14 @@ def _summary(found: Findings) -> Table:
             finite = None if apart is None else apart[apart.isfinite()]
             row.append(None if finite is None or not len(finite) else finite.median().item())
         rows.append(row)
-    columns = ("teacher", "types", "peak", "low", "high", "entropy of the mean (nats)", "strongest rival")
+    columns = ("teacher", found.terms.kinds, "peak", "low", "high", "entropy of the mean (nats)", "strongest rival")
     more = ("separation, similar (median)", "separation, dissimilar (median)")
-    return Table("classes-summary", "Means over types, with 95 % intervals.", (*columns, *more), rows)
+    return Table("classes-summary", f"Means over {found.terms.kinds}, with 95 % intervals.", (*columns, *more), rows)
 
 
 def _by_type(found: Findings) -> Table:
-    columns = ["type", "occurrences", "similar", "dissimilar"]
+    terms = found.terms
+    columns = [terms.kind, terms.occurrences, "similar", "dissimilar"]
     first = found.teachers[0]
     names = [found.name(kind) for kind in found.types.tolist()]
     values: list[list[Any]] = [
@@ -98,13 +102,15 @@ def _by_type(found: Findings) -> Table:
         values.append(profile.rival_share.tolist())
         apart = separations(teacher, found.pairs.similar)
         if apart is not None:
-            columns.append(f"{teacher.name}: separation from the similar type")
+            columns.append(f"{teacher.name}: separation from the similar {terms.kind}")
             values.append(apart.tolist())
     for c in found.comparisons:
         columns.append(f"{c.base.name} / {c.other.name}: rank correlation")
         values.append(c.rank.tolist())
     rows = list(zip(*values, strict=True))
-    return Table("classes", "Each type that occurs often enough, the most frequent first.", columns, rows)
+    return Table(
+        "classes", f"Each {terms.kind} with enough {terms.occurrences}, the most frequent first.", columns, rows
+    )
 
 
 def _chosen(found: Findings) -> list[int]:
@@ -128,13 +134,12 @@ def _distribution_rows(found: Findings, chosen: list[int]) -> list[tuple[str, st
     return rows
 
 
-def _distribution_table(rows: list[tuple[str, str, list[float]]]) -> tuple:
-    count = len(rows[0][2]) if rows else 0
-    columns = ["type", "predicted", *(f"teacher {i + 1}" for i in range(count))]
-    return (
+def _distribution_table(found: Findings, rows: list[tuple[str, str, list[float]]]) -> Table:
+    terms = found.terms
+    return Table(
         "mean-distributions",
-        "Mean probability of what is predicted at the occurrences of a type; teachers in the order of the first table.",
-        columns,
+        f"Mean probability of what is predicted at the {terms.occurrences} of a {terms.kind}.",
+        [terms.kind, "predicted", *(teacher.name for teacher in found.teachers)],
         [(kind, other, *values) for kind, other, values in rows],
     )
 
@@ -159,8 +164,7 @@ def _draw_distributions(found: Findings, chosen: list[int], rows: list[tuple[str
         panel.set_xscale("log")
         panel.set_yticks(range(len(part)), [plain(other) for _, other, _ in part])
         panel.invert_yaxis()
-        panel.set_title(f"at occurrences of {plain(part[0][0])}")
-        panel.grid(axis="x", color="#dddddd", linewidth=0.6)
+        panel.set_title(f"{found.terms.occurrences} of {plain(part[0][0])}")
         panel.set_xlabel("mean probability")
     drawn.legend(loc="outside upper center", ncols=len(found.teachers))
     return drawn
@@ -179,9 +183,10 @@ def _draw_relations(found: Findings) -> Figure:
         left.set_ylabel(f"peak, {c.other.name}")
         left.set_aspect("equal")
         known = c.rank[~c.rank.isnan()].tolist()
-        right.hist(known, bins=30, color=COLOURS[5], edgecolor="white", linewidth=0.3)
+        right.hist(known, bins=min(30, max(5, len(known) // 2)), color=COLOURS[5], edgecolor="white", linewidth=0.3)
         right.axvline(c.rank_correlation.value, color="black", linewidth=1)
-        right.set_xlabel("rank correlation of a type's relations (line: mean)")
-        right.set_ylabel("types")
+        right.set_xlabel(f"rank correlation of a {found.terms.kind}'s relations (line: mean)")
+        right.set_ylabel(found.terms.kinds)
         right.set_xlim(right=1)
+        right.yaxis.set_major_locator(MaxNLocator(integer=True))
     return drawn

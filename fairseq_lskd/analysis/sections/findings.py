@@ -14,6 +14,7 @@ from ..classes import Pairs
 from ..compare import Comparison, compare
 from ..diffusion import Diffusion, diffusion
 from ..system import System
+from ..terms import TRANSLATION, Terms
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Findings:
     pairs: Pairs  #: a similar and a dissimilar class of each that is kept whole
     similarity: str  #: "confusion" or "embedding"
     triple: tuple[int, int, int] | None  #: two similar classes and another, for the projection
-    why_no_triple: str | None = None
     facts: dict[str, str] = field(default_factory=dict)  #: of the data and the call
+    terms: Terms = TRANSLATION
+    truth: torch.Tensor | None = None  #: [N] log-probabilities that are true, by the number of the sentence, nats
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -56,12 +58,17 @@ class Findings:
     @cached_property
     def judged(self) -> list[list[Claim]]:
         """The claims of each comparison."""
-        return [claims(comparison, self.students, self.diffusions) for comparison in self.comparisons]
+        return [claims(comparison, self.students, self.diffusions, self.terms) for comparison in self.comparisons]
 
     @cached_property
     def advice(self) -> Advice:
         """Which teacher, at which temperature."""
-        return advise(self.teachers, self.comparisons, self.judged, self.students)
+        return advise(self.teachers, self.comparisons, self.judged, self.students, self.terms)
+
+    @cached_property
+    def smoothings(self) -> list[float]:
+        """The label smoothings of the teachers, each once, ascending; none of those of which it is not known."""
+        return sorted({teacher.smoothing for teacher in self.teachers if teacher.smoothing is not None})
 
     @property
     def types(self) -> torch.Tensor:

@@ -15,18 +15,23 @@ def method(found: Findings) -> Section:
         for kind, systems in (("teacher", found.teachers), ("student", found.students))
         for system in systems
     ]
+    terms = found.terms
     words = [
-        "All models saw the same sentences, with the reference as the decoder's input. Every number behind a picture "
-        "is in tables/ as CSV and in numbers.json.",
-        f"Intervals are percentile bootstrap intervals, 95 %, of {DRAWS:,} resamples: of token types for what is a "
-        "mean over types (stability, peaks, relations, separations, diffusion), of sentences for what is a mean over "
-        "tokens (likelihood, accuracy, calibration). Differences are paired. A claim is held if all of its interval is "
-        "on the claimed side, not held if all of it is on the other.",
-        "S = 1 - (1/K) sum_c (1/n_c) sum_i |p_i - mean_c|^2. Separation of two types: |m_a - m_b| / (s_a + s_b), where "
-        "m are the centres and s the root mean square distances from them. ECE: sum_b (n_b / n) |accuracy_b - "
-        "confidence_b|. Mutual information: mean of log N p(y | x) / sum_x' p(y | x'), with Gaussians around each "
-        "occurrence's mean and one variance.",
+        f"{terms.setting} Every number behind a picture is in tables/ as CSV and in numbers.json.",
+        f"Intervals are percentile bootstrap intervals, 95 %, of {DRAWS:,} resamples: of {terms.kinds_in_full} for "
+        f"what is a mean over {terms.kinds} (stability, peaks, relations, separations"
+        f"{', diffusion' * terms.taught}), of {terms.units} for what is a mean over {terms.tokens} (likelihood, "
+        "accuracy, calibration). Differences are paired. A claim is held if all of its interval is on the claimed "
+        "side, not held if all of it is on the other.",
+        f"S = 1 - (1/K) sum_c (1/n_c) sum_i |p_i - mean_c|^2. Separation of two {terms.kinds}: |m_a - m_b| / (s_a + "
+        "s_b), where m are the centres and s the root mean square distances from them. ECE: sum_b (n_b / n) "
+        "|accuracy_b - confidence_b|.",
     ]
+    if terms.taught:
+        words.append(
+            "Mutual information: mean of log N p(y | x) / sum_x' p(y | x'), with Gaussians around each occurrence's "
+            "mean and one variance."
+        )
     facts = Table("call", "The data and the call.", ("", "value"), list(found.facts.items()))
     columns = ("role", "name", "label smoothing", *names)
     return Section("How it was measured", words, [Table("models", "The models.", columns, models), facts])

@@ -11,7 +11,6 @@ from ..projection import Distances, distances, project
 from ..style import figure, look, plain, styled
 from .findings import Findings
 
-TITLE = "Three types in the penultimate layer"
 COLUMNS = (
     "teacher",
     "split",
@@ -32,16 +31,23 @@ COLUMNS = (
 
 def projection(found: Findings) -> Section:
     """Figure 1 of the paper."""
+    terms = found.terms
+    title = f"Three {terms.kinds} in the penultimate layer"
     if found.triple is None:
-        return Section(TITLE, [f"Left out: {found.why_no_triple}."])
+        return Section(title, [f"Left out: fewer than three {terms.kinds_in_full} occur often enough."])
     names = [found.name(kind) for kind in found.triple]
     able = [teacher for teacher in found.teachers if teacher.clouds and teacher.templates is not None]
+    if not able:
+        first = found.teachers[0]
+        why = first.why_no_points or first.why_no_clouds or f"not each of {', '.join(names)} was met in one split"
+        return Section(title, [f"Left out: {why}."])
     words = [
         f"{names[0]} and {names[1]} are similar, {names[2]} is not. Their activations before the output layer are "
-        "projected on the plane through the three types' rows of the output matrix, as Müller et al. do.",
-        "D1, D2 and D3 are the mean distances of a type's points to their own centre, Dc is the distance between the "
-        "centres of the two similar types. Scales differ between teachers: compare Dc / (D1 + D2), which has none. "
-        "Contrast is Dc over the mean distance of both centres to the third: the lower, the closer the similar pair.",
+        f"projected on the plane through the three {terms.kinds}' rows of the output matrix, as Müller et al. do.",
+        f"D1, D2 and D3 are the mean distances of a {terms.kind}'s points to their own centre, Dc is the distance "
+        f"between the centres of the two similar {terms.kinds}. Scales differ between teachers: compare "
+        "Dc / (D1 + D2), which has none. Contrast is Dc over the mean distance of both centres to the third: the "
+        "lower, the closer the similar pair.",
     ]
     rows, points, drawn_points = [], [], []
     for teacher in able:
@@ -54,18 +60,16 @@ def projection(found: Findings) -> Section:
                 for (x, y), kind in zip(flat.tolist(), cloud.member.tolist(), strict=True)
             ]
             drawn_points.append((teacher.name, cloud.split, flat, cloud.member))
-    if not able:
-        return Section(TITLE, [f"Left out: {found.teachers[0].why_no_points}."])
     tables = [
         Table("projection", "Distances, with 95 % intervals of the separation over examples.", COLUMNS, rows),
-        Table("projection-points", "The points of the picture.", ("teacher", "split", "type", "x", "y"), points),
+        Table("projection-points", "The points of the picture.", ("teacher", "split", terms.kind, "x", "y"), points),
     ]
     caption = (
         f"Penultimate activations at {names[0]}, {names[1]} (similar) and {names[2]}, projected on the plane through "
-        "their output embeddings; black rims: centres."
+        "their rows of the output matrix; black rims: centres."
     )
     drawn = _draw(names, [teacher.name for teacher in able], drawn_points)
-    return Section(TITLE, words, tables, [Picture("projection", caption, drawn, "projection-points")])
+    return Section(title, words, tables, [Picture("projection", caption, drawn, "projection-points")])
 
 
 def _row(name: str, split: str, space: str, count: int, d: Distances) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from .findings import Findings
 
 def stability(found: Findings) -> Section:
     """Equation (2) for each teacher."""
+    terms = found.terms
     first = found.teachers[0].stability
     rows, by_bucket, points = [], [], []
     groups = buckets(first.counts)
@@ -41,34 +42,45 @@ def stability(found: Findings) -> Section:
         points.append((teacher.name, line))
     words = [
         "1 - S is the variance of a teacher's predictions within a class, averaged over classes (equation 2 of the "
-        "paper). A class is a target token type, an example one occurrence of it under teacher forcing. Lower: the "
-        "examples of a type look more alike to the student, so that more of what tells them apart is erased.",
+        f"paper). {terms.definition} Lower: the examples of a {terms.kind} look more alike to the student, so that "
+        "more of what tells them apart is erased.",
         *(
             f"{c.other.name} has {'less' if c.variance.value < 0 else 'more'} of it than {c.base.name}: "
             f"{c.variance.shown(4, sign=True)}."
             for c in found.comparisons
         ),
-        "Types that occur n times have their variance measured around their own mean, which makes it smaller by "
-        "1/n of itself: compare teachers, not buckets. Intervals are over token types.",
+        f"{terms.kinds.capitalize()} of n {terms.occurrences} have their variance measured around their own mean, "
+        "which makes it smaller by 1/n of itself: compare teachers, not buckets. Intervals are over "
+        f"{terms.kinds_in_full}.",
     ]
     if any(teacher.stability.error_bound for teacher in found.teachers):
         words.append(
             "Not all classes fit the memory whole: those that do not are sketched, and the sketch's error in 1 - S is "
             "below the bound in the table with 95 % probability. The claims' intervals include it."
         )
-    columns = ("teacher", "K types", "tokens", "minimum n_c", "S", "1 - S", "low", "high", "sketch error below")
+    columns = (
+        "teacher",
+        f"K {terms.kinds}",
+        terms.tokens,
+        "minimum n_c",
+        "S",
+        "1 - S",
+        "low",
+        "high",
+        "sketch error below",
+    )
     tables = [
         Table("stability", f"Stability on {found.split}.", columns, rows),
         Table(
             "stability-by-frequency",
-            "1 - S of the types that occur so many times in the split.",
-            ("teacher", "occurrences", "types", "1 - S", "low", "high"),
+            f"1 - S of the {terms.kinds} with so many {terms.occurrences} in the split.",
+            ("teacher", terms.occurrences, terms.kinds, "1 - S", "low", "high"),
             by_bucket,
         ),
         Table(
-            "stability-by-type",
-            "The variance within each type, the most frequent first.",
-            ("type", "occurrences", *(teacher.name for teacher in found.teachers)),
+            f"stability-by-{terms.kind}",
+            f"The variance within each {terms.kind}, the most frequent first.",
+            (terms.kind, terms.occurrences, *(teacher.name for teacher in found.teachers)),
             [
                 (found.name(kind), count, *values)
                 for kind, count, *values in zip(
@@ -80,15 +92,19 @@ def stability(found: Findings) -> Section:
             ],
         ),
     ]
-    caption = "Variance within token types, 1 - S, by how often they occur; bars are 95 % intervals over types."
-    drawn = _draw(points, [f"{group.name}\n({int(group.members.sum())})" for group in groups])
+    caption = (
+        f"Variance within {terms.kinds_in_full}, 1 - S, by their number of {terms.occurrences}; bars are 95 % "
+        f"intervals over {terms.kinds}."
+    )
+    axis = f"{terms.occurrences} of the {terms.kind} in the split (number of {terms.kinds})"
+    drawn = _draw(points, [f"{group.name}\n({int(group.members.sum())})" for group in groups], axis)
     return Section(
         "Erased information", words, tables, [Picture("stability", caption, drawn, "stability-by-frequency")]
     )
 
 
 @styled
-def _draw(points: list, names: list[str]) -> Figure:
+def _draw(points: list, names: list[str], axis: str) -> Figure:
     drawn = figure(6.5, 3.2)
     panel = drawn.subplots(1, 1, squeeze=False)[0, 0]
     width = 0.5 / max(len(points), 1)
@@ -101,7 +117,9 @@ def _draw(points: list, names: list[str]) -> Figure:
         ]
         panel.errorbar(places, values, errors, linestyle="none", capsize=3, label=name, **look(i))
     panel.set_xticks(range(len(names)), names)
-    panel.set_xlabel("occurrences of the type in the split (number of types)")
+    panel.set_xlim(-0.6, len(names) - 0.4)
+    panel.grid(visible=False, axis="x")
+    panel.set_xlabel(axis)
     panel.set_ylabel("1 - S")
     panel.set_ylim(bottom=0)
     panel.legend()

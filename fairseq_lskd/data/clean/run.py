@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from ..corpora import HoldOut
-from ..language import frequent_words
+from ..language_id import frequent_words
 from . import steps as names
 from .report import PartReport
 from .seen import Seen

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..language import OtherLanguage
+from ..language_id import OtherLanguage
 from . import steps as names
 from .seen import line_hash
 from .steps import Facts, Steps, filters, text_step

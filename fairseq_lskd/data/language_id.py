@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
+from .writing_systems import words_of
 
 #: Below this probability the first guess is wrong too often, on short sentences, to act on it.
 SURE = 0.5
-#: Written without spaces: their characters serve as words.
-UNSPACED = frozenset(("zh", "ja", "th", "lo", "km", "my", "dz", "wuu", "yue"))
 FREQUENT = 3000  # words of a language that make its lines plain
 PLAIN = 0.6  # and the share of a line's words that have to be among them
 
@@ -57,12 +56,6 @@ def is_other(text: str, language: str) -> bool:
     """Whether the text is surely in another language."""
     found, probability = identify(text)
     return found != language and probability >= SURE
-
-
-def words_of(text: str, language: str) -> list[str]:
-    """What a line is compared by: case-folded words, or characters."""
-    text = text.casefold()
-    return [c for c in text if not c.isspace()] if language in UNSPACED else text.split()
 
 
 def frequent_words(lines: Sequence[str], language: str) -> frozenset[str]:

@@ -1,0 +1,58 @@
+"""Measurements of several processes, which the last of them to end adds up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..analysis.measurement import Measurement
+from ..errors import UserError
+from ..files import write_beside
+from ..sequences.shards import shard_path
+
+
+def shared(
+    measured: Sequence[Measurement], key: dict[str, Any], out: Path, shard: int, count: int
+) -> list[Measurement]:
+    """Write this shard's measurements beside `out`; if all shards are there, their sums, else nothing.
+
+    Args:
+        key: what was measured, which must be the same in all of them.
+
+    Raises:
+        UserError: if another shard's file is none, or of something else.
+    """
+    key = {**key, "shards": count}
+    paths = [shard_path(out, i, count) for i in range(count)]
+    mine = paths[shard]
+    with write_beside(mine) as part, part.open("wb") as stream:
+        torch.save({"key": key, "models": [one.state() for one in measured]}, stream)
+    if missing := [path.name for path in paths if not path.is_file()]:
+        print(f"{mine}: written; still to come: {', '.join(missing)}", file=sys.stderr)
+        return []
+    return _merged(paths, key)
+
+
+def _merged(paths: Sequence[Path], key: dict[str, Any]) -> list[Measurement]:
+    merged: list[Measurement] = []
+    for path in paths:
+        try:
+            state = torch.load(path, weights_only=True)
+            same = state["key"] == key
+        except Exception:
+            raise UserError(f"{path} is not a shard of this analysis: delete it, and run that shard again") from None
+        if not same:
+            raise UserError(
+                f"{path} was measured with other options, models or data: delete it, and run that shard again"
+            )
+        found = [Measurement.from_state(one) for one in state["models"]]
+        if not merged:
+            merged = found
+        else:
+            for one, other in zip(merged, found, strict=True):
+                one.merge(other)
+    return merged
