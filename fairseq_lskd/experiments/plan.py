@@ -217,6 +217,8 @@ class Plan:
 
     def analyse_command(self) -> str:
         words = ["lskd", "analyze", "--data", f"{self.data}/bin", "--out", f"{self.results}/analysis"]
+        if self.settings.corpus == "generated":
+            words += ["--truth", f"{self.data}/raw"]
         for kind, systems in zip(("teacher", "student"), self.analysed(), strict=True):
             for system in systems:
                 words += [f"--{kind}", self.checkpoint(system)]

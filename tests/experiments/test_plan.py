@@ -101,6 +101,7 @@ def test_the_first_seeds_models_are_analysed(tmp_path: Path) -> None:
     assert teachers == ["teacher-0.0-s1", "teacher-0.1-s1"] and len(students) == 12
     words = shlex.split(found.analyse_command())
     assert words[:6] == ["lskd", "analyze", "--data", "data/tiny/bin", "--out", "runs/tiny/results/mine/analysis"]
+    assert words[6:8] == ["--truth", "data/tiny/raw"]
     assert words.count("--teacher") == 2 and words[words.index("--names") + 1] == "teacher-0.0,teacher-0.1"
     assert words.count("--student") == 12 and "student-s1" not in str(words)
     assert words[words.index("--student-names") + 1].startswith("word-0.0,word-0.1,word-cached-0.0,")
