@@ -5,7 +5,8 @@
 #
 # docs/results/NAME.json and docs/results/NAME/results.json become a table (.md) and a picture of quality against size and
 # speed (.svg); docs/results/NAME/curves.csv the curves (.svg); benchmarks/results the tables and figures of
-# docs/benchmarks.md. `git diff` shows what has changed: nothing, if the rows have not.
+# docs/benchmarks.md; docs/results/vision the page of the image experiments. (docs/results/analysis is a report, which
+# `lskd analyze` draws of the models themselves.) `git diff` shows what has changed: nothing, if the rows have not.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -23,5 +24,6 @@ for rows in docs/results/*/curves.csv; do
     lskd curves --from "$rows" --plot "${rows%.csv}.svg" >/dev/null
     echo "${rows%.csv}.svg"
 done
+python examples/vision/distil.py --redraw docs/results/vision
 python benchmarks/plot.py
 echo "docs/benchmarks.md, docs/figures"

@@ -7,6 +7,7 @@ distributions alone. Minutes on a CPU with scikit-learn's digits. Call it again 
   python examples/vision/distil.py --out runs/vision
   python examples/vision/distil.py --out runs/vision-5 --seeds 1 2 3 4 5 --train 100 --label-noise 0.1
   python examples/vision/distil.py --out runs/cifar100 --data cifar100 ~/cifar-100-python --epochs 100
+  python examples/vision/distil.py --redraw docs/results/vision       the page again, from its rows.json and curves.csv
 
 OUT gets README.md (words, tables and the picture), their CSV files, rows.json, and arrays/ with the teachers' outputs,
 which can be analysed:
@@ -18,6 +19,7 @@ which can be analysed:
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import platform
 import shlex
@@ -33,7 +35,9 @@ from fairseq_lskd.errors import UserError, exit_on_user_error
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where results go")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, metavar="DIR", help="where results go")
+    where.add_argument("--redraw", type=Path, metavar="DIR", help="train nothing: make the page of this folder again")
     parser.add_argument(
         "--data", nargs="+", default=["digits"], metavar="NAME", help="digits, or cifar100 DIR (default: digits)"
     )
@@ -49,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     with exit_on_user_error("distil.py"):
+        if args.redraw:
+            redraw(args.redraw)
+            return
         run(args, ["python", "examples/vision/distil.py", *(sys.argv[1:] if argv is None else argv)])
 
 
@@ -109,19 +116,46 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> None:
     record |= {"versions": {"python": platform.python_version(), "torch": torch.__version__}}
     record["rows"] = [{name: value for name, value in row.items() if name != "epochs"} for row in rows]
     write_json(args.out / "rows.json", record)
-    if real:
-        about = "CIFAR-100, 50,000 images to train on and 10,000 to validate."
-    else:
-        noise = f", {args.label_noise:.0%} of them with a wrong label" if args.label_noise else ""
-        about = (
-            f"scikit-learn's digits, 8 x 8 pixels, made hard on purpose: {args.train} images to train on{noise}, and "
-            f"all {1797 - args.train:,} others to validate, drawn anew by each seed. With all of them to train on, "
-            "networks as small as these make next to no mistake, and nothing could differ."
-        )
-    sentence = f"{about} Students learn from the teacher alone (lambda = 0) at T = {args.temperature:g}."
-    page = save(section(rows, smoothings, sentence), args.out)
+    page = save(section(rows, smoothings, about(settings)), args.out)
     print(page.read_text(encoding="utf-8"))
     print(f"{page}, and the teachers' outputs in {args.out / 'arrays'}", file=sys.stderr)
+
+
+def about(settings: dict[str, Any]) -> str:
+    """What the networks were trained on, in two sentences."""
+    train, noise = settings["train"], settings["label_noise"]
+    if settings["data"] == "cifar100":
+        data = "CIFAR-100, 50,000 images to train on and 10,000 to validate."
+    else:
+        wrong = f", {noise:.0%} of them with a wrong label" if noise else ""
+        data = (
+            f"scikit-learn's digits, 8 x 8 pixels, made hard on purpose: {train} images to train on{wrong}, and "
+            f"all {1797 - train:,} others to validate, drawn anew by each seed. With all of them to train on, "
+            "networks as small as these make next to no mistake, and nothing could differ."
+        )
+    return f"{data} Students learn from the teacher alone (lambda = 0) at T = {settings['temperature']:g}."
+
+
+def redraw(folder: Path) -> None:
+    """Make a folder's page, tables and picture again from its rows.json and curves.csv."""
+    from summary import EPOCH, section
+
+    from fairseq_lskd.analysis.saving import save
+
+    try:
+        record = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+        with (folder / "curves.csv").open(encoding="utf-8", newline="") as stream:
+            epochs = list(csv.DictReader(stream))
+        rows, settings = record["rows"], record["settings"]
+        for row in rows:
+            mine = [e for e in epochs if (e["system"], e["seed"]) == (row["system"], str(row["seed"]))]
+            row["epochs"] = [{name: float(e[at]) if e[at] else None for name, at in EPOCH.items()} for e in mine]
+        made = section(rows, (0.0, settings["label_smoothing"]), about(settings))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"--redraw {folder}: expected rows.json and curves.csv there, as --out writes them ({error!r})"
+        ) from error
+    print(save(made, folder))
 
 
 def kept(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:

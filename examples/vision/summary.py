@@ -29,6 +29,8 @@ CLAIMS = (
     ),
 )
 DIGITS = {"accuracy": 2, "loss": 3, "cross_entropy": 3, "variance_valid": 4, "variance_train": 4, "entropy_train": 3}
+#: What is known of an epoch -> its column in curves.csv.
+EPOCH = {"loss": "training loss", "cross_entropy": "training cross-entropy", "accuracy": "accuracy"}
 UNITS = {"accuracy": "accuracy, %", "loss": "training KL, nats",
          "cross_entropy": "training cross-entropy, nats", "variance_valid": "1 - S, validation images",
          "variance_train": "1 - S, training images", "entropy_train": "entropy on training images, nats"}  # fmt: skip
@@ -84,7 +86,7 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
         (
             *(row[name] for name in ("system", "kind", "teacher_smoothing", "seed")),
             epoch,
-            *(None if value is None else round(value, 4) for value in each.values()),
+            *(None if each[name] is None else round(each[name], 4) for name in EPOCH),
         )
         for row in rows
         for epoch, each in enumerate(row["epochs"], start=1)
@@ -94,7 +96,7 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
     difference = "and the difference with its 95 % interval (Student's t, paired by seed)"
     claimed = ["claim", "difference", "95 % from", "to", "unit", "verdict"]
     columns = ["system", "kind", "teacher_smoothing", "seed", "epoch"]
-    columns += ["training loss", "training cross-entropy", "accuracy"]
+    columns += EPOCH.values()
     caption = "As the paper's Fig. 6: students of a smoothed teacher and of another. Lines are means over seeds, bands"
     caption += " reach from the least to the greatest."
     return Section(

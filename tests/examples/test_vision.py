@@ -201,6 +201,14 @@ class TestCommand:
         before = (out / "seed-1.json").stat().st_mtime_ns
         distil.main(words)
         assert (out / "seed-1.json").stat().st_mtime_ns == before
+        page = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".md", ".csv")}
+        for name in ("README.md", "curves.png", "table2.csv", "claims.csv"):
+            (out / name).unlink()
+        distil.main(["--redraw", str(out)])
+        assert {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".md", ".csv")} == page
+        assert (out / "curves.png").stat().st_size > 10_000
+        with pytest.raises(SystemExit, match=r"--redraw .*: expected rows.json and curves.csv there"):
+            distil.main(["--redraw", str(tmp_path)])
         with pytest.raises(SystemExit, match=r"made with other settings \(label_smoothing\): name another --out"):
             distil.main([*words, "--label-smoothing", "0.2"])
 
