@@ -47,10 +47,27 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
         rows += [{"corpus": name, **row, **story} for row in measure(*map(Path, paths), args)]
     if args.json:
         write_rows(args.json, rows)
-    shown = ("corpus", "model", "megabytes", "sentences_per_second_median", "times_fairseq", "bleu")
-    print(tabulate([[row[key] for key in shown] for row in rows], shown, tablefmt="simple"))
-    print(*sorted({f"BLEU: {row['signature']}" for row in rows}), sep="\n")
+    print(table(rows))
     return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    shown = [
+        [
+            row["corpus"],
+            row["model"],
+            f"{row['megabytes']:.2f}",
+            f"{row['sentences_per_second_median']:.0f}",
+            f"{row['times_fairseq']:.1f}",
+            f"{row['bleu']:.2f}",
+        ]
+        for row in rows
+    ]
+    headers = ("corpus", "model", "MB", "sentences/s", "x fairseq", "BLEU")
+    found = tabulate(shown, headers, tablefmt="github", disable_numparse=True)
+    signatures = "  \n".join(sorted({f"`BLEU: {row['signature']}`" for row in rows}))
+    return f"{found}\n\n{signatures}"
 
 
 def measure(checkpoint: Path, source: Path, references: Path, args: argparse.Namespace) -> list[dict[str, Any]]:

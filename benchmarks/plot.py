@@ -14,10 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import export
 import kd_loss
 import matplotlib
 import prepare
 import student_throughput
+import translate
+import translate_kills
 from _forms import FORMS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,9 +29,12 @@ HERE = Path(__file__).resolve().parent
 
 #: Rows as a Markdown table, by the benchmark's name. A result is called by it, and `-` and more if there are several.
 TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
+    "export": export.table,
     "kd_loss": kd_loss.table,
     "prepare": prepare.table,
     "student_throughput": student_throughput.table,
+    "translate": translate.table,
+    "translate_kills": translate_kills.table,
 }
 
 #: What a bar is called; groups in the order of the figure. Only forms of one group do the same work.

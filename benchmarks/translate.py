@@ -122,9 +122,31 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     rows = [row(task, name, args) | story for task in tasks for name in names]
     if args.json:
         write_rows(args.json, rows)
-    shown = ("corpus", "engine", "sentences_per_second_median", "times_fairseq_generate", "bleu")
-    print(tabulate([[each[name] for name in shown] for each in rows], shown, tablefmt="simple"))
+    print(table(rows))
     return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    shown = [
+        [
+            row["corpus"],
+            row["engine"],
+            f"{row['sentences_per_second_median']:.0f}",
+            " - ".join(f"{rate:.0f}" for rate in row["sentences_per_second_quartiles"]),
+            f"{row['times_fairseq_generate']:.1f}",
+            f"{row['bleu']:.2f}",
+            ", ".join(f"{name} {value}" for name, value in row["settings"].items() if value),
+        ]
+        for row in rows
+    ]
+    headers = ("corpus", "engine", "sentences/s", "quartiles", f"x {BASELINE}", "BLEU", "settings")
+    found = tabulate(shown, headers, tablefmt="github", disable_numparse=True)
+    signatures = "  \n".join(sorted({f"`BLEU: {row['signature']}`" for row in rows}))
+    first = rows[0]
+    return (
+        f"{found}\n\n{first['sentences']:,} sentences, beam {first['beam']}, {first['rounds']} rounds.  \n{signatures}"
+    )
 
 
 def measure(task: Task, name: str, args: argparse.Namespace) -> None:

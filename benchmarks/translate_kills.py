@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from _common import command, versions, write_rows
+from tabulate import tabulate
 
 from fairseq_lskd.files import sha256
 from fairseq_lskd.machine import machine
@@ -61,6 +62,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_rows(args.json, [row])
     print(f"{len(kills)} kills, {row['sentences']:,} sentences: {'identical' if identical else 'DIFFERENT'}")
     return 0 if identical else 1
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    shown = [
+        [
+            f"{row['sentences']:,}",
+            len(row["kills"]),
+            ", ".join(f"{kill['seconds']:.1f}" for kill in row["kills"]),
+            f"{row['kills'][-1]['written']:,}",
+            "yes" if row["identical"] else "NO",
+        ]
+        for row in rows
+    ]
+    headers = ("sentences", "kills", "seconds until each", "written at the last", "identical in the end")
+    return tabulate(shown, headers, tablefmt="github", disable_numparse=True)
 
 
 def kill(words: Sequence[str], out: Path, chance: random.Random, seconds: float) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import pytest
 from .conftest import BENCHMARKS
 
 pytest.importorskip("ctranslate2")
+import translate_kills
+
 pytestmark = pytest.mark.slow
 
 
@@ -66,6 +68,7 @@ def test_engines_are_compared_in_one_run(bitext: Path, teacher: Path, spm: Path,
         } <= row.keys()
     assert rows[0]["times_fairseq_generate"] == 1
     assert rows[0]["bleu"] == pytest.approx(rows[1]["bleu"], abs=0.1)
+    assert "| letters  | fairseq-generate | " in done.stdout and rows[0]["signature"] in done.stdout
 
 
 def test_a_run_is_killed_and_compared(bitext: Path, teacher: Path, tmp_path: Path) -> None:
@@ -77,3 +80,4 @@ def test_a_run_is_killed_and_compared(bitext: Path, teacher: Path, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row["identical"] is True and len(row["kills"]) == 2 and row["sentences"] == 24_000
+    assert "| 24,000      | 2       |" in translate_kills.table([row])
