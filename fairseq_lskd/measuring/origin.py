@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from ..teachers.checkpoint import read_archive, read_checkpoint
+from ..teachers.checkpoint import is_weight, read_archive, read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def same_file(one: str, other: str) -> bool:
 
 def _check_weights(path: str) -> None:
     weights = read_archive(path)["model"]
-    broken = [name for name, weight in weights.items() if not bool(torch.isfinite(weight).all())]
+    broken = [name for name, weight in weights.items() if is_weight(name) and not bool(torch.isfinite(weight).all())]
     if broken:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         raise UserError(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-# fairseq 0.12's encoder layers keep a second copy of their weights for a fast path of PyTorch's.
-_UNUSED = re.compile(r"encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)")
-# Buffers and counters.
-_NO_WEIGHTS = re.compile(r"(^|\.)(version|_float_tensor|num_updates)$")
+from ..teachers.checkpoint import is_weight
+
 _TIED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight")
 
 
@@ -20,7 +17,7 @@ def count_parameters(weights: Mapping[str, Tensor]) -> int:
     total = 0
     seen: list[Tensor] = []
     for name, weight in weights.items():
-        if _UNUSED.search(name) or _NO_WEIGHTS.search(name):
+        if not is_weight(name):
             continue
         if name in _TIED:
             if any(weight.shape == other.shape and torch.equal(weight, other) for other in seen):

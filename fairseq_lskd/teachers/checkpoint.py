@@ -15,6 +15,16 @@ from ..errors import UserError
 
 #: How torch says what a pickle would have called or made.
 REFUSED = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)")
+#: fairseq 0.12's encoder layers keep an old copy of their weights for a fast path of PyTorch's, and position encodings
+#: a number that nobody sets, so that it may be NaN. The others are counters.
+_UNUSED = re.compile(
+    r"encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)|(^|\.)(version|_float_tensor|num_updates)$"
+)
+
+
+def is_weight(name: str) -> bool:
+    """Whether an entry of a checkpoint's `model` is one that the model computes with; others may hold anything."""
+    return not _UNUSED.search(name)
 
 
 def _names_of_foreign_code(path: Path, first: str) -> str:

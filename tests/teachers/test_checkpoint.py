@@ -12,7 +12,7 @@ import torch
 from fairseq import checkpoint_utils
 
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.teachers.checkpoint import read_archive, read_checkpoint
+from fairseq_lskd.teachers.checkpoint import is_weight, read_archive, read_checkpoint
 
 STATE = {"model": {"weight": torch.arange(6.0)}, "cfg": {"model": {"dropout": 0.1}}}
 
@@ -181,3 +181,10 @@ def test_a_file_of_the_same_form_from_another_program(tmp_path):
     torch.save({"model": {"weight": torch.zeros(2)}, "args": Namespace(lr=0.1)}, path)
     with pytest.raises(UserError, match=r"a\.pt is not a checkpoint of fairseq's: KeyError"):
         read_checkpoint(path)
+
+
+def test_what_a_model_computes_with():
+    names = ["encoder.layers.0.fc1.weight", "decoder.layers.0.self_attn.in_proj_weight", "encoder.embed_tokens.weight"]
+    others = ["encoder.layers.0.fc1_weight", "encoder.layers.11.in_proj_bias", "decoder.embed_positions._float_tensor"]
+    others += ["encoder.version", "encoder.layers.0.self_attn.num_updates"]
+    assert [name for name in names + others if is_weight(name)] == names
