@@ -17,8 +17,9 @@ PASSES = 2
 MARGIN = 1.03
 #: What int8 and float16 may lose, in natural logarithms of the float32 model's probability a token.
 MAX_LOSS = 0.01
-#: Seconds that all stages take, about: a run that is done sooner with the default settings keeps those.
-WORTHWHILE = 10.0
+#: Shares of the seconds that translating would take with the default settings: what a pass may take of them, and what
+#: all measuring may have taken when another stage begins, so that a short run does not spend itself on its settings.
+PASS, ALL = 0.05, 0.2
 
 
 @dataclass
@@ -39,25 +40,29 @@ def measure(engine: Engine, fixed: Mapping[str, Any], sample: Sequence[list[str]
     Args:
         engine: its `default` is tried first.
         fixed: fields of `Settings` that the user chose.
-        sample: sentences in pieces, none empty, in random order; as many of them are taken as fill `SECONDS`.
+        sample: sentences in pieces, none empty, in random order; as many of them are taken as fill a pass.
         sentences: how many are to be translated.
     """
     best = replace(engine.default, **fixed)
+    begun = time.perf_counter()
     engine.configure(best)
     size = 8 * best.workers
     while True:
         hypotheses, seconds = _run(engine, best, sample[:size])
         rate = len(hypotheses) / seconds
-        if seconds >= SECONDS / 2 or size >= len(sample):
+        wanted = min(SECONDS, PASS * sentences / rate)
+        if seconds >= wanted / 2 or size >= len(sample):
             break
         # The first passes are slow (caches, threads), so the estimate is not trusted by more than a factor of 4.
-        size = min(max(2 * size, int(rate * SECONDS)), 4 * size)
+        size = min(max(2 * size, int(rate * wanted)), 4 * size)
     used = sample[:size]
-    worthwhile = sentences / rate > WORTHWHILE
-    if worthwhile:
+    budget = ALL * sentences / rate
+    if time.perf_counter() - begun < budget:
         rate = len(used) / min(seconds, _run(engine, best, used)[1])
     rows = [{**asdict(best), "sentences_per_second": round(rate, 1)}]
-    for stage in engine.stages if worthwhile else ():
+    for stage in engine.stages:
+        if time.perf_counter() - begun > budget:
+            break
         for candidate in stage(best):
             if candidate == best or any(getattr(candidate, name) != value for name, value in fixed.items()):
                 continue

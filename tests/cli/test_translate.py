@@ -179,7 +179,7 @@ def test_settings_are_measured_and_a_plan_is_printed(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr("fairseq_lskd.sequences.measure.SECONDS", 0.01)
-    monkeypatch.setattr("fairseq_lskd.sequences.measure.WORTHWHILE", 0.0)
+    monkeypatch.setattr("fairseq_lskd.sequences.measure.ALL", 1e9)
     words = [*words[: -len(SETTINGS)], "--device", "cpu", "--threads", "2", "--out", "out.jsonl"]
     assert main([*words, "--window", "10", "--num-shards", "4", "--plan"]) == 0
     assert re.fullmatch(

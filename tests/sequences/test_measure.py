@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,14 +41,17 @@ class Fake:
 def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
     """How much faster than the default a value of a setting is."""
     speeds: dict[Any, float] = {}
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
 
     def run(engine: Any, settings: Settings, sample: Sequence[list[str]]) -> tuple[list[Hypothesis], float]:
         assert engine.configured[-1] == settings
         rate = 100.0
         for name, value in vars(settings).items():
             rate *= speeds.get((name, value), 1.0)
+        clock.now += len(sample) / rate
         return [Hypothesis([settings.compute_type], -1.0, 2)] * len(sample), len(sample) / rate
 
+    monkeypatch.setattr(measure, "time", clock)
     monkeypatch.setattr(measure, "_run", run)
     return speeds
 
@@ -85,7 +89,10 @@ def test_what_the_user_chose_stays(speeds: dict[Any, float]) -> None:
     assert found.settings == Settings("cpu", "float32", 2, 2, 512, 8)
 
 
-def test_a_short_run_keeps_the_default(speeds: dict[Any, float]) -> None:
-    speeds |= {("compute_type", "int8"): 2.0}
-    found = choose(Fake(), sentences=900)
-    assert found.settings == DEFAULT and len(found.rows) == 1
+@pytest.mark.parametrize(("sentences", "stages"), [(100, 0), (400, 1), (20_000, 3)])
+def test_the_shorter_the_run_the_less_is_tried(speeds: dict[Any, float], sentences: int, stages: int) -> None:
+    """100 sentences take a second, of which the first pass takes more than a fifth."""
+    speeds |= {("compute_type", "int8"): 1.5, ("workers", 2): 1.2, ("max_tokens", 2048): 1.1}
+    found = choose(Fake(), sentences=sentences)
+    tried = [found.settings.compute_type != "float32", found.settings.workers == 2, found.settings.max_tokens == 2048]
+    assert tried == [stages > i for i in range(3)]
