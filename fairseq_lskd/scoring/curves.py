@@ -76,6 +76,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         UserError: if matplotlib is missing, or cannot write such a file.
     """
     plt = pyplot()
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     names = [name for name in CURVES if any(row.name == name for row in rows)]
     systems = list(dict.fromkeys(row.system for row in rows))
     groups = list(dict.fromkeys(re.sub(r"-s\d+$", "", system) for system in systems))
@@ -91,9 +93,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axis.set_xlabel("update")
         if name in ("valid_ppl", "train_nll_loss", "train_kd_loss"):
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
             axis.yaxis.set_major_formatter("{x:g}")
-            axis.yaxis.set_minor_formatter("{x:g}")
-            axis.tick_params(axis="y", which="minor", labelsize=7)
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3, which="both")
     handles, labels = axes[0][0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
