@@ -20,9 +20,10 @@ for rows in docs/results/*.json docs/results/*/results.json; do
     lskd table "$rows" --over-seeds --title "$name" --write "${rows%.json}.md" --plot "${rows%.json}.svg" >/dev/null
     echo "${rows%.json}.md, .svg"
 done
-for rows in docs/results/*/curves.csv; do
-    lskd curves --from "$rows" --plot "${rows%.csv}.svg" >/dev/null
-    echo "${rows%.csv}.svg"
+for rows in docs/results/*/results.json; do
+    curves=$(dirname "$rows")/curves
+    lskd curves --from "$curves.csv" --plot "$curves.svg" >/dev/null
+    echo "$curves.svg"
 done
 python examples/vision/distil.py --redraw docs/results/vision
 python benchmarks/plot.py
