@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
@@ -36,6 +37,7 @@ def peak(step: Callable[[], object], results: Callable[[], Sequence[Tensor]], de
     Args:
         results: called after the step; the tensors that it leaves behind in every form (gradients).
     """
+    gc.collect()  # else it might come in the middle, and its releases be taken for the step's
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         step()
         if device.type == "cuda":
