@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,13 +36,12 @@ def peak(step: Callable[[], object], results: Callable[[], Sequence[Tensor]], de
     Args:
         results: called after the step; the tensors that it leaves behind in every form (gradients).
     """
-    gc.collect()  # else it might come in the middle, and its releases be taken for the step's
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
     kept = {tensor.untyped_storage().data_ptr() for tensor in results()}
-    events = [(address, size) for address, size, kind in _events(found) if kind == DEVICE_TYPES[device.type]]
+    events = list(_of_the_step((a, size) for a, size, kind in _events(found) if kind == DEVICE_TYPES[device.type]))
     # An address may be used again and again: a result's allocation is the last one there.
     last = {address: index for index, (address, size) in enumerate(events) if size > 0}
     live = mine = net = gross = 0
@@ -53,6 +51,19 @@ def peak(step: Callable[[], object], results: Callable[[], Sequence[Tensor]], de
             mine += size
         gross, net = max(gross, live), max(net, mine)
     return Peak(net, gross)
+
+
+def _of_the_step(events: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """All but releases of what was there before: torch takes their size from what once had the address in a profile."""
+    held = set()
+    for address, size in events:
+        if size > 0:
+            held.add(address)
+        elif address not in held:
+            continue
+        else:
+            held.remove(address)
+        yield address, size
 
 
 def _events(found: profile) -> list[tuple[int, int, int]]:

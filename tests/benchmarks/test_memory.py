@@ -47,6 +47,13 @@ def test_what_was_there_before_does_not_count():
     assert _memory.peak(step, lambda: [], CPU) == (8000, 8000)
 
 
+def test_a_release_of_what_was_there_before_has_a_stale_size(monkeypatch):
+    """Address 7 was another tensor's in an earlier profile, which was released outside of it."""
+    events = [(1, 4000, 0), (1, -4000, 0), (7, -2048, 0), (1, 8000, 0), (9, 512, 1)]
+    monkeypatch.setattr(_memory, "_events", lambda found: events)
+    assert _memory.peak(lambda: None, lambda: [], CPU) == (8000, 8000)
+
+
 def test_counts_the_backward_pass():
     x = torch.randn(10_000, requires_grad=True)
 
