@@ -103,6 +103,6 @@ def _separation_change(base: System, other: System, partner: Tensor) -> Interval
 def _information_difference(base: System, other: System) -> Interval | None:
     if base.looks is None or other.looks is None:
         return None
-    ours, theirs = (mutual_information(system.looks) for system in (base, other))  # type: ignore[arg-type]
+    ours, theirs = (mutual_information(system.looks) for system in (base, other))  # type: ignore[arg-type]  # seen above
     draws = mutual_information_draws(other.looks) - mutual_information_draws(base.looks)
     return interval(theirs - ours, draws)

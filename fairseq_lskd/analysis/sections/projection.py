@@ -52,7 +52,7 @@ def projection(found: Findings) -> Section:
     rows, points, drawn_points = [], [], []
     for teacher in able:
         for cloud in teacher.clouds:
-            flat = project(cloud.points, teacher.templates)  # type: ignore[arg-type]
+            flat = project(cloud.points, teacher.templates)  # type: ignore[arg-type]  # clouds come with them
             for space, where in (("plane", flat), ("all dimensions", cloud.points)):
                 rows.append(_row(teacher.name, cloud.split, space, len(flat), distances(where, cloud.member)))
             points += [

@@ -39,7 +39,7 @@ def students(found: Findings) -> Section:
         return Section("Students", words, tables)
     indices = []
     for teacher, measured in found.diffusions.items():
-        low, high = found.extremes(teacher)  # type: ignore[misc]
+        low, high = found.extremes(teacher)  # type: ignore[misc]  # diffusions are of these
         for name in INDEX:
             at = getattr(measured, name)
             indices.append((teacher, low.temperature, high.temperature, name, at.value, at.low, at.high))
