@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +92,30 @@ def read_curves(paths: Sequence[Path]) -> Curves:
             f"statistics of a training in the file, {found}"
         )
     return curves
+
+
+def epoch_means(curves: Curves, metric: str) -> Curve | None:
+    """The mean of a training loss in each epoch, per token, from the points that were logged within it.
+
+    A point counts for the epoch that it was logged in, at whose last update the mean stands. fairseq's own means
+    ("train_epoch") are taken where nothing was logged within. They are not the first choice: at the end of an epoch
+    fairseq writes a checkpoint before it resets them, so those of a training resumed there run over two epochs.
+    """
+    epochs = curves.get(("train_epoch", metric))
+    points = curves.get(("train", metric))
+    if points is None:
+        return epochs
+    ends = [*(epochs.updates if epochs else []), points.updates[-1]]
+    tokens = curves.get(("train", "wpb"), Curve())  # of an update, the mean since the point before
+    weights = dict(zip(tokens.updates, tokens.values, strict=True))
+    sums: dict[int, tuple[float, float]] = {}
+    for update, value in zip(points.updates, points.values, strict=True):
+        end = ends[bisect_left(ends, update, hi=len(ends) - 1)]
+        weight = weights.get(update, 1.0)
+        total, count = sums.get(end, (0.0, 0.0))
+        sums[end] = total + weight * value, count + weight
+    # fairseq's have three digits.
+    return Curve(list(sums), [round(total / count, 3) for total, count in sums.values()])
 
 
 def _statistics(text: str) -> Iterator[tuple[str, dict[str, float]]]:

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..analysis.logs import logs_of, read_curves
+from ..analysis.logs import epoch_means, logs_of, read_curves
 from ..errors import UserError
 from ..files import write_beside
 from ..runs import read_record
 from .figures import pyplot, save
 
-#: What is kept of a log -> the curve in `analysis.logs`, and how a picture calls it. fairseq's losses: bits a token.
+#: What is kept of a log (subset_metric), and how a picture calls it. fairseq's losses: bits a token.
 CURVES = {
-    "valid_ppl": (("valid", "ppl"), "validation perplexity"),
-    "valid_bleu": (("valid", "bleu"), "validation BLEU (of tokens)"),
-    "train_nll_loss": (("train_epoch", "nll_loss"), "training NLL, bits"),
-    "train_kd_loss": (("train_epoch", "kd_loss"), "training distillation loss, bits"),
+    "valid_ppl": "validation perplexity",
+    "valid_bleu": "validation BLEU (of tokens)",
+    "train_nll_loss": "training NLL, bits",
+    "train_kd_loss": "training distillation loss, bits",
 }
 
 
@@ -38,10 +38,14 @@ def read_run(folder: Path) -> list[Row]:
     """
     read_record(folder)
     curves = read_curves(logs_of(folder))
+    kept = {}
+    for name in CURVES:
+        subset, metric = name.split("_", 1)
+        kept[name] = epoch_means(curves, metric) if subset == "train" else curves.get((subset, metric))
     rows = [
         Row(folder.name, update, name, value)
-        for name, (key, _) in CURVES.items()
-        if (curve := curves.get(key))
+        for name, curve in kept.items()
+        if curve
         for update, value in zip(curve.updates, curve.values, strict=True)
     ]
     if not rows:
@@ -89,7 +93,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             group = re.sub(r"-s\d+$", "", system)
             if points:
                 axis.plot(*zip(*points, strict=True), color=colours(groups.index(group)), label=group, lw=1.2)
-        axis.set_title(CURVES[name][1], fontsize=9)
+        axis.set_title(CURVES[name], fontsize=9)
         axis.set_xlabel("update")
         if name in ("valid_ppl", "train_nll_loss", "train_kd_loss"):
             axis.set_yscale("log")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 from pathlib import Path
 from typing import Any
 
-from ..data.bitext import read_lines
+from ..analysis.logs import epoch_means, logs_of, read_curves
 from ..errors import UserError
 from ..files import sha256
 from ..runs import read_record
@@ -57,7 +56,7 @@ def make_record(
             if pieces is None:
                 raise UserError("--truth needs --validation and --pieces, which it is compared with")
             result["kl_to_truth"] = round(divergence_from_truth(stats["nll_loss"], pieces, truth), 2)
-    result |= last_training(run / "log.txt")
+    result |= last_training(run)
     result["train_seconds"] = made["seconds"]
     result["command"] = made["command"]
     result["checkpoint_sha256"] = sha256(checkpoint)
@@ -65,22 +64,14 @@ def make_record(
     return result
 
 
-def last_training(log: Path) -> dict[str, float]:
-    """The losses of the last epoch's training in fairseq-train's log, in its units; nothing where there are none.
+def last_training(run: Path) -> dict[str, float]:
+    """The losses of the last epoch's training in the logs of a run, in fairseq's units; nothing where there are none.
 
     `train_kd_loss` is the training distillation loss, of the criterions that have one.
     """
-    if not log.is_file():
+    try:
+        curves = read_curves(logs_of(run))
+    except UserError:  # a run of something else
         return {}
-    for line in reversed(list(read_lines(log))):
-        if "| train | {" in line:
-            try:
-                stats = json.loads(line[line.index("{") :])
-                return {
-                    name: float(stats[name])
-                    for name in ("train_nll_loss", "train_kd_loss")
-                    if stats.get(name) is not None
-                }
-            except ValueError:
-                continue
-    return {}
+    means = {f"train_{metric}": epoch_means(curves, metric) for metric in ("nll_loss", "kd_loss")}
+    return {name: curve.values[-1] for name, curve in means.items() if curve}

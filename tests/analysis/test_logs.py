@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fairseq_lskd.analysis.logs import find_runs, logs_of, option, read_curves, read_run
+from fairseq_lskd.analysis.logs import Curve, epoch_means, find_runs, logs_of, option, read_curves, read_run
 from fairseq_lskd.errors import UserError
 
 from .written import HYDRA, PLAIN, log_text
@@ -50,6 +50,29 @@ def test_where_only_epochs_are_logged_they_are_the_curve(tmp_path: Path) -> None
     curve = run.curve("train", "loss")
     assert run.name == "mine" and curve is not None and curve.updates == [4, 8]
     assert run.curve("train", "kd_loss") is None
+
+
+def test_means_of_epochs_are_those_of_their_updates() -> None:
+    # Epochs of 5 updates, points 2 apart; the second epoch was resumed from the checkpoint at the end of the first.
+    curves = {
+        ("train", "loss"): Curve([2, 4, 6, 8, 10, 12], [8.0, 6.0, 5.0, 4.0, 3.0, 2.0]),
+        ("train", "wpb"): Curve([2, 4, 6, 8, 10, 12], [100.0, 300.0, 100.0, 100.0, 200.0, 100.0]),
+        ("train_epoch", "loss"): Curve([5, 10], [6.6, 5.2]),
+        ("train_epoch", "kd_loss"): Curve([5, 10], [0.7, 0.6]),
+    }
+    assert epoch_means(curves, "loss") == Curve([5, 10, 12], [6.5, 3.75, 2.0])
+    assert epoch_means(curves, "kd_loss") is curves["train_epoch", "kd_loss"]
+    assert epoch_means(curves, "nll_loss") is None
+    del curves["train", "wpb"]
+    assert epoch_means(curves, "loss") == Curve([5, 10, 12], [7.0, 4.0, 2.0])
+
+
+def test_an_epoch_without_a_point_has_no_mean() -> None:
+    curves = {
+        ("train", "loss"): Curve([2, 8], [2.0, 1.0]),
+        ("train_epoch", "loss"): Curve([3, 6, 9], [2.5, 2.0, 1.0]),
+    }
+    assert epoch_means(curves, "loss") == Curve([3, 9], [2.0, 1.0])
 
 
 def test_a_loss_that_is_no_number_stays_one(tmp_path: Path) -> None:

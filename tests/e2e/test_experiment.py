@@ -39,7 +39,7 @@ scales:
     data: tiny
     recipe: smoke
     seeds: [1]
-    train: [--max-update, 6, --save-interval-updates, 2, --warmup-updates, 2]
+    train: [--max-update, 6, --log-interval, 2, --save-interval-updates, 2, --warmup-updates, 2]
 """
 SYSTEMS = ["teacher-0.1-s1", "word-cached-0.1-s1", "seq-0.1-s1"]
 

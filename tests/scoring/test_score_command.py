@@ -157,8 +157,9 @@ class TestCommand:
         assert self.score("--validation", "log", "--truth", "truth.json", "--pieces", "pieces") == 0
 
     def test_the_training_losses_are_in_the_record(self) -> None:
-        line = 'INFO | train | {"epoch": 2, "train_loss": "3", "train_nll_loss": "2.5", "train_kd_loss": "0.75"}\n'
-        (self.run / "log.txt").write_text(line.replace("0.75", "9") + line + "INFO | train_inner | {}\n")
+        line = '| INFO | train | {"train_nll_loss": "2.5", "train_kd_loss": "%s", "train_num_updates": "%d"}\n'
+        (self.run / "log.txt.1").write_text(line % ("9", 1) + line % ("8", 2))
+        (self.run / "log.txt").write_text(line % ("0.75", 2) + "| INFO | train_inner | {}\n")
         assert self.score() == 0
         found = json.loads((self.run / "result.json").read_text())
         assert (found["train_nll_loss"], found["train_kd_loss"]) == (2.5, 0.75)
