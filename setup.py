@@ -94,8 +94,9 @@ setup(
         # The report of `lskd analyze`: pictures, and a page; jinja2 is there already where torch is.
         "analysis": ["matplotlib>=3.8", "jinja2>=3.0"],
         "vision": ["scikit-learn>=1.5", "matplotlib>=3.8"],  # examples/vision: real images that come with a library
-        "pipeline": ["snakemake>=9.5", "matplotlib>=3.8"],
-        "slurm": ["snakemake>=9.5", "matplotlib>=3.8", "snakemake-executor-plugin-slurm>=2.0"],
+        # snakemake 9.10 to 9.16 start more jobs than there are cores.
+        "pipeline": ["snakemake>=9.17", "matplotlib>=3.8"],
+        "slurm": ["snakemake>=9.17", "matplotlib>=3.8", "snakemake-executor-plugin-slurm>=2.0"],
         "dev": [
             "ctranslate2>=4.0",
             "jinja2>=3.0",
@@ -111,7 +112,7 @@ setup(
             "py3langid>=0.4",
             "scikit-learn>=1.5",
             "setuptools>=77",
-            "snakemake>=9.5",
+            "snakemake>=9.17",
             "types-tabulate",
             "types-regex",
             "types-tqdm",
