@@ -99,4 +99,6 @@ PYTHON
 echo
 lskd table "$results/results.json" --over-seeds
 echo
+lskd table "$results/results.json" --differences
+echo
 echo "$results, after $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s (this call)."

@@ -4,9 +4,10 @@
 #   scripts/redraw.sh
 #
 # docs/results/NAME.json and docs/results/NAME/results.json become a table (.md) and a picture of quality against size and
-# speed (.svg); docs/results/NAME/curves.csv the curves (.svg); benchmarks/results the tables and figures of
-# docs/benchmarks.md; docs/results/vision the page of the image experiments. (docs/results/analysis is a report, which
-# `lskd analyze` draws of the models themselves.) `git diff` shows what has changed: nothing, if the rows have not.
+# speed (.svg), and those in a folder, of experiments, what each choice changed (differences.md) and the curves (.svg);
+# benchmarks/results the tables and figures of docs/benchmarks.md; docs/results/vision the page of the image experiments.
+# (docs/results/analysis is a report, which `lskd analyze` draws of the models themselves.) `git diff` shows what has
+# changed: nothing, if the rows have not.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,9 +22,10 @@ for rows in docs/results/*.json docs/results/*/results.json; do
     echo "${rows%.json}.md, .svg"
 done
 for rows in docs/results/*/results.json; do
-    curves=$(dirname "$rows")/curves
-    lskd curves --from "$curves.csv" --plot "$curves.svg" >/dev/null
-    echo "$curves.svg"
+    folder=$(dirname "$rows")
+    lskd table "$rows" --differences --write "$folder/differences.md" >/dev/null
+    lskd curves --from "$folder/curves.csv" --plot "$folder/curves.svg" >/dev/null
+    echo "$folder/differences.md, curves.svg"
 done
 python examples/vision/distil.py --redraw docs/results/vision
 python benchmarks/plot.py

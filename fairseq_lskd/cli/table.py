@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ EXAMPLES = """examples:
   lskd table runs/mine/results.json --style github
   lskd table runs/mine/*/result.json --over-seeds --speed runs/mine/speed.json --csv rows.csv --plot quality.svg
   lskd table runs/mine/results.json --over-seeds --write table.md table.tex
+  lskd table runs/mine/results.json --differences
 """
 #: Of --write, by the file's ending.
 STYLES = {".md": "github", ".tex": "latex_booktabs", ".tsv": "tsv", ".html": "html", ".txt": "simple"}
@@ -23,6 +25,11 @@ STYLES = {".md": "github", ".tex": "latex_booktabs", ".tsv": "tsv", ".html": "ht
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("records", type=Path, nargs="+", metavar="FILE", help="result.json of a run, or a results.json")
     parser.add_argument("--over-seeds", action="store_true", help="a row a system: mean and standard deviation")
+    parser.add_argument(
+        "--differences",
+        action="store_true",
+        help="a row a pair of systems that one label tells apart (a teacher's smoothing, say): paired over seeds",
+    )
     parser.add_argument("--speed", type=Path, metavar="FILE", help="decoding speeds that `lskd speed` wrote")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all records to this results.json")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="and as rows of numbers to this one")
@@ -47,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tabulate import tabulate_formats
 
-    from ..scoring import format_table
+    from ..scoring.differences import differences
     from ..scoring.over_seeds import add_speeds, mean_records
+    from ..scoring.table import format_differences, format_table
 
     if args.style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected one of {', '.join(tabulate_formats)}")
@@ -62,16 +70,17 @@ def run(args: argparse.Namespace) -> int:
     if args.csv:
         _write_csv(args.csv, records)
     shown = mean_records(records) if args.over_seeds else records
+    formatted = partial(format_differences, differences(records)) if args.differences else partial(format_table, shown)
     for path in args.write:
         style = STYLES[path.suffix]
-        text = format_table(shown, style)
+        text = formatted(style)
         with write_beside(path) as part:
             part.write_text((_lines_apart(text) if style == "github" else text) + "\n", encoding="utf-8")
     if args.plot:
         from ..scoring.quality_plot import draw
 
         draw(shown, args.plot, args.title)
-    print(format_table(shown, args.style))
+    print(formatted(args.style))
     return 0
 
 

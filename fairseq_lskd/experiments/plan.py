@@ -203,6 +203,10 @@ class Plan:
             ]
         )
 
+    def differences_command(self) -> str:
+        words = ["lskd", "table", f"{self.results}/results.json", "--differences"]
+        return shlex.join([*words, "--write", f"{self.results}/differences.md"])
+
     def curves_command(self) -> str:
         runs = [f"{self.runs}/{system}" for system in self.in_order()]
         return shlex.join(

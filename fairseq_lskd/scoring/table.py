@@ -7,6 +7,9 @@ from typing import Any
 
 from tabulate import tabulate
 
+from .differences import Difference
+from .seeds import Spread
+
 #: Header -> the record's field. A column with nothing in it is left out.
 COLUMNS = {
     "system": "system",
@@ -73,3 +76,41 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> st
     for where in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
         notes.append(f"sent/s: fairseq-generate on {where}")
     return "\n".join([table, "", *sorted(signatures), *notes])
+
+
+def format_differences(differences: Sequence[Difference], style: str = "simple") -> str:
+    """A row a pair of systems, with Student's t interval of 95 % where there are several seeds.
+
+    Args:
+        style: a table format of tabulate's.
+    """
+    if not differences:
+        return "No two systems with a seed in common differ in one label alone (labels: those of `lskd run --label`)."
+    columns = {
+        head: field for head, field in COLUMNS.items() if any(field in difference.values for difference in differences)
+    }
+    rows = [
+        [
+            each.choice,
+            each.system,
+            each.baseline,
+            *(_change(each.values.get(field), field) for field in columns.values()),
+        ]
+        for each in differences
+    ]
+    heads = ["what differs", "system", "less", *columns]
+    aligned = ["left"] * 3 + ["right"] * len(columns)
+    table = tabulate(rows, headers=heads, tablefmt=style, colalign=aligned, disable_numparse=True)
+    seeds = sorted({found.n for each in differences for found in each.values.values()})
+    several = f"mean of {' or '.join(map(str, seeds))} seeds, paired [95 % interval, Student's t]; *: zero is not in it"
+    return "\n".join([table, "", several if seeds != [1] else "one seed each: seeds differ, too"])
+
+
+def _change(found: Spread | None, field: str) -> str:
+    if found is None:
+        return ""
+    form = _FORMATS.get(field, "{}").replace(":", ":+")
+    if found.interval is None:
+        return form.format(found.mean)
+    low, high = found.interval
+    return f"{form.format(found.mean)} [{form.format(low)}, {form.format(high)}]{'*' * (low > 0 or high < 0)}"

@@ -117,6 +117,7 @@ def test_it_ends_in_a_table_and_pictures(experiment: Experiment) -> None:
     assert "word-cached-0.1" in experiment.said and "0.1" in (experiment.results / "table.tex").read_text()
     with (experiment.results / "results.csv").open(encoding="utf-8") as stream:
         assert [row["bleu"] for row in csv.DictReader(stream)] == [str(row["bleu"]) for row in rows]
+    assert "No two systems" in (experiment.results / "differences.md").read_text(encoding="utf-8")
     for name in ("quality.svg", "curves.svg"):
         assert "<svg" in (experiment.results / name).read_text(encoding="utf-8")
     assert "teacher-0.1" in (experiment.results / "analysis" / "report.html").read_text(encoding="utf-8")

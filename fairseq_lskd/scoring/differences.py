@@ -1,0 +1,74 @@
+"""What one choice changed: systems that differ in it alone, seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from .over_seeds import MEASURED, system_of
+from .seeds import Spread, spread
+
+#: What is compared: all that is measured but how long a training took, which is no matter of seeds.
+COMPARED = tuple(name for name in MEASURED if name != "train_seconds")
+#: Other fields of a record that are no labels of its run.
+_STORY = {"system", "seed", "parameters", "empty_hypotheses", "command", "checkpoint_sha256", "versions"}
+_STORY |= {"sentences_per_second", "speed_machine", "signature", *MEASURED}
+
+
+class Difference(NamedTuple):
+    """A system less another, its baseline."""
+
+    choice: str  #: the label in which they differ, or `DISTILLED`
+    system: str
+    baseline: str
+    values: dict[str, Spread]  #: of the differences between runs of one seed
+
+
+DISTILLED = "a teacher"
+
+
+def differences(records: Sequence[dict[str, Any]]) -> list[Difference]:
+    """Paired differences of systems that one label tells apart, and of distilled students to those without a teacher.
+
+    The baseline is the system with the first of the label's values, in the records' order.
+    """
+    runs: dict[str, dict[Any, dict[str, Any]]] = {}
+    for record in records:
+        runs.setdefault(system_of(record), {})[record.get("seed")] = record
+    found = []
+    for choice, system, baseline in _pairs({name: next(iter(of.values())) for name, of in runs.items()}):
+        seeds = [seed for seed in runs[system] if seed in runs[baseline]]
+        both = [(runs[system][seed], runs[baseline][seed]) for seed in seeds]
+        values = {
+            name: spread([one[name] - other[name] for one, other in both])
+            for name in COMPARED
+            if both and all(record.get(name) is not None for pair in both for record in pair)
+        }
+        if values:
+            found.append(Difference(choice, system, baseline, values))
+    return found
+
+
+def _pairs(systems: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    names = [n for n in dict.fromkeys(n for record in systems.values() for n in record) if _is_label(n)]
+    labels = {system: {name: record.get(name) for name in names} for system, record in systems.items()}
+    for choice in names:
+        firsts: dict[str, str] = {}
+        for system, of in labels.items():
+            rest = repr({**of, choice: None})
+            baseline = firsts.setdefault(rest, system)
+            if of[choice] != labels[baseline][choice]:
+                yield choice, system, baseline
+    untaught = {of.get("size"): system for system, of in reversed(labels.items()) if _student(of) == "none"}
+    for system, of in labels.items():
+        if _student(of) not in (None, "none") and of.get("size") in untaught:
+            yield DISTILLED, system, untaught[of.get("size")]
+
+
+def _is_label(name: str) -> bool:
+    return name not in _STORY and not name.endswith("_signature")
+
+
+def _student(labels: dict[str, Any]) -> str | None:
+    """How a student was taught; nothing of others."""
+    return labels.get("method") if labels.get("role") == "student" else None

@@ -1,0 +1,81 @@
+"""What one choice changed, over seeds: by hand, and as a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.scoring.differences import DISTILLED, differences
+
+from .test_over_seeds import result
+
+
+def student(name: str, seed: int, bleu: float, **labels: Any) -> dict[str, Any]:
+    return result(f"{name}-s{seed}", bleu, seed=seed, role="student", size="student", **labels)
+
+
+ROWS = [
+    student("student", 1, 20.0, method="none", valid_ppl=10.0),
+    student("student", 2, 21.0, method="none", valid_ppl=11.0),
+    student("word-0.0", 1, 22.0, method="word", teacher_smoothing=0.0, cached=False, valid_ppl=9.0, train_kd_loss=0.5),
+    student("word-0.0", 2, 23.5, method="word", teacher_smoothing=0.0, cached=False, valid_ppl=9.5, train_kd_loss=0.6),
+    student("word-0.1", 2, 24.0, method="word", teacher_smoothing=0.1, cached=False, valid_ppl=9.0, train_kd_loss=0.7),
+    student("word-0.1", 1, 23.0, method="word", teacher_smoothing=0.1, cached=False, train_kd_loss=0.5),
+    student("word-cached-0.1", 1, 23.1, method="word", teacher_smoothing=0.1, cached=True),
+]
+
+
+def test_pairs_and_their_differences_by_hand() -> None:
+    found = {(each.choice, each.system, each.baseline): each.values for each in differences(ROWS)}
+    assert list(found) == [
+        ("teacher_smoothing", "word-0.1", "word-0.0"),
+        ("cached", "word-cached-0.1", "word-0.1"),
+        (DISTILLED, "word-0.0", "student"),
+        (DISTILLED, "word-0.1", "student"),
+        (DISTILLED, "word-cached-0.1", "student"),
+    ]
+    smoothing = found["teacher_smoothing", "word-0.1", "word-0.0"]
+    # Differences of 1 and 0.5, whatever the order of the seeds; t of one degree of freedom is 12.706.
+    assert (smoothing["bleu"].n, smoothing["bleu"].mean) == (2, 0.75)
+    assert smoothing["bleu"].interval == pytest.approx((0.75 - 12.706 * 0.25, 0.75 + 12.706 * 0.25), abs=1e-3)
+    assert smoothing["train_kd_loss"].mean == pytest.approx(0.05)
+    assert "valid_ppl" not in smoothing  # one of a seed is missing
+    cached = found["cached", "word-cached-0.1", "word-0.1"]["bleu"]
+    assert (cached.n, cached.interval) == (1, None) and cached.mean == pytest.approx(0.1)
+    assert "train_seconds" not in smoothing
+
+
+def test_the_first_value_is_the_baseline() -> None:
+    labels = {"method": "word", "teacher_smoothing": 0.0}
+    rows = [student(f"word-T{t}", 1, 30.0 - t, temperature=t, **labels) for t in (1, 2, 3)]
+    assert [(each.system, each.baseline) for each in differences(rows)] == [
+        ("word-T2", "word-T1"),
+        ("word-T3", "word-T1"),
+    ]
+
+
+def test_other_seeds_or_several_labels_are_no_pair() -> None:
+    one, other = student("a", 1, 1.0, method="word"), student("b", 2, 1.0, method="sequence")
+    assert differences([one, other]) == []
+    assert differences([one, student("b", 1, 2.0, method="sequence", strategy="1-best")]) == []
+
+
+def test_as_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [*ROWS[:4], *(student("seq", s, 30.0 + s, method="sequence", teacher_smoothing=0.0) for s in (1, 2))]
+    Path("rows.json").write_text(json.dumps(rows))
+    assert main(["table", "rows.json", "--differences", "--write", "d.md"]) == 0
+    head, _, word, seq, _, note = capsys.readouterr().out.splitlines()
+    assert "BLEU" in head and "train KD" not in head
+    assert word.split("  ")[0] == "a teacher" and "+2.2 [-0.9, +5.4]" in word
+    # The same for both seeds: an interval of no width, which zero is not in.
+    assert "+11.0 [+11.0, +11.0]*" in seq
+    assert note == "mean of 2 seeds, paired [95 % interval, Student's t]; *: zero is not in it"
+    assert "| a teacher" in Path("d.md").read_text() and note in Path("d.md").read_text()
+    Path("rows.json").write_text(json.dumps(ROWS[:1]))
+    assert main(["table", "rows.json", "--differences"]) == 0
+    assert capsys.readouterr().out.startswith("No two systems with a seed in common differ in one label alone")
