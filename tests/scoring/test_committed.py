@@ -19,5 +19,16 @@ def test_a_table_is_that_of_its_rows(rows: Path, tmp_path: Path) -> None:
     assert rows.with_suffix(".svg").is_file()
 
 
+@pytest.mark.parametrize(
+    "rows", [path for path in ROWS if path.name == "results.json"], ids=lambda path: path.parent.name
+)
+def test_differences_and_curves_are_those_of_the_rows(rows: Path, tmp_path: Path) -> None:
+    main(["table", str(rows), "--differences", "--write", str(tmp_path / "d.md")])
+    assert (tmp_path / "d.md").read_text(encoding="utf-8") == (rows.parent / "differences.md").read_text(
+        encoding="utf-8"
+    )
+    assert (rows.parent / "curves.csv").is_file() and (rows.parent / "curves.svg").is_file()
+
+
 def test_there_are_rows() -> None:
     assert len(ROWS) >= 2
