@@ -50,11 +50,11 @@ launcher "$@"
 pieces=$data/pieces made=$out-data
 selected=$made/selected
 mixture=() inputs=()
-[ -z "$share" ] || mixture=(--reference-weight "$share")
+[ -z "$share" ] || mixture=(--reference-weight "$share") labels+=(--label reference_weight="$share")
 method=sequence
 if [ -n "$word_level" ]; then
     method=both
-    labels+=(--label temperature="$temperature")
+    labels+=(--label temperature="$temperature" --label kd_weight="$weight")
     mixture+=(--teacher-path "$word_level" --kd-weight "$weight" --kd-temperature "$temperature")
     IFS=: read -ra teachers <<<"$word_level"
     inputs=("${teachers[@]/#/--input=}")
@@ -68,7 +68,7 @@ lskd select "$translations" -s "$src" -t "$tgt" --references "$pieces/train.$tgt
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
     --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected"
 lskd run --out "$out" --label role=student --label method="$method" --label strategy="$strategy" \
-    --label size="$size" --label seed="$seed" "${labels[@]}" "${inputs[@]}" \
+    --label score_temperature="$score_temperature" --label size="$size" --label seed="$seed" "${labels[@]}" "${inputs[@]}" \
     --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \

@@ -49,7 +49,7 @@ fi
 [ -z "$cache" ] || from+=(--teacher-cache "$cache") inputs+=(--input "$cache/cache.json")
 
 lskd run --out "$out" --label role=student --label method=word --label temperature="$temperature" \
-    --label size="$size" --label seed="$seed" --label cached="$([ -n "$cache" ] && echo true || echo false)" \
+    --label kd_weight="$weight" --label size="$size" --label seed="$seed" --label cached="$([ -n "$cache" ] && echo true || echo false)" \
     "${labels[@]}" "${inputs[@]}" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion word_kd "${from[@]}" --kd-weight "$weight" --kd-temperature "$temperature" \

@@ -132,6 +132,7 @@ def _record(args: argparse.Namespace) -> int:
 
     from ..data.bitext import read_lines
     from ..scoring.comparison import Data
+    from ..scoring.metrics import NAMES, signature_key
     from ..scoring.record import make_record
     from ..scoring.systems import Output, read_training
 
@@ -149,7 +150,8 @@ def _record(args: argparse.Namespace) -> int:
     if not args.truth:
         _warn(data.warnings)
     write_json(args.folder / "result.json", result)
-    print(f"{result['system']}: BLEU {result['bleu']} chrF {result['chrf']} ({result['signature']})")
+    scores = " ".join(f"{NAMES[name]} {result[name]}" for name in metrics)
+    print(f"{result['system']}: {scores} ({result[signature_key(metrics[0])]})")
     return 0
 
 

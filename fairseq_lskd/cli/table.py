@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--style {args.style}: expected one of {', '.join(tabulate_formats)}")
     if wrong := [str(path) for path in args.write if path.suffix not in STYLES]:
         raise UserError(f"--write {', '.join(wrong)}: expected a name that ends in {', '.join(STYLES)}")
-    records = _read(args.records)
+    records = _read(args.records, one_a_seed=args.over_seeds or args.differences)
     if args.speed:
         add_speeds(records, _speeds(args.speed))
     if args.out:
@@ -70,33 +70,44 @@ def run(args: argparse.Namespace) -> int:
     if args.csv:
         _write_csv(args.csv, records)
     shown = mean_records(records) if args.over_seeds else records
-    formatted = partial(format_differences, differences(records)) if args.differences else partial(format_table, shown)
+    formatted = partial(format_differences, *differences(records)) if args.differences else partial(format_table, shown)
     for path in args.write:
         style = STYLES[path.suffix]
-        text = formatted(style)
+        text = formatted(style=style)
         with write_beside(path) as part:
             part.write_text((_lines_apart(text) if style == "github" else text) + "\n", encoding="utf-8")
     if args.plot:
         from ..scoring.quality_plot import draw
 
         draw(shown, args.plot, args.title)
-    print(formatted(args.style))
+    print(formatted(style=args.style))
     return 0
 
 
-def _read(paths: list[Path]) -> list[dict[str, Any]]:
-    records = []
+def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
+    """All records, the same one only once; with `one_a_seed`, no other one of its system and seed."""
+    kept: dict[tuple[Any, ...], tuple[Path, dict[str, Any]]] = {}
     for path in paths:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: expected the JSON that `lskd score` writes ({error})") from None
-        records += found if isinstance(found, list) else [found]
-    if not records:
+        for record in found if isinstance(found, list) else [found]:
+            if not (isinstance(record, dict) and "system" in record and any("signature" in name for name in record)):
+                raise UserError(f"{path}: expected records that `lskd score --run` wrote, with sacreBLEU's signature")
+            key = record["system"], record.get("seed"), record.get("checkpoint_sha256", len(kept))
+            kept[key] = path, kept.get(key, (path, {}))[1] | record
+    if not kept:
         raise UserError(f"{', '.join(map(str, paths))}: no record in there")
-    if not all(isinstance(record, dict) and {"signature", "chrf_signature"} <= record.keys() for record in records):
-        raise UserError("a record without a sacreBLEU signature: these are not results that `lskd score` wrote")
-    return records
+    seen: dict[tuple[Any, ...], Path] = {}
+    for (system, seed, _), (path, _) in kept.items():
+        other = seen.setdefault((system, seed), path)
+        if one_a_seed and len(seen) < len(kept) and other != path:
+            raise UserError(
+                f"{path}: the record of {system} is another than that in {other}. Runs of one system are told apart by "
+                "their seed (lskd run --label seed=2); other runs need another name, or a table of their own"
+            )
+    return [record for _, record in kept.values()]
 
 
 def _speeds(path: Path) -> dict[str, Any]:

@@ -27,16 +27,21 @@ class Difference(NamedTuple):
 DISTILLED = "a teacher"
 
 
-def differences(records: Sequence[dict[str, Any]]) -> list[Difference]:
+def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], list[str]]:
     """Paired differences of systems that one label tells apart, and of distilled students to those without a teacher.
 
-    The baseline is the system with the first of the label's values, in the records' order.
+    The baseline is the system with the first of the label's values, in the records' order. A system with the very
+    labels of one before it differs in something that no label tells, and has no part in this.
+
+    Returns:
+        The differences, and the systems that were left out.
     """
     runs: dict[str, dict[Any, dict[str, Any]]] = {}
     for record in records:
         runs.setdefault(system_of(record), {})[record.get("seed")] = record
     found = []
-    for choice, system, baseline in _pairs({name: next(iter(of.values())) for name, of in runs.items()}):
+    labels = _labels(runs)
+    for choice, system, baseline in _pairs(labels):
         seeds = [seed for seed in runs[system] if seed in runs[baseline]]
         both = [(runs[system][seed], runs[baseline][seed]) for seed in seeds]
         values = {
@@ -46,18 +51,27 @@ def differences(records: Sequence[dict[str, Any]]) -> list[Difference]:
         }
         if values:
             found.append(Difference(choice, system, baseline, values))
+    return found, [system for system in runs if system not in labels]
+
+
+def _labels(runs: dict[str, dict[Any, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Those of every system whose labels no system before it has."""
+    firsts = {system: next(iter(seeds.values())) for system, seeds in runs.items()}
+    names = [name for name in dict.fromkeys(n for record in firsts.values() for n in record) if _is_label(name)]
+    found: dict[str, dict[str, Any]] = {}
+    for system, record in firsts.items():
+        labels = {name: record.get(name) for name in names}
+        if labels not in found.values():
+            found[system] = labels
     return found
 
 
-def _pairs(systems: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    names = [n for n in dict.fromkeys(n for record in systems.values() for n in record) if _is_label(n)]
-    labels = {system: {name: record.get(name) for name in names} for system, record in systems.items()}
-    for choice in names:
+def _pairs(labels: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for choice in next(iter(labels.values())):
         firsts: dict[str, str] = {}
         for system, of in labels.items():
-            rest = repr({**of, choice: None})
-            baseline = firsts.setdefault(rest, system)
-            if of[choice] != labels[baseline][choice]:
+            baseline = firsts.setdefault(repr({**of, choice: None}), system)
+            if system != baseline:
                 yield choice, system, baseline
     untaught = {of.get("size"): system for system, of in reversed(labels.items()) if _student(of) == "none"}
     for system, of in labels.items():

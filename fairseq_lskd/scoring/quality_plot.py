@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from .figures import pyplot, save
 
 #: Role and method -> marker and colour: teachers stand apart, every way to distil has its own.
@@ -27,9 +28,12 @@ def draw(records: Sequence[dict[str, Any]], path: Path, title: str = "") -> None
         path: .svg, .png or .pdf.
 
     Raises:
-        UserError: if matplotlib is missing, or cannot write such a file.
+        UserError: if no record has BLEU, or matplotlib is missing or cannot write such a file.
     """
     plt = pyplot()
+    records = [record for record in records if record.get("bleu") is not None]
+    if not records:
+        raise UserError("--plot: no record has BLEU, which the picture shows; score with --metrics bleu")
     axes_of = {"parameters": "parameters, as decoded"}
     if any(record.get("sentences_per_second") for record in records):
         axes_of["sentences_per_second"] = "decoding, sentences a second"

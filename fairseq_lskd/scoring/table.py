@@ -8,6 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from .differences import Difference
+from .metrics import NAMES, signature_key
 from .seeds import Spread
 
 #: Header -> the record's field. A column with nothing in it is left out.
@@ -66,9 +67,10 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> st
     aligned = ["left" if field in ("system", "method") else "right" for field in columns.values()]
     table = tabulate(rows, headers=list(columns), tablefmt=style, colalign=aligned, disable_numparse=True)
     signatures = {
-        f"{name}: {record[key]}"
+        f"{title}: {record[key]}"
         for record in records
-        for name, key in (("BLEU", "signature"), ("chrF", "chrf_signature"))
+        for name, title in NAMES.items()
+        if (key := signature_key(name)) in record
     }
     notes = []
     if any(record.get("bleu_std") is not None for record in records):
@@ -78,10 +80,11 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> st
     return "\n".join([table, "", *sorted(signatures), *notes])
 
 
-def format_differences(differences: Sequence[Difference], style: str = "simple") -> str:
+def format_differences(differences: Sequence[Difference], left_out: Sequence[str] = (), style: str = "simple") -> str:
     """A row a pair of systems, with Student's t interval of 95 % where there are several seeds.
 
     Args:
+        left_out: systems with the same labels as others.
         style: a table format of tabulate's.
     """
     if not differences:
@@ -103,7 +106,10 @@ def format_differences(differences: Sequence[Difference], style: str = "simple")
     table = tabulate(rows, headers=heads, tablefmt=style, colalign=aligned, disable_numparse=True)
     seeds = sorted({found.n for each in differences for found in each.values.values()})
     several = f"mean of {' or '.join(map(str, seeds))} seeds, paired [95 % interval, Student's t]; *: zero is not in it"
-    return "\n".join([table, "", several if seeds != [1] else "one seed each: seeds differ, too"])
+    notes = [several if seeds != [1] else "one seed each: seeds differ, too"]
+    if left_out:
+        notes.append(f"left out, as their labels are those of others: {', '.join(left_out)}")
+    return "\n".join([table, "", *notes])
 
 
 def _change(found: Spread | None, field: str) -> str:

@@ -30,7 +30,7 @@ ROWS = [
 
 
 def test_pairs_and_their_differences_by_hand() -> None:
-    found = {(each.choice, each.system, each.baseline): each.values for each in differences(ROWS)}
+    found = {(each.choice, each.system, each.baseline): each.values for each in differences(ROWS)[0]}
     assert list(found) == [
         ("teacher_smoothing", "word-0.1", "word-0.0"),
         ("cached", "word-cached-0.1", "word-0.1"),
@@ -52,7 +52,7 @@ def test_pairs_and_their_differences_by_hand() -> None:
 def test_the_first_value_is_the_baseline() -> None:
     labels = {"method": "word", "teacher_smoothing": 0.0}
     rows = [student(f"word-T{t}", 1, 30.0 - t, temperature=t, **labels) for t in (1, 2, 3)]
-    assert [(each.system, each.baseline) for each in differences(rows)] == [
+    assert [(each.system, each.baseline) for each in differences(rows)[0]] == [
         ("word-T2", "word-T1"),
         ("word-T3", "word-T1"),
     ]
@@ -60,8 +60,16 @@ def test_the_first_value_is_the_baseline() -> None:
 
 def test_other_seeds_or_several_labels_are_no_pair() -> None:
     one, other = student("a", 1, 1.0, method="word"), student("b", 2, 1.0, method="sequence")
-    assert differences([one, other]) == []
-    assert differences([one, student("b", 1, 2.0, method="sequence", strategy="1-best")]) == []
+    assert differences([one, other]) == ([], [])
+    assert differences([one, student("b", 1, 2.0, method="sequence", strategy="1-best")]) == ([], [])
+
+
+def test_systems_with_the_same_labels_are_not_mixed_up() -> None:
+    labels = {"method": "word", "teacher_smoothing": 0.0}
+    rows = [student("a", 1, 1.0, **labels), student("b", 1, 2.0, **labels)]
+    rows += [student("a-0.1", 1, 3.0, method="word", teacher_smoothing=0.1)]
+    found, left_out = differences(rows)
+    assert [(each.system, each.baseline) for each in found] == [("a-0.1", "a")] and left_out == ["b"]
 
 
 def test_as_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -78,6 +78,33 @@ class TestTable:
         assert "| word-0.1    |" in Path("t.md").read_text() and "`BLEU: nrefs:1|tok:13a`" in Path("t.md").read_text()
         assert r"\toprule" in Path("t.tex").read_text()
 
+    def test_the_same_record_counts_once(self, capsys: pytest.CaptureFixture) -> None:
+        rows = [{**row, "checkpoint_sha256": f"{i:064x}"} for i, row in enumerate(ROWS)]
+        Path("rows.json").write_text(json.dumps(rows))
+        Path("again.json").write_text(json.dumps([{**row, "sentences_per_second": 5.0} for row in rows[:2]]))
+        assert main(["table", "rows.json", "again.json", "--over-seeds"]) == 0
+        teacher = capsys.readouterr().out.splitlines()[2].split()
+        assert "31.5" in teacher and "2" in teacher and "5" in teacher
+
+    def test_another_record_of_a_system_and_seed_is_refused(self) -> None:
+        Path("other.json").write_text(json.dumps({**ROWS[0], "bleu": 31.0}))
+        assert main(["table", "rows.json", "other.json"]) == 0
+        for option in ("--over-seeds", "--differences"):
+            with pytest.raises(SystemExit, match=r"other\.json: the record of teacher-0\.1-s1 is another"):
+                main(["table", "rows.json", "other.json", option])
+
+    def test_scores_without_bleu(self, capsys: pytest.CaptureFixture) -> None:
+        bare = {"system": "a", "parameters": 10, "ter": 60.25, "ter_signature": "nrefs:1|case:lc|tok:tercom"}
+        Path("ter.json").write_text(json.dumps(bare))
+        assert main(["table", "ter.json"]) == 0
+        said = capsys.readouterr().out
+        assert "60.2" in said and "TER: nrefs:1|case:lc|tok:tercom" in said
+        with pytest.raises(SystemExit, match="--plot: no record has BLEU"):
+            main(["table", "ter.json", "--plot", "a.svg"])
+        Path("ter.json").write_text('{"system": "a", "bleu": 3}')
+        with pytest.raises(SystemExit, match=r"ter\.json: expected records that `lskd score --run` wrote"):
+            main(["table", "ter.json"])
+
     @pytest.mark.parametrize("kind", ["svg", "png"])
     def test_a_picture_is_the_same_from_the_same_rows(self, kind: str) -> None:
         pytest.importorskip("matplotlib")

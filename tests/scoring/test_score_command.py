@@ -156,6 +156,12 @@ class TestCommand:
         assert "ref is not text but tokens: 2 lines (1, 2) that end in a tokenised period" in self.refused()
         assert self.score("--validation", "log", "--truth", "truth.json", "--pieces", "pieces") == 0
 
+    def test_any_metrics(self, capsys: pytest.CaptureFixture) -> None:
+        assert self.score("--metrics", "ter") == 0
+        assert "TER" in capsys.readouterr().out
+        assert main(["table", str(self.run / "result.json")]) == 0
+        assert "TER: nrefs:1|" in capsys.readouterr().out
+
     def test_the_training_losses_are_in_the_record(self) -> None:
         line = '| INFO | train | {"train_nll_loss": "2.5", "train_kd_loss": "%s", "train_num_updates": "%d"}\n'
         (self.run / "log.txt.1").write_text(line % ("9", 1) + line % ("8", 2))
