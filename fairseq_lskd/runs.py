@@ -192,9 +192,15 @@ def _failure(program: str, status: int, log: Path) -> str:
     return "\n  ".join([f"{Path(program).name} ended with status {status}; {log} ends with:", *tail])
 
 
+def with_own_commands() -> dict[str, str]:
+    """The environment, where commands installed beside this Python are found even if it is not activated."""
+    path = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
+    return {**os.environ, "PATH": os.pathsep.join(path)}
+
+
 def _stream(command: Sequence[str], log: Path, title: str, lock: int) -> int:
     """Run, log everything, show progress; the exit status. An interrupt reaches the command too."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**with_own_commands(), "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
             command,

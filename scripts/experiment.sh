@@ -37,6 +37,10 @@ while [ $# -gt 0 ]; do
     esac
 done
 need "$experiment" "the name of an experiment"
+# Snakemake would read a number in it.
+[[ $name =~ ^([A-Za-z].*)?$ ]] || die "--name $name: expected a name that begins with a letter"
+# Words of YAML, which Snakemake takes its configuration for.
+yaml() { printf "'%s'" "${1//\'/\'\'}"; }
 [[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
 case $experiment in *.yaml | *.yml) experiment=$(realpath -- "$experiment") ;; esac
 [ -z "$graph" ] || graph=$(realpath -- "$graph")
@@ -46,8 +50,8 @@ mkdir -p "$directory"
 cd "$directory"
 
 cores=$(python -c 'import os; print(len(os.sched_getaffinity(0)))')
-if [ -n "${CUDA_VISIBLE_DEVICES-}" ]; then
-    gpus=$(tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .)
+if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    gpus=$(tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c . || true)
 else
     gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | grep -c . || true)
 fi
@@ -70,7 +74,8 @@ exec 8>.experiment.lock
 flock -n 8 || die "an experiment is running in $PWD; wait for its end, or stop it"
 call=(snakemake --snakefile "$root/experiments/Snakefile" --cores $((jobs * threads)) --resources gpu="$jobs"
     --nolock --rerun-incomplete --printshellcmds --quiet host
-    --config experiment="$experiment" scale="$scale" gpus="$gpus" threads="$threads" ${name:+name="$name"} ${raw:+raw="$raw"})
+    --config experiment="$(yaml "$experiment")" scale="$(yaml "$scale")" gpus="$gpus" threads="$threads"
+    ${name:+name="$(yaml "$name")"} ${raw:+raw="$(yaml "$raw")"})
 if [ -n "$graph" ]; then
     "${call[@]}" --quiet all --dag "$@" 2>/dev/null >"$graph.dot" || die "the graph cannot be drawn; try --dry-run"
     case $graph in

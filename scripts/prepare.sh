@@ -2,7 +2,7 @@
 # Prepare a bitext: raw text, a vocabulary for both languages, binarised for fairseq.
 #
 #   scripts/prepare.sh --corpus generated --data data/generated                  no network needed
-#   scripts/prepare.sh --corpus multi30k --data data/multi30k                    downloads 2 MB
+#   scripts/prepare.sh --corpus multi30k --data data/multi30k                    downloads 1.3 MB
 #   scripts/prepare.sh --corpus multi30k --raw ~/multi30k --data data/multi30k   from files on disk
 #   scripts/prepare.sh --corpus wmt14-en-de --data data/wmt14                    any of `lskd data list`, cleaned
 #   scripts/prepare.sh --corpus own --raw my/text -s de -t en --data data/mine   my/text/{train,valid,test}.{de,en}, cleaned

@@ -1,11 +1,13 @@
 """Files that are whole or not there."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from fairseq_lskd.files import sha256, write_beside, write_json
+from fairseq_lskd.files import sha256, sweep, write_beside, write_json
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -31,6 +33,28 @@ def test_after_an_error_the_old_file_is_there_and_no_other(tmp_path: Path) -> No
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_calls_left_goes_after_a_day(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    old, new, other = (
+        tmp_path / f".{name}.{8 * digit}.part" for name, digit in (("a.pt", "0"), ("a.pt", "1"), ("b", "0"))
+    )
+    folder = tmp_path / ".a.pt.00000000.partial"
+    folder.mkdir()
+    for part in (old, new, other, folder / "file"):
+        part.touch()
+    week_ago = time.time() - 7 * 86400
+    for part in (old, other, folder):
+        os.utime(part, (week_ago, week_ago))
+    with write_beside(path) as part:
+        part.touch()
+    assert not old.exists() and new.exists() and other.exists()
+    sweep(path, "partial")
+    assert folder.is_dir()  # a file in it is new
+    os.utime(folder / "file", (week_ago, week_ago))
+    sweep(path, "partial")
+    assert not folder.exists()
 
 
 def test_json_is_for_people(tmp_path: Path) -> None:

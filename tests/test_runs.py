@@ -48,6 +48,16 @@ def waiting(flag: Path) -> list[str]:
     )
 
 
+def test_commands_beside_this_python_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "bin" / "my-command"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\necho found")
+    command.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(command.with_name("python")))
+    run(["my-command"], tmp_path / "out")
+    assert (tmp_path / "out" / "log.txt").read_text() == "found\n"
+
+
 def until(condition, seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
     while not condition():

@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..errors import UserError
-    from ..scoring.curves import draw, read_csv, read_run, write_csv
+    from ..scoring.curves import draw, read_csv, read_runs, write_csv
 
     if bool(args.runs) == bool(args.rows):
         raise UserError("give either folders of runs, or --from")
     if not (args.csv or args.plot):
         raise UserError("there is nothing to write: give --csv, --plot or both")
-    rows = read_csv(args.rows) if args.rows else [row for folder in args.runs for row in read_run(folder)]
+    rows = read_csv(args.rows) if args.rows else read_runs(args.runs)
     if args.csv:
         write_csv(args.csv, rows)
     if args.plot:

@@ -149,6 +149,8 @@ def _record(args: argparse.Namespace) -> int:
     data.check(names, read_training(args.train), tokenised, args.allow_empty, args.allow_overlap, weak=True)
     if not args.truth:
         _warn(data.warnings)
+    if result["train_seconds"] is None:
+        _warn([f"{args.folder}: its training is not finished; the record has no seconds of it"])
     write_json(args.folder / "result.json", result)
     scores = " ".join(f"{NAMES[name]} {result[name]}" for name in metrics)
     print(f"{result['system']}: {scores} ({result[signature_key(metrics[0])]})")

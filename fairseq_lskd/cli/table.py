@@ -93,8 +93,8 @@ def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: expected the JSON that `lskd score` writes ({error})") from None
         for record in found if isinstance(found, list) else [found]:
-            if not (isinstance(record, dict) and "system" in record and any("signature" in name for name in record)):
-                raise UserError(f"{path}: expected records that `lskd score --run` wrote, with sacreBLEU's signature")
+            if not _is_record(record):
+                raise UserError(f"{path}: a record without a sacreBLEU signature: expected those of `lskd score --run`")
             key = record["system"], record.get("seed"), record.get("checkpoint_sha256", len(kept))
             kept[key] = path, kept.get(key, (path, {}))[1] | record
     if not kept:
@@ -108,6 +108,16 @@ def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
                 "their seed (lskd run --label seed=2); other runs need another name, or a table of their own"
             )
     return [record for _, record in kept.values()]
+
+
+def _is_record(found: Any) -> bool:
+    """Whether it is a system's, with a score at least, and every score's signature."""
+    from ..scoring.metrics import NAMES, signature_key
+
+    if not (isinstance(found, dict) and "system" in found):
+        return False
+    scores = found.keys() & NAMES.keys()
+    return bool(scores) and {signature_key(name) for name in scores} <= found.keys()
 
 
 def _speeds(path: Path) -> dict[str, Any]:

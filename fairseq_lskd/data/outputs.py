@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UserError
-from ..files import sha256, write_json
+from ..files import sha256, sweep, write_json
 from ..replacing import replaces
 
 FORMAT = 1
@@ -77,6 +77,7 @@ class Manifest:
         partial = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
         try:
             partial.mkdir(parents=True)
+            sweep(out, "partial")
         except OSError as error:
             raise UserError(f"--out {out}: cannot write there ({error.strerror or error})") from error
         try:

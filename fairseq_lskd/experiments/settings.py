@@ -50,7 +50,7 @@ class Settings:
     data: str
     train: list[str]  #: more options of fairseq-train, those of the scale first
     score: list[str]  #: more options of `lskd score`
-    apart: bool  #: whether the experiment itself has such options, so that its runs are no other experiment's
+    apart: bool  #: whether its runs are no other experiment's: it, or its own scale, trains otherwise on shared data
 
 
 def expand(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -88,6 +88,7 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
     if scale not in scales.keys() | own.keys():
         raise UserError(f"--scale {scale}: expected one of {', '.join(dict.fromkeys([*scales, *own]))}")
     settings = {**(scales.get(scale) or {}), **(own.get(scale) or {})}
+    trained = [_trained(known) for known in scales.values() if _trained(known)[0] == _trained(settings)[0]]
     problems = _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
     teachers = [combination for entry in given["teachers"] for combination in _entries(entry)]
     students = [combination for entry in given["students"] for combination in _entries(entry)]
@@ -123,8 +124,13 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
         data=settings.get("data", settings["corpus"]),
         train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
         score=[str(word) for word in settings.get("score", [])],
-        apart=bool(given.get("train")),
+        apart=bool(given.get("train")) or bool(trained and _trained(settings) not in trained),
     )
+
+
+def _trained(scale: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the trainings of a scale are made of: data, recipe, options."""
+    return scale.get("data", scale.get("corpus")), scale.get("recipe"), scale.get("train", [])
 
 
 def _entries(entry: Any) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,14 @@ def read_run(folder: Path) -> list[Row]:
     if not rows:
         raise UserError(f"{folder}: no validation in its log.txt, nor the end of an epoch")
     return sorted(rows)
+
+
+def read_runs(folders: Sequence[Path]) -> list[Row]:
+    """The points of several trainings, called by their folders' names, or paths where these are the same."""
+    rows = [read_run(folder) for folder in folders]
+    if len({folder.name for folder in folders}) < len(set(folders)):
+        rows = [[row._replace(system=str(folder)) for row in of] for folder, of in zip(folders, rows, strict=True)]
+    return list(itertools.chain.from_iterable(rows))
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

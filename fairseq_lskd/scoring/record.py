@@ -57,7 +57,8 @@ def make_record(
                 raise UserError("--truth needs --validation and --pieces, which it is compared with")
             result["kl_to_truth"] = round(divergence_from_truth(stats["nll_loss"], pieces, truth), 2)
     result |= last_training(run)
-    result["train_seconds"] = made["seconds"]
+    # Those of a training that was killed, or is going on, are not all yet.
+    result["train_seconds"] = made["seconds"] if made["finished"] else None
     result["command"] = made["command"]
     result["checkpoint_sha256"] = sha256(checkpoint)
     result["versions"] = {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}}

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..machine import cores
+from ..runs import with_own_commands
 
 _RATE = re.compile(r"Translated ([\d,]+) sentences \([\d,]+ tokens\) in ([\d.]+)s \(([\d.]+) sentences/s")
 
@@ -53,7 +54,9 @@ def measure(data: Path, models: Mapping[str, Path], subset: str, rounds: int, op
         name = names[(i + k) % len(names)]
         command = ["fairseq-generate", str(data), "--gen-subset", subset, "--path", str(models[name]), *options]
         try:
-            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
+            done = subprocess.run(
+                command, capture_output=True, encoding="utf-8", errors="replace", env=with_own_commands()
+            )
         except OSError as error:
             raise UserError(f"fairseq-generate cannot be run: {error.strerror}") from None
         try:

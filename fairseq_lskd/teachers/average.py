@@ -25,7 +25,9 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
             return [path for _, path in sorted(found)[-count:]]
     raise UserError(
         f"{folder} has fewer than {count} numbered checkpoints to average: train with --save-interval-updates N "
-        f"--keep-interval-updates {count}, or with --keep-last-epochs {count}"
+        f"--keep-interval-updates {count}, or with --keep-last-epochs {count}. fairseq writes none at an update that "
+        "ends an epoch: where N is a multiple of an epoch's updates, choose another. To take the last as it is: "
+        f"lskd average {folder}/checkpoint_last.pt --out {folder}/checkpoint_average.pt"
     )
 
 

@@ -56,6 +56,22 @@ def test_every_system_is_there_once_for_each_seed(tmp_path: Path) -> None:
     assert sorted(found.in_order()) == sorted(found.systems)
 
 
+@pytest.mark.parametrize(
+    ("scale", "runs"),
+    [
+        # Data that no scale of scales.yaml is of, or trained on as one of them does.
+        ("tiny: {corpus: generated, languages: [xx, yy], recipe: smoke, data: tiny, train: [--max-update, 3]}", "tiny"),
+        ("tiny: {corpus: generated, languages: [xx, yy], recipe: generated}", "generated"),
+        # Trainings of its own on shared data would replace those of other experiments.
+        ("tiny: {corpus: generated, languages: [xx, yy], recipe: smoke}", "generated-mine"),
+        ("small: {train: [--max-update, 300]}", "multi30k-mine"),
+    ],
+)
+def test_trainings_of_its_own_do_not_replace_those_of_others(scale: str, runs: str, tmp_path: Path) -> None:
+    found = plan(tmp_path, MINE.partition("  tiny:")[0] + f"  {scale}\n", scale.partition(":")[0])
+    assert found.runs == f"runs/{runs}"
+
+
 def test_what_students_share_is_made_once(tmp_path: Path) -> None:
     found = plan(tmp_path)
     assert len(found.caches) == 2 * 2 * 2 and len(found.translations) == 2 * 2

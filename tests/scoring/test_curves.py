@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from fairseq_lskd.cli import main
-from fairseq_lskd.scoring.curves import Row, read_csv, read_run
+from fairseq_lskd.scoring.curves import Row, read_csv, read_run, read_runs
 
 # As fairseq-train 0.12.2 prints them.
 AT = "2024-05-01 10:00:00 | INFO | "
@@ -39,6 +40,13 @@ def test_a_resumed_training_is_put_together(run: Path) -> None:
         Row("word-s1", 30, "valid_bleu", 4),
         Row("word-s1", 30, "valid_ppl", 30),
     ]
+
+
+def test_trainings_of_the_same_name_are_told_apart(run: Path) -> None:
+    shutil.copytree("word-s1", "other/word-s1")
+    folders = [Path("word-s1"), Path("other/word-s1")]
+    assert {row.system for row in read_runs(folders)} == {"word-s1", "other/word-s1"}
+    assert {row.system for row in read_runs(folders[1:])} == {"word-s1"}
 
 
 def test_rows_and_pictures(run: Path) -> None:

@@ -102,7 +102,7 @@ class TestTable:
         with pytest.raises(SystemExit, match="--plot: no record has BLEU"):
             main(["table", "ter.json", "--plot", "a.svg"])
         Path("ter.json").write_text('{"system": "a", "bleu": 3}')
-        with pytest.raises(SystemExit, match=r"ter\.json: expected records that `lskd score --run` wrote"):
+        with pytest.raises(SystemExit, match=r"ter\.json: a record without a sacreBLEU signature"):
             main(["table", "ter.json"])
 
     @pytest.mark.parametrize("kind", ["svg", "png"])

@@ -156,6 +156,13 @@ class TestCommand:
         assert "ref is not text but tokens: 2 lines (1, 2) that end in a tokenised period" in self.refused()
         assert self.score("--validation", "log", "--truth", "truth.json", "--pieces", "pieces") == 0
 
+    def test_a_training_that_is_not_finished_has_no_seconds(self, capsys: pytest.CaptureFixture) -> None:
+        recorded = json.loads((self.run / "run.json").read_text())
+        (self.run / "run.json").write_text(json.dumps({**recorded, "finished": None}))
+        assert self.score() == 0
+        assert "its training is not finished" in capsys.readouterr().err
+        assert json.loads((self.run / "result.json").read_text())["train_seconds"] is None
+
     def test_any_metrics(self, capsys: pytest.CaptureFixture) -> None:
         assert self.score("--metrics", "ter") == 0
         assert "TER" in capsys.readouterr().out

@@ -168,6 +168,7 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         ("experiment.sh", [], "the name of an experiment is missing (see experiment.sh --help)"),
         ("experiment.sh", ["a", "b"], "unknown option b (see --help; one experiment at a time)"),
         ("experiment.sh", ["a", "--jobs", "0"], "--jobs 0: expected a number from 1"),
+        ("experiment.sh", ["a", "--name", "2025_01"], "--name 2025_01: expected a name that begins with a letter"),
         ("experiment.sh", ["a", "--raw", "none"], "--raw none: no such folder"),
         ("experiment.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for snakemake go after --)"),
     ],
