@@ -416,6 +416,19 @@ class TestMistakes:
         said = refused()
         assert said.startswith("no sentence is left to train on:\n\n") and "not translated: empty" in said
 
+    @pytest.mark.parametrize("strategy", ["n-best", "nearest"])
+    def test_a_choice_where_there_is_none(self, strategy: str, bitext: Path) -> None:
+        write([record | {"hypotheses": record["hypotheses"][:1]} for record in records()])
+        options = "--strategy", strategy, "--references", "en", "--student-data", bitext
+        assert refused(*options) == (
+            f"--strategy {strategy}: nbest.jsonl has no sentence with more than one translation, so that there is "
+            "nothing to choose from: translate with --nbest 5, or take --strategy 1-best"
+        )
+        several = records()
+        several[-1]["hypotheses"] *= 2
+        write(several)
+        assert run(*options) == 0
+
     def test_a_folder_of_something_else(self) -> None:
         Path("out").mkdir()
         Path("out/mine").write_text("text")
