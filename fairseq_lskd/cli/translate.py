@@ -156,6 +156,11 @@ def _translate(args: argparse.Namespace) -> int:
     if state:
         print(f"{title} | going on after {output.done:,} sentences", file=sys.stderr)
         settings = Settings(**state["settings"])
+        if settings.device == "cuda" and translator.engine.default.device != "cuda":
+            raise UserError(
+                f"{output.out} was begun on cuda, and there is no GPU here: go on where there is one, or delete "
+                f"{title}* to begin again"
+            )
         translator.engine.configure(settings)
     else:
         settings, rows = _settings(args, translator, shard)

@@ -245,6 +245,30 @@ def test_a_run_goes_on_where_it_was_killed(
     assert manifest("out.jsonl")["counts"] == manifest("whole.jsonl")["counts"]
 
 
+@pytest.mark.parametrize("engine", ["ctranslate2", "fairseq"])
+def test_a_run_of_a_gpu_does_not_go_on_without_one(
+    words: list[str], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = [*words[: -len(SETTINGS)], *SETTINGS[2:], "--engine", engine, "--window", "7", "--out", "out.jsonl"]
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("fairseq_lskd.sequences.translate.Translator.translate", killed)
+        main(words)
+    journal = Path("out.jsonl.journal.json")
+    record = json.loads(journal.read_text())
+    record["state"]["settings"]["device"] = "cuda"
+    journal.write_text(json.dumps(record))
+    assert refused(words) == (
+        "out.jsonl was begun on cuda, and there is no GPU here: go on where there is one, or delete out.jsonl* to "
+        "begin again"
+    )
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_by_the_system_loses_nothing(words: list[str]) -> None:
     words = [*words, "--window", "2", "--nbest", "5", "--max-tokens", "10"]
