@@ -127,6 +127,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise UserError("--out is missing: name the file to write")
     if args.merge:
+        if args.num_shards < 2:
+            raise UserError(
+                f"--merge needs --num-shards, of how many shards: expected 2 or more, found {args.num_shards}"
+            )
         print(f"{args.out}: {merge(args.out, args.num_shards):,} sentences", file=sys.stderr)
         return 0
     if args.corpus is None:
