@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import random
@@ -197,6 +198,17 @@ def test_settings_are_measured_and_a_plan_is_printed(
         {name: value for name, value in row.items() if name not in ("sentences_per_second", "loss")}
         for row in manifest("out.jsonl")["measured"]
     ]
+
+
+@pytest.mark.parametrize(("given", "cores"), [("1", 1), ("3,2", 3), ("", 5), ("many", 5), ("0", 5)])
+def test_cores_are_shared_by_omp_num_threads(given: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairseq_lskd.cli.translate import _cores
+
+    monkeypatch.setattr("fairseq_lskd.machine.cores", lambda: 5)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert _cores(argparse.Namespace(threads=None)) == cores
+    assert _cores(argparse.Namespace(threads=2)) == 2
 
 
 @pytest.mark.parametrize("out", ["out.jsonl", "out.jsonl.gz"])
