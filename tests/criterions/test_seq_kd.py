@@ -231,8 +231,9 @@ BROKEN = {
     "pickled objects": (archive(weight=np.array([Payload()] * 3), reference=NONE), "expected the .npz"),
     "float64": (archive(weight=ONES.astype(float), reference=NONE), "found float64"),
     "two axes": (archive(weight=ONES[None], reference=NONE[None]), r"\[1, 60\]"),
-    "other lengths": (archive(weight=ONES, reference=NONE[1:]), r"bool \[59\]"),
-    "no bools": (archive(weight=ONES, reference=ONES), "reference` bool"),
+    "other lengths": (archive(weight=ONES, reference=NONE[1:]), r"float32 \[59\]"),
+    "no shares": (archive(weight=ONES, reference=3 * ONES), "`reference` of sentence 0 is 3.0, expected 0 to 1"),
+    "numbers": (archive(weight=ONES, reference=ONES.astype(int)), "reference` float32"),
     "NaN": (
         archive(weight=np.where(np.arange(60) == 7, np.nan, ONES).astype("f"), reference=NONE),
         "sentence 7 is nan",
