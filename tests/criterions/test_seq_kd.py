@@ -68,9 +68,11 @@ def test_the_ids_of_a_batch_are_shuffled(task):
 @pytest.mark.parametrize("teacher", [False, True])
 def test_loss_and_every_gradient_are_the_formula(task, student, teacher_path, tmp_path, prefix, teacher):
     weights = uneven()
-    settings = {"label_smoothing": 0.1, "ignore_prefix_size": prefix, "kd_weight": 0.3, "kd_temperature": 2.0}
+    settings = {"label_smoothing": 0.1, "ignore_prefix_size": prefix}
+    if teacher:
+        settings |= {"teacher_path": str(teacher_path), "kd_weight": 0.3, "kd_temperature": 2.0}
     path = save_weights(tmp_path / "w.npz", weights)
-    criterion = make_seq(task, path, teacher_path=str(teacher_path) if teacher else None, **settings)
+    criterion = make_seq(task, path, **settings)
     sample = batch(task, range(10))
     counts = counted(task, sample)
     counts[:, :prefix] = False
