@@ -16,6 +16,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Cores to compute on: as many as OMP_NUM_THREADS says, which several jobs on one machine share it by."""
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(given) if given.isdecimal() and int(given) else cores()
+
+
 def machine() -> dict[str, Any]:
     """Processor, usable cores, memory and GPUs of this machine."""
     import torch

@@ -3,7 +3,7 @@
 #
 #   scripts/distill_seq.sh --data data/multi30k --teacher runs/mine/teacher-0.1/checkpoint_average.pt --out runs/mine/seq-0.1
 #   ... --translations runs/mine/nbest.jsonl              of `lskd translate`, instead of --teacher
-#   ... --strategy n-best --score-temperature 0.1         what to learn from: 1-best, nearest or n-best
+#   ... --strategy n-best --score-temperature 0.1         what to learn from: 1-best, nearest or n-best (of five)
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    the word-level loss on top
 #   ... --reference-weight 0.3                            add the references, with this share of the loss
 #   ... --teacher-smoothing 0.1                           only a label for the table of results
@@ -16,7 +16,7 @@
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1
-translations='' strategy=1-best score_temperature=1.0 word_level='' weight=0.5 temperature=1.0
+translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -43,6 +43,11 @@ done
 need "$data" --data
 need "$out" --out
 need "$teacher$translations" "--teacher or --translations"
+[ -z "$teacher" ] || [ -z "$translations" ] ||
+    die "--teacher $teacher --translations $translations: expected one of them; the teacher of the word-level loss is --word-level"
+[ -n "$word_level" ] || [ -z "$weight$temperature" ] ||
+    die "--kd-weight and --kd-temperature are the word-level loss's: give its teacher by --word-level, or leave them out"
+weight=${weight:-0.5} temperature=${temperature:-1.0}
 load_recipe "$recipe"
 languages "$data"
 size "$size"
@@ -62,7 +67,10 @@ fi
 
 if [ -z "$translations" ]; then
     translations=$made/nbest.jsonl
-    "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations"
+    # The other strategies choose among several.
+    nbest=5
+    [ "$strategy" != 1-best ] || nbest=1
+    "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations" --nbest "$nbest"
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \

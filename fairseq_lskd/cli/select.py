@@ -218,6 +218,12 @@ def run(args: argparse.Namespace) -> int:
         items = zip(read("selection"), candidates.read_references(), strict=True)
         outcomes = select(items, selection, args.workers)
         write_pairs(folder, args.source_lang, args.target_lang, outcomes, report)
+        # Known only now, and in time: what was written is removed.
+        if args.strategy != "1-best" and report.most < 2:
+            raise UserError(
+                f"--strategy {args.strategy}: {args.translations} has no sentence with more than one translation, so "
+                "that there is nothing to choose from: translate with --nbest 5, or take --strategy 1-best"
+            )
         facts["pairs"] = dict(report.pairs)
         facts["translations"] = made_by
         if student:

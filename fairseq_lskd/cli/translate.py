@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import logging
-import os
 import platform
 import sys
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..machine import threads
 from ..sequences.nbest import EMPTY, TOO_LONG
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine.add_argument("--engine", choices=("auto", "ctranslate2", "fairseq"), default="auto", help="(%(default)s)")
     engine.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(%(default)s)")
     engine.add_argument("--compute-type", choices=("auto", "float32", "float16", "int8"), default="auto")
-    engine.add_argument("--threads", type=int, metavar="N", help="cores to use (all)")
+    engine.add_argument("--threads", type=int, metavar="N", help="cores to use (OMP_NUM_THREADS, or all)")
     engine.add_argument("--workers", type=int, metavar="N", help="batches at a time, which share the cores")
     engine.add_argument("--max-tokens", type=int, metavar="N", help="source tokens in a batch")
     engine.add_argument("--batch-size", type=int, metavar="N", help="sentences in a batch at most")
@@ -127,6 +127,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise UserError("--out is missing: name the file to write")
     if args.merge:
+        if args.num_shards < 2:
+            raise UserError(
+                f"--merge needs --num-shards, of how many shards: expected 2 or more, found {args.num_shards}"
+            )
         print(f"{args.out}: {merge(args.out, args.num_shards):,} sentences", file=sys.stderr)
         return 0
     if args.corpus is None:
@@ -156,6 +160,11 @@ def _translate(args: argparse.Namespace) -> int:
     if state:
         print(f"{title} | going on after {output.done:,} sentences", file=sys.stderr)
         settings = Settings(**state["settings"])
+        if settings.device == "cuda" and translator.engine.default.device != "cuda":
+            raise UserError(
+                f"{output.out} was begun on cuda, and there is no GPU here: go on where there is one, or delete "
+                f"{title}* to begin again"
+            )
         translator.engine.configure(settings)
     else:
         settings, rows = _settings(args, translator, shard)
@@ -273,7 +282,7 @@ def _from_model(args: argparse.Namespace, options: DecodingOptions) -> Loaded:
 
 
 def _cores(args: argparse.Namespace) -> int:
-    return args.threads or len(os.sched_getaffinity(0))
+    return args.threads or threads()
 
 
 def _settings(args: argparse.Namespace, translator: Translator, shard: Shard) -> tuple[Settings, list[dict[str, Any]]]:

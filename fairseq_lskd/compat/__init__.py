@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from . import (
+    checkpoint_copies,
     checkpoint_globals,
     dataclass_defaults,
     encoder_fastpath,
@@ -36,6 +37,7 @@ from . import (
 MENDS: tuple[Any, ...] = (
     dataclass_defaults,
     checkpoint_globals,
+    checkpoint_copies,
     encoder_fastpath,
     torch_version,
     numpy_removals,

@@ -1,6 +1,6 @@
 """`--criterion seq_kd`: the student is trained on the teacher's translations."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Optional
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import UserError, exit_on_user_error
 from ..sequences import SequenceWeights
 from ._distillation import TeacherConfig, TeacherCriterion
+from ._options import SmoothingConfig
 
 
 @dataclass
@@ -62,6 +63,11 @@ class SeqKDCriterion(TeacherCriterion):
             problems.append(f"--reference-weight {share}: expected a number in [0, 1]")
         if share is not None and cfg.sequence_weights is None:
             problems.append("--reference-weight needs --sequence-weights, which says which targets are references")
+        if cfg.teacher_path is None and cfg.teacher_cache is None and (ignored := _of_the_teacher(cfg)):
+            problems.append(
+                f"{', '.join(ignored)}: of the word-level part, which needs --teacher-path or --teacher-cache; give "
+                "one of them, or leave this out"
+            )
         return problems
 
     def token_weights(self, sample: dict[str, Any]) -> Tensor | None:
@@ -93,3 +99,13 @@ class SeqKDCriterion(TeacherCriterion):
                 "they were not made together; run `lskd select` again"
             )
         self._checked = True
+
+
+def _of_the_teacher(cfg: Any) -> list[str]:
+    """The flags that were given and need a teacher."""
+    own = {option.name for option in fields(TeacherConfig)} - {option.name for option in fields(SmoothingConfig)}
+    return [
+        f"--{option.name.replace('_', '-')} {value}"
+        for option in fields(TeacherConfig)
+        if option.name in own and str(value := getattr(cfg, option.name)) != str(option.default)
+    ]

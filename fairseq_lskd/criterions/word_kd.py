@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from fairseq import utils
 from fairseq.criterions import register_criterion
+from fairseq.logging import metrics
 from torch import Tensor
 
 from ..models import sample_targets
@@ -71,3 +73,13 @@ class WordKDCriterion(TeacherCriterion):
         for key in ("nll_loss", "nll_tokens"):
             logging_output[key] = 0 * logging_output[key]
         return loss, sample_size, {**logging_output, "on_policy_tokens": sample["ntokens"]}
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Also the share of tokens that the student wrote itself."""
+        super().reduce_metrics(logging_outputs)
+        if any("on_policy_tokens" in log for log in logging_outputs):
+            own, tokens = (
+                sum(utils.item(log.get(key, 0)) for log in logging_outputs) for key in ("on_policy_tokens", "ntokens")
+            )
+            metrics.log_scalar("on_policy", own / tokens if tokens else 0.0, tokens, round=3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..machine import cores
+from ..machine import threads
 from ..runs import with_own_commands
 
 _RATE = re.compile(r"Translated ([\d,]+) sentences \([\d,]+ tokens\) in ([\d.]+)s \(([\d.]+) sentences/s")
@@ -67,9 +66,8 @@ def measure(data: Path, models: Mapping[str, Path], subset: str, rounds: int, op
                 f"fairseq-generate of {models[name]} ended with status {done.returncode}:\n  {said}"
             ) from None
         rates[name].append(rate)
-    threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
     systems = {
         name: {"sentences_per_second": round(statistics.median(found), 1), "rounds": found}
         for name, found in rates.items()
     }
-    return {"options": list(options), "threads": threads, "sentences": sentences, "systems": systems}
+    return {"options": list(options), "threads": threads(), "sentences": sentences, "systems": systems}

@@ -96,6 +96,10 @@ class Settings:
         return f"{self.device} {self.compute_type}{cores}, batches of {self.max_tokens:,} tokens"
 
 
+class OutOfMemory(UserError):
+    """The settings ask for more memory than the device has."""
+
+
 class Batch(NamedTuple):
     """Sentences that are translated together."""
 
@@ -123,7 +127,11 @@ class Engine(Protocol):
     stages: Sequence[Callable[[Settings], list[Settings]]]
 
     def configure(self, settings: Settings) -> None:
-        """Make ready to translate with these settings."""
+        """Make ready to translate with these settings, whatever became of those before.
+
+        Raises:
+            OutOfMemory: as do `translate` and `log_probs`; other settings may do.
+        """
 
     def translate(self, batches: Iterable[Batch]) -> Iterator[list[list[Hypothesis]]]:
         """The n best hypotheses of each sentence of each batch, batches in their order, best hypothesis first.

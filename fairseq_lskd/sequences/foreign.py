@@ -53,16 +53,16 @@ def read_fairseq(path: Path, sentences: int) -> Iterator[list[Scored]]:
 
 
 def to_records(source: Path, translations: Iterable[list[Scored]], scheme: str) -> Iterator[dict[str, Any]]:
-    """Each source line with its translations; an empty one counts as none.
+    """Each source line with its translations; an empty one counts as none, and an empty source has none.
 
     Args:
         scheme: the pieces that translations may be in, one of `pieces.SCHEMES`.
     """
     for index, (line, block) in enumerate(zip(read_lines(source), translations, strict=False)):
         hypotheses = [
-            {"tokens": line, "text": to_text(line, scheme), "score": score, "length": len(line.split()) + 1}
-            for line, score in block
-            if line.strip()
+            {"tokens": tokens, "text": to_text(tokens, scheme), "score": score, "length": len(tokens.split()) + 1}
+            for tokens, score in block
+            if tokens.strip() and line.strip()
         ]
         record = {"id": index, "source": line, "hypotheses": hypotheses}
         yield record if line.strip() else record | {"skipped": EMPTY}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .decoding import Batch, Engine, Hypothesis, Settings, make_batches
+from .decoding import Batch, Engine, Hypothesis, OutOfMemory, Settings, make_batches
 
 #: Seconds that a pass over the sample is to take with the default settings.
 SECONDS = 1.0
@@ -17,6 +17,8 @@ PASSES = 2
 MARGIN = 1.03
 #: What int8 and float16 may lose, in natural logarithms of the float32 model's probability a token.
 MAX_LOSS = 0.01
+#: Why settings failed.
+MEMORY = "out of memory"
 #: Shares of the seconds that translating would take with the default settings: what a pass may take of them, and what
 #: all measuring may have taken when another stage begins, so that a short run does not spend itself on its settings.
 PASS, ALL = 0.05, 0.2
@@ -28,7 +30,7 @@ class Measurement:
 
     settings: Settings
     rate: float  #: sentences a second
-    rows: list[dict[str, Any]]  #: all settings that were tried, each with its rate, and what was thought of it
+    rows: list[dict[str, Any]]  #: all settings that were tried, each with its rate or why it failed
 
     def __str__(self) -> str:
         return f"{self.settings}: {self.rate:,.0f} sentences a second, the best of {len(self.rows)} settings"
@@ -42,13 +44,66 @@ def measure(engine: Engine, fixed: Mapping[str, Any], sample: Sequence[list[str]
         fixed: fields of `Settings` that the user chose.
         sample: sentences in pieces, none empty, in random order; as many of them are taken as fill a pass.
         sentences: how many are to be translated.
+
+    Raises:
+        OutOfMemory: if no settings are small enough; those that are too large are passed over.
     """
+    rows: list[dict[str, Any]] = []
+
+    def candidates(stage: Callable[[Settings], list[Settings]]) -> list[Settings]:
+        """What a stage makes of the best so far, where the user did not choose otherwise."""
+        return [
+            candidate
+            for candidate in stage(best)
+            if candidate != best and all(getattr(candidate, name) == value for name, value in fixed.items())
+        ]
+
     best = replace(engine.default, **fixed)
     begun = time.perf_counter()
-    engine.configure(best)
-    size = 8 * best.workers
     while True:
-        hypotheses, seconds = _run(engine, best, sample[:size])
+        row = asdict(best)
+        rows.append(row)
+        try:
+            used, hypotheses, rate = _first(engine, best, sample, sentences, begun)
+            break
+        except OutOfMemory:
+            row["failed"] = MEMORY
+            smaller = [one for stage in engine.stages for one in candidates(stage) if one.max_tokens < best.max_tokens]
+            if not smaller:
+                raise
+        best = max(smaller, key=lambda settings: settings.max_tokens)
+    row["sentences_per_second"] = round(rate, 1)
+    budget = ALL * sentences / rate
+    for stage in engine.stages:
+        if time.perf_counter() - begun > budget:
+            break
+        for candidate in candidates(stage):
+            row = asdict(candidate)
+            rows.append(row)
+            try:
+                engine.configure(candidate)
+                passes = [_run(engine, candidate, used) for _ in range(PASSES)]
+                found, candidate_rate = passes[0][0], len(used) / min(seconds for _, seconds in passes)
+                row["sentences_per_second"] = round(candidate_rate, 1)
+                if candidate.compute_type != best.compute_type:
+                    row["loss"] = round(_loss(engine, best, used, hypotheses, found), 5)
+            except OutOfMemory:
+                row["failed"] = MEMORY
+                continue
+            if row.get("loss", 0) <= MAX_LOSS and candidate_rate > MARGIN * rate:
+                best, rate = candidate, candidate_rate
+    engine.configure(best)
+    return Measurement(best, rate, rows)
+
+
+def _first(
+    engine: Engine, settings: Settings, sample: Sequence[list[str]], sentences: int, begun: float
+) -> tuple[Sequence[list[str]], list[Hypothesis], float]:
+    """As much of the sample as fills a pass, its best hypotheses, and sentences a second; of the first settings."""
+    engine.configure(settings)
+    size = 8 * settings.workers
+    while True:
+        hypotheses, seconds = _run(engine, settings, sample[:size])
         rate = len(hypotheses) / seconds
         wanted = min(SECONDS, PASS * sentences / rate)
         if seconds >= wanted / 2 or size >= len(sample):
@@ -56,29 +111,9 @@ def measure(engine: Engine, fixed: Mapping[str, Any], sample: Sequence[list[str]
         # The first passes are slow (caches, threads), so the estimate is not trusted by more than a factor of 4.
         size = min(max(2 * size, int(rate * wanted)), 4 * size)
     used = sample[:size]
-    budget = ALL * sentences / rate
-    if time.perf_counter() - begun < budget:
-        rate = len(used) / min(seconds, _run(engine, best, used)[1])
-    rows = [{**asdict(best), "sentences_per_second": round(rate, 1)}]
-    for stage in engine.stages:
-        if time.perf_counter() - begun > budget:
-            break
-        for candidate in stage(best):
-            if candidate == best or any(getattr(candidate, name) != value for name, value in fixed.items()):
-                continue
-            engine.configure(candidate)
-            passes = [_run(engine, candidate, used) for _ in range(PASSES)]
-            found, candidate_rate = passes[0][0], len(used) / min(seconds for _, seconds in passes)
-            row = {**asdict(candidate), "sentences_per_second": round(candidate_rate, 1)}
-            rows.append(row)
-            if candidate.compute_type != best.compute_type:
-                row["loss"] = round(_loss(engine, best, used, hypotheses, found), 5)
-                if not row["loss"] <= MAX_LOSS:
-                    continue
-            if candidate_rate > MARGIN * rate:
-                best, rate = candidate, candidate_rate
-    engine.configure(best)
-    return Measurement(best, rate, rows)
+    if time.perf_counter() - begun < ALL * sentences / rate:
+        rate = len(used) / min(seconds, _run(engine, settings, used)[1])
+    return used, hypotheses, rate
 
 
 def _run(engine: Engine, settings: Settings, sample: Sequence[list[str]]) -> tuple[list[Hypothesis], float]:

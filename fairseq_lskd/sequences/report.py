@@ -36,6 +36,7 @@ class Report:
         self.untranslated: Counter[str] = Counter()
         self.hypotheses: Counter[str] = Counter()
         self.pairs: Counter[str] = Counter()
+        self.most = 0  #: hypotheses that were read of one sentence
         self.dropped: dict[str, Dropped] = {}
         self._best = array("d")
         self._effective = 0.0
@@ -52,6 +53,7 @@ class Report:
         self.sentences[_fate(outcome)] += 1
         self.hypotheses.update({"read": len(outcome.scores), "written": len(weights)})
         self.hypotheses["dropped"] += len(outcome.drops)
+        self.most = max(self.most, len(outcome.scores))
         self.pairs.update({"translations": len(weights), "references": references})
         if outcome.skipped:
             self.untranslated[outcome.skipped] += 1

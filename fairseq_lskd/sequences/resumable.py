@@ -101,14 +101,19 @@ class ResumableFile:
 
     def _open(self) -> None:
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        if self.out.exists():
-            if not self.journal.exists():
-                raise UserError(f"--out {self.out} is there, and was not written by this command: name another file")
-            # Killed after the renaming, before the manifest.
-            self.out.rename(self.partial)
-        self._stream = self.partial.open("ab")
-        if not self._lock():
+        # OUT without a manifest: killed after the renaming; or another process is just there.
+        path = self.out if self.out.exists() else self.partial
+        if path == self.out and not (self.journal.exists() or manifest_path(self.out).exists()):
+            raise UserError(f"--out {self.out} is there, and was not written by this command: name another file")
+        if not self._lock(path):
             raise UserError(f"--out {self.out}: another process writes it. Wait for its end, or stop it.")
+        # Who held the lock may just have finished.
+        self.finished = self._is_finished()
+        if self.finished:
+            self._stream.close()
+            return
+        if path == self.out:
+            self.out.rename(self.partial)
         for path in (self.journal, manifest_path(self.out)):
             # A kill while one was written leaves what `write_beside` wrote to.
             for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
@@ -122,16 +127,25 @@ class ResumableFile:
                 "again"
             )
         self._stream.truncate(self._bytes)
+        self._stream.seek(self._bytes)
 
-    def _lock(self) -> bool:
+    def _lock(self, path: Path) -> bool:
+        """Open `path` and lock it; False if another process has it, or has just renamed it."""
+        try:
+            self._stream = path.open("ab" if path == self.partial else "r+b")
+        except FileNotFoundError:
+            return False
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:
             return True  # a file system without locks
-        # Who held it may just have finished, and renamed the file.
-        return self.partial.exists() and os.path.samestat(self.partial.stat(), os.fstat(self._stream.fileno()))
+        if path == self.partial and self.out.exists():
+            # Renamed since we looked: what is here was made by opening it.
+            path.unlink(missing_ok=True)
+            return manifest_path(self.out).exists()
+        return path.exists() and os.path.samestat(path.stat(), os.fstat(self._stream.fileno()))
 
     def append(self, lines: Iterable[str], state: Mapping[str, Any]) -> None:
         """Write lines, without their ends, and `state`, for good."""

@@ -123,6 +123,7 @@ class Outcome:
     drops: list[Drop] = field(default_factory=list)
     similarity: tuple[float, float] | None = None  #: to the reference, of the best hypothesis and of the nearest
     pairs: list[Pair] = field(default_factory=list)
+    alone: float | None = None  #: where a mixture has only one kind of target for it: the share that references have
 
 
 class Selector:
@@ -187,6 +188,8 @@ class Selector:
             self._check_form(record, reference)
             target = self._encode(1, reference, to_text(reference, options.remove_bpe))
             outcome.pairs.append(Pair(source, target, share, True))
+        if options.add_references and len({pair.reference for pair in outcome.pairs}) == 1:
+            outcome.alone = options.add_references
         return outcome
 
     def _is_replaced(self, index: int) -> bool:

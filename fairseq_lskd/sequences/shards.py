@@ -45,13 +45,19 @@ def merge(out: Path, count: int) -> int:
     """Write `out` and its manifest from the outputs of all shards, which stay; the number of sentences.
 
     Raises:
-        UserError: naming every shard that is not finished, or the first of another run.
+        UserError: naming every shard that is not finished, or the first that was changed or is of another run.
     """
     paths = [shard_path(out, index, count) for index in range(count)]
     missing = [path.name for path in paths if not (path.is_file() and manifest_path(path).is_file())]
     if missing:
         raise UserError(f"not finished: {', '.join(missing)}; run these shards (again), then merge")
     manifests = [json.loads(manifest_path(path).read_text(encoding="utf-8")) for path in paths]
+    for path, manifest in zip(paths, manifests, strict=True):
+        if (size := path.stat().st_size) != manifest["bytes"]:
+            raise UserError(
+                f"{path.name} has {size:,} bytes, {manifest_path(path).name} says {manifest['bytes']:,}: "
+                f"delete {path.name}*, run this shard again, then merge"
+            )
     runs = [{name: value for name, value in manifest["run"].items() if name != "shard"} for manifest in manifests]
     for path, run in zip(paths, runs, strict=True):
         if changes := differences(runs[0], run):

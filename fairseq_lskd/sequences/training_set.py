@@ -76,7 +76,7 @@ def write_pairs(folder: Path, source_lang: str, target_lang: str, outcomes: Iter
     Raises:
         UserError: if no line is left.
     """
-    weight, reference = array("f"), bytearray()
+    weight, reference = array("f"), array("f")
     with (
         (folder / f"train.{source_lang}").open("w", encoding="utf-8", newline="\n") as source,
         (folder / f"train.{target_lang}").open("w", encoding="utf-8", newline="\n") as target,
@@ -87,10 +87,10 @@ def write_pairs(folder: Path, source_lang: str, target_lang: str, outcomes: Iter
                 source.write(f"{pair.source}\n")
                 target.write(f"{pair.target}\n")
                 weight.append(pair.weight)
-                reference.append(pair.reference)
+                reference.append(pair.reference if outcome.alone is None else outcome.alone)
     if not weight:
         raise UserError(f"no sentence is left to train on:\n\n{report.tables()}")
-    SequenceWeights(np.array(weight, np.float32), np.array(reference, bool)).save(folder / WEIGHTS)
+    SequenceWeights(np.array(weight, np.float32), np.array(reference, np.float32)).save(folder / WEIGHTS)
     write_json(folder / f"{REPORT}.json", report.to_json())
     (folder / f"{REPORT}.md").write_text(
         f"# What was selected\n\n{report.tables()}{report.examples()}", encoding="utf-8", newline="\n"

@@ -18,12 +18,18 @@ class SequenceWeights:
     """Row i belongs to line i of the training data, which is example i of fairseq's dataset."""
 
     weight: np.ndarray  #: [sentences] float32, finite, >= 0
-    reference: np.ndarray  #: [sentences] bool, True where the target is the reference
+    #: [sentences] float32, 0 to 1: how much of the weight counts as a reference's. 1 where the target is the
+    #: reference, 0 where it is a translation; in between where a source of a mixture has only one of them.
+    reference: np.ndarray
 
     def share(self, reference_weight: float) -> SequenceWeights:
-        """Give references the share `r` of the loss and translations `1 - r`, where each source has both."""
-        factor = np.where(self.reference, reference_weight, 1 - reference_weight).astype(np.float32)
-        shared = SequenceWeights(self.weight * factor, self.reference)
+        """Give references the share `r` of the loss and translations `1 - r`, where each source has both.
+
+        Sources that have only one of them keep the weight of those that have both, whatever `r`.
+        """
+        reference = self.reference.astype(np.float64)
+        factor = reference * reference_weight + (1 - reference) * (1 - reference_weight)
+        shared = SequenceWeights(self.weight * factor.astype(np.float32), self.reference)
         if not shared.weight.any():
             kind = "translations" if reference_weight == 1 else "references"
             raise UserError(
@@ -34,7 +40,7 @@ class SequenceWeights:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an .npz, beside its place first and then renamed."""
         with write_beside(path) as part, part.open("wb") as stream:
-            np.savez(stream, weight=self.weight.astype(np.float32), reference=self.reference.astype(bool))
+            np.savez(stream, weight=self.weight.astype(np.float32), reference=self.reference.astype(np.float32))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SequenceWeights:
@@ -52,14 +58,19 @@ class SequenceWeights:
         except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             what = f"expected the .npz that `lskd select` writes, found another file ({error})"
             raise UserError(f"{name}: {what}") from None
-        if weight.ndim != 1 or weight.dtype != np.float32 or reference.shape != weight.shape or reference.dtype != bool:
+        if reference.dtype == bool:  # as older files have it
+            reference = reference.astype(np.float32)
+        if weight.ndim != 1 or reference.shape != weight.shape or not weight.dtype == reference.dtype == np.float32:
             raise UserError(
-                f"{name}: expected `weight` float32 [N] and `reference` bool [N], found "
+                f"{name}: expected `weight` float32 [N] and `reference` float32 [N], found "
                 f"{weight.dtype} {list(weight.shape)} and {reference.dtype} {list(reference.shape)}"
             )
         bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
         if bad.size:
             raise UserError(f"{name}: the weight of sentence {bad[0]} is {weight[bad[0]]}, expected 0 or more")
+        bad = np.flatnonzero(~((reference >= 0) & (reference <= 1)))
+        if bad.size:
+            raise UserError(f"{name}: `reference` of sentence {bad[0]} is {reference[bad[0]]}, expected 0 to 1")
         if not weight.any():
             raise UserError(f"{name}: every weight is 0, so there is nothing to train on")
         return cls(weight, reference)

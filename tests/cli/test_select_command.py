@@ -71,7 +71,7 @@ def refused(*words: str | Path) -> str:
     return said.removeprefix("lskd select: error: ")
 
 
-def rows(out: str = "out") -> list[tuple[str, str, float, bool]]:
+def rows(out: str = "out") -> list[tuple[str, str, float, float]]:
     weights = SequenceWeights.load(f"{out}/train.weights.npz")
     pairs = zip(lines(f"{out}/train.de"), lines(f"{out}/train.en"), strict=True)
     given = zip(weights.weight.tolist(), weights.reference.tolist(), strict=True)
@@ -102,8 +102,24 @@ def test_the_nearest_and_references_beside_it() -> None:
         if record["hypotheses"]:
             wanted += [(record["source"], reference, 0.75, False), (record["source"], reference, 0.25, True)]
         else:
-            wanted.append((record["source"], reference, 1.0, True))
+            wanted.append((record["source"], reference, 1.0, 0.25))
     assert rows() == wanted
+
+
+@pytest.mark.parametrize("strategy", ["1-best", "n-best"])
+def test_every_source_of_a_mixture_weighs_the_same_at_every_share(strategy: str) -> None:
+    """Also one that was not translated, and one without a reference."""
+    write([record | {"source": f"{record['source']} {i}"} for i, record in enumerate(records())])
+    Path("en").write_text("".join(f"{line}\n" if i != 9 else "\n" for i, line in enumerate(lines("en"))))
+    options = "--strategy", strategy, "--references", "en", "--add-references", "0.5", "--on-empty", "reference"
+    assert run(*options) == 0
+    sources = [row[0] for row in rows()]
+    for share in (0, 0.3, 1):
+        weights = SequenceWeights.load("out/train.weights.npz").share(share).weight
+        of = dict.fromkeys(sources, 0.0)
+        for source, weight in zip(sources, weights.tolist(), strict=True):
+            of[source] += weight
+        assert len(of) == 60 and list(of.values()) == pytest.approx([0.5] * 60, rel=1e-6)
 
 
 def test_n_best_weights_sum_to_1_a_source() -> None:
@@ -415,6 +431,19 @@ class TestMistakes:
         write([record | {"hypotheses": [], "skipped": "empty"} for record in records()])
         said = refused()
         assert said.startswith("no sentence is left to train on:\n\n") and "not translated: empty" in said
+
+    @pytest.mark.parametrize("strategy", ["n-best", "nearest"])
+    def test_a_choice_where_there_is_none(self, strategy: str, bitext: Path) -> None:
+        write([record | {"hypotheses": record["hypotheses"][:1]} for record in records()])
+        options = "--strategy", strategy, "--references", "en", "--student-data", bitext
+        assert refused(*options) == (
+            f"--strategy {strategy}: nbest.jsonl has no sentence with more than one translation, so that there is "
+            "nothing to choose from: translate with --nbest 5, or take --strategy 1-best"
+        )
+        several = records()
+        several[-1]["hypotheses"] *= 2
+        write(several)
+        assert run(*options) == 0
 
     def test_a_folder_of_something_else(self) -> None:
         Path("out").mkdir()

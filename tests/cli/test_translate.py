@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import random
@@ -199,6 +200,17 @@ def test_settings_are_measured_and_a_plan_is_printed(
     ]
 
 
+@pytest.mark.parametrize(("given", "cores"), [("1", 1), ("3,2", 3), ("", 5), ("many", 5), ("0", 5)])
+def test_cores_are_shared_by_omp_num_threads(given: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairseq_lskd.cli.translate import _cores
+
+    monkeypatch.setattr("fairseq_lskd.machine.cores", lambda: 5)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert _cores(argparse.Namespace(threads=None)) == cores
+    assert _cores(argparse.Namespace(threads=2)) == 2
+
+
 @pytest.mark.parametrize("out", ["out.jsonl", "out.jsonl.gz"])
 @pytest.mark.parametrize(
     "search", [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--sampling", "--engine", "fairseq"]], ids=" ".join
@@ -243,6 +255,30 @@ def test_a_run_goes_on_where_it_was_killed(
     assert "out.jsonl | going on after 42 sentences\n" in capsys.readouterr().err
     assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
     assert manifest("out.jsonl")["counts"] == manifest("whole.jsonl")["counts"]
+
+
+@pytest.mark.parametrize("engine", ["ctranslate2", "fairseq"])
+def test_a_run_of_a_gpu_does_not_go_on_without_one(
+    words: list[str], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = [*words[: -len(SETTINGS)], *SETTINGS[2:], "--engine", engine, "--window", "7", "--out", "out.jsonl"]
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("fairseq_lskd.sequences.translate.Translator.translate", killed)
+        main(words)
+    journal = Path("out.jsonl.journal.json")
+    record = json.loads(journal.read_text())
+    record["state"]["settings"]["device"] = "cuda"
+    journal.write_text(json.dumps(record))
+    assert refused(words) == (
+        "out.jsonl was begun on cuda, and there is no GPU here: go on where there is one, or delete out.jsonl* to "
+        "begin again"
+    )
 
 
 @pytest.mark.slow
@@ -294,6 +330,7 @@ def test_mistakes_are_named_and_leave_nothing(words: list[str], more: list[str],
         ([".", "--out", "o", "--teacher-path", "t.pt"], "no checkpoint at t.pt"),
         ([".", "--out", "o", "--model", "."], "--model . is no CTranslate2 model folder"),
         ([".", "--out", "o", "--model", ".", "--engine", "fairseq"], "go with --teacher-path"),
+        (["--merge", "--out", "o"], "--merge needs --num-shards, of how many shards: expected 2 or more, found 1"),
         (["--merge", "--out", "o", "--num-shards", "2"], "not finished: o.0-of-2, o.1-of-2"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

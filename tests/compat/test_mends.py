@@ -7,7 +7,9 @@ import dataclasses
 import io
 import json
 import pickle
+import shutil
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from tiny import batch, make_model, make_task
 
 from fairseq_lskd.compat import (
+    checkpoint_copies,
     checkpoint_globals,
     dataclass_defaults,
     encoder_fastpath,
@@ -247,6 +250,76 @@ def test_checkpoint_globals_not_needed_where_loads_are_not_restricted(monkeypatc
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     monkeypatch.setattr(torch.serialization, "get_safe_globals", lambda: [])
     assert not checkpoint_globals.needed()
+
+
+# Copies of checkpoints
+
+
+def test_a_kill_while_a_checkpoint_is_copied(tmp_path):
+    code = """
+import os, shutil
+from fairseq.file_io import PathManager
+def killed(source, target):
+    with open(target, "wb") as stream: stream.write(b"ne")
+    os._exit(9)
+copyfile, shutil.copyfile = shutil.copyfile, killed
+PathManager.copy("new.pt", "checkpoint_last.pt", overwrite=True)
+"""
+    (tmp_path / "new.pt").write_text("new")
+    last = tmp_path / "checkpoint_last.pt"
+    for skip, left in (("checkpoint-copies", "ne"), ("", "old")):
+        last.write_text("old")
+        assert python(code, skip=skip, cwd=tmp_path).returncode == 9
+        assert last.read_text() == left
+    # What the kill left beside is gone after the next copy.
+    succeeded(python(code.replace("= shutil.copyfile, killed", "= None, shutil.copyfile"), cwd=tmp_path))
+    assert last.read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_last.pt", "new.pt"]
+
+
+@pytest.fixture
+def file_io(mended, monkeypatch):
+    """fairseq's module with a mended `PathManager`, whether or not this process has the hook."""
+    module = sys.modules[checkpoint_copies.MODULE]
+    monkeypatch.setattr(module.PathManager, "copy", staticmethod(module.PathManager.copy))
+    checkpoint_copies.apply()
+    return module
+
+
+def test_copies_are_as_before(file_io, tmp_path, monkeypatch):
+    copy = file_io.PathManager.copy
+    new, last, kept = (tmp_path / name for name in ("new.pt", "last.pt", "kept.pt"))
+    new.write_text("new")
+    kept.write_text("old")
+    last.symlink_to(kept)
+    assert copy(str(new), str(last), overwrite=True) == str(last)
+    assert last.is_symlink() and kept.read_text() == "new"
+    assert copy(str(new), str(tmp_path / "other.pt")) and (tmp_path / "other.pt").read_text() == "new"
+    assert copy(str(new), "/dev/null")
+    with pytest.raises(shutil.SameFileError):
+        copy(str(new), str(new))
+
+    def full(source, target):
+        Path(target).write_text("ne")
+        raise OSError("No space left on device")
+
+    kept.write_text("old")
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        copy(str(new), str(last), overwrite=True)
+    assert kept.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.pt", "last.pt", "new.pt", "other.pt"]
+
+
+def test_checkpoint_copies_once_is_enough(file_io, monkeypatch):
+    copy = file_io.PathManager.copy
+    assert not checkpoint_copies.needed()
+    checkpoint_copies.apply()
+    assert file_io.PathManager.copy is copy
+    monkeypatch.setattr(file_io.PathManager, "copy", staticmethod(copy.__wrapped__))
+    assert checkpoint_copies.needed()
+    monkeypatch.setattr(file_io, "IOPathManager", object())
+    assert not checkpoint_copies.needed()
 
 
 # Dataclasses

@@ -131,6 +131,33 @@ def test_reference_weight(task, value):
     assert f"--reference-weight {value}: expected a number in [0, 1]" in said and "--sequence-weights" in said
 
 
+#: A value for every option of the teacher's part that is not its default.
+OF_THE_TEACHER = {
+    **{"teacher_data": "data", "kd_weight": 0.7, "kd_temperature": 2.0, "kd_divergence": "reverse_kl", "kd_beta": 0.3},
+    **{"kd_top_k": 3, "kd_rest": "renormalise", "kd_ranking": 5, "kd_iterations": 3, "kd_select": "batch"},
+    **{"kd_select_share": 0.2, "kd_queue_size": 9},
+}
+
+
+def test_seq_kd_ignores_nothing_for_want_of_a_teacher(task):
+    options = set(make_criterion(task, "seq_kd").cfg) - set(make_criterion(task, "label_smoothed_teacher").cfg)
+    assert {name for name in options if name.startswith(("kd_", "teacher_"))} == {
+        *OF_THE_TEACHER,
+        *("teacher_path", "teacher_cache"),
+    }
+    for name, value in OF_THE_TEACHER.items():
+        said = complaint(task, "seq_kd", **{name: value})
+        assert said.endswith(
+            f"error: --{name.replace('_', '-')} {value}: of the word-level part, which needs --teacher-path or "
+            "--teacher-cache; give one of them, or leave this out"
+        )
+    assert "--kd-weight 0.7, --kd-rest renormalise: of" in complaint(
+        task, "seq_kd", kd_rest="renormalise", kd_weight=0.7
+    )
+    # As fairseq-validate has them, when the teacher is gone.
+    make_criterion(task, "seq_kd", teacher_path="none", **OF_THE_TEACHER | {"kd_divergence": "forward_kl"})
+
+
 def test_no_teacher(task):
     assert "--teacher-path is missing" in complaint(task, "word_kd")
 

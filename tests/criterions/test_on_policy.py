@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from fairseq.logging import metrics
 from tiny import assert_same, backward, batch, make_criterion, make_model, make_trainer
 
 from fairseq_lskd.models import sample_targets
@@ -75,6 +76,31 @@ def test_the_chance_is_the_share_of_batches(task, teacher_path):
     with torch.no_grad():
         own = sum(criterion(model, sample)[2]["on_policy_tokens"] > 0 for _ in range(200))
     assert 30 <= own <= 70
+
+
+def test_the_share_of_its_own_tokens_is_logged(task, teacher_path):
+    model, sample = make_model(task).train(), batch(task, range(2))
+    criterion = make_kd(task, teacher_path, kd_on_policy=0.5)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        logs = [criterion(model, sample)[2] for _ in range(8)]
+    own = sum(log["ntokens"] for log in logs if log["on_policy_tokens"])
+    with metrics.aggregate(new_root=True) as found:
+        # An update a log: the average is over tokens, not over updates.
+        for log in logs:
+            criterion.reduce_metrics([log])
+        criterion.reduce_metrics(logs)
+    assert 0 < own < sum(log["ntokens"] for log in logs)
+    share = own / sum(log["ntokens"] for log in logs)
+    assert found.get_smoothed_value("on_policy") == pytest.approx(share, abs=6e-4)
+
+
+def test_without_it_no_share_is_logged(task, teacher_path):
+    model, sample = make_model(task).train(), batch(task, range(2))
+    criterion = make_kd(task, teacher_path)
+    with metrics.aggregate(new_root=True) as found:
+        criterion.reduce_metrics([criterion(model, sample)[2]])
+    assert "on_policy" not in found.get_smoothed_values() and "kd_loss" in found.get_smoothed_values()
 
 
 def test_validation_is_on_the_data(task, teacher_path):

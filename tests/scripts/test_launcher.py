@@ -153,6 +153,21 @@ def test_pieces_are_joined_as_they_were_cut(home: Path) -> None:
     assert "select " in said and "--remove-bpe subword_nmt" in said
 
 
+@pytest.mark.parametrize(("strategy", "nbest"), [("1-best", "1"), ("n-best", "5"), ("nearest", "5")])
+def test_a_strategy_that_chooses_has_several_to_choose_from(home: Path, strategy: str, nbest: str) -> None:
+    said = call(home, "distill_seq.sh", "--teacher", "t.pt", "--strategy", strategy).stdout
+    (line,) = [line for line in said.splitlines() if line.startswith("translate ")]
+    assert option(shlex.split(line), "--nbest") == nbest
+
+
+def test_the_word_level_loss_has_weight_and_temperature(home: Path) -> None:
+    words = ["--teacher", "t.pt", "--word-level", "w.pt"]
+    command = training(home, "distill_seq.sh", *words)
+    assert (option(command, "--kd-weight"), option(command, "--kd-temperature")) == ("0.5", "1.0")
+    command = training(home, "distill_seq.sh", *words, "--kd-weight", "0.3", "--kd-temperature", "2")
+    assert (option(command, "--kd-weight"), option(command, "--kd-temperature")) == ("0.3", "2")
+
+
 def test_the_file_for_slurm_hands_over(tmp_path: Path) -> None:
     path = ROOT / "scripts/slurm.sbatch"
     environment = {**os.environ, "LSKD_VENV": "/environment"}

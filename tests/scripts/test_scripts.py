@@ -162,6 +162,21 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd score go after --)"),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher or --translations is missing (see distill_seq.sh"),
+        (
+            "distill_seq.sh",
+            ["--data", "d", "--out", "o", "--teacher", "t.pt", "--translations", "n.jsonl"],
+            "--teacher t.pt --translations n.jsonl: expected one of them; the teacher of the word-level loss is "
+            "--word-level",
+        ),
+        *(
+            (
+                "distill_seq.sh",
+                ["--data", "d", "--out", "o", "--teacher", "t", option, "0.5"],
+                "--kd-weight and --kd-temperature are the word-level loss's: give its teacher by --word-level, or "
+                "leave them out",
+            )
+            for option in ("--kd-weight", "--kd-temperature")
+        ),
         ("translate.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see translate.sh --help)"),
         ("speed.sh", ["--data", "d", "--out", "o"], "the folder of a run is missing (see speed.sh --help)"),
         ("speed.sh", ["--data", "d", "none"], "unknown option none, or no folder of a run (see --help)"),

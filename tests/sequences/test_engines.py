@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.sequences.decoding import Batch, DecodingOptions, Engine, Hypothesis
+from fairseq_lskd.sequences.decoding import Batch, DecodingOptions, Engine, Hypothesis, OutOfMemory
 from fairseq_lskd.sequences.engines.choose import choose_engine
 from fairseq_lskd.sequences.engines.fairseq_engine import FairseqEngine
 from fairseq_lskd.teachers.alone import Teacher, load_teacher
@@ -341,3 +341,44 @@ def test_a_model_that_ctranslate2_cannot_run_ends_in_a_message(teacher: Teacher,
     long = fast(teacher, cache)
     with pytest.raises(UserError, match=r"CTranslate2 failed .* position 1100\. Lengths are bounded by"):
         run(long, [["a"] * 1100])
+
+
+def test_memory_that_fairseq_lacks_is_said_with_the_way_out(
+    teacher: Teacher, sources: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore of it.")
+
+    engine = fairseq(teacher)
+    monkeypatch.setattr(engine.task, "inference_step", full)
+    with pytest.raises(OutOfMemory) as caught:
+        run(engine, sources)
+    assert str(caught.value) == (
+        "fairseq ran out of memory with cpu float32, 1 worker of 1 thread(s), batches of 4,000 tokens: CUDA out of "
+        "memory. Tried to allocate 2 GiB. Lower --max-tokens"
+    )
+
+
+def test_memory_that_ctranslate2_lacks_is_told_from_other_failures(
+    teacher: Teacher, cache: Path, sources: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, said = fast(teacher, cache), "CUDA failed with error out of memory"
+
+    class Full:
+        def result(self) -> Any:
+            raise RuntimeError(said)
+
+    monkeypatch.setattr(engine, "_submit", lambda batch: [Full()])
+    with pytest.raises(OutOfMemory, match=r"failed with .*: CUDA failed with error out of memory\..* by --max-tokens"):
+        run(engine, sources)
+    said = "the model is broken"
+    with pytest.raises(UserError, match="the model is broken") as caught:
+        run(engine, sources)
+    assert not isinstance(caught.value, OutOfMemory)
+
+    def load(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("CUDA failed with error out of memory")
+
+    monkeypatch.setattr("ctranslate2.Translator", load)
+    with pytest.raises(OutOfMemory, match="does not fit into the memory of this cpu"):
+        engine.configure(engine.default)

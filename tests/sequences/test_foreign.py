@@ -113,6 +113,12 @@ def test_records_are_as_lskd_translate_writes_them() -> None:
     assert missing == {"id": 2, "source": "▁drei", "hypotheses": []}
 
 
+def test_an_empty_source_has_no_translations() -> None:
+    write("source", "▁eins", " ")
+    _, empty = to_records(Path("source"), read_text(write("nbest", "one", "a hallucination")), "sentencepiece")
+    assert empty == {"id": 1, "source": " ", "hypotheses": [], "skipped": "empty"}
+
+
 @pytest.mark.parametrize(
     ("line", "scheme", "text"),
     [

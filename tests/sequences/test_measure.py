@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from fairseq_lskd.sequences import measure
-from fairseq_lskd.sequences.decoding import Hypothesis, Settings
+from fairseq_lskd.sequences.decoding import Hypothesis, OutOfMemory, Settings
 
 DEFAULT = Settings("cpu", "float32", 4, 1, 1024)
 SAMPLE = [["a"]] * 5000
 
 
 class Fake:
-    """Seconds a sentence by setting; int8's translations are less likely by `loss`."""
+    """Seconds a sentence by setting; int8's translations are less likely by `loss`; `memory` is for so many tokens."""
 
     name, max_source_positions, default = "fake 1.0", 1024, DEFAULT
 
-    def __init__(self, loss: float = 0.0):
-        self.loss, self.configured = loss, list[Settings]()
+    def __init__(self, loss: float = 0.0, memory: float = float("inf")):
+        self.loss, self.memory, self.configured = loss, memory, list[Settings]()
         self.stages = (
             lambda best: [replace(best, compute_type="int8")],
             lambda best: [replace(best, workers=n, threads=4 // n) for n in (4, 2, 1)],
@@ -45,6 +45,8 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
 
     def run(engine: Any, settings: Settings, sample: Sequence[list[str]]) -> tuple[list[Hypothesis], float]:
         assert engine.configured[-1] == settings
+        if settings.max_tokens > engine.memory:
+            raise OutOfMemory(f"{settings.max_tokens} tokens: lower --max-tokens")
         rate = 100.0
         for name, value in vars(settings).items():
             rate *= speeds.get((name, value), 1.0)
@@ -87,6 +89,28 @@ def test_what_the_user_chose_stays(speeds: dict[Any, float]) -> None:
     speeds |= {("compute_type", "int8"): 2.0, ("workers", 1): 2.0, ("max_tokens", 512): 2.0}
     found = choose(Fake(), compute_type="float32", workers=2, threads=2, batch_size=8)
     assert found.settings == Settings("cpu", "float32", 2, 2, 512, 8)
+
+
+def test_settings_that_run_out_of_memory_are_passed_over(speeds: dict[Any, float]) -> None:
+    speeds |= {("max_tokens", 512): 1.1, ("max_tokens", 2048): 2.0}
+    found = choose(Fake(memory=1500))
+    assert found.settings == replace(DEFAULT, max_tokens=512)
+    failed = [row["failed"] for row in found.rows if row["max_tokens"] == 2048]
+    assert failed == ["out of memory"]
+    assert all(("failed" in row) != ("sentences_per_second" in row) for row in found.rows)
+
+
+def test_where_the_default_runs_out_of_memory_smaller_batches_are_the_first(speeds: dict[Any, float]) -> None:
+    speeds |= {("compute_type", "int8"): 1.5}
+    found = choose(Fake(memory=600))
+    assert found.settings == replace(DEFAULT, compute_type="int8", max_tokens=512)
+    assert [row.get("failed") for row in found.rows[:2]] == ["out of memory", None]
+
+
+@pytest.mark.parametrize("fixed", [{}, {"max_tokens": 1024}], ids=str)
+def test_where_all_run_out_of_memory_the_way_out_is_named(speeds: dict[Any, float], fixed: dict[str, int]) -> None:
+    with pytest.raises(OutOfMemory, match="lower --max-tokens"):
+        choose(Fake(memory=600 if fixed else 100), **fixed)
 
 
 @pytest.mark.parametrize(("sentences", "stages"), [(100, 0), (400, 1), (20_000, 3)])

@@ -139,6 +139,40 @@ def test_one_process_writes_at_a_time(out: Path) -> None:
     assert make(out).finished
 
 
+def test_what_another_process_is_finishing_keeps_its_name(out: Path) -> None:
+    """Between the renaming and the manifest, that process has the lock."""
+    file = make(out)
+    file.append(["a"], {})
+    file.partial.rename(out)
+    with pytest.raises(UserError, match="another process writes it"):
+        make(out)
+    assert out.read_text() == "a\n" and not file.partial.exists()
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["after", "before"])
+def test_what_another_process_finishes_meanwhile_is_finished(
+    out: Path, renamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It renames before or after we look for the file, and is done before we have the lock."""
+    other = make(out)
+    other.append(["a"], {})
+    if renamed:
+        other.partial.rename(out)
+    flock = resumable.fcntl.flock
+
+    def late(*args: Any) -> None:
+        if not other._stream.closed:
+            if renamed:
+                out.rename(other.partial)
+            other.finish({})
+        flock(*args)
+
+    monkeypatch.setattr(resumable.fcntl, "flock", late)
+    assert make(out).finished
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out", "out.manifest.json"]
+    assert out.read_text() == "a\n"
+
+
 def test_files_that_do_not_fit_are_refused(out: Path) -> None:
     out.parent.mkdir()
     out.write_text("mine")

@@ -67,3 +67,12 @@ class TestMerge:
         with pytest.raises(UserError, match=r"out.1-of-2 is of another run than out.0-of-2: beam: 5 there, 4 now"):
             merge(out, 2)
         assert not out.exists()
+
+    def test_a_shard_that_was_changed_is_refused(self, out: Path) -> None:
+        for index in (0, 1):
+            self.write(out, index)
+        shard_path(out, 1, 2).write_text("line")
+        said = r"^out.1-of-2 has 4 bytes, out.1-of-2.manifest.json says 7: delete out.1-of-2\*, run this shard again"
+        with pytest.raises(UserError, match=said):
+            merge(out, 2)
+        assert not out.exists()

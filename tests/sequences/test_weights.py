@@ -23,7 +23,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     saved.save(tmp_path / "new" / "w.npz")
     loaded = SequenceWeights.load(tmp_path / "new" / "w.npz")
     assert loaded.weight.tolist() == saved.weight.tolist() and loaded.weight.dtype == np.float32
-    assert loaded.reference.tolist() == [False, True, True] and loaded.reference.dtype == bool
+    assert loaded.reference.tolist() == [0, 1, 1] and loaded.reference.dtype == np.float32
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["w.npz"]
 
 
@@ -44,6 +44,19 @@ def test_references_get_their_share_of_the_loss(share: float, expected: list[flo
     assert shared.weight.tolist() == expected and shared.weight.dtype == np.float32
     assert shared.reference.tolist() == [False, False, True, True]
     assert given.weight.tolist() == [2, 4, 1, 8]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize("added", [0.5, 0.25])
+def test_a_source_with_one_kind_of_target_weighs_as_much_as_those_with_both(share: float, added: float) -> None:
+    weight = np.array([1 - added, added, 1], np.float32)
+    translation, reference, alone = SequenceWeights(weight, np.array([0, 1, added], np.float32)).share(share).weight
+    assert alone == translation + reference > 0
+
+
+def test_the_bools_of_an_older_file_are_understood(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", weight=np.ones(2, np.float32), reference=np.array([False, True]))
+    assert SequenceWeights.load(tmp_path / "w.npz").share(0.25).weight.tolist() == [0.75, 0.25]
 
 
 def test_a_share_that_leaves_nothing_is_refused() -> None:
@@ -84,8 +97,8 @@ def test_an_array_of_objects_is_not_unpickled(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"weight": np.ones(2, np.float32)}, "found another file"),
-        ({"weight": np.ones(2), "reference": np.ones(2, bool)}, r"found float64 \[2\] and bool \[2\]"),
-        ({"weight": np.ones(2, np.float32), "reference": np.ones(3, bool)}, r"float32 \[2\] and bool \[3\]"),
+        ({"weight": np.ones(2), "reference": np.ones(2, bool)}, r"found float64 \[2\] and float32 \[2\]"),
+        ({"weight": np.ones(2, np.float32), "reference": np.ones(3, bool)}, r"float32 \[2\] and float32 \[3\]"),
         ({"weight": np.ones(2, np.float32), "reference": np.ones(2)}, r"float32 \[2\] and float64 \[2\]"),
         ({"weight": np.ones((2, 1), np.float32), "reference": np.ones((2, 1), bool)}, r"float32 \[2, 1\]"),
     ],
@@ -100,6 +113,13 @@ def test_other_arrays_are_refused(arrays: dict[str, np.ndarray], message: str, t
 def test_a_weight_that_is_none_is_refused_with_its_sentence(bad: float, tmp_path: Path) -> None:
     weights(0, 1, bad, bad).save(tmp_path / "w.npz")
     with pytest.raises(UserError, match=f"the weight of sentence 2 is {bad}, expected 0 or more"):
+        SequenceWeights.load(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("bad", [-0.5, 1.5, np.nan])
+def test_a_reference_that_is_no_share_is_refused_with_its_sentence(bad: float, tmp_path: Path) -> None:
+    SequenceWeights(np.ones(3, np.float32), np.array([0, 1, bad], np.float32)).save(tmp_path / "w.npz")
+    with pytest.raises(UserError, match=f"`reference` of sentence 2 is {bad}, expected 0 to 1"):
         SequenceWeights.load(tmp_path / "w.npz")
 
 

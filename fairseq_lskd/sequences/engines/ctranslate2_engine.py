@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import ctranslate2
 
 from ...errors import UserError
-from ..decoding import Batch, DecodingOptions, Hypothesis, Settings
+from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
 from ..segmentation import model_symbols
 
 Item = TypeVar("Item")
@@ -83,6 +83,7 @@ class CTranslate2Engine:
         self._load()
 
     def _load(self) -> None:
+        self.translator: Any = None  # what it had on the device is free before more is asked for
         try:
             self.translator = ctranslate2.Translator(
                 str(self.folder),
@@ -92,6 +93,11 @@ class CTranslate2Engine:
                 intra_threads=self.settings.threads,
             )
         except (RuntimeError, ValueError) as error:
+            if _lacks_memory(error):
+                raise OutOfMemory(
+                    f"{self.folder} does not fit into the memory of this {self.settings.device}: {error}; give another "
+                    "--device, or --compute-type"
+                ) from None
             raise UserError(f"{self.folder} is not a model that CTranslate2 can load: {error}") from None
 
     def _seed(self, window: int) -> None:
@@ -129,7 +135,7 @@ class CTranslate2Engine:
         try:
             return [future.result() for future in futures]
         except RuntimeError as error:
-            raise UserError(
+            raise (OutOfMemory if _lacks_memory(error) else UserError)(
                 f"CTranslate2 failed with {self.folder}: {error}. Lengths are bounded by --max-source-positions and "
                 "--max-target-positions, memory by --max-tokens."
             ) from error
@@ -217,6 +223,11 @@ class CTranslate2Engine:
     def log_probs(self, sources: list[list[str]], targets: list[list[str]]) -> list[list[float]]:
         results = self._results(self._score(list(zip(sources, targets, strict=True))))
         return [list(result.log_probs) for result in results]
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """CTranslate2 has no exception of its own for it."""
+    return "out of memory" in str(error)
 
 
 def _compute_types(device: str) -> set[str]:

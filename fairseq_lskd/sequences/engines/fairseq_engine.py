@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -16,7 +17,7 @@ from fairseq.sequence_scorer import SequenceScorer
 
 from ...errors import UserError
 from ...teachers.alone import Teacher
-from ..decoding import Batch, DecodingOptions, Hypothesis, Settings
+from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
 
 #: Sizes of batches, in tokens: the one to begin with, and those to try.
 MAX_TOKENS = {"cpu": (4000, (1000, 12000)), "cuda": (12000, (4000, 48000))}
@@ -53,16 +54,21 @@ class FairseqEngine:
         if settings.workers != 1:
             raise UserError(f"--workers {settings.workers}: fairseq has one; several are CTranslate2's")
         torch.set_num_threads(settings.threads)
-        self.device = torch.device(settings.device)
+        self.settings, self.device = settings, torch.device(settings.device)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # of batches of other sizes
         dtype = torch.float16 if settings.compute_type == "float16" else torch.float32
-        for model in self.models:
-            model.to(device=self.device, dtype=dtype)
+        with self._memory():
+            for model in self.models:
+                model.to(device=self.device, dtype=dtype)
 
     def translate(self, batches: Iterable[Batch]) -> Iterator[list[list[Hypothesis]]]:
         for batch in batches:
             # From the batch alone, so that a resumed run draws the same.
             torch.manual_seed(Random(f"{self.options.seed} {batch.first}").getrandbits(32))
-            yield self._translate(batch.sources)
+            with self._memory():
+                found = self._translate(batch.sources)
+            yield found
 
     def _translate(self, sources: list[list[str]]) -> list[list[Hypothesis]]:
         sample = _sample(self.task, sources, self.device)
@@ -96,7 +102,17 @@ class FairseqEngine:
         return sorted(made, key=lambda hypothesis: -hypothesis.score)[: options.nbest]
 
     def log_probs(self, sources: list[list[str]], targets: list[list[str]]) -> list[list[float]]:
-        return forced_log_probs(self.task, self.models, sources, targets, self.device)
+        with self._memory():
+            return forced_log_probs(self.task, self.models, sources, targets, self.device)
+
+    @contextlib.contextmanager
+    def _memory(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"fairseq ran out of memory with {self.settings}: {str(error).splitlines()[0]} Lower --max-tokens"
+            ) from None
 
 
 def _indices(dictionary: Any, pieces: list[str]) -> torch.Tensor:
