@@ -234,7 +234,10 @@ class Study:
                 "or the teacher_smoothing in its run.json); it is listed, and compared with none",
                 file=sys.stderr,
             )
-        return dataclasses.replace(student, taught_by=names[0] if len(names) == 1 else None, temperature=o.temperature)
+        taught_by = names[0] if len(names) == 1 else None
+        return dataclasses.replace(
+            student, taught_by=taught_by, temperature=o.temperature, setting=o.setting, seed=o.seed
+        )
 
     def _facts(self, one: Measurement) -> dict[str, str]:
         return {
