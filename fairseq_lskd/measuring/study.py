@@ -24,6 +24,7 @@ from ..analysis.terms import TRANSLATION
 from ..analysis.truth import read_log_probs, truth_path
 from ..errors import UserError
 from ..files import sha256
+from ..teachers.checkpoint import parameters
 from ..teachers.task import translation_task
 from .model import Model
 from .origin import Origin, origin, same_file
@@ -253,6 +254,6 @@ class Study:
 
 def _facts_of(model: Model, o: Origin) -> dict[str, str]:
     first = model.paths.split(":")[0]
-    parameters = sum(p.numel() for one in model.teacher.models for p in one.parameters())
-    found = {"checkpoint": Path(first).name, "SHA-256": sha256(first)[:12], "parameters": f"{parameters:,}"}
+    size = sum(map(parameters, model.teacher.models))
+    found = {"checkpoint": Path(first).name, "SHA-256": sha256(first)[:12], "parameters": f"{size:,}"}
     return found | ({} if o.temperature is None else {"temperature": f"{o.temperature:g}"})
