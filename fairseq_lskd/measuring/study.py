@@ -221,13 +221,17 @@ class Study:
         return dataclasses.replace(system, looks=model.looks(dataset, at, types[:2], OCCURRENCES, LOOKS))
 
     def _taught(self, student: System, o: Origin, teachers: list[System]) -> System:
-        """A student with its teacher's name: by the teacher's path, else by its smoothing if that is one teacher's."""
+        """A student with its teacher's name: by the teacher's path, else by its smoothing if that is one teacher's.
+
+        A path that is there and none of these teachers' is of another teacher, whatever its smoothing.
+        """
         names = [
             teacher.name
             for teacher, paths in zip(teachers, self.request.teacher, strict=True)
             if o.teacher_path is not None and same_file(o.teacher_path, paths)
         ]
-        if not names and o.teacher_smoothing is not None:
+        moved = o.teacher_path is None or not all(Path(path).is_file() for path in o.teacher_path.split(":"))
+        if not names and moved and o.teacher_smoothing is not None:
             names = [teacher.name for teacher in teachers if teacher.smoothing == o.teacher_smoothing]
         if len(names) != 1:
             print(
