@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from fairseq_lskd.analysis.advice import ALONE, LEANING, OPEN, SURE, advise
+from fairseq_lskd.analysis.advice import ALONE, AT_ANY, LEANING, OPEN, SURE, advise
 from fairseq_lskd.analysis.bootstrap import Interval
 from fairseq_lskd.analysis.claims import claims, matched
 from fairseq_lskd.analysis.classes import Pairs, pair_up
@@ -198,5 +198,33 @@ class TestAdvice:
     def test_of_one_teacher_the_best_temperature_is_named(self):
         found = self.advice([system("A")], [student("a1", "A", 1.0, seed=3), student("a2", "A", 2.0, right=0.9)])
         assert (found.teacher, found.temperature, found.confidence) == ("A", 2.0, SURE)
+        assert found.headline == "Distil from A, at temperature 2."
         alone = self.advice([system("A")])
         assert (alone.temperature, alone.confidence) == (1.0, ALONE)
+
+    def test_of_one_teacher_equal_temperatures_are_undecided(self):
+        found = self.advice([system("A")], [student("a1", "A", 1.0), student("a2", "A", 2.0)])
+        assert found.confidence == AT_ANY
+        assert found.headline.startswith(
+            "There is one teacher, A, and between its students' temperatures it is undecided"
+        )
+        assert any("the students cannot be told apart" in line for line in found.reasons)
+
+    @pytest.mark.parametrize(
+        "students",
+        [
+            [student("a", "A", 1.0)],
+            [student("a", "A", 1.0), student("a-seed2", "A", 1.0, seed=3)],
+            [
+                student("a", "A", None, setting={"method": "sequence"}),
+                student("b", "A", 1.0, setting={"method": "word"}),
+            ],
+        ],
+        ids=["one", "seeds", "methods"],
+    )
+    def test_students_of_one_teacher_that_are_of_one_temperature_do_not_compare_it(self, students):
+        found = self.advice([system("A")], students)
+        assert (found.confidence, found.temperature) == (ALONE, 1.0)
+        assert found.headline == (
+            "There is one teacher, and nothing to compare it with. Distil from A, at temperature 1."
+        )
