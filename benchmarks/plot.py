@@ -88,14 +88,19 @@ def put(page: str, name: str, table: str) -> str:
 
 
 def made_by(rows: Sequence[dict[str, Any]]) -> str:
-    """The command, where and with what."""
-    machine, versions = rows[0]["machine"], rows[0]["versions"]
+    """The commands, where and with what."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        commands = found.setdefault(where(row["machine"], row["versions"]), [])
+        if (command := f"`{row['command']}`") not in commands:
+            commands.append(command)
+    return "\n\n".join("  \n".join([*commands, place]) for place, commands in found.items())
+
+
+def where(machine: dict[str, Any], versions: dict[str, str]) -> str:
     gpus = "".join(f", {gpu}" for gpu in machine["gpus"])
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return (
-        f"`{rows[0]['command']}`  \n{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB{gpus}; "
-        f"{packages}"
-    )
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB{gpus}; {packages}"
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -194,14 +194,12 @@ def make_trainer(args: argparse.Namespace, data: Path, criterion: str, times: in
 def make_teacher(args: argparse.Namespace, data: Path, path: Path) -> int:
     """A checkpoint with random weights; the number of parameters."""
     with quiet():
+        from fairseq_lskd.teachers.checkpoint import parameters
+
         trainer = make_trainer(args, data, CRITERIONS["none"], times=2)
         trainer.consolidate_optimizer()
         trainer.save_checkpoint(str(path), {"train_iterator": {"epoch": 1}, "val_loss": None})
     return parameters(trainer.model)
-
-
-def parameters(model: Any) -> int:
-    return sum(weight.numel() for weight in model.parameters())
 
 
 def make_cache(args: argparse.Namespace, data: Path, places: dict[str, Path]) -> None:
@@ -279,6 +277,8 @@ def work(pipe: Connection, args: argparse.Namespace, data: Path, criterion: str)
     try:
         torch.set_num_threads(args.threads)
         with quiet():
+            from fairseq_lskd.teachers.checkpoint import parameters
+
             trainer = make_trainer(args, data, criterion)
             stream = batches(trainer)
             while pipe.recv() == "train":

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from fairseq_lskd.losses import Objective, negative_log_likelihood, smoothed_cross_entropy, smoothing_term, teacher_loss
 
-#: Of the images (`[N, C, H, W]`), labels `[N]` and a student's log-probabilities `[N, K]`: losses and the entropies of
-#: the targets, `[N]` each, nats.
-Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+#: Of the images (`[N, C, H, W]`), labels `[N]` and a student's log-probabilities `[N, K]`: losses to minimise, the same
+#: as they are reported, and the entropies of the targets, `[N]` each, nats.
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Schedule:
 class Epoch:
     """Means over an epoch of training, and the accuracy on the validation images after it, where it was measured."""
 
-    loss: float  #: nats an image, what was minimised: of students with a teacher, the KL
-    cross_entropy: float  #: nats an image: of students with a teacher, the KL and the teacher's entropy
+    loss: float  #: nats an image: of students with a teacher, the KL of both at the temperature
+    cross_entropy: float  #: nats an image: of students with a teacher, the KL and the teacher's entropy there
     accuracy: float | None  #: %
 
 
 def from_labels(label_smoothing: float) -> Loss:
     """Cross-entropy with a smoothed target, the paper's equation (1)."""
 
-    def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         nobody = torch.zeros_like(labels, dtype=torch.bool)
         nll, smooth = negative_log_likelihood(log_probs, labels, nobody), smoothing_term(log_probs, nobody)
         found = smoothed_cross_entropy(nll, smooth, label_smoothing, log_probs.size(-1))
-        return found, torch.zeros_like(found)  # it is a cross-entropy already
+        return found, found, torch.zeros_like(found)  # it is a cross-entropy already
 
     return loss
 
@@ -55,11 +55,12 @@ def from_teacher(teacher: Classifier, temperature: float = 1.0) -> Loss:
     objective = Objective(temperature=temperature)
     teacher.eval()
 
-    def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
             says = F.log_softmax(teacher(images) / temperature, dim=-1)
         found = teacher_loss(log_probs, says, torch.zeros_like(labels, dtype=torch.bool), objective)
-        return found, -(says.exp() * says).sum(-1)
+        # T^2 keeps the gradient's size; the KL itself is without it.
+        return found, found / temperature**2, -(says.exp() * says).sum(-1)
 
     return loss
 
@@ -82,12 +83,12 @@ def train(
         total = rest = 0.0
         for chosen in torch.randperm(len(labels), generator=random).split(schedule.batch):
             batch = shifted(pixels[chosen], schedule.shift, schedule.flip, random).to(device)
-            found, entropy = loss(batch, labels[chosen].to(device), F.log_softmax(network(batch), dim=-1))
+            found, reported, entropy = loss(batch, labels[chosen].to(device), F.log_softmax(network(batch), dim=-1))
             optimizer.zero_grad()
             found.mean().backward()
             optimizer.step()
             decay.step()
-            total += float(found.detach().sum())
+            total += float(reported.detach().sum())
             rest += float(entropy.sum())
         accuracy = None
         if epoch % every == 0 or epoch == schedule.epochs:

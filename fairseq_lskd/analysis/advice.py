@@ -12,6 +12,7 @@ from .system import System
 from .terms import TRANSLATION, Terms
 
 SURE, LEANING, OPEN, ALONE = "sure", "leaning", "undecided", "alone"
+AT_ANY = "temperature undecided"
 CAUTION = (
     "The intervals hold the noise of this split, not that of training: another seed of the same recipe moves a "
     "model as well. Train each teacher and student with three seeds before a choice that matters."
@@ -35,6 +36,8 @@ class Advice:
             SURE: f"Distil from {self.teacher}, {at}.",
             LEANING: f"Distil from {self.teacher}, {at}; the evidence leans that way.",
             ALONE: f"There is one teacher, and nothing to compare it with. Distil from {self.teacher}, {at}.",
+            AT_ANY: f"There is one teacher, {self.teacher}, and between its students' temperatures it is undecided; if "
+            f"one must be taken, {self.temperature:g}.",
             OPEN: f"Undecided between the teachers; if one must be taken, {self.teacher}, {at}.",
         }[self.confidence]
 
@@ -53,44 +56,59 @@ def advise(
         comparisons: of each other teacher with it; judged: the claims of each.
     """
     mine = [student for student in students if student.taught_by in {teacher.name for teacher in teachers}]
-    if mine and (len(teachers) == 1 or len({student.taught_by for student in mine}) > 1):
-        return _from_students(teachers, mine)
     if len(teachers) == 1:
-        temperature, reason = _temperature(teachers[0], mine)
-        return Advice(teachers[0].name, temperature, ALONE, [reason])
+        return _of_one_teacher(teachers[0], mine)
+    if len({student.taught_by for student in mine}) > 1:
+        return _from_students(teachers, mine)
     return _from_teachers(teachers, comparisons, judged, mine, terms)
 
 
+def _of_one_teacher(teacher: System, students: Sequence[System]) -> Advice:
+    """What is left to choose is the temperature: that of the best student, beside those taught alike at another."""
+    known = [student for student in students if student.temperature is not None]
+
+    def rivals(one: System) -> list[System]:
+        return [other for other in known if other.setting == one.setting and other.temperature != one.temperature]
+
+    best = max(filter(rivals, known), key=_accuracy, default=None)
+    if best is None:
+        temperature, reason = _temperature(teacher, students)
+        return Advice(teacher.name, temperature, ALONE, [reason])
+    sure, reasons = _beside(best, max(rivals(best), key=_accuracy))
+    return Advice(teacher.name, best.temperature or 1.0, SURE if sure else AT_ANY, [*reasons, CAUTION])
+
+
 def _from_students(teachers: Sequence[System], students: Sequence[System]) -> Advice:
-    best = max(students, key=lambda student: student.quality.values["accuracy"])
-    # Of each other teacher the best student, else of the same teacher at other temperatures.
-    rivals = [student for student in students if student.taught_by != best.taught_by] or [
-        student for student in students if student is not best
-    ]
+    best = max(students, key=_accuracy)
+    rivals = [student for student in students if student.taught_by != best.taught_by]
     teacher = next(teacher for teacher in teachers if teacher.name == best.taught_by)
     temperature = 1.0 if best.temperature is None else best.temperature
-    reasons = []
-    sure = bool(rivals)
-    if rivals:
-        rival = max(rivals, key=lambda student: student.quality.values["accuracy"])
-        gain = quality_difference(rival, best, "accuracy")
-        sure = gain.sign > 0
-        reasons.append(
-            f"Its student {best.name} predicts {100 * best.quality.values['accuracy']:.2f} % of the tokens, the best "
-            f"other, {rival.name}, {100 * rival.quality.values['accuracy']:.2f} %: a difference of "
-            f"{gain.shown(2, sign=True, factor=100)} points."
-        )
-        if not sure:
-            reasons.append("The interval holds 0: on this split the students cannot be told apart.")
+    sure, reasons = _beside(best, max(rivals, key=_accuracy))
     if best.temperature is None:
         reasons.append(_temperature(teacher, [])[1])
     return Advice(teacher.name, temperature, SURE if sure else OPEN, [*reasons, CAUTION])
 
 
+def _beside(best: System, rival: System) -> tuple[bool, list[str]]:
+    """Whether the best student is surely better than the next, and in words."""
+    gain = quality_difference(rival, best, "accuracy")
+    reasons = [
+        f"Its student {best.name} predicts {100 * _accuracy(best):.2f} % of the tokens, the best other, {rival.name}, "
+        f"{100 * _accuracy(rival):.2f} %: a difference of {gain.shown(2, sign=True, factor=100)} points."
+    ]
+    if gain.sign <= 0:
+        reasons.append("The interval holds 0: on this split the students cannot be told apart.")
+    return gain.sign > 0, reasons
+
+
+def _accuracy(system: System) -> float:
+    return system.quality.values["accuracy"]
+
+
 def _temperature(teacher: System, students: Sequence[System]) -> tuple[float, str]:
     known = [student for student in students if student.taught_by == teacher.name and student.temperature is not None]
     if len({student.temperature for student in known}) > 1:
-        best = max(known, key=lambda student: student.quality.values["accuracy"])
+        best = max(known, key=_accuracy)
         return best.temperature or 1.0, f"Temperature {best.temperature:g}: that of its best student, {best.name}."
     if teacher.smoothing:
         return 1.0, (
@@ -107,12 +125,12 @@ def _from_teachers(
     students: Sequence[System],
     terms: Terms,
 ) -> Advice:
-    best = max(teachers, key=lambda teacher: teacher.quality.values["accuracy"])
+    best = max(teachers, key=_accuracy)
     others = [teacher for teacher in teachers if teacher is not best]
     gains = [quality_difference(other, best, "accuracy") for other in others]
     reasons = [
-        f"{best.name} predicts {100 * best.quality.values['accuracy']:.2f} % of the {terms.tokens}{terms.forced}, "
-        f"{other.name} {100 * other.quality.values['accuracy']:.2f} %: a difference of "
+        f"{best.name} predicts {100 * _accuracy(best):.2f} % of the {terms.tokens}{terms.forced}, "
+        f"{other.name} {100 * _accuracy(other):.2f} %: a difference of "
         f"{gain.shown(2, sign=True, factor=100)} points."
         for other, gain in zip(others, gains, strict=True)
     ]

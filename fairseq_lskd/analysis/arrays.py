@@ -2,7 +2,7 @@
 
 Arrays in the file, N examples of K classes:
 
-- `logits` or `probs`: `[N, K]`; probabilities sum to 1 in each row;
+- `logits` or `probs`: `[N, K]`, K >= 3; probabilities sum to 1 in each row;
 - `labels`: `[N]`, whole numbers from 0 to K - 1;
 - `features`: `[N, D]`, what the output layer sees, with `output_matrix`: `[K, D]`, its rows the classes' templates,
   and `output_bias`: `[K]` (all optional: for projections);
@@ -131,7 +131,9 @@ def _problems(found: Mapping[str, Any]) -> list[str]:
         return problems
     values = found[scores[0]]
     if values.ndim != 2 or values.shape[1] < 2 or not len(values):
-        return [f"{scores[0]} has the shape {list(values.shape)}, expected [examples, classes]: at least 1 and 2"]
+        return [f"{scores[0]} has the shape {list(values.shape)}, expected [examples, classes]: at least 1 and 3"]
+    if values.shape[1] == 2:
+        return [f"{scores[0]}: expected three classes or more, found two; what is measured is how classes relate"]
     count, classes = values.shape
     shapes: dict[str, tuple[int, ...]] = {
         "labels": (count,),

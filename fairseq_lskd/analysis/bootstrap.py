@@ -41,11 +41,17 @@ class Interval:
 
 
 def resamples(size: int, draws: int = DRAWS, seed: int = SEED) -> Iterator[Tensor]:
-    """How often each of `size` units is drawn, with replacement: `[n, size]` float64 for n of the draws at a time."""
+    """How often each of `size` units is drawn, with replacement: `[n, size]` float64 for n of the draws at a time.
+
+    Of a single unit NaN: it says nothing of how another would be.
+    """
     random = torch.Generator().manual_seed(seed)
     step = max(1, BLOCK // max(size, 1))
     for start in range(0, draws, step):
         count = min(step, draws - start)
+        if size < 2:
+            yield torch.full((count, size), math.nan, dtype=torch.float64)
+            continue
         chosen = torch.randint(size, (count, size), generator=random)
         chosen += size * torch.arange(count)[:, None]
         yield torch.bincount(chosen.flatten(), minlength=count * size).view(count, size).double()
@@ -77,8 +83,5 @@ def interval(value: float, replicates: Tensor, level: float = LEVEL) -> Interval
 
 def mean_interval(values: Tensor, draws: int = DRAWS, seed: int = SEED) -> Interval:
     """The mean of `[N]` values of independent units."""
-    if not len(values):
-        return Interval(float("nan"), float("nan"), float("nan"))
-    return interval(
-        values.double().mean().item(), resampled_ratios(values[:, None], torch.ones(len(values)), draws, seed)[:, 0]
-    )
+    value = values.double().mean().item()
+    return interval(value, resampled_ratios(values[:, None], torch.ones(len(values)), draws, seed)[:, 0])

@@ -13,7 +13,7 @@ from ..errors import UserError
 from .bootstrap import Interval
 from .document import Picture, Section, Table
 from .intervals import series_interval, t_interval, verdict
-from .logs import Run, read_run
+from .logs import Run, read_run, trains
 from .style import figure, line, styled
 
 #: What goes into the table of points, where a log has it: subset, metric.
@@ -127,16 +127,21 @@ def _setting(run: Run) -> tuple[str, ...]:
     """The command, without what differs between runs that are to be compared."""
     # A student's own smoothing is not its teacher's.
     own = (*_OWN, "--label-smoothing") if run.labels["role"] == "teacher" else _OWN
+    command = list(run.command)
+    program = trains(command)
+    # Students of the teacher's translations have data of their own: the first word that the program is given.
+    if program is not None and run.labels["method"] in ("sequence", "both"):
+        data = command[program + 1 : program + 2]
+        del command[program : program + 1 + (bool(data) and not data[0].startswith("-"))]
     words, skip = [], False
-    for word in run.command:
+    for word in command:
         if skip:
             skip = False
         elif word in own:
             skip = True
         elif not word.startswith(tuple(f"{option}=" for option in own)):
             words.append(word)
-    # Sequence-level students have data of their own: the teacher's translations.
-    return tuple(words[2:] if run.labels["method"] == "sequence" else words)
+    return tuple(words)
 
 
 def _gap(smoothed: Run, plain: Run, question: Question) -> list[float]:

@@ -27,7 +27,8 @@ _INNER = re.compile(r"^epoch \d+.*?: +\d+ / \d+ (?P<stats>\S.*)$")
 #: At its end: "epoch 001 | valid on 'valid' subset | loss 5.1 | num_updates 100".
 _STAT = re.compile(r"^(?P<name>\w+) (?P<value>\S+)$")
 
-TRAINED = ("fairseq-train", "fairseq-hydra-train")
+#: What trains, called by itself or by a launcher: `torchrun ... -m fairseq_cli.train`.
+PROGRAMS, MODULES = ("fairseq-train", "fairseq-hydra-train"), ("fairseq_cli.train", "fairseq_cli.hydra_train")
 RECORD, LOG = "run.json", "log.txt"
 
 
@@ -201,11 +202,18 @@ def find_runs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    records = [path for path in sorted(folder.rglob(RECORD)) if Path(_record(path)["command"][0]).name in TRAINED]
+    records = [path for path in sorted(folder.rglob(RECORD)) if trains(_record(path)["command"]) is not None]
     found = [path.parent for path in records if (path.parent / LOG).is_file()]
     if not found:
         raise UserError(f"{folder}: no run of fairseq-train in there, expected folders with {RECORD} and {LOG}")
     return found
+
+
+def trains(command: Sequence[str]) -> int | None:
+    """Where in a command fairseq's training is called, what follows being its own; None if it trains nothing."""
+    if command and Path(command[0]).name in PROGRAMS:
+        return 0
+    return next((position for position, word in enumerate(command) if word in MODULES), None)
 
 
 def option(command: Sequence[str], name: str) -> str | None:

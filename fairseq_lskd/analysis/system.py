@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,8 @@ class System:
     looks: Tensor | None = None  #: [N, L], for the mutual information
     taught_by: str | None = None  #: of a student: its teacher's name
     temperature: float | None = None
+    setting: dict[str, Any] = field(default_factory=dict)  #: how it was taught, but for the teacher and temperature
+    seed: float | None = None
     extra: dict[str, str] = field(default_factory=dict)  #: further facts, for the table of models
 
     @cached_property

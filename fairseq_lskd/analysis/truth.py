@@ -99,8 +99,6 @@ def change(truth: Tensor, plain: Tensor, smoothed: Tensor, tokens: Tensor, draws
 
 def _mean(values: Tensor, sizes: Tensor, draws: int) -> Interval:
     ratio = (values.sum() / sizes.sum()).item()
-    if len(values) < 2:
-        return Interval(ratio, math.nan, math.nan)
     return interval(ratio, resampled_ratios(values[:, None], sizes, draws)[:, 0])
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from ..compat.versions import what_is_missing
 from ..errors import exit_on_user_error
@@ -37,8 +39,11 @@ COMMANDS = {
 
 
 @contextlib.contextmanager
-def _no_traceback(prefix: str) -> Iterator[None]:
-    """End in a message where no bug is to blame: user's mistakes, missing packages, files, Ctrl-C, a closed pipe."""
+def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
+    """End in a message where no bug is to blame.
+
+    That is: user's mistakes, missing packages, files, a full disk, Ctrl-C, a closed pipe.
+    """
     try:
         with exit_on_user_error(prefix), what_is_missing():
             yield
@@ -51,6 +56,12 @@ def _no_traceback(prefix: str) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = f"{error.filename or out or 'the output'}: {error.strerror}"
+            sys.exit(
+                f"{prefix}: error: {place}; the disk of the output is full, or your quota on it. Make room there, and "
+                "call the same command again."
+            )
         if error.filename is None:
             raise
         sys.exit(f"{prefix}: error: {error.filename}: {error.strerror}")
@@ -82,6 +93,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     args = parser.parse_args(argv)
-    with _no_traceback(f"lskd {args.subcommand}"):
+    with _no_traceback(f"lskd {args.subcommand}", getattr(args, "out", None)):
         return args.run(args)
     return 1

@@ -124,7 +124,8 @@ def _known(name: str) -> Path:
     raise UserError(f"no corpus is called {name}{guess}; there are {', '.join(known)}, or name a .toml file")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, likes: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A file's table, over that of the file that it is `like`; `likes` are those that led here."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -133,7 +134,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a TOML file ({error})") from error
     if base := table.pop("like", None):
         beside = path.with_name(f"{base}.toml")
-        table = _read(beside if beside.is_file() else _known(base)) | table
+        other = beside if beside.is_file() else _known(base)
+        likes = (*likes, path.resolve())
+        if other.resolve() in likes:
+            raise UserError(
+                f"{path}: like = {base!r} leads back to {other}; expected the name of another corpus, "
+                "of which this file says only what is different"
+            )
+        table = _read(other, likes) | table
     return table
 
 
@@ -165,7 +173,7 @@ class _Reader:
         parts = tuple(
             self._part(split, number, entry, languages)
             for split in SPLITS
-            for number, entry in enumerate(table.get(split, []), start=1)
+            for number, entry in enumerate(self._entries(table, split), start=1)
         )
         hold_out = self._hold_out(table.get("hold_out", {}))
         for split in SPLITS:
@@ -192,6 +200,15 @@ class _Reader:
             table.get("citation", ""),
             table.get("vocabulary", {}),
         )
+
+    def _entries(self, table: Mapping[str, Any], split: str) -> list[dict[str, Any]]:
+        """A split's tables."""
+        entries = table.get(split, [])
+        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+            return entries
+        found = f"[{split}]" if isinstance(entries, dict) else f"{split} = {entries!r}"
+        self.problems.append(f"{split}: expected [[{split}]], a table for each part, found {found}")
+        return []
 
     def _unknown(self, table: Mapping[str, Any], keys: frozenset[str], where: str) -> None:
         for key in table.keys() - keys:

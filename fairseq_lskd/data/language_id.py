@@ -1,4 +1,4 @@
-"""Which language a line is in, by py3langid: 15,000 lines a second of one core, so ask it about doubtful lines only."""
+"""Which language a line is in, by py3langid: some 15,000 lines a second of a core, so ask about doubtful lines only."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import torch
 
 from ..errors import UserError
 from ..teachers.checkpoint import is_weight, read_archive, read_checkpoint
+
+#: Labels of a run that tell students of one teacher apart, beside the temperature.
+SETTING = ("method", "size", "strategy", "cached", "kd_weight", "score_temperature", "reference_weight")
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Origin:
     teacher_smoothing: float | None
     teacher_path: str | None
     temperature: float | None
+    setting: dict[str, Any] = field(default_factory=dict)  #: how a student was taught, as far as it is known: `SETTING`
+    seed: float | None = None
 
 
 def origin(paths: str) -> Origin:
@@ -36,16 +41,30 @@ def origin(paths: str) -> Origin:
     name = getattr(options, "_name", None)
     smoothing = getattr(options, "label_smoothing", 0.0 if name == "cross_entropy" else None)
     taught = getattr(options, "teacher_path", None)
-    found = {"teacher_smoothing": None, "temperature": None} | _labels(first.parent / "run.json")
-    temperature = found["temperature"]
-    if temperature is None and (taught or getattr(options, "teacher_cache", None)):
-        temperature = getattr(options, "kd_temperature", None)
+    found = _labels(first.parent / "run.json")
+    # Of a run that was not recorded the options of its criterion say the same, where they had a part in it.
+    beside = taught or getattr(options, "teacher_cache", None)
+    at_hand = {"reference_weight": getattr(options, "reference_weight", None)}
+    if beside:
+        at_hand |= {"temperature": getattr(options, "kd_temperature", None)}
+        at_hand |= {"kd_weight": getattr(options, "kd_weight", None)}
+    if name in ("word_kd", "seq_kd"):
+        at_hand["method"] = "word" if name == "word_kd" else "both" if beside else "sequence"
+    found = {label: value for label, value in at_hand.items() if value is not None} | found
     return Origin(
         None if smoothing is None else float(smoothing),
-        _number(found["teacher_smoothing"]),
+        _number(found.get("teacher_smoothing")),
         None if taught in (None, "none") else str(taught),
-        _number(temperature),
+        _number(found.get("temperature")),
+        {label: _plain(found[label]) for label in SETTING if label in found},
+        _number(found.get("seed")),
     )
+
+
+def _plain(value: Any) -> Any:
+    """A label as a number, if it is one however it was written."""
+    number = _number(value)
+    return value if number is None else number
 
 
 def _number(value: Any) -> float | None:
@@ -58,7 +77,7 @@ def _number(value: Any) -> float | None:
 def _labels(record: Path) -> dict[str, Any]:
     try:
         labels = json.loads(record.read_text(encoding="utf-8"))["labels"]
-        return {name: labels[name] for name in ("teacher_smoothing", "temperature") if labels.get(name) is not None}
+        return {name: value for name, value in labels.items() if value is not None}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

@@ -24,6 +24,7 @@ from ..analysis.terms import TRANSLATION
 from ..analysis.truth import read_log_probs, truth_path
 from ..errors import UserError
 from ..files import sha256
+from ..teachers.checkpoint import parameters
 from ..teachers.task import translation_task
 from .model import Model
 from .origin import Origin, origin, same_file
@@ -220,13 +221,17 @@ class Study:
         return dataclasses.replace(system, looks=model.looks(dataset, at, types[:2], OCCURRENCES, LOOKS))
 
     def _taught(self, student: System, o: Origin, teachers: list[System]) -> System:
-        """A student with its teacher's name: by the teacher's path, else by its smoothing if that is one teacher's."""
+        """A student with its teacher's name: by the teacher's path, else by its smoothing if that is one teacher's.
+
+        A path that is there and none of these teachers' is of another teacher, whatever its smoothing.
+        """
         names = [
             teacher.name
             for teacher, paths in zip(teachers, self.request.teacher, strict=True)
             if o.teacher_path is not None and same_file(o.teacher_path, paths)
         ]
-        if not names and o.teacher_smoothing is not None:
+        moved = o.teacher_path is None or not all(Path(path).is_file() for path in o.teacher_path.split(":"))
+        if not names and moved and o.teacher_smoothing is not None:
             names = [teacher.name for teacher in teachers if teacher.smoothing == o.teacher_smoothing]
         if len(names) != 1:
             print(
@@ -234,7 +239,10 @@ class Study:
                 "or the teacher_smoothing in its run.json); it is listed, and compared with none",
                 file=sys.stderr,
             )
-        return dataclasses.replace(student, taught_by=names[0] if len(names) == 1 else None, temperature=o.temperature)
+        taught_by = names[0] if len(names) == 1 else None
+        return dataclasses.replace(
+            student, taught_by=taught_by, temperature=o.temperature, setting=o.setting, seed=o.seed
+        )
 
     def _facts(self, one: Measurement) -> dict[str, str]:
         return {
@@ -250,6 +258,6 @@ class Study:
 
 def _facts_of(model: Model, o: Origin) -> dict[str, str]:
     first = model.paths.split(":")[0]
-    parameters = sum(p.numel() for one in model.teacher.models for p in one.parameters())
-    found = {"checkpoint": Path(first).name, "SHA-256": sha256(first)[:12], "parameters": f"{parameters:,}"}
+    size = sum(map(parameters, model.teacher.models))
+    found = {"checkpoint": Path(first).name, "SHA-256": sha256(first)[:12], "parameters": f"{size:,}"}
     return found | ({} if o.temperature is None else {"temperature": f"{o.temperature:g}"})

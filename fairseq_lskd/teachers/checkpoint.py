@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from fairseq import checkpoint_utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from torch import nn
 
 from ..errors import UserError
 
@@ -25,6 +26,11 @@ _UNUSED = re.compile(
 def is_weight(name: str) -> bool:
     """Whether an entry of a checkpoint's `model` is one that the model computes with; others may hold anything."""
     return not _UNUSED.search(name)
+
+
+def parameters(model: nn.Module) -> int:
+    """How many parameters a model computes with; those that are tied count once."""
+    return sum(weight.numel() for name, weight in model.named_parameters() if is_weight(name))
 
 
 def _names_of_foreign_code(path: Path, first: str) -> str:

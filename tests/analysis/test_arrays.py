@@ -72,6 +72,7 @@ def test_one_split(tmp_path: Path) -> None:
         (without("output_matrix"), "features and output_matrix go together"),
         (without(logits=np.zeros(4)), r"logits has the shape \[4\], expected \[examples, classes\]"),
         (without(logits=np.zeros((0, 3))), r"logits has the shape \[0, 3\]"),
+        (without(logits=np.zeros((4, 2))), "logits: expected three classes or more, found two"),
         (without(labels=np.zeros(3, dtype=int)), r"labels has the shape \[3\], expected \[4\], as logits is"),
         (without(output_matrix=np.zeros((3, 4))), r"output_matrix has the shape \[3, 4\], expected \[3, 5\]"),
         (without(split=np.array(["train"])), r"split has the shape \[1\], expected \[4\]"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fairseq_lskd.analysis.bootstrap import Interval, interval, mean_interval, resampled_ratios, resamples
+from fairseq_lskd.analysis.intervals import UNDECIDED, verdict
 
 
 def test_each_resample_draws_as_many_units_as_there_are():
@@ -41,6 +42,12 @@ def test_a_constant_has_no_spread_and_nothing_has_no_value():
     assert (found.value, found.low, found.high, found.sign) == (3, 3, 3, 1)
     assert math.isnan(mean_interval(torch.zeros(0)).value)
     assert math.isnan(interval(1.0, torch.tensor([math.nan])).low)
+
+
+def test_of_one_unit_there_is_no_interval_and_no_verdict():
+    found = mean_interval(torch.tensor([3.0]))
+    assert found.value == 3 and math.isnan(found.low) and math.isnan(found.high)
+    assert found.sign == 0 and verdict(found) == UNDECIDED
 
 
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0, 0.1, 0)])

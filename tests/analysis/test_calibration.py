@@ -68,3 +68,9 @@ def test_means_and_their_replicates_are_over_sentences():
         gaps = [float((each * (rows.confidence - rows.correct.float()))[place == b].sum()) for b in range(4)]
         wanted = math.fsum(map(abs, gaps)) / float(each.sum())
         assert found.replicates["ece"][draw].item() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_one_sentence_has_means_and_no_replicates():
+    found = quality(rows_of(torch.rand(5), torch.rand(5) < 0.5, torch.zeros(5, dtype=torch.int64)), draws=10)
+    assert all(math.isfinite(value) for value in found.values.values())
+    assert all(drawn.isnan().all() for drawn in found.replicates.values())

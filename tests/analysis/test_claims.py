@@ -5,13 +5,15 @@ import dataclasses
 import pytest
 import torch
 
-from fairseq_lskd.analysis.advice import ALONE, LEANING, OPEN, SURE, advise
+from fairseq_lskd.analysis.advice import ALONE, AT_ANY, LEANING, OPEN, SURE, advise
 from fairseq_lskd.analysis.bootstrap import Interval
 from fairseq_lskd.analysis.claims import claims, matched
-from fairseq_lskd.analysis.classes import pair_up
+from fairseq_lskd.analysis.classes import Pairs, pair_up
 from fairseq_lskd.analysis.compare import compare
 from fairseq_lskd.analysis.intervals import HELD, NOT_HELD, UNDECIDED
 from fairseq_lskd.analysis.measurement import Measurement, Plan
+from fairseq_lskd.analysis.sections import Findings
+from fairseq_lskd.analysis.sections.truth import _pairs as truth_pairs
 from fairseq_lskd.analysis.system import System
 
 CLASSES, TYPES, EXAMPLES, DIM = 30, 12, 600, 6
@@ -96,12 +98,73 @@ def student(name, teacher, temperature=1.0, **more):
     return system(name, smoothing=None, taught_by=teacher, temperature=temperature, **more)
 
 
-def test_students_are_matched_at_the_lowest_common_temperature():
+def names(pairs):
+    return [(one.name, other.name) for one, other in pairs]
+
+
+def test_students_are_matched_at_the_same_temperature_the_lowest_first():
     c = compared(system("A"), system("B", smoothing=0.1))
     cold, hot = student("a1", "A", 1.0), student("a4", "A", 4.0)
     others = [student("b4", "B", 4.0), student("b2", "B", 2.0)]
-    assert matched(c, [hot, cold, *others]) == (hot, others[0])
-    assert matched(c, [cold, *others]) is None
+    assert names(matched(c, [hot, cold, *others])) == [("a4", "b4")]
+    assert matched(c, [cold, *others]) == []
+    assert names(matched(c, [hot, cold, *others, student("b1", "B", 1.0)])) == [("a1", "b1"), ("a4", "b4")]
+
+
+def test_students_that_were_taught_otherwise_are_not_matched():
+    c = compared(system("A"), system("B", smoothing=0.1))
+    word, both, small = {"method": "word"}, {"method": "both"}, {"method": "word", "size": "student_small"}
+    students = [
+        student(f"{teacher.lower()}-{i}", teacher, setting=setting)
+        for i, setting in enumerate((word, both, small))
+        for teacher in "BA"
+    ]
+    assert names(matched(c, students)) == [("a-0", "b-0"), ("a-1", "b-1"), ("a-2", "b-2")]
+    assert matched(c, [students[1], students[2]]) == []
+
+
+def test_seeds_are_paired_where_they_are_the_same():
+    c = compared(system("A"), system("B", smoothing=0.1))
+    students = [
+        dataclasses.replace(student(f"{teacher}{seed}", teacher), seed=seed) for teacher in "AB" for seed in (1, 2)
+    ]
+    assert names(matched(c, students)) == [("A1", "B1"), ("A2", "B2")]
+    assert names(matched(c, [students[0], students[3]])) == [("A1", "B2")]
+
+
+def test_every_matched_pair_is_judged_and_named():
+    c = compared(system("A"), system("B", smoothing=0.1))
+    students = [
+        student("a-word", "A", setting={"method": "word"}),
+        student("a-both", "A", setting={"method": "both"}, right=0.9),
+        student("b-word", "B", setting={"method": "word"}, right=0.9, seed=3),
+        student("b-both", "B", setting={"method": "both"}, seed=3),
+    ]
+    word, both = (claim for claim in claims(c, students) if claim.says == STUDENT)
+    assert word.verdict == HELD and "b-word against a-word" in word.measured
+    assert both.verdict == NOT_HELD and "b-both against a-both" in both.measured
+
+
+def test_the_extremes_of_temperature_are_of_students_that_were_taught_alike():
+    students = [
+        student("w2", "A", 2.0, setting={"method": "word"}),
+        student("w1", "A", 1.0, setting={"method": "word"}),
+        student("both-8", "A", 8.0, setting={"method": "both"}),
+        student("b16", "B", 16.0, setting={"method": "word"}),
+    ]
+    c = compared(system("A"), system("B", smoothing=0.1))
+    found = Findings((c.base, c.other), students, (), "valid", Pairs(*[torch.zeros(0)] * 2), "confusion", None)
+    low, high = found.extremes("A")
+    assert (low.name, high.name) == ("w1", "w2")
+    assert found.extremes("B") is None
+
+
+def test_what_smoothing_did_to_the_truth_is_told_of_students_that_were_taught_alike():
+    students = [student(f"{t.lower()}-{m}", t, setting={"method": m}) for m in ("word", "both") for t in "AB"]
+    teachers = system("A"), system("B", smoothing=0.1)
+    pairs = pair_up(teachers[0].relation)
+    found = Findings(teachers, students, (), "valid", pairs, "confusion", None)
+    assert list(truth_pairs(found)) == [("A", "B"), ("a-word", "b-word"), ("a-both", "b-both")]
 
 
 class TestAdvice:
@@ -135,5 +198,33 @@ class TestAdvice:
     def test_of_one_teacher_the_best_temperature_is_named(self):
         found = self.advice([system("A")], [student("a1", "A", 1.0, seed=3), student("a2", "A", 2.0, right=0.9)])
         assert (found.teacher, found.temperature, found.confidence) == ("A", 2.0, SURE)
+        assert found.headline == "Distil from A, at temperature 2."
         alone = self.advice([system("A")])
         assert (alone.temperature, alone.confidence) == (1.0, ALONE)
+
+    def test_of_one_teacher_equal_temperatures_are_undecided(self):
+        found = self.advice([system("A")], [student("a1", "A", 1.0), student("a2", "A", 2.0)])
+        assert found.confidence == AT_ANY
+        assert found.headline.startswith(
+            "There is one teacher, A, and between its students' temperatures it is undecided"
+        )
+        assert any("the students cannot be told apart" in line for line in found.reasons)
+
+    @pytest.mark.parametrize(
+        "students",
+        [
+            [student("a", "A", 1.0)],
+            [student("a", "A", 1.0), student("a-seed2", "A", 1.0, seed=3)],
+            [
+                student("a", "A", None, setting={"method": "sequence"}),
+                student("b", "A", 1.0, setting={"method": "word"}),
+            ],
+        ],
+        ids=["one", "seeds", "methods"],
+    )
+    def test_students_of_one_teacher_that_are_of_one_temperature_do_not_compare_it(self, students):
+        found = self.advice([system("A")], students)
+        assert (found.confidence, found.temperature) == (ALONE, 1.0)
+        assert found.headline == (
+            "There is one teacher, and nothing to compare it with. Distil from A, at temperature 1."
+        )

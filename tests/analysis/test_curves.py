@@ -103,6 +103,33 @@ def test_a_student_s_own_smoothing_is_not_its_teacher_s(tmp_path: Path) -> None:
     assert not answer([read_run(path) for path in runs])
 
 
+TORCHRUN = ("torchrun", "--standalone", "--nproc_per_node", "8", "-m", "fairseq_cli.train")
+SRUN = ("srun", "--ntasks", "2", "torchrun", "--nnodes", "2", "--nproc_per_node", "4", "-m", "fairseq_cli.train")
+
+
+@pytest.mark.parametrize("method", ["sequence", "both"])
+@pytest.mark.parametrize("program", [("fairseq-train",), TORCHRUN, SRUN], ids=["alone", "torchrun", "srun"])
+def test_students_of_translations_have_data_of_their_own(program: tuple[str, ...], method: str, tmp_path: Path) -> None:
+    labels = {"role": "student", "method": method}
+    points = {("valid", "nll_loss"): falling(1)}
+    runs = [
+        write_run(tmp_path / f"seq-{s}", points, program=(*program, f"seq-{s}-data/bin"), teacher_smoothing=s, **labels)
+        for s in (0.0, 0.1)
+    ]
+    (claim,) = answer([read_run(path) for path in runs])
+    assert claim.group == f"students, {method} level, smoothing 0.1"
+
+
+def test_students_trained_on_other_numbers_of_gpus_are_not_compared(tmp_path: Path) -> None:
+    labels = {"role": "student", "method": "sequence"}
+    points = {("valid", "nll_loss"): falling(1)}
+    runs = [
+        write_run(tmp_path / f"s{s}", points, program=(*program, "bin"), teacher_smoothing=s, **labels)
+        for s, program in ((0.0, TORCHRUN), (0.1, SRUN))
+    ]
+    assert not answer([read_run(path) for path in runs])
+
+
 def test_a_diverged_training_decides_nothing(tmp_path: Path) -> None:
     runs = [teacher(tmp_path / "a", 0.0, 2.0), teacher(tmp_path / "b", 0.1, math.nan)]
     (claim,) = answer([read_run(path) for path in runs])

@@ -128,3 +128,23 @@ def test_runs_are_found_with_their_labels(tmp_path: Path) -> None:
     run = read_run(folder)
     assert run.labels == {**labels, "temperature": None, "seed": "4"} and run.name == "word-0.1"
     assert option(command, "--save-dir") == "x" and option(command, "--arch") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "trained"),
+    [
+        ("torchrun --standalone --nproc_per_node 8 -m fairseq_cli.train bin", True),
+        ("srun --ntasks 2 torchrun --nnodes 2 --nproc_per_node 8 -m fairseq_cli.train bin", True),
+        ("python -m fairseq_cli.hydra_train task.data=bin", True),
+        ("python -m fairseq_cli.generate bin", False),
+        ("fairseq-generate bin --path runs/fairseq-train", False),
+    ],
+)
+def test_runs_are_found_behind_their_launcher(command: str, trained: bool, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"command": command.split()}))
+    (tmp_path / "log.txt").write_text(log_text([1], float))
+    if trained:
+        assert find_runs(tmp_path) == [tmp_path]
+    else:
+        with pytest.raises(UserError, match="no run of fairseq-train in there"):
+            find_runs(tmp_path)

@@ -106,3 +106,12 @@ def test_files_that_do_not_match(tmp_path: Path) -> None:
         section({}, files["references"], files["training"])
     with pytest.raises(UserError, match="empty: there is no sentence"):
         section({"empty": tmp_path / "empty"}, tmp_path / "empty", files["training"])
+
+
+def test_one_sentence_decides_nothing(tmp_path: Path) -> None:
+    for name, text in {"training": "a b", "references": "a b", "plain": "a b", "smoothed": "c d"}.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    systems = {name: tmp_path / name for name in ("plain", "smoothed")}
+    found = section(systems, tmp_path / "references", tmp_path / "training")
+    assert "That smoothed loses on rare words: undecided." in found.words[1]
+    assert next(row for row in found.tables[0].rows if row[:2] == ("plain", "all"))[3:6] == (100, None, None)

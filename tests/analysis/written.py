@@ -46,8 +46,11 @@ def log_text(
 
 
 def write_run(folder: Path, points: dict[tuple[str, str], Callable[[int], float]], **labels: Any) -> Path:
-    """A run of 30 points, 10 updates apart, with these curves, labels and, in them, `command` for its options."""
-    command = ["fairseq-train", "data/bin", *labels.pop("command", ())]
+    """A run of 30 points, 10 updates apart, with these curves and labels.
+
+    Among the labels, `command` is its options, and `program` what is before them.
+    """
+    command = [*labels.pop("program", ("fairseq-train", "data/bin")), *labels.pop("command", ())]
     folder.mkdir(parents=True)
     record = {"command": [*command, "--save-dir", str(folder)], "inputs": {}, "seconds": 1.0, "labels": labels}
     (folder / "run.json").write_text(json.dumps(record))

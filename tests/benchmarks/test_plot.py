@@ -29,3 +29,15 @@ def test_figures_and_tables(tmp_path):
     plot.main(arguments)
     assert (docs / "benchmarks.md").read_text() == page
     assert (docs / "figures" / "kd_loss.svg").read_text() == drawing
+
+
+def test_all_commands_are_shown_where_they_were_run():
+    machine = {"cpu": "C", "cores": 2, "memory_gib": 8.0, "gpus": []}
+    row = {"machine": machine, "versions": {"python": "3.11"}}
+    commands = ("one", "two", "one")
+    here = [row | {"command": command} for command in commands]
+    assert plot.made_by(here) == "`one`  \n`two`  \nC, 2 cores, 8 GiB; python 3.11"
+    there = row | {"machine": machine | {"gpus": ["G"]}, "command": "one"}
+    assert plot.made_by([*here[:1], there]) == (
+        "`one`  \nC, 2 cores, 8 GiB; python 3.11\n\n`one`  \nC, 2 cores, 8 GiB, G; python 3.11"
+    )

@@ -139,6 +139,14 @@ def test_distances_of_the_projection_are_those_of_naive_loops(data: Path, teache
     assert float(row["Dc"]) == pytest.approx(distance(centres[0], centres[1]), rel=1e-4)
 
 
+def test_parameters_are_those_of_lskd_score(teachers: list[Path], analysed: Path) -> None:
+    from fairseq_lskd.scoring.parameters import count_parameters
+    from fairseq_lskd.teachers.checkpoint import read_archive
+
+    for row, path in zip(rows("models", str(analysed)), teachers, strict=True):
+        assert row["parameters"] == f"{count_parameters(read_archive(path)['model']):,}"
+
+
 def test_the_least_smoothed_teacher_is_the_base_and_names_are_the_smoothing(analysed: Path) -> None:
     assert [row["teacher"] for row in rows("stability", str(analysed))] == ["LS 0", "LS 0.1"]
     claims = rows("claims", str(analysed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -108,6 +109,21 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         SystemExit, match=f"^lskd select: error: .*{tmp_path / 'file'}.*: .*(Not a directory|File exists)"
     ):
         main(["select", *given, "-s", "de", "-t", "en", "--out", str(tmp_path / "file" / "out")])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("path", [None, "made/train.de"])
+def test_a_full_disk_is_told_with_the_way_out(path: str | None, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(args: object) -> int:
+        raise OSError(number, os.strerror(number), path)  # a write has no name, opening a file has
+
+    monkeypatch.setattr("fairseq_lskd.cli.binarise.run", run)
+    with pytest.raises(SystemExit) as caught:
+        main(["binarise", "pieces", "--out", "made"])
+    assert caught.value.code == (
+        f"lskd binarise: error: {path or 'made'}: {os.strerror(number)}; the disk of the output is full, or your quota "
+        "on it. Make room there, and call the same command again."
+    )
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

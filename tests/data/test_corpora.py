@@ -108,6 +108,33 @@ def test_everything_wrong_in_a_file_is_said_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_split_that_is_not_a_list_of_tables(tmp_path: Path) -> None:
+    text = """
+    languages = ["de", "en"]
+    valid = 3
+    [train]
+    plain = "train"
+    [[test]]
+    plain = "test"
+    """
+    with pytest.raises(UserError) as error:
+        load(write(tmp_path, text))
+    first, *lines = str(error.value).splitlines()
+    assert first.endswith("mine.toml:")
+    assert [line.strip() for line in lines] == [
+        "train: expected [[train]], a table for each part, found [train]",
+        "valid: expected [[valid]], a table for each part, found valid = 3",
+    ]
+
+
+@pytest.mark.parametrize("names", [["mine"], ["other", "mine"]])
+def test_a_file_that_is_like_itself(tmp_path: Path, names: list[str]) -> None:
+    for name, like in zip(["mine", *names], names, strict=False):
+        (tmp_path / f"{name}.toml").write_text(f'like = "{like}"')
+    with pytest.raises(UserError, match=rf"{['mine', *names][-2]}\.toml: like = 'mine' leads back to .*mine\.toml"):
+        load(str(tmp_path / "mine.toml"))
+
+
 def test_a_file_that_is_not_toml_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mine\.toml: not a TOML file \(Invalid value"):
         load(write(tmp_path, "languages = ["))

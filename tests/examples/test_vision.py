@@ -16,9 +16,9 @@ import networks
 import numpy as np
 import pytest
 import torch
-from images import cifar100, digits, shifted
+from images import Images, cifar100, digits, shifted
 from lessons import Sizes, intra_class_variance
-from training import from_labels, from_teacher
+from training import Schedule, from_labels, from_teacher, train
 
 from fairseq_lskd.analysis.arrays import load_npz
 from fairseq_lskd.errors import UserError
@@ -156,17 +156,31 @@ class TestNetworks:
 
 def test_losses_are_those_of_the_package() -> None:
     labels, log_probs = torch.tensor([1, 0]), torch.tensor([[0.3, 0.7], [0.5, 0.5]]).log()
-    loss, rest = from_labels(0.1)(torch.zeros(2), labels, log_probs)
+    loss, reported, rest = from_labels(0.1)(torch.zeros(2), labels, log_probs)
     wanted = -(0.9 * torch.tensor([0.7, 0.5]).log() + 0.1 * torch.tensor([0.3, 0.5]).log())
     torch.testing.assert_close(loss, wanted)
-    assert rest.tolist() == [0, 0]
+    assert rest.tolist() == [0, 0] and torch.equal(reported, loss)
     teacher = networks.convolutional(1, 2, 2, 1, 1)
     images = torch.randn(2, 1, 4, 4)
     with torch.no_grad():
         says = torch.log_softmax(teacher.eval()(images), dim=-1)
-    loss, entropy = from_teacher(teacher)(images, labels, log_probs)
+    loss, reported, entropy = from_teacher(teacher)(images, labels, log_probs)
     torch.testing.assert_close(loss + entropy, -(says.exp() * log_probs).sum(1))
+    assert torch.equal(reported, loss)
     torch.testing.assert_close(from_teacher(teacher)(images, labels, says)[0], torch.zeros(2), atol=1e-6, rtol=0)
+
+
+def test_at_a_temperature_the_kl_and_the_cross_entropy_are_those_of_both_at_it() -> None:
+    seen, held_out = ((torch.randn(size, 1, 4, 4), torch.arange(size) % 2) for size in (6, 2))
+    images = Images("noise", 2, seen, held_out)
+    teacher, student = (networks.convolutional(1, 2, 2, 1, 1) for _ in range(2))
+    with torch.no_grad():
+        teaches = torch.log_softmax(teacher.eval()(images.train[0]) / 3, dim=-1)
+        says = torch.log_softmax(student.train()(images.train[0]) / 3, dim=-1)
+    still = Schedule(1, batch=6, lr=0.0, shift=0)
+    (epoch,) = train(student, images, from_teacher(teacher, 3.0), still, 1, torch.device("cpu"))
+    assert epoch.loss == pytest.approx((teaches.exp() * (teaches - says)).sum(1).mean().item(), rel=1e-4)
+    assert epoch.cross_entropy == pytest.approx(-(teaches.exp() * says).sum(1).mean().item(), rel=1e-4)
 
 
 def test_one_minus_stability_by_hand() -> None:

@@ -35,17 +35,28 @@ def recorded(path: Path, out: Path, labels: dict | None = None, **criterion: obj
         (
             {"_name": "word_kd", "label_smoothing": 0.0, "teacher_path": "a.pt", "kd_temperature": 2.0},
             None,
-            Origin(0.0, None, "a.pt", 2.0),
+            Origin(0.0, None, "a.pt", 2.0, {"method": "word"}),
         ),
         (
             {"_name": "word_kd", "label_smoothing": 0.0, "teacher_cache": "cache", "kd_temperature": 2.0},
-            {"teacher_smoothing": "0.1", "temperature": "2.0"},
-            Origin(0.0, 0.1, None, 2.0),
+            {"teacher_smoothing": "0.1", "temperature": "2.0", "cached": True, "kd_weight": "0.5", "seed": 3},
+            Origin(0.0, 0.1, None, 2.0, {"method": "word", "cached": True, "kd_weight": 0.5}, 3),
         ),
         (
             {"_name": "seq_kd", "label_smoothing": 0.0, "teacher_path": None, "kd_temperature": 1.0},
             {"teacher_smoothing": 0.1, "temperature": None},
-            Origin(0.0, 0.1, None, None),
+            Origin(0.0, 0.1, None, None, {"method": "sequence"}),
+        ),
+        (
+            {
+                "_name": "seq_kd",
+                "label_smoothing": 0.0,
+                "teacher_path": "a.pt",
+                "kd_temperature": 1.0,
+                "kd_weight": 0.3,
+            },
+            None,
+            Origin(0.0, None, "a.pt", 1.0, {"method": "both", "kd_weight": 0.3}),
         ),
     ],
 )

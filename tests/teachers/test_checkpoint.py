@@ -10,9 +10,11 @@ from argparse import Namespace
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from tiny import make_model
 
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.teachers.checkpoint import is_weight, read_archive, read_checkpoint
+from fairseq_lskd.scoring.parameters import count_parameters
+from fairseq_lskd.teachers.checkpoint import is_weight, parameters, read_archive, read_checkpoint
 
 STATE = {"model": {"weight": torch.arange(6.0)}, "cfg": {"model": {"dropout": 0.1}}}
 
@@ -188,3 +190,8 @@ def test_what_a_model_computes_with():
     others = ["encoder.layers.0.fc1_weight", "encoder.layers.11.in_proj_bias", "decoder.embed_positions._float_tensor"]
     others += ["encoder.version", "encoder.layers.0.self_attn.num_updates"]
     assert [name for name in names + others if is_weight(name)] == names
+
+
+def test_parameters_are_those_that_a_model_computes_with(task):
+    model = make_model(task, "--share-decoder-input-output-embed")
+    assert parameters(model) == count_parameters(model.state_dict()) < sum(w.numel() for w in model.parameters())

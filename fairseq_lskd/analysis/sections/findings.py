@@ -17,6 +17,11 @@ from ..system import System
 from ..terms import TRANSLATION, Terms
 
 
+def _apart(pair: tuple[System, System]) -> float:
+    """By how much the second student's temperature is the higher."""
+    return (pair[1].temperature or 0.0) - (pair[0].temperature or 0.0)
+
+
 @dataclass(frozen=True)
 class Findings:
     """Teachers, the least smoothed first, and their students, with what follows; each thing computed once."""
@@ -48,12 +53,14 @@ class Findings:
         return found
 
     def extremes(self, teacher: str) -> tuple[System, System] | None:
-        """A teacher's students of the lowest and the highest temperature, if there are two."""
+        """A teacher's students of the lowest and the highest temperature, taught alike otherwise, if there are two.
+
+        Those that are furthest apart, of several ways to teach.
+        """
         own = [s for s in self.students if s.taught_by == teacher and s.temperature is not None]
-        own.sort(key=lambda student: student.temperature or 0.0)
-        if not own or own[0].temperature == own[-1].temperature:
-            return None
-        return own[0], own[-1]
+        pairs = [(low, high) for low in own for high in own if low.setting == high.setting]
+        low, high = max(pairs, key=_apart, default=(None, None))
+        return None if low is None or high is None or _apart((low, high)) == 0 else (low, high)
 
     @cached_property
     def judged(self) -> list[list[Claim]]:

@@ -35,7 +35,7 @@ def students(found: Findings) -> Section:
     columns = ("student", "teacher", "temperature", "NLL (nats)", "perplexity", "accuracy", "ECE, adaptive bins")
     tables = [Table("students", f"Students' predictions on {found.split}.", columns, rows)]
     if not found.diffusions:
-        words.append("Not measured: that needs two students of one teacher at different temperatures.")
+        words.append("Not measured: that needs two students of one teacher that differ in temperature.")
         return Section("Students", words, tables)
     indices = []
     for teacher, measured in found.diffusions.items():
@@ -45,8 +45,9 @@ def students(found: Findings) -> Section:
             indices.append((teacher, low.temperature, high.temperature, name, at.value, at.low, at.high))
         drift = {1: "they drift towards similar types", -1: "they drift away from similar types"}
         words.append(
-            f"Students of {teacher}, from T = {low.temperature:g} to {high.temperature:g}: index {INDEX[0]} less "
-            f"{INDEX[1]} {measured.difference.shown(3, sign=True)}: {drift.get(measured.difference.sign, 'undecided')}."
+            f"Students of {teacher}, from T = {low.temperature:g} ({low.name}) to {high.temperature:g} ({high.name}): "
+            f"index {INDEX[0]} less {INDEX[1]} {measured.difference.shown(3, sign=True)}: "
+            f"{drift.get(measured.difference.sign, 'undecided')}."
         )
     columns = ("teacher", "from T", "to T", "pairs", "diffusion index", "low", "high")
     tables.append(Table("diffusion", "The diffusion index, the mean over types.", columns, indices))

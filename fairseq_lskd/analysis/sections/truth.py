@@ -20,9 +20,8 @@ def truth(found: Findings) -> Section:
 
 
 def _pairs(found: Findings) -> Iterator[tuple[str, str]]:
-    """Names of (not smoothed, smoothed) teachers, and of students at one temperature."""
+    """Names of (not smoothed, smoothed) teachers, and of students that were taught alike."""
     for comparison in found.comparisons:
         if comparison.smoother:
             yield comparison.base.name, comparison.other.name
-            if pair := matched(comparison, found.students):
-                yield pair[0].name, pair[1].name
+            yield from ((one.name, other.name) for one, other in matched(comparison, found.students))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,11 @@ def cache_folder() -> Path:
 def cached(cache: Path, download: Download) -> Path:
     """The place of a download in the cache, after its URL."""
     parts = urlsplit(download.url)
-    return cache / (parts.hostname or "file") / parts.path.strip("/")
+    place = cache / (parts.hostname or "file") / parts.path.strip("/")
+    if not parts.query:
+        return place
+    # Two files of a server may differ in the query alone. In front, since the end of a name says what it is.
+    return place.parent / f"{hashlib.sha256(parts.query.encode()).hexdigest()[:8]}-{place.name}"
 
 
 def in_cache(corpus: Corpus, cache: Path) -> tuple[Located, list[Download]]:

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from ..chunks import map_chunks
 from ..corpora import HoldOut
 from ..language_id import frequent_words
 from . import steps as names
 from .report import PartReport
 from .seen import Seen
 from .steps import Facts, Steps, main_script, text_step
-from .worker import Block, Cleaned, Cleaner, Plan, clean_block, keep_example, start_worker
+from .worker import Block, Cleaned, Cleaner, Plan, keep_example
 
 BLOCK = 5_000  # lines
 SAMPLE = 3_000  # pairs to learn mean lengths, scripts and frequent words from
@@ -96,23 +94,6 @@ def _ended(block: bytes) -> bytes:
     return block if block.endswith(b"\n") else block + b"\n"
 
 
-def cleaned(jobs: Iterable[Block], plan: Plan, workers: int) -> Iterator[Cleaned]:
-    """Every block, cleaned, in order. Only as many are read ahead as keep the workers busy."""
-    if workers == 1:
-        yield from map(Cleaner(plan), jobs)
-        return
-    # Not forked: this process may have threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, start_worker, (plan,)) as pool:
-        waiting: deque[Future[Cleaned]] = deque()
-        for job in jobs:
-            waiting.append(pool.submit(clean_block, job))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def write_clean(
     texts: Sequence[Texts],
     plan: Plan,
@@ -139,7 +120,7 @@ def write_clean(
                 for split in splits
                 for side, language in enumerate(plan.facts.languages)
             }
-        for block in cleaned(jobs, plan, workers):
+        for block in map_chunks(Cleaner(plan), jobs, workers):
             report = reports[block.part]
             if block.hashes is not None:
                 _drop_duplicates(block, seen)

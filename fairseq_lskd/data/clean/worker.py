@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -74,6 +73,9 @@ class Cleaner:
         if plan.steps.language != "off":
             self.language = OtherLanguage(plan.facts.languages, plan.frequent)
         self.filters = filters(plan.steps, plan.facts, self.language)
+
+    def __reduce__(self) -> tuple[type[Cleaner], tuple[Plan]]:
+        return Cleaner, (self.plan,)  # to worker processes: the filters cannot be pickled
 
     def __call__(self, block: Block) -> Cleaned:
         sources, targets = _lines(block.source, block.first), _lines(block.target, block.first)
@@ -166,16 +168,3 @@ def _decoded(line: bytes) -> str | None:
         return line.decode("utf-8")
     except UnicodeDecodeError:
         return None
-
-
-_cleaner: Cleaner  # a worker process's
-
-
-def start_worker(plan: Plan) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's Ctrl-C ends this process too, without a traceback
-    global _cleaner
-    _cleaner = Cleaner(plan)
-
-
-def clean_block(block: Block) -> Cleaned:
-    return _cleaner(block)

@@ -76,8 +76,16 @@ def test_no_folder(tmp_path: Path) -> None:
 def test_the_cache_is_laid_out_by_url_and_each_file_is_fetched_once(tmp_path: Path) -> None:
     located, missing = in_cache(corpus(), tmp_path)
     assert missing == [ARCHIVE]
-    assert located[0, "de"] == Found(tmp_path / "x.org" / "wmt" / "train.tgz", "training/news.de-en.de")
     path = cached(tmp_path, ARCHIVE)
+    assert located[0, "de"] == Found(path, "training/news.de-en.de")
+    assert cached(tmp_path, Download("http://x.org/wmt/train.tgz")) == tmp_path / "x.org" / "wmt" / "train.tgz"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
     assert in_cache(corpus(), tmp_path)[1] == []
+
+
+def test_files_that_differ_in_the_query_alone_have_places_of_their_own(tmp_path: Path) -> None:
+    urls = [f"http://x.org/get.tgz{query}" for query in ("", "?file=a", "?file=b")]
+    places = [cached(tmp_path, Download(url)) for url in urls]
+    assert len(set(places)) == 3 and all(place.name.endswith("get.tgz") for place in places)
+    assert len({cached(tmp_path, Download(f"http://x.org/?id={i}")) for i in (1, 2)}) == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from fairseq_lskd.data.clean import run as cleaning
 from fairseq_lskd.data.clean.report import PartReport, examples, table
 from fairseq_lskd.data.clean.run import Texts, make_plan, sample, write_clean
 from fairseq_lskd.data.clean.steps import Steps
+from fairseq_lskd.data.clean.worker import Block, Plan
 from fairseq_lskd.data.corpora import HoldOut
+from fairseq_lskd.errors import UserError
 
 ALL = Steps(
     unicode="NFC",
@@ -80,6 +84,23 @@ def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path, monkeypatch: p
     for report in made[0]:
         assert report.read == report.kept + report.held_out + report.dropped.total()
         assert report.dropped["copy"] and report.dropped["duplicate"] and report.dropped["empty"] and report.changed
+
+
+def test_a_killed_worker_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaning, "BLOCK", 50)
+    monkeypatch.setattr(cleaning, "Cleaner", Deadly)
+    with pytest.raises(UserError, match=r"one of 2 worker processes was killed; .* give fewer --workers"):
+        clean([texts(tmp_path, noisy(300))], tmp_path / "out", workers=2)
+
+
+class Deadly:
+    """A cleaner that kills its process, as the system does where memory runs out."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __call__(self, block: Block) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_blocks_of_any_size_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
