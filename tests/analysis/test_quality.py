@@ -14,7 +14,7 @@ import torch
 from fairseq_lskd.analysis.quality import pair_up, read_records, section, spearman, spearman_interval
 from fairseq_lskd.errors import UserError
 
-QUICKSTART = Path(__file__).parents[2] / "docs" / "results" / "quickstart-multi30k.json"
+QUICKSTART = Path(__file__).parents[2] / "docs" / "results" / "quickstart-generated.json"
 
 
 def record(folder: str, role: str, bleu: float, smoothing: float | None = 0.0, *command: str, **more: Any) -> dict:
@@ -78,12 +78,15 @@ def test_a_perfect_order_of_few_is_not_certain() -> None:
 
 def test_the_quickstart_s_rows() -> None:
     found = section(QUICKSTART)
-    assert [row[1::3] for row in found.tables[1].rows[:2]] == [("teacher-0.0", "word-0.0"), ("teacher-0.1", "word-0.1")]
+    assert [row[1::3] for row in found.tables[1].rows[:2]] == [
+        ("teacher-0.0-s1", "word-0.0-s1"),
+        ("teacher-0.1-s1", "word-0.1-s1"),
+    ]
     assert [(row[0], row[1], row[3]) for row in found.tables[0].rows] == [
         ("word level, T = 1.0", 2, None),
         ("sequence level", 2, None),
     ]
-    assert "2 teachers, 4 students, of which 0 better than their teacher." in found.words
+    assert "2 teachers, 4 students, of which 2 better than their teacher." in found.words
 
 
 def test_better_teachers_better_students(tmp_path: Path) -> None:
