@@ -95,7 +95,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     systems = list(dict.fromkeys(row.system for row in rows))
     groups = list(dict.fromkeys(re.sub(r"-s\d+$", "", system) for system in systems))
     colours = plt.get_cmap("tab10" if len(groups) <= 10 else "tab20")
-    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.8), squeeze=False)
+    size = (4.2 * len(names) + 1.6, max(3.8, 0.25 * len(groups)))
+    figure, axes = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
     for axis, name in zip(axes[0], names, strict=True):
         for system in systems:
             points = [(row.update, row.value) for row in rows if (row.system, row.name) == (system, name)]
@@ -112,6 +113,5 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axis.grid(alpha=0.3, which="both")
     handles, labels = axes[0][0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
-    axes[0][0].legend(once.values(), once.keys(), fontsize=8)
-    figure.tight_layout()
+    figure.legend(once.values(), once.keys(), fontsize=8, loc="outside right center")
     save(figure, path)
