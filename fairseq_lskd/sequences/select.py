@@ -5,21 +5,19 @@ The weights of every source sentence that is kept sum to 1, whatever the strateg
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-import multiprocessing
 import random
-import signal
 from array import array
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.chunks import map_chunks
 from ..data.sentencepiece_model import load_model
 from ..errors import UserError
 from .filters import Filter, refused_by
@@ -263,36 +261,18 @@ def select(items: Iterable[Item], options: SelectionOptions, workers: int = 1) -
     """The outcome of every item, in their order; what it is does not depend on the number of workers.
 
     With several workers, only as many items are read ahead as keep them busy.
+
+    Raises:
+        UserError: as a `Selector` does, and if a worker process was killed.
     """
-    selector = Selector(options)  # here too: its mistakes are told at once, and not by every worker
-    if workers == 1:
-        yield from itertools.starmap(selector, items)
-        return
     items = iter(items)
     batches = iter(lambda: list(itertools.islice(items, BATCH)), [])
-    # Not forked: this process has threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker, (options,)) as pool:
-        waiting: deque[Future[list[Outcome]]] = deque()
-        for batch in batches:
-            waiting.append(pool.submit(_select_batch, batch))
-            if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+    for outcomes in map_chunks(functools.partial(_select_batch, Selector(options)), batches, workers):
+        yield from outcomes
 
 
-_selector: Selector  # a worker process's
-
-
-def _start_worker(options: SelectionOptions) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's Ctrl-C ends this process too, without a traceback
-    global _selector
-    _selector = Selector(options)
-
-
-def _select_batch(items: list[Item]) -> list[Outcome]:
-    return list(itertools.starmap(_selector, items))
+def _select_batch(selector: Selector, items: list[Item]) -> list[Outcome]:
+    return list(itertools.starmap(selector, items))
 
 
 def _metric(options: SelectionOptions) -> Any:
