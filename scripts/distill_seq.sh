@@ -6,7 +6,7 @@
 #   ... --strategy n-best --score-temperature 0.1         what to learn from: 1-best, nearest or n-best (of five)
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    the word-level loss on top
 #   ... --reference-weight 0.3                            add the references, with this share of the loss
-#   ... --teacher-smoothing 0.1                           only a label for the table of results
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
 #   ... --size student_small                              another size of the recipe
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
@@ -31,7 +31,8 @@ while [ $# -gt 0 ]; do
         --kd-weight) weight=$2; shift 2 ;;
         --kd-temperature) temperature=$2; shift 2 ;;
         --reference-weight) share=$2; shift 2 ;;
-        --teacher-smoothing) labels=(--label "teacher_smoothing=$2"); shift 2 ;;
+        --teacher-smoothing) labels+=(--label "teacher_smoothing=$2"); shift 2 ;;
+        --teacher-size) labels+=(--label "teacher_size=$2"); shift 2 ;;
         --size) size=$2; shift 2 ;;
         --seed) seed=$2; shift 2 ;;
         --gpus) gpus=$2; shift 2 ;;

@@ -5,7 +5,7 @@
 #   ... --teacher a.pt:b.pt                               an ensemble: averaged probabilities
 #   ... --teacher-cache runs/mine/cache                   what `lskd cache` wrote; no --teacher
 #   ... --kd-weight 0.7 --kd-temperature 2
-#   ... --teacher-smoothing 0.1                           only a label for the table of results
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
 #   ... --size student_small                              another size of the recipe
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
@@ -25,7 +25,8 @@ while [ $# -gt 0 ]; do
         --recipe) recipe=$2; shift 2 ;;
         --kd-weight) weight=$2; shift 2 ;;
         --kd-temperature) temperature=$2; shift 2 ;;
-        --teacher-smoothing) labels=(--label "teacher_smoothing=$2"); shift 2 ;;
+        --teacher-smoothing) labels+=(--label "teacher_smoothing=$2"); shift 2 ;;
+        --teacher-size) labels+=(--label "teacher_size=$2"); shift 2 ;;
         --size) size=$2; shift 2 ;;
         --seed) seed=$2; shift 2 ;;
         --gpus) gpus=$2; shift 2 ;;

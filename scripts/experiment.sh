@@ -51,7 +51,8 @@ cd "$directory"
 
 cores=$(python -c 'import os; print(len(os.sched_getaffinity(0)))')
 if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
-    gpus=$(tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c . || true)
+    # As CUDA reads it: those before the first that is none, which -1 says by itself.
+    gpus=$(tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | sed '/^-/,$d' | grep -c . || true)
 else
     gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | grep -c . || true)
 fi

@@ -29,4 +29,4 @@ load_recipe "$recipe"
 languages "$data"
 
 lskd speed --data "$data/bin" "${runs[@]}" --out "$out" --rounds "$rounds" -- \
-    -s "$src" -t "$tgt" "${decoding[@]}" --remove-bpe sentencepiece
+    -s "$src" -t "$tgt" "${decoding[@]}" --remove-bpe "$scheme"

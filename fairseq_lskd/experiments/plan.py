@@ -51,7 +51,6 @@ class Plan:
     runs: str
     scripts: str = "scripts"
     raw: str | None = None  #: the corpus's files, for --raw of prepare.sh
-    batch: int = 2048  #: source tokens that a teacher translates at once
     systems: dict[str, System] = field(default_factory=dict)
     caches: dict[str, Cache] = field(default_factory=dict)
     translations: dict[str, str] = field(default_factory=dict)  #: name -> teacher
@@ -74,10 +73,10 @@ class Plan:
             teachers = [plan._teacher(teacher, seed) for teacher in found.teachers]
             for student in found.students:
                 if student["method"] == "none":
-                    plan._student(student, None, None, seed)
+                    plan._student(student, None, (), seed)
                 else:
-                    for teacher, smoothing in teachers:
-                        plan._student(student, teacher, smoothing, seed)
+                    for teacher, labels in teachers:
+                        plan._student(student, teacher, labels, seed)
         return plan
 
     @property
@@ -93,14 +92,15 @@ class Plan:
         if there != system:
             raise UserError(f"two systems are called {system.name}, which differ in {there.options} {system.options}")
 
-    def _teacher(self, teacher: dict[str, Any], seed: int) -> tuple[str, float]:
+    def _teacher(self, teacher: dict[str, Any], seed: int) -> tuple[str, tuple[str, ...]]:
+        """Its name, and what its students are called by."""
         size, smoothing = teacher.get("size", "teacher"), float(teacher["label_smoothing"])
         name = f"{size.replace('_', '-')}-{smoothing}-s{seed}"
         options = ("--size", size, "--label-smoothing", str(smoothing), "--seed", str(seed))
         self._add(System(name, "train_teacher.sh", options))
-        return name, smoothing
+        return name, ("--teacher-smoothing", str(smoothing), "--teacher-size", size)
 
-    def _student(self, student: dict[str, Any], teacher: str | None, smoothing: float | None, seed: int) -> None:
+    def _student(self, student: dict[str, Any], teacher: str | None, labels: tuple[str, ...], seed: int) -> None:
         method, size = student["method"], student.get("size", "student")
         temperature = float(student.get("temperature", 1))
         parts = [_SHORT.get(method, method)]
@@ -128,7 +128,7 @@ class Plan:
         if teacher is not None:
             of = teacher.removesuffix(f"-s{seed}").removeprefix("teacher-").split("-")
             parts += [of[-1], *(["of", *of[:-1]] if of[:-1] else [])]
-            options += ["--teacher-smoothing", str(smoothing)]
+            options += labels
         parts += [f"T{temperature:g}"] if temperature != 1 else []
         parts += [f"{short}{student[key]:g}" for key, short in _MARKS.items() if key in student]
         online = method in ("word", "both") and not cache
@@ -180,8 +180,8 @@ class Plan:
         # the size of batches, by which sums round otherwise, and choose between hypotheses nearly as good.
         teacher, out = self.checkpoint(self.translations[translations]), f"{self.runs}/{translations}/nbest.jsonl"
         words = ["--data", self.data, "--teacher", teacher, "--out", out, "--nbest", str(NBEST)]
-        fixed = ["--compute-type", "float32", "--max-tokens", str(self.batch)]
-        return self._call("translate.sh", *words, "--", *fixed)
+        fixed = ["--compute-type", "float32", "--max-tokens", "2048"]
+        return self._call("translate.sh", *words, "--", *fixed, *self.settings.translate)
 
     def score_command(self, system: str) -> str:
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--run", f"{self.runs}/{system}"]

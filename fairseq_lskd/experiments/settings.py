@@ -17,7 +17,7 @@ _NUMBER = (int, float)
 _EXPERIMENT = {"title": str, "seeds": list, "teachers": list, "students": list, "train": list, "scales": dict}
 _SCALE = {
     **{"corpus": str, "languages": list, "prepare": list, "recipe": str, "data": str, "seeds": list, "train": list},
-    "score": list,
+    **{"translate": list, "score": list},
 }
 _TEACHER = {"label_smoothing": _NUMBER, "size": str}
 _STUDENT = {
@@ -49,6 +49,7 @@ class Settings:
     recipe: str
     data: str
     train: list[str]  #: more options of fairseq-train, those of the scale first
+    translate: list[str]  #: more options of `lskd translate`
     score: list[str]  #: more options of `lskd score`
     apart: bool  #: whether its runs are no other experiment's: it, or its own scale, trains otherwise on shared data
 
@@ -123,6 +124,7 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
         recipe=settings["recipe"],
         data=settings.get("data", settings["corpus"]),
         train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
+        translate=[str(word) for word in settings.get("translate", [])],
         score=[str(word) for word in settings.get("score", [])],
         apart=bool(given.get("train")) or bool(trained and _trained(settings) not in trained),
     )
@@ -130,7 +132,8 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
 
 def _trained(scale: Mapping[str, Any]) -> tuple[Any, ...]:
     """What the trainings of a scale are made of: data, recipe, options."""
-    return scale.get("data", scale.get("corpus")), scale.get("recipe"), scale.get("train", [])
+    options = [scale.get(key, []) for key in ("train", "translate")]
+    return scale.get("data", scale.get("corpus")), scale.get("recipe"), options
 
 
 def _entries(entry: Any) -> list[dict[str, Any]]:

@@ -102,7 +102,7 @@ def test_commands_are_what_a_person_would_type(tmp_path: Path) -> None:
     assert found.prepare_command() == "scripts/prepare.sh --corpus generated --data data/tiny --raw /my/raw"
     assert found.train_command("word-cached-0.1-T2-s1") == (
         "scripts/distill_word.sh --recipe smoke --data data/tiny --size student --seed 1 --kd-temperature 2.0 "
-        "--teacher-smoothing 0.1 --teacher-cache runs/tiny/cache-T2-teacher-0.1-s1/top-k "
+        "--teacher-smoothing 0.1 --teacher-size teacher --teacher-cache runs/tiny/cache-T2-teacher-0.1-s1/top-k "
         "--out runs/tiny/word-cached-0.1-T2-s1 -- --max-update 3"
     )
     assert found.cache_command("cache-T2-teacher-0.1-s1") == (

@@ -28,12 +28,12 @@ STEPS = {
     "train_teacher.sh": ["--data", "--out", "--recipe", "--label-smoothing", "--size", "--seed", "--gpus", "--nodes"],
     "distill_word.sh": [
         *("--data", "--out", "--teacher", "--teacher-cache", "--recipe", "--kd-weight", "--kd-temperature"),
-        *("--teacher-smoothing", "--size", "--seed", "--gpus", "--nodes"),
+        *("--teacher-smoothing", "--teacher-size", "--size", "--seed", "--gpus", "--nodes"),
     ],
     "distill_seq.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
         *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
-        *("--gpus", "--nodes"),
+        *("--teacher-size", "--gpus", "--nodes"),
     ],
     "translate.sh": ["--data", "--out", "--teacher", "--nbest"],
     "speed.sh": ["--data", "--out", "--recipe", "--rounds"],
