@@ -34,8 +34,14 @@ class Pair:
     @property
     def group(self) -> str:
         """What students are compared within: how they were taught."""
-        temperature = self.student.get("temperature")
-        return f"{self.student['method']} level" + (f", T = {temperature}" if temperature is not None else "")
+        taught = self.student
+        parts = [f"{taught['method']} level"]
+        # As it is: nothing of what most are.
+        parts += [taught["strategy"]] if taught.get("strategy") not in (None, "1-best") else []
+        parts += ["cached"] if taught.get("cached") in (True, "true") else []
+        parts += [taught["size"]] if taught.get("size") not in (None, "student") else []
+        parts += [f"T = {taught['temperature']}"] if taught.get("temperature") is not None else []
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -88,18 +94,22 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
     """Students with their teachers, and the names of students whose teacher is not among the records.
 
-    A student's teacher is the run whose folder its --teacher-path names, or else the only teacher of the folder with
-    the smoothing that the student's label tells.
+    A student's teacher is the one whose checkpoint's digest its record holds; in records without, the run whose folder
+    its --teacher-path names, or else the only teacher of the folder with the smoothing that the student's label tells.
     """
     teachers = [record for record in records if record.get("role") == "teacher"]
     by_folder = {folder: record for record in teachers if (folder := _folder(record))}
+    by_digest = {record.get("checkpoint_sha256"): record for record in teachers}
     pairs, alone = [], []
     for record in records:
         if record.get("role") != "student" or record.get("method") in (None, "none"):
             continue
         path = option(record.get("command") or (), "--teacher-path")
-        teacher = by_folder.get(str(PurePath(path).parent)) if path else None
-        if teacher is None:
+        taught_by = record.get("teacher_sha256") or []
+        teacher = by_digest.get(taught_by[0]) if len(taught_by) == 1 else None
+        if teacher is None and path:
+            teacher = by_folder.get(str(PurePath(path).parent))
+        if teacher is None and not taught_by:
             home, smoothing = PurePath(_folder(record) or "").parent, record.get("teacher_smoothing")
             near = [t for t in teachers if PurePath(_folder(t) or "").parent == home]
             alike = [t for t in near if smoothing is not None and t.get("teacher_smoothing") == smoothing]

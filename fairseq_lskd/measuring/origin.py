@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..scoring.lineage import teachers_of
 from ..teachers.checkpoint import is_weight, read_archive, read_checkpoint
 
 #: Labels of a run that tell students of one teacher apart, beside the temperature.
@@ -26,6 +27,7 @@ class Origin:
     temperature: float | None
     setting: dict[str, Any] = field(default_factory=dict)  #: how a student was taught, as far as it is known: `SETTING`
     seed: float | None = None
+    teachers: tuple[str, ...] = ()  #: SHA-256 of its teachers' checkpoints, sorted
 
 
 def origin(paths: str) -> Origin:
@@ -41,7 +43,8 @@ def origin(paths: str) -> Origin:
     name = getattr(options, "_name", None)
     smoothing = getattr(options, "label_smoothing", 0.0 if name == "cross_entropy" else None)
     taught = getattr(options, "teacher_path", None)
-    found = _labels(first.parent / "run.json")
+    record = _record(first.parent / "run.json")
+    found = {name: value for name, value in record["labels"].items() if value is not None}
     # Of a run that was not recorded the options of its criterion say the same, where they had a part in it.
     beside = taught or getattr(options, "teacher_cache", None)
     at_hand = {"reference_weight": getattr(options, "reference_weight", None)}
@@ -58,6 +61,7 @@ def origin(paths: str) -> Origin:
         _number(found.get("temperature")),
         {label: _plain(found[label]) for label in SETTING if label in found},
         _number(found.get("seed")),
+        tuple(teachers_of(record)),
     )
 
 
@@ -74,12 +78,14 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _labels(record: Path) -> dict[str, Any]:
+def _record(path: Path) -> dict[str, Any]:
+    """What `lskd run` recorded, as far as it is there."""
+    nothing: dict[str, Any] = {"command": [], "inputs": {}, "labels": {}}
     try:
-        labels = json.loads(record.read_text(encoding="utf-8"))["labels"]
-        return {name: value for name, value in labels.items() if value is not None}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        found = nothing | json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return nothing
+    return found if all(type(found[key]) is type(nothing[key]) for key in nothing) else nothing
 
 
 def same_file(one: str, other: str) -> bool:

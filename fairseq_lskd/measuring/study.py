@@ -211,9 +211,9 @@ class Study:
         types = torch.tensor(three)
         if model.output is not None:
             seen = [
-                Seen(name, *model.activations(dataset, holding(dataset, list(three), POINTS), types))
+                Seen(name, *model.activations(dataset, at, types))
                 for name, dataset in ((self.request.train_split, self.train), (self.request.split, self.dataset))
-                if dataset is not None
+                if dataset is not None and len(at := holding(dataset, list(three), POINTS))
             ]
             system = pictured(system, model.output, three, seen)
         dataset = self.dataset if self.train is None else self.train
@@ -221,17 +221,19 @@ class Study:
         return dataclasses.replace(system, looks=model.looks(dataset, at, types[:2], OCCURRENCES, LOOKS))
 
     def _taught(self, student: System, o: Origin, teachers: list[System]) -> System:
-        """A student with its teacher's name: by the teacher's path, else by its smoothing if that is one teacher's.
+        """A student with its teacher's name: by the digests of the teacher's checkpoints, where its run recorded them.
 
-        A path that is there and none of these teachers' is of another teacher, whatever its smoothing.
+        Else by the teacher's path, or by its smoothing if that is one teacher's. Digests, or a path that is there, and
+        none of these teachers', are of another teacher, whatever its smoothing.
         """
         names = [
             teacher.name
             for teacher, paths in zip(teachers, self.request.teacher, strict=True)
-            if o.teacher_path is not None and same_file(o.teacher_path, paths)
+            if (o.teachers and o.teachers == tuple(sorted(map(sha256, paths.split(":")))))
+            or (o.teacher_path is not None and same_file(o.teacher_path, paths))
         ]
         moved = o.teacher_path is None or not all(Path(path).is_file() for path in o.teacher_path.split(":"))
-        if not names and moved and o.teacher_smoothing is not None:
+        if not names and not o.teachers and moved and o.teacher_smoothing is not None:
             names = [teacher.name for teacher in teachers if teacher.smoothing == o.teacher_smoothing]
         if len(names) != 1:
             print(

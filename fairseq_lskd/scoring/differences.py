@@ -12,7 +12,7 @@ from .seeds import Spread, spread
 COMPARED = tuple(name for name in MEASURED if name != "train_seconds")
 #: Other fields of a record that are no labels of its run.
 _STORY = {"system", "seed", "parameters", "empty_hypotheses", "command", "checkpoint_sha256", "versions"}
-_STORY |= {"sentences_per_second", "speed_machine", "signature", *MEASURED}
+_STORY |= {"teacher_sha256", "sentences_per_second", "speed_machine", "signature", *MEASURED}
 
 
 class Difference(NamedTuple):

@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..files import sha256
 from ..runs import read_record
 from ..teachers.checkpoint import read_archive
+from .lineage import teachers_of
 from .metrics import score_corpus
 from .parameters import count_parameters
 from .validation import divergence_from_truth, read_validation
@@ -60,6 +61,7 @@ def make_record(
     # Those of a training that was killed, or is going on, are not all yet.
     result["train_seconds"] = made["seconds"] if made["finished"] else None
     result["command"] = made["command"]
+    result["teacher_sha256"] = teachers_of(made) or None
     result["checkpoint_sha256"] = sha256(checkpoint)
     result["versions"] = {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}}
     return result

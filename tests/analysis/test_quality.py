@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from fairseq_lskd.analysis.quality import pair_up, read_records, section, spearman, spearman_interval
+from fairseq_lskd.analysis.quality import Pair, pair_up, read_records, section, spearman, spearman_interval
 from fairseq_lskd.errors import UserError
 
 QUICKSTART = Path(__file__).parents[2] / "docs" / "results" / "quickstart-generated.json"
@@ -127,6 +127,34 @@ def test_who_taught_whom() -> None:
     pairs, alone = pair_up(records)
     assert [(pair.teacher["bleu"], pair.student["bleu"]) for pair in pairs] == [(31, 28)]
     assert alone == ["word"]
+
+
+def test_the_digest_of_a_teacher_tells_its_students_among_several_seeds() -> None:
+    teachers = [record(f"runs/teacher-s{seed}", "teacher", 30 + seed, 0.1) for seed in (1, 2)]
+    taught = {"method": "sequence", "teacher_smoothing": 0.1}
+    students = [
+        record("runs/seq-s1", "student", 21, 0.1, **taught, teacher_sha256=["runs/teacher-s1"]),
+        record("runs/seq-s2", "student", 22, 0.1, **taught, teacher_sha256=["runs/teacher-s2"]),
+        record("runs/other", "student", 23, 0.1, **taught, teacher_sha256=["of another"]),
+        record("runs/ensemble", "student", 24, 0.1, **taught, teacher_sha256=["runs/teacher-s1", "runs/teacher-s2"]),
+        record("runs/untold", "student", 25, 0.1, **taught),
+    ]
+    pairs, alone = pair_up([*teachers, *students])
+    assert [(pair.teacher["bleu"], pair.student["bleu"]) for pair in pairs] == [(31, 21), (32, 22)]
+    assert alone == ["other", "ensemble", "untold"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "group"),
+    [
+        ({"method": "word", "cached": True, "size": "student", "temperature": 2.0}, "word level, cached, T = 2.0"),
+        ({"method": "word", "cached": "false", "size": "student_small"}, "word level, student_small"),
+        ({"method": "sequence", "strategy": "1-best"}, "sequence level"),
+        ({"method": "both", "strategy": "n-best", "temperature": 1.0}, "both level, n-best, T = 1.0"),
+    ],
+)
+def test_students_taught_otherwise_are_a_group_of_their_own(labels: dict[str, Any], group: str) -> None:
+    assert Pair(record("t", "teacher", 30), record("s", "student", 20, **labels)).group == group
 
 
 def test_a_model_that_is_recorded_twice_counts_once(tmp_path: Path) -> None:

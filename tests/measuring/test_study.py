@@ -10,6 +10,7 @@ import torch
 
 from fairseq_lskd.analysis.measurement import Measurement, Plan
 from fairseq_lskd.analysis.system import System
+from fairseq_lskd.files import sha256
 from fairseq_lskd.measuring.origin import Origin
 from fairseq_lskd.measuring.study import Study
 
@@ -39,3 +40,17 @@ def test_a_student_s_teacher(
     study.request = SimpleNamespace(teacher=["plain.pt", "smooth.pt"])  # type: ignore[assignment]  # what it asks for
     teachers = [system("plain", 0.0), system("smooth", 0.1)]
     assert study._taught(system("student"), Origin(None, 0.1, path, None), teachers).taught_by == wanted
+
+
+@pytest.mark.parametrize(("taught_by", "wanted"), [("first", "first"), ("second", "second"), ("third", None)])
+def test_digests_tell_teachers_of_one_smoothing_apart(
+    taught_by: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second", "third"):
+        Path(name).write_text(name)
+    study = Study.__new__(Study)
+    study.request = SimpleNamespace(teacher=["first", "second"])  # type: ignore[assignment]  # what it asks for
+    teachers = [system("first", 0.1), system("second", 0.1)]
+    mine = Origin(None, 0.1, None, None, teachers=(sha256(Path(taught_by)),))
+    assert study._taught(system("student"), mine, teachers).taught_by == wanted

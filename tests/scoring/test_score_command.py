@@ -110,6 +110,7 @@ class TestCommand:
             "train_seconds": recorded["seconds"],
             "command": ["true"],
             "checkpoint_sha256": sha256("model.pt"),
+            "teacher_sha256": None,
         }
         said = f"word-0.1: BLEU {scores['bleu']} chrF {scores['chrf']} ({scores['signature']})\n"
         assert capsys.readouterr().out == said
