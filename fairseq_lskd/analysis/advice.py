@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .claims import CHANDRASEGARAN, SHEN, Claim
 from .compare import Comparison, quality_difference
@@ -58,32 +59,42 @@ def advise(
     mine = [student for student in students if student.taught_by in {teacher.name for teacher in teachers}]
     if len(teachers) == 1:
         return _of_one_teacher(teachers[0], mine)
-    if len({student.taught_by for student in mine}) > 1:
-        return _from_students(teachers, mine)
-    return _from_teachers(teachers, comparisons, judged, mine, terms)
+    compared = _best_with_a_rival(mine, lambda student: student.taught_by)
+    if compared is None:
+        return _from_teachers(teachers, comparisons, judged, mine, terms)
+    return _from_students(teachers, *compared)
+
+
+def _best_with_a_rival(students: Sequence[System], differs: Callable[[System], Any]) -> tuple[System, System] | None:
+    """The best student that has a rival, and its best rival: one taught alike, where `differs` is another."""
+
+    def rivals(one: System) -> list[System]:
+        return [other for other in students if other.setting == one.setting and differs(other) != differs(one)]
+
+    best = max(filter(rivals, students), key=_accuracy, default=None)
+    return None if best is None else (best, max(rivals(best), key=_accuracy))
 
 
 def _of_one_teacher(teacher: System, students: Sequence[System]) -> Advice:
     """What is left to choose is the temperature: that of the best student, beside those taught alike at another."""
-    known = [student for student in students if student.temperature is not None]
-
-    def rivals(one: System) -> list[System]:
-        return [other for other in known if other.setting == one.setting and other.temperature != one.temperature]
-
-    best = max(filter(rivals, known), key=_accuracy, default=None)
-    if best is None:
+    compared = _best_temperature(teacher, students)
+    if compared is None:
         temperature, reason = _temperature(teacher, students)
         return Advice(teacher.name, temperature, ALONE, [reason])
-    sure, reasons = _beside(best, max(rivals(best), key=_accuracy))
+    best = compared[0]
+    sure, reasons = _beside(*compared)
     return Advice(teacher.name, best.temperature or 1.0, SURE if sure else AT_ANY, [*reasons, CAUTION])
 
 
-def _from_students(teachers: Sequence[System], students: Sequence[System]) -> Advice:
-    best = max(students, key=_accuracy)
-    rivals = [student for student in students if student.taught_by != best.taught_by]
+def _best_temperature(teacher: System, students: Sequence[System]) -> tuple[System, System] | None:
+    known = [student for student in students if student.taught_by == teacher.name and student.temperature is not None]
+    return _best_with_a_rival(known, lambda student: student.temperature)
+
+
+def _from_students(teachers: Sequence[System], best: System, rival: System) -> Advice:
     teacher = next(teacher for teacher in teachers if teacher.name == best.taught_by)
     temperature = 1.0 if best.temperature is None else best.temperature
-    sure, reasons = _beside(best, max(rivals, key=_accuracy))
+    sure, reasons = _beside(best, rival)
     if best.temperature is None:
         reasons.append(_temperature(teacher, [])[1])
     return Advice(teacher.name, temperature, SURE if sure else OPEN, [*reasons, CAUTION])
@@ -93,8 +104,9 @@ def _beside(best: System, rival: System) -> tuple[bool, list[str]]:
     """Whether the best student is surely better than the next, and in words."""
     gain = quality_difference(rival, best, "accuracy")
     reasons = [
-        f"Its student {best.name} predicts {100 * _accuracy(best):.2f} % of the tokens, the best other, {rival.name}, "
-        f"{100 * _accuracy(rival):.2f} %: a difference of {gain.shown(2, sign=True, factor=100)} points."
+        f"Its student {best.name} predicts {100 * _accuracy(best):.2f} % of the tokens, the best that was taught alike "
+        f"otherwise, {rival.name}, {100 * _accuracy(rival):.2f} %: a difference of "
+        f"{gain.shown(2, sign=True, factor=100)} points."
     ]
     if gain.sign <= 0:
         reasons.append("The interval holds 0: on this split the students cannot be told apart.")
@@ -106,9 +118,8 @@ def _accuracy(system: System) -> float:
 
 
 def _temperature(teacher: System, students: Sequence[System]) -> tuple[float, str]:
-    known = [student for student in students if student.taught_by == teacher.name and student.temperature is not None]
-    if len({student.temperature for student in known}) > 1:
-        best = max(known, key=_accuracy)
+    if compared := _best_temperature(teacher, students):
+        best = compared[0]
         return best.temperature or 1.0, f"Temperature {best.temperature:g}: that of its best student, {best.name}."
     if teacher.smoothing:
         return 1.0, (
@@ -143,7 +154,8 @@ def _from_teachers(
     temperature, why = _temperature(chosen, students)
     reasons += [
         why,
-        f"No students of the different teachers were measured, and they alone can settle it: {terms.settled_by}.",
+        "No students of different teachers that were taught alike were measured, and they alone can settle it: "
+        f"{terms.settled_by}.",
         CAUTION,
     ]
     return Advice(chosen.name, temperature, confidence, reasons)

@@ -180,6 +180,23 @@ class TestAdvice:
         assert found.headline == "Distil from A, at temperature 1."
         assert any("The intervals hold the noise of this split, not that of training" in line for line in found.reasons)
 
+    def test_a_larger_student_does_not_decide_for_its_teacher(self):
+        teachers, small, big = [system("A"), system("B", smoothing=0.1)], {"size": "small"}, {"size": "big"}
+        larger = student("a-big", "A", right=0.95, setting=big)
+        students = [larger, student("a", "A", seed=3, setting=small), student("b", "B", right=0.9, setting=small)]
+        found = self.advice(teachers, students)
+        assert (found.teacher, found.confidence) == ("B", SURE)
+        assert any("student b predicts" in line and "alike otherwise, a," in line for line in found.reasons)
+
+    def test_students_that_were_taught_otherwise_settle_nothing(self):
+        students = [
+            student("a", "A", 2.0, right=0.95, setting={"method": "word"}),
+            student("b", "B", setting={"method": "both"}),
+        ]
+        found = self.advice([system("A"), system("B", smoothing=0.1)], students)
+        assert (found.confidence, found.temperature) == (OPEN, 1.0)
+        assert any("taught alike were measured, and they alone can settle it" in line for line in found.reasons)
+
     def test_equal_students_leave_it_open(self):
         found = self.advice([system("A"), system("B", smoothing=0.1)], [student("a", "A"), student("b", "B")])
         assert found.confidence == OPEN and found.headline.startswith("Undecided between the teachers")
