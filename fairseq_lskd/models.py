@@ -94,13 +94,16 @@ def unwrapped(model: Any) -> Any:
 
 
 @torch.no_grad()
-def sample_targets(model: Any, sample: dict[str, Any], dictionary: Any, temperature: float = 1.0) -> dict[str, Any]:
+def sample_targets(
+    model: Any, sample: dict[str, Any], dictionary: Any, temperature: float = 1.0, prefix: int = 0
+) -> dict[str, Any]:
     """A batch with the same sources, and targets that the model samples for them, without dropout.
 
     A target has at most twice as many tokens as the batch's longest source, and ten.
 
     Args:
         sample: fairseq's batch; temperature: above 0, of the sampled distribution.
+        prefix: tokens that a target keeps of the batch's at its beginning, a language's tag for one.
     """
     model = unwrapped(model)
     training = model.training
@@ -114,7 +117,8 @@ def sample_targets(model: Any, sample: dict[str, Any], dictionary: Any, temperat
         search_strategy=Sampling(dictionary),
     )
     try:
-        found = generator.generate([model], {"net_input": sample["net_input"]})
+        kept = sample["target"][:, :prefix] if prefix else None
+        found = generator.generate([model], {"net_input": sample["net_input"]}, prefix_tokens=kept)
     finally:
         model.train(training)
     tokens = [hypotheses[0]["tokens"] for hypotheses in found]

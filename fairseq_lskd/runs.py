@@ -174,7 +174,8 @@ def run(
 def _set_aside(log: Path) -> None:
     """Keep the log of an unfinished call, as log.1, log.2 and so on: a resumed training goes on in a new one."""
     if log.exists():
-        log.replace(log.with_name(f"{log.name}.{len(list(log.parent.glob(f'{log.name}.*'))) + 1}"))
+        kept = [int(path.suffix[1:]) for path in log.parent.glob(f"{log.name}.*") if path.suffix[1:].isdigit()]
+        log.replace(log.with_name(f"{log.name}.{max(kept, default=0) + 1}"))
 
 
 def _killed(log: Path, record: Path) -> float:

@@ -386,3 +386,14 @@ def test_a_call_that_was_killed_leaves_its_seconds_and_its_log(tmp_path: Path) -
     run(command, out)
     assert 100 <= json.loads((out / "run.json").read_text())["seconds"] < 130
     assert [(out / name).read_text() for name in ("log.txt.1", "log.txt")] == ["False\n", "True\n"]
+
+
+def test_a_kept_log_is_never_written_over(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-c", "raise SystemExit(3)"]
+    with pytest.raises(UserError):
+        run(command, out)
+    (out / "log.txt.2").write_text("the second")  # and the first was deleted
+    with pytest.raises(UserError):
+        run(command, out)
+    assert (out / "log.txt.2").read_text() == "the second" and (out / "log.txt.3").is_file()

@@ -95,14 +95,15 @@ def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
         for record in found if isinstance(found, list) else [found]:
             if not _is_record(record):
                 raise UserError(f"{path}: a record without a sacreBLEU signature: expected those of `lskd score --run`")
-            key = record["system"], record.get("seed"), record.get("checkpoint_sha256", len(kept))
+            same = record.get("checkpoint_sha256") or json.dumps(record, sort_keys=True)
+            key = record["system"], record.get("seed"), same
             kept[key] = path, kept.get(key, (path, {}))[1] | record
     if not kept:
         raise UserError(f"{', '.join(map(str, paths))}: no record in there")
     seen: dict[tuple[Any, ...], Path] = {}
     for (system, seed, _), (path, _) in kept.items():
-        other = seen.setdefault((system, seed), path)
-        if one_a_seed and len(seen) < len(kept) and other != path:
+        twice, other = (system, seed) in seen, seen.setdefault((system, seed), path)
+        if one_a_seed and twice:
             raise UserError(
                 f"{path}: the record of {system} is another than that in {other}. Runs of one system are told apart by "
                 "their seed (lskd run --label seed=2); other runs need another name, or a table of their own"

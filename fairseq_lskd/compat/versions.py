@@ -100,13 +100,6 @@ def what_is_missing() -> Iterator[None]:
         sys.exit(f"lskd: error: {message}")
 
 
-def require_engine(*modules: str) -> None:
-    """Raise a `ModuleNotFoundError` with the way out, at once, where a package is missing (torch, fairseq)."""
-    for module in modules or ("torch", "fairseq"):
-        if importlib.util.find_spec(module) is None:
-            raise ModuleNotFoundError(how_to_get(module) or f"No module named {module!r}", name=module)
-
-
 def python_line() -> str:
     """Which Python this is, and where."""
     return f"{platform.python_version()} ({sys.executable})"

@@ -185,7 +185,8 @@ class TranslationCriterion(FairseqCriterion):
 
     def smoothing(self, device: torch.device) -> dict[str, Any]:
         """The arguments `label_smoothing` and `prior` of the losses."""
-        return {"label_smoothing": self.cfg.label_smoothing, "prior": self._smoothing_prior(device)}
+        alpha = self.cfg.label_smoothing
+        return {"label_smoothing": alpha, "prior": self._smoothing_prior(device) if alpha else None}
 
     @torch.no_grad()
     def predictions(self, student: Projection, target: Tensor) -> Seen | None:
@@ -234,7 +235,14 @@ class TranslationCriterion(FairseqCriterion):
     def _count_training_target(self) -> Tensor:
         split = getattr(self.task.cfg, "train_subset", "train")
         if split not in self.task.datasets:  # fairseq-validate
-            self.task.load_dataset(split)
+            with exit_on_user_error(f"--criterion {self.NAME}"):
+                try:
+                    self.task.load_dataset(split, combine=True)
+                except FileNotFoundError as error:
+                    raise UserError(
+                        f"--smoothing-prior unigram is counted on the split {split}, which is not there ({error}). To "
+                        "validate without it: --model-overrides \"{'label_smoothing': 0.0}\""
+                    ) from None
         targets = self.task.dataset(split).tgt
         logger.info(f"counting the target tokens of {len(targets):,} training sentences for the unigram prior")
         classes = len(self.task.target_dictionary)
@@ -257,8 +265,10 @@ class TranslationCriterion(FairseqCriterion):
             metrics.log_scalar(key, value / count / math.log(2) if count else 0.0, count, round=3)
 
         log_bits("loss", total("loss"), total("sample_size"))
-        log_bits("nll_loss", total("nll_loss"), total("nll_tokens"))
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        # On the student's own translations there is none.
+        if total("nll_tokens") or not any("on_policy_tokens" in log for log in logging_outputs):
+            log_bits("nll_loss", total("nll_loss"), total("nll_tokens"))
+            metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
         if any("kd_loss" in log for log in logging_outputs):
             log_bits("kd_loss", total("kd_loss"), total("sample_size"))
         if total("total") > 0:

@@ -63,7 +63,8 @@ class WordKDCriterion(TeacherCriterion):
         if torch.rand(()) >= chance:
             loss, sample_size, logging_output = super().forward(model, sample, reduce)
             return loss, sample_size, {**logging_output, "on_policy_tokens": 0}
-        sample = sample_targets(model, sample, self.task.target_dictionary, self.cfg.kd_on_policy_temperature)
+        temperature, prefix = self.cfg.kd_on_policy_temperature, self.cfg.ignore_prefix_size
+        sample = sample_targets(model, sample, self.task.target_dictionary, temperature, prefix)
         self.label_share = 0.0
         try:
             loss, sample_size, logging_output = super().forward(model, sample, reduce)

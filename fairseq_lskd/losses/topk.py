@@ -51,8 +51,11 @@ def top_k(log_probs: Tensor, k: int) -> TopK:
 
 
 def heard(teacher: TopK) -> tuple[TopK, Tensor]:
-    """A `TopK` of valid distributions everywhere, and where the teacher really says something, `[...]` bool."""
-    says = ~teacher.rest.isnan()
+    """A `TopK` of valid distributions everywhere, and where the teacher really says something, `[...]` bool.
+
+    Where all of it is NaN it is no silence but a broken teacher's, and stays, to be noticed in the loss.
+    """
+    says = ~teacher.rest.isnan() | teacher.log_probs.isnan().any(-1)
     anything = torch.arange(teacher.ids.size(-1), device=says.device)  # distinct, as the classes of a top k are
     ids = torch.where(says.unsqueeze(-1), teacher.ids, anything)
     log_probs = teacher.log_probs.masked_fill(~says.unsqueeze(-1), 0.0)

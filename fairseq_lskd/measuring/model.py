@@ -81,14 +81,17 @@ class Model:
     def looks(self, dataset: Any, ids: np.ndarray, types: Tensor, most: int, draws: int) -> Tensor | None:
         """`[N, draws]`, the difference of two types' logits at targets of either, each under the training's dropout.
 
-        None where the model has no dropout. The N occurrences are at most `most` of each type.
+        None where the model has no dropout, and of fewer than two occurrences, which say nothing. The N occurrences
+        are at most `most` of each type.
         """
         found = []
         for seed in range(1, draws + 1):
             with dropout(self.teacher, seed):
                 parts = list(self._asked(dataset, ids, types))
-            scores, _, target = (torch.cat(part) for part in zip(*parts, strict=True))
+            scores, target = (torch.cat([part[i] for part in parts] or [torch.empty(0)]) for i in (0, 2))
             rows = torch.cat([(target == kind).nonzero().squeeze(1)[:most] for kind in types])
+            if len(rows) < 2:
+                return None
             found.append((scores[:, 0] - scores[:, 1])[rows])
         values = torch.stack(found, 1)
         return None if torch.equal(values[:, 0], values[:, -1]) else values

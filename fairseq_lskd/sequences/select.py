@@ -87,10 +87,6 @@ class SelectionOptions:
         if problems:
             raise UserError("; ".join(problems))
 
-    @property
-    def trains_on_references(self) -> bool:
-        return bool(self.add_references or self.replace_by_references) or self.on_empty == "reference"
-
 
 class Pair(NamedTuple):
     """A line of the training data, as the student reads it."""

@@ -12,15 +12,26 @@ import torch
 from ..errors import UserError
 from .checkpoint import read_archive
 
+#: As --save-interval-updates has them written: the epoch, and the updates.
+BY_UPDATES = r"checkpoint_\d+_(\d+)\.pt"
+
 
 def last_checkpoints(folder: Path, count: int) -> list[Path]:
     """The newest `count` of a folder's numbered checkpoints: by updates if it has those, else by epochs.
 
+    By updates, checkpoint_last.pt is one of them where it is newer: where a training's last update ends an epoch,
+    fairseq writes no numbered one.
+
     Raises:
         UserError: if there are not that many.
     """
-    for pattern in (r"checkpoint_\d+_(\d+)\.pt", r"checkpoint(\d+)\.pt"):
+    last = folder / "checkpoint_last.pt"
+    for pattern in (BY_UPDATES, r"checkpoint(\d+)\.pt"):
         found = [(int(m[1]), p) for p in folder.glob("checkpoint*.pt") if (m := re.fullmatch(pattern, p.name))]
+        if found and pattern is BY_UPDATES and last.is_file():
+            history = read_archive(last).get("optimizer_history") or [{}]
+            updates = history[-1].get("num_updates", 0)
+            found += [(updates, last)] if updates > max(found)[0] else []
         if len(found) >= count:
             return [path for _, path in sorted(found)[-count:]]
     raise UserError(

@@ -6,8 +6,10 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Sized
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from analysis_reference import distance, intra_class_variance, mean, variances
@@ -15,6 +17,7 @@ from tiny import batch, logits, make_task
 from tqdm import tqdm
 
 from fairseq_lskd.cli import main
+from fairseq_lskd.measuring import study
 
 pytest.importorskip("matplotlib")
 tqdm.monitor_interval = 0
@@ -216,6 +219,22 @@ def test_types_of_ones_own_and_embeddings(data: Path, teachers: list[Path]) -> N
     assert list(dict.fromkeys(row["type"] for row in points)) == ["J", "I", "H"]
     assert {row["split"] for row in points} == {"valid"}
     assert {row["teacher"] for row in points} == {"plain", "smooth"}
+
+
+def test_types_that_the_training_split_does_not_have(
+    data: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are chosen by their counts in --split, and looked up in --train-split too."""
+    find, sizes = study.holding, []
+
+    def missing(dataset: Sized, types: list[int], most: int) -> np.ndarray:
+        sizes.append(len(dataset))
+        return find(dataset, types, most)[: 0 if sizes[-1] == max(sizes) else None]
+
+    monkeypatch.setattr(study, "holding", missing)
+    assert main(words(data, teachers, "--min-count", "2", "--types", "J,I,H")) == 0
+    assert {row["split"] for row in rows("projection-points")} == {"valid"}
+    assert "undecided" in {row["verdict"] for row in rows("claims") if "which example" in row["claim"]}
 
 
 def test_students_and_their_diffusion(data: Path, teachers: list[Path], tmp_path: Path) -> None:

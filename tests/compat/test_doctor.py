@@ -121,13 +121,6 @@ def test_a_failed_mend_is_a_problem(monkeypatch):
     assert [item["what"] for item in problems] == [f"the mend {name} failed: KeyError('gone')"]
 
 
-def test_require_engine(without):
-    versions.require_engine("numpy")
-    without("fairseq")
-    with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps fairseq==0\.12\.2"):
-        versions.require_engine()
-
-
 @pytest.mark.parametrize("name", ["fairseq", "torch", "sacrebleu"])
 def test_commands_end_with_a_message_where_an_engine_is_missing(without, name):
     without(name)

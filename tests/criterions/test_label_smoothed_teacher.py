@@ -159,3 +159,20 @@ def test_unigram_prior_loads_the_training_data_if_nobody_did(task):
     wanted = make_criterion(task, NAME, **flags)(model, sample)[0]
     del task.datasets["train"]
     assert torch.equal(make_criterion(task, NAME, **flags)(model, sample)[0], wanted)
+
+
+def test_without_smoothing_no_unigram_prior_is_counted(task, monkeypatch):
+    """It has no part in the loss, and where a model is validated there may be no training data."""
+    model, sample = make_model(task).eval(), batch(task, range(3))
+    del task.datasets["train"]
+    monkeypatch.setattr(task, "load_dataset", refuse)
+    wanted = make_criterion(task, NAME, label_smoothing=0.0)(model, sample)[0]
+    assert torch.equal(
+        make_criterion(task, NAME, smoothing_prior="unigram", label_smoothing=0.0)(model, sample)[0], wanted
+    )
+    with pytest.raises(SystemExit, match="--smoothing-prior unigram is counted on the split train, which is not there"):
+        make_criterion(task, NAME, smoothing_prior="unigram", label_smoothing=0.1)(model, sample)
+
+
+def refuse(split, **_):
+    raise FileNotFoundError(f"Dataset not found: {split}")

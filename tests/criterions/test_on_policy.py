@@ -49,6 +49,27 @@ def test_the_batch_is_shaped_as_fairseqs(task):
     assert sample["target"] is not target and own["net_input"]["src_tokens"] is sample["net_input"]["src_tokens"]
 
 
+@pytest.mark.parametrize("prefix", [1, 2])
+def test_a_prefix_is_the_data_s(task, prefix):
+    """The tag of a language, which the student does not learn to write."""
+    model, sample = make_model(task), batch(task, range(6))
+    own = sample_targets(model, sample, task.target_dictionary, prefix=prefix)
+    assert torch.equal(own["target"][:, :prefix], sample["target"][:, :prefix])
+
+
+def test_the_criterion_keeps_the_prefix_that_it_ignores(task, teacher_path, monkeypatch):
+    asked = []
+
+    def watched(*args, **kwargs):
+        asked.append(sample_targets(*args, **kwargs))
+        return asked[-1]
+
+    monkeypatch.setattr("fairseq_lskd.criterions.word_kd.sample_targets", watched)
+    sample = batch(task, range(6))
+    make_kd(task, teacher_path, kd_on_policy=1.0, ignore_prefix_size=1)(make_model(task).train(), sample)
+    assert torch.equal(asked[0]["target"][:, 0], sample["target"][:, 0])
+
+
 @pytest.mark.parametrize("form", ["fused", "plain"])
 def test_the_loss_is_the_teachers_part_on_the_sampled_batch_alone(task, teacher_path, form):
     model, sample = make_model(task).train(), batch(task, range(6))
@@ -93,6 +114,14 @@ def test_the_share_of_its_own_tokens_is_logged(task, teacher_path):
     assert 0 < own < sum(log["ntokens"] for log in logs)
     share = own / sum(log["ntokens"] for log in logs)
     assert found.get_smoothed_value("on_policy") == pytest.approx(share, abs=6e-4)
+
+
+def test_of_its_own_tokens_alone_no_likelihood_is_logged(task, teacher_path):
+    """It would be 0, and the perplexity 1."""
+    criterion = make_kd(task, teacher_path, kd_on_policy=1.0)
+    with metrics.aggregate(new_root=True) as found:
+        criterion.reduce_metrics([criterion(make_model(task).train(), batch(task, range(2)))[2]])
+    assert not {"nll_loss", "ppl"} & found.get_smoothed_values().keys()
 
 
 def test_without_it_no_share_is_logged(task, teacher_path):

@@ -93,6 +93,12 @@ class TestTable:
             with pytest.raises(SystemExit, match=r"other\.json: the record of teacher-0\.1-s1 is another"):
                 main(["table", "rows.json", "other.json", option])
 
+    @pytest.mark.parametrize("option", ["--over-seeds", "--differences"])
+    def test_so_it_is_in_one_file(self, option: str) -> None:
+        Path("twins.json").write_text(json.dumps([result("word-s1", 20.0, seed=1), result("word-s1", 40.0, seed=1)]))
+        with pytest.raises(SystemExit, match=r"twins\.json: the record of word-s1 is another than that in twins\.json"):
+            main(["table", "twins.json", option])
+
     def test_scores_without_bleu(self, capsys: pytest.CaptureFixture) -> None:
         bare = {"system": "a", "parameters": 10, "ter": 60.25, "ter_signature": "nrefs:1|case:lc|tok:tercom"}
         Path("ter.json").write_text(json.dumps(bare))

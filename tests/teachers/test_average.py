@@ -91,6 +91,9 @@ def test_fairseq_loads_the_mean(bitext, tmp_path):
     assert len(paths) == 3
 
 
+LAST = "checkpoint_last.pt"
+
+
 def touch(folder, *names):
     for name in names:
         (folder / name).touch()
@@ -119,6 +122,17 @@ def test_ties_are_in_a_fixed_order(tmp_path):
     """The same update written in two epochs, at their border."""
     touch(tmp_path, "checkpoint_2_500.pt", "checkpoint_1_500.pt", "checkpoint_1_100.pt")
     assert names(last_checkpoints(tmp_path, 2)) == ["checkpoint_1_500.pt", "checkpoint_2_500.pt"]
+
+
+@pytest.mark.parametrize(
+    ("updates", "wanted"),
+    [(1000, ["checkpoint_1_900.pt", "checkpoint_2_1000.pt"]), (1100, ["checkpoint_2_1000.pt", LAST])],
+)
+def test_the_last_where_no_numbered_one_is_as_new(tmp_path, updates, wanted):
+    """fairseq writes no checkpoint_EPOCH_UPDATE.pt at an update that ends an epoch."""
+    touch(tmp_path, "checkpoint_1_900.pt", "checkpoint_2_1000.pt")
+    torch.save({"model": {}, "cfg": {"n": 1}, "optimizer_history": [{"num_updates": updates}]}, tmp_path / LAST)
+    assert names(last_checkpoints(tmp_path, 2)) == wanted
 
 
 @pytest.mark.parametrize("present", [[], ["checkpoint1.pt"], ["checkpoint_best.pt", "checkpoint_last.pt", "other3.pt"]])
