@@ -92,7 +92,7 @@ def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) 
                 return fresh
             raise UserError(
                 f"{out} holds another run: {'; '.join(changes)}. "
-                "Delete the folder to replace that run, or name another."
+                "Delete the folder to replace that run (LSKD_REPLACE=1 does), or name another."
             )
         return old
     if any(out.iterdir()):
@@ -146,8 +146,13 @@ def run(
         UserError: if an input is missing, `out` holds another run or one that is going on, or the command fails.
     """
     title = title or out.name
-    if missing := [str(path) for path in inputs if not path.is_file()]:
-        raise UserError(f"{title} needs {', '.join(missing)}: no such file. Run the step that makes it first.")
+    if missing := [path for path in inputs if not path.is_file()]:
+        if folders := [path for path in missing if path.is_dir()]:
+            raise UserError(
+                f"{title} needs a file where {folders[0]} is a folder: expected a checkpoint{_in(folders[0])}."
+            )
+        named = ", ".join(map(str, missing))
+        raise UserError(f"{title} needs {named}: no such file. Run the step that makes it first.")
     digests = {str(path): sha256(path) for path in inputs}
     with _locked(out) as lock:
         record = _claim(out, log, command, digests) | {"labels": labels or {}}
@@ -185,12 +190,24 @@ def _killed(log: Path, record: Path) -> float:
     return max(0.0, log.stat().st_mtime - record.stat().st_mtime)
 
 
+#: How torch says that embeddings have another number of rows.
+_OTHER_VOCABULARY = "size mismatch for encoder.embed_tokens.weight"
+
+
 def _failure(program: str, status: int, log: Path) -> str:
     """Why a command failed: its own error message if it has one, else the end of its log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [i for i, line in enumerate(lines) if ": error: " in line]
     tail = lines[said[-1] :][:10] if said else lines[-8:]
+    if any(_OTHER_VOCABULARY in line for line in lines):
+        tail.append("The model is of another vocabulary than the data: give the data that it was trained on.")
     return "\n  ".join([f"{Path(program).name} ended with status {status}; {log} ends with:", *tail])
+
+
+def _in(folder: Path) -> str:
+    """Which one of those in a folder, if there is the usual one."""
+    usual = folder / "checkpoint_average.pt"
+    return f", such as {usual}" if usual.is_file() else ""
 
 
 def with_own_commands() -> dict[str, str]:

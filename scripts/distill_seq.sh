@@ -7,7 +7,9 @@
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    the word-level loss on top
 #   ... --reference-weight 0.3                            add the references, with this share of the loss
 #   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
+#   ... --recipe wmt14-en-de-base                         sizes and options, of scripts/recipes (default: multi30k)
 #   ... --size student_small                              another size of the recipe
+#   ... --seed 2                                          (default: 1)
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
@@ -48,6 +50,7 @@ need "$teacher$translations" "--teacher or --translations"
     die "--teacher $teacher --translations $translations: expected one of them; the teacher of the word-level loss is --word-level"
 [ -n "$word_level" ] || [ -z "$weight$temperature" ] ||
     die "--kd-weight and --kd-temperature are the word-level loss's: give its teacher by --word-level, or leave them out"
+[[ $share =~ ^((0?\.[0-9]+)|[01](\.0*)?)?$ ]] || die "--reference-weight $share: expected a share from 0 to 1"
 weight=${weight:-0.5} temperature=${temperature:-1.0}
 load_recipe "$recipe"
 languages "$data"
@@ -63,6 +66,9 @@ if [ -n "$word_level" ]; then
     labels+=(--label temperature="$temperature" --label kd_weight="$weight")
     mixture+=(--teacher-path "$word_level" --kd-weight "$weight" --kd-temperature "$temperature")
     IFS=: read -ra teachers <<<"$word_level"
+    for file in "${teachers[@]}"; do
+        [ -f "$file" ] || die "--word-level $file: no such file, expected a checkpoint"
+    done
     inputs=("${teachers[@]/#/--input=}")
 fi
 
@@ -77,7 +83,8 @@ lskd select "$translations" -s "$src" -t "$tgt" --references "$pieces/train.$tgt
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
     --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected"
 lskd run --out "$out" --label role=student --label method="$method" --label strategy="$strategy" \
-    --label score_temperature="$score_temperature" --label size="$size" --label seed="$seed" "${labels[@]}" "${inputs[@]}" \
+    --label score_temperature="$score_temperature" --label recipe="$recipe" --label size="$size" --label seed="$seed" \
+    "${labels[@]}" "${inputs[@]}" \
     --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \

@@ -6,7 +6,9 @@
 #   ... --teacher-cache runs/mine/cache                   what `lskd cache` wrote; no --teacher
 #   ... --kd-weight 0.7 --kd-temperature 2
 #   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
+#   ... --recipe wmt14-en-de-base                         sizes and options, of scripts/recipes (default: multi30k)
 #   ... --size student_small                              another size of the recipe
+#   ... --seed 2                                          (default: 1)
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
@@ -50,8 +52,8 @@ fi
 [ -z "$cache" ] || from+=(--teacher-cache "$cache") inputs+=(--input "$cache/cache.json")
 
 lskd run --out "$out" --label role=student --label method=word --label temperature="$temperature" \
-    --label kd_weight="$weight" --label size="$size" --label seed="$seed" --label cached="$([ -n "$cache" ] && echo true || echo false)" \
-    "${labels[@]}" "${inputs[@]}" --input "$data/pieces/encode.json" -- \
+    --label kd_weight="$weight" --label recipe="$recipe" --label size="$size" --label seed="$seed" \
+    --label cached="$([ -n "$cache" ] && echo true || echo false)" "${labels[@]}" "${inputs[@]}" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion word_kd "${from[@]}" --kd-weight "$weight" --kd-temperature "$temperature" \
     "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \

@@ -48,6 +48,13 @@ load_recipe() {
     enter_environment
 }
 
+# recipe_of RUN: the recipe that it was trained by.
+recipe_of() {
+    enter_environment
+    [ -f "$1/run.json" ] || die "$1: no run.json there, which the training scripts write"
+    python -c 'import json, sys; print(json.load(open(sys.argv[1]))["labels"].get("recipe", "multi30k"))' "$1/run.json"
+}
+
 # size NAME: sets model, updates, batches and role from the recipe's NAME_model; teachers are those called teacher or
 # teacher_... Where each language has a dictionary of its own, a model shares only the embeddings that it can.
 size() {
@@ -63,6 +70,8 @@ size() {
 # languages DATA: sets src, tgt, scheme (how pieces are joined) and dictionaries (one or two) from what `lskd encode`
 # recorded.
 languages() {
+    [ ! -f "$1/../pieces/encode.json" ] || [ -f "$1/pieces/encode.json" ] ||
+        die "--data $1: expected the folder above it, which has raw/, pieces/ and bin/: --data $(dirname "$1")"
     [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"
     read -r src tgt scheme dictionaries < <(python -c '
 import json, sys

@@ -49,7 +49,8 @@ case $corpus in
         need "$tgt" -t
         vocab=${vocab:-8000}
         [ -d "$raw" ] || die "--raw $raw: no such folder"
-        if [ ! -e "$data/raw" ]; then
+        # A link of a call that was refused is no data yet.
+        if [ ! -e "$data/raw" ] || { [ -L "$data/raw" ] && [ ! -e "$data/pieces/encode.json" ]; }; then
             mkdir -p "$data" && ln -sfn "$(cd "$raw" && pwd)" "$data/raw"
         fi
         [ "$raw" -ef "$data/raw" ] || die "$data/raw is another text than --raw $raw; name another --data"

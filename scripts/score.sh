@@ -3,12 +3,13 @@
 #
 #   scripts/score.sh --data data/multi30k --run runs/mine/word-0.1
 #   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
+#   ... --recipe multi30k                                 whose search is taken (default: the run's own)
 #   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd score`
 #
 # The record, of the last checkpoint scored, is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
 
 . "$(dirname "$0")/lib.sh"
-data='' run='' checkpoint='' recipe=multi30k
+data='' run='' checkpoint='' recipe=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -22,6 +23,7 @@ while [ $# -gt 0 ]; do
 done
 need "$data" --data
 need "$run" --run
+[ -n "$recipe" ] || recipe=$(recipe_of "$run")
 load_recipe "$recipe"
 languages "$data"
 [ -f "$run/run.json" ] || die "--run $run: no run.json there, which the training scripts write"

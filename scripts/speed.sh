@@ -2,13 +2,13 @@
 # Measure how fast runs decode the test set with plain fairseq-generate, taking turns. Let nothing else run meanwhile.
 #
 #   scripts/speed.sh --data data/multi30k --out runs/mine/speed.json runs/mine/teacher-0.1 runs/mine/word-0.1
-#   ... --recipe multi30k                                 whose search is taken
+#   ... --recipe multi30k                                 whose search is taken (default: the first run's own)
 #   ... --rounds 3                                        the median of so many
 #
 # `lskd table ... --speed OUT` puts the speeds beside the scores.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' recipe=multi30k rounds=3 runs=()
+data='' out='' first='' recipe='' rounds=3 runs=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -19,12 +19,14 @@ while [ $# -gt 0 ]; do
         -*) die "unknown option $1 (see --help)" ;;
         *)
             [ -f "$1/run.json" ] || die "unknown option $1, or no folder of a run (see --help)"
+            first=${first:-$1}
             runs+=(--model "$(basename "$1")=$1/checkpoint_average.pt"); shift ;;
     esac
 done
 need "$data" --data
 need "$out" --out
 need "${runs[*]-}" "the folder of a run"
+[ -n "$recipe" ] || recipe=$(recipe_of "$first")
 load_recipe "$recipe"
 languages "$data"
 

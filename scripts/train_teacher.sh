@@ -3,7 +3,9 @@
 #
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --label-smoothing 0.1 --out runs/mine/teacher-0.1
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --size student --out runs/mine/student
+#   ... --recipe wmt14-en-de-base                         sizes and options, of scripts/recipes (default: multi30k)
 #   ... --size teacher_large                              another size of the recipe
+#   ... --seed 2                                          (default: 1)
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
@@ -33,7 +35,7 @@ load_recipe "$recipe"
 languages "$data"
 size "$size"
 launcher "$@"
-labels=(--label role="$role" --label method=none --label size="$size" --label seed="$seed")
+labels=(--label role="$role" --label method=none --label recipe="$recipe" --label size="$size" --label seed="$seed")
 if [ "$role" = teacher ]; then
     smoothing=${smoothing:-0.1}
     labels+=(--label "teacher_smoothing=$smoothing")

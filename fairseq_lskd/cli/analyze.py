@@ -207,7 +207,7 @@ def _problems(args: argparse.Namespace) -> Iterator[str]:
                 yield f"--{flag} {path}: given {paths.count(path)} times"
             for part in path.split(":") if flag != "from-npz" else [path]:
                 if not Path(part).is_file():
-                    yield f"--{flag} {part}: no such file"
+                    yield f"--{flag} {part}: {'a folder, expected a file' if Path(part).is_dir() else 'no such file'}"
 
 
 def _require_report() -> None:

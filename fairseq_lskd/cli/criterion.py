@@ -29,5 +29,9 @@ def run(args: argparse.Namespace) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     criterion.add_args(parser)
+    for option in parser._actions:  # argparse tells of them to its formatters alone
+        told = option.default is None or option.default is False or "(default" in (option.help or "")
+        if not told and option.default != argparse.SUPPRESS:
+            option.help = f"{option.help or ''} (default: %(default)s)"
     parser.print_help()
     return 0

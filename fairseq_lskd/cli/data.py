@@ -52,8 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument(
         "--cache", type=Path, metavar="DIR", help="keep downloads here (default: ~/.cache/fairseq_lskd)"
     )
-    prepare.add_argument("-s", "--source-lang", metavar="LANG", help="of a text of your own, for example de")
-    prepare.add_argument("-t", "--target-lang", metavar="LANG", help="of a text of your own, for example en")
+    prepare.add_argument(
+        "-s", "--source-lang", metavar="LANG", help="needed for a text of your own; a corpus may be turned round"
+    )
+    prepare.add_argument("-t", "--target-lang", metavar="LANG", help="likewise")
     prepare.add_argument(
         "--dry-run", action="store_true", help="show what would be fetched, or what cleaning would drop"
     )

@@ -33,7 +33,7 @@ COMPUTE_TYPES = (
     "bfloat16",
     "float32",
 )
-COMPARISON = "compare.json"
+COMPARISON = ".compare.json"  # beside the folder, which holds what its manifest lists
 
 EXAMPLES = """examples:
   lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=Path,
         metavar=("SOURCE", "REFERENCES"),
-        help=f"raw text, one sentence a line (.gz too); the table goes to stdout, its rows into OUT/{COMPARISON}",
+        help=f"raw text, one sentence a line (.gz too); the table goes to stdout, its rows into DIR{COMPARISON}",
     )
     compare.add_argument("--limit", type=int, metavar="N", help="only the first N sentences")
     compare.add_argument("--beam", type=int, default=5, metavar="N", help="(%(default)s)")
@@ -139,5 +139,5 @@ def _compare(args: argparse.Namespace, student: Teacher, pieces: Pieces, test: R
         "command": ["lskd", *sys.argv[1:]],
         "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}},
     }
-    write_json(args.out / COMPARISON, [row | story for row in rows])
+    write_json(args.out.with_name(args.out.name + COMPARISON), [row | story for row in rows])
     print(format_comparison(rows))

@@ -24,12 +24,13 @@ from ..machine import threads
 from ..sequences.nbest import EMPTY, TOO_LONG
 
 if TYPE_CHECKING:
+    from ..sequences.corpus import Corpus
     from ..sequences.decoding import DecodingOptions, Engine, Settings
     from ..sequences.shards import Shard
     from ..sequences.translate import Translator
 
-    #: An engine, its target vocabulary, the files that it depends on, and the source's language.
-    Loaded = tuple[Engine, list[str], dict[str, list[Path]], str | None]
+    #: An engine, its vocabularies, the files that it depends on, and the source's language.
+    Loaded = tuple[Engine, tuple[list[str], list[str]], dict[str, list[Path]], str | None]
 
 MARKS = ("source_prefix", "source_suffix", "target_prefix")
 COUNTS = ("window", "num_shards", "limit", "max_source_positions", "max_target_positions")
@@ -195,7 +196,7 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
     from ..files import sha256
     from ..sequences.corpus import open_corpus
     from ..sequences.decoding import DecodingOptions
-    from ..sequences.segmentation import SENTENCEPIECE, joiner, splitter
+    from ..sequences.segmentation import SENTENCEPIECE, check_pieces, joiner, splitter
     from ..sequences.translate import Translator
 
     options = DecodingOptions(**{field.name: getattr(args, field.name) for field in fields(DecodingOptions)})
@@ -213,13 +214,15 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
             )
         models["source"] = None
     split = splitter(models["source"], flags["source"])
-    engine, symbols, inputs, source_lang = (_from_model if args.model else _from_checkpoints)(args, options)
+    engine, (known, symbols), inputs, source_lang = (_from_model if args.model else _from_checkpoints)(args, options)
     corpus = open_corpus(args.corpus, args.subset, source_lang)
     if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
         raise UserError(
             f"{args.corpus} is in SentencePiece's pieces, not raw text: leave out --sentencepiece and "
             "--sentencepiece-source (--sentencepiece-target may stay)"
         )
+    _check_dictionary(corpus, known)
+    check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {args.corpus}")
     marks = len(f"{args.source_prefix} {args.source_suffix or ''}".split())
     join = joiner(models["target"], symbols, flags["target"])
     translator = Translator(corpus, engine, split, join, args.window, marks + 1)
@@ -256,7 +259,21 @@ def _from_checkpoints(args: argparse.Namespace, options: DecodingOptions) -> Loa
     cache = args.cache_dir or args.out.parent / "ctranslate2-models"
     engine = choose_engine(teacher, options, args.engine, args.device, _cores(args), cache)
     inputs = {"teacher": teacher.paths, "dictionaries": list(teacher.dictionaries)}
-    return engine, teacher.task.target_dictionary.symbols, inputs, teacher.task.cfg.source_lang
+    symbols = (teacher.task.source_dictionary.symbols, teacher.task.target_dictionary.symbols)
+    return engine, symbols, inputs, teacher.task.cfg.source_lang
+
+
+def _check_dictionary(corpus: Corpus, known: list[str]) -> None:
+    """Binarised data have to be in the teacher's pieces, which another dictionary's are not, or only by chance."""
+    from ..sequences.corpus import BinarisedCorpus
+
+    if isinstance(corpus, BinarisedCorpus) and (lacking := set(corpus.dictionary.symbols).difference(known)):
+        example = min(lacking, key=corpus.dictionary.index)
+        raise UserError(
+            f"CORPUS {corpus.path.parent} has another vocabulary than the teacher: {len(lacking):,} of its "
+            f"{len(corpus.dictionary):,} types are not the teacher's, {example!r} for one. Binarise it with the "
+            "teacher's dictionary, or translate its raw text with --sentencepiece"
+        )
 
 
 def _from_model(args: argparse.Namespace, options: DecodingOptions) -> Loaded:
@@ -268,7 +285,7 @@ def _from_model(args: argparse.Namespace, options: DecodingOptions) -> Loaded:
         raise UserError("--engine fairseq and --diverse-beam-groups go with --teacher-path")
     from ..sequences.engines.ctranslate2_engine import CTranslate2Engine, Marks, read_config
 
-    symbols = model_symbols(args.model)
+    symbols = model_symbols(args.model, "source"), model_symbols(args.model)
     if args.source_suffix is None and not read_config(args.model).get("add_source_eos", True):
         raise UserError(
             f"--model {args.model} puts no end mark after a source (its config.json says so, add_source_eos): "

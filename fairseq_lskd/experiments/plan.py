@@ -148,10 +148,11 @@ class Plan:
         return [*files, self.checkpoint(job.teacher)] if job.teacher and job.online else files
 
     def prepare_command(self) -> str:
+        words = ["--corpus", self.settings.corpus, "--data", self.data]
+        if self.settings.corpus != "generated":  # which has no other languages
+            words += ["-s", self.settings.languages[0], "-t", self.settings.languages[1]]
         raw = ["--raw", self.raw] if self.raw else []
-        return self._call(
-            "prepare.sh", "--corpus", self.settings.corpus, "--data", self.data, *self.settings.prepare, *raw
-        )
+        return self._call("prepare.sh", *words, *self.settings.prepare, *raw)
 
     def train_command(self, system: str) -> str:
         job = self.systems[system]

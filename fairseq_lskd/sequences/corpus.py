@@ -49,16 +49,16 @@ class BinarisedCorpus:
         if not dictionary.is_file():
             raise UserError(f"{folder} is no whole binarised data: found {prefix.name}.idx, but no {dictionary.name}")
         self.path = prefix
-        self._dictionary = Dictionary.load(str(dictionary))
-        self._data = data_utils.load_indexed_dataset(str(prefix), self._dictionary)
+        self.dictionary = Dictionary.load(str(dictionary))
+        self._data = data_utils.load_indexed_dataset(str(prefix), self.dictionary)
         self.sentences = len(self._data)
         files = (prefix.with_name(f"{prefix.name}.bin"), prefix.with_name(f"{prefix.name}.idx"), dictionary)
         self.digest = hashlib.sha256(" ".join(map(sha256, files)).encode()).hexdigest()
 
     def read(self, start: int, stop: int) -> Iterator[str]:
-        eos = self._dictionary.eos()
+        eos = self.dictionary.eos()
         for index in range(start, min(stop, self.sentences)):
-            yield " ".join(self._dictionary[piece] for piece in self._data[index].tolist() if piece != eos)
+            yield " ".join(self.dictionary[piece] for piece in self._data[index].tolist() if piece != eos)
 
 
 def open_corpus(path: Path, subset: str | None = None, source_lang: str | None = None) -> Corpus:

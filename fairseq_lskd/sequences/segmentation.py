@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from ..data.sentencepiece_model import load_model
@@ -14,6 +14,8 @@ Join = Callable[[Sequence[str]], str]
 
 SENTENCEPIECE = "▁"
 SUBWORD_NMT = "@@"
+#: The share of tokens that a teacher may not know; of text in its own pieces it is a few in a hundred at most.
+UNKNOWN = 0.2
 
 
 def splitter(model: Path | None, flag: str = "--sentencepiece-source") -> Split:
@@ -40,9 +42,28 @@ def joiner(model: Path | None, symbols: Iterable[str], flag: str = "--sentencepi
     return " ".join
 
 
-def model_symbols(folder: Path) -> list[str]:
-    """The target vocabulary of a CTranslate2 model folder."""
-    for side in ("target", "shared"):
+def check_pieces(lines: Iterable[Sequence[str]], known: Collection[str], where: str) -> None:
+    """Refuse sentences that are in other pieces than a teacher's, going by the tokens that it does not know.
+
+    Args:
+        lines: some of the sentences, in pieces; known: the teacher's source vocabulary; where: the corpus, in words.
+
+    Raises:
+        UserError: if more than `UNKNOWN` of the tokens are not known.
+    """
+    tokens = [piece for line in lines for piece in line]
+    unknown = sum(piece not in known or piece == "<unk>" for piece in tokens)
+    if unknown > UNKNOWN * len(tokens):
+        raise UserError(
+            f"{where}: the teacher does not know {100 * unknown / len(tokens):.0f} % of the tokens of the first "
+            "sentences. For raw text give --sentencepiece, the model that its data were encoded with (pieces/spm.model "
+            "of lskd encode); text in pieces has to be in the teacher's"
+        )
+
+
+def model_symbols(folder: Path, kind: str = "target") -> list[str]:
+    """The target (or source) vocabulary of a CTranslate2 model folder."""
+    for side in (kind, "shared"):
         path = folder / f"{side}_vocabulary.json"
         if path.is_file():
             return json.loads(path.read_text(encoding="utf-8"))

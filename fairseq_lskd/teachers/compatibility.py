@@ -131,6 +131,8 @@ def _dictionary_problems(
             problems.append(f"its {side} dictionary {file} is another than the {beside}'s: {difference}")
     if problems:
         problems.append(
-            f"teacher and {beside} need identical dictionaries: binarise with the teacher's (--srcdict, --tgtdict)"
+            f"teacher and {beside} need identical dictionaries: encode the text with the teacher's SentencePiece model "
+            "and vocabulary (lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict), or distil at sequence "
+            "level, which may cross vocabularies"
         )
     return problems

@@ -26,6 +26,9 @@ def translation_task(data: str, source_lang: str | None, target_lang: str | None
     if not (source and target):
         source, target = data_utils.infer_language_pair(data)
     if not (source and target):
+        below = Path(data, "bin")
+        if below.is_dir() and all(data_utils.infer_language_pair(str(below))):
+            raise UserError(f"{data} has no binarised bitext, but {below} has: name that.")
         raise UserError(f"{data} has no binarised bitext: its languages are unknown. Give -s and -t.")
     for language in (source, target):
         if not Path(data, f"dict.{language}.txt").is_file():

@@ -25,18 +25,24 @@ def teacher(bitext: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def spm(bitext: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def raw(bitext: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A SentencePiece model by which text without spaces falls into the teacher's types, letters, and such text."""
     import sentencepiece
 
-    prefix = tmp_path_factory.mktemp("spm") / "spm"
+    folder = tmp_path_factory.mktemp("raw")
+    texts = [folder / "train.de", folder / "train.en"]
+    for text in texts:
+        text.write_text((bitext.parent / text.name).read_text().replace(" ", ""))
     sentencepiece.SentencePieceTrainer.train(
-        input=f"{bitext.parent}/train.de,{bitext.parent}/train.en",
-        model_prefix=str(prefix),
-        vocab_size=30,
+        input=",".join(map(str, texts)),
+        model_prefix=str(folder / "spm"),
+        model_type="char",
+        add_dummy_prefix=False,
+        vocab_size=40,
         hard_vocab_limit=False,
         minloglevel=2,
     )
-    return prefix.with_suffix(".model")
+    return [folder / "spm.model", *texts]
 
 
 def run(script: str, *words: object) -> subprocess.CompletedProcess:
@@ -48,8 +54,8 @@ def run(script: str, *words: object) -> subprocess.CompletedProcess:
     )
 
 
-def test_engines_are_compared_in_one_run(bitext: Path, teacher: Path, spm: Path, tmp_path: Path) -> None:
-    task = ["--task", "letters", teacher, spm, bitext.parent / "train.de", bitext.parent / "train.en"]
+def test_engines_are_compared_in_one_run(teacher: Path, raw: list[Path], tmp_path: Path) -> None:
+    task = ["--task", "letters", teacher, *raw]
     done = run(
         "translate.py", *task, "--sentences", 20, "--rounds", 1, "--engines", "auto", "--json", tmp_path / "rows.json"
     )

@@ -442,3 +442,7 @@ def test_data_that_is_not_there(bitext, teacher_path, tmp_path, capsys):
     assert "(a teacher cache needs the data in one)" in refused(capsys, lambda: cache(f"{bitext}:{bitext}"))
     (tmp_path / "empty").mkdir()
     assert "its languages are unknown. Give -s and -t" in refused(capsys, lambda: cache(str(tmp_path / "empty")))
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above" / "bin").symlink_to(bitext)
+    said = refused(capsys, lambda: cache(str(tmp_path / "above")))
+    assert f"has no binarised bitext, but {tmp_path / 'above' / 'bin'} has: name that" in said

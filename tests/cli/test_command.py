@@ -23,6 +23,14 @@ def lskd(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([*LSKD, *words], capture_output=True, text=True, timeout=60)
 
 
+def test_a_criterion_s_options_tell_their_defaults(capsys: pytest.CaptureFixture) -> None:
+    assert main(["criterion", "word_kd"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for words in ("(default: 0.5)", "(default: forward_kl)", "(default: auto)"):
+        assert words in said
+    assert "(default: None)" not in said and said.count("(default: 0.5)") >= 2
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])

@@ -290,7 +290,7 @@ class TestComparison:
         self, data: Path, checkpoint: Path, sides: list[str], capsys: pytest.CaptureFixture
     ) -> None:
         export(checkpoint, "--compute-type", "float32", *sides, "--rounds", "2")
-        rows = json.loads(Path("out/compare.json").read_text())
+        rows = json.loads(Path("out.compare.json").read_text())
         assert [row["system"].split()[0] for row in rows] == ["fairseq", "ctranslate2"]
         for row in rows:
             assert row["compute_type"] == "float32" and row["sentences"] == 20 and len(row["rates"]) == 2
@@ -321,7 +321,7 @@ class TestComparison:
         for _ in range(2):
             export(checkpoint, *sides, "--limit", "4", "--rounds", "1", "--beam", "2")
             assert "out: up to date\n" in capsys.readouterr().err
-        rows = json.loads(Path("out/compare.json").read_text())
+        rows = json.loads(Path("out.compare.json").read_text())
         assert [(row["sentences"], row["beam"], row["compute_type"]) for row in rows] == [
             (4, 2, "float32"),
             (4, 2, "int8_float32"),

@@ -142,9 +142,10 @@ def test_a_model_folder_of_ctranslate2_s(words: list[str], bitext: Path, cache: 
     assert Path("suffix.jsonl").read_bytes() == Path("checkpoint.jsonl").read_bytes()
 
 
-def test_raw_text_through_sentencepiece(words: list[str]) -> None:
+def test_raw_text_through_sentencepiece(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import sentencepiece
 
+    monkeypatch.setattr("fairseq_lskd.sequences.segmentation.UNKNOWN", 1)  # this teacher's pieces are bare letters
     Path("text").write_text("a b c d e\nj i h g f\n" * 20)
     sentencepiece.SentencePieceTrainer.train(input="text", model_prefix="spm", vocab_size=14, minloglevel=2)
     words[1] = "text"
@@ -318,6 +319,18 @@ def test_a_run_that_is_killed_by_the_system_loses_nothing(words: list[str]) -> N
 def test_mistakes_are_named_and_leave_nothing(words: list[str], more: list[str], said: str) -> None:
     assert said in refused([*words, "--out", "out.jsonl", *more])
     assert not Path("out.jsonl").exists() and not Path("out.jsonl.manifest.json").exists()
+
+
+def test_a_corpus_of_another_vocabulary(words: list[str], bitext: Path) -> None:
+    Path("raw.de").write_text("Ein Satz, wie man ihn schreibt .\n" * 5, encoding="utf-8")
+    said = refused([words[0], "raw.de", *words[2:], "--out", "out.jsonl"])
+    assert "CORPUS raw.de: the teacher does not know 100 % of the tokens" in said and "give --sentencepiece" in said
+    shutil.copytree(bitext, "other")
+    dictionary = Path("other", "dict.de.txt")
+    first, rest = dictionary.read_text(encoding="utf-8").split("\n", 1)
+    dictionary.write_text(f"other {first.split()[1]}\n{rest}", encoding="utf-8")
+    said = refused([words[0], "other", *words[2:], "--out", "out.jsonl"])
+    assert "CORPUS other has another vocabulary than the teacher: 1 of its" in said and "'other' for one" in said
 
 
 @pytest.mark.parametrize(

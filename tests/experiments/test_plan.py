@@ -97,6 +97,14 @@ def test_a_job_waits_for_what_its_command_reads(tmp_path: Path) -> None:
         assert {path.rsplit("/", 1)[0] for path in read} == waited - {"data/tiny"}
 
 
+def test_languages_are_those_of_the_scale(tmp_path: Path) -> None:
+    text = MINE + "  back: {corpus: multi30k, languages: [en, de], recipe: multi30k, data: back}\n"
+    text += "  own: {corpus: own, languages: [de, en], recipe: multi30k, data: mine}\n"
+    back, own = plan(tmp_path, text, "back"), plan(tmp_path, text, "own", raw="my/text")
+    assert back.prepare_command() == "scripts/prepare.sh --corpus multi30k --data data/back -s en -t de"
+    assert own.prepare_command() == "scripts/prepare.sh --corpus own --data data/mine -s de -t en --raw my/text"
+
+
 def test_commands_are_what_a_person_would_type(tmp_path: Path) -> None:
     found = plan(tmp_path, raw="/my/raw")
     assert found.prepare_command() == "scripts/prepare.sh --corpus generated --data data/tiny --raw /my/raw"

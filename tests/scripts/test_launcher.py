@@ -41,8 +41,9 @@ def home(tmp_path: Path) -> Path:
 
 
 def call(home: Path, script: str, *words: str, **environment: str) -> subprocess.CompletedProcess:
+    out = [] if script == "score.sh" else ["--out", "out"]
     return subprocess.run(
-        ["bash", str(ROOT / "scripts" / script), "--data", "data", "--out", "out", *words],
+        ["bash", str(ROOT / "scripts" / script), "--data", "data", *out, *words],
         capture_output=True,
         text=True,
         timeout=30,
@@ -162,10 +163,31 @@ def test_a_strategy_that_chooses_has_several_to_choose_from(home: Path, strategy
 
 def test_the_word_level_loss_has_weight_and_temperature(home: Path) -> None:
     words = ["--teacher", "t.pt", "--word-level", "w.pt"]
+    # Before the training side is translated.
+    assert "--word-level w.pt: no such file" in call(home, "distill_seq.sh", *words).stderr
+    (home / "w.pt").touch()
     command = training(home, "distill_seq.sh", *words)
     assert (option(command, "--kd-weight"), option(command, "--kd-temperature")) == ("0.5", "1.0")
     command = training(home, "distill_seq.sh", *words, "--kd-weight", "0.3", "--kd-temperature", "2")
     assert (option(command, "--kd-weight"), option(command, "--kd-temperature")) == ("0.3", "2")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_run_is_scored_with_the_search_of_its_recipe(home: Path, script: str) -> None:
+    done = call(home, script, *SCRIPTS[script], "--recipe", "wmt14-en-de-base")
+    assert "--label recipe=wmt14-en-de-base" in done.stdout
+    for recipe, beam in (("wmt14-en-de-base", "4"), ("multi30k", "5")):
+        (home / "run").mkdir(exist_ok=True)
+        (home / "run/run.json").write_text(json.dumps({"labels": {"recipe": recipe}}))
+        for called in (("score.sh", "--run", "run"), ("speed.sh", "run")):
+            done = call(home, *called)
+            assert f"--beam {beam}" in done.stdout, done.stderr
+
+
+def test_data_are_named_by_their_folder(home: Path) -> None:
+    done = call(home, "train_teacher.sh", "--data", "data/bin")
+    assert done.returncode == 1 and "--data data/bin: expected the folder above it" in done.stderr
+    assert done.stderr.rstrip().endswith("--data data")
 
 
 def test_the_file_for_slurm_hands_over(tmp_path: Path) -> None:

@@ -177,6 +177,14 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             )
             for option in ("--kd-weight", "--kd-temperature")
         ),
+        *(
+            (
+                "distill_seq.sh",
+                ["--data", "d", "--out", "o", "--teacher", "t", "--reference-weight", share],
+                f"--reference-weight {share}: expected a share from 0 to 1",
+            )
+            for share in ("2", "1.5", "half")
+        ),
         ("translate.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see translate.sh --help)"),
         ("speed.sh", ["--data", "d", "--out", "o"], "the folder of a run is missing (see speed.sh --help)"),
         ("speed.sh", ["--data", "d", "none"], "unknown option none, or no folder of a run (see --help)"),

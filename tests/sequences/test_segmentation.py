@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.sequences.segmentation import joiner, model_symbols, splitter
+from fairseq_lskd.sequences.segmentation import check_pieces, joiner, model_symbols, splitter
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,27 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
         splitter(tmp_path / "spm.model")
     with pytest.raises(UserError, match=r"--sentencepiece-target .*none: cannot be read .No such file"):
         joiner(tmp_path / "none", [])
+
+
+@pytest.mark.parametrize("unknown", [0, 2, 3, 10])
+def test_text_in_other_pieces_is_refused(unknown: int) -> None:
+    lines = [["▁a"] * (10 - unknown), ["a"] * unknown]
+    if unknown <= 2:
+        check_pieces(lines, {"▁a"}, "CORPUS x")
+        return
+    with pytest.raises(
+        UserError, match=rf"CORPUS x: the teacher does not know {unknown}0 % of .* give --sentencepiece,"
+    ):
+        check_pieces(lines, {"▁a"}, "CORPUS x")
+
+
+def test_what_was_unknown_when_it_was_binarised_is_unknown() -> None:
+    with pytest.raises(UserError, match="does not know 100 %"):
+        check_pieces([["<unk>", "<unk>"]], {"<unk>"}, "CORPUS x")
+
+
+def test_nothing_is_in_no_other_pieces() -> None:
+    check_pieces([[], []], set(), "CORPUS x")
 
 
 def test_the_vocabulary_of_a_model_folder(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_two_types_swapped_in_a_dictionary_of_the_same_size(bitext, task, away, 
     said = complaint(away, task, teacher_data=str(folder))
     assert f"at index 6 the teacher has {ours[7]!r} and the student {ours[6]!r} ({len(ours)} and {len(ours)}" in said
     assert f"its {side} dictionary {folder}/dict.{language}.txt is another" in said
-    assert "(--srcdict, --tgtdict)" in said and said.count("  - ") == 2
+    assert "(lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict)" in said and said.count("  - ") == 2
 
 
 def test_dictionaries_are_looked_for_in_the_folder_the_checkpoint_records(bitext, task, away, tmp_path):

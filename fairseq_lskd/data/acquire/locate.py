@@ -51,7 +51,7 @@ def in_cache(corpus: Corpus, cache: Path) -> tuple[Located, list[Download]]:
     for number, part in enumerate(corpus.parts):
         for language, side in part.sides.items():
             if side.download is None:
-                problems.append(f"{part.split}: {part.plain}.{language} is to be fetched from nowhere")
+                problems.append(f"{part.split}: {part.plain}.{language}, or {part.plain}.{language}.gz")
                 continue
             path = cached(cache, side.download)
             located[number, language] = Found(path, side.member)
@@ -91,8 +91,8 @@ def in_folder(corpus: Corpus, raw: Path) -> Located:
         listed = "\n  ".join(problems)
         raise UserError(
             f"--raw {raw}: {len(problems)} file{'s' * (len(problems) > 1)} of {corpus.name} missing or unclear:\n"
-            f"  {listed}\nPut them there (the text itself, plain or gzipped, does as well as the archive), "
-            "or leave out --raw to have them fetched"
+            f"  {listed}\nPut them there (the text itself, plain or gzipped, does as well as the archive)"
+            f"{', or leave out --raw to have them fetched' if corpus.downloads else ''}"
         )
     return located
 

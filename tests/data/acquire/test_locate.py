@@ -68,6 +68,18 @@ def test_everything_missing_or_unclear_is_said_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_text_of_ones_own_is_not_to_be_fetched(tmp_path: Path) -> None:
+    sides = {lang: Side(None) for lang in ("de", "en")}
+    own = Corpus("own", "O", ("de", "en"), (Part("test", "test", sides, plain="test"),), Steps())
+    with pytest.raises(UserError) as error:
+        in_folder(own, tmp_path)
+    assert str(error.value).endswith("does as well as the archive)")
+    with pytest.raises(
+        UserError, match=r"give --raw DIR with it:\n  test: test.de, or test.de.gz\n  test: test.en, or"
+    ):
+        in_cache(own, tmp_path)
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--raw .*none: no such folder"):
         in_folder(corpus(), tmp_path / "none")
