@@ -22,6 +22,7 @@ from _common import command, four, spread, versions, write_rows
 from tabulate import tabulate
 
 from fairseq_lskd.cli.export import COMPUTE_TYPES
+from fairseq_lskd.errors import exit_on_user_error
 from fairseq_lskd.export.comparison import RawBitext, compare
 from fairseq_lskd.export.folder import export_student
 from fairseq_lskd.export.pieces import find_pieces
@@ -112,4 +113,5 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error("export.py"):
+        main()

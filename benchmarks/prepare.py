@@ -33,6 +33,7 @@ from tabulate import tabulate
 
 from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.data.vocabulary import SAMPLE
+from fairseq_lskd.errors import exit_on_user_error
 from fairseq_lskd.machine import cores, machine
 
 HERE = Path(__file__).resolve().parent
@@ -292,4 +293,5 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error("prepare.py"):
+        main()

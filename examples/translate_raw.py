@@ -11,12 +11,16 @@ from pathlib import Path
 import ctranslate2
 import sentencepiece
 
+if len(sys.argv) != 2:
+    sys.exit("usage: python translate_raw.py DIR < text.de > text.en")
 folder = Path(sys.argv[1])
 
 
 def load(side):
-    paths = [folder / f"sentencepiece.{side}.model", folder / "sentencepiece.model"]
-    return sentencepiece.SentencePieceProcessor(model_file=str(next(path for path in paths if path.exists())))
+    for path in (folder / f"sentencepiece.{side}.model", folder / "sentencepiece.model"):
+        if path.exists():
+            return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    sys.exit(f"no sentencepiece.model in {folder}: expected a folder that `lskd export` made")
 
 
 source, target = load("source"), load("target")

@@ -35,9 +35,12 @@ def run(args: argparse.Namespace) -> int:
     best = [restore(found[0].text.strip()) if found else None for found in harvest(args.generated, len(source))]
     missing = [i for i, text in enumerate(best) if text is None]
     if missing:
+        way = "Raise"
+        if missing[0] + len(missing) == len(source):  # sentences that are too long stand anywhere
+            way = f"They are the last: is {args.source} the file that was translated? If it is, raise"
         raise UserError(
             f"{args.generated}: {len(missing):,} of {len(source):,} sentences were not translated, the first is "
-            f"line {missing[0] + 1}. Raise --max-source-positions of fairseq-generate; for training data, `lskd select "
+            f"line {missing[0] + 1}. {way} --max-source-positions of fairseq-generate; for training data, `lskd select "
             "--format fairseq` goes without them"
         )
     with write_beside(args.out) as part, part.open("w", encoding="utf-8", newline="\n") as out:

@@ -12,22 +12,28 @@ import pytest
 from .conftest import BENCHMARKS
 
 pytest.importorskip("ctranslate2")
-pytestmark = pytest.mark.slow
 
 
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [str(word) for word in (sys.executable, BENCHMARKS / "export.py", *words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_a_file_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+    done = run("--task", "letters", tmp_path / "none.pt", tmp_path / "none.de", tmp_path / "none.en")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    wanted = f"export.py: error: {tmp_path}/none.de: cannot be read (No such file or directory)"
+    assert done.stderr.splitlines()[-1] == wanted
+
+
+@pytest.mark.slow
 def test_fairseq_and_the_folders_are_in_one_table(tmp_path: Path) -> None:
     from prepared import prepare
     from trained import trained_teacher
 
     data = prepare(tmp_path)
     task = ["letters", trained_teacher(data / "bin"), data / "raw/test.de", data / "raw/test.en"]
-    words = ["--task", *task, "--rounds", 2, "--json", tmp_path / "rows.json"]
-    done = subprocess.run(
-        [str(word) for word in (sys.executable, BENCHMARKS / "export.py", *words)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run("--task", *task, "--rounds", 2, "--json", tmp_path / "rows.json")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert [(row["corpus"], row["model"]) for row in rows] == [

@@ -16,6 +16,8 @@ import pytest
 pytest.importorskip("sacremoses")
 import prepare
 
+from .conftest import BENCHMARKS
+
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
@@ -64,6 +66,13 @@ def test_memory_is_that_of_all_processes() -> None:
 def test_a_stage_that_fails_ends_it() -> None:
     with pytest.raises(SystemExit, match=r"status 3 of: echo no \| cat; exit 3\nno"):
         prepare.run("echo no | cat; exit 3")
+
+
+def test_a_corpus_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+    words = [sys.executable, str(BENCHMARKS / "prepare.py"), "--corpus", str(tmp_path / "nope")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    wanted = f"prepare.py: error: {tmp_path}/nope/train.en.gz: cannot be read (No such file or directory)\n"
+    assert (done.returncode, done.stderr) == (1, wanted)
 
 
 def test_a_figure_and_a_table_of_rows(tmp_path: Path) -> None:

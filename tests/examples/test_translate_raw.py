@@ -1,0 +1,29 @@
+"""The example that translates with an exported folder: what it says of a wrong call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ctranslate2")
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "translate_raw.py"
+
+
+def refused(*words: str) -> str:
+    done = subprocess.run([sys.executable, EXAMPLE, *words], input="a\n", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["one", "two"]])
+def test_it_wants_one_folder(words: list[str]) -> None:
+    assert refused(*words) == "usage: python translate_raw.py DIR < text.de > text.en\n"
+
+
+def test_it_wants_a_folder_that_was_exported(tmp_path: Path) -> None:
+    wanted = f"no sentencepiece.model in {tmp_path}: expected a folder that `lskd export` made\n"
+    assert refused(str(tmp_path)) == wanted
