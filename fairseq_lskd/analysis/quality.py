@@ -35,7 +35,7 @@ class Pair:
     def group(self) -> str:
         """What students are compared within: how they were taught."""
         taught = self.student
-        parts = [f"{taught['method']} level"]
+        parts = [f"{taught['method']} level{'s' * (taught['method'] == 'both')}"]
         # As it is: nothing of what most are.
         parts += [taught["strategy"]] if taught.get("strategy") not in (None, "1-best") else []
         parts += ["cached"] if taught.get("cached") in (True, "true") else []

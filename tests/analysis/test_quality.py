@@ -150,7 +150,7 @@ def test_the_digest_of_a_teacher_tells_its_students_among_several_seeds() -> Non
         ({"method": "word", "cached": True, "size": "student", "temperature": 2.0}, "word level, cached, T = 2.0"),
         ({"method": "word", "cached": "false", "size": "student_small"}, "word level, student_small"),
         ({"method": "sequence", "strategy": "1-best"}, "sequence level"),
-        ({"method": "both", "strategy": "n-best", "temperature": 1.0}, "both level, n-best, T = 1.0"),
+        ({"method": "both", "strategy": "n-best", "temperature": 1.0}, "both levels, n-best, T = 1.0"),
     ],
 )
 def test_students_taught_otherwise_are_a_group_of_their_own(labels: dict[str, Any], group: str) -> None:

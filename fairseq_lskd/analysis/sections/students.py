@@ -69,5 +69,5 @@ def _draw(found: Findings) -> Figure:
     panel.set_xticks(range(len(found.diffusions)), [f"students of {teacher}" for teacher in found.diffusions])
     panel.set_xlim(-0.6, len(found.diffusions) - 0.4)
     panel.set_ylabel("diffusion index")
-    panel.legend()
+    drawn.legend(loc="outside upper center", ncols=2)
     return drawn
