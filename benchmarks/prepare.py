@@ -289,7 +289,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="where texts go meanwhile (the system's choice)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go")
     parser.add_argument("--add", action="store_true", help="to those that are in FILE, in place of older ones")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.scratch and not args.scratch.is_dir():
+        parser.error(f"--scratch {args.scratch}: no such folder")
+    return args
 
 
 if __name__ == "__main__":

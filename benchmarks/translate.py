@@ -186,6 +186,8 @@ def make_task(words: Sequence[str], sentences: int, folder: Path) -> Task:
     import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
 
     name, (checkpoint, model, *texts) = words[0], map(Path, words[1:])
+    if missing := [str(path) for path in (checkpoint, model, *texts) if not path.is_file()]:
+        sys.exit(f"--task {name}: {', '.join(missing)}: no such file")
     source, references = (list(itertools.islice(read_lines(path), sentences)) for path in texts)
     if not len(source) == len(references) == sentences:
         sys.exit(f"--task {name}: expected {sentences:,} lines, found {len(source):,} and {len(references):,}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from .bootstrap import DRAWS, SEED, Interval, interval
-from .quantiles import t_quantile
+from .quantiles import t_half_width
 
 HELD, NOT_HELD, UNDECIDED = "held", "not held", "undecided"
 
@@ -33,11 +33,10 @@ def verdict(found: Interval, positive: bool = True, threshold: float = 0.0) -> s
 
 def t_interval(values: Sequence[float]) -> Interval:
     """The mean with Student's t interval: for a few runs of different seeds, where a bootstrap is too narrow."""
-    n, mean = len(values), math.fsum(values) / len(values)
-    if n < 2:
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
         return unsure(mean)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = t_quantile(n - 1) * deviation / math.sqrt(n)
+    half = t_half_width(values)
     return Interval(mean, mean - half, mean + half)
 
 

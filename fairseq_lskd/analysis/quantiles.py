@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections.abc import Sequence
+
 #: 0.975 quantiles for 1, 2, ... degrees of freedom (any table of it).
 _T = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
@@ -16,3 +20,8 @@ def t_quantile(freedom: int) -> float:
         freedom: degrees of freedom, at least 1.
     """
     return _T[freedom - 1] if freedom <= len(_T) else 1.960
+
+
+def t_half_width(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of the mean of at least two values, by Student's t."""
+    return t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..analysis.quantiles import t_quantile
+from ..analysis.quantiles import t_half_width
 
 
 class Spread(NamedTuple):
@@ -26,6 +25,5 @@ def spread(values: Sequence[float]) -> Spread:
     n, mean = len(values), statistics.fmean(values)
     if n == 1:
         return Spread(n, mean, None, None)
-    std = statistics.stdev(values)
-    half = t_quantile(n - 1) * std / math.sqrt(n)
-    return Spread(n, mean, std, (mean - half, mean + half))
+    half = t_half_width(values)
+    return Spread(n, mean, statistics.stdev(values), (mean - half, mean + half))
