@@ -49,6 +49,16 @@ def test_pairs_and_their_differences_by_hand() -> None:
     assert "train_seconds" not in smoothing
 
 
+def test_teachers_of_two_sizes_are_a_choice() -> None:
+    labels = {"method": "word", "teacher_smoothing": 0.1, "teacher_sha256": ["a digest"]}
+    rows = [student(f"word-{size}", 1, 30.0, teacher_size=size, **labels) for size in ("teacher", "teacher_large")]
+    found, left_out = differences(rows)
+    assert [(each.choice, each.system, each.baseline) for each in found] == [
+        ("teacher_size", "word-teacher_large", "word-teacher")
+    ]
+    assert not left_out
+
+
 def test_the_first_value_is_the_baseline() -> None:
     labels = {"method": "word", "teacher_smoothing": 0.0}
     rows = [student(f"word-T{t}", 1, 30.0 - t, temperature=t, **labels) for t in (1, 2, 3)]
