@@ -47,15 +47,13 @@ def top_k(log_probs: Tensor, k: int) -> TopK:
     values, ids = log_probs.topk(k, dim=-1)
     # Summed, not 1 - sum of the k, which would cancel where the k have nearly all of the mass.
     rest = log_probs.scatter(-1, ids, -torch.inf).logsumexp(-1)
-    return TopK(ids, values, rest)
+    # NaN would say that the teacher has nothing to say: one that is broken is to be noticed, in the loss.
+    return TopK(ids, values, rest.masked_fill_(rest.isnan(), torch.inf))
 
 
 def heard(teacher: TopK) -> tuple[TopK, Tensor]:
-    """A `TopK` of valid distributions everywhere, and where the teacher really says something, `[...]` bool.
-
-    Where all of it is NaN it is no silence but a broken teacher's, and stays, to be noticed in the loss.
-    """
-    says = ~teacher.rest.isnan() | teacher.log_probs.isnan().any(-1)
+    """A `TopK` of valid distributions everywhere, and where the teacher really says something, `[...]` bool."""
+    says = ~teacher.rest.isnan()
     anything = torch.arange(teacher.ids.size(-1), device=says.device)  # distinct, as the classes of a top k are
     ids = torch.where(says.unsqueeze(-1), teacher.ids, anything)
     log_probs = teacher.log_probs.masked_fill(~says.unsqueeze(-1), 0.0)

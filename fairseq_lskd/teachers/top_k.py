@@ -44,7 +44,7 @@ class TeacherTopK(TeacherForcing):
                 for log_probs, _ in distributions(self.teacher, net_input, there, self.like, self.temperature)
             ]
         found = TopK(*map(torch.cat, zip(*parts, strict=True)))
-        if found.rest.isnan().any():
+        if found.log_probs.isnan().any():
             raise UserError(
                 f"--teacher-path: at sentence {ids[0]} and others the teacher's probabilities are not numbers; "
                 "train it again, or leave out --fp16"

@@ -330,6 +330,15 @@ def test_teachers_are_asked_only_about_tokens_that_they_teach():
     assert not found.teacher[0::2].any() and found.teacher[1::2].all()
 
 
+@pytest.mark.parametrize("k", [None, 3])
+@pytest.mark.parametrize("name", [*DIVERGENCES])
+def test_a_broken_teacher_is_no_silent_one(name, k):
+    """One in float16, say, whose numbers overflow: the loss tells, with a top k as without."""
+    problem = Problem(Case(name, 2.0, k=k))
+    problem.members[0].hidden.fill_(math.nan)
+    assert problem.fused().loss.isnan() and problem.plain().isnan()
+
+
 @pytest.mark.parametrize("name", [*DIVERGENCES])
 @pytest.mark.parametrize("ranking", [0, 2])
 def test_a_teacher_that_says_nothing(name, ranking):

@@ -98,7 +98,7 @@ def test_spread_puts_tokens_where_they_count_and_is_silent_elsewhere():
 def test_heard():
     """Where the teacher says nothing there stands something harmless, with classes that differ from each other."""
     rest = torch.tensor([-1.0, math.nan])
-    given_ = TopK(torch.tensor([[3, 1], [0, 0]]), torch.tensor([[-1.0, -2.0], [0.0, -INFINITE]]), rest)
+    given_ = TopK(torch.tensor([[3, 1], [0, 0]]), torch.tensor([[-1.0, -2.0], [math.nan, -INFINITE]]), rest)
     found, says = heard(given_)
     assert says.tolist() == [True, False]
     assert found.ids.tolist() == [[3, 1], [0, 1]]
@@ -109,7 +109,12 @@ def test_heard():
 def test_a_broken_teacher_is_not_a_silent_one():
     broken = top_k(torch.full((2, 6), math.nan), 3)
     found, says = heard(broken)
-    assert says.all() and found.log_probs.isnan().all() and found.rest.isnan().all()
+    assert says.all() and found.log_probs.isnan().all()
+    student = torch.randn(2, 6).log_softmax(-1)
+    for name in DIVERGENCES:
+        for rest in RESTS:
+            loss = between(name, student_classes(student, found.ids), teacher_classes(found, rest))
+            assert loss.isnan().all(), (name, rest)
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])
