@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 EXAMPLES = """examples:
@@ -104,7 +105,28 @@ def run(args: argparse.Namespace) -> int:
     for name, facts in record["counts"].items():
         mean = facts["pieces"] / facts["lines"]
         print(f"{name:<12} {facts['lines']:>10,} {facts['pieces']:>12,} {mean:>7.1f} {facts['unknown']:>8,}")
+    _warn_of_tokens(args.raw, f"test.{args.target_lang}")
     return 0
+
+
+def _warn_of_tokens(raw: Path, name: str) -> None:
+    """Of references that `lskd score` will refuse: when all is trained is late to hear of it."""
+    from ..data.bitext import find_side, read_lines
+    from ..errors import UserError
+    from ..scoring.checks import looks_tokenised
+
+    if (raw / "truth.json").is_file():  # a generated bitext, which is scored as it is
+        return
+    try:
+        lines = list(read_lines(find_side(raw, name)))
+    except UserError:  # there need not be a test set
+        return
+    if traces := looks_tokenised(lines):
+        print(
+            f"warning: {raw / name} is not text but tokens: {'; '.join(traces)}. As references `lskd score` refuses "
+            "them unless told --allow-tokenised: BLEU of tokens is not to be compared with others'",
+            file=sys.stderr,
+        )
 
 
 def _check(args: argparse.Namespace) -> dict:

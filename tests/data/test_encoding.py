@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -56,6 +57,22 @@ def symbols(path: Path) -> list[str]:
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_references_in_tokens_are_told_before_anything_is_trained(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(raw, tmp_path / "tokens")
+    encode(raw, tmp_path / "out", "--vocab-size", "150")
+    assert "warning" not in capsys.readouterr().err
+    (tmp_path / "tokens" / "test.en").write_text("t u v .\n" * 10)
+    encode(tmp_path / "tokens", tmp_path / "again", "--vocab-size", "150")
+    said = capsys.readouterr().err
+    assert f"warning: {tmp_path / 'tokens' / 'test.en'} is not text but tokens: 10 lines" in said
+    assert "`lskd score` refuses them unless told --allow-tokenised" in said
+    (tmp_path / "tokens" / "truth.json").write_text("{}")
+    encode(tmp_path / "tokens", tmp_path / "again", "--vocab-size", "150")
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_separate_vocabularies(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
