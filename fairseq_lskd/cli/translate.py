@@ -221,7 +221,8 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
             f"{args.corpus} is in SentencePiece's pieces, not raw text: leave out --sentencepiece and "
             "--sentencepiece-source (--sentencepiece-target may stay)"
         )
-    _check_dictionary(corpus, known)
+    if not args.model:  # whose marks have other names, and whose vocabulary may be a part of the corpus's
+        _check_dictionary(corpus, known)
     check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {args.corpus}")
     marks = len(f"{args.source_prefix} {args.source_suffix or ''}".split())
     join = joiner(models["target"], symbols, flags["target"])
@@ -267,11 +268,15 @@ def _check_dictionary(corpus: Corpus, known: list[str]) -> None:
     """Binarised data have to be in the teacher's pieces, which another dictionary's are not, or only by chance."""
     from ..sequences.corpus import BinarisedCorpus
 
-    if isinstance(corpus, BinarisedCorpus) and (lacking := set(corpus.dictionary.symbols).difference(known)):
-        example = min(lacking, key=corpus.dictionary.index)
+    if not isinstance(corpus, BinarisedCorpus):
+        return
+    there = frozenset(known)
+    # fairseq fills dictionaries up with made-up words.
+    lacking = [word for word in corpus.dictionary.symbols if word not in there and not word.startswith("madeupword")]
+    if lacking:
         raise UserError(
             f"CORPUS {corpus.path.parent} has another vocabulary than the teacher: {len(lacking):,} of its "
-            f"{len(corpus.dictionary):,} types are not the teacher's, {example!r} for one. Binarise it with the "
+            f"{len(corpus.dictionary):,} types are not the teacher's, {lacking[0]!r} for one. Binarise it with the "
             "teacher's dictionary, or translate its raw text with --sentencepiece"
         )
 

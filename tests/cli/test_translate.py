@@ -328,6 +328,8 @@ def test_a_corpus_of_another_vocabulary(words: list[str], bitext: Path) -> None:
     shutil.copytree(bitext, "other")
     dictionary = Path("other", "dict.de.txt")
     first, rest = dictionary.read_text(encoding="utf-8").split("\n", 1)
+    dictionary.write_text(f"{first}\n{rest}madeupword0000 0\n", encoding="utf-8")
+    assert main([words[0], "other", *words[2:], "--out", "filled.jsonl", "--limit", "2"]) == 0
     dictionary.write_text(f"other {first.split()[1]}\n{rest}", encoding="utf-8")
     said = refused([words[0], "other", *words[2:], "--out", "out.jsonl"])
     assert "CORPUS other has another vocabulary than the teacher: 1 of its" in said and "'other' for one" in said
