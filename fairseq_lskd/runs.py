@@ -148,9 +148,7 @@ def run(
     title = title or out.name
     if missing := [path for path in inputs if not path.is_file()]:
         if folders := [path for path in missing if path.is_dir()]:
-            raise UserError(
-                f"{title} needs a file where {folders[0]} is a folder: expected a checkpoint{_in(folders[0])}."
-            )
+            raise UserError(f"{title} needs a file where {folders[0]} is a folder{_in(folders[0])}.")
         named = ", ".join(map(str, missing))
         raise UserError(f"{title} needs {named}: no such file. Run the step that makes it first.")
     digests = {str(path): sha256(path) for path in inputs}
@@ -191,7 +189,7 @@ def _killed(log: Path, record: Path) -> float:
 
 
 #: How torch says that embeddings have another number of rows.
-_OTHER_VOCABULARY = "size mismatch for encoder.embed_tokens.weight"
+_OTHER_VOCABULARY = re.compile(r"size mismatch for (en|de)coder\.embed_tokens\.weight")
 
 
 def _failure(program: str, status: int, log: Path) -> str:
@@ -199,15 +197,15 @@ def _failure(program: str, status: int, log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [i for i, line in enumerate(lines) if ": error: " in line]
     tail = lines[said[-1] :][:10] if said else lines[-8:]
-    if any(_OTHER_VOCABULARY in line for line in lines):
+    if any(map(_OTHER_VOCABULARY.search, lines)):
         tail.append("The model is of another vocabulary than the data: give the data that it was trained on.")
     return "\n  ".join([f"{Path(program).name} ended with status {status}; {log} ends with:", *tail])
 
 
 def _in(folder: Path) -> str:
-    """Which one of those in a folder, if there is the usual one."""
+    """The file in there that is most often meant."""
     usual = folder / "checkpoint_average.pt"
-    return f", such as {usual}" if usual.is_file() else ""
+    return f", {usual} maybe" if usual.is_file() else ""
 
 
 def with_own_commands() -> dict[str, str]:

@@ -53,7 +53,8 @@ fi
 
 lskd run --out "$out" --label role=student --label method=word --label temperature="$temperature" \
     --label kd_weight="$weight" --label recipe="$recipe" --label size="$size" --label seed="$seed" \
-    --label cached="$([ -n "$cache" ] && echo true || echo false)" "${labels[@]}" "${inputs[@]}" --input "$data/pieces/encode.json" -- \
+    --label cached="$([ -n "$cache" ] && echo true || echo false)" "${labels[@]}" \
+    "${inputs[@]}" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion word_kd "${from[@]}" --kd-weight "$weight" --kd-temperature "$temperature" \
     "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \

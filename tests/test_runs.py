@@ -174,6 +174,33 @@ def test_every_missing_input_is_named_before_anything_runs(tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_in_place_of_a_checkpoint(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    with pytest.raises(UserError, match=rf"needs a file where {teacher} is a folder\.$"):
+        run(counting(tmp_path / "out"), tmp_path / "out", inputs=[teacher])
+    (teacher / "checkpoint_average.pt").touch()
+    with pytest.raises(UserError, match=rf"is a folder, {teacher}/checkpoint_average\.pt maybe\.$"):
+        run(counting(tmp_path / "out"), tmp_path / "out", inputs=[teacher])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_another_vocabulary_is_told_in_words(tmp_path: Path) -> None:
+    import torch
+
+    models = [
+        torch.nn.ModuleDict({"decoder": torch.nn.ModuleDict({"embed_tokens": torch.nn.Embedding(n, 2)})})
+        for n in (3, 4)
+    ]
+    with pytest.raises(RuntimeError) as caught:
+        models[0].load_state_dict(models[1].state_dict())
+    with pytest.raises(UserError, match="The model is of another vocabulary than the data"):
+        run([sys.executable, "-c", f"raise RuntimeError({str(caught.value)!r})"], tmp_path / "a")
+    with pytest.raises(UserError) as other:
+        run([sys.executable, "-c", "raise RuntimeError('other')"], tmp_path / "b")
+    assert "vocabulary" not in str(other.value)
+
+
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match=r"is not empty and has no run\.json"):

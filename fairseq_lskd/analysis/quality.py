@@ -36,7 +36,7 @@ class Pair:
         """What students are compared within: how they were taught."""
         taught = self.student
         parts = [f"{taught['method']} level{'s' * (taught['method'] == 'both')}"]
-        # As it is: nothing of what most are.
+        # What is usual goes without saying.
         parts += [taught["strategy"]] if taught.get("strategy") not in (None, "1-best") else []
         parts += ["cached"] if taught.get("cached") in (True, "true") else []
         parts += [taught["size"]] if taught.get("size") not in (None, "student") else []
@@ -104,21 +104,25 @@ def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
     for record in records:
         if record.get("role") != "student" or record.get("method") in (None, "none"):
             continue
-        path = option(record.get("command") or (), "--teacher-path")
-        taught_by = record.get("teacher_sha256") or []
-        teacher = by_digest.get(taught_by[0]) if len(taught_by) == 1 else None
-        if teacher is None and path:
-            teacher = by_folder.get(str(PurePath(path).parent))
-        if teacher is None and not taught_by:
-            home, smoothing = PurePath(_folder(record) or "").parent, record.get("teacher_smoothing")
-            near = [t for t in teachers if PurePath(_folder(t) or "").parent == home]
-            alike = [t for t in near if smoothing is not None and t.get("teacher_smoothing") == smoothing]
-            teacher = alike[0] if len(alike) == 1 else None
+        if taught_by := record.get("teacher_sha256"):
+            teacher = by_digest.get(taught_by[0]) if len(taught_by) == 1 else None
+        else:
+            path = option(record.get("command") or (), "--teacher-path")
+            teacher = by_folder.get(str(PurePath(path).parent)) if path else None
+            teacher = teacher or _by_smoothing(record, teachers)
         if teacher is None:
             alone.append(record["system"])
         else:
             pairs.append(Pair(teacher, record))
     return pairs, alone
+
+
+def _by_smoothing(record: dict[str, Any], teachers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The only one of the teachers beside a student that has the smoothing of its label."""
+    home, smoothing = PurePath(_folder(record) or "").parent, record.get("teacher_smoothing")
+    near = [t for t in teachers if PurePath(_folder(t) or "").parent == home]
+    alike = [t for t in near if smoothing is not None and t.get("teacher_smoothing") == smoothing]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _folder(record: dict[str, Any]) -> str | None:

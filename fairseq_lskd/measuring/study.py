@@ -220,18 +220,22 @@ class Study:
         at = holding(dataset, list(three[:2]), OCCURRENCES)
         return dataclasses.replace(system, looks=model.looks(dataset, at, types[:2], OCCURRENCES, LOOKS))
 
+    @cached_property
+    def _digests(self) -> list[tuple[str, ...]]:
+        """SHA-256 of each teacher's checkpoints, sorted."""
+        return [tuple(sorted(map(sha256, paths.split(":")))) for paths in self.request.teacher]
+
     def _taught(self, student: System, o: Origin, teachers: list[System]) -> System:
         """A student with its teacher's name: by the digests of the teacher's checkpoints, where its run recorded them.
 
         Else by the teacher's path, or by its smoothing if that is one teacher's. Digests, or a path that is there, and
         none of these teachers', are of another teacher, whatever its smoothing.
         """
-        names = [
-            teacher.name
-            for teacher, paths in zip(teachers, self.request.teacher, strict=True)
-            if (o.teachers and o.teachers == tuple(sorted(map(sha256, paths.split(":")))))
-            or (o.teacher_path is not None and same_file(o.teacher_path, paths))
-        ]
+        if o.teachers:
+            mine = [digests == o.teachers for digests in self._digests]
+        else:
+            mine = [o.teacher_path is not None and same_file(o.teacher_path, paths) for paths in self.request.teacher]
+        names = [teacher.name for teacher, is_mine in zip(teachers, mine, strict=True) if is_mine]
         moved = o.teacher_path is None or not all(Path(path).is_file() for path in o.teacher_path.split(":"))
         if not names and not o.teachers and moved and o.teacher_smoothing is not None:
             names = [teacher.name for teacher in teachers if teacher.smoothing == o.teacher_smoothing]

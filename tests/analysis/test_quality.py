@@ -138,10 +138,14 @@ def test_the_digest_of_a_teacher_tells_its_students_among_several_seeds() -> Non
         record("runs/other", "student", 23, 0.1, **taught, teacher_sha256=["of another"]),
         record("runs/ensemble", "student", 24, 0.1, **taught, teacher_sha256=["runs/teacher-s1", "runs/teacher-s2"]),
         record("runs/untold", "student", 25, 0.1, **taught),
+        # Its teacher was trained anew, in the same folder.
+        record(
+            "runs/old", "student", 26, 0.1, "--teacher-path", "runs/teacher-s1/t.pt", **taught, teacher_sha256=["x"]
+        ),
     ]
     pairs, alone = pair_up([*teachers, *students])
     assert [(pair.teacher["bleu"], pair.student["bleu"]) for pair in pairs] == [(31, 21), (32, 22)]
-    assert alone == ["other", "ensemble", "untold"]
+    assert alone == ["other", "ensemble", "untold", "old"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,3 +55,6 @@ def test_digests_tell_teachers_of_one_smoothing_apart(
     teachers = [system("first", 0.1), system("second", 0.1)]
     mine = Origin(None, 0.1, None, None, teachers=(sha256(Path(taught_by)),))
     assert study._taught(system("student"), mine, teachers).taught_by == wanted
+    # One that was trained anew in its place is another.
+    there = dataclasses.replace(mine, teacher_path="first")
+    assert study._taught(system("student"), there, teachers).taught_by == wanted
