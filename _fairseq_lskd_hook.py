@@ -1,8 +1,9 @@
 """Runs at every start of Python (``fairseq_lskd.pth`` imports it), so it does next to nothing.
 
-It puts one finder on ``sys.meta_path`` that waits for the name ``fairseq``. Only then is
-``fairseq_lskd/compat`` loaded, under a name of its own: were ``fairseq_lskd`` itself imported here,
-fairseq's ``--user-dir`` would see the package as already loaded and not register its criterions.
+It puts one finder on ``sys.meta_path`` that waits for the name ``fairseq``, or ``fairseq_cli``: that is the
+commands, which import torch before fairseq. Only then is ``fairseq_lskd/compat`` loaded, under a name of its
+own: were ``fairseq_lskd`` itself imported here, fairseq's ``--user-dir`` would see the package as already
+loaded and not register its criterions.
 """
 
 import sys
@@ -15,7 +16,7 @@ class FairseqFinder:
         self.done = False
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname == "fairseq" and not self.done:
+        if fullname in ("fairseq", "fairseq_cli") and not self.done:
             self.done = True
             try:
                 load_compat().watch(self)

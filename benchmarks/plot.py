@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import busy_cores
 import export
 import kd_loss
 import matplotlib
@@ -29,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 
 #: Rows as a Markdown table, by the benchmark's name. A result is called by it, and `-` and more if there are several.
 TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
+    "busy_cores": busy_cores.table,
     "export": export.table,
     "kd_loss": kd_loss.table,
     "prepare": prepare.table,

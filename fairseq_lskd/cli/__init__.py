@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..compat import openmp
 from ..compat.versions import what_is_missing
 from ..errors import exit_on_user_error
 
@@ -69,6 +70,7 @@ def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lskd SUBCOMMAND ...`` and return the exit status (0: done, 1: user's mistake, 2: usage)."""
+    openmp.wait_passively()
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="lskd",

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from .. import __version__, compat
-from ..compat import versions
+from ..compat import openmp, versions
 
 EXAMPLES = """\
 examples:
@@ -63,6 +63,7 @@ def examine() -> dict[str, Any]:
     report["torch_build"] = versions.torch_build(torch) if torch else None
     report["devices"] = versions.devices(torch) if torch else []
     report["hook"] = read_hook(problems)
+    report["openmp"] = openmp.describe(report["hook"])
     mend = None if report["hook"] else hook_install()
     fairseq = try_import("fairseq", problems, mend) if torch and packages["fairseq"] else None
     report["fairseq_runs"] = fairseq is not None
@@ -176,6 +177,7 @@ def as_text(report: dict[str, Any]) -> str:
         lines.append(f"{device['device']:<14} {device['name']}, {device['memory_gib']} GiB, {able}")
     if not report["devices"]:
         lines.append("GPU            none seen: fairseq runs on the CPU")
+    lines.append(f"OpenMP waits   {report['openmp']}")
     lines += [f"import hook    {'active' if report['hook'] else 'NOT active'}", "mends"]
     for mend in report["mends"]:
         lines += [f"  {mend['name']:<20} {mend['status']}", f"  {'':<20}   without it: {mend['without_it']}"]

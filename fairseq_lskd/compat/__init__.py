@@ -29,8 +29,10 @@ from . import (
     dataclass_defaults,
     encoder_fastpath,
     numpy_removals,
+    openmp,
     pytorch_ddp,
     score_files,
+    tensorboardx_notice,
     torch_version,
 )
 
@@ -43,6 +45,7 @@ MENDS: tuple[Any, ...] = (
     numpy_removals,
     pytorch_ddp,
     score_files,
+    tensorboardx_notice,
 )
 
 #: Name of a mend -> "waiting", "applied", "not needed", "skipped" or "failed: why", in this process.
@@ -129,5 +132,9 @@ def surround(loader: Any, mends: list[Any]) -> None:
 
 
 def watch(replacing: Any) -> None:
-    """Put a `Watcher` where the hook's finder was (in place: the import system is walking the list)."""
+    """Put a `Watcher` where the hook's finder was (in place: the import system is walking the list).
+
+    It is now or never for OpenMP's threads, too: what comes next imports torch.
+    """
+    openmp.wait_passively()
     sys.meta_path[sys.meta_path.index(replacing)] = Watcher()

@@ -40,7 +40,7 @@ def test_hook_needs_sys_only():
     assert succeeded(done).strip() == "['_fairseq_lskd_hook']"
 
 
-@pytest.mark.parametrize("name", ["fairseq_cli", "fairseq_lskd", "fairseq.models", "fair", "torch"])
+@pytest.mark.parametrize("name", ["fairseq_lskd", "fairseq.models", "fair", "torch"])
 def test_other_names_are_none_of_its_business(name, monkeypatch):
     spec = importlib.util.spec_from_file_location("hook_under_test", HOOK)
     hook = importlib.util.module_from_spec(spec)

@@ -26,6 +26,7 @@ from fairseq_lskd.compat import (
     pytorch_ddp,
     score_files,
     standin,
+    tensorboardx_notice,
     torch_version,
 )
 
@@ -120,6 +121,19 @@ def test_score_files(tmp_path):
 def test_score_files_does_nothing_in_other_programs(monkeypatch):
     monkeypatch.delitem(sys.modules, "fairseq_cli.score", raising=False)
     assert not score_files.needed()
+
+
+NOTICE = "Please install tensorboardX"
+
+
+@pytest.mark.skipif(not tensorboardx_notice.needed(), reason="tensorboardX is installed: nothing asks for it")
+def test_nobody_is_asked_for_tensorboardx():
+    code = (
+        "import fairseq.tasks.text_to_speech, logging; logging.getLogger('fairseq.tasks.text_to_speech').info('else')"
+    )
+    without, mended = (python(code, skip=name).stderr for name in ("tensorboardx-notice", ""))
+    assert NOTICE in without
+    assert NOTICE not in mended and "else" in mended
 
 
 # Checkpoints

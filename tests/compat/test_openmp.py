@@ -1,0 +1,81 @@
+"""OpenMP's threads wait passively in fairseq's commands and lskd, unless the user chose or torch is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+
+from fairseq_lskd import cli
+from fairseq_lskd.compat import openmp
+
+from .conftest import CHECKOUT, fairseq, python, run, succeeded
+
+PRINT = "; import json, os; print(json.dumps({n: os.environ.get(n) for n in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')}))"
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+UNSET = dict.fromkeys(PASSIVE)
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch):
+    for name in openmp.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def said(code: str, **environment: str) -> dict[str, str | None]:
+    return json.loads(succeeded(python(code + PRINT, **environment)).splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        ("import fairseq", PASSIVE),
+        ("import fairseq_cli.train", PASSIVE),
+        # None of ours, or too late: what is in the environment would not be what the threads do.
+        ("import torch", UNSET),
+        ("import torch; import fairseq", UNSET),
+    ],
+)
+def test_what_is_set_by_imports(code, wanted):
+    assert said(code) == wanted
+
+
+@pytest.mark.parametrize(
+    "mine", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}, {"KMP_BLOCKTIME": "200"}], ids=str
+)
+def test_a_choice_of_the_user_stays(mine):
+    assert said("import fairseq", **mine) == UNSET | {n: v for n, v in mine.items() if n in UNSET}
+
+
+def test_libgomp_reads_it():
+    """What libgomp says at its start that it goes by, in the bare command and without fairseq."""
+    shown = fairseq("train", "--help", OMP_DISPLAY_ENV="VERBOSE").stderr
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown and "GOMP_SPINCOUNT = '0'" in shown
+    assert "GOMP_SPINCOUNT = '0'" not in python("import torch", OMP_DISPLAY_ENV="VERBOSE").stderr
+
+
+def test_commands_that_lskd_starts_have_it(tmp_path):
+    lskd = [sys.executable, "-m", "fairseq_lskd.cli", "run", "--out", str(tmp_path / "run"), "--"]
+    child = [sys.executable, "-c", f"pass{PRINT}"]
+    succeeded(run([*lskd, *child], cwd=CHECKOUT))
+    assert json.loads((tmp_path / "run" / "log.txt").read_text()) == PASSIVE
+    # The scripts have lskd and fairseq's commands do all that computes; torchrun's ranks are fairseq_cli.train.
+
+
+def test_lskd_sets_it_before_torch(monkeypatch):
+    monkeypatch.setattr(openmp, "_ours", False)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    cli.main(["doctor", "--user-dir"])
+    assert {name: os.environ.get(name) for name in PASSIVE} == PASSIVE
+    assert "GOMP_SPINCOUNT=0" in openmp.describe(True) and "set by fairseq_lskd" in openmp.describe(True)
+    for name in PASSIVE:
+        monkeypatch.delenv(name)
+
+
+def test_the_doctor_says_it():
+    doctor = [sys.executable, "-m", "fairseq_lskd.cli", "doctor"]
+    assert "OMP_WAIT_POLICY=PASSIVE" in json.loads(succeeded(run([*doctor, "--json"], cwd=CHECKOUT)))["openmp"]
+    mine = succeeded(run(doctor, cwd=CHECKOUT, OMP_WAIT_POLICY="ACTIVE"))
+    assert "OpenMP waits   OMP_WAIT_POLICY=ACTIVE (from the environment)" in mine
