@@ -12,6 +12,7 @@ from fairseq import checkpoint_utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from torch import nn
 
+from ..compat import evaluated_options
 from ..errors import UserError
 
 #: How torch says what a pickle would have called or made.
@@ -44,8 +45,8 @@ def read_archive(path: str | Path) -> dict[str, Any]:
     """What a checkpoint holds, as fairseq wrote it; read with `weights_only=True`, to the CPU.
 
     Raises:
-        UserError: if the file is missing, corrupt, no fairseq checkpoint, or carries foreign code
-            (which is not run).
+        UserError: if the file is missing, corrupt, no fairseq checkpoint, or carries foreign code, be it in an
+            option that fairseq would evaluate (which is not run).
     """
     path = Path(path)
     if not path.is_file():
@@ -68,6 +69,8 @@ def read_archive(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not a fairseq checkpoint: expected the keys 'model' and 'cfg' (or 'args'), found {found}."
         )
+    if wrong := evaluated_options.problems(state.get("args"), state.get("cfg")):
+        raise UserError(evaluated_options.message(path, wrong))
     return state
 
 
