@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from . import __version__
 from .errors import UserError
 from .files import sha256, write_json
+from .reading import parse_json
 from .replacing import empty, replaces
 
 RECORD = "run.json"
@@ -301,7 +302,7 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
 def _stats(line: str, *names: str) -> dict[str, Any] | None:
     """The statistics in a line, if it is whole: a garbled one is no reason to end a training."""
     try:
-        stats = json.loads(line[line.index("{") :])
+        stats = parse_json(line[line.index("{") :])
     except ValueError:
         return None
     return stats if all(name in stats for name in names) else None

@@ -8,6 +8,7 @@ logged later for the same updates counts.
 from __future__ import annotations
 
 import json
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..reading import parse_json
 
 #: fairseq's logger, and Hydra's under fairseq-hydra-train: the name of the subset, and what is said of it.
 _LINES = (
@@ -133,7 +135,7 @@ def _statistics(text: str) -> Iterator[tuple[str, dict[str, float]]]:
 def _raw(subset: str, said: str) -> dict[str, Any]:
     if said.startswith("{"):
         try:
-            stats = json.loads(said)
+            stats = parse_json(said)
         except ValueError:
             return {}
         return {name.removeprefix(f"{subset}_"): value for name, value in stats.items()}
@@ -149,10 +151,11 @@ def _numbers(stats: dict[str, Any]) -> dict[str, float]:
     found = {}
     for name, value in stats.items():
         try:
-            found[name] = float(value)
+            number = float(value)
         except (TypeError, ValueError):
             continue
-    return found if found.get("num_updates", float("nan")) >= 0 else {}
+        found[name] = number
+    return found if 0 <= found.get("num_updates", math.nan) < 2**63 else {}
 
 
 def logs_of(path: Path) -> list[Path]:

@@ -6,7 +6,6 @@ The files are those of fairseq-preprocess with the same dictionaries, to the byt
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
@@ -30,10 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..data.binarise import MANIFEST, binarise
+    from ..reading import COUNT, read_json
 
     new = binarise(args.pieces, args.out, args.workers)
     print(f"{args.out}: {'written' if new else 'up to date'}")
-    record = json.loads((args.out / MANIFEST).read_text(encoding="utf-8"))
+    counted = {"lines": COUNT, "tokens": COUNT, "unknown": COUNT}
+    record = read_json(args.out / MANIFEST, {"counts": {str: counted}}, "what `lskd binarise` wrote")
     for name, facts in record["counts"].items():
         print(
             f"{name:<12} {facts['lines']:>10,} sentences {facts['tokens']:>12,} tokens {facts['unknown']:>8,} unknown"

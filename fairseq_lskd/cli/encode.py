@@ -12,7 +12,6 @@ tokenisation, joint BPE codes, and dictionaries by frequency, as fairseq-preproc
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -87,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the folder, or say that it is there."""
     from ..data.encoding import encode_bitext, encode_classically
     from ..data.vocabulary import MANIFEST, VocabularyOptions
+    from ..reading import COUNT, read_json
 
     chosen = _check(args)
     where = (args.raw, args.out, args.source_lang, args.target_lang)
@@ -96,14 +96,16 @@ def run(args: argparse.Namespace) -> int:
         options = None if args.spm_model else VocabularyOptions(**chosen)
         new = encode_bitext(*where, options, args.spm_model, args.workers)
     print(f"{args.out}: {'written' if new else 'up to date'}")
-    record = json.loads((args.out / MANIFEST).read_text(encoding="utf-8"))
+    counted = {"lines": COUNT, "pieces": COUNT, "unknown": COUNT}
+    shape = {"dictionary_size": (COUNT, dict), "counts": {str: counted}}
+    record = read_json(args.out / MANIFEST, shape, "what `lskd encode` wrote")
     sizes = record["dictionary_size"]
     sizes = sizes if isinstance(sizes, dict) else {"": sizes}
     for language, size in sizes.items():
         print(f"dictionar{f'y of {language}' if language else 'ies'}: {size:,} symbols")
     print(f"{'file':<12} {'lines':>10} {'pieces':>12} {'a line':>7} {'unknown':>8}")
     for name, facts in record["counts"].items():
-        mean = facts["pieces"] / facts["lines"]
+        mean = facts["pieces"] / max(facts["lines"], 1)
         print(f"{name:<12} {facts['lines']:>10,} {facts['pieces']:>12,} {mean:>7.1f} {facts['unknown']:>8,}")
     _warn_of_tokens(args.raw, f"test.{args.target_lang}")
     return 0

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{'split':<6} {'pairs':>9} {'words xx':>9} {'words yy':>9}   log p(y|x)  entropy   (nats a sentence)")
     for split in ("train", "valid", "test"):
         facts = truth[split]
-        lengths = [facts["words"][language] / facts["sentences"] for language in (SOURCE_LANG, TARGET_LANG)]
+        lengths = [facts["words"][language] / max(facts["sentences"], 1) for language in (SOURCE_LANG, TARGET_LANG)]
         print(
             f"{split:<6} {facts['sentences']:>9,} {lengths[0]:>9.1f} {lengths[1]:>9.1f} "
             f"{facts['log_prob_per_sentence']:>12.3f} {facts['entropy_per_sentence']:>8.3f}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from pathlib import Path
 
 from ..errors import UserError
+from ..reading import parse_json
 from ..runs import run as run_recorded
 
 EXAMPLES = """examples:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         if not equals:
             raise UserError(f"--label {label}: expected NAME=VALUE")
         try:
-            labels[name] = json.loads(value)
+            labels[name] = parse_json(value)
         except ValueError:
             labels[name] = value
     # As an interrupt does, it ends the command too.

@@ -6,7 +6,6 @@ sentences there are, and each one's length and offset (fairseq 0.12: `MMapIndexe
 
 from __future__ import annotations
 
-import json
 import shutil
 import struct
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import sha256
+from ..reading import COUNT, read_json
 from .bitext import SPLITS
 from .chunks import Chunk, map_chunks, read_chunks
 from .dictionary import EOS, UNKNOWN, Ids, read_dictionary
@@ -86,14 +86,16 @@ def binarise(pieces: Path, out: Path, workers: int = 1) -> bool:
     """
     if workers < 1:
         raise UserError(f"--workers {workers}: expected at least 1")
-    try:
-        record = json.loads((pieces / ENCODED).read_text(encoding="utf-8"))
-        languages = [record["options"][f"{side}-lang"] for side in ("source", "target")]
-        counts, outputs = record["counts"], record["outputs"]
-    except OSError as error:
-        raise UserError(f"{pieces}: found no {ENCODED} there; expected a folder that `lskd encode` wrote") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{pieces / ENCODED} is not what `lskd encode` wrote ({error!r}); encode it again") from error
+    if not (pieces / ENCODED).exists():
+        raise UserError(f"{pieces}: found no {ENCODED} there; expected a folder that `lskd encode` wrote")
+    shape = {
+        "options": {"source-lang": str, "target-lang": str},
+        "counts": {str: {"lines": COUNT}},
+        "outputs": {str: COUNT},
+    }
+    record = read_json(pieces / ENCODED, shape, "what `lskd encode` wrote", "Encode it again")
+    languages = [record["options"][f"{side}-lang"] for side in ("source", "target")]
+    counts, outputs = record["counts"], record["outputs"]
     changed = [name for name, size in outputs.items() if not _has(pieces / name, size)]
     if changed:
         raise UserError(f"{pieces}: {', '.join(changed)}: missing or changed since `lskd encode`; encode it again")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..reading import read_toml
 from .bitext import SPLITS
 from .clean.steps import Steps
 
@@ -126,12 +126,7 @@ def _known(name: str) -> Path:
 
 def _read(path: Path, likes: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A file's table, over that of the file that it is `like`; `likes` are those that led here."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a TOML file ({error})") from error
+    table = read_toml(path)
     if base := table.pop("like", None):
         beside = path.with_name(f"{base}.toml")
         other = beside if beside.is_file() else _known(base)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import random
 from collections.abc import Container, Iterable, Iterator
@@ -15,6 +14,8 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_json
+from ..reading import COUNT, NUMBER, read_json
+from .bitext import SPLITS
 from .grammar import FORMAT_VERSION, Grammar
 from .outputs import Manifest
 
@@ -77,7 +78,13 @@ def write_bitext(
 
 def read_truth(out: Path) -> dict[str, Any]:
     """The contents of `truth.json`."""
-    return json.loads((out / TRUTH).read_text(encoding="utf-8"))
+    facts = {
+        "sentences": COUNT,
+        "words": {SOURCE_LANG: COUNT, TARGET_LANG: COUNT},
+        "log_prob_per_sentence": NUMBER,
+        "entropy_per_sentence": NUMBER,
+    }
+    return read_json(out / TRUTH, dict.fromkeys(SPLITS, facts), "the truth.json that `lskd generate` writes")
 
 
 def _write_split(

@@ -19,15 +19,15 @@ from __future__ import annotations
 import bisect
 import hashlib
 import itertools
-import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..errors import UserError
+from ..reading import COUNT, NUMBER, misfit, read_json, shown
 from .lexicon import (
     PLURAL,
     Adjective,
@@ -266,22 +266,19 @@ class Grammar:
     @classmethod
     def from_json(cls, path: str | Path) -> Grammar:
         """The grammar of a `grammar.json`; `UserError` if it cannot be rebuilt exactly."""
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-            if (record["format"], record["version"]) != (FORMAT, FORMAT_VERSION):
-                raise UserError(
-                    f"{path}: found format {record['format']!r} version {record['version']}, "
-                    f"expected {FORMAT!r} version {FORMAT_VERSION}; generate the bitext again"
-                )
-            grammar = cls(**record["parameters"])
-            digest = record["lexicon_sha256"]
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-        except UserError:
-            raise
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not the description of a grammar ({error!r})") from error
-        if grammar.lexicon_digest() != digest:
+        record = read_json(path, {"format": str, "version": COUNT}, "the grammar.json that `lskd generate` writes")
+        if (record["format"], record["version"]) != (FORMAT, FORMAT_VERSION):
+            raise UserError(
+                f"{path}: found format {shown(record['format'])} version {record['version']}, "
+                f"expected {FORMAT!r} version {FORMAT_VERSION}; generate the bitext again"
+            )
+        given = {each.name: COUNT if each.type == "int" else NUMBER for each in fields(Parameters)}
+        if problem := misfit(record, {"parameters": given, "lexicon_sha256": str}):
+            raise UserError(f"{path}: not the description of a grammar ({problem}); generate the bitext again")
+        if others := record["parameters"].keys() - given.keys():
+            raise UserError(f"{path}: parameters of another version ({shown(sorted(others))}); generate it again")
+        grammar = cls(**record["parameters"])
+        if grammar.lexicon_digest() != record["lexicon_sha256"]:
             raise UserError(f"{path}: these parameters now give another lexicon; generate the bitext again")
         return grammar
 

@@ -20,9 +20,12 @@ from typing import Any
 from .. import __version__
 from ..errors import UserError
 from ..files import sha256, sweep, write_json
+from ..reading import COUNT, read_json
 from ..replacing import replaces
 
 FORMAT = 1
+#: What a manifest has at least; the digests came later, and some are of other facts.
+SHAPE = {"format": COUNT, "options": dict, "inputs": {str: str}, "outputs": {str: COUNT}, "digests?": {str: str}}
 
 
 @dataclass
@@ -42,14 +45,10 @@ class Manifest:
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return False
         way_out = f"delete {out}, or give another --out"
-        try:
-            found = json.loads((out / self.name).read_text(encoding="utf-8"))
-            options, inputs, outputs = found["options"], found["inputs"], found["outputs"]
-            recorded_format = found["format"]
-        except OSError as error:
-            raise UserError(f"{out} exists, but has no {self.name} that says what it is; {way_out}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{out / self.name} is not a manifest ({error!r}); {way_out}") from error
+        if not (out / self.name).exists():
+            raise UserError(f"{out} exists, but has no {self.name} that says what it is; {way_out}")
+        found = read_json(out / self.name, SHAPE, "a manifest of this program's", way_out)
+        options, inputs, outputs, recorded_format = (found[key] for key in ("options", "inputs", "outputs", "format"))
         if recorded_format != FORMAT:
             raise UserError(f"{out / self.name} has format {recorded_format}, expected {FORMAT}; {way_out}")
         wanted = json.loads(json.dumps(dict(self.options)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
+from ..reading import read_json
 from .moses import detokenise, require_moses
 from .vocabulary import MANIFEST
 
@@ -22,15 +22,11 @@ def restorer(pieces: Path) -> Callable[[str], str]:
     Tokens of Moses are detokenised; bytes become characters, U+FFFD where they are none. Raises `UserError` if
     `pieces` is no folder of `lskd encode`.
     """
-    try:
-        options = json.loads((pieces / MANIFEST).read_text(encoding="utf-8"))["options"]
-        language = options["target-lang"]
-    except OSError as error:
-        raise UserError(
-            f"--pieces {pieces}: found no {MANIFEST} there; expected a folder that `lskd encode` wrote"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{pieces / MANIFEST} is not what `lskd encode` wrote ({error!r}); encode it again") from error
+    if not (pieces / MANIFEST).exists():
+        raise UserError(f"--pieces {pieces}: found no {MANIFEST} there; expected a folder that `lskd encode` wrote")
+    shape = {"options": {"target-lang": str}}
+    options = read_json(pieces / MANIFEST, shape, "what `lskd encode` wrote", "Encode it again")["options"]
+    language = options["target-lang"]
     if options.get("recipe") == "moses-bpe":
         require_moses()
         return functools.partial(detokenise, language=language)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,13 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import sha256
+from ..reading import COUNT, misfit, read_json
 from ..runs import RECORD
-from .outputs import FORMAT
+from .outputs import FORMAT, SHAPE
 
 DEPTH = 3  # folders below DATA
 _KEYS = {"format", "options", "inputs", "outputs"}
+_RUN = {"command": list, "inputs": {str: str}}
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,15 @@ def _manifests(data: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         if any(step.startswith(".") for step in path.relative_to(data).parts):
             continue
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            record = read_json(path)
+        except UserError:
             continue
         if not isinstance(record, dict):
             continue
         is_run = path.name == RECORD and {"command", "inputs", "finished"} <= record.keys()
         if is_run or (record.keys() >= _KEYS and record["format"] == FORMAT):
+            if problem := misfit(record, _RUN if is_run else SHAPE):
+                raise UserError(f"{path}: {problem}; it was changed by hand or damaged: make {path.parent} again")
             yield path, record
 
 
@@ -91,7 +94,7 @@ def _lines(file: Path, name: str, record: Mapping[str, Any]) -> str:
         return ""
     was = counts.get(name, counts.get(name.partition(".")[0]))
     was = was.get("lines") if isinstance(was, Mapping) else was
-    if not isinstance(was, int):
+    if misfit(was, COUNT):
         return ""
     with file.open("rb") as stream:
         now = sum(1 for _ in stream)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import UserError
+from ..reading import read_yaml
 
 _NUMBER = (int, float)
 #: Keys of a file, and the kind of what they hold.
@@ -141,10 +140,7 @@ def _entries(entry: Any) -> list[dict[str, Any]]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({error})") from None
+    found = read_yaml(path)
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected keys and values")
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ..analysis.logs import option
+from ..reading import read_json
 
 
 def teachers_of(made: dict[str, Any]) -> list[str]:
@@ -29,7 +29,7 @@ def teachers_of(made: dict[str, Any]) -> list[str]:
 def _digests(path: Path, *keys: str) -> set[str]:
     """Those under these keys of a JSON file; a folder that was moved or deleted tells nothing."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         for key in keys:
             found = found[key]
         return set(found.values() if isinstance(found, dict) else found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from ..data.bitext import find_side, read_lines
 from ..errors import UserError
+from ..reading import read_json
 from ..sequences import harvest
 from ..sequences.nbest import read_nbest
 from ..sequences.pieces import to_text
@@ -100,8 +100,9 @@ def read_training(paths: Sequence[Path], pair: tuple[str, str] | None = None) ->
         if path.is_dir():
             manifest = path / "pieces" / "encode.json"
             try:
-                target = pair[1] if pair else json.loads(manifest.read_text(encoding="utf-8"))["options"]["target-lang"]
-            except (OSError, ValueError, KeyError, TypeError):
+                shape = {"options": {"target-lang": str}}
+                target = pair[1] if pair else read_json(manifest, shape)["options"]["target-lang"]
+            except UserError:
                 raise UserError(
                     f"--train {path}: expected a text file, or a folder that scripts/prepare.sh made "
                     f"(with pieces/encode.json)"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 from ..data.bitext import read_lines
 from ..errors import UserError
+from ..reading import NUMBER, parse_json, read_json
 
 
 def read_validation(path: Path) -> dict[str, float]:
@@ -19,10 +19,10 @@ def read_validation(path: Path) -> dict[str, float]:
     for line in reversed(list(read_lines(path))):
         if '"valid_nll_loss"' in line or '"nll_loss"' in line:
             try:
-                stats = json.loads(line[line.index("{") :])
-            except ValueError:
+                stats = parse_json(line[line.index("{") :])
+                return {key.removeprefix("valid_"): float(value) for key, value in stats.items() if value is not None}
+            except (ValueError, TypeError):
                 raise UserError(f"{path}: expected statistics in JSON, found {line[:60]!r}") from None
-            return {key.removeprefix("valid_"): float(value) for key, value in stats.items() if value is not None}
     raise UserError(f"{path}: expected what fairseq-validate --log-format json prints, found no line with nll_loss")
 
 
@@ -42,8 +42,6 @@ def divergence_from_truth(nll_bits: float, pieces: Path, truth: Path) -> float:
     lengths = [len(line.split()) + 1 for line in read_lines(pieces)]  # with the end of the sentence
     if not lengths:
         raise UserError(f"--pieces {pieces} is empty")
-    try:
-        known = json.loads(truth.read_text(encoding="utf-8"))["valid"]["log_prob_per_sentence"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"--truth {truth}: expected the truth.json that `lskd generate` writes") from None
+    shape = {"valid": {"log_prob_per_sentence": NUMBER}}
+    known = read_json(truth, shape, "the truth.json that `lskd generate` writes")["valid"]["log_prob_per_sentence"]
     return nll_bits * math.log(2) * sum(lengths) / len(lengths) + known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..data.bitext import examine, read_lines
 from ..errors import UserError
+from ..reading import read_json
 from . import foreign
 from .nbest import read_nbest
 from .resumable import manifest_path
@@ -88,10 +88,7 @@ class Candidates:
         path = manifest_path(self.path)
         if not path.is_file():
             return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise UserError(f"{path} is not what `lskd translate` writes: restore it, or delete it") from None
+        return read_json(path, {"run": dict}, "what `lskd translate` writes", "Restore it, or delete it")
 
     def _records(self) -> Iterator[dict[str, Any]]:
         if self.source is None:

@@ -21,10 +21,12 @@ from typing import Any
 
 from ..data.bitext import read_lines
 from ..errors import UserError
+from ..reading import COUNT, LINE, NUMBER, misfit, parse_json, shown
 
 EMPTY = "empty"
 TOO_LONG = "too long"
-HYPOTHESIS = {"tokens": str, "text": str, "score": (int, float), "length": int}
+HYPOTHESIS = {"tokens": LINE, "text": LINE, "score": NUMBER, "length": COUNT, "token_scores?": [NUMBER]}
+RECORD = {"id": COUNT, "source": LINE, "hypotheses": [HYPOTHESIS]}
 
 
 def to_line(record: dict[str, Any]) -> str:
@@ -47,43 +49,25 @@ def read_nbest(path: Path) -> Iterator[dict[str, Any]]:
     last = None
     for number, line in enumerate(read_lines(path), 1):
         try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if problem := _problem(record, last):
-            raise UserError(f"{path}, line {number}: {problem}; expected a record that `lskd translate` wrote")
-        assert record is not None
+            record = parse_json(line)
+            problem = _problem(record, last)
+        except ValueError as error:
+            problem = f"not JSON ({error})"
+        if problem:
+            raise UserError(f"{path}, line {number:,}: {problem}; expected a record that `lskd translate` wrote")
         last = record["id"]
         yield record
 
 
 def _problem(record: Any, last: int | None) -> str | None:
     """What is wrong with a record, in words."""
-    if not isinstance(record, dict):
-        return "not a JSON object"
-    if not _is(record.get("id"), int) or record["id"] < 0:
-        return f'"id" is {record.get("id")!r}, not a number from 0'
+    if problem := misfit(record, RECORD):
+        return problem
     if last is not None and record["id"] != last + 1:
         return f'"id" {record["id"]} follows on {last}'
-    if not isinstance(record.get("source"), str):
-        return '"source" is not a text'
-    hypotheses = record.get("hypotheses")
-    if not isinstance(hypotheses, list):
-        return '"hypotheses" is not a list'
-    skipped = record.get("skipped")
+    hypotheses, skipped = record["hypotheses"], record.get("skipped")
     if skipped not in (None, EMPTY, TOO_LONG):
-        return f'"skipped" is {skipped!r}'
+        return f'"skipped" is {shown(skipped)}'
     if (skipped is None) != bool(hypotheses):
         return "it has no hypotheses and is not marked as skipped" if not hypotheses else "it is skipped and translated"
-    for hypothesis in hypotheses:
-        if not isinstance(hypothesis, dict):
-            return "a hypothesis is not a JSON object"
-        for name, kind in HYPOTHESIS.items():
-            if not _is(hypothesis.get(name), kind):
-                return f'"{name}" of a hypothesis is {hypothesis.get(name)!r}'
     return None
-
-
-def _is(value: Any, kind: Any) -> bool:
-    # JSON's true would pass for a number.
-    return isinstance(value, kind) and not isinstance(value, bool)

@@ -13,7 +13,12 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import write_beside, write_json
+from ..reading import COUNT, read_json
 from ..replacing import replaces
+
+#: A manifest, and a journal.
+FINISHED = {"run": dict, "lines": COUNT, "bytes": COUNT}
+BEGUN = FINISHED | {"state": dict}
 
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -68,12 +73,9 @@ class ResumableFile:
         """A manifest or journal of this very run; None if there is none."""
         if not path.is_file():
             return None
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            changes = differences(record["run"], self.run)
-            record["lines"], record["bytes"]
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise UserError(f"{path} is not what `lskd translate` writes: delete it, or name another --out") from None
+        shape = FINISHED if path == manifest_path(self.out) else BEGUN
+        record = read_json(path, shape, "what `lskd translate` writes", "Delete it, or name another --out")
+        changes = differences(record["run"], self.run)
         if changes and replaces(self.out, changes):
             # What is partial is cut back to nothing, as there is no journal of it.
             for old in (self.out, self.journal, manifest_path(self.out)):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from ..data.sentencepiece_model import load_model
 from ..errors import UserError
+from ..reading import read_json, read_text
 
 Split = Callable[[Sequence[str]], list[list[str]]]
 Join = Callable[[Sequence[str]], str]
@@ -66,9 +66,9 @@ def model_symbols(folder: Path, kind: str = "target") -> list[str]:
     for side in (kind, "shared"):
         path = folder / f"{side}_vocabulary.json"
         if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_json(path, [str], "the vocabulary of a CTranslate2 model, a list of texts")
         if path.with_suffix(".txt").is_file():
-            return path.with_suffix(".txt").read_text(encoding="utf-8").split("\n")
+            return read_text(path.with_suffix(".txt")).split("\n")
     raise UserError(
         f"--model {folder} is no CTranslate2 model folder: found no target_vocabulary.json or shared_vocabulary.json; "
         "CTranslate2's converters write them"

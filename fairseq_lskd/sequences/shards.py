@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 from ..files import write_beside, write_json
-from .resumable import differences, manifest_path
+from ..reading import COUNT, NUMBER, read_json
+from .resumable import FINISHED, differences, manifest_path
 
 
 class Shard(NamedTuple):
@@ -51,7 +51,13 @@ def merge(out: Path, count: int) -> int:
     missing = [path.name for path in paths if not (path.is_file() and manifest_path(path).is_file())]
     if missing:
         raise UserError(f"not finished: {', '.join(missing)}; run these shards (again), then merge")
-    manifests = [json.loads(manifest_path(path).read_text(encoding="utf-8")) for path in paths]
+    shape = FINISHED | {"counts": {str: COUNT}, "settings": object, "seconds": NUMBER, "versions": dict}
+    manifests = [
+        read_json(
+            manifest_path(path), shape, "what `lskd translate` writes", f"Delete {path.name}*, run that shard again"
+        )
+        for path in paths
+    ]
     for path, manifest in zip(paths, manifests, strict=True):
         if (size := path.stat().st_size) != manifest["bytes"]:
             raise UserError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from .. import __version__
 from ..errors import UserError
 from ..files import write_beside, write_json
 from ..losses import TopK
+from ..reading import read_json
 from ..replacing import empty, replaces
 from .cache import (
     FORMAT,
@@ -216,6 +216,6 @@ class CacheWriter:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except UserError:
         return None

@@ -7,7 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import hostile
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences.nbest import read_nbest, to_line
@@ -48,20 +51,25 @@ def test_a_score_that_is_no_number_is_no_record(score: float) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ([1], "not a JSON object"),
-        (record(1) | {"id": "1"}, "\"id\" is '1'"),
-        (record(1) | {"id": True}, '"id" is True'),
-        (record(-1), '"id" is -1'),
+        ([1], "found [1]"),
+        (record(1) | {"id": "1"}, "id is '1'"),
+        (record(1) | {"id": True}, "id is True"),
+        (record(-1), "id is -1"),
         (record(2), '"id" 2 follows on 0'),
         (record(0), '"id" 0 follows on 0'),
-        (record(1, source=None), '"source" is not a text'),
-        (record(1, hypotheses={}), '"hypotheses" is not a list'),
+        (record(1, source=None), "source is None"),
+        (record(1, source="▁ein\n▁Hund"), "source is '▁ein\\n▁Hund', expected a text of one line"),
+        (record(1, hypotheses={}), "hypotheses is {}, expected a list"),
         (record(1, hypotheses=[]), "it has no hypotheses and is not marked as skipped"),
         (record(1, skipped="empty"), "it is skipped and translated"),
         (record(1, hypotheses=[], skipped="dull"), "\"skipped\" is 'dull'"),
-        (record(1, hypotheses=["a dog"]), "a hypothesis is not a JSON object"),
-        (record(1, hypotheses=[HYPOTHESIS | {"length": 3.5}]), '"length" of a hypothesis is 3.5'),
-        (record(1, hypotheses=[{"tokens": "▁a"}]), '"text" of a hypothesis is None'),
+        (record(1, hypotheses=["a dog"]), "hypotheses.0 is 'a dog'"),
+        (record(1, hypotheses=[HYPOTHESIS | {"length": 3.5}]), "hypotheses.0.length is 3.5"),
+        (record(1, hypotheses=[HYPOTHESIS, HYPOTHESIS | {"score": 10**400}]), "not JSON (a whole number of 401 digits"),
+        (record(1, hypotheses=[HYPOTHESIS | {"score": float("inf")}]), "hypotheses.0.score is inf"),
+        (record(1, hypotheses=[HYPOTHESIS | {"text": "\ud800"}]), "not JSON"),
+        (record(1, hypotheses=[HYPOTHESIS | {"text": "a\ndog"}]), "hypotheses.0.text is 'a\\ndog'"),
+        (record(1, hypotheses=[{"tokens": "▁a"}]), "hypotheses.0.text is missing"),
     ],
 )
 def test_a_line_that_is_no_record_is_named(tmp_path: Path, wrong: Any, said: str) -> None:
@@ -75,5 +83,31 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path, wrong: Any, said: str
 def test_a_line_that_was_cut_off_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nbest.jsonl"
     path.write_text(f'{json.dumps(record(0))}\n{{"id": 1, "sou')
-    with pytest.raises(UserError, match=r"nbest.jsonl, line 2: not a JSON object"):
+    with pytest.raises(UserError, match=r"nbest.jsonl, line 2: not JSON \(line 1, column"):
         list(read_nbest(path))
+
+
+LINES = [record(0, source="▁ein ▁hübscher ▁Hund"), record(1, hypotheses=[], skipped="empty"), record(2)]
+PLAIN = "".join(f"{to_line(each)}\n" for each in LINES).encode()
+
+
+@hostile.few
+@given(
+    st.one_of(
+        hostile.mutated(PLAIN),
+        hostile.misvalued(LINES[2]).map(lambda line: b"".join([*PLAIN.splitlines(True)[:2], line.encode()])),
+    )
+)
+def test_whatever_is_in_an_n_best_list(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.jsonl"
+    path.write_bytes(content)
+    for each in hostile.read_or_refuse(lambda: list(read_nbest(path)), path) or ():
+        assert "\n" not in to_line(each).encode().decode()
+
+
+@hostile.few
+@given(hostile.mutated(gzip.compress(PLAIN, mtime=0)))
+def test_whatever_is_in_a_zipped_n_best_list(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.jsonl.gz"
+    path.write_bytes(content)
+    hostile.read_or_refuse(lambda: list(read_nbest(path)), path)

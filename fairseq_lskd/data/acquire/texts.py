@@ -9,7 +9,6 @@ import codecs
 import contextlib
 import hashlib
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from ...errors import UserError
 from ...files import write_beside, write_json
+from ...reading import COUNT, read_json
 from ..corpora import Corpus, Part
 from ..files import open_text
 from .archives import broken, members
@@ -250,10 +250,11 @@ def _stamp(out: Path, found: Found, part: Part, language: str, text: Text) -> No
 def _taken(out: Path, found: Found, part: Part, language: str) -> Text | None:
     """The text that an earlier run has taken, if it is still that of the same file."""
     try:
-        record = json.loads(out.with_name(f"{out.name}.json").read_text(encoding="utf-8"))
+        shape = {"path": str, "lines": COUNT, "sha256": str}
+        record = read_json(out.with_name(f"{out.name}.json"), shape)
         text = Text(Path(record["path"]), record["lines"], record["sha256"])
         same = all(record[name] == value for name, value in _origin(found, part, language).items())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         return None
     return text if same and text.path.exists() else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import ctranslate2
 
 from ...errors import UserError
+from ...reading import read_json
 from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
 from ..segmentation import model_symbols
 
@@ -248,4 +248,5 @@ def _divisors(cores: int) -> list[int]:
 def read_config(folder: Path) -> dict[str, Any]:
     """What a model says of its special tokens; nothing where it is older than such files."""
     path = folder / "config.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    shape = {"eos_token?": (str, type(None)), "add_source_eos?": bool}
+    return read_json(path, shape, "the config.json of a CTranslate2 model") if path.is_file() else {}
