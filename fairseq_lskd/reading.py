@@ -37,6 +37,7 @@ def _is_number(value: Any) -> bool:
 
 NUMBER = Kind("a finite number", _is_number)
 COUNT = Kind("a whole number from 0", lambda value: type(value) is int and value >= 0)
+POSITIVE = Kind("a whole number from 1", lambda value: type(value) is int and value >= 1)
 #: For files with a line a sentence: JSON can spell line ends.
 LINE = Kind("a text of one line", lambda value: isinstance(value, str) and "\n" not in value)
 

@@ -140,7 +140,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _translate(args: argparse.Namespace) -> int:
-    from ..sequences.decoding import Settings
+    from ..reading import COUNT, NUMBER
+    from ..sequences.decoding import RECORDED, Settings
     from ..sequences.nbest import to_line
     from ..sequences.resumable import ResumableFile
     from ..sequences.shards import Shard, shard_path
@@ -152,7 +153,8 @@ def _translate(args: argparse.Namespace) -> int:
     if args.plan:
         return _plan(args, translator, sentences)
     identity |= {"sentences": sentences, "shard": f"{shard.number} of {shard.of}"}
-    output = ResumableFile(shard_path(args.out, shard.number, shard.of), identity, zipped=args.out.suffix == ".gz")
+    kept = {"settings": RECORDED, "measured": list, "seconds": NUMBER, "counts": {str: COUNT}}
+    output = ResumableFile(shard_path(args.out, shard.number, shard.of), identity, args.out.suffix == ".gz", kept)
     title = output.out.name
     if output.finished:
         print(f"{title} | up to date", file=sys.stderr)
@@ -160,7 +162,7 @@ def _translate(args: argparse.Namespace) -> int:
     state = output.state
     if state:
         print(f"{title} | going on after {output.done:,} sentences", file=sys.stderr)
-        settings = Settings(**state["settings"])
+        settings = Settings(**{each.name: state["settings"].get(each.name) for each in fields(Settings)})
         if settings.device == "cuda" and translator.engine.default.device != "cuda":
             raise UserError(
                 f"{output.out} was begun on cuda, and there is no GPU here: go on where there is one, or delete "

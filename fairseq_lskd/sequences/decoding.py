@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..errors import UserError
+from ..reading import POSITIVE, Kind
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,13 @@ class Settings:
         plural = "s" if self.workers > 1 else ""
         cores = f", {self.workers} worker{plural} of {self.threads} thread(s)" if self.device == "cpu" else ""
         return f"{self.device} {self.compute_type}{cores}, batches of {self.max_tokens:,} tokens"
+
+
+#: Settings that were recorded, as `reading.misfit` checks them.
+RECORDED = {
+    **{"device": Kind("cpu or cuda", ("cpu", "cuda").__contains__), "compute_type": str},
+    **{"workers": POSITIVE, "threads": POSITIVE, "max_tokens": POSITIVE, "batch_size?": (POSITIVE, type(None))},
+}
 
 
 class OutOfMemory(UserError):

@@ -16,9 +16,8 @@ from ..files import write_beside, write_json
 from ..reading import COUNT, read_json
 from ..replacing import replaces
 
-#: A manifest, and a journal.
+#: A manifest; a journal has a "state" too.
 FINISHED = {"run": dict, "lines": COUNT, "bytes": COUNT}
-BEGUN = FINISHED | {"state": dict}
 
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -49,18 +48,20 @@ class ResumableFile:
     `OUT.manifest.json` is written.
     """
 
-    def __init__(self, out: Path, run: Mapping[str, Any], zipped: bool):
+    def __init__(self, out: Path, run: Mapping[str, Any], zipped: bool, state: Any = dict):
         """Open or reopen it.
 
         Args:
             out: the file to make.
             run: what tells this run from another: JSON values.
             zipped: whether to write gzip, a member an append.
+            state: the shape of the state that a journal keeps, as `reading.misfit` has it.
 
         Raises:
             UserError: if `out` is of another run, or another process writes it.
         """
         self.out, self.run, self.zipped = out, dict(run), zipped
+        self._begun = FINISHED | {"state": state}
         self.partial = out.with_name(f"{out.name}.partial")
         self.journal = out.with_name(f"{out.name}.journal.json")
         self.done = 0  #: lines that are written for good
@@ -73,7 +74,7 @@ class ResumableFile:
         """A manifest or journal of this very run; None if there is none."""
         if not path.is_file():
             return None
-        shape = FINISHED if path == manifest_path(self.out) else BEGUN
+        shape = FINISHED if path == manifest_path(self.out) else self._begun
         record = read_json(path, shape, "what `lskd translate` writes", "Delete it, or name another --out")
         changes = differences(record["run"], self.run)
         if changes and replaces(self.out, changes):

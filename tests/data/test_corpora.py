@@ -136,7 +136,7 @@ def test_a_file_that_is_like_itself(tmp_path: Path, names: list[str]) -> None:
 
 
 def test_a_file_that_is_not_toml_or_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"mine\.toml: not a TOML file \(Invalid value"):
+    with pytest.raises(UserError, match=r"mine\.toml: not a TOML file: Invalid value"):
         load(write(tmp_path, "languages = ["))
     with pytest.raises(UserError, match=r"none\.toml: cannot be read"):
         load(str(tmp_path / "none.toml"))

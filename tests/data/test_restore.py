@@ -36,5 +36,5 @@ def test_what_is_no_folder_of_pieces(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--pieces .*: found no encode\.json there"):
         restorer(tmp_path)
     (tmp_path / "encode.json").write_text("{}")
-    with pytest.raises(UserError, match="is not what `lskd encode` wrote"):
+    with pytest.raises(UserError, match=r"encode\.json: options is missing; expected what `lskd encode` wrote"):
         restorer(tmp_path)

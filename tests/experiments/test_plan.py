@@ -172,7 +172,7 @@ def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> No
         ("recipe: smoke", "corpse: x", "scale tiny: recipe is missing"),
         ("[xx, yy]", "[xx]", "languages: expected [source, target]"),
         ("- method: none", "- none", "students: method is missing"),
-        ("seeds: [1, 2]", "seeds: [1, 2", "cannot be read as YAML"),
+        ("seeds: [1, 2]", "seeds: [1, 2", "not a YAML file"),
     ],
 )
 def test_mistakes_are_named(old: str, new: str, message: str, tmp_path: Path) -> None:

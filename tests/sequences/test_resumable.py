@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fairseq_lskd.errors import UserError
+from fairseq_lskd.reading import POSITIVE
 from fairseq_lskd.sequences import resumable
 from fairseq_lskd.sequences.resumable import ResumableFile, manifest_path
 
@@ -27,7 +28,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def make(out: Path, **changes: Any) -> ResumableFile:
-    return ResumableFile(out, RUN | changes, zipped=out.suffix == ".gz")
+    return ResumableFile(out, RUN | changes, out.suffix == ".gz", {"settings?": {"workers": POSITIVE}})
 
 
 def go_on(out: Path) -> None:
@@ -173,6 +174,13 @@ def test_what_another_process_finishes_meanwhile_is_finished(
     assert out.read_text() == "a\n"
 
 
+#: Values of the wrong kind in a journal.
+WRONG: tuple[dict[str, Any], ...] = (
+    *({"run": None}, {"run": [1]}, {"lines": "1"}, {"lines": -1}, {"lines": 1.5}, {"bytes": True}, {"bytes": 10**30}),
+    *({"state": None}, {"state": "a"}, {"state": {"settings": {"workers": 0}}}),
+)
+
+
 def test_files_that_do_not_fit_are_refused(out: Path) -> None:
     out.parent.mkdir()
     out.write_text("mine")
@@ -186,9 +194,11 @@ def test_files_that_do_not_fit_are_refused(out: Path) -> None:
     file.partial.write_text("")
     with pytest.raises(UserError, match=r"out.partial has 0 bytes, out.journal.json says 2: delete both"):
         make(out)
-    file.journal.write_text("[]")
-    with pytest.raises(UserError, match=r"out.journal.json is not what `lskd translate` writes"):
-        make(out)
+    whole = json.loads(file.journal.read_text())
+    for broken in ("[]", "", '{"run": ', *(json.dumps(whole | wrong) for wrong in WRONG)):
+        file.journal.write_text(broken)
+        with pytest.raises(UserError, match=r"out.journal.json: .*; expected what `lskd translate` writes. Delete it"):
+            make(out)
     file.journal.unlink()
     go_on(out)
     out.write_text("edited")

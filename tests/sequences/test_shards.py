@@ -76,3 +76,19 @@ class TestMerge:
         with pytest.raises(UserError, match=said):
             merge(out, 2)
         assert not out.exists()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("", "{", "[]", "{}", "nothing", "[" * 5000),
+            *('{"run": [], "lines": 1, "bytes": 7}', '{"run": {"beam": 5}, "lines": 1, "bytes": "7"}'),
+            '{"run": {"beam": 5}, "lines": 1, "bytes": 7, "counts": {"hypotheses": "1"}, "settings": {}, "seconds": 1}',
+        ],
+    )
+    def test_a_manifest_that_was_cut_or_changed_is_named_and_nothing_written(self, out: Path, text: str) -> None:
+        for index in (0, 1):
+            self.write(out, index)
+        manifest_path(shard_path(out, 1, 2)).write_text(text)
+        with pytest.raises(UserError, match=r"out\.1-of-2\.manifest\.json.*Delete out\.1-of-2\*"):
+            merge(out, 2)
+        assert not out.exists() and not manifest_path(out).exists()
