@@ -28,7 +28,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def make(out: Path, **changes: Any) -> ResumableFile:
-    return ResumableFile(out, RUN | changes, out.suffix == ".gz", {"settings?": {"workers": POSITIVE}})
+    return ResumableFile(out, RUN | changes, out.suffix == ".gz", {"workers?": POSITIVE})
 
 
 def go_on(out: Path) -> None:
@@ -177,7 +177,7 @@ def test_what_another_process_finishes_meanwhile_is_finished(
 #: Values of the wrong kind in a journal.
 WRONG: tuple[dict[str, Any], ...] = (
     *({"run": None}, {"run": [1]}, {"lines": "1"}, {"lines": -1}, {"lines": 1.5}, {"bytes": True}, {"bytes": 10**30}),
-    *({"state": None}, {"state": "a"}, {"state": {"settings": {"workers": 0}}}),
+    *({"state": None}, {"state": "a"}, {"state": {"workers": 0}}),
 )
 
 
