@@ -1,4 +1,8 @@
-"""Average the last checkpoints of a run into one."""
+"""Average the last checkpoints of a run into one.
+
+The result has no optimizer state, and none of the unused copies of weights that fairseq 0.12.2 saves (encoder layers'
+in_proj_weight and others): builds of fairseq that have no such copies load it, too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from ..files import write_beside
 EXAMPLES = """examples:
   lskd average runs/mine/teacher --last 3             # writes runs/mine/teacher/checkpoint_average.pt
   lskd average a.pt b.pt --out mean.pt
+  lskd average checkpoint_best.pt --out student.pt    # one alone, for any build of fairseq
 """
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from .checkpoint import read_archive
+from .checkpoint import read_archive, without_copies
 
 #: As --save-interval-updates has them written: the epoch, and the updates.
 BY_UPDATES = r"checkpoint_\d+_(\d+)\.pt"
@@ -45,7 +45,8 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
 def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     """The last checkpoint with the mean of all checkpoints' weights, without optimizer state.
 
-    Floating-point weights are averaged in float64 and keep their dtype; others (counters) are the last's.
+    Floating-point weights are averaged in float64 and keep their dtype; others (counters) are the last's. The unused
+    copies of weights that fairseq 0.12 saves are left out: see `without_copies`.
 
     Raises:
         UserError: if one cannot be read, or is of another model.
@@ -54,6 +55,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for path in paths:
         state = read_archive(path)
+        state["model"] = without_copies(state["model"])
         shapes = {name: tuple(weight.shape) for name, weight in state["model"].items()}
         if sums and shapes != {name: tuple(weight.shape) for name, weight in sums.items()}:
             raise UserError(f"{path} is of another model than {paths[0]}: their weights have other names or shapes")

@@ -29,6 +29,25 @@ def is_weight(name: str) -> bool:
     return not _UNUSED.search(name)
 
 
+#: Name of such a copy, and where in its layer the weights are that it is a copy of.
+_COPY = re.compile(r"(?P<layer>.*encoder\.layers\.\d+\.)(?P<part>in_proj|out_proj|fc1|fc2)_(?P<kind>weight|bias)")
+_COPIED = {"in_proj": "self_attn.q_proj", "out_proj": "self_attn.out_proj", "fc1": "fc1", "fc2": "fc2"}
+
+
+def without_copies(model: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's `model` without the copies that fairseq 0.12's encoder layers keep of their own weights.
+
+    fairseq 0.12 fills them from the weights whenever it loads a checkpoint, whether the checkpoint has them or not.
+    Builds of fairseq that have no copies refuse a checkpoint that does.
+    """
+
+    def is_copy(name: str) -> bool:
+        found = _COPY.fullmatch(name)
+        return found is not None and f"{found['layer']}{_COPIED[found['part']]}.{found['kind']}" in model
+
+    return {name: weight for name, weight in model.items() if not is_copy(name)}
+
+
 def parameters(model: nn.Module) -> int:
     """How many parameters a model computes with; those that are tied count once."""
     return sum(weight.numel() for name, weight in model.named_parameters() if is_weight(name))

@@ -3,10 +3,13 @@
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq.modules import transformer_layer
 from tiny import WIDER, batch, logits, make_model, make_task, save
 
+from fairseq_lskd.compat.pytorch_ddp import COPIES
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.teachers.average import average_checkpoints, last_checkpoints
+from fairseq_lskd.teachers.checkpoint import without_copies
 
 
 def plain(path, **weights):
@@ -89,6 +92,56 @@ def test_fairseq_loads_the_mean(bitext, tmp_path):
     sample = batch(task, range(4))
     assert torch.equal(logits(mean.eval(), sample), logits(by_hand.eval(), sample))
     assert len(paths) == 3
+
+
+def as_other_builds_have_it(monkeypatch):
+    """Encoder layers without fairseq 0.12.2's copies of their weights, as in fairseq 0.12.3 of other publishers."""
+    layer = transformer_layer.TransformerEncoderLayerBase
+    original = layer.__init__
+
+    def without_copies(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        for name in COPIES:
+            delattr(self, name)
+
+    monkeypatch.setattr(layer, "__init__", without_copies)
+    monkeypatch.setattr(layer, "_load_from_state_dict", torch.nn.Module._load_from_state_dict)
+
+
+def decoded(path, bitext):
+    """What the model says, loaded strictly, as fairseq-generate does."""
+    (model,), _, _ = checkpoint_utils.load_model_ensemble_and_task([str(path)], strict=True)
+    return logits(model.eval(), batch(make_task(bitext), range(4)))
+
+
+def test_the_mean_loads_with_and_without_fairseqs_copies_of_weights(bitext, tmp_path, monkeypatch):
+    path, mean = save(tmp_path / "checkpoint1.pt", bitext), tmp_path / "mean.pt"
+    torch.save(average_checkpoints([path]), mean)
+    copies = {f"encoder.layers.0.{name}" for name in COPIES}
+    entries = [set(torch.load(file, weights_only=True)["model"]) for file in (path, mean)]
+    assert entries[0] - entries[1] == copies and copies <= entries[0]
+    wanted = decoded(path, bitext)
+    assert torch.equal(decoded(mean, bitext), wanted)
+    as_other_builds_have_it(monkeypatch)
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        checkpoint_utils.load_model_ensemble_and_task([str(path)])
+    assert torch.equal(decoded(mean, bitext), wanted)
+
+
+def test_a_mean_goes_into_a_mean(bitext, tmp_path):
+    """With and without the copies it is the same model."""
+    paths = [save(tmp_path / "checkpoint1.pt", bitext), tmp_path / "mean.pt"]
+    torch.save(average_checkpoints(paths[:1]), paths[1])
+    once, twice = (average_checkpoints(some)["model"] for some in (paths[:1], paths))
+    assert once.keys() == twice.keys() and all(torch.equal(once[name], twice[name]) for name in once)
+
+
+def test_only_copies_are_left_out():
+    """A model of one's own may call its weights so."""
+    mine = {"encoder.layers.0.fc1_weight": 1, "encoder.layers.0.in_proj_weight": 2, "decoder.layers.0.fc1_weight": 3}
+    assert without_copies(mine) == mine
+    theirs = {"encoder.layers.0.fc1.weight": 4, "encoder.layers.0.self_attn.q_proj.weight": 5}
+    assert without_copies(mine | theirs) == theirs | {"decoder.layers.0.fc1_weight": 3}
 
 
 LAST = "checkpoint_last.pt"
