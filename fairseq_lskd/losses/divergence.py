@@ -19,6 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: Distributions at a higher temperature are float64. Divergences of nearly uniform ones are small differences of
+#: logarithms near log K, and T^2 multiplies their rounding errors: in float32 by some 1e-6 T^2 nats.
+WIDE = 16.0
+
 
 def temper(log_probs: Tensor, temperature: float) -> Tensor:
     """The same distributions at a temperature: `softmax(log p / T)`, which is `softmax(logits / T)`.
@@ -26,8 +30,14 @@ def temper(log_probs: Tensor, temperature: float) -> Tensor:
     Args:
         log_probs: `[..., K]`, normalised, float32 or wider.
         temperature: T > 0; at 1 the argument itself comes back.
+
+    Returns:
+        `[..., K]`, float64 if T is above `WIDE`, else of the argument's dtype.
     """
-    return log_probs if temperature == 1 else F.log_softmax(log_probs / temperature, dim=-1)
+    if temperature == 1:
+        return log_probs
+    wide = torch.float64 if temperature > WIDE else None
+    return F.log_softmax(log_probs / temperature, dim=-1, dtype=wide)
 
 
 def mix_log_probs(log_probs: Iterable[Tensor]) -> Tensor:

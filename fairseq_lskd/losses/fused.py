@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .divergence import forward_kl
+from .divergence import WIDE, forward_kl
 from .objective import Objective
 from .ranking import ranking_loss
 from .smoothing import smoothed_cross_entropy
@@ -118,7 +118,7 @@ def _chunk_size(problem: _Problem, student: Projection) -> int:
     elif isinstance(problem.teacher, TopK) or (_is_plain_kl(problem.objective) and len(problem.teacher) == 1):
         share = 9  # of two
     else:
-        share = 28
+        share = 28 if problem.objective.temperature <= WIDE else 56
     row = 4 * student.weight.size(0)
     least, most = CHUNK_BYTES["cuda" if student.hidden.is_cuda else "cpu"]
     tokens = student.hidden.size(0)
@@ -130,7 +130,8 @@ def _chunk_size(problem: _Problem, student: Projection) -> int:
 
 
 def _is_plain_kl(objective: Objective) -> bool:
-    return objective.divergence is forward_kl and objective.top_k is None and not objective.ranking
+    plain = objective.divergence is forward_kl and objective.top_k is None and not objective.ranking
+    return plain and objective.temperature <= WIDE
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -200,13 +201,16 @@ class _Work:
                 for tensor, need in zip(student, needs, strict=True)
             ]
         self._kind, self._shape = kind, (student.weight.size(0), min(chunk, tokens))
+        #: The dtype of distributions at the temperature.
+        self._wide = torch.float64 if problem.objective.temperature > WIDE else self.dtype
         self._buffers: dict[int, Tensor] = {}
 
     def _buffer(self, number: int, tokens: int) -> Tensor:
         """`[n, K]`, holding whatever it was left with."""
         if number not in self._buffers:
             # [K, n] in memory, since CPUs project up to 1.6 times faster into it than into [n, K].
-            self._buffers[number] = torch.empty(self._shape, **self._kind)
+            kind = self._kind | ({"dtype": self._wide} if number else {})
+            self._buffers[number] = torch.empty(self._shape, **kind)
         return self._buffers[number][:, :tokens].t()
 
     def add(self, rows: slice | Tensor, taught: bool) -> None:
@@ -236,6 +240,7 @@ class _Work:
             elif said is not None:
                 self.teacher[rows], gradient, normaliser = self._all_classes(z, said, b, shared)
             if gradient is not None:
+                gradient = gradient.to(self.dtype)
                 self._subtract_smoothing(gradient, a)
         if normaliser is None or t != 1:
             probs = z.exp_()
@@ -355,7 +360,7 @@ class _Work:
         value, slope = objective.divergence.value_and_slope(log_q, log_t)
         q = log_q.exp_()
         rank = _rank_all(best, q)
-        loss = t**2 * (value + rank.value)
+        loss = (t**2 * (value + rank.value)).to(self.dtype)
         if not self.needs:
             return loss, None, normaliser
         q *= (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)
@@ -378,12 +383,13 @@ class _Work:
         s_k = torch.cat([s_k, top + rest.log()], 1)
         normaliser = s_k.logsumexp(1, keepdim=True)
         log_q = s_k - normaliser
-        value, slope = objective.divergence.value_and_slope(log_q, teacher_classes(teacher, objective.rest))
+        classes = teacher_classes(teacher, objective.rest).to(log_q.dtype)
+        value, slope = objective.divergence.value_and_slope(log_q, classes)
         q = log_q.exp()
         rank = _no_rank(value)
         if ours is not None:
             rank = _rank(teacher, k, q[:, :k], ours.indices, (ours.values - normaliser).exp())
-        loss = (t**2 * (value + rank.value)).masked_fill(~says, 0.0)
+        loss = (t**2 * (value + rank.value)).masked_fill(~says, 0.0).to(self.dtype)
         if not self.needs:
             return loss, None, normaliser.squeeze(1)
         on_q = (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)

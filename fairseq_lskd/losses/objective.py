@@ -35,15 +35,16 @@ def teacher_loss(log_probs: Tensor, teacher: Tensor | TopK, ignore: Tensor, obje
         ignore: `[...]`, bool.
 
     Returns:
-        `[...]`.
+        `[...]`, of the dtype of `log_probs`.
     """
     student = temper(log_probs, objective.temperature)
     if isinstance(teacher, Tensor) and objective.top_k is not None:
         teacher = top_k(teacher, objective.top_k)
     if isinstance(teacher, Tensor):
-        loss = objective.divergence(student, teacher, ignore)
+        loss = objective.divergence(student, teacher.to(student.dtype), ignore)
     else:
         teacher, says = heard(teacher)
+        teacher = teacher._replace(log_probs=teacher.log_probs.to(student.dtype), rest=teacher.rest.to(student.dtype))
         ignore = ignore | ~says
         classes = teacher_classes(teacher, objective.rest)
         loss = objective.divergence(student_classes(student, teacher.ids), classes, ignore)
@@ -54,4 +55,4 @@ def teacher_loss(log_probs: Tensor, teacher: Tensor | TopK, ignore: Tensor, obje
             theirs, best.log_probs[..., :k], ours, student.gather(-1, ours).exp(), student.gather(-1, theirs).exp()
         )
         loss = loss + rank.masked_fill(ignore, 0.0)
-    return objective.temperature**2 * loss
+    return (objective.temperature**2 * loss).to(log_probs.dtype)

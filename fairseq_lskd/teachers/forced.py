@@ -35,8 +35,9 @@ class Forced(NamedTuple):
 def distributions(
     teacher: OnlineTeacher, net_input: dict[str, Any], keep: Tensor, like: Tensor, temperature: float = 1.0
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Log-probabilities `[n, V]` float32, and a single member's activations `[n, D]`, where `keep` `[B, T]` is set.
+    """Log-probabilities `[n, V]`, and a single member's activations `[n, D]`, where `keep` `[B, T]` is set.
 
+    The log-probabilities are of the dtype that `temper` makes of float32.
     Row by row, so many at a time as make a slice. There is at least one slice, if an empty one.
     """
     members = teacher.projections(net_input, like, keep)

@@ -91,7 +91,7 @@ class OnlineTeacher:
             net_input, like: as for `projections`.
 
         Returns:
-            `[batch, target length, vocabulary]`, float32, without a graph.
+            `[batch, target length, vocabulary]`, of the dtype that `temper` makes of float32, without a graph.
         """
         self._follow(like)
         return mix_log_probs(temper(log_probs(model, net_input), temperature) for model in self.models)

@@ -488,6 +488,38 @@ def test_float32_with_a_large_vocabulary(case):
         assert ((mine - whole).abs() <= 64 * limit + 1e-12).all()
 
 
+WIDE = [Case(), Case("reverse_kl"), Case("jensen_shannon", members=2), Case(k=8), Case(alpha=0.1, ranking=3)]
+
+
+@pytest.mark.parametrize("case", WIDE, ids=str)
+@pytest.mark.parametrize("temperature", [32.0, 1e4, 1e6])
+def test_large_temperatures_in_float32(case, temperature):
+    """Distributions are nearly uniform there: T^2 multiplies what is left of a difference of logarithms."""
+    case = dataclasses.replace(case, temperature=temperature, chunk=7)
+    problem = Problem(case, tokens=16, classes=32_000, width=8, dtype=torch.float32)
+    found, ignore = problem.fused(), torch.zeros(16, dtype=torch.bool)
+    scores = F.linear(*(tensor.detach().double() for tensor in problem.student))
+    exact = teacher_loss(scores.log_softmax(-1), problem.log_teacher, ignore, case.objective)
+    exact = torch.where(problem.teacher_weight > 0, exact, 0.0)
+    student = F.linear(*(tensor.detach() for tensor in problem.student)).log_softmax(-1)
+    theirs = (
+        F.linear(*member).log_softmax(-1)
+        if member.bias is not None
+        else (member.hidden @ member.weight.t()).log_softmax(-1)
+        for member in problem.members
+    )
+    says = mix_log_probs(temper(their, temperature) for their in theirs)
+    plain = torch.where(problem.teacher_weight > 0, teacher_loss(student, says, ignore, case.objective), 0.0)
+    assert found.teacher.dtype == plain.dtype == torch.float32
+    # The rounding of float64 remains, 1e-15 T^2.
+    tolerance = {"rtol": 2e-6, "atol": 5e-15 * temperature**2 + 1e-5}
+    torch.testing.assert_close(found.teacher.double(), exact, **tolerance)
+    torch.testing.assert_close(plain.double(), exact, **tolerance)
+    # Sums over 32,000 classes in float32 have an error of 1e-5 even without a teacher.
+    for mine, whole in zip(problem.gradients(found.loss), problem.gradients(problem.plain()), strict=True):
+        assert (mine - whole).norm() <= 5e-5 * whole.norm()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("case", PRECISE, ids=str)
 def test_half_precision(case, dtype):
@@ -600,7 +632,9 @@ class Memory(TorchDispatchMode):
         self.alive -= size
 
 
-@pytest.mark.parametrize("case", [Case(None, alpha=0.1), *PRECISE[:5], Case(members=3, temperature=2.0)], ids=str)
+@pytest.mark.parametrize(
+    "case", [Case(None, alpha=0.1), *PRECISE[:5], Case(members=3, temperature=2.0), Case(temperature=64.0)], ids=str
+)
 def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
     """At most a third of one is alive at any time, forward and backward, beside the gradients themselves."""
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})  # no floor, as if the batch were a large one
@@ -613,7 +647,9 @@ def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
         problem.gradients(fused_loss(**arguments).loss)
     whole, gradients = 4 * tokens * classes, 4 * (tokens * width + classes * width + classes)
     assert 0 < memory.largest <= 0.2 * whole
-    assert memory.peak <= gradients + 0.3 * whole, (memory.peak - gradients) / whole
+    # Twice as much where distributions are float64, in chunks that have 32 tokens at least.
+    share = 0.3 if case.temperature < 16 else 0.5
+    assert memory.peak <= gradients + share * whole, (memory.peak - gradients) / whole
     with Memory() as memory:
         problem.gradients(problem.plain(torch.float32))
     assert memory.peak >= 2 * whole
