@@ -7,10 +7,10 @@ import datetime
 import difflib
 import fcntl
 import itertools
-import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -20,11 +20,17 @@ from typing import Any, TextIO
 
 from . import __version__
 from .errors import UserError
-from .files import sha256, write_json
-from .reading import parse_json
-from .replacing import empty, replaces
+from .files import contents, is_leftover, sha256, sweep, write_json
+from .reading import NUMBER, parse_json, read_json
+from .replacing import Kind, beside, followed, put_in_place, replaces, restore, set_aside, settle
 
 RECORD = "run.json"
+SHAPE = {
+    **{"command": [str], "inputs": {str: str}, "seconds": NUMBER, "finished": (str, type(None)), "labels": dict},
+    **{"files?": [str]},
+}
+#: What our commands write to the folder of a run, beside what its record lists.
+OURS = (RECORD, "log.txt", "log.txt.[0-9]*", "checkpoint*.pt", "result.json", "hypotheses.*")
 
 
 def _options(command: Sequence[str]) -> list[str]:
@@ -63,17 +69,16 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise UserError(f"{folder} is not the folder of a run: found no {RECORD} there, which `lskd run` writes")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not {"command", "inputs", "seconds", "finished", "labels"} <= record.keys():
-            raise ValueError
-    except (ValueError, AttributeError):
-        raise UserError(f"{path} is not a record of `lskd run`. Delete the folder, or name another.") from None
-    return record
+    return read_json(path, SHAPE, "a record of `lskd run`", "Delete the folder, or name another.")
 
 
-def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) -> dict[str, Any]:
-    """The record of the run in `out`, new or resumed.
+def _left_something(out: Path, log: str) -> bool:
+    """Whether a run that has not ended left more than its record and its logs."""
+    return any(path.name not in (RECORD, log) and not path.name.startswith(f"{log}.") for path in contents(out))
+
+
+def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) -> tuple[dict[str, Any], bool]:
+    """The record of the run in `out`, new or resumed, and whether it is to take the place of another one there.
 
     Raises:
         UserError: if the folder holds another run, or files that no recorded run wrote.
@@ -82,25 +87,73 @@ def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) 
     if (out / RECORD).exists():
         old = read_record(out)
         # A run that failed before it wrote anything may be replaced by one with better options.
-        left_something = old["finished"] or any(
-            path.name not in (RECORD, log) and not path.name.startswith(f"{log}.") for path in out.iterdir()
-        )
-        if not left_something:
-            return fresh
+        if not (old["finished"] or _left_something(out, log)):
+            return fresh, False
         if changes := _differences(old, command, inputs):
             if replaces(out, changes):
-                empty(out)
-                return fresh
+                return fresh, True
             raise UserError(
                 f"{out} holds another run: {'; '.join(changes)}. "
                 "Delete the folder to replace that run (LSKD_REPLACE=1 does), or name another."
             )
-        return old
-    if any(out.iterdir()):
+        return old, False
+    if contents(out):
         raise UserError(
             f"{out} is not empty and has no {RECORD}: it was not written by this command. Name another folder."
         )
-    return fresh
+    return fresh, False
+
+
+def _is_finished(out: Path) -> bool:
+    return (out / RECORD).is_file() and bool(read_record(out)["finished"])
+
+
+def _written(out: Path) -> Iterator[str]:
+    """Relative names of what the run in a folder wrote, and our steps after it, some in folders of their own inside."""
+    for folder in (out, *(path.parent for path in out.glob(f"*/{RECORD}"))):
+        found = [path.relative_to(folder).as_posix() for pattern in OURS for path in folder.glob(pattern)]
+        with contextlib.suppress(UserError):
+            found += read_record(folder).get("files", [])
+        yield from ((folder.relative_to(out) / name).as_posix() for name in found)
+
+
+_KIND = Kind(_is_finished, _written, steps=lambda folder: (folder / RECORD).is_file())
+
+
+def _files(out: Path) -> set[str]:
+    """Relative names of the files in a folder, but of those in our steps' own."""
+    found = (path for path in out.rglob("*") if path.is_file() and not is_leftover(path))
+    names = (path.relative_to(out) for path in found)
+    return {name.as_posix() for name in names if not (out / name.parts[0] / RECORD).is_file()}
+
+
+@contextlib.contextmanager
+def _begun_anew(out: Path, record: dict[str, Any]) -> Iterator[int]:
+    """A new folder with this record, locked as `_locked` does, in the place of `out`, which is set aside."""
+    try:
+        new = beside(out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be replaced: {error.strerror}") from None
+    write_json(new / RECORD, record)
+    with _locked(new) as lock:
+        try:
+            put_in_place(new, out)
+        except OSError as error:
+            shutil.rmtree(new, ignore_errors=True)
+            raise UserError(f"{out} cannot be replaced ({error.strerror}): empty it, or name another folder") from None
+        yield lock
+
+
+def _give_back(out: Path, log: str) -> str:
+    """Put back what a failed run was to replace, if it left nothing; what is to be said of that."""
+    if not (old := set_aside(out)):
+        return ""
+    if _left_something(out, log):
+        return f"\nWhat was there is kept until this run has ended well, in {old[-1]}."
+    for path in out.iterdir():
+        path.unlink()
+    restore(out)
+    return "\nWhat was there before is there again."
 
 
 @contextlib.contextmanager
@@ -153,8 +206,15 @@ def run(
         named = ", ".join(map(str, missing))
         raise UserError(f"{title} needs {named}: no such file. Run the step that makes it first.")
     digests = {str(path): sha256(path) for path in inputs}
-    with _locked(out) as lock:
-        record = _claim(out, log, command, digests) | {"labels": labels or {}}
+    place = followed(out)
+    settle(place, _KIND)
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(_locked(out))
+        sweep(out / RECORD, "part", seconds=-1)  # nobody else writes it while it is locked
+        record, anew = _claim(out, log, command, digests)
+        record |= {"labels": labels or {}}
+        if anew:
+            lock = stack.enter_context(_begun_anew(place, record))
         if not record["finished"]:
             record["seconds"] = round(record["seconds"] + _killed(out / log, out / RECORD), 1)
             _set_aside(out / log)
@@ -163,16 +223,27 @@ def run(
             print(f"{title} | up to date: {out}", file=sys.stderr)
             return
         print(f"{title} | {shlex.join(command)}", file=sys.stderr)
-        start = time.monotonic()
         try:
-            status = _stream(command, out / log, title, lock)
-            if status == 0:
-                record["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        finally:
-            record["seconds"] = round(record["seconds"] + time.monotonic() - start, 1)
-            write_json(out / RECORD, record)
-        if status != 0:
-            raise UserError(_failure(command[0], status, out / log))
+            status = _recorded(command, out, log, title, record, lock)
+            if status != 0:
+                raise UserError(_failure(command[0], status, out / log))
+        except UserError as error:
+            raise UserError(f"{error}{_give_back(place, log)}") from None
+        settle(place, _KIND)
+
+
+def _recorded(command: Sequence[str], out: Path, log: str, title: str, record: dict[str, Any], lock: int) -> int:
+    """Run, and write to the record how it ended; the exit status."""
+    start, before = time.monotonic(), _files(out) - {RECORD}
+    try:
+        status = _stream(command, out / log, title, lock)
+        if status == 0:
+            record["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    finally:
+        record["seconds"] = round(record["seconds"] + time.monotonic() - start, 1)
+        record["files"] = sorted((_files(out) - before).union(record.get("files", ())))
+        write_json(out / RECORD, record)
+    return status
 
 
 def _set_aside(log: Path) -> None:

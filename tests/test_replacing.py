@@ -33,11 +33,61 @@ def test_it_is_off_where_it_is_not_asked_for(value: str, tmp_path: Path, monkeyp
 def test_a_run_with_another_command_begins_anew(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "run"
     write(out, "a")
-    (out / "test").mkdir()
-    (out / "test" / "old").touch()
+    # What our own steps write to it later.
+    run(["sh", "-c", f"echo a > {out}/test/old"], out / "test")
+    for name in ("result.json", "checkpoint_average.pt", "test/hypotheses.en"):
+        (out / name).touch()
     write(out, "b")
-    assert (out / "made").read_text() == "b\n" and not (out / "test").exists()
+    assert (out / "made").read_text() == "b\n"
+    assert sorted(path.name for path in out.iterdir()) == ["log.txt", "made", "run.json"]
+    assert list(tmp_path.iterdir()) == [out]
     assert "made anew (LSKD_REPLACE): its command has" in capsys.readouterr().err
+
+
+def test_what_others_put_to_a_run_is_kept(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "run"
+    write(out, "a")
+    run(["true"], out / "test")
+    for name in ("notes.txt", "test/notes.txt"):
+        (out / name).write_text("mine")
+    write(out, "b")
+    assert (out / "notes.txt").read_text() == (out / "test.kept" / "notes.txt").read_text() == "mine"
+    assert not (out / "test").exists() and list(tmp_path.iterdir()) == [out]
+    assert "kept what others put there: notes.txt, test.kept/notes.txt" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_begin_gives_the_old_one_back(tmp_path: Path, replace: None) -> None:
+    out = tmp_path / "run"
+    write(out, "a")
+    (out / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for command in (["false"], [str(tmp_path / "none")]):
+        with pytest.raises(UserError, match="is there again"):
+            run(command, out)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        assert list(tmp_path.iterdir()) == [out]
+
+
+def test_the_old_run_is_kept_until_the_new_has_ended(tmp_path: Path, replace: None) -> None:
+    out, go = tmp_path / "run", tmp_path / "go"
+    write(out, "a")
+    (out / "notes.txt").write_text("mine")
+    command = ["sh", "-c", f"touch {out}/checkpoint_last.pt; test -e {go}"]
+    with pytest.raises(UserError, match=r"\.run\..*old"):
+        run(command, out)
+    (old,) = tmp_path.glob(".run.*.old")
+    assert (old / "made").read_text() == "a\n" and not (out / "made").exists()
+    go.touch()
+    run(command, out)
+    assert (out / "notes.txt").exists() and not old.exists() and not (out / "made").exists()
+
+
+def test_a_linked_folder_of_a_run(tmp_path: Path, replace: None) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for text in ("a", "b"):
+        write(tmp_path / "link", text)
+        assert (tmp_path / "target" / "made").read_text() == f"{text}\n" and (tmp_path / "link").is_symlink()
 
 
 def test_the_same_run_is_left_alone(tmp_path: Path, replace: None) -> None:
@@ -67,6 +117,115 @@ def test_a_folder_of_another_hand_is_never_removed(tmp_path: Path, replace: None
     with pytest.raises(UserError, match=r"has no m\.json"):
         Manifest("m.json", {}).is_up_to_date(tmp_path / "manifest")
     assert (tmp_path / "run" / "thesis").exists() and (tmp_path / "manifest" / "thesis").exists()
+
+
+def made(out: Path, size: int, *names: str, fail: type[BaseException] | None = None) -> None:
+    """A folder by a manifest, with files of so many letters."""
+    manifest = Manifest("m.json", {"size": size})
+    assert not manifest.is_up_to_date(out)
+    with manifest.written(out) as (folder, _):
+        for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("x" * size)
+        if fail:
+            raise fail
+
+
+def shown(folder: Path) -> dict[str, str]:
+    """Every file in a folder, hidden ones too, but the manifest."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "m.json")
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+
+
+@pytest.mark.parametrize("fail", [UserError, KeyboardInterrupt])
+def test_the_old_stays_if_the_new_cannot_be_made(fail: type[BaseException], tmp_path: Path, replace: None) -> None:
+    out = tmp_path / "out"
+    made(out, 1, "text", "bin/a")
+    (out / "notes.txt").write_text("mine")
+    before = shown(tmp_path)
+    with pytest.raises(fail):
+        made(out, 2, "text", fail=fail)
+    assert shown(tmp_path) == before == {"out/text": "x", "out/bin/a": "x", "out/notes.txt": "mine"}
+    assert Manifest("m.json", {"size": 1}).is_up_to_date(out)
+
+
+def test_what_others_put_there_moves_into_the_new(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "out"
+    made(out, 1, "text", "gone", "bin/a")
+    (out / "more").mkdir()
+    for name in ("notes.txt", "bin/b", "more/a", ".gitignore"):
+        (out / name).write_text("mine")
+    made(out, 2, "text", "bin/a")
+    mine = dict.fromkeys(("out/notes.txt", "out/bin/b", "out/more/a", "out/.gitignore"), "mine")
+    assert shown(tmp_path) == {"out/text": "xx", "out/bin/a": "xx", **mine}
+    said = capsys.readouterr().err
+    assert "size: 1 there, 2 now" in said and "notes.txt" in said and "more" in said
+
+
+def test_a_file_of_another_is_not_written_over(tmp_path: Path, replace: None) -> None:
+    out = tmp_path / "out"
+    made(out, 1, "text")
+    (out / "notes").write_text("mine")
+    with pytest.raises(UserError, match="notes there was not written by this command"):
+        made(out, 2, "text", "notes")
+    assert shown(tmp_path) == {"out/text": "x", "out/notes": "mine"}
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3, 4])
+def test_a_kill_at_any_rename_loses_nothing(
+    step: int, tmp_path: Path, replace: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps: the manifest's, the old folder's aside, the new one's to its place, the notes', the rest's."""
+    out = tmp_path / "out"
+    made(out, 1, "text")
+    (out / "notes").write_text("mine")
+    left, real = step, {name: getattr(Path, name) for name in ("rename", "replace")}
+
+    def killed(name: str):
+        def renamed(self: Path, target: Path) -> Path:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise SystemExit  # and what would put it right is not reached either
+            return real[name](self, target)
+
+        return renamed
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        for name in real:
+            patch.setattr(Path, name, killed(name))
+        made(out, 2, "text")
+    manifest = Manifest("m.json", {"size": 2})
+    if step < 3:  # the old one is there again, and is replaced
+        made(out, 2, "text")
+    assert manifest.is_up_to_date(out)
+    assert {name: text for name, text in shown(tmp_path).items() if not name.startswith(".")} == {
+        "out/text": "xx",
+        "out/notes": "mine",
+    }
+
+
+def test_folders_are_written_through_links(tmp_path: Path, replace: None) -> None:
+    out, target = tmp_path / "link", tmp_path / "elsewhere" / "target"
+    out.symlink_to(target)
+    made(out, 1, "text")
+    (target / "notes").write_text("mine")
+    made(out, 2, "text")
+    assert out.is_symlink() and shown(target) == {"text": "xx", "notes": "mine"}
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(UserError, match=f"{tmp_path}/a"):
+        made(tmp_path / "a", 1)
+
+
+def test_what_killed_calls_left_does_not_fill_a_folder(tmp_path: Path) -> None:
+    for part in (tmp_path / ".m.json.0123abcd.part", tmp_path / ".text.0123abcd.partial"):
+        part.touch()
+    made(tmp_path, 1, "text")
+    assert shown(tmp_path) == {"text": "x"}
 
 
 def test_a_manifest_of_other_options(tmp_path: Path, replace: None) -> None:

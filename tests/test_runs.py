@@ -87,6 +87,7 @@ def test_a_finished_run_is_recorded_and_logged(tmp_path: Path) -> None:
         "inputs": {str(given): sha256(given)},
         "labels": {"role": "student", "temperature": 2.0},
         "lskd": __version__,
+        "files": ["log.txt", RECORD],
     }
     assert sorted(path.name for path in out.iterdir()) == ["log.txt", RECORD]
 
@@ -99,6 +100,13 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "kept").read_text() == "x"
     assert capsys.readouterr().err == f"the run | up to date: {tmp_path}\n"
     assert record(tmp_path) == before
+
+
+def test_a_kill_at_the_first_rename_is_no_dead_end(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.0123abcd.part").write_text("{")
+    run(counting(tmp_path), tmp_path)
+    assert record(tmp_path)["finished"] and (tmp_path / "kept").read_text() == "x"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_other_labels_are_recorded_and_run_nothing(tmp_path: Path) -> None:

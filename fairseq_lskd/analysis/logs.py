@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files import find
 from ..reading import parse_json
 
 #: fairseq's logger, and Hydra's under fairseq-hydra-train: the name of the subset, and what is said of it.
@@ -205,7 +206,7 @@ def find_runs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    records = [path for path in sorted(folder.rglob(RECORD)) if trains(_record(path)["command"]) is not None]
+    records = [path for path in find(folder, RECORD) if trains(_record(path)["command"]) is not None]
     found = [path.parent for path in records if (path.parent / LOG).is_file()]
     if not found:
         raise UserError(f"{folder}: no run of fairseq-train in there, expected folders with {RECORD} and {LOG}")

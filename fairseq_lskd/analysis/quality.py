@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..files import find
 from .bootstrap import Interval
 from .classes import ranks
 from .document import Picture, Section, Table
@@ -56,7 +57,7 @@ class Correlation:
 
 def find_records(folder: Path) -> list[Path]:
     """Every result.json and results.json at or under `folder`."""
-    return sorted([*folder.rglob("result.json"), *folder.rglob("results.json")])
+    return find(folder, "result.json", "results.json")
 
 
 def has_pairs(folder: Path) -> bool:

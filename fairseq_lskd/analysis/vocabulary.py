@@ -17,6 +17,7 @@ import torch
 
 from ..data.bitext import read_lines
 from ..errors import UserError
+from ..files import find
 from .bootstrap import DRAWS, Interval, interval
 from .document import Picture, Section, Table
 from .intervals import verdict
@@ -81,7 +82,7 @@ def read_pairs(runs: Path, references: Path) -> list[Pair]:
     wanted = [split_words(line) for line in read_lines(references)]
     nothing = Buckets({})
     found: dict[int, dict[float, tuple[Matches, float]]] = {}
-    for path in sorted(runs.rglob("result.json")):
+    for path in find(runs, "result.json"):
         (record,) = read_records(path)
         if record.get("role") != "teacher" or record.get("teacher_smoothing") is None:
             continue

@@ -14,10 +14,10 @@ import numpy as np
 
 from .. import __version__
 from ..errors import UserError
-from ..files import write_beside, write_json
+from ..files import contents, write_beside, write_json
 from ..losses import TopK
 from ..reading import read_json
-from ..replacing import empty, replaces
+from ..replacing import Kind, asked, beside, followed, put_in_place, replaces, settle
 from .cache import (
     FORMAT,
     MANIFEST,
@@ -82,8 +82,11 @@ class CacheWriter:
             "--max-source-positions": task.cfg.max_source_positions,
             "--max-target-positions": task.cfg.max_target_positions,
         }
-        if folder.exists() and not (folder.is_dir() and all(path.suffix == ".part" for path in folder.iterdir())):
-            self._check_plan(begin_anew=True)
+        settle(followed(folder), _KIND)
+        #: How the cache there differs, which this one is to replace when there is something to replace it with.
+        self._changes: list[str] = []
+        if folder.exists() and not (folder.is_dir() and not contents(folder)):
+            self._changes = self._check_plan(may_replace=True)
         task.load_dataset(subset, combine=subset == task.cfg.train_subset)
         self.dataset = task.dataset(subset)
         self.lengths: np.ndarray = self.dataset.tgt_sizes
@@ -106,6 +109,8 @@ class CacheWriter:
     def to_do(self, shard_id: int = 0, num_shards: int = 1) -> list[int]:
         """A shard's blocks that are not there; damaged ones are removed, and the manifest with them."""
         mine = range(shard_id, self.blocks, num_shards)
+        if self._changes:
+            return list(mine)
         if self.folder.is_dir():
             self._sweep()
             damaged = find_damaged([path for block, path in find_blocks(self.folder) if block in mine])
@@ -122,8 +127,13 @@ class CacheWriter:
         Raises:
             UserError: if a file cannot be written, or the folder has become another cache's meanwhile.
         """
+        plan = {"format": FORMAT, "lskd": __version__, "teacher_path": self._teacher_path, "blocks": self.blocks}
+        # Another process may have replaced it meanwhile.
+        if self._changes and (changes := self._check_plan(may_replace=True)):
+            replaces(self.folder, changes)
+            self._replace(plan | self._fingerprint)
+        self._changes = []
         if not (self.folder / PLAN).exists():
-            plan = {"format": FORMAT, "lskd": __version__, "teacher_path": self._teacher_path, "blocks": self.blocks}
             write_json(self.folder / PLAN, plan | self._fingerprint)
         for block in blocks:
             self._check_plan()
@@ -161,7 +171,20 @@ class CacheWriter:
         manifest = plan | {"files": {path.name: path.stat().st_size for path in files}}
         if _read(self.folder / MANIFEST) != manifest:
             write_json(self.folder / MANIFEST, manifest)
+        settle(followed(self.folder), _KIND)
         return 0
+
+    def _replace(self, plan: dict[str, Any]) -> None:
+        """Begin the cache in a folder that takes the place of the one there, with its plan in it from the first."""
+        place = followed(self.folder)
+        try:
+            new = beside(place)
+            write_json(new / PLAN, plan)
+            put_in_place(new, place)
+        except OSError as error:
+            raise UserError(
+                f"--out {self.folder} cannot be replaced ({error.strerror}): empty it, or name another folder"
+            ) from None
 
     def _sentences(self, block: int) -> np.ndarray:
         return np.arange(*self._edges[block : block + 2])
@@ -178,18 +201,22 @@ class CacheWriter:
                 records[field][rows] = getattr(found, field).numpy()
             yield len(rows)
 
-    def _check_plan(self, begin_anew: bool = False) -> None:
-        """Is the folder this cache's? Asked again and again, since it may have been deleted and begun anew."""
+    def _check_plan(self, may_replace: bool = False) -> list[str]:
+        """Is the folder this cache's? Asked again and again, since it may have been deleted and begun anew.
+
+        Returns:
+            How it differs, where it may be replaced; otherwise nothing.
+        """
         name = f"--out {self.folder}"
         if not (self.folder / PLAN).is_file():
             raise UserError(f"{name} has no {PLAN} of a teacher cache: name a folder of its own")
         if lines := differences(read_plan(self.folder / PLAN, name), self._fingerprint):
-            if begin_anew and replaces(self.folder, lines):
-                empty(self.folder)
-                return
+            if may_replace and asked():
+                return lines
             raise UserError(
                 "\n  - ".join([f"{name} is another cache:", *lines]) + "\nName another folder, or delete that one."
             )
+        return []
 
     def _sweep(self) -> None:
         """Remove what killed processes left half-written; a living one needs seconds, not an hour."""
@@ -212,6 +239,13 @@ class CacheWriter:
                 f"{path} cannot be written: {error.strerror}. What is written is kept: mend this and run it again."
             ) from None
         return path
+
+
+def _written(folder: Path) -> list[str]:
+    return [path.name for name in (PLAN, MANIFEST, "block-*.npy", "lengths-*.npy") for path in folder.glob(name)]
+
+
+_KIND = Kind(whole=lambda folder: (folder / MANIFEST).is_file(), written=_written)
 
 
 def _read(path: Path) -> Any:

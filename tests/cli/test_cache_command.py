@@ -15,6 +15,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from cached import K, blocks, contents, flip, write_cache
 from tiny import make_task, save
 
 from fairseq_lskd.cli import main
-from fairseq_lskd.teachers import cache_writer
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.teachers import OnlineTeacher, cache_writer
 from fairseq_lskd.teachers.cache import CachedTeacher
 
 DAY = 24 * 3600
@@ -323,6 +325,23 @@ def test_another_cache_is_left_alone(write, wanted, flags, line, other_teacher_p
     assert f"--out {cache} is another cache:\n  - {line}" in said
     assert said.endswith("Name another folder, or delete that one.")
     assert contents(cache) == wanted
+
+
+def test_another_cache_is_replaced_when_the_new_one_is_whole(bitext, teacher_path, write, tmp_path, monkeypatch):
+    cache, flags = write(), ("--kd-temperature", "3")
+    (cache / "notes.txt").write_text("mine")
+    before = contents(cache)
+    monkeypatch.setenv("LSKD_REPLACE", "1")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(OnlineTeacher, "from_checkpoints", Mock(side_effect=UserError("no teacher")))
+        write(*flags)
+    assert contents(cache) == before
+    write(*flags, "--shard-id", "0", "--num-shards", "2")
+    assert not (cache / "notes.txt").exists()  # it is with the old cache, which is put aside
+    write(*flags, "--shard-id", "1", "--num-shards", "2")
+    alone = write_cache(bitext, teacher_path, tmp_path / "alone", *flags)
+    assert contents(cache) == contents(alone) | {"notes.txt": b"mine"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "cache"]
 
 
 def test_other_shards_must_agree(write, capsys):
