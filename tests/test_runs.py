@@ -216,10 +216,17 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"command": ["a"]}'])
+WHOLE = {"command": ["a"], "inputs": {}, "seconds": 1, "finished": None, "labels": {}}
+OF_OTHER_TYPES = {"command": "a", "inputs": [], "seconds": "1", "finished": 3, "labels": [], "files": [1]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"command": ["a"]}', *(json.dumps(WHOLE | {k: v}) for k, v in OF_OTHER_TYPES.items())],
+)
 def test_a_record_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(text)
-    with pytest.raises(UserError, match="is not a record of `lskd run`"):
+    with pytest.raises(UserError, match=r"run\.json: .*expected a record of `lskd run`"):
         run(counting(tmp_path), tmp_path)
     assert not (tmp_path / "kept").exists()
 
