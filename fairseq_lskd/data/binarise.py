@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..files import sha256
 from ..reading import COUNT, read_json
+from .binarised import MAGIC, VERSION
 from .bitext import SPLITS
 from .chunks import Chunk, map_chunks, read_chunks
 from .dictionary import EOS, UNKNOWN, Ids, read_dictionary
@@ -25,7 +26,6 @@ from .outputs import Manifest
 from .vocabulary import MANIFEST as ENCODED
 
 MANIFEST = "binarise.json"
-MAGIC, VERSION = b"MMIDIDX\x00\x00", 1
 #: fairseq's code for the type of the ids, and the largest dictionary that it is for.
 SMALL, LARGE = (8, np.uint16, 65_499), (9, np.uint32, 2**32 - 2)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import UserError
+from ..reading import read_text, shown
 
 #: fairseq's dictionary puts these before the symbols of its file.
 FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
@@ -35,17 +36,15 @@ def read_dictionary(path: Path) -> Ids:
         UserError: if the file is not there or not such a dictionary.
     """
     ids = Ids({symbol: i for i, symbol in enumerate(FAIRSEQ_SPECIALS)})
-    try:
-        rows = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    # Line ends as Python's text files have them, and so fairseq.
+    rows = read_text(path).replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
     for number, row in enumerate(rows, start=1):
         entry = row.removesuffix(OVERWRITE)
         symbol, space, count = entry.rpartition(" ")
         again = symbol in ids and entry == row
         if not (space and count.isdecimal()) or again:
-            found = f"{symbol!r} a second time" if again else repr(row)
-            raise UserError(f"{path}: line {number}: expected a new symbol and its count, found {found}")
+            found = f"{shown(symbol)} a second time" if again else shown(row)
+            raise UserError(f"{path}: line {number:,}: expected a new symbol and its count, found {found}")
         ids[symbol] = len(FAIRSEQ_SPECIALS) + number - 1
     return ids
 

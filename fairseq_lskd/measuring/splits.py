@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..teachers.task import load_split as read_split
 
 #: Sentences that are searched for the token types of a picture, spread over the split.
 SEARCHED = 50_000
@@ -19,16 +20,15 @@ def load_split(task: Any, split: str) -> Any:
     """The dataset of a split.
 
     Raises:
-        UserError: if the data has no such split.
+        UserError: if the data has no such split, or it is broken.
     """
     try:
-        task.load_dataset(split)
+        return read_split(task, split)
     except FileNotFoundError:
         pair = f"{task.cfg.source_lang}-{task.cfg.target_lang}"
         files = Path(task.cfg.data).glob(f"*.{pair}.{task.cfg.target_lang}.idx")
         there = ", ".join(sorted(path.name.split(".")[0] for path in files)) or "none"
         raise UserError(f"--split {split}: {task.cfg.data} has no such split of {pair}; it has: {there}") from None
-    return task.dataset(split)
 
 
 def count_types(dataset: Any, ids: np.ndarray, classes: int, padding: int) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..data.binarised import check_binarised
 from ..data.bitext import examine, read_lines
 from ..errors import UserError
 from ..files import sha256
@@ -42,15 +43,18 @@ class BinarisedCorpus:
 
     def __init__(self, folder: Path, subset: str, source_lang: str | None = None):
         """`source_lang`: where a split of several languages is there, or to read the target side."""
-        from fairseq.data import Dictionary, data_utils
+        from fairseq.data import data_utils
+
+        from ..teachers.task import load_dictionary
 
         prefix = _find_split(folder, subset, source_lang)
         dictionary = folder / f"dict.{prefix.suffix[1:]}.txt"
         if not dictionary.is_file():
             raise UserError(f"{folder} is no whole binarised data: found {prefix.name}.idx, but no {dictionary.name}")
         self.path = prefix
-        self.dictionary = Dictionary.load(str(dictionary))
-        self._data = data_utils.load_indexed_dataset(str(prefix), self.dictionary)
+        self.dictionary = load_dictionary(dictionary)
+        check_binarised(prefix, len(self.dictionary))
+        self._data = data_utils.load_indexed_dataset(str(prefix), self.dictionary, "mmap")
         self.sentences = len(self._data)
         files = (prefix.with_name(f"{prefix.name}.bin"), prefix.with_name(f"{prefix.name}.idx"), dictionary)
         self.digest = hashlib.sha256(" ".join(map(sha256, files)).encode()).hexdigest()

@@ -13,6 +13,7 @@ from ..errors import UserError
 from .checkpoint import read_checkpoint
 from .compatibility import find_dictionary, languages_of, task_name
 from .online import OnlineTeacher
+from .task import load_dictionary
 
 
 @dataclass
@@ -59,6 +60,8 @@ def load_teacher(
         )
     with open_dict(options):
         options.data, (options.source_lang, options.target_lang) = str(source.parent), languages
+    for dictionary in (source, target):
+        load_dictionary(dictionary)
     task = tasks.setup_task(options)
     models = OnlineTeacher.from_checkpoints(paths, task, teacher_data).models
     positions = utils.resolve_max_positions(task.max_positions(), *(model.max_positions() for model in models))

@@ -30,6 +30,7 @@ from .cache import (
     read_plan,
     record_dtype,
 )
+from .task import load_split
 from .top_k import TeacherTopK
 
 #: A block is held in memory, and is what a kill can cost: 1 MiB, or more where there would be too many files.
@@ -87,8 +88,7 @@ class CacheWriter:
         self._changes: list[str] = []
         if folder.exists() and not (folder.is_dir() and not contents(folder)):
             self._changes = self._check_plan(may_replace=True)
-        task.load_dataset(subset, combine=subset == task.cfg.train_subset)
-        self.dataset = task.dataset(subset)
+        self.dataset = load_split(task, subset, combine=subset == task.cfg.train_subset)
         self.lengths: np.ndarray = self.dataset.tgt_sizes
         self.dtype = record_dtype(k, vocabulary)
         self._edges = block_edges(self.lengths, self.dtype.itemsize)

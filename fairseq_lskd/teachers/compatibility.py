@@ -12,6 +12,7 @@ from fairseq import utils
 from fairseq.data import Dictionary, data_utils
 
 from ..errors import UserError
+from .task import load_dictionary
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ def _dictionary_problems(
                 f"the {side} dictionary of the teacher {path} was not found (not in {options.data}, not beside the "
                 f"checkpoint), so only its size was compared; name its folder with --teacher-data to compare it whole"
             )
-        elif difference := first_difference(type(ours).load(str(file)), ours, beside):
+        elif difference := first_difference(load_dictionary(file, type(ours)), ours, beside):
             problems.append(f"its {side} dictionary {file} is another than the {beside}'s: {difference}")
     if problems:
         problems.append(

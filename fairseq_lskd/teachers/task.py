@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
-from fairseq.data import data_utils
+from fairseq import utils
+from fairseq.data import Dictionary, data_utils
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
+from ..data.binarised import check_binarised
+from ..data.dictionary import read_dictionary
 from ..errors import UserError
 
 
@@ -31,8 +35,10 @@ def translation_task(data: str, source_lang: str | None, target_lang: str | None
             raise UserError(f"{data} has no binarised bitext, but {below} has: name that.")
         raise UserError(f"{data} has no binarised bitext: its languages are unknown. Give -s and -t.")
     for language in (source, target):
-        if not Path(data, f"dict.{language}.txt").is_file():
+        path = Path(data, f"dict.{language}.txt")
+        if not path.is_file():
             raise UserError(f"{data} has no dict.{language}.txt, which fairseq-preprocess writes")
+        load_dictionary(path)
     return TranslationTask.setup_task(
         TranslationConfig(
             _name="translation",
@@ -45,3 +51,48 @@ def translation_task(data: str, source_lang: str | None, target_lang: str | None
             **options,
         )
     )
+
+
+def load_dictionary(path: Path, kind: type[Dictionary] = Dictionary) -> Dictionary:
+    """fairseq's dictionary of a file.
+
+    Raises:
+        UserError: if it cannot be read, or is none: with the line.
+    """
+    try:
+        return kind.load(str(path))
+    except Exception as error:  # fairseq raises what it likes, a bare Exception among it
+        read_dictionary(path)  # which says more
+        raise UserError(f"{path} is not a dictionary that fairseq can read: {error}") from None
+
+
+def load_split(task: Any, split: str, combine: bool = False) -> Any:
+    """The dataset of a split, of which every number has been checked.
+
+    Args:
+        task: fairseq's translation task, with its data in one folder; combine: with train1, train2, ..., as training.
+
+    Raises:
+        FileNotFoundError: if there is no such split.
+        UserError: if a file of it is broken, or its sides have different numbers of sentences.
+    """
+    folder = Path(utils.split_paths(task.cfg.data)[0])
+    source, target = task.cfg.source_lang, task.cfg.target_lang
+    for part in itertools.count():
+        pairs = (f"{split}{part or ''}.{pair}" for pair in (f"{source}-{target}", f"{target}-{source}"))
+        prefix = next((folder / pair for pair in pairs if (folder / f"{pair}.{source}.idx").is_file()), None)
+        if prefix is None:
+            break
+        sentences = [
+            check_binarised(prefix.with_name(f"{prefix.name}.{language}"), len(dictionary))
+            for language, dictionary in ((source, task.source_dictionary), (target, task.target_dictionary))
+        ]
+        if sentences[0] != sentences[1]:
+            raise UserError(
+                f"{prefix}: {sentences[0]:,} sentences of {source} and {sentences[1]:,} of {target}: the files are of "
+                "two texts; binarise both sides again"
+            )
+        if not combine:
+            break
+    task.load_dataset(split, combine=combine)
+    return task.dataset(split)
