@@ -1,26 +1,37 @@
-"""Checking fairseq's memory-mapped data before it is read: fairseq trusts every number in it."""
+"""Checking fairseq's binarised data before it is read: fairseq trusts every number in it."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import UserError
 
 MAGIC, VERSION = b"MMIDIDX\x00\x00", 1
+#: Of fairseq-preprocess --dataset-impl lazy and cached.
+OLDER = b"TNTIDX\x00\x00"
 HEADER = len(MAGIC) + struct.calcsize("<QBQ")
 #: fairseq's codes for the types that ids may have.
 TYPES = {1: "u1", 2: "i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2", 9: "<u4", 10: "<u8"}
 _SLICE = 1 << 22  # ids that are looked at at once
+_AGAIN = "Binarise the text again (scripts/prepare.sh, lskd binarise or fairseq-preprocess), or copy the folder again."
+
+
+class _Index(NamedTuple):
+    kind: np.dtype  # of the ids
+    sizes: np.ndarray  # [sentences], tokens of each
+    starts: np.ndarray  # [sentences], where each begins, in bytes
+    first: int = 0  # the id of the dictionary's first symbol
 
 
 def check_binarised(prefix: Path, symbols: int) -> int:
     """Check `prefix.idx` and `prefix.bin`, of a text in `symbols` symbols; the number of sentences.
 
-    Every number in them is checked; of ids that they are in the dictionary. Only fairseq-preprocess's usual format,
-    `mmap`, is known here.
+    Every number in them is checked; of ids that they are in the dictionary. The formats are those of
+    fairseq-preprocess's --dataset-impl mmap (its default), lazy and cached.
 
     Raises:
         UserError: naming the file, the place, and what is wrong.
@@ -28,55 +39,78 @@ def check_binarised(prefix: Path, symbols: int) -> int:
     index, data = (prefix.with_name(f"{prefix.name}.{kind}") for kind in ("idx", "bin"))
     try:
         with index.open("rb") as stream:
-            header = stream.read(HEADER)
+            header = stream.read(48)
         index_bytes, data_bytes = index.stat().st_size, data.stat().st_size
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror or error})") from None
-    if not header.startswith(MAGIC) or len(header) < HEADER:
-        raise UserError(
-            f"{index} is no index that fairseq-preprocess writes, of --dataset-impl mmap (its default): it does not begin "
-            f"as one. {_AGAIN}"
-        )
-    version, code, sentences = struct.unpack("<QBQ", header[len(MAGIC) :])
-    if version != VERSION or code not in TYPES:
-        raise UserError(
-            f"{index}: version {version}, type {code}: expected version {VERSION} and whole numbers. {_AGAIN}"
-        )
-    if index_bytes != (wanted := HEADER + 12 * sentences):
-        raise UserError(f"{index}: {index_bytes:,} bytes, expected {wanted:,} of {sentences:,} sentences. {_AGAIN}")
+    try:
+        kind, sizes, starts, first = (_read_older if header.startswith(OLDER) else _read)(index, header, index_bytes)
+        if (bad := _first((sizes < 0) | (sizes > data_bytes))) is not None:
+            raise ValueError(f"sentence {bad:,} has {sizes[bad]:,} tokens, and {data.name} {data_bytes:,} bytes")
+        ends = np.cumsum(sizes, dtype=np.int64) * kind.itemsize
+        if (bad := _first(starts != ends - sizes.astype(np.int64) * kind.itemsize)) is not None:
+            raise ValueError(f"sentence {bad:,} does not begin where the one before it ends")
+    except (ValueError, struct.error) as error:
+        raise UserError(f"{index}: {error}. {_AGAIN}") from None
+    total = int(ends[-1]) if len(ends) else 0
+    if data_bytes != total:
+        raise UserError(f"{data}: {data_bytes:,} bytes, {index.name} says {total:,}: one of them was cut. {_AGAIN}")
+    if total:
+        _check_ids(data, kind, ends // kind.itemsize, first, symbols)
+    return len(sizes)
+
+
+def _read(index: Path, header: bytes, size: int) -> _Index:
+    if not header.startswith(MAGIC):
+        raise ValueError("it does not begin as an index of fairseq-preprocess --dataset-impl mmap, lazy or cached")
+    version, code, sentences = struct.unpack("<QBQ", header[len(MAGIC) : HEADER])
+    kind = _type(version, code)
+    _check_size(size, HEADER + 12 * sentences, sentences)
     if not sentences:
-        return 0
-    kind = np.dtype(TYPES[code])
+        return _Index(kind, np.empty(0, np.int32), np.empty(0, np.int64))
     sizes = np.memmap(index, "<i4", "r", HEADER, (sentences,))
-    offsets = np.memmap(index, "<i8", "r", HEADER + 4 * sentences, (sentences,))
-    if (bad := _first(sizes < 0)) is not None:
-        raise UserError(f"{index}: sentence {bad:,} has {sizes[bad]} tokens. {_AGAIN}")
-    ends = np.cumsum(sizes, dtype=np.int64) * kind.itemsize
-    if (bad := _first(offsets != ends - sizes.astype(np.int64) * kind.itemsize)) is not None:
-        raise UserError(f"{index}: sentence {bad:,} does not begin where the one before it ends. {_AGAIN}")
-    if data_bytes != ends[-1]:
-        raise UserError(f"{data}: {data_bytes:,} bytes, {index.name} says {ends[-1]:,}: one of them was cut. {_AGAIN}")
-    if data_bytes:
-        _check_ids(data, kind, ends // kind.itemsize, symbols)
-    return sentences
+    return _Index(kind, sizes, np.memmap(index, "<i8", "r", HEADER + 4 * sentences, (sentences,)))
 
 
-def _check_ids(data: Path, kind: np.dtype, ends: np.ndarray, symbols: int) -> None:
+def _read_older(index: Path, header: bytes, size: int) -> _Index:
+    version, code, width, sentences, count = struct.unpack("<5Q", header[len(OLDER) :])
+    kind = _type(version, code)
+    if width != kind.itemsize or count != sentences:
+        raise ValueError(f"ids of {width} bytes and {count:,} sizes, expected {kind.itemsize} and {sentences:,}")
+    _check_size(size, len(header) + 8 * (3 * sentences + 2), sentences)
+    numbers = np.memmap(index, "<i8", "r", len(header), (3 * sentences + 2,))
+    # Each sentence has one size, and they follow one another.
+    if (bad := _first(numbers[: sentences + 1] != np.arange(sentences + 1))) is not None:
+        raise ValueError(f"sentence {bad:,} is not a row of ids")
+    starts = numbers[sentences + 1 : 2 * sentences + 1] * kind.itemsize
+    return _Index(kind, numbers[2 * sentences + 2 :], starts, first=1)  # it counts as Lua does
+
+
+def _type(version: int, code: int) -> np.dtype:
+    if version != VERSION or code not in TYPES:
+        raise ValueError(f"version {version}, type {code}: expected version {VERSION} and a type of whole numbers")
+    return np.dtype(TYPES[code])
+
+
+def _check_size(found: int, wanted: int, sentences: int) -> None:
+    if found != wanted:
+        raise ValueError(f"{found:,} bytes, expected {wanted:,} of {sentences:,} sentences")
+
+
+def _check_ids(data: Path, kind: np.dtype, ends: np.ndarray, first: int, symbols: int) -> None:
     ids = np.memmap(data, kind, "r")
     for start in range(0, len(ids), _SLICE):
         block = ids[start : start + _SLICE]
-        # One pass where all is well.
-        if block.max() < symbols and (kind.kind == "u" or block.min() >= 0):
+        # No arrays of flags where all is well.
+        if block.min() >= first and block.max() < first + symbols:
             continue
-        bad = start + int(np.flatnonzero((block < 0) | (block >= symbols))[0])
+        bad = start + int(np.flatnonzero((block < first) | (block >= first + symbols))[0])
         sentence = int(np.searchsorted(ends, bad, side="right"))
+        found = int(ids[bad]) - first
         raise UserError(
-            f"{data}: sentence {sentence:,} has the id {ids[bad]}, and the dictionary's {symbols:,} symbols are 0 to "
+            f"{data}: sentence {sentence:,} has the id {found}, and the dictionary's {symbols:,} symbols are 0 to "
             f"{symbols - 1:,}: it was made with another dictionary, or damaged. {_AGAIN}"
         )
-
-
-_AGAIN = "Binarise the text again (scripts/prepare.sh, lskd binarise or fairseq-preprocess), or copy the folder again."
 
 
 def _first(flags: np.ndarray) -> int | None:

@@ -42,7 +42,7 @@ def read_dictionary(path: Path) -> Ids:
         entry = row.removesuffix(OVERWRITE)
         symbol, space, count = entry.rpartition(" ")
         again = symbol in ids and entry == row
-        if not (space and count.isdecimal()) or again:
+        if not (space and count.isdecimal() and len(count) < 20) or again:
             found = f"{shown(symbol)} a second time" if again else shown(row)
             raise UserError(f"{path}: line {number:,}: expected a new symbol and its count, found {found}")
         ids[symbol] = len(FAIRSEQ_SPECIALS) + number - 1

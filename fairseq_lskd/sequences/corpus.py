@@ -43,7 +43,7 @@ class BinarisedCorpus:
 
     def __init__(self, folder: Path, subset: str, source_lang: str | None = None):
         """`source_lang`: where a split of several languages is there, or to read the target side."""
-        from fairseq.data import data_utils
+        from fairseq.data import data_utils, indexed_dataset
 
         from ..teachers.task import load_dictionary
 
@@ -54,7 +54,9 @@ class BinarisedCorpus:
         self.path = prefix
         self.dictionary = load_dictionary(dictionary)
         check_binarised(prefix, len(self.dictionary))
-        self._data = data_utils.load_indexed_dataset(str(prefix), self.dictionary, "mmap")
+        # Of the older format, fairseq would take the form that has to be told beforehand what will be read.
+        older = indexed_dataset.infer_dataset_impl(str(prefix)) == "cached"
+        self._data = data_utils.load_indexed_dataset(str(prefix), self.dictionary, "lazy" if older else None)
         self.sentences = len(self._data)
         files = (prefix.with_name(f"{prefix.name}.bin"), prefix.with_name(f"{prefix.name}.idx"), dictionary)
         self.digest = hashlib.sha256(" ".join(map(sha256, files)).encode()).hexdigest()
