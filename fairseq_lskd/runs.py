@@ -7,6 +7,7 @@ import datetime
 import difflib
 import fcntl
 import itertools
+import math
 import os
 import re
 import shlex
@@ -60,6 +61,35 @@ def _differences(old: dict[str, Any], command: Sequence[str], inputs: dict[str, 
     return changes
 
 
+#: Options that say when a training ends and nothing else; and learning rates whose whole course depends on them.
+_ENDS = ("--max-update", "--max-epoch")
+_TO_THE_END = {"cosine", "tri_stage"}
+
+
+def _split(command: Sequence[str]) -> tuple[list[str], list[float]]:
+    """A command without the options that say when it ends, and their values: the last ones, infinite if not given."""
+    rest, ends = [], dict.fromkeys(_ENDS, math.inf)
+    words = iter(command)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in _ENDS:
+            try:
+                # To fairseq, 0 is no end.
+                ends[name] = float(value if equals else next(words, "")) or math.inf
+            except ValueError:
+                ends[name] = math.nan  # neither earlier nor later than any other
+        else:
+            rest.append(word)
+    return rest, list(ends.values())
+
+
+def trains_longer(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether two commands are of one training, but for a later end of the new one."""
+    (before, ended), (now, ends) = _split(old), _split(new)
+    later = all(end >= old_end for end, old_end in zip(ends, ended, strict=True)) and ends != ended
+    return before == now and later and not _TO_THE_END.intersection(now)
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """What `run` recorded in a folder.
 
@@ -90,6 +120,11 @@ def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) 
         if not (old["finished"] or _left_something(out, log)):
             return fresh, False
         if changes := _differences(old, command, inputs):
+            if trains_longer(old["command"], command) and not _differences(old, old["command"], inputs):
+                print(f"{out} | trains longer: {'; '.join(changes)}", file=sys.stderr)
+                earlier = {name: old[name] for name in ("command", "seconds", "finished")}
+                more = {"command": list(command), "finished": None, "earlier": [*old.get("earlier", []), earlier]}
+                return old | more, False
             if replaces(out, changes):
                 return fresh, True
             raise UserError(
@@ -194,7 +229,8 @@ def run(
     The folder gets a `run.json`: command line, SHA-256 of `inputs`, seconds (summed over resumed
     calls), when it finished, and `labels`, what the run is to be called in results. The command's
     output goes to `out/log`, its progress to stderr. An unfinished run is started again, and
-    fairseq-train goes on from its last checkpoint.
+    fairseq-train goes on from its last checkpoint. So does a run, finished or not, whose command now has a larger
+    `--max-update` or `--max-epoch` and is the same otherwise; `earlier` in the record has its shorter commands.
 
     Raises:
         UserError: if an input is missing, `out` holds another run or one that is going on, or the command fails.

@@ -14,6 +14,8 @@
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
 #
+# Call it again with a larger --max-update to train longer.
+#
 # The model is OUT/checkpoint_average.pt; the teacher's translations and what was selected of them are in OUT-data.
 
 . "$(dirname "$0")/lib.sh"
@@ -90,4 +92,4 @@ lskd run --out "$out" --label role=student --label method="$method" --label stra
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
     "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
-lskd average "$out" --last "$average"
+lskd average "$out" --last "$average" --or-fewer

@@ -13,6 +13,8 @@
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
 #
+# Call it again with a larger --max-update to train longer.
+#
 # The model is OUT/checkpoint_average.pt.
 
 . "$(dirname "$0")/lib.sh"
@@ -59,4 +61,4 @@ lskd run --out "$out" --label role=student --label method=word --label temperatu
     --criterion word_kd "${from[@]}" --kd-weight "$weight" --kd-temperature "$temperature" \
     "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
-lskd average "$out" --last "$average"
+lskd average "$out" --last "$average" --or-fewer

@@ -10,6 +10,8 @@
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
 #
+# Call it again with a larger --max-update to train longer.
+#
 # The model is OUT/checkpoint_average.pt. Label smoothing is 0.1 for a teacher and 0 for a student if not given.
 
 . "$(dirname "$0")/lib.sh"
@@ -49,4 +51,4 @@ lskd run --out "$out" "${labels[@]}" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 # What tells a student that its dictionary is another.
 cp "$data/bin/dict.$src.txt" "$data/bin/dict.$tgt.txt" "$out/"
-lskd average "$out" --last "$average"
+lskd average "$out" --last "$average" --or-fewer

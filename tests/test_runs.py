@@ -16,7 +16,7 @@ from fairseq_lskd import __version__
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256
-from fairseq_lskd.runs import RECORD, progress, run
+from fairseq_lskd.runs import RECORD, progress, run, trains_longer
 
 
 def python(code: str, *words: object) -> list[str]:
@@ -107,6 +107,54 @@ def test_a_kill_at_the_first_rename_is_no_dead_end(tmp_path: Path) -> None:
     run(counting(tmp_path), tmp_path)
     assert record(tmp_path)["finished"] and (tmp_path / "kept").read_text() == "x"
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_later_end_goes_on_and_both_are_recorded(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    short, long = ([*counting(tmp_path), "--max-update", str(updates)] for updates in (100, 300))
+    run(short, tmp_path)
+    first = record(tmp_path)
+    run(long, tmp_path)
+    assert (tmp_path / "kept").read_text() == "xx" and (tmp_path / "log.txt.1").is_file()
+    said = capsys.readouterr().err
+    assert "--max-update 100" in said and "--max-update 300" in said
+    found = record(tmp_path)
+    assert found["command"] == long and found["finished"] and found["seconds"] >= first["seconds"]
+    assert found["earlier"] == [{name: first[name] for name in ("command", "seconds", "finished")}]
+    run(long, tmp_path)
+    assert (tmp_path / "kept").read_text() == "xx" and record(tmp_path) == found
+    with pytest.raises(UserError, match=r"holds another run.*--max-update 300.*--max-update 100"):
+        run(short, tmp_path)
+
+
+def test_a_later_end_of_other_inputs_is_another_run(tmp_path: Path) -> None:
+    given, out = tmp_path / "given", tmp_path / "run"
+    given.write_text("one")
+    run([*counting(out), "--max-update", "1"], out, inputs=[given])
+    given.write_text("two")
+    with pytest.raises(UserError, match="given had other contents"):
+        run([*counting(out), "--max-update", "2"], out, inputs=[given])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "longer"),
+    [
+        ("--max-update 9", "--max-update 10", True),
+        ("--max-update=9 --lr 1", "--lr 1 --max-update=10", True),
+        # The last one counts; 0 and nothing are no end.
+        ("--max-update 9", "--max-update 9 --max-update 20", True),
+        ("--max-update 9", "--max-update 20 --max-update 9", False),
+        ("--max-update 9", "--max-update 0", True),
+        ("--max-update 9", "", True),
+        ("--max-epoch 3", "--max-epoch 4", True),
+        ("--max-epoch 3 --max-update 9", "--max-epoch 4 --max-update 8", False),
+        ("--max-update 9", "--max-update 8", False),
+        ("--max-update 9", "--max-update many", False),
+        ("--max-update 9 --lr 1", "--max-update 10 --lr 2", False),
+        ("--max-update 9 --lr-scheduler cosine", "--max-update 10 --lr-scheduler cosine", False),
+    ],
+)
+def test_what_trains_longer(old: str, new: str, longer: bool) -> None:
+    assert trains_longer(["fairseq-train", *old.split()], ["fairseq-train", *new.split()]) is longer
 
 
 def test_other_labels_are_recorded_and_run_nothing(tmp_path: Path) -> None:

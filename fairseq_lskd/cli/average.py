@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--last", type=int, default=3, metavar="N", help="of a folder, its last N checkpoints (%(default)s)"
     )
+    parser.add_argument(
+        "--or-fewer",
+        action="store_true",
+        help="where a folder has fewer, average those, or take its last, with a warning instead of an error",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: checkpoint_average.pt in the folder")
 
 
@@ -40,12 +45,19 @@ def run(args: argparse.Namespace) -> int:
 
     from ..teachers.average import average_checkpoints, last_checkpoints
 
-    paths = last_checkpoints(folder, args.last) if folder else args.inputs
+    paths = last_checkpoints(folder, args.last, args.or_fewer) if folder else args.inputs
     out = args.out or args.inputs[0] / "checkpoint_average.pt"
     state = average_checkpoints(paths)
     # To a stream: torch puts the name of a file that it opens itself into the archive, which would
     # differ from call to call, and with it the digest that the next steps remember.
     with write_beside(out) as part, part.open("wb") as stream:
         torch.save(state, stream)
+    if folder and len(paths) < args.last:
+        print(
+            f"warning: {folder} has {len(paths)} of the {args.last} checkpoints that were to be averaged. Models that "
+            "are averages of other numbers do not compare well: train longer, or save more often "
+            f"(--save-interval-updates N --keep-interval-updates {args.last}).",
+            file=sys.stderr,
+        )
     print(f"{out} is the mean of {', '.join(path.name for path in paths)}", file=sys.stderr)
     return 0

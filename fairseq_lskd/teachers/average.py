@@ -16,29 +16,36 @@ from .checkpoint import read_archive, without_copies
 BY_UPDATES = r"checkpoint_\d+_(\d+)\.pt"
 
 
-def last_checkpoints(folder: Path, count: int) -> list[Path]:
+def last_checkpoints(folder: Path, count: int, or_fewer: bool = False) -> list[Path]:
     """The newest `count` of a folder's numbered checkpoints: by updates if it has those, else by epochs.
 
     By updates, checkpoint_last.pt is one of them where it is newer: where a training's last update ends an epoch,
     fairseq writes no numbered one.
 
+    Args:
+        or_fewer: take what there is where there are not that many: most of either kind, or checkpoint_last.pt alone.
+
     Raises:
-        UserError: if there are not that many.
+        UserError: if there are not that many; with `or_fewer`, if there is none.
     """
     last = folder / "checkpoint_last.pt"
+    fewer: list[Path] = []
     for pattern in (BY_UPDATES, r"checkpoint(\d+)\.pt"):
         found = [(int(m[1]), p) for p in folder.glob("checkpoint*.pt") if (m := re.fullmatch(pattern, p.name))]
         if found and pattern is BY_UPDATES and last.is_file():
             history = read_archive(last).get("optimizer_history") or [{}]
             updates = history[-1].get("num_updates", 0)
             found += [(updates, last)] if updates > max(found)[0] else []
-        if len(found) >= count:
-            return [path for _, path in sorted(found)[-count:]]
+        newest = [path for _, path in sorted(found)[-count:]]
+        if len(newest) == count:
+            return newest
+        fewer = max(fewer, newest, key=len)
+    if or_fewer and (fewer or last.is_file()):
+        return fewer or [last]
     raise UserError(
         f"{folder} has fewer than {count} numbered checkpoints to average: train with --save-interval-updates N "
         f"--keep-interval-updates {count}, or with --keep-last-epochs {count}. fairseq writes none at an update that "
-        "ends an epoch: where N is a multiple of an epoch's updates, choose another. To take the last as it is: "
-        f"lskd average {folder}/checkpoint_last.pt --out {folder}/checkpoint_average.pt"
+        "ends an epoch: where N is a multiple of an epoch's updates, choose another. To take what there is: --or-fewer"
     )
 
 

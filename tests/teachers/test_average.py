@@ -6,6 +6,7 @@ from fairseq import checkpoint_utils
 from fairseq.modules import transformer_layer
 from tiny import WIDER, batch, logits, make_model, make_task, save
 
+from fairseq_lskd.cli import main
 from fairseq_lskd.compat.pytorch_ddp import COPIES
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.teachers.average import average_checkpoints, last_checkpoints
@@ -193,3 +194,32 @@ def test_too_few(tmp_path, present):
     touch(tmp_path, *present)
     with pytest.raises(UserError, match=r"fewer than 2 numbered checkpoints.*--keep-last-epochs 2"):
         last_checkpoints(tmp_path, 2)
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted"),
+    [
+        (["checkpoint_1_900.pt", "checkpoint_2_1000.pt"], ["checkpoint_1_900.pt", "checkpoint_2_1000.pt"]),
+        (["checkpoint1.pt", "checkpoint2.pt", "checkpoint_2_1000.pt"], ["checkpoint1.pt", "checkpoint2.pt"]),
+        ([LAST, "checkpoint_best.pt"], [LAST]),
+    ],
+)
+def test_fewer_where_that_will_do(tmp_path, present, wanted):
+    touch(tmp_path, *present)
+    assert names(last_checkpoints(tmp_path, 3, or_fewer=True)) == wanted
+
+
+def test_none_is_too_few(tmp_path):
+    touch(tmp_path, "checkpoint_best.pt")
+    with pytest.raises(UserError, match="fewer than 3 numbered checkpoints"):
+        last_checkpoints(tmp_path, 3, or_fewer=True)
+
+
+def test_the_command_says_that_there_were_fewer(tmp_path, capsys):
+    plain(tmp_path / "checkpoint_1_10.pt", w=torch.ones(1))
+    with pytest.raises(SystemExit, match="--or-fewer"):
+        main(["average", str(tmp_path), "--last", "3"])
+    assert main(["average", str(tmp_path), "--last", "3", "--or-fewer"]) == 0
+    said = capsys.readouterr().err
+    assert "1 of the 3" in said and "--keep-interval-updates 3" in said
+    assert torch.load(tmp_path / "checkpoint_average.pt", weights_only=True)["model"]["w"] == 1
