@@ -13,8 +13,6 @@ Arrays in the file, N examples of K classes:
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
+from ..npz import read_npz
 
 KNOWN = ("logits", "probs", "labels", "features", "output_matrix", "output_bias", "split", "label_smoothing", "classes")
 #: By how much a row of probabilities may miss 1: half-precision numbers of many classes do by some thousandths.
@@ -92,26 +91,8 @@ def load_npz(path: Path) -> Outputs:
     Raises:
         UserError: with everything that is wrong with the file.
     """
-    found, problems = {}, []
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise UserError(f"{path}: a single array, expected an .npz file with logits (or probs) and labels")
-        with archive:
-            for name in set(archive.files) & set(KNOWN):
-                try:
-                    found[name] = archive[name]
-                except ValueError:  # numpy, of an array of Python objects
-                    problems.append(f"{name} holds Python objects, which are not read; save it as numbers or strings")
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not an .npz file of numpy.savez, or broken ({error})") from None
-    if not problems:
-        problems = _problems(found)
-    if problems:
+    found = read_npz(path, KNOWN, "an .npz file of numpy.savez, with logits (or probs) and labels")
+    if problems := _problems(found):
         raise UserError(f"{path}: " + "\n  ".join(problems))
     return _outputs(path.stem, found)
 
@@ -155,7 +136,7 @@ def _problems(found: Mapping[str, Any]) -> list[str]:
         if name in found and (problem := _not_numbers(found[name])):
             problems.append(f"{name} {problem}")
     labels = found["labels"]
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "iu":
         problems.append(f"labels are of {labels.dtype}, expected whole numbers (an integer dtype)")
     elif labels.size and not 0 <= labels.min() <= labels.max() < classes:
         problems.append(f"labels go from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
@@ -176,21 +157,35 @@ def _unlikely(found: Mapping[str, Any]) -> list[str]:
     problems = []
     if "label_smoothing" in found and not 0 <= found["label_smoothing"] < 1:
         problems.append(f"label_smoothing is {found['label_smoothing']:g}, expected a number in [0, 1)")
-    if "classes" in found and len(set(found["classes"].tolist())) < len(found["classes"]):
-        problems.append("classes has a name twice, expected another for each")
+    for name in ("split", "classes"):
+        try:
+            names = _names(found.get(name, ()))
+        except ValueError as error:
+            problems.append(f"{name} has names that are no text ({error})")
+        else:
+            if name == "classes" and len(set(names)) < len(names):
+                problems.append("classes has a name twice, expected another for each")
     return problems
 
 
+def _names(values: Any) -> tuple[str, ...]:
+    """Bytes are UTF-8; raises ValueError where they, or the characters, are no text."""
+    names = [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
+    "".join(names).encode("utf-8")
+    return tuple(names)
+
+
 def _not_numbers(values: Any) -> str | None:
-    if not (np.issubdtype(values.dtype, np.floating) or np.issubdtype(values.dtype, np.integer)):
+    if values.dtype.kind not in "fiu":
         return f"is of {values.dtype}, expected real numbers"
-    wrong = ~np.isfinite(values)
+    wrong = ~(np.abs(values) <= np.finfo(np.float32).max)
     if not wrong.any():
         return None
     if not values.ndim:
         return f"is {values}"
     rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))
-    return f"has NaN or infinity in {len(rows):,} of {len(values):,} rows, row {rows[0]} first (rows count from 0)"
+    what = "numbers beyond float32" if np.isfinite(values).all() else "NaN or infinity"
+    return f"has {what} in {len(rows):,} of {len(values):,} rows, row {rows[0]} first (rows count from 0)"
 
 
 def _not_distributions(probs: Any) -> list[str]:
@@ -217,7 +212,7 @@ def _outputs(name: str, found: Mapping[str, Any]) -> Outputs:
         assert probs is not None
         log_probs = (probs / probs.sum(1, keepdim=True)).log()  # -inf where there is no probability
     labels = torch.from_numpy(found["labels"].astype(np.int64))
-    split, classes = (tuple(map(str, found[key].astype(str))) if key in found else None for key in ("split", "classes"))
+    split, classes = (_names(found[key]) if key in found else None for key in ("split", "classes"))
     smoothing = round(float(found["label_smoothing"]), 6) if "label_smoothing" in found else None
     features, matrix, bias = (real(key) for key in ("features", "output_matrix", "output_bias"))
     return Outputs(name, log_probs, labels, features, matrix, bias, split, smoothing, classes)

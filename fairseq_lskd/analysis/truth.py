@@ -68,10 +68,12 @@ def read_log_probs(folder: Path, split: str) -> Tensor:
         UserError: if it is not there, or not that.
     """
     path = truth_path(folder, split)
-    header, *lines = read_lines(path)
     try:
+        header, *lines = read_lines(path)
         column = header.split("\t").index("log_prob")
         found = torch.tensor([float(line.split("\t")[column]) for line in lines], dtype=torch.float64)
+    except UserError:
+        raise
     except (ValueError, IndexError):
         raise UserError(f"{path}: expected a column log_prob of numbers, as `lskd generate` writes it") from None
     if not len(found) or not bool(found.isfinite().all()):

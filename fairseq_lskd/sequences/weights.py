@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import write_beside
+from ..npz import read_npz
 
 
 @dataclass
@@ -52,12 +52,10 @@ class SequenceWeights:
         name = f"--sequence-weights {os.fspath(path)}"
         if not Path(path).is_file():
             raise UserError(f"{name}: no such file; `lskd select` writes it")
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                weight, reference = arrays["weight"], arrays["reference"]
-        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            what = f"expected the .npz that `lskd select` writes, found another file ({error})"
-            raise UserError(f"{name}: {what}") from None
+        arrays = read_npz(Path(path), ("weight", "reference"), "the .npz that `lskd select` writes")
+        if missing := {"weight", "reference"} - arrays.keys():
+            raise UserError(f"{name}: expected the .npz that `lskd select` writes, found no {' and '.join(missing)}")
+        weight, reference = arrays["weight"], arrays["reference"]
         if reference.dtype == bool:  # as older files have it
             reference = reference.astype(np.float32)
         if weight.ndim != 1 or reference.shape != weight.shape or not weight.dtype == reference.dtype == np.float32:

@@ -99,7 +99,7 @@ def test_one_split(tmp_path: Path) -> None:
             "probs do not sum to 1 in 4 of 4 rows, row 0 first: it sums to 2; are they",
         ),
         (without("logits", probs=np.log(PROBS)), "are they logits or log-probabilities"),
-        (without(logits=np.array([[None, 1, 2]])), "logits holds Python objects, which are not read"),
+        (without(logits=np.array([[None, 1, 2]])), "logits: it holds Python objects, which are not read"),
     ],
 )
 def test_mistakes_are_named(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""Reading .npz files that may hold anything: NumPy believes what they say of shapes, and of sizes."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UserError
+
+#: To how many times its size deflating can shrink something: 1,032.
+SHRINKS = 1_100
+
+
+def read_npz(path: Path, names: Collection[str], expected: str) -> dict[str, Any]:
+    """Those of the named arrays that are in a file. Nothing in it is run.
+
+    Args:
+        expected: what the file should be, in words.
+
+    Raises:
+        UserError: naming the file, and the array that is not one, cannot be read or is not what it says.
+    """
+    found: dict[str, Any] = {}
+    problems = []
+    try:
+        with path.open("rb") as stream:
+            if stream.read(6) == b"\x93NUMPY":
+                raise UserError(f"{path}: a single array, expected {expected}")
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                if name not in names or name == info.filename:
+                    continue
+                try:
+                    found[name] = _read(archive, info, path.stat().st_size)
+                except Exception as error:  # of a header, a number or a stream that may hold anything
+                    problems.append(f"{name}: {_said(error)}")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not an .npz file, or broken ({_said(error)}); expected {expected}") from None
+    if problems:
+        raise UserError(f"{path}: {'; '.join(problems)}; expected {expected}. Write it again")
+    return found
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Any:
+    if info.flag_bits & 1:
+        raise ValueError("it is encrypted, which is not read")
+    if info.compress_size > size or info.file_size > SHRINKS * info.compress_size + SHRINKS:
+        raise ValueError(f"it says that it has {info.file_size:,} bytes, of which the file has {size:,}")
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"version {version[0]}.{version[1]} of NumPy's format, expected 1.0 or 2.0")
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = header(stream)
+        if kind.hasobject:
+            raise ValueError("it holds Python objects, which are not read; save it as numbers or strings")
+        if any(length < 0 for length in shape):
+            raise ValueError(f"its shape is {list(shape)}")
+        # Before NumPy makes room for it.
+        if (there := info.file_size - stream.tell()) != (wanted := math.prod(shape) * kind.itemsize):
+            raise ValueError(f"its shape {list(shape)} needs {wanted:,} bytes, and it has {there:,}")
+    with archive.open(info) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    return text if text.isprintable() else ascii(text)
