@@ -8,9 +8,13 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import hostile
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from npz_files import patch
 
-from fairseq_lskd.data.acquire.archives import broken, members
+from fairseq_lskd.data.acquire.archives import members
 from fairseq_lskd.errors import UserError
 
 FILES = {"train/a.de": b"eins\nzwei\n", "train/a.en": b"one\ntwo\n", "README": b"read me\n"}
@@ -28,8 +32,7 @@ def tar(path: Path, files: dict[str, bytes], mode: str = "w:gz", extra: tuple[ta
 
 
 def read(path: Path, *wanted: str) -> dict[str, bytes]:
-    with broken(path):
-        return {name: stream.read() for name, stream in members(path, wanted)}
+    return {name: stream.read() for name, stream in members(path, wanted)}
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
@@ -116,3 +119,51 @@ def test_a_broken_archive_is_named(tmp_path: Path, damage: str) -> None:
     )
     with pytest.raises(UserError, match=r"a\.tgz: broken \(.*\); fetch it again"):
         read(path, "a.de")
+
+
+def test_patterns_that_both_match_a_member_are_named(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tgz", FILES)
+    with pytest.raises(UserError, match=r"its member train/a\.de is wanted as train/\* and as \*\.de"):
+        read(path, "train/*", "*.de")
+
+
+def zipped(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in FILES.items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("changes", [{"flags": 1}, {"flags": 0x41}, {"method": 99}])
+def test_members_that_python_cannot_unpack(tmp_path: Path, changes: dict[str, int]) -> None:
+    path = patch(zipped(tmp_path / "a.zip"), "train/a.de", **changes)
+    assert read(path, "train/a.en") == {"train/a.en": FILES["train/a.en"]}  # that one is not needed
+    with pytest.raises(UserError, match=r"a\.zip: its member train/a\.de cannot be unpacked .* --raw"):
+        read(path, "train/a.de")
+
+
+def test_what_a_reader_raises_is_its_own(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip")
+    with pytest.raises(ValueError, match="mine") as caught:
+        for _ in members(path, ["train/a.de"]):
+            raise ValueError("mine")
+    assert not isinstance(caught.value, UserError)
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("archives")
+    files = FILES | {"train/b.de.gz": gzip.compress(b"drei\n")}
+    made = {mode: tar(folder / f"a.{mode[2:]}", files, mode) for mode in ("w:", "w:gz", "w:bz2", "w:xz")}
+    return {mode: path.read_bytes() for mode, path in made.items()} | {"zip": zipped(folder / "a.zip").read_bytes()}
+
+
+@pytest.mark.parametrize("kind", ["w:", "w:gz", "w:bz2", "w:xz", "zip"])
+@hostile.few
+@given(st.data())
+def test_whatever_is_in_an_archive(
+    tmp_path_factory: pytest.TempPathFactory, archives: dict[str, bytes], kind: str, draw: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.archive"
+    path.write_bytes(draw.draw(hostile.mutated(archives[kind])))
+    hostile.read_or_refuse(lambda: read(path, "train/a.de", "*.gz" if kind != "zip" else "*.en"), path)
