@@ -57,9 +57,7 @@ def _members(path: Path, wanted: Sequence[str]) -> Iterator[tuple[str, IO[bytes]
         if not found:
             continue
         if len(found) > 1:
-            raise UserError(
-                f"{path}: its member {name} is wanted as {' and as '.join(found)}: let one match it"
-            )
+            raise UserError(f"{path}: its member {name} is wanted as {' and as '.join(found)}: let one match it")
         (want,) = found
         if want not in missing:
             raise UserError(f"{path}: several members are called {want}")
