@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import sha256
+from ..names import PLAIN, is_plain
+from ..reading import shown
 
 if TYPE_CHECKING:
     from ..sequences.select import SelectionOptions
@@ -265,6 +267,10 @@ def _check(args: argparse.Namespace) -> None:
                 f"--filter-score-quantile {quantile}: expected above 0, below 1",
             ),
             (args.workers < 1, f"--workers {args.workers}: expected 1 or more"),
+            *(
+                (not is_plain(language), f"{flag} {shown(language)}: expected {PLAIN.words}")
+                for flag, language in (("-s", args.source_lang), ("-t", args.target_lang))
+            ),
             (args.source_lang == args.target_lang, f"-s and -t are both {args.source_lang}: expected two languages"),
             (any(dictionaries) and not all(dictionaries), "--srcdict and --tgtdict go together"),
             (args.validpref and not any(dictionaries), "--validpref goes with --srcdict and --tgtdict"),

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import sha256
+from ..names import PLAIN, within
 from ..reading import COUNT, read_json
 from .binarised import MAGIC, VERSION
 from .bitext import SPLITS
@@ -89,14 +90,15 @@ def binarise(pieces: Path, out: Path, workers: int = 1) -> bool:
     if not (pieces / ENCODED).exists():
         raise UserError(f"{pieces}: found no {ENCODED} there; expected a folder that `lskd encode` wrote")
     shape = {
-        "options": {"source-lang": str, "target-lang": str},
+        "options": {"source-lang": PLAIN, "target-lang": PLAIN},
         "counts": {str: {"lines": COUNT}},
         "outputs": {str: COUNT},
     }
     record = read_json(pieces / ENCODED, shape, "what `lskd encode` wrote", "Encode it again")
     languages = [record["options"][f"{side}-lang"] for side in ("source", "target")]
     counts, outputs = record["counts"], record["outputs"]
-    changed = [name for name, size in outputs.items() if not _has(pieces / name, size)]
+    listed = {name: within(pieces, name, f"{pieces / ENCODED}: output") for name in outputs}
+    changed = [name for name, size in outputs.items() if not _has(listed[name], size)]
     if changed:
         raise UserError(f"{pieces}: {', '.join(changed)}: missing or changed since `lskd encode`; encode it again")
     manifest = Manifest(

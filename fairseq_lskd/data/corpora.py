@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..reading import read_toml
+from ..names import INSIDE, PLAIN, is_inside, is_plain, plain, why_no_url
+from ..reading import read_toml, shown
 from .bitext import SPLITS
 from .clean.steps import Steps
 
@@ -116,7 +117,7 @@ def load(name: str, languages: tuple[str, str] | None = None) -> Corpus:
 
 def _known(name: str) -> Path:
     for folder in FOLDERS:
-        if (folder / f"{name}.toml").is_file():
+        if is_plain(name) and (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
     known = names()
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -128,6 +129,7 @@ def _read(path: Path, likes: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A file's table, over that of the file that it is `like`; `likes` are those that led here."""
     table = read_toml(path)
     if base := table.pop("like", None):
+        plain(base, f"{path}: like =")
         beside = path.with_name(f"{base}.toml")
         other = beside if beside.is_file() else _known(base)
         likes = (*likes, path.resolve())
@@ -165,6 +167,9 @@ class _Reader:
         languages = table["languages"]
         if len(languages) != 2 or languages[0] == languages[1]:
             self.problems.append(f"languages = {languages}: expected two different ones")
+        self.problems += [
+            f"languages = {shown(each)}: expected {PLAIN.words}" for each in languages if not is_plain(each)
+        ]
         parts = tuple(
             self._part(split, number, entry, languages)
             for split in SPLITS
@@ -223,6 +228,10 @@ class _Reader:
             self.problems.append("hold_out.by = line: holds out valid or test, not both")
         return found
 
+    def _check_inside(self, where: str, key: str, name: Any) -> None:
+        if name is not None and not is_inside(name):
+            self.problems.append(f"{where}{key} = {shown(name)}: expected {INSIDE.words}")
+
     def _part(self, split: str, number: int, entry: dict[str, Any], languages: list[str]) -> Part:
         where = f"{split} {number}: "
         self._unknown(entry, self.PART_KEYS, where)
@@ -242,11 +251,16 @@ class _Reader:
                 return value.get(language)
             return value
 
+        self._check_inside(where, "plain", entry.get("plain"))
         sides = {}
         for language in languages:
             download = None
             if url := of("url", language):
+                if problem := why_no_url(url):
+                    self.problems.append(f"{where}url = {shown(url)}: {problem}")
+                    continue
                 download = Download(url, of("bytes", language), of("sha256", language), of("md5", language))
+            self._check_inside(where, "files", of("files", language))
             column = of("columns", language)
             if download is None and ("mtdata" in entry or "sacrebleu" in entry):
                 continue  # to be looked up

@@ -12,6 +12,7 @@ import sentencepiece
 
 from ..errors import UserError
 from ..files import sha256
+from ..names import plain
 from .bitext import Bitext, check_bitext
 from .chunks import Chunk
 from .dictionary import by_frequency, write_dictionary
@@ -130,6 +131,8 @@ def encode_classically(
 
 
 def _two(source_lang: str, target_lang: str, workers: int) -> tuple[str, str]:
+    for flag, language in (("--source-lang", source_lang), ("--target-lang", target_lang)):
+        plain(language, flag)
     if source_lang == target_lang:
         raise UserError(f"--source-lang and --target-lang are both {source_lang}: expected two languages")
     if workers < 1:

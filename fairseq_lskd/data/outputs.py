@@ -20,6 +20,7 @@ from typing import Any
 from .. import __version__
 from ..errors import UserError
 from ..files import contents, errors_name, sha256, sweep, write_json
+from ..names import within
 from ..reading import COUNT, read_json
 from ..replacing import Kind, asked, beside, followed, foreign, put_in_place, replaces, settle
 
@@ -64,7 +65,7 @@ class Manifest:
             lines = "\n  ".join(differences)
             raise UserError(f"{out} was made otherwise:\n  {lines}\n{way_out}")
         for name, size in outputs.items():
-            path = out / name
+            path = within(out, name, f"{out / self.name}: output")
             if not path.is_file() or path.stat().st_size != size:
                 found_size = f"{path.stat().st_size} bytes" if path.is_file() else "missing"
                 raise UserError(f"{path} was changed: it is {found_size}, was {size} bytes; {way_out}")

@@ -7,7 +7,7 @@ import dataclasses
 import errno
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..files import sha256, write_json
 from .acquire.download import fetch
-from .acquire.locate import Located, in_cache, in_folder, size
+from .acquire.locate import Located, cached, in_cache, in_folder, size
 from .acquire.sources import resolve
 from .acquire.texts import Text, take
 from .clean.report import PartReport, examples, table
@@ -53,11 +53,11 @@ def prepare(request: Request) -> bool:
     """
     out, work = request.out / "raw", request.out / ".raw.work"
     with _full_disk(out, work, request.cache):
-        corpus, located = _acquire(request, out)
+        corpus, located, fetched = _acquire(request, out)
         if located is None:
             return False
         taken = take(corpus, _texts_only(located), work)
-        manifest = _manifest(corpus, _digests(corpus, located, taken, request))
+        manifest = _manifest(corpus, _digests(corpus, located, taken, request, fetched))
         if manifest.is_up_to_date(out):
             shutil.rmtree(work, ignore_errors=True)
             return False
@@ -98,19 +98,19 @@ def dry_run(request: Request) -> str:
     )
 
 
-def _acquire(request: Request, out: Path) -> tuple[Corpus, Located | None]:
-    """Where all files are, fetched if need be. None if `out` is known to be up to date without them."""
+def _acquire(request: Request, out: Path) -> tuple[Corpus, Located | None, set[Path]]:
+    """Where all files are, and which were fetched just now. None if `out` is known to be up to date without them."""
     corpus = resolve(request.corpus, request.cache)
     if request.raw is not None:
-        return corpus, in_folder(corpus, request.raw)
+        return corpus, in_folder(corpus, request.raw), set()
     located, missing = in_cache(corpus, request.cache)
     if missing:
         pinned = _pinned(corpus)
         if pinned is not None and _manifest(corpus, pinned).is_up_to_date(out):
-            return corpus, None
+            return corpus, None, set()
         _check_space(sum(download.size or 0 for download in missing), request.cache)
         fetch(missing, request.cache, corpus.name)
-    return corpus, located
+    return corpus, located, {cached(request.cache, download) for download in missing}
 
 
 def _manifest(corpus: Corpus, inputs: dict[str, str]) -> Manifest:
@@ -146,8 +146,17 @@ def _texts_only(located: Located) -> Located:
     return {key: found for key, found in located.items() if found.member is None}
 
 
-def _digests(corpus: Corpus, located: Located, taken: dict[tuple[int, str], Text], request: Request) -> dict[str, str]:
-    """SHA-256 of every side's archive, or of its text. Files that are not the known ones are refused, or warned of."""
+def _digests(
+    corpus: Corpus,
+    located: Located,
+    taken: dict[tuple[int, str], Text],
+    request: Request,
+    fetched: Collection[Path],
+) -> dict[str, str]:
+    """SHA-256 of every side's archive, or of its text. Files that are not the known ones are refused, or warned of.
+
+    Only what was fetched just now is removed: another program, or the user, may have put the rest into the cache.
+    """
     inputs: dict[str, str] = {}
     archives: dict[Path, str] = {}
     problems: dict[str, None] = {}
@@ -162,12 +171,16 @@ def _digests(corpus: Corpus, located: Located, taken: dict[tuple[int, str], Text
                 archives[found.path] = known if verified and known else sha256(found.path)
             digest = archives[found.path]
         if known is not None and digest != known:
-            problems[f"{found.path}: its SHA-256 is {digest[:12]}…, expected {known[:12]}…"] = None
-            if request.raw is None:
+            problem = f"{found.path}: its SHA-256 is {digest[:12]}…, expected {known[:12]}…"
+            if found.path in fetched:
                 found.path.unlink(missing_ok=True)
+                problem += "; removed"
+            elif request.raw is None:
+                problem += "; it was there before: delete it to have it fetched"
+            problems[problem] = None
         inputs[_label(corpus, number, language)] = digest
     if problems and request.raw is None:
-        raise UserError("files are not what was expected; removed, run again:\n  " + "\n  ".join(problems))
+        raise UserError("files are not what was expected; run again without them:\n  " + "\n  ".join(problems))
     for problem in problems:
         print(
             f"warning: {problem}: another text than the known one, not comparable with published results",

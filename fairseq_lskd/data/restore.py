@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
+from ..names import PLAIN
 from ..reading import read_json
 from .moses import detokenise, require_moses
 from .vocabulary import MANIFEST
@@ -24,7 +25,7 @@ def restorer(pieces: Path) -> Callable[[str], str]:
     """
     if not (pieces / MANIFEST).exists():
         raise UserError(f"--pieces {pieces}: found no {MANIFEST} there; expected a folder that `lskd encode` wrote")
-    shape = {"options": {"target-lang": str}}
+    shape = {"options": {"target-lang": PLAIN}}
     options = read_json(pieces / MANIFEST, shape, "what `lskd encode` wrote", "Encode it again")["options"]
     language = options["target-lang"]
     if options.get("recipe") == "moses-bpe":

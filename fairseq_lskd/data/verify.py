@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import sha256
-from ..reading import COUNT, misfit, read_json
+from ..names import INSIDE, is_inside
+from ..reading import COUNT, misfit, read_json, shown
 from ..runs import RECORD
 from .outputs import FORMAT, SHAPE
 
@@ -72,6 +73,9 @@ def _manifests(data: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _files(path: Path, record: Mapping[str, Any]) -> Iterator[str]:
     digests = record.get("digests", {})
     for name, size in record["outputs"].items():
+        if not is_inside(name):
+            yield f"{path}: lists {shown(name)}, expected {INSIDE.words}"
+            continue
         file = path.parent / name
         if not file.is_file():
             yield f"{file}: missing"

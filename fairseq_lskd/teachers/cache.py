@@ -31,6 +31,7 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..files import sha256
 from ..losses import TopK
+from ..names import within
 
 #: Of the files and of what is in them. A cache of another format is refused: write it again.
 FORMAT = 1
@@ -301,7 +302,7 @@ def _read_manifest(folder: Path, name: str) -> dict[str, Any]:
 def _whole_files(folder: Path, name: str, manifest: dict[str, Any], share: tuple[int, int]) -> list[Path]:
     """The cache's files, lengths first; all sizes checked, of the checksums one's share."""
     rank, world = share
-    files = {folder / file: size for file, size in manifest["files"].items()}
+    files = {within(folder, file, f"{name}: its file"): size for file, size in manifest["files"].items()}
     problems = [f"{path.name} is missing" for path in files if not path.is_file()]
     problems += [
         f"{path.name} has {path.stat().st_size:,} bytes, expected {size:,}"

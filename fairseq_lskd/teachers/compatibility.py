@@ -12,6 +12,7 @@ from fairseq import utils
 from fairseq.data import Dictionary, data_utils
 
 from ..errors import UserError
+from ..names import plain
 from .task import load_dictionary
 
 logger = logging.getLogger(__name__)
@@ -30,12 +31,15 @@ def languages_of(options: Any) -> tuple[str, str] | None:
     """Source and target language; None where they cannot be known.
 
     Where -s and -t were left out, fairseq infers them from the data's file names and a checkpoint records none.
+
+    Raises:
+        UserError: for one that is no plain name: files are looked for by it.
     """
     source, target = getattr(options, "source_lang", None), getattr(options, "target_lang", None)
     data = utils.split_paths(getattr(options, "data", None) or "")[0]
     if (source is None or target is None) and data and Path(data).is_dir():
         source, target = data_utils.infer_language_pair(data)
-    return None if source is None or target is None else (source, target)
+    return None if source is None or target is None else (plain(source, "the language"), plain(target, "the language"))
 
 
 def first_difference(teacher: Dictionary, student: Dictionary, beside: str = "student") -> str | None:

@@ -12,12 +12,16 @@ import pytest
 
 @dataclass
 class Site:
-    """What the server has, how many bytes it sends before it breaks off (once a path), and what it was asked."""
+    """What the server has, how many bytes it sends before it breaks off (once a path), and what it was asked.
+
+    `leads` are its redirections.
+    """
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     breaks: dict[str, list[int]] = field(default_factory=dict)
     status: dict[str, int] = field(default_factory=dict)
+    leads: dict[str, str] = field(default_factory=dict)
     resumes: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -38,6 +42,11 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         def do_GET(self) -> None:
             wanted = self.headers["Range"]
             found.asked.append((self.path, wanted))
+            if self.path in found.leads:
+                self.send_response(302)
+                self.send_header("Location", found.leads[self.path])
+                self.end_headers()
+                return
             if self.path in found.status or self.path not in found.files:
                 self.send_error(found.status.get(self.path, 404))
                 return

@@ -182,3 +182,33 @@ def test_what_corpus_files_say_is_what_mtdata_says(tmp_path: Path, monkeypatch: 
 
 def test_corpus_files_are_found_in_a_checkout() -> None:
     assert FOLDERS[1].name == "data-prep" and (FOLDERS[1] / "README.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('languages = ["x/../../../victim.txt", "yy"]', "languages = 'x/../../../victim.txt'"),
+        ('languages = ["/tmp/x", "yy"]', "languages = '/tmp/x'"),
+        ('train = [{ plain = "../elsewhere" }]', "train 1: plain = '../elsewhere'"),
+        ('train = [{ url = "http://h/a.tgz", files = { de = "/etc/passwd", en = "a" } }]', "files = '/etc/passwd'"),
+        ('train = [{ url = "http://h/a.tgz", files = { de = "a/../../b", en = "a" } }]', "files = 'a/../../b'"),
+        ('train = [{ url = "http://h/../../evil" }]', "url = 'http://h/../../evil'"),
+        ('train = [{ url = "http://../evil" }]', "url = 'http://../evil'"),
+        ('train = [{ url = "file:///etc/passwd" }]', "url = 'file:///etc/passwd'"),
+        ('train = [{ url = "ftp://h/a" }]', "url = 'ftp://h/a'"),
+        ('like = "../other/own"', "like = '../other/own'"),
+    ],
+)
+def test_names_and_urls_that_lead_elsewhere(tmp_path: Path, line: str, found: str) -> None:
+    given = {"languages": '["de", "en"]'} | dict.fromkeys(("train", "valid", "test"), '[{ plain = "x" }]')
+    key, _, value = line.partition(" = ")
+    with pytest.raises(UserError) as error:
+        load(write(tmp_path, "\n".join(f"{name} = {text}" for name, text in (given | {key: value}).items())))
+    assert found in str(error.value) and "expected" in str(error.value)
+
+
+def test_languages_that_a_user_gives_are_names_too() -> None:
+    with pytest.raises(UserError, match=r"languages = '\.\./x'"):
+        load("own", ("../x", "en"))
+    with pytest.raises(UserError, match=r"no corpus is called \.\./data-prep/own"):
+        load("../data-prep/own")

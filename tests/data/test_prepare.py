@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -299,8 +300,9 @@ def test_fetched_text_has_to_be_the_known_one(site, tmp_path: Path, captions: Pa
     (tmp_path / "known.toml").write_text('languages = ["en", "de"]\n' + "\n".join(lines))
     words = (tmp_path / "known.toml", "--cache", tmp_path / "cache", "--workers", 1)
     good = site.files["/val.de.gz"]
+    every = {path.lstrip("/"): data for path, data in site.files.items()}
     site.files["/val.de.gz"] = gzip.compress(b"another text\n" * 5)
-    with pytest.raises(SystemExit, match=r"files are not what was expected; removed, run again:\n  .*val\.de\.gz"):
+    with pytest.raises(SystemExit, match=r"files are not what was expected; run again.*:\n  .*val\.de\.gz.*; removed"):
         prepare(*words, "--out", tmp_path / "out")
     assert not list(tmp_path.rglob("val.de.gz"))
     site.files = {"/val.de.gz": good}  # all others are in the cache
@@ -310,6 +312,15 @@ def test_fetched_text_has_to_be_the_known_one(site, tmp_path: Path, captions: Pa
     for path in (tmp_path / "cache").rglob("*.gz"):
         path.unlink()
     prepare(*words, "--out", tmp_path / "out")  # is up to date, which is known without the files
+    # What somebody else put into the cache is theirs to remove.
+    theirs = tmp_path / "cache/127.0.0.1/val.de.gz"
+    theirs.write_bytes(gzip.compress(b"theirs\n" * 5))
+    site.files = {f"/{path}": data for path, data in every.items() if path != "val.de.gz"}
+    with pytest.raises(SystemExit, match=r"val\.de\.gz.*delete it"):
+        prepare(*words, "--out", tmp_path / "another")
+    assert theirs.is_file()
+    shutil.rmtree(tmp_path / "cache")
+    site.files = {}
     with pytest.raises(SystemExit, match="6 of 6 files could not be fetched"):
         prepare(*words, "--out", tmp_path / "other")
 

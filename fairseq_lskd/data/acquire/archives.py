@@ -9,6 +9,7 @@ import functools
 import gzip
 import io
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -113,7 +114,10 @@ def _all(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]] | None]]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 _check_inside(path, info.filename)
-                yield info.filename, None if info.is_dir() else functools.partial(archive.open, info)
+                # Links and devices, as Unix has them; other systems leave this 0.
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                is_file = not info.is_dir() and kind in (0, stat.S_IFREG)
+                yield info.filename, functools.partial(archive.open, info) if is_file else None
         return
     with path.open("rb") as stream:
         magic = stream.read(6)

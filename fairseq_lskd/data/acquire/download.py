@@ -11,10 +11,13 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from ...errors import UserError
+from ...names import why_no_url
+from ...reading import shown
 from ..corpora import Download
 from .locate import cached, size
 
@@ -50,13 +53,27 @@ def fetch(downloads: Sequence[Download], cache: Path, name: str) -> None:
         )
 
 
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another URL of the web, and to nothing else."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if problem := why_no_url(newurl.replace(" ", "%20")):
+            raise UserError(f"{req.full_url} leads to {shown(newurl)}: {problem}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens URLs of the web, through the proxies that the environment names."""
+    return urllib.request.build_opener(_WebOnly)
+
+
 def _with_size(download: Download) -> Download:
     """The download with its size, if only its server knows it and says so."""
     if download.size is not None:
         return download
     request = urllib.request.Request(download.url, headers={"User-Agent": "fairseq_lskd"}, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with _opener().open(request, timeout=10) as answer:
             return replace(download, size=int(answer.headers["Content-Length"]))
     except (OSError, http.client.HTTPException, TypeError, ValueError):
         return download
@@ -105,7 +122,7 @@ def _attempt(download: Download, part: Path) -> None:
     request = urllib.request.Request(download.url, headers={"User-Agent": "fairseq_lskd"})
     if there:
         request.add_header("Range", f"bytes={there}-")
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+    with _opener().open(request, timeout=TIMEOUT) as answer:
         resumed = answer.status == 206
         there = there if resumed else 0
         length = answer.headers.get("Content-Length")

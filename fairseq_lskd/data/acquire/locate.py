@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...errors import UserError
+from ...names import place_of_url, within
 from ..bitext import find_side
 from ..corpora import Corpus, Download, Part, Side
 
@@ -34,13 +35,12 @@ def cache_folder() -> Path:
 
 
 def cached(cache: Path, download: Download) -> Path:
-    """The place of a download in the cache, after its URL."""
-    parts = urlsplit(download.url)
-    place = cache / (parts.hostname or "file") / parts.path.strip("/")
-    if not parts.query:
+    """The place of a download in the cache, after its URL; `UserError` for a URL that has none."""
+    place = cache / place_of_url(download.url)
+    if not (query := urlsplit(download.url).query):
         return place
     # Two files of a server may differ in the query alone. In front, since the end of a name says what it is.
-    return place.parent / f"{hashlib.sha256(parts.query.encode()).hexdigest()[:8]}-{place.name}"
+    return place.parent / f"{hashlib.sha256(query.encode()).hexdigest()[:8]}-{place.name}"
 
 
 def in_cache(corpus: Corpus, cache: Path) -> tuple[Located, list[Download]]:
@@ -108,7 +108,8 @@ def _side(raw: Path, part: Part, side: Side, language: str) -> Found | None:
         names.append((side.download.name.removesuffix(".gz"), False))
     for name, plain in names:
         name = name.removesuffix(".gz")
-        if (raw / name).exists() or (raw / f"{name}.gz").exists():
+        place = within(raw, name, f"{part.split}, {part.name}: the file")
+        if place.exists() or place.with_name(f"{place.name}.gz").exists():
             return Found(find_side(raw, name), plain=plain)
     if side.download and side.member and (raw / side.download.name).is_file():
         return Found(raw / side.download.name, side.member)

@@ -256,7 +256,8 @@ def _taken(out: Path, found: Found, part: Part, language: str) -> Text | None:
         same = all(record[name] == value for name, value in _origin(found, part, language).items())
     except (OSError, ValueError, KeyError):
         return None
-    return text if same and text.path.exists() else None
+    # It is where this program puts it, whatever the record says.
+    return text if same and text.path in (out, found.path) and text.path.exists() else None
 
 
 def _origin(found: Found, part: Part, language: str) -> dict[str, object]:

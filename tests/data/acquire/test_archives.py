@@ -167,3 +167,13 @@ def test_whatever_is_in_an_archive(
     path = tmp_path_factory.getbasetemp() / "fuzzed.archive"
     path.write_bytes(draw.draw(hostile.mutated(archives[kind])))
     hostile.read_or_refuse(lambda: read(path, "train/a.de", "*.gz" if kind != "zip" else "*.en"), path)
+
+
+@pytest.mark.parametrize("kind", [0o120000, 0o010000, 0o020000])
+def test_a_zip_archive_with_a_link_or_a_device_in_place_of_a_text(tmp_path: Path, kind: int) -> None:
+    info = zipfile.ZipInfo("a.de")
+    info.create_system, info.external_attr = 3, (kind | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(UserError, match=r"its member a\.de is not a file"):
+        read(tmp_path / "a.zip", "a.de")

@@ -93,3 +93,13 @@ def test_a_server_in_trouble_is_asked_again(site: Site, tmp_path: Path) -> None:
 def test_no_network_is_one_attempt(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.tgz \(size unknown\), http://127\.0\.0\.1:9/a\.tgz: .*refused"):
         fetch_one(Download("http://127.0.0.1:9/a.tgz"), tmp_path / "a.tgz")
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/a"])
+def test_a_server_leads_nowhere_but_to_the_web(site: Site, tmp_path: Path, place: str) -> None:
+    site.leads["/a"] = place
+    with pytest.raises(UserError, match=f"http.*'{place}'"):
+        fetch_one(Download(f"{site.url}/a"), tmp_path / "a")
+    site.files["/b"], site.leads["/a"] = DATA, f"{site.url}/b"
+    fetch_one(Download(f"{site.url}/a"), tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == DATA
