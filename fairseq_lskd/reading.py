@@ -130,7 +130,7 @@ def read_yaml(path: Path) -> Any:
 def misfit(value: Any, shape: Any) -> str | None:
     """Where a value is not of a shape, in words; None if it is.
 
-    A shape is a type, a `Kind`, a tuple of them (either will do), a list of one shape (that of each item), or a
+    A shape is a type, a `Kind`, a tuple of shapes (one will do), a list of one shape (that of each item), or a
     dictionary: of keys with their shapes ("key?" may be missing, others may be there too), or of `str` alone with the
     shape of every value.
     """
@@ -224,7 +224,13 @@ def _misfit(value: Any, shape: Any) -> tuple[list[Any], str] | None:
         if not isinstance(value, list):
             return [], f"is {shown(value)}, expected a list"
         return _first(enumerate(value), shape[0])
-    return None if _holds(value, shape) else ([], f"is {shown(value)}, expected {_words(shape)}")
+    if isinstance(shape, Kind):
+        holds = shape.holds(value)
+    elif isinstance(shape, tuple):
+        holds = any(_misfit(value, each) is None for each in shape)
+    else:  # JSON's true is no number
+        holds = isinstance(value, shape) and (shape is not int or not isinstance(value, bool))
+    return None if holds else ([], f"is {shown(value)}, expected {_words(shape)}")
 
 
 def _first(items: Iterable[tuple[Any, Any]], shape: Any) -> tuple[list[Any], str] | None:
@@ -234,17 +240,12 @@ def _first(items: Iterable[tuple[Any, Any]], shape: Any) -> tuple[list[Any], str
     return None
 
 
-def _holds(value: Any, shape: Any) -> bool:
-    if isinstance(shape, Kind):
-        return shape.holds(value)
-    if isinstance(shape, tuple):
-        return any(_holds(value, each) for each in shape)
-    return isinstance(value, shape) and (shape is not int or not isinstance(value, bool))  # JSON's true is no number
-
-
 def _words(shape: Any) -> str:
     if isinstance(shape, Kind):
         return shape.words
     if isinstance(shape, tuple):
         return " or ".join(map(_words, shape))
+    if isinstance(shape, list | dict):
+        inner = shape[0] if isinstance(shape, list) else shape.get(str)
+        return _WORDS[type(shape)] + (f" of such ({_words(inner)})" if inner is not None else "")
     return "nothing" if shape is type(None) else _WORDS[shape]

@@ -87,6 +87,27 @@ HOSTILE_JSON = (
 )
 
 
+HOSTILE_TOML = (
+    *(
+        "0",
+        "-1",
+        "nan",
+        "-inf",
+        "1e999",
+        "9" * 400,
+        '""',
+        '"a"',
+        "true",
+        "[]",
+        "{}",
+        "[[1], {}]",
+        "1979-05-27",
+        "[" * 200,
+    ),
+    *('"\\u0000"', '"../x"', '"http://[x"', '{ de = 1, en = "a" }', "{ fr = 1 }", '["de", "de", "de"]'),
+)
+
+
 def misvalued(value: Any) -> st.SearchStrategy[str]:
     """The JSON of a value in which one value or more is another, is missing, or is in the wrong place."""
     mark = "\u27e6%d\u27e7"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..names import INSIDE, PLAIN, is_inside, is_plain, plain, why_no_url
-from ..reading import read_toml, shown
+from ..reading import COUNT, NUMBER, misfit, read_toml, shown
 from .bitext import SPLITS
 from .clean.steps import Steps
 
@@ -128,6 +128,7 @@ def _known(name: str) -> Path:
 def _read(path: Path, likes: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A file's table, over that of the file that it is `like`; `likes` are those that led here."""
     table = read_toml(path)
+    _check_kinds(path, table)
     if base := table.pop("like", None):
         plain(base, f"{path}: like =")
         beside = path.with_name(f"{base}.toml")
@@ -140,6 +141,36 @@ def _read(path: Path, likes: tuple[Path, ...] = ()) -> dict[str, Any]:
             )
         table = _read(other, likes) | table
     return table
+
+
+_TEXT = (str, {str: str})  #: of both languages, or a table of each one's
+#: What the values of a corpus file have to be, and those of a part; [clean] checks its own.
+_KINDS: Mapping[str, Any] = {
+    **{"title": str, "licence": str, "citation": str, "languages": [str], "pairs": COUNT, "like": str},
+    **{"clean": dict, "hold_out": dict, "vocabulary": {str: (str, NUMBER, bool)}},
+}
+_PART_KINDS: Mapping[str, Any] = {
+    **{"name": str, "mtdata": str, "sacrebleu": str, "format": str, "plain": str, "url": _TEXT, "files": _TEXT},
+    **{"bytes": (COUNT, {str: COUNT}), "sha256": _TEXT, "md5": _TEXT, "text_sha256": _TEXT},
+    "columns": (COUNT, {str: COUNT}),
+}
+
+
+def _check_kinds(path: Path, table: Mapping[str, Any]) -> None:
+    """Raise `UserError` with every value of the wrong kind; keys that are not known are for others to name."""
+    places = [("", table, _KINDS)]
+    for split in SPLITS:
+        parts = table.get(split)
+        parts = parts if isinstance(parts, list) else []
+        places += [(f"{split} {i}: ", part, _PART_KINDS) for i, part in enumerate(parts, 1) if isinstance(part, dict)]
+    problems = [
+        f"{where}{problem}"
+        for where, given, kinds in places
+        for key, kind in kinds.items()
+        if key in given and (problem := misfit({key: given[key]}, {key: kind}))
+    ]
+    if problems:
+        raise UserError(f"{path}:\n  " + "\n  ".join(problems))
 
 
 class _Reader:

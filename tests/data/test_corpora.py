@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hostile
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fairseq_lskd.data.acquire.sources import resolve
 from fairseq_lskd.data.corpora import FOLDERS, load, names
@@ -125,6 +128,70 @@ def test_a_split_that_is_not_a_list_of_tables(tmp_path: Path) -> None:
         "train: expected [[train]], a table for each part, found [train]",
         "valid: expected [[valid]], a table for each part, found valid = 3",
     ]
+
+
+GOOD = """
+languages = ["de", "en"]
+title = "Mine"
+pairs = 10
+[[train]]
+name = "all"
+url = { de = "https://a.org/a.de", en = "https://a.org/a.en" }
+bytes = 10
+columns = { de = 0, en = 1 }
+[[valid]]
+plain = "valid"
+[[test]]
+plain = "test"
+[clean]
+ratio = 3.0
+[vocabulary]
+size = 100
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('["de", "en"]', '"de"', "languages is 'de', expected a list"),
+        ('["de", "en"]', '["de", ["en"]]', "languages.1 is ['en'], expected a text"),
+        ('"Mine"', "1979-05-27", "title is datetime.date(1979, 5, 27), expected a text"),
+        ("pairs = 10", "pairs = -1", "pairs is -1, expected a whole number from 0"),
+        ("bytes = 10", 'bytes = "10"', "train 1: bytes is '10', expected a whole number from 0 or a table"),
+        ("bytes = 10", "bytes = nan", "train 1: bytes is nan"),
+        ('{ de = "https://a.org/a.de", en = "https://a.org/a.en" }', "3", "train 1: url is 3"),
+        ("en = 1", "en = -1", "train 1: columns is {"),
+        ('plain = "valid"', 'plain = ["valid"]', "valid 1: plain is ['valid'], expected a text"),
+        ("[clean]\nratio = 3.0", "", "clean is 3"),
+        ("ratio = 3.0", "ratio = nan", "clean.ratio = nan: expected a number"),
+        ("ratio = 3.0", "ratio = inf", "clean.ratio = inf: expected a number"),
+        ("[vocabulary]\nsize = 100", "[vocabulary]\nsize = 1979-05-27", "vocabulary.size is datetime.date"),
+        ("[vocabulary]\nsize = 100", "[hold_out]\nvalid = true", "hold_out.valid = True"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    assert load(write(tmp_path, GOOD)).pairs == 10
+    text = GOOD.replace(old, new, 1)
+    with pytest.raises(UserError) as error:
+        load(write(tmp_path, f"clean = 3\n{text}" if not new else text))
+    assert "mine.toml" in str(error.value) and said in str(error.value)
+
+
+@hostile.few
+@given(st.one_of(hostile.mutated(GOOD.encode()), st.tuples(st.integers(2, 20), st.sampled_from(hostile.HOSTILE_TOML))))
+def test_whatever_is_in_a_corpus_file(
+    tmp_path_factory: pytest.TempPathFactory, change: bytes | tuple[int, str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.toml"
+    if isinstance(change, bytes):
+        path.write_bytes(change)
+    else:
+        lines = GOOD.splitlines()
+        number, value = change
+        lines[number % len(lines)] = f"{lines[number % len(lines)].partition(' = ')[0]} = {value}"
+        path.write_text("\n".join(lines))
+    hostile.read_or_refuse(lambda: load(str(path)), path.stem)
 
 
 @pytest.mark.parametrize("names", [["mine"], ["other", "mine"]])

@@ -18,6 +18,7 @@ from typing import Any
 import regex
 
 from ...errors import UserError
+from ...reading import NUMBER, misfit
 
 #: Kept although Unicode has them among its format characters: Persian and Indic spelling needs the two joiners.
 _CONTROLS = re.compile(
@@ -104,7 +105,7 @@ class Steps:
             elif key.startswith("max_"):
                 if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                     problems.append(f"clean.{key} = {value!r}: expected a number of 1 or more")
-            elif not isinstance(value, int | float) or isinstance(value, bool):
+            elif misfit(value, NUMBER):
                 problems.append(f"clean.{key} = {value!r}: expected a number")
             elif "ratio" in key and value < 1:
                 problems.append(f"clean.{key} = {value}: expected 1 or more")
