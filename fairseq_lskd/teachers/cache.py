@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -32,10 +31,19 @@ from ..errors import UserError
 from ..files import sha256
 from ..losses import TopK
 from ..names import within
+from ..reading import COUNT, POSITIVE, misfit, read_json, shown
 
 #: Of the files and of what is in them. A cache of another format is refused: write it again.
 FORMAT = 1
 PLAN, MANIFEST = "plan.json", "cache.json"
+
+_DIGESTS = {str: str}
+_PLAN = {
+    **{"options": {"--top-k?": POSITIVE}, "dictionaries": _DIGESTS, "data": _DIGESTS, "teachers": _DIGESTS},
+    **{"blocks?": POSITIVE, "files?": object},
+}
+#: float16's bits of 0.01, by which rounding may make the logarithm of a probability of 1 differ, and of -infinity.
+_ALMOST_0, _NEGATIVE, _LOWEST = 0x211F, 0x8000, 0xFC00
 
 _NAME = re.compile(r"(?:block-(\d{5})|lengths)-([0-9a-f]{16})\.npy")
 
@@ -178,16 +186,15 @@ def read_plan(path: Path, name: str) -> dict[str, Any]:
         UserError: if it is broken, or of another format.
     """
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        if (found := plan["format"]) == FORMAT:
-            for section in ("options", "dictionaries", "data", "teachers"):
-                plan[section].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{name}: {path.name} is damaged ({error!r}). Delete the folder and write it again.") from None
+        plan = read_json(path, {"format": object, "lskd?": str}, "what `lskd cache` writes")
+        if (found := plan["format"]) == FORMAT and (problem := misfit(plan, _PLAN)):
+            raise UserError(problem)
+    except UserError as error:
+        raise UserError(f"{name}: {path.name} is damaged ({error}). Delete the folder and write it again.") from None
     if found != FORMAT:
         raise UserError(
-            f"{name} has format {found}, this version of lskd has {FORMAT}. Delete the folder and write it again with "
-            f"`lskd cache`, or take the version that wrote it ({plan.get('lskd', 'unknown')})."
+            f"{name} has format {shown(found)}, this version of lskd has {FORMAT}. Delete the folder and write it "
+            f"again with `lskd cache`, or take the version that wrote it ({plan.get('lskd', 'unknown')})."
         )
     return plan
 
@@ -237,7 +244,12 @@ class CachedTeacher:
                 + "\nWrite another with `lskd cache`, or train with what this one was made of."
             )
         paths = _whole_files(folder, name, manifest, share)
-        arrays = [np.load(path, mmap_mode="r") for path in paths]
+        k, classes = manifest["options"].get("--top-k"), len(task.target_dictionary)
+        if k is not None and k > classes:
+            raise UserError(f"{name}: {MANIFEST} says --top-k {k}, of a vocabulary of {classes:,}. {_ANEW}")
+        arrays = _arrays(name, paths, None if k is None else record_dtype(k, classes))
+        mine = slice(1 + share[0], None, share[1])
+        _check_records(name, arrays[mine], paths[mine], classes)
         return cls(name, arrays[0], arrays[1:])
 
     def lookup(self, ids: Tensor, lengths: Tensor) -> TopK:
@@ -286,7 +298,7 @@ def _read_manifest(folder: Path, name: str) -> dict[str, Any]:
     """The manifest of a finished cache; `UserError` for anything else."""
     if (folder / MANIFEST).is_file():
         manifest = read_plan(folder / MANIFEST, name)
-        if isinstance(manifest.get("files"), dict):
+        if not misfit(manifest, {"files": {str: COUNT}}) and len(manifest["files"]) > 1:
             return manifest
         raise UserError(f"{name}: {MANIFEST} is damaged. Run `lskd cache` for it again, which mends it.")
     if (folder / PLAN).is_file():
@@ -297,6 +309,52 @@ def _read_manifest(folder: Path, name: str) -> dict[str, Any]:
         )
     found = "files of something else" if folder.is_dir() else "a file" if folder.exists() else "nothing"
     raise UserError(f"{name}: found {found} there, expected a folder that `lskd cache` wrote")
+
+
+def _arrays(name: str, paths: Sequence[Path], kind: np.dtype | None) -> list[np.ndarray]:
+    """Lengths and blocks, mapped into memory, which fit each other; `kind` is that of records, if it is recorded."""
+    arrays = []
+    for path in paths:
+        try:
+            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
+        except Exception as error:  # of a header that may hold anything
+            raise UserError(f"{name}: {path.name} is no array ({error}). {_ANEW}") from None
+    lengths, *blocks = arrays
+    if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or (lengths < 0).any():
+        raise UserError(f"{name}: {paths[0].name} does not hold the lengths of sentences. {_ANEW}")
+    kind = kind or blocks[0].dtype
+    for path, block in zip(paths[1:], blocks, strict=True):
+        if block.dtype != kind or block.ndim != 1 or "ids" not in (kind.names or ()):
+            raise UserError(f"{name}: {path.name} has records of {block.dtype}, expected {kind}. {_ANEW}")
+    if (there := sum(map(len, blocks))) != (wanted := int(lengths.sum(dtype=np.int64))):
+        raise UserError(f"{name}: its blocks have {there:,} tokens, its sentences {wanted:,}. {_ANEW}")
+    return arrays
+
+
+def _check_records(name: str, blocks: Sequence[np.ndarray], paths: Sequence[Path], vocabulary: int) -> None:
+    """Check every number in blocks: ids of the vocabulary, logarithms of probabilities, NaN only where nothing is said.
+
+    Raises:
+        UserError: naming the block and the token.
+    """
+    for block, path in zip(blocks, paths, strict=True):
+        ids, rest = block["ids"], block["rest"]
+        says = ~np.isnan(rest)
+        # As whole numbers, which is many times as fast as float16.
+        bits = np.concatenate([block["log_probs"], rest[:, None]], axis=1).view(np.uint16)[says]
+        wrong = ((ids[says] < 0) | (ids[says] >= vocabulary)).any(1)
+        wrong |= ((bits > _ALMOST_0) & ((bits < _NEGATIVE) | (bits > _LOWEST))).any(1)
+        wrong |= bits[:, 0] == _LOWEST  # the most probable class
+        if wrong.any():
+            token = int(np.flatnonzero(says)[wrong.argmax()])
+            raise UserError(
+                f"{name}: token {token:,} of {path.name} has classes {shown(ids[token].tolist())} with "
+                f"log-probabilities {shown(block['log_probs'][token].tolist())} and {rest[token]} for all others: "
+                f"expected classes of 0 to {vocabulary - 1:,} and numbers up to 0. {_ANEW}"
+            )
+
+
+_ANEW = "Delete the folder, and write it again with `lskd cache`."
 
 
 def _whole_files(folder: Path, name: str, manifest: dict[str, Any], share: tuple[int, int]) -> list[Path]:

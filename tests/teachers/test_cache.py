@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hostile
 import numpy as np
 import pytest
 import torch
 from cached import K, blocks, contents, flip, write_cache
 from fairseq import options
 from fairseq_cli import preprocess
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import batch, binarise, make_task, save
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.losses import TopK
 from fairseq_lskd.teachers import OnlineTeacher, forced
-from fairseq_lskd.teachers.cache import CachedTeacher, record_dtype
+from fairseq_lskd.teachers.cache import CachedTeacher, file_name, record_dtype
 from fairseq_lskd.teachers.cache_writer import block_edges
 
 
@@ -421,6 +426,110 @@ def test_a_manifest_without_its_files(task, cache):
     shutil.copy(cache / "plan.json", cache / "cache.json")
     with pytest.raises(UserError, match=r"is damaged\. Run `lskd cache` for it again"):
         CachedTeacher.open(cache, task)
+
+
+# What is in it, where every checksum is right.
+
+
+def rewrite(cache: Path, block: int | None, change: Callable[[np.ndarray], np.ndarray | bytes]) -> None:
+    """Change a block, or None: the lengths; and name it and list it as the writer would."""
+    path = next(cache.glob("lengths-*")) if block is None else blocks(cache)[block]
+    changed = change(np.load(path))
+    buffer = io.BytesIO()
+    if isinstance(changed, bytes):
+        buffer.write(changed)
+    else:
+        np.save(buffer, changed)
+    content = buffer.getvalue()
+    new = path.with_name(file_name(path.name.rpartition("-")[0], content))
+    path.unlink()
+    new.write_bytes(content)
+    manifest = json.loads((cache / "cache.json").read_text())
+    files = {new.name if name == path.name else name: size for name, size in manifest["files"].items()}
+    manifest["files"] = files | {new.name: len(content)}
+    (cache / "cache.json").write_text(json.dumps(manifest))
+
+
+def filled(field: str, value: float, at: Any = 3) -> Callable[[np.ndarray], np.ndarray]:
+    def change(records: np.ndarray) -> np.ndarray:
+        records[field][at] = value
+        return records
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("block", "change", "said"),
+    [
+        (1, filled("ids", 15), r"token 3 of block-00001-\w+\.npy has classes \[15, .*: expected classes of 0 to 14"),
+        (1, filled("ids", 2**16 - 1, (3, 2)), "token 3 of block-00001"),
+        (2, filled("log_probs", np.nan, (0, 1)), "token 0 of block-00002"),
+        (2, filled("log_probs", np.inf, (0, 1)), "token 0 of block-00002"),
+        (2, filled("log_probs", -np.inf), "token 3 of block-00002"),
+        (2, filled("log_probs", 0.5, (1, 0)), "token 1 of block-00002"),
+        (0, filled("rest", np.inf), "token 3 of block-00000"),
+        (0, lambda records: records[:-1], r"its blocks have [\d,]+ tokens, its sentences [\d,]+"),
+        (0, lambda records: np.zeros(len(records), record_dtype(3, 15)), "block-00000-.*has records of"),
+        (0, lambda records: np.zeros((len(records), 1), records.dtype), "has records of"),
+        (0, lambda records: records["rest"], "has records of float16"),
+        (0, lambda records: b"no array", "is no array"),
+        (0, lambda records: np.lib.format.MAGIC_PREFIX + bytes(80), "is no array"),
+        (None, lambda lengths: lengths[:-1], "its blocks have"),
+        (None, lambda lengths: np.where(lengths == lengths[0], -1, lengths), "does not hold the lengths"),
+        (None, lambda lengths: lengths.astype(np.float32), "does not hold the lengths"),
+        (None, lambda lengths: lengths[:, None], "does not hold the lengths"),
+    ],
+)
+def test_a_cache_that_is_whole_and_wrong(task, cache, block, change, said):
+    rewrite(cache, block, change)
+    with hostile.bounded(), pytest.raises(UserError, match=rf"--teacher-cache .*{said}(.|\n)*`lskd cache`"):
+        CachedTeacher.open(cache, task)
+
+
+@pytest.mark.parametrize("k", [3, 16, 2**62, 0, "4"])
+def test_a_k_that_is_another(task, cache, k):
+    manifest = json.loads((cache / "cache.json").read_text())
+    manifest["options"]["--top-k"] = k
+    (cache / "cache.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"has records of|--top-k"):
+        CachedTeacher.open(cache, task)
+
+
+def test_numbers_that_a_teacher_may_give_are_not_wrong(task, cache):
+    """No probability at all for a class that is not the best, none left over, a little more than 1 by rounding."""
+    for field, value, at in (("log_probs", -np.inf, (3, 3)), ("rest", -np.inf, 4), ("log_probs", 0.001, (5, 0))):
+        rewrite(cache, 1, filled(field, value, at))
+    rewrite(cache, 2, lambda records: np.array([(0, 0, np.nan)] * len(records), records.dtype))
+    assert CachedTeacher.open(cache, task).k == K
+
+
+@hostile.few
+@given(st.data())
+def test_whatever_is_in_a_manifest(task, whole, tmp_path_factory, draw):
+    folder = tmp_path_factory.getbasetemp() / "fuzzed-cache"
+    if not folder.exists():
+        shutil.copytree(whole, folder)
+    record = json.loads((whole / "cache.json").read_text())
+    (folder / "cache.json").write_text(draw.draw(hostile.misvalued(record)), encoding="utf-8")
+    hostile.read_or_refuse(lambda: CachedTeacher.open(folder, task), folder)
+
+
+@hostile.few
+@given(st.data())
+def test_whatever_is_in_a_block(task, whole, tmp_path_factory, draw):
+    folder = tmp_path_factory.getbasetemp() / "fuzzed-cache"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole, folder)
+    block = draw.draw(st.sampled_from((None, 0, 1)))
+    path = next(folder.glob("lengths-*")) if block is None else blocks(folder)[block]
+    content = draw.draw(hostile.mutated(path.read_bytes()))
+    rewrite(folder, block, lambda _: content)
+
+    def read() -> TopK:
+        return lookup(CachedTeacher.open(folder, task), batch(task, range(60)))
+
+    found = hostile.read_or_refuse(read, folder)
+    assert found is None or 0 <= found.ids.min() <= found.ids.max() < 15
 
 
 # How the tokens are divided.

@@ -81,7 +81,7 @@ def _members(path: Path, wanted: Sequence[str]) -> Iterator[tuple[str, IO[bytes]
 class _Member(io.RawIOBase):
     """A member whose damage is a `UserError`."""
 
-    def __init__(self, path: Path, stream: IO[bytes]):
+    def __init__(self, path: Path, stream: IO[bytes] | gzip.GzipFile):
         self._path, self._stream = path, stream
 
     def readable(self) -> bool:
