@@ -10,7 +10,7 @@ from fairseq import tasks, utils
 from omegaconf import open_dict
 
 from ..errors import UserError
-from .checkpoint import read_checkpoint
+from .checkpoint import read_checkpoint, said
 from .compatibility import find_dictionary, languages_of, task_name
 from .online import OnlineTeacher
 from .task import load_dictionary
@@ -62,7 +62,10 @@ def load_teacher(
         options.data, (options.source_lang, options.target_lang) = str(source.parent), languages
     for dictionary in (source, target):
         load_dictionary(dictionary)
-    task = tasks.setup_task(options)
+    try:
+        task = tasks.setup_task(options)
+    except Exception as error:  # of options of any kind
+        raise UserError(f"the teacher {first} has options that its task cannot take: {said(error)}") from None
     models = OnlineTeacher.from_checkpoints(paths, task, teacher_data).models
     positions = utils.resolve_max_positions(task.max_positions(), *(model.max_positions() for model in models))
     return Teacher([Path(path) for path in paths.split(":")], task, models, (source, target), positions)

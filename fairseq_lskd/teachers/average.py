@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..reading import COUNT, misfit
 from .checkpoint import read_archive, without_copies
 
 #: As --save-interval-updates has them written: the epoch, and the updates.
@@ -33,8 +34,9 @@ def last_checkpoints(folder: Path, count: int, or_fewer: bool = False) -> list[P
     for pattern in (BY_UPDATES, r"checkpoint(\d+)\.pt"):
         found = [(int(m[1]), p) for p in folder.glob("checkpoint*.pt") if (m := re.fullmatch(pattern, p.name))]
         if found and pattern is BY_UPDATES and last.is_file():
-            history = read_archive(last).get("optimizer_history") or [{}]
-            updates = history[-1].get("num_updates", 0)
+            history = read_archive(last).get("optimizer_history")
+            whole = history and not misfit(history, [{"num_updates": COUNT}])
+            updates = history[-1]["num_updates"] if whole else 0
             found += [(updates, last)] if updates > max(found)[0] else []
         newest = [path for _, path in sorted(found)[-count:]]
         if len(newest) == count:

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..compat import evaluated_options
 from ..errors import UserError
+from ..reading import COUNT, misfit, shown
 
 #: How torch says what a pickle would have called or made.
 REFUSED = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)")
@@ -88,9 +89,25 @@ def read_archive(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not a fairseq checkpoint: expected the keys 'model' and 'cfg' (or 'args'), found {found}."
         )
+    if problem := next(filter(None, (_no_weight(name, weight) for name, weight in weights.items())), None):
+        raise UserError(f"{path} is not a fairseq checkpoint or is corrupt: {problem}. Copy or train it again.")
     if wrong := evaluated_options.problems(state.get("args"), state.get("cfg")):
         raise UserError(evaluated_options.message(path, wrong))
     return state
+
+
+def _no_weight(name: Any, weight: Any) -> str | None:
+    """Why an entry of a checkpoint's `model` is not a tensor that the file has the numbers of; None if it is."""
+    if not isinstance(name, str):
+        return f"its model has the name {shown(name)}, expected a text"
+    if not isinstance(weight, torch.Tensor):
+        return f"its weight {shown(name)} is {shown(weight)}, expected a tensor"
+    if weight.layout is not torch.strided or weight.is_meta or weight.is_quantized:
+        return f"its weight {shown(name)} is a tensor without plain numbers ({weight.layout}, {weight.device})"
+    # A view that repeats its numbers can be of any size.
+    if weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+        return f"its weight {shown(name)} has the shape {list(weight.shape)}, and fewer numbers than that"
+    return None
 
 
 def _reason(error: Exception) -> str:
@@ -101,6 +118,31 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first}."
 
 
+def said(error: Exception) -> str:
+    """What an exception says, on one line that is not too long: fairseq and torch can name every weight of a model."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 600 else f"{text[:600]}…"
+
+
+#: Options that are used before a model is built, and what they are.
+_POSITIONS = {"max_source_positions": (COUNT, type(None)), "max_target_positions": (COUNT, type(None))}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "task": _POSITIONS | dict.fromkeys(("_name", "data", "source_lang", "target_lang"), (str, type(None))),
+    "model": _POSITIONS,
+}
+
+
+def _check_options(path: str | Path, section: str, options: Any, kinds: dict[str, Any]) -> None:
+    try:
+        if options is None or isinstance(options, str | int | float | list):
+            raise ValueError(f"{section} is {shown(options)}, expected options")
+        found = {name: getattr(options, name, None) for name in kinds}
+        if problem := misfit(found, kinds):
+            raise ValueError(f"{section}.{problem}")
+    except Exception as error:  # OmegaConf's, of values that stand for others
+        raise UserError(f"{path} is not a checkpoint of fairseq's, or was edited: {said(error)}") from None
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A checkpoint in fairseq's current form, its options under "cfg"; raises as `read_archive` does."""
     read_archive(path)
@@ -109,5 +151,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         if state.get("args") is not None:
             state["cfg"] = convert_namespace_to_omegaconf(state["args"])
     except Exception as error:  # other programs write files of the same form, with anything in them
-        raise UserError(f"{path} is not a checkpoint of fairseq's: {type(error).__name__}: {error}") from None
+        raise UserError(f"{path} is not a checkpoint of fairseq's: {said(error)}") from None
+    for section, kinds in _OPTIONS.items():
+        _check_options(path, section, state["cfg"].get(section), kinds)
     return state

@@ -13,10 +13,21 @@ from torch import Tensor
 from ..errors import UserError
 from ..losses import Projection, mix_log_probs, temper
 from ..models import log_probs, project, why_not_projected
-from .checkpoint import read_checkpoint
+from .checkpoint import read_checkpoint, said
 from .compatibility import check_teacher
 
 logger = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def _try(model: Any, task: Any) -> None:
+    """Ask a model about an empty sentence: options that it could be built with may still be of the wrong kind."""
+    end = torch.full((1, 1), task.target_dictionary.eos())
+    source = torch.full((1, 1), task.source_dictionary.eos())
+    net_input = {"src_tokens": source, "src_lengths": torch.ones(1, dtype=torch.long), "prev_output_tokens": end}
+    found = log_probs(model.eval(), net_input)
+    if (shape := tuple(found.shape)) != (wanted := (1, 1, len(task.target_dictionary))):
+        raise ValueError(f"its probabilities have the shape {shape}, expected {wanted}")
 
 
 class OnlineTeacher:
@@ -51,8 +62,11 @@ class OnlineTeacher:
             try:
                 model = models.build_model(state["cfg"]["model"], task)
                 model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"]["model"])
-            except (RuntimeError, ValueError, AssertionError, KeyError, AttributeError, TypeError, OSError) as error:
-                raise UserError(f"the teacher {path} cannot be built from its own options: {error}") from None
+                _try(model, task)
+            except UserError:
+                raise
+            except Exception as error:  # options of any kind go through any code of fairseq's
+                raise UserError(f"the teacher {path} cannot be built from its own options: {said(error)}") from None
             ensemble.append(model)
             logger.info(
                 f"teacher {path}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()):,} parameters"

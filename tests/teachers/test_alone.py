@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
+import hostile
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.teachers.alone import load_teacher
+from fairseq_lskd.teachers.average import average_checkpoints
 
 
 def without_data(path: Path, folder: Path, **changes: object) -> Path:
@@ -63,3 +68,108 @@ def test_mistakes_are_named(teacher_path: Path, bitext: Path, tmp_path: Path) ->
         match=r"on the task 'translation_from_pretrained_bart', expected 'translation'\. Convert it with one of",
     ):
         load_teacher(str(task))
+
+
+def edited(path: Path, folder: Path, section: str, **changes: object) -> Path:
+    """A copy of a checkpoint with other options of its task or model."""
+    state = torch.load(path, weights_only=True)
+    state["cfg"][section] = (
+        Namespace(**{**dict(vars(state["cfg"][section])), **changes})
+        if section == "model"
+        else {
+            **state["cfg"][section],
+            **changes,
+        }
+    )
+    torch.save(state, folder / "edited.pt")
+    return folder / "edited.pt"
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("model", {"encoder_attention_heads": 0}),
+        ("model", {"decoder_attention_heads": "two"}),
+        ("model", {"encoder_embed_dim": "24"}),
+        ("model", {"encoder_layers": None}),
+        ("model", {"decoder_layers": 1.5}),
+        ("model", {"decoder_layers": 1}),
+        ("model", {"dropout": "0.3"}),
+        ("model", {"encoder_normalize_before": []}),
+        ("model", {"activation_fn": "none such"}),
+        ("model", {"activation_fn": 3}),
+        ("model", {"max_source_positions": "1024"}),
+        ("model", {"max_target_positions": -1}),
+        ("task", {"max_source_positions": "many"}),
+        ("task", {"data": 3}),
+        ("task", {"source_lang": ["de"]}),
+        ("task", {"target_lang": "../en"}),
+        ("task", {"_name": None}),
+    ],
+)
+def test_options_that_were_edited(
+    teacher_path: Path, bitext: Path, tmp_path: Path, section: str, changes: dict
+) -> None:
+    path = edited(teacher_path, tmp_path, section, **changes)
+    with hostile.bounded():
+        try:
+            load_teacher(str(path), str(bitext))
+        except UserError as error:
+            assert str(path) in str(error) or "the language" in str(error)
+            assert len(str(error)) < 1500
+        else:
+            # What a model does not care about in evaluation may be anything.
+            assert changes in ({"dropout": "0.3"}, {"encoder_normalize_before": []})
+
+
+@pytest.mark.parametrize("kind", ["dropped", "added", "shape", "text", "repeated", "sparse", "name"])
+def test_weights_that_are_not_the_models(teacher_path: Path, bitext: Path, tmp_path: Path, kind: str) -> None:
+    state = torch.load(teacher_path, weights_only=True)
+    name, weights = "decoder.layers.1.fc1.weight", state["model"]
+    if kind == "dropped":
+        del weights[name]
+    elif kind == "name":
+        weights[3] = weights.pop(name)
+    else:
+        changed = {
+            "added": weights[name],
+            "shape": weights[name][:3],
+            "text": "weight",
+            "repeated": torch.zeros(1).expand(10**6, 10**6),
+            "sparse": weights[name].to_sparse(),
+        }
+        weights["more" if kind == "added" else name] = changed[kind]
+    path = tmp_path / "edited.pt"
+    torch.save(state, path)
+    with hostile.bounded(), pytest.raises(UserError, match=r"edited\.pt") as caught:
+        load_teacher(str(path), str(bitext))
+    assert len(str(caught.value)) < 1500
+    if kind == "repeated":
+        with hostile.bounded(), pytest.raises(UserError, match="has the shape"):
+            average_checkpoints([path])
+
+
+HOSTILE = (None, "", "a", "1", -1, 0, 0.5, 1e300, float("nan"), True, [], [1], {}, {"a": None}, "${oc.env:HOME}", "???")
+
+
+@settings(hostile.few, max_examples=25)
+@given(st.data())
+def test_whatever_is_in_a_teachers_options(
+    teacher_path: Path, bitext: Path, tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject
+) -> None:
+    section = draw.draw(st.sampled_from(("model", "task")))
+    options = torch.load(teacher_path, weights_only=True)["cfg"][section]
+    names = sorted(vars(options) if isinstance(options, Namespace) else options)
+    changes = draw.draw(st.dictionaries(st.sampled_from(names), st.sampled_from(HOSTILE), min_size=1, max_size=2))
+    path = edited(teacher_path, tmp_path_factory.getbasetemp(), section, **changes)
+    hostile.read_or_refuse(lambda: load_teacher(str(path), str(bitext)))
+
+
+@hostile.few
+@given(st.data())
+def test_whatever_is_in_a_checkpoint(
+    teacher_path: Path, bitext: Path, tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.pt"
+    path.write_bytes(draw.draw(hostile.mutated(teacher_path.read_bytes())))
+    hostile.read_or_refuse(lambda: load_teacher(str(path), str(bitext)))
