@@ -39,6 +39,25 @@ def test_resume(data, folder):
     assert updates(folder / "checkpoint_last.pt") == 4
 
 
+def test_a_training_that_ended_before_it_was_recorded_is_not_trained_on(data, folder):
+    """As after a kill between the last checkpoint and the record: the same weights, and no checkpoint more."""
+    again = ["--save-dir", folder, "--max-update", 2, "--save-interval-updates", 1]
+    command = [sys.executable, "-m", "fairseq_cli.train", str(data), *TRAIN, *map(str, again)]
+    before = (folder / "checkpoint_last.pt").read_bytes()
+    succeeded(run([sys.executable, "-m", "fairseq_lskd.cli", "run", "--out", str(folder / "run"), "--", *command]))
+    assert {path.name for path in folder.iterdir()} == {"checkpoint_last.pt", "run"}
+    assert (folder / "checkpoint_last.pt").read_bytes() == before
+    assert '"finished": "20' in (folder / "run" / "run.json").read_text()
+
+    succeeded(run(command, skip="finished-trainings"))
+    assert updates(folder / "checkpoint_last.pt") == 3
+
+
+def test_a_training_goes_on_to_a_larger_number(data, folder):
+    succeeded(fairseq("train", data, *TRAIN, "--max-update", 3, "--no-epoch-checkpoints", "--save-dir", folder))
+    assert updates(folder / "checkpoint_last.pt") == 3
+
+
 def test_generate(data, checkpoint):
     out = succeeded(fairseq("generate", data, "--path", checkpoint, "--beam", 2, "--cpu", "--scoring", "sacrebleu"))
     assert out.count("\nH-") == 6

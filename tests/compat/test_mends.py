@@ -22,6 +22,7 @@ from fairseq_lskd.compat import (
     checkpoint_globals,
     dataclass_defaults,
     encoder_fastpath,
+    finished_trainings,
     numpy_removals,
     pytorch_ddp,
     score_files,
@@ -464,3 +465,22 @@ def test_module_without_source_is_no_user(monkeypatch):
     monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))
     assert standin.users(("made_up",), "") == [sys.modules["made_up"]]
     assert standin.users(("made_up",), "np") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "updates", "hours", "said"),
+    [
+        ({"max_update": 40}, 39, 0, None),
+        ({"max_update": 40}, 40, 0, "num_updates: 40 >= max_update: 40"),
+        ({"max_update": 0}, 40, 9, None),
+        ({"max_update": 0, "stop_time_hours": 2}, 40, 1.9, None),
+        ({"max_update": 0, "stop_time_hours": 2}, 40, 2.1, "2.10 hours > stop_time_hours: 2"),
+    ],
+)
+def test_trainings_that_are_finished(options, updates, hours, said):
+    trainer = SimpleNamespace(
+        cfg=SimpleNamespace(optimization=SimpleNamespace(**{"stop_time_hours": 0, **options})),
+        get_num_updates=lambda: updates,
+        _previous_training_time=3600 * hours,
+    )
+    assert finished_trainings.reached(trainer) == said
