@@ -98,6 +98,15 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """What changes when a file is written again: its size, its time in ns, and which file it is. () if it is gone."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
     with Path(path).open("rb") as stream:

@@ -220,6 +220,7 @@ def run(args: argparse.Namespace) -> int:
         items = zip(read("selection"), candidates.read_references(), strict=True)
         outcomes = select(items, selection, args.workers)
         write_pairs(folder, args.source_lang, args.target_lang, outcomes, report)
+        candidates.check_unchanged()
         # Known only now, and in time: what was written is removed.
         if args.strategy != "1-best" and report.most < 2:
             raise UserError(

@@ -154,7 +154,9 @@ def _translate(args: argparse.Namespace) -> int:
         return _plan(args, translator, sentences)
     identity |= {"sentences": sentences, "shard": f"{shard.number} of {shard.of}"}
     kept = {"settings": RECORDED, "measured": list, "seconds": NUMBER, "counts": {str: COUNT}}
-    output = ResumableFile(shard_path(args.out, shard.number, shard.of), identity, args.out.suffix == ".gz", kept)
+    wanted = shard.stop - shard.start
+    path = shard_path(args.out, shard.number, shard.of)
+    output = ResumableFile(path, identity, zipped=args.out.suffix == ".gz", state=kept, lines=wanted)
     title = output.out.name
     if output.finished:
         print(f"{title} | up to date", file=sys.stderr)
@@ -174,13 +176,14 @@ def _translate(args: argparse.Namespace) -> int:
         state = {"settings": vars(settings), "measured": rows, "seconds": 0.0, "counts": {}}
         output.append([], state)
     print(f"{title} | {translator.engine.name}, {settings}", file=sys.stderr)
-    progress = Progress(title, output.done, shard.stop - shard.start)
+    progress = Progress(title, output.done, wanted)
     begun = time.monotonic()
     for records in translator.translate(settings, shard.start + output.done, shard.stop, progress):
         now = time.monotonic()
         counts = Counter(state["counts"]) + Counter(count(records))
         state = {**state, "seconds": round(state["seconds"] + now - begun, 3), "counts": dict(counts)}
         begun = now
+        translator.corpus.check_unchanged()  # nothing of another text is kept
         output.append(map(to_line, records), state)
     command = ["lskd", *sys.argv[1:]]
     output.finish({**state, "corpus": str(args.corpus), "command": command, "versions": _versions()})

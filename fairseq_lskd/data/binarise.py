@@ -119,7 +119,12 @@ def binarise(pieces: Path, out: Path, workers: int = 1) -> bool:
                 for split in SPLITS:
                     prefix = folder / f"{split}.{'-'.join(languages)}.{language}"
                     found = binarise_file(pieces / f"{split}.{language}", ids, prefix, workers, bar)
-                    facts["counts"][f"{split}.{language}"] = asdict(found)
+                    name = f"{split}.{language}"
+                    if found.lines != (wanted := counts[name]["lines"]):
+                        raise UserError(
+                            f"{pieces / name} has {found.lines:,} lines, {ENCODED} says {wanted:,}; encode it again"
+                        )
+                    facts["counts"][name] = asdict(found)
     return True
 
 

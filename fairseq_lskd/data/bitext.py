@@ -6,11 +6,12 @@ import contextlib
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import stamp
 
 SPLITS = ("train", "valid", "test")
 SHOWN = 5  # line numbers shown of the blank ones
@@ -27,6 +28,7 @@ class Side:
     sha256: str = ""
     blank: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    stamp: tuple[int, ...] = ()  #: `files.stamp`, from before it was read
 
 
 Bitext = dict[str, dict[str, Side]]  #: split -> language -> side
@@ -95,7 +97,7 @@ def check_bitext(folder: Path, languages: Sequence[str], splits: Sequence[str] =
 
 def examine(path: Path) -> Side:
     """Read one file to its end, and note its lines, digest, blank lines and problems. Raises nothing."""
-    side = Side(path)
+    side = Side(path, stamp=stamp(path))
     digest = hashlib.sha256()
     not_utf8 = 0
     try:
@@ -121,6 +123,29 @@ def examine(path: Path) -> Side:
             side.problems[0] += f" ({not_utf8} lines are like that; this is the first)"
     side.sha256 = digest.hexdigest()
     return side
+
+
+def check_unchanged(sides: Iterable[Side]) -> None:
+    """Whether files are still what `examine` found: what is read of them meanwhile is to be of the same text.
+
+    A file that was written again is read again; one that was only touched is the same.
+
+    Raises:
+        UserError: naming each file that has another text now, and both numbers of lines.
+    """
+    problems = []
+    for side in sides:
+        if stamp(side.path) == side.stamp:
+            continue
+        now = examine(side.path)
+        if now.sha256 == side.sha256 and now.lines == side.lines:
+            side.stamp = now.stamp
+        else:
+            problems.append(f"{side.path} had {side.lines:,} lines, and has {now.lines:,}")
+    if problems:
+        raise UserError(
+            f"the text changed while it was read: {'; '.join(problems)}. Let nothing write there, and run this again"
+        )
 
 
 def _raw_lines(path: Path, digest: hashlib._Hash | None = None) -> Iterator[tuple[int, bytes]]:

@@ -13,7 +13,7 @@ import sentencepiece
 from ..errors import UserError
 from ..files import sha256
 from ..names import plain
-from .bitext import Bitext, check_bitext
+from .bitext import Bitext, check_bitext, check_unchanged
 from .chunks import Chunk
 from .dictionary import by_frequency, write_dictionary
 from .moses import CODES, learn_codes, require_moses
@@ -86,6 +86,7 @@ def encode_bitext(
             symbols |= dict.fromkeys(inside, dictionary_pieces(model))
             segmenters |= dict.fromkeys(inside, SentencePieces(proto))
         counts = encode_splits(segmenters, bitext, folder, workers)
+        check_unchanged(files_of(bitext).values())
         _finish(folder, facts, bitext, counts, symbols, {lang: counts[f"train.{lang}"] for lang in languages})
     return True
 
@@ -118,6 +119,7 @@ def encode_classically(
         codes = learn_codes(words, options.vocab_size)
         (folder / CODES).write_text(codes, encoding="utf-8", newline="\n")
         counts = encode_splits(dict.fromkeys(languages, BytePairs(codes)), bitext, folder, workers, tokenised)
+        check_unchanged(files_of(bitext).values())
         for path in tokenised.values():
             path.unlink()
         symbols: dict[str, list[str]] = {}

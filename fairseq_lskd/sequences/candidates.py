@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..data.bitext import examine, read_lines
+from ..data.bitext import Side, check_unchanged, examine, read_lines
 from ..errors import UserError
-from ..reading import read_json
 from . import foreign
 from .nbest import read_nbest
-from .resumable import manifest_path
+from .resumable import check_lines, read_manifest
+
+Item = TypeVar("Item")
 
 #: How a teacher's translations may come.
 FORMATS = ("json", "text", "moses", "fairseq")
@@ -47,7 +48,11 @@ class Candidates:
         sides = {flag: examine(path) for flag, path in files.items() if path}
         if problems := [problem for side in sides.values() for problem in side.problems]:
             raise UserError("; ".join(problems))
+        self._sides: list[Side] = list(sides.values())
         self.digests = {flag: side.sha256 for flag, side in sides.items()}
+        self._manifest = read_manifest(self.path)
+        if self._manifest:
+            check_lines(self.path, sides["NBEST"].lines, self._manifest)
         counted = sides.get("--source", sides["NBEST"])
         self.sentences = counted.lines
         lines = {"--references": self.sentences}
@@ -65,9 +70,10 @@ class Candidates:
         """A record for every source sentence, as `nbest` has them.
 
         Raises:
-            UserError: for a line that cannot be understood, and for a shard of a corpus.
+            UserError: for a line that cannot be understood, for a shard of a corpus, and if a file changed since it
+                was counted.
         """
-        for index, record in enumerate(self._records()):
+        for index, record in enumerate(self._all(self._records())):
             if record["id"] != index:
                 raise UserError(
                     f"{self.path} begins with sentence {record['id']}: it is one shard; `lskd translate --merge` puts "
@@ -77,18 +83,26 @@ class Candidates:
 
     def read_references(self) -> Iterator[str | None]:
         """A line for every source sentence; None for all if there are no references."""
-        return read_lines(self.references) if self.references else itertools.repeat(None, self.sentences)
+        return self._all(read_lines(self.references)) if self.references else itertools.repeat(None, self.sentences)
+
+    def check_unchanged(self) -> None:
+        """Raise a `UserError` if a file has another text now than when it was counted."""
+        check_unchanged(self._sides)
 
     def made_by(self) -> dict[str, Any] | None:
-        """What `lskd translate` recorded of its run: teacher, options, corpus; None of translations made elsewhere.
+        """What `lskd translate` recorded of its run: teacher, options, corpus; None of translations made elsewhere."""
+        return self._manifest
 
-        Raises:
-            UserError: if that record is broken.
-        """
-        path = manifest_path(self.path)
-        if not path.is_file():
-            return None
-        return read_json(path, {"run": dict}, "what `lskd translate` writes", "Restore it, or delete it")
+    def _all(self, found: Iterator[Item]) -> Iterator[Item]:
+        """One for each sentence; where there are more or fewer than were counted, a file changed."""
+        count = 0
+        for count, item in enumerate(found, 1):
+            if count > self.sentences:
+                break
+            yield item
+        if count != self.sentences:
+            self.check_unchanged()
+            raise UserError(f"{self.path}: {count:,} of its {self.sentences:,} sentences were read")
 
     def _records(self) -> Iterator[dict[str, Any]]:
         if self.source is None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..data.binarised import check_binarised
-from ..data.bitext import examine, read_lines
+from ..data.bitext import Side, check_unchanged, examine, read_lines
 from ..errors import UserError
-from ..files import sha256
+from ..files import sha256, stamp
 
 
 class Corpus(Protocol):
@@ -25,14 +24,20 @@ class Corpus(Protocol):
     def read(self, start: int, stop: int) -> Iterator[str]:
         """Sentences `start` to `stop`, without line ends."""
 
+    def check_unchanged(self) -> None:
+        """Raise a `UserError` if it is another one now than when it was opened; costs little if no file was written."""
 
-@dataclass
+
 class TextCorpus:
     """A UTF-8 file, one sentence a line, gzipped if it is called `.gz`."""
 
-    path: Path
-    sentences: int
-    digest: str
+    def __init__(self, side: Side):
+        """`side`: what `examine` found."""
+        self.path, self.sentences, self.digest = side.path, side.lines, side.sha256
+        self._side = side
+
+    def check_unchanged(self) -> None:
+        check_unchanged([self._side])
 
     def read(self, start: int, stop: int) -> Iterator[str]:
         return itertools.islice(read_lines(self.path), start, stop)
@@ -58,8 +63,26 @@ class BinarisedCorpus:
         older = indexed_dataset.infer_dataset_impl(str(prefix)) == "cached"
         self._data = data_utils.load_indexed_dataset(str(prefix), self.dictionary, "lazy" if older else None)
         self.sentences = len(self._data)
-        files = (prefix.with_name(f"{prefix.name}.bin"), prefix.with_name(f"{prefix.name}.idx"), dictionary)
-        self.digest = hashlib.sha256(" ".join(map(sha256, files)).encode()).hexdigest()
+        self._files = (prefix.with_name(f"{prefix.name}.bin"), prefix.with_name(f"{prefix.name}.idx"), dictionary)
+        self._stamps = [stamp(file) for file in self._files]
+        self.digest = self._digest()
+
+    def _digest(self) -> str:
+        return hashlib.sha256(" ".join(map(sha256, self._files)).encode()).hexdigest()
+
+    def check_unchanged(self) -> None:
+        stamps = [stamp(file) for file in self._files]
+        if stamps == self._stamps:
+            return
+        if not all(stamps) or self._digest() != self.digest:
+            changed = [
+                file.name for file, new, old in zip(self._files, stamps, self._stamps, strict=True) if new != old
+            ]
+            raise UserError(
+                f"{self.path.parent} changed while it was read ({', '.join(changed)}; it had {self.sentences:,} "
+                "sentences). Let nothing write there, and run this again"
+            )
+        self._stamps = stamps
 
     def read(self, start: int, stop: int) -> Iterator[str]:
         eos = self.dictionary.eos()
@@ -81,7 +104,7 @@ def open_corpus(path: Path, subset: str | None = None, source_lang: str | None =
         side = examine(path)
         if side.problems:
             raise UserError("; ".join(side.problems))
-        corpus = TextCorpus(path, side.lines, side.sha256)
+        corpus = TextCorpus(side)
     if not corpus.sentences:
         raise UserError(f"{path} has no sentence")
     return corpus

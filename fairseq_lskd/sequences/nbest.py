@@ -22,6 +22,7 @@ from typing import Any
 from ..data.bitext import read_lines
 from ..errors import UserError
 from ..reading import COUNT, LINE, NUMBER, misfit, parse_json, shown
+from .resumable import check_lines, read_manifest
 
 EMPTY = "empty"
 TOO_LONG = "too long"
@@ -41,12 +42,14 @@ def to_line(record: dict[str, Any]) -> str:
 
 
 def read_nbest(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file, plain or gzipped, each checked.
+    """The records of a file, plain or gzipped, each checked; all of them as many as its manifest says, if it has one.
 
     Raises:
-        UserError: naming the line that is no such record or whose `id` does not follow on the last.
+        UserError: naming the line that is no such record or whose `id` does not follow on the last, or the numbers of
+            lines or bytes that the file and its manifest have.
     """
-    last = None
+    manifest = read_manifest(path)
+    last, number = None, 0
     for number, line in enumerate(read_lines(path), 1):
         try:
             record = parse_json(line)
@@ -57,6 +60,8 @@ def read_nbest(path: Path) -> Iterator[dict[str, Any]]:
             raise UserError(f"{path}, line {number:,}: {problem}; expected a record that `lskd translate` wrote")
         last = record["id"]
         yield record
+    if manifest is not None:
+        check_lines(path, number, manifest)
 
 
 def _problem(record: Any, last: int | None) -> str | None:

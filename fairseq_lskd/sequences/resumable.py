@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
 import gzip
 import json
 import os
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import UserError
 from ..files import write_beside, write_json
@@ -40,6 +42,66 @@ def manifest_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.manifest.json")
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file's text, gzipped or not: what its first bytes say, since neither shards nor `.partial` end in `.gz`.
+
+    Raises:
+        UserError: if it is no whole gzip file.
+    """
+    try:
+        with path.open("rb") as stream:
+            zipped = stream.read(2) == b"\x1f\x8b"
+            stream.seek(0)
+            if zipped:
+                with gzip.open(stream) as text:
+                    yield text
+            else:
+                yield stream
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is not a whole gzip file ({error}): delete {path.name}* and make it again") from None
+
+
+def count_lines(path: Path) -> int:
+    """How many lines a file has; raises as `opened` does."""
+    with opened(path) as text:
+        return sum(block.count(b"\n") for block in iter(lambda: text.read(1 << 20), b""))
+
+
+def read_record(path: Path, shape: Any = FINISHED, way_out: str = "Restore it, or delete it") -> dict[str, Any] | None:
+    """A manifest or journal, of this shape at least; None if there is none.
+
+    Raises:
+        UserError: if it is anything else.
+    """
+    return read_json(path, shape, "what `lskd translate` writes", way_out) if path.is_file() else None
+
+
+def read_manifest(out: Path, shape: Any = FINISHED, way_out: str = "Restore it, or delete it") -> dict[str, Any] | None:
+    """What was recorded of a finished file, of which it is the size; None where nothing was.
+
+    Raises:
+        UserError: if that record is broken, or the file is not as it says.
+    """
+    path = manifest_path(out)
+    record = read_record(path, shape, way_out)
+    if record is not None and (size := out.stat().st_size if out.is_file() else 0) != record["bytes"]:
+        raise UserError(
+            f"{out} has {size:,} bytes, {path.name} says {record['bytes']:,}: it was changed. Restore it, or "
+            "delete both and make it again"
+        )
+    return record
+
+
+def check_lines(out: Path, found: int, record: Mapping[str, Any]) -> None:
+    """Raise a `UserError` if a file has another number of lines than its manifest says."""
+    if found != record["lines"]:
+        raise UserError(
+            f"{out} has {found:,} lines, {manifest_path(out).name} says {record['lines']:,}: delete both and make "
+            "it again"
+        )
+
+
 class ResumableFile:
     """`OUT`, which is `OUT.partial` until it is finished; `OUT.journal.json` says how much of that is good.
 
@@ -48,7 +110,7 @@ class ResumableFile:
     `OUT.manifest.json` is written.
     """
 
-    def __init__(self, out: Path, run: Mapping[str, Any], zipped: bool, state: Any = dict):
+    def __init__(self, out: Path, run: Mapping[str, Any], zipped: bool, state: Any = dict, lines: int | None = None):
         """Open or reopen it.
 
         Args:
@@ -56,11 +118,13 @@ class ResumableFile:
             run: what tells this run from another: JSON values.
             zipped: whether to write gzip, a member an append.
             state: the shape of the state that a journal keeps, as `reading.misfit` has it.
+            lines: how many it has when it is finished; None where that is not known.
 
         Raises:
-            UserError: if `out` is of another run, or another process writes it.
+            UserError: if `out` is of another run, another process writes it, or it has other lines or bytes than its
+                journal or manifest says.
         """
-        self.out, self.run, self.zipped = out, dict(run), zipped
+        self.out, self.run, self.zipped, self.lines = out, dict(run), zipped, lines
         self._begun = FINISHED | {"state": state}
         self.partial = out.with_name(f"{out.name}.partial")
         self.journal = out.with_name(f"{out.name}.journal.json")
@@ -72,10 +136,10 @@ class ResumableFile:
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         """A manifest or journal of this very run; None if there is none."""
-        if not path.is_file():
-            return None
         shape = FINISHED if path == manifest_path(self.out) else self._begun
-        record = read_json(path, shape, "what `lskd translate` writes", "Delete it, or name another --out")
+        record = read_record(path, shape, "Delete it, or name another --out")
+        if record is None:
+            return None
         changes = differences(record["run"], self.run)
         if changes and replaces(self.out, changes):
             # What is partial is cut back to nothing, as there is no journal of it.
@@ -98,9 +162,18 @@ class ResumableFile:
                 f"{self.out} is not the {manifest['bytes']:,} bytes that {manifest_path(self.out).name} says: delete "
                 f"{self.out.name}* to begin again"
             )
+        check_lines(self.out, count_lines(self.out), manifest)
+        self._check_whole(manifest["lines"], manifest_path(self.out))
         # Still there if the process was killed at its very end.
         self.journal.unlink(missing_ok=True)
         return True
+
+    def _check_whole(self, lines: int, path: Path) -> None:
+        if self.lines is not None and lines != self.lines:
+            raise UserError(
+                f"{self.out} has {lines:,} lines by {path.name}, expected {self.lines:,}: delete {self.out.name}* to "
+                "begin again"
+            )
 
     def _open(self) -> None:
         self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +204,11 @@ class ResumableFile:
             )
         self._stream.truncate(self._bytes)
         self._stream.seek(self._bytes)
+        if (found := count_lines(self.partial)) != self.done:
+            raise UserError(
+                f"{self.partial} has {found:,} lines, {self.journal.name} says {self.done:,}: delete both to begin "
+                "again"
+            )
 
     def _lock(self, path: Path) -> bool:
         """Open `path` and lock it; False if another process has it, or has just renamed it."""
@@ -175,7 +253,12 @@ class ResumableFile:
             os.fsync(stream.fileno())
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
-        """Give the file its name, and write what is to be known of it beside it."""
+        """Give the file its name, and write what is to be known of it beside it.
+
+        Raises:
+            UserError: if it has not the lines that it was to have.
+        """
+        self._check_whole(self.done, self.journal)
         self.partial.rename(self.out)
         write_json(manifest_path(self.out), {"run": self.run, "lines": self.done, "bytes": self._bytes, **manifest})
         self.journal.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..errors import UserError
 from .corpus import Corpus
 from .decoding import Batch, Engine, Hypothesis, Settings, make_batches
 from .nbest import EMPTY, TOO_LONG
@@ -90,7 +91,13 @@ class Translator:
     def _read(self, start: int, stop: int) -> Iterator[_Window]:
         lines = self.corpus.read(start, stop)
         for first in range(start, stop, self.window):
-            chunk = list(itertools.islice(lines, min(self.window, stop - first)))
+            wanted = min(self.window, stop - first)
+            chunk = list(itertools.islice(lines, wanted))
+            if len(chunk) < wanted:
+                raise UserError(
+                    f"CORPUS {self.corpus.path} changed while it was read: it had {self.corpus.sentences:,} sentences, "
+                    f"and has {first + len(chunk):,}. Restore it and call this again, or begin again with another --out"
+                )
             window = _Window(first, chunk, self.split(chunk))
             window.skipped = {i: why for i, pieces in enumerate(window.pieces) if (why := self.skipped(pieces))}
             yield window

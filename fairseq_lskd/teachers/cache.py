@@ -98,7 +98,7 @@ def fingerprint(task: Any, subset: str, temperature: float, teacher_path: str | 
     cfg = task.cfg
     if (kind := getattr(cfg, "_name", None)) != "translation":
         raise UserError(f"a teacher cache serves the task translation, found --task {kind}")
-    data = _data_files(cfg, subset)
+    data = data_files(cfg, subset)
     sections: dict[str, Any] = {
         "options": {
             "--source-lang": cfg.source_lang,
@@ -129,7 +129,7 @@ def _symbols_digest(dictionary: Any) -> str:
     return hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
 
 
-def _data_files(cfg: Any, subset: str) -> list[Path]:
+def data_files(cfg: Any, subset: str) -> list[Path]:
     """The four files of a split, and of train1, train2, ... where fairseq adds those."""
     folders = utils.split_paths(cfg.data)
     if len(folders) > 1:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import UserError
-from ..files import contents, write_beside, write_json
+from ..files import contents, sha256, stamp, write_beside, write_json
 from ..losses import TopK
 from ..reading import read_json
 from ..replacing import Kind, asked, beside, followed, put_in_place, replaces, settle
@@ -22,6 +22,7 @@ from .cache import (
     FORMAT,
     MANIFEST,
     PLAN,
+    data_files,
     differences,
     file_name,
     find_blocks,
@@ -75,6 +76,8 @@ class CacheWriter:
             raise UserError(f"--top-k {k}: expected 1 to {vocabulary:,}, the size of the target vocabulary")
         self.folder = folder
         self._teacher_path = teacher_path
+        self._data = data_files(task.cfg, subset)
+        self._stamps = list(map(stamp, self._data))
         self._fingerprint = fingerprint(task, subset, temperature, teacher_path)
         # A student may have others of these, but all processes that write have the same.
         self._fingerprint["options"] |= {
@@ -143,6 +146,7 @@ class CacheWriter:
             records = np.zeros(self.tokens([block]), self.dtype)
             yield from self._fill(records, block, source)
             self._check_plan()
+            self._check_data()
             self._save(f"block-{block:05}", records)
 
     def speed(self, block: int, source: TeacherTopK, seconds: float = 5.0) -> float:
@@ -217,6 +221,22 @@ class CacheWriter:
                 "\n  - ".join([f"{name} is another cache:", *lines]) + "\nName another folder, or delete that one."
             )
         return []
+
+    def _check_data(self) -> None:
+        """Is the data still what the plan says? Blocks of other data would pass for this one's."""
+        stamps = list(map(stamp, self._data))
+        if stamps == self._stamps:
+            return
+        lines = differences(
+            {"data": self._fingerprint["data"]},
+            {"data": {path.name: sha256(path) if path.is_file() else None for path in self._data}},
+        )
+        if lines:
+            raise UserError(
+                "\n  - ".join([f"{self._data[0].parent} changed while --out {self.folder} was written:", *lines])
+                + "\nRestore the data and run this again, or write another cache."
+            )
+        self._stamps = stamps
 
     def _sweep(self) -> None:
         """Remove what killed processes left half-written; a living one needs seconds, not an hour."""

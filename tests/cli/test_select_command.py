@@ -23,6 +23,7 @@ from fairseq_lskd.cli import main
 from fairseq_lskd.data.vocabulary import dictionary_pieces
 from fairseq_lskd.files import sha256
 from fairseq_lskd.sequences import SequenceWeights
+from fairseq_lskd.sequences.candidates import Candidates
 from fairseq_lskd.sequences.select import softmax
 
 
@@ -277,10 +278,12 @@ def test_translations_made_elsewhere(form: str, written: str) -> None:
 
 class TestManifest:
     def test_it_says_from_what_the_data_was_made(self, bitext: Path) -> None:
-        Path("nbest.jsonl.manifest.json").write_text('{"run": {"teacher": {"a.pt": "0123"}}}')
+        size, lines = Path("nbest.jsonl").stat().st_size, len(Path("nbest.jsonl").read_text().splitlines())
+        made_by = {"run": {"teacher": {"a.pt": "0123"}}, "lines": lines, "bytes": size}
+        Path("nbest.jsonl.manifest.json").write_text(json.dumps(made_by))
         assert run("--max-hypotheses", "2", "--student-data", bitext) == 0
         found = json.loads(Path("out/select.json").read_text())
-        assert found["translations"] == {"run": {"teacher": {"a.pt": "0123"}}}
+        assert found["translations"] == made_by
         assert found["options"]["strategy"] == "1-best" and found["options"]["max-hypotheses"] == 2
         assert found["inputs"]["NBEST"] == sha256("nbest.jsonl")
         assert found["inputs"]["--tgtdict"] == sha256(bitext / "dict.en.txt")
@@ -426,6 +429,30 @@ class TestMistakes:
     def test_a_broken_record_of_the_translation(self) -> None:
         Path("nbest.jsonl.manifest.json").write_text("{")
         assert refused().startswith("nbest.jsonl.manifest.json is not what `lskd translate` writes")
+
+    def test_fewer_translations_than_their_record_says(self) -> None:
+        """As after a corpus that shrank while it was translated."""
+        record = {"run": {}, "lines": 8000, "bytes": Path("nbest.jsonl").stat().st_size}
+        Path("nbest.jsonl.manifest.json").write_text(json.dumps(record))
+        assert refused().startswith("nbest.jsonl has 60 lines, nbest.jsonl.manifest.json says 8,000: ")
+        Path("nbest.jsonl.manifest.json").write_text(json.dumps(record | {"lines": 60, "bytes": 7}))
+        assert "nbest.jsonl.manifest.json says 7: it was changed" in refused()
+
+    @pytest.mark.parametrize("name", ["nbest.jsonl", "en"])
+    @pytest.mark.parametrize("change", ["fewer", "more", "others"])
+    def test_files_that_change_meanwhile(self, name: str, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = lines(name)
+        last = text[-1].replace('"id": 59', '"id": 60') if name == "nbest.jsonl" else "END"
+        changed = {"fewer": text[:-3], "more": [*text, last], "others": [text[0].replace("END", "EN"), *text[1:]]}
+        init = Candidates.__post_init__
+
+        def change_then(self: Candidates) -> None:
+            init(self)
+            Path(name).write_text("".join(f"{line}\n" for line in changed[change]))
+
+        monkeypatch.setattr(Candidates, "__post_init__", change_then)
+        said = refused("--references", "en")
+        assert f"{name} had 60 lines, and has {len(changed[change])}" in said
 
     def test_nothing_left(self) -> None:
         write([record | {"hypotheses": [], "skipped": "empty"} for record in records()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import gzip
 import json
 import random
@@ -280,6 +281,32 @@ def test_a_run_of_a_gpu_does_not_go_on_without_one(
         "out.jsonl was begun on cuda, and there is no GPU here: go on where there is one, or delete out.jsonl* to "
         "begin again"
     )
+
+
+@pytest.mark.parametrize("lines", [["a b"] * 9, ["a b"] * 40, ["c"] * 30], ids=["fewer", "more", "others"])
+def test_a_corpus_that_changes_meanwhile_is_not_finished(
+    words: list[str], lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = Path("corpus.de")
+    corpus.write_text("a b\n" * 30)
+    words = [words[0], "corpus.de", *words[2:], "--window", "7", "--out", "out.jsonl"]
+    append = resumable.ResumableFile.append
+
+    def change(*args: Any) -> None:
+        append(*args)
+        corpus.write_text("".join(f"{line}\n" for line in lines))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resumable.ResumableFile, "append", change)
+        said = refused(words)
+    assert "corpus.de" in said and "30" in said and str(len(lines)) in said
+    assert not Path("out.jsonl").exists() and not Path("out.jsonl.manifest.json").exists()
+
+    # With the text that it had, it goes on; nothing of the other one was kept.
+    gc.collect()  # what the exception has hold of: the lock
+    corpus.write_text("a b\n" * 30)
+    assert main(words) == 0
+    assert [record["source"] for record in read("out.jsonl")] == ["a b"] * 30
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from fairseq_lskd.data import binarise, chunks
 from fairseq_lskd.data.dictionary import read_dictionary
 from fairseq_lskd.data.encoding import encode_bitext, encode_classically
 from fairseq_lskd.data.vocabulary import VocabularyOptions
+from fairseq_lskd.errors import UserError
 
 SPLITS = {"train": 300, "valid": 20, "test": 20}
 
@@ -130,3 +132,14 @@ def test_pieces_that_were_changed(pieces: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"dict\.en\.txt, train\.de: missing or changed since `lskd encode`"):
         cli.main(["binarise", str(copy), "--out", str(tmp_path / "bin")])
     assert list(tmp_path.iterdir()) == [copy]
+
+
+def test_a_record_of_other_lines_is_refused(pieces: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "pieces"
+    shutil.copytree(pieces, copy)
+    record = json.loads((copy / "encode.json").read_text())
+    record["counts"]["valid.en"]["lines"] = 8000
+    (copy / "encode.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"valid\.en has 20 lines, encode\.json says 8,000"):
+        binarise.binarise(copy, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ import pytest
 import sentencepiece
 
 from fairseq_lskd import cli
-from fairseq_lskd.data import chunks, moses
+from fairseq_lskd.data import chunks, encoding, moses
 from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.data.encoding import encode_bitext, encode_classically
 from fairseq_lskd.data.vocabulary import TRAINING_THREADS, VocabularyOptions, train_model
@@ -257,3 +257,22 @@ def test_without_its_packages_the_classical_recipe_says_so(
     monkeypatch.setattr(moses.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="--recipe moses-bpe needs sacremoses and subword-nmt"):
         encode(raw, tmp_path / "out", "--recipe", "moses-bpe")
+
+
+@pytest.mark.parametrize("count", [300, 400, 500], ids=["fewer", "others", "more"])
+def test_a_text_that_changes_meanwhile(
+    raw: Path, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    text = tmp_path / "raw" / "train.en"
+    before = encoding.encode_splits
+
+    def change(*args, **kwargs):
+        text.write_text("".join(f"{line}\n" for line in islice(lines(text) * 2, 1, count + 1)))
+        return before(*args, **kwargs)
+
+    monkeypatch.setattr(encoding, "encode_splits", change)
+    with pytest.raises(SystemExit) as caught:
+        encode(tmp_path / "raw", tmp_path / "out", "--vocab-size", "80")
+    assert f"train.en had 400 lines, and has {count}" in str(caught.value.code)
+    assert not (tmp_path / "out").exists()

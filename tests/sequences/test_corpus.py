@@ -37,6 +37,20 @@ def test_a_text_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, sai
         open_corpus(tmp_path / "a.de", "train")
 
 
+def test_a_text_that_is_written_again_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.de"
+    path.write_text("eins\nzwei\n")
+    corpus = open_corpus(path)
+    path.write_text("eins\nzwei\n")
+    corpus.check_unchanged()
+    path.write_text("eins\n")
+    with pytest.raises(UserError, match=r"a.de had 2 lines, and has 1"):
+        corpus.check_unchanged()
+    path.unlink()
+    with pytest.raises(UserError, match=r"a.de had 2 lines, and has 0"):
+        corpus.check_unchanged()
+
+
 class TestBinarised:
     def test_a_split_is_its_source_in_pieces(self, bitext: Path) -> None:
         lines = (bitext.parent / "train.de").read_text().splitlines()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences.nbest import read_nbest, to_line
+from fairseq_lskd.sequences.resumable import manifest_path
 
 HYPOTHESIS = {"tokens": "▁a ▁dog", "text": "a dog", "score": -0.25, "length": 3}
 
@@ -111,3 +112,16 @@ def test_whatever_is_in_a_zipped_n_best_list(tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.getbasetemp() / "fuzzed.jsonl.gz"
     path.write_bytes(content)
     hostile.read_or_refuse(lambda: list(read_nbest(path)), path)
+
+
+def test_a_file_that_is_not_what_its_manifest_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "out", record(0), record(1))
+    manifest = {"run": {}, "lines": 2, "bytes": path.stat().st_size}
+    manifest_path(path).write_text(json.dumps(manifest))
+    assert len(list(read_nbest(path))) == 2
+    manifest_path(path).write_text(json.dumps(manifest | {"lines": 8000}))
+    with pytest.raises(UserError, match=r"out has 2 lines, out\.manifest\.json says 8,000"):
+        list(read_nbest(path))
+    write(path, record(0))
+    with pytest.raises(UserError, match=r"out has [\d,]+ bytes, out\.manifest\.json says [\d,]+"):
+        next(read_nbest(path))

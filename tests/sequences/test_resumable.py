@@ -194,13 +194,43 @@ def test_files_that_do_not_fit_are_refused(out: Path) -> None:
     file.partial.write_text("")
     with pytest.raises(UserError, match=r"out.partial has 0 bytes, out.journal.json says 2: delete both"):
         make(out)
+    file.partial.write_text("a\n")
     whole = json.loads(file.journal.read_text())
     for broken in ("[]", "", '{"run": ', *(json.dumps(whole | wrong) for wrong in WRONG)):
         file.journal.write_text(broken)
         with pytest.raises(UserError, match=r"out.journal.json: .*; expected what `lskd translate` writes. Delete it"):
             make(out)
+    file.journal.write_text(json.dumps(whole | {"lines": 800}))
+    with pytest.raises(UserError, match=r"out.partial has 1 lines, out.journal.json says 800: delete both"):
+        make(out)
     file.journal.unlink()
     go_on(out)
+    manifest = manifest_path(out).read_text()
+    manifest_path(out).write_text(manifest.replace('"lines": 5', '"lines": 8000'))
+    with pytest.raises(UserError, match=r"out has 5 lines, out.manifest.json says 8,000"):
+        make(out)
+    manifest_path(out).write_text(manifest)
+    with pytest.raises(UserError, match=r"out has 5 lines by out.manifest.json, expected 6"):
+        ResumableFile(out, RUN, zipped=False, lines=6)
     out.write_text("edited")
     with pytest.raises(UserError, match=r"is not the 10 bytes that out.manifest.json says"):
         make(out)
+
+
+@pytest.mark.parametrize("name", ["out", "out.gz"])
+def test_a_file_is_not_finished_with_fewer_lines_than_it_was_to_have(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    file = ResumableFile(out, RUN, zipped=out.suffix == ".gz", lines=3)
+    file.append(["a", "b"], {})
+    with pytest.raises(UserError, match=r"has 2 lines by out.*journal\.json, expected 3"):
+        file.finish({})
+    assert not out.exists() and not manifest_path(out).exists()
+    file._stream.close()
+    file = ResumableFile(out, RUN, zipped=out.suffix == ".gz", lines=3)
+    file.append(["c"], {})
+    file.finish({})
+    assert resumable.count_lines(out) == 3
+    if out.suffix == ".gz":
+        out.write_bytes(out.read_bytes()[:-3])
+        with pytest.raises(UserError, match=r"out\.gz is not a whole gzip file"):
+            resumable.count_lines(out)

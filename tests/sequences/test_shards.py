@@ -39,19 +39,21 @@ class TestMerge:
     def out(self, tmp_path: Path) -> Path:
         return tmp_path / "out"
 
-    def write(self, out: Path, index: int, count: int = 2, **changes: Any) -> None:
-        run = {"beam": 5, "shard": f"{index} of {count}"} | changes
-        file = ResumableFile(shard_path(out, index, count), run, zipped=False)
-        file.append([f"line {index}"], {})
+    def write(self, out: Path, index: int, count: int = 2, place: int | None = None, **changes: Any) -> None:
+        """One window of one sentence, called as shard `place`."""
+        run = {"beam": 5, "window": 1, "sentences": count, "shard": f"{index} of {count}"} | changes
+        file = ResumableFile(shard_path(out, index if place is None else place, count), run, zipped=False)
+        file.append([f'{{"id": {index}}}'], {})
         file.finish({"counts": {"hypotheses": 1}, "settings": {}, "seconds": 1.0, "versions": {}})
 
     def test_outputs_follow_one_another(self, out: Path) -> None:
         for index in (1, 0):
             self.write(out, index)
         assert merge(out, 2) == 2
-        assert out.read_text() == "line 0\nline 1\n"
+        assert out.read_text() == '{"id": 0}\n{"id": 1}\n'
         manifest = json.loads(manifest_path(out).read_text())
-        assert (manifest["run"], manifest["lines"], manifest["bytes"]) == ({"beam": 5}, 2, 14)
+        assert manifest["run"] == {"beam": 5, "window": 1, "sentences": 2}
+        assert (manifest["lines"], manifest["bytes"]) == (2, 20)
         assert manifest["counts"] == {"hypotheses": 2} and len(manifest["shards"]) == 2
 
     def test_every_shard_that_is_not_finished_is_named(self, out: Path) -> None:
@@ -72,8 +74,7 @@ class TestMerge:
         for index in (0, 1):
             self.write(out, index)
         shard_path(out, 1, 2).write_text("line")
-        said = r"^out.1-of-2 has 4 bytes, out.1-of-2.manifest.json says 7: delete out.1-of-2\*, run this shard again"
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=r"out.1-of-2 has 4 bytes, out.1-of-2.manifest.json says 10: "):
             merge(out, 2)
         assert not out.exists()
 
@@ -92,3 +93,61 @@ class TestMerge:
         with pytest.raises(UserError, match=r"out\.1-of-2\.manifest\.json.*Delete out\.1-of-2\*"):
             merge(out, 2)
         assert not out.exists() and not manifest_path(out).exists()
+
+    def test_a_shard_in_another_s_place_is_refused(self, out: Path) -> None:
+        self.write(out, 0, place=1)
+        self.write(out, 1, place=0)
+        with pytest.raises(UserError, match=r"out.0-of-2 is shard 1 of 2 by its manifest, expected 0 of 2"):
+            merge(out, 2)
+        assert not out.exists()
+
+    def test_a_shard_that_is_there_twice_is_refused(self, out: Path) -> None:
+        self.write(out, 0)
+        self.write(out, 0, place=1)
+        with pytest.raises(UserError, match=r"out.1-of-2 is shard 0 of 2 by its manifest, expected 1 of 2"):
+            merge(out, 2)
+        assert not out.exists()
+
+    def test_sentences_of_another_shard_are_refused(self, out: Path) -> None:
+        """Of the same size, under a manifest that says what it should."""
+        for index in (0, 1):
+            self.write(out, index)
+        shard_path(out, 1, 2).write_bytes(shard_path(out, 0, 2).read_bytes())
+        with pytest.raises(UserError, match=r"out.1-of-2 has 1 lines, of the sentences 0 to 0; expected 1, 1 to 1: "):
+            merge(out, 2)
+        assert not out.exists()
+
+    @pytest.mark.parametrize("content", ["", "no JSON", "[1]", '{"id": "x"}'])
+    def test_a_shard_of_something_else_is_refused(self, out: Path, content: str) -> None:
+        for index in (0, 1):
+            self.write(out, index)
+        path = manifest_path(shard_path(out, 1, 2))
+        shard_path(out, 1, 2).write_text(content)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"bytes": len(content), "lines": 1}))
+        with pytest.raises(UserError, match=r"out\.1-of-2"):
+            merge(out, 2)
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"out\.1-of-2\.manifest\.json"):
+            merge(out, 2)
+
+    def test_what_is_in_the_place_of_the_merger_stays(self, out: Path) -> None:
+        for index in (0, 1):
+            self.write(out, index)
+        for mine in ("mine", "twenty bytes of mine"):
+            out.write_text(mine)
+            with pytest.raises(UserError, match=f"--out {out} is there, and was not written by this command"):
+                merge(out, 2)
+            assert out.read_text() == mine
+        out.unlink()
+        ResumableFile(out, {"beam": 4}, zipped=False).finish({})
+        with pytest.raises(UserError, match="made by another run: beam: 4 there, 5 now"):
+            merge(out, 2)
+        assert out.read_text() == ""
+
+    def test_a_merger_is_made_again_and_after_a_kill(self, out: Path) -> None:
+        for index in (0, 1):
+            self.write(out, index)
+        assert merge(out, 2) == merge(out, 2) == 2
+        manifest = manifest_path(out).read_bytes()
+        manifest_path(out).unlink()
+        assert merge(out, 2) == 2 and manifest_path(out).read_bytes() == manifest

@@ -15,6 +15,7 @@ from typing import IO
 
 import numpy as np
 
+from ...errors import UserError
 from ..chunks import map_chunks
 from ..corpora import HoldOut
 from ..language_id import frequent_words
@@ -79,14 +80,26 @@ def make_plan(
 
 
 def blocks(part: int, texts: Texts, every: int = 1) -> Iterator[Block]:
-    """A part's blocks, or every n-th of them."""
+    """A part's blocks, or every n-th of them.
+
+    Raises:
+        UserError: if a text does not have the lines that were counted.
+    """
+    read = [0, 0]
     with texts.paths[0].open("rb") as source, texts.paths[1].open("rb") as target:
         for index in itertools.count():
             lines = list(itertools.islice(source, BLOCK)), list(itertools.islice(target, BLOCK))
-            if not lines[0]:
-                return
+            read = [count + len(side) for count, side in zip(read, lines, strict=True)]
+            if not lines[0] or len(lines[0]) != len(lines[1]):
+                read = [count + sum(1 for _ in rest) for count, rest in zip(read, (source, target), strict=True)]
+                break
             if index % every == 0:
                 yield Block(part, index * BLOCK + 1, *(_ended(b"".join(side)) for side in lines))
+    for path, count in zip(texts.paths, read, strict=True):
+        if count != texts.lines:
+            raise UserError(
+                f"{path} changed while it was read: it had {texts.lines:,} lines, and has {count:,}. Run this again"
+            )
 
 
 def _ended(block: bytes) -> bytes:

@@ -196,3 +196,12 @@ def test_foreign_lines_go_and_plain_ones_are_not_asked_about(tmp_path: Path) -> 
     for language, asked in (("doubtful", 1), ("all", 122)):
         (report,) = clean([part], tmp_path / language, Steps(language=language))
         assert report.dropped == {"language": 1} and report.asked == asked
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("count", [80, 110])
+def test_a_text_that_changes_meanwhile(tmp_path: Path, side: int, count: int) -> None:
+    part = texts(tmp_path, noisy(100))
+    part.paths[side].write_text("a b c\n" * count)
+    with pytest.raises(UserError, match=rf"{part.paths[side].name} changed.*: it had 100 lines, and has {count}\."):
+        list(cleaning.blocks(0, part))
