@@ -424,11 +424,13 @@ class TestMistakes:
 
     def test_a_line_that_is_no_record(self) -> None:
         Path("nbest.jsonl").write_text("A B\n")
-        assert refused().startswith("nbest.jsonl, line 1: not a JSON object; expected a record that `lskd translate`")
+        said = refused()
+        assert said.startswith("nbest.jsonl, line 1: not JSON") and "expected a record that `lskd translate`" in said
 
     def test_a_broken_record_of_the_translation(self) -> None:
         Path("nbest.jsonl.manifest.json").write_text("{")
-        assert refused().startswith("nbest.jsonl.manifest.json is not what `lskd translate` writes")
+        said = refused()
+        assert said.startswith("nbest.jsonl.manifest.json: ") and "expected what `lskd translate` writes" in said
 
     def test_fewer_translations_than_their_record_says(self) -> None:
         """As after a corpus that shrank while it was translated."""
