@@ -43,7 +43,7 @@ def manifest_path(out: Path) -> Path:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """A file's text, gzipped or not: what its first bytes say, since neither shards nor `.partial` end in `.gz`.
 
     Raises:

@@ -422,6 +422,24 @@ def test_a_disk_that_is_full_all_the_same(write, wanted, tmp_path, monkeypatch, 
     assert contents(write()) == wanted
 
 
+def test_data_that_changes_meanwhile_leaves_no_block(bitext, teacher_path, tmp_path, monkeypatch, capsys):
+    data = tmp_path / "bin"
+    shutil.copytree(bitext, data)
+    fill = cache_writer.CacheWriter._fill
+
+    def change(self, *args):
+        flip(data / "train.de-en.en.bin")
+        return fill(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_writer.CacheWriter, "_fill", change)
+        said = refused(capsys, lambda: write_cache(data, teacher_path, tmp_path / "cache"))
+    assert "changed while --out" in said and "train.de-en.en.bin: SHA-256 " in said
+    assert not blocks(tmp_path / "cache")
+    flip(data / "train.de-en.en.bin")
+    assert len(blocks(write_cache(data, teacher_path, tmp_path / "cache"))) > 5
+
+
 def test_a_teacher_that_gives_no_numbers(bitext, tmp_path, capsys):
     teacher = save(tmp_path / "checkpoint.pt", bitext)
     state = torch.load(teacher, weights_only=False)
