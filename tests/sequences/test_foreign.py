@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import hostile
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences.candidates import Candidates
@@ -137,3 +140,35 @@ def test_every_sentence_has_a_block_whatever_the_list_leaves_out() -> None:
     assert list(read_moses(write("nbest", "1 ||| two ||| ||| 0"), 4)) == [[], [("two", 0.0)], [], []]
     write("log", "H-1\t-1.0\ttwo", "Generate test")
     assert [len(block) for block in read_fairseq(Path("log"), 4)] == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("score", ["nan", "-inf", "1e999", "1" * 400])
+def test_scores_of_fairseq_generate_that_are_no_numbers(score: str) -> None:
+    with pytest.raises(UserError, match="log: a hypothesis of sentence 1 has the score"):
+        list(read_fairseq(write("log", "H-0\t-1.0\tone", f"H-1\t{score}\ttwo", "Generate test"), 2))
+
+
+MOSES = "0 ||| ein Hund ||| lm= -1 tm= 2 ||| -0.5\n0 ||| Hund ||| 0 ||| -1.5\n2 ||| drei ||| 0 ||| -2e0\n"
+LOG = "S-0\tone\nH-0\t-0.5\tein Hund\nH-2\t-1.5\tdrei\nGenerate test with beam=5: BLEU4 = 3\n"
+NUMBERS = ("nan", "-inf", "1e999", "9" * 400, "9" * 5000, "-1", "", " ", "0x1", "\N{ARABIC-INDIC DIGIT TWO}", "1_0")
+
+
+@hostile.few
+@given(st.sampled_from((MOSES, LOG, "-0.5\n1\n2\n")), st.data())
+def test_whatever_is_in_translations_made_elsewhere(text: str, draw: st.DataObject) -> None:
+    content = draw.draw(
+        hostile.mutated(text.encode())
+        | st.tuples(st.sampled_from(("0", "-0.5", "2")), st.sampled_from(NUMBERS)).map(
+            lambda pair: text.replace(*pair, 1).encode()
+        )
+    )
+    path = Path("fuzzed")
+    path.write_bytes(content)
+    for read in (
+        lambda: read_moses(path, 3),
+        lambda: read_fairseq(path, 3),
+        lambda: read_text(path, 1),
+        lambda: read_text(path, 1, path),
+    ):
+        for block in hostile.read_or_refuse(lambda read=read: list(read()), path) or ():  # type: ignore[misc]
+            assert all(math.isfinite(score) and "\n" not in text for text, score in block)
