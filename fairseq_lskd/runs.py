@@ -28,7 +28,7 @@ from .replacing import Kind, beside, followed, put_in_place, replaces, restore, 
 RECORD = "run.json"
 SHAPE = {
     **{"command": [str], "inputs": {str: str}, "seconds": NUMBER, "finished": (str, type(None)), "labels": dict},
-    **{"files?": [str]},
+    **{"files?": [str], "earlier?": [dict]},
 }
 #: What our commands write to the folder of a run, beside what its record lists.
 OURS = (RECORD, "log.txt", "log.txt.[0-9]*", "checkpoint*.pt", "result.json", "hypotheses.*")

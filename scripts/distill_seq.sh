@@ -7,7 +7,7 @@
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    the word-level loss on top
 #   ... --reference-weight 0.3                            add the references, with this share of the loss
 #   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
-#   ... --recipe wmt14-en-de-base                         sizes and options, of scripts/recipes (default: multi30k)
+#   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
 #   ... --size student_small                              another size of the recipe
 #   ... --seed 2                                          (default: 1)
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update

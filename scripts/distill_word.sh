@@ -6,7 +6,7 @@
 #   ... --teacher-cache runs/mine/cache                   what `lskd cache` wrote; no --teacher
 #   ... --kd-weight 0.7 --kd-temperature 2
 #   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
-#   ... --recipe wmt14-en-de-base                         sizes and options, of scripts/recipes (default: multi30k)
+#   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
 #   ... --size student_small                              another size of the recipe
 #   ... --seed 2                                          (default: 1)
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update

@@ -38,21 +38,28 @@ enter_environment() {
     PATH=$venv/bin:$PATH
 }
 
-# load_recipe NAME: the arrays teacher_model, student_model, training, precision and decoding, and the numbers
+# load_recipe NAME: by its name or, with a / or .sh in it, its path, sets the arrays teacher_model, student_model, training, precision and decoding, and the numbers
 # teacher_updates, student_updates, batches (of --max-tokens in an update, on all GPUs together) and average.
 load_recipe() {
     batches=1 average=3 precision=()
     local file=$root/scripts/recipes/$1.sh
-    [ -f "$file" ] || die "--recipe $1: expected one of $(cd "$root/scripts/recipes" && echo *.sh | sed 's/\.sh//g')"
+    case $1 in */* | *.sh) file=$1 ;; esac
+    [ -f "$file" ] || die "--recipe $1: expected a file (.sh), or one of $(cd "$root/scripts/recipes" && echo *.sh | sed 's/\.sh//g')"
+    case $file in */*) ;; *) file=./$file ;; esac # else bash would look for it on the PATH
     . "$file"
     enter_environment
 }
 
-# recipe_of RUN: the recipe that it was trained by.
+# recipe_of RUN: the name of the recipe that it was trained by. A file that only a record names is not run.
 recipe_of() {
     enter_environment
     [ -f "$1/run.json" ] || die "$1: no run.json there, which the training scripts write"
-    python -c 'import json, sys; print(json.load(open(sys.argv[1]))["labels"].get("recipe", "multi30k"))' "$1/run.json"
+    local found
+    found=$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["labels"].get("recipe", "multi30k"))' "$1/run.json")
+    case $found in
+        */* | *.sh) die "$1 was trained by the recipe $found, a file of its own: give it by --recipe" ;;
+    esac
+    echo "$found"
 }
 
 # size NAME: sets model, updates, batches and role from the recipe's NAME_model; teachers are those called teacher or

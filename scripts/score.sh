@@ -27,6 +27,15 @@ need "$run" --run
 load_recipe "$recipe"
 languages "$data"
 [ -f "$run/run.json" ] || die "--run $run: no run.json there, which the training scripts write"
+# Known to be there before anything is decoded.
+source=$data/raw/test.$src references=$data/raw/test.$tgt train=$data/raw/train.$tgt
+[ -f "$source" ] || source+=.gz
+[ -f "$references" ] || references+=.gz
+[ -f "$train" ] || train+=.gz
+for file in "$source" "$references" "$train"; do
+    [ -f "$file" ] || die "--data $data: ${file%.gz} is missing (or .gz), raw text that scores are computed on: put it \
+there, or link $data/raw to where it is"
+done
 # Each checkpoint of a run is scored in folders of its own.
 mark=${checkpoint:+-$(basename "$checkpoint" .pt)}
 checkpoint=${checkpoint:-$run/checkpoint_average.pt}
@@ -41,11 +50,6 @@ lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --in
 lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
     fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
     "${decoding[@]}" --remove-bpe "$scheme"
-source=$data/raw/test.$src references=$data/raw/test.$tgt
-train=$data/raw/train.$tgt
-[ -f "$source" ] || source+=.gz
-[ -f "$references" ] || references+=.gz
-[ -f "$train" ] || train+=.gz
 lskd harvest "$test/log.txt" --source "$source" --pieces "$data/pieces" --out "$test/hypotheses.$tgt"
 truth=()
 [ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")

@@ -3,7 +3,7 @@
 #
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --label-smoothing 0.1 --out runs/mine/teacher-0.1
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --size student --out runs/mine/student
-#   ... --recipe wmt14-en-de-base                         sizes and options, of scripts/recipes (default: multi30k)
+#   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
 #   ... --size teacher_large                              another size of the recipe
 #   ... --seed 2                                          (default: 1)
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update

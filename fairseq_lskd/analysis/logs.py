@@ -163,7 +163,8 @@ def logs_of(path: Path) -> list[Path]:
     """The logs of a run, oldest first: log.txt.1, log.txt.2, ..., log.txt.
 
     Args:
-        path: the run's folder, or its (last) log.
+        path: the run's folder, or its (last) log. In a folder without log.txt, that of a plain fairseq-train, the logs
+            are those of its text files (.log, .txt, .out) that have statistics of a training, by their age.
 
     Raises:
         UserError: if there is none.
@@ -173,9 +174,20 @@ def logs_of(path: Path) -> list[Path]:
         (int(found.suffix[1:]), found) for found in log.parent.glob(f"{log.name}.*") if found.suffix[1:].isdigit()
     ]
     found = [each for _, each in sorted(earlier)] + [log] * log.is_file()
+    if not found and path.is_dir():
+        texts = [each for each in path.iterdir() if each.suffix in (".log", ".txt", ".out") and each.is_file()]
+        found = sorted(filter(_has_statistics, texts), key=lambda each: (each.stat().st_mtime, each.name))
     if not found:
         raise UserError(f"{path}: no log there, expected the folder of a run with {LOG}, or the log of fairseq-train")
     return found
+
+
+def _has_statistics(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return any(next(_statistics(line), None) is not None for line in lines)
+    except OSError:
+        return False
 
 
 def read_run(path: Path) -> Run:

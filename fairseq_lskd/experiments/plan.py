@@ -83,6 +83,10 @@ class Plan:
     def data(self) -> str:
         return f"data/{self.settings.data}"
 
+    def recipe_file(self, folder: Path) -> Path:
+        """The file of the recipe, of which `folder` has those with names."""
+        return settings.recipe_file(self.settings.recipe, folder)
+
     @property
     def results(self) -> str:
         return f"{self.runs}/results/{self.settings.name}"

@@ -73,6 +73,21 @@ def find(experiment: str, folder: Path) -> Path:
     raise UserError(f"experiment {experiment}: expected a YAML file, or one of {', '.join(known)}")
 
 
+def recipe_file(recipe: str, folder: Path) -> Path:
+    """The file of a recipe: one of `folder` by its name, or any by its path, which has a / or ends in .sh."""
+    return Path(recipe) if "/" in recipe or recipe.endswith(".sh") else folder / f"{recipe}.sh"
+
+
+def _recipe(recipe: str, place: Path, folder: Path) -> tuple[str, list[str]]:
+    """A recipe as the scripts take it, and what is wrong with it; a path is relative to `place`."""
+    file = recipe_file(recipe, folder)
+    if file.parent != folder:
+        recipe = str((place / file).resolve())
+        return recipe, [] if Path(recipe).is_file() else [f"recipe {recipe}: no such file"]
+    known = sorted(path.stem for path in folder.glob("*.sh"))
+    return recipe, [] if file.is_file() else [f"recipe {recipe}: expected a file (.sh), or one of {', '.join(known)}"]
+
+
 def read(experiment: str, scale: str, folder: Path) -> Settings:
     """Read an experiment, by name or path, at a scale of scales.yaml or of its own.
 
@@ -90,6 +105,10 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
     settings = {**(scales.get(scale) or {}), **(own.get(scale) or {})}
     trained = [_trained(known) for known in scales.values() if _trained(known)[0] == _trained(settings)[0]]
     problems = _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
+    recipe = settings.get("recipe")
+    if isinstance(recipe, str):
+        recipe, wrong = _recipe(recipe, path.parent, folder.parent / "scripts" / "recipes")
+        problems += [f"scale {scale}: {each}" for each in wrong]
     teachers = [combination for entry in given["teachers"] for combination in _entries(entry)]
     students = [combination for entry in given["students"] for combination in _entries(entry)]
     for teacher in teachers:
@@ -120,7 +139,7 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
         corpus=settings["corpus"],
         languages=(source, target),
         prepare=[str(word) for word in settings.get("prepare", [])],
-        recipe=settings["recipe"],
+        recipe=str(recipe),
         data=settings.get("data", settings["corpus"]),
         train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
         translate=[str(word) for word in settings.get("translate", [])],
@@ -146,6 +165,14 @@ def _load(path: Path) -> dict[str, Any]:
     return found
 
 
+def _kind_of(kind: Any, value: Any) -> str:
+    """A kind in words, with the value as it would be of it where that can be told."""
+    if kind is list:
+        words = value.split() if isinstance(value, str) else [str(value)]
+        return f"a list, [{', '.join(words)}]"
+    return {str: "a text", dict: "keys and values", bool: "true or false"}.get(kind, "a number")
+
+
 def _wrong(given: Mapping[str, Any], kinds: Mapping[str, Any], where: str, needed: tuple[str, ...]) -> list[str]:
     problems = [f"{where}: {key}: expected one of {', '.join(kinds)}" for key in given if key not in kinds]
     problems += [f"{where}: {key} is missing" for key in needed if key not in given]
@@ -153,5 +180,5 @@ def _wrong(given: Mapping[str, Any], kinds: Mapping[str, Any], where: str, neede
         kind = kinds.get(key)
         # YAML's true is a number to Python.
         if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
-            problems.append(f"{where}: {key}: {value!r} is of the wrong kind")
+            problems.append(f"{where}: {key}: {value!r} is of the wrong kind: expected {_kind_of(kind, value)}")
     return problems

@@ -41,7 +41,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
         text += f" +- {row[f'{name}_ci']:.1f}"
     if f"{name}_p" in row:
         p = row[f"{name}_p"]
-        text += f" (p = {p:.3f}{'*' if p < 0.05 else ''})"
+        text += f" (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}{'*' if p < 0.05 else ''})"
     return text
 
 

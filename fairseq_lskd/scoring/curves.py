@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..analysis.logs import epoch_means, logs_of, read_curves
+from ..analysis.logs import LOG, logs_of, read_curves
 from ..errors import UserError
 from ..files import write_beside
-from ..runs import read_record
 from .figures import pyplot, save
 
 #: What is kept of a log (subset_metric), and how a picture calls it. fairseq's losses: bits a token.
@@ -32,32 +31,44 @@ class Row(NamedTuple):
 
 
 def read_run(folder: Path) -> list[Row]:
-    """The points of a training: validations, and the mean losses of every epoch.
+    """The points of a training: validations, and losses as they were logged every few updates, else at ends of epochs.
+
+    Args:
+        folder: of `lskd run` or of plain fairseq-train, with its log; or the log.
 
     Raises:
-        UserError: if the folder is not that of a run, or its logs have no such points.
+        UserError: if there is no log, or it has no such points.
     """
-    read_record(folder)
-    curves = read_curves(logs_of(folder))
+    logs = logs_of(folder)
+    curves = read_curves(logs)
     kept = {}
     for name in CURVES:
         subset, metric = name.split("_", 1)
-        kept[name] = epoch_means(curves, metric) if subset == "train" else curves.get((subset, metric))
+        curve = curves.get((subset, metric))
+        kept[name] = curves.get(("train_epoch", metric)) if subset == "train" and curve is None else curve
+    system = _name(folder)
     rows = [
-        Row(folder.name, update, name, value)
+        Row(system, update, name, value)
         for name, curve in kept.items()
         if curve
         for update, value in zip(curve.updates, curve.values, strict=True)
     ]
     if not rows:
-        raise UserError(f"{folder}: no validation in its log.txt, nor the end of an epoch")
+        raise UserError(f"{folder}: no validation in {logs[-1].name}, and no loss that can be drawn")
     return sorted(rows)
+
+
+def _name(path: Path) -> str:
+    """What a training is called: its folder, but for a log of another name."""
+    if path.is_dir():
+        return path.resolve().name
+    return path.resolve().parent.name if path.name == LOG else path.stem
 
 
 def read_runs(folders: Sequence[Path]) -> list[Row]:
     """The points of several trainings, called by their folders' names, or paths where these are the same."""
     rows = [read_run(folder) for folder in folders]
-    if len({folder.name for folder in folders}) < len(set(folders)):
+    if len({_name(folder) for folder in folders}) < len(set(folders)):
         rows = [[row._replace(system=str(folder)) for row in of] for folder, of in zip(folders, rows, strict=True)]
     return list(itertools.chain.from_iterable(rows))
 

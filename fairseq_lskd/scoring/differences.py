@@ -12,7 +12,15 @@ from .seeds import Spread, spread
 COMPARED = tuple(name for name in MEASURED if name != "train_seconds")
 #: Other fields of a record that are no labels of its run.
 _STORY = {"system", "seed", "parameters", "empty_hypotheses", "command", "checkpoint_sha256", "versions"}
-_STORY |= {"teacher_sha256", "sentences_per_second", "speed_machine", "signature", *MEASURED}
+_STORY |= {"kd_top_k", "teacher_sha256", "sentences_per_second", "speed_machine", "signature", *MEASURED}
+
+
+def bound(record: dict[str, Any]) -> Any:
+    """The k of a distillation loss that compares the teacher's k types only, a lower bound; None where it is whole.
+
+    Older records of cached students do not say k.
+    """
+    return record.get("kd_top_k") or ("cached" if record.get("cached") else None)
 
 
 class Difference(NamedTuple):
@@ -47,7 +55,10 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
         values = {
             name: spread([one[name] - other[name] for one, other in both])
             for name in COMPARED
-            if both and all(record.get(name) is not None for pair in both for record in pair)
+            if both
+            and all(record.get(name) is not None for pair in both for record in pair)
+            # Losses of other numbers of types are other quantities.
+            and (name != "train_kd_loss" or all(bound(one) == bound(other) for one, other in both))
         }
         if values:
             found.append(Difference(choice, system, baseline, values))

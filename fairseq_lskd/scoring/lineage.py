@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,32 @@ def teachers_of(made: dict[str, Any]) -> list[str]:
     return sorted(found)
 
 
+def compared_types(command: Sequence[str]) -> int | None:
+    """How many of the teacher's types a training's distillation loss compares; None: all, or not known."""
+    counts = []
+    if given := option(command, "--kd-top-k"):
+        counts.append(given)
+    if cache := option(command, "--teacher-cache"):
+        counts += [_read(Path(cache, "cache.json"), "options", "--top-k")]
+    numbers = [int(count) for count in counts if str(count).isdecimal()]
+    return min(numbers, default=None)
+
+
 def _digests(path: Path, *keys: str) -> set[str]:
-    """Those under these keys of a JSON file; a folder that was moved or deleted tells nothing."""
+    """Those under these keys of a JSON file."""
+    found = _read(path, *keys)
+    try:
+        return set(found.values() if isinstance(found, dict) else found)
+    except TypeError:
+        return set()
+
+
+def _read(path: Path, *keys: str) -> Any:
+    """What is under these keys of a JSON file; nothing in a folder that was moved or deleted."""
     try:
         found = read_json(path)
         for key in keys:
             found = found[key]
-        return set(found.values() if isinstance(found, dict) else found)
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return None
+    return found

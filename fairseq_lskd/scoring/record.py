@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..files import sha256
 from ..runs import read_record
 from ..teachers.checkpoint import read_archive
-from .lineage import teachers_of
+from .lineage import compared_types, teachers_of
 from .metrics import score_corpus
 from .parameters import count_parameters
 from .validation import divergence_from_truth, read_validation
@@ -58,6 +58,8 @@ def make_record(
                 raise UserError("--truth needs --validation and --pieces, which it is compared with")
             result["kl_to_truth"] = round(divergence_from_truth(stats["nll_loss"], pieces, truth), 2)
     result |= last_training(run)
+    if (types := compared_types(made["command"])) is not None:
+        result["kd_top_k"] = types
     # Those of a training that was killed, or is going on, are not all yet.
     result["train_seconds"] = made["seconds"] if made["finished"] else None
     result["command"] = made["command"]

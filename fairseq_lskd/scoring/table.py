@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from .differences import Difference
+from .differences import Difference, bound
 from .metrics import NAMES, signature_key
 from .seeds import Spread
 
@@ -49,10 +49,11 @@ def _cell(record: dict[str, Any], field: str) -> str:
         return ""
     form = _FORMATS.get(field, "{}")
     std = record.get(f"{field}_std")
+    text = form.format(value)
+    if field == "train_kd_loss" and bound(record):
+        text = f">= {text}"
     # How much the seconds of a training vary says nothing of its seeds.
-    return (
-        form.format(value) if std is None or field == "train_seconds" else f"{form.format(value)} +- {form.format(std)}"
-    )
+    return text if std is None or field == "train_seconds" else f"{text} +- {form.format(std)}"
 
 
 def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> str:
@@ -75,6 +76,12 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> st
     notes = []
     if any(record.get("bleu_std") is not None for record in records):
         notes.append("+-: standard deviation over seeds")
+    if bounds := dict.fromkeys(bound(r) for r in records if r.get("train_kd_loss") is not None and bound(r)):
+        types = " or ".join(str(k) for k in bounds if k != "cached")
+        notes.append(
+            f"train KD, >=: of the teacher's {types or 'top'} types, all others as one: a lower bound of the whole "
+            "loss, not to be compared with it"
+        )
     for where in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
         notes.append(f"sent/s: fairseq-generate on {where}")
     return "\n".join([table, "", *sorted(signatures), *notes])

@@ -15,6 +15,8 @@ from tabulate import tabulate
 from .select import Outcome
 
 EXAMPLES = 5  # of every reason
+#: Weights are nearly uniform where hypotheses count for more than this share of their number.
+UNIFORM = 0.9
 QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 
@@ -112,9 +114,13 @@ class Report:
             parts.append("Scores of the best hypotheses, by quantile:")
             parts.append(_table([[f"{value:.3f}" for value in record["best scores"].values()]], record["best scores"]))
         if record.get("effective hypotheses", 1) > 1:
+            most = self.pairs["translations"] / self.sentences["translations"]
+            alike = record["effective hypotheses"] > UNIFORM * most
             parts.append(
                 f"Hypotheses a sentence, by the entropy of their weights: {record['effective hypotheses']:.2f} of "
-                f"{self.pairs['translations'] / self.sentences['translations']:.2f}."
+                f"{most:.2f}."
+                + alike
+                * " They are nearly uniform: a lower --score-temperature prefers the better ones."
             )
         if similar := record.get("similarity"):
             parts.append(

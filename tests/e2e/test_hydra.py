@@ -22,7 +22,7 @@ pytestmark = [
     [("2", 0, '"train_kd_loss"'), ("0", 1, "--criterion word_kd: error: --kd-temperature 0.0: expected")],
 )
 def test_word_kd(tmp_path, bitext, teacher_path, temperature, status, said):
-    words = ["--config-dir", ROOT / "examples" / "hydra", "--config-name", "word_kd", f"hydra.run.dir={tmp_path}"]
+    words = ["--config-dir", ROOT / "examples" / "hydra", "--config-name", "word_kd", "hydra.run.dir=runs/hydra/word"]
     words += [f"common.user_dir={ROOT / 'fairseq_lskd'}", f"task.data={bitext}", "model.share_all_embeddings=false"]
     words += [f"criterion.teacher_path={teacher_path}", f"criterion.kd_temperature={temperature}"]
     words += [f"checkpoint.save_dir={tmp_path / 'out'}", "optimization.max_update=2", "dataset.max_tokens=100"]
@@ -36,4 +36,7 @@ def test_word_kd(tmp_path, bitext, teacher_path, temperature, status, said):
         env=environment,
     )
     assert done.returncode == status and said in done.stdout + done.stderr, (done.stdout + done.stderr)[-3000:]
+    # As the file's own example has it: what is written is under runs/, which git ignores.
+    assert "hydra.run.dir=runs/hydra/word" in (ROOT / "examples" / "hydra" / "word_kd.yaml").read_text()
+    assert {path.name for path in tmp_path.iterdir()} <= {"runs", "out"}
     assert (tmp_path / "out" / "checkpoint_last.pt").exists() == (status == 0)

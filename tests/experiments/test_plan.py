@@ -162,11 +162,22 @@ def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> No
         ("title: Mine", "titel: Mine", "titel: expected one of title, seeds"),
         ("title: Mine", "", "title is missing"),
         ("[1, 2]\nteach", "[0, a]\nteach", "seeds [0, 'a']: expected numbers from 1"),
-        ("label_smoothing: [0.0", "label_smoothing: [big", "label_smoothing: 'big' is of the wrong kind"),
+        (
+            "label_smoothing: [0.0",
+            "label_smoothing: [big",
+            "label_smoothing: 'big' is of the wrong kind: expected a number",
+        ),
         ("label_smoothing", "smoothing", "label_smoothing is missing"),
         ("method: none", "method: nothing", "method nothing: expected one of none, word, sequence, both"),
         ("method: none", "method: none\n    temperature: 2", "temperature do not go with method none"),
-        ("cached: [false, true]", "cached: 1", "cached: 1 is of the wrong kind"),
+        ("cached: [false, true]", "cached: 1", "cached: 1 is of the wrong kind: expected true or false"),
+        (
+            "train: [--max-update, 3]",
+            "train: --max-update 3",
+            "train: '--max-update 3' is of the wrong kind: expected a list, [--max-update, 3]",
+        ),
+        ("recipe: smoke", "recipe: smok", "scale tiny: recipe smok: expected a file (.sh), or one of generated,"),
+        ("recipe: smoke", "recipe: my/own.sh", "my/own.sh: no such file"),
         ("[sequence, both]", "[sequence, word]", "strategy do not go with method word"),
         ("recipe: smoke", "corpse: x", "scale tiny: corpse: expected one of corpus"),
         ("recipe: smoke", "corpse: x", "scale tiny: recipe is missing"),
@@ -180,6 +191,21 @@ def test_mistakes_are_named(old: str, new: str, message: str, tmp_path: Path) ->
     with pytest.raises(UserError) as caught:
         plan(tmp_path, MINE.replace(old, new, 1))
     assert message in str(caught.value) and "mine.yaml" in str(caught.value)
+
+
+def test_a_recipe_of_ones_own_lies_beside_the_experiment(tmp_path: Path) -> None:
+    mine = tmp_path / "own.sh"
+    mine.touch()
+    found = plan(tmp_path, MINE.replace("recipe: smoke", "recipe: own.sh"))
+    recipes = FOLDER.parent / "scripts" / "recipes"
+    assert found.recipe_file(recipes) == mine and plan(tmp_path).recipe_file(recipes) == recipes / "smoke.sh"
+    for command in (
+        found.train_command("teacher-0.0-s1"),
+        found.score_command("teacher-0.0-s1"),
+        found.speed_command(),
+    ):
+        words = shlex.split(command)
+        assert words[words.index("--recipe") + 1] == str(mine)
 
 
 def test_unknown_names_are_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
 from fairseq_lskd.cli import main
+from fairseq_lskd.scoring.comparison_table import tables
 from fairseq_lskd.scoring.systems import parse
 
 WORDS = ["the", "cat", "sat", "on", "an", "old", "red", "mat", "while", "two", "dogs", "ran", "through", "snow"]
@@ -105,6 +106,15 @@ def test_a_paired_test_is_that_of_sacrebleu(kind: str, capsys: pytest.CaptureFix
     assert ("bleu_ci" in good) == (kind == "bs")
     said = capsys.readouterr().out
     assert f"(p = {good['bleu_p']:.3f}*)" in said and "against bad; * where p < 0.05" in said
+
+
+@pytest.mark.parametrize(
+    ("p", "cell"), [(0.0, "(p < 0.001*)"), (0.0009, "(p < 0.001*)"), (0.001, "(p = 0.001*)"), (0.2, "(p = 0.200)")]
+)
+def test_a_p_that_rounds_to_zero_is_not_zero(p: float, cell: str) -> None:
+    row = {"system": "good", "bleu": 20.0, "bleu_p": p}
+    result = {"systems": [row], "signatures": {"bleu": "x"}, "test": {"kind": "ar", "baseline": "bad"}}
+    assert cell in tables(result, "github")
 
 
 def test_the_same_output_is_no_difference() -> None:

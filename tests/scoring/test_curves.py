@@ -42,6 +42,32 @@ def test_a_resumed_training_is_put_together(run: Path) -> None:
     ]
 
 
+LOSS = AT + 'train_inner | {"epoch": 1, "nll_loss": "%s", "kd_loss": "%s", "num_updates": "%d"}\n'
+
+
+def test_losses_are_at_every_point_that_was_logged(run: Path) -> None:
+    Path("word-s1/log.txt").write_text(
+        LOSS % ("4", "1", 2) + LOSS % ("3.5", "0.75", 4) + TRAIN % 5 + VALID % ("9", 5, "1")
+    )
+    points = [(row.name, row.update, row.value) for row in read_run(run) if row.name.startswith("train_")]
+    assert [point for point in points if point[0] == "train_nll_loss"] == [
+        ("train_nll_loss", 2, 4),
+        ("train_nll_loss", 4, 3.5),
+    ]
+    assert ("train_kd_loss", 4, 0.75) in points
+
+
+@pytest.mark.parametrize("place", ["mine", "mine/train.log"])
+def test_a_plain_fairseq_train_has_curves(place: str) -> None:
+    Path("mine").mkdir()
+    Path("mine/checkpoint_last.pt").write_bytes(b"\x00")
+    Path("mine/notes.txt").write_text("my notes\n")
+    Path("mine/train.log").write_text(VALID % ("90", 10, "1"))
+    system = "train" if place.endswith(".log") else "mine"
+    assert read_run(Path(place)) == [Row(system, 10, "valid_bleu", 1), Row(system, 10, "valid_ppl", 90)]
+    assert main(["curves", place, "--csv", "c.csv"]) == 0
+
+
 def test_trainings_of_the_same_name_are_told_apart(run: Path) -> None:
     shutil.copytree("word-s1", "other/word-s1")
     folders = [Path("word-s1"), Path("other/word-s1")]
@@ -65,7 +91,7 @@ def test_rows_and_pictures(run: Path) -> None:
         ([], "give either folders of runs, or --from"),
         (["word-s1", "--from", "c.csv"], "give either folders of runs, or --from"),
         (["word-s1"], "there is nothing to write"),
-        (["none", "--csv", "c.csv"], "none is not the folder of a run"),
+        (["none", "--csv", "c.csv"], "none: no log there, expected the folder of a run"),
         (["--from", "none", "--csv", "c.csv"], "--from none: expected what `lskd curves --csv` writes"),
         (["--from", "word-s1/run.json", "--csv", "c.csv"], "expected what `lskd curves --csv` writes"),
     ],
@@ -85,4 +111,4 @@ def test_a_log_without_points_is_named() -> None:
     Path("word-s1/log.txt").write_text(INNER)
     with pytest.raises(SystemExit) as caught:
         main(["curves", "word-s1", "--csv", "c.csv"])
-    assert "word-s1: no validation in its log.txt, nor the end of an epoch" in str(caught.value.code)
+    assert "word-s1: no validation in log.txt" in str(caught.value.code)

@@ -29,6 +29,21 @@ ROWS = [
 ]
 
 
+@pytest.mark.parametrize("k", [None, 16])
+def test_bounds_are_not_compared_with_whole_losses(k: int | None) -> None:
+    cached = {"cached": True, "method": "word", "train_kd_loss": 0.3} | ({"kd_top_k": k} if k else {})
+    rows = [
+        student("word-0.1", 1, 23.0, method="word", teacher_smoothing=0.1, cached=False, train_kd_loss=0.5),
+        student("word-cached-0.1", 1, 23.1, teacher_smoothing=0.1, **cached),
+        student("word-cached-0.0", 1, 23.2, teacher_smoothing=0.0, **cached),
+    ]
+    found = {(each.system, each.baseline): each.values for each in differences(rows)[0]}
+    assert (
+        "train_kd_loss" not in found["word-cached-0.1", "word-0.1"] and "bleu" in found["word-cached-0.1", "word-0.1"]
+    )
+    assert "train_kd_loss" in found["word-cached-0.0", "word-cached-0.1"]
+
+
 def test_pairs_and_their_differences_by_hand() -> None:
     found = {(each.choice, each.system, each.baseline): each.values for each in differences(ROWS)[0]}
     assert list(found) == [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fairseq_lskd.scoring.lineage import teachers_of
+from fairseq_lskd.scoring.lineage import compared_types, teachers_of
 
 
 def made(*command: str, **inputs: str) -> dict[str, Any]:
@@ -37,3 +37,14 @@ def test_what_is_not_known(text: str, tmp_path: Path) -> None:
     assert teachers_of(made("--sequence-weights", str(tmp_path / "w.npz"))) == []
     assert teachers_of(made("--sequence-weights", "gone/w.npz")) == []
     assert teachers_of(made()) == []
+
+
+def test_how_many_types_are_compared(tmp_path: Path) -> None:
+    (tmp_path / "cache.json").write_text(json.dumps({"options": {"--top-k": 16}}))
+    cached = ["--teacher-cache", str(tmp_path)]
+    assert compared_types(["fairseq-train", *cached]) == 16
+    assert compared_types(["fairseq-train", *cached, "--kd-top-k", "4"]) == 4
+    assert compared_types(["fairseq-train", "--kd-top-k=8"]) == 8
+    # All of them, or a cache that is gone.
+    assert compared_types(["fairseq-train"]) is None
+    assert compared_types(["fairseq-train", "--teacher-cache", "gone"]) is None

@@ -39,6 +39,21 @@ def test_a_table_as_people_read_it() -> None:
     ]
 
 
+def test_a_loss_of_some_types_is_a_bound() -> None:
+    """As is that of a cached student, whether its record says k or is older."""
+    rows = [
+        result("online", method="word", cached=False, train_kd_loss=0.9),
+        result("old", method="word", cached=True, train_kd_loss=0.7),
+        result("k", method="word", cached=True, kd_top_k=16, train_kd_loss=0.6, train_kd_loss_std=0.01),
+        result("cut", method="word", cached=False, kd_top_k=4, train_kd_loss=0.5),
+    ]
+    lines = format_table(rows).splitlines()
+    cells = ["    0.900", ">= 0.700", ">= 0.600 +- 0.010", ">= 0.500"]
+    assert all(cell in line for cell, line in zip(cells, lines[2:6], strict=True)) and ">=" not in lines[2]
+    assert any("16 or 4 types" in line and "lower bound" in line for line in lines)
+    assert "lower bound" not in format_table(rows[:1])
+
+
 def test_a_column_without_a_value_is_left_out() -> None:
     head = format_table([result("a", temperature=None)]).splitlines()[0]
     assert head.split("  ")[0] == "system" and "BLEU" in head

@@ -27,8 +27,9 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "out").mkdir()
     options = {"source-lang": "en", "target-lang": "de", "recipe": "moses-bpe"}
     (tmp_path / "data/pieces/encode.json").write_text(json.dumps({"options": options}))
-    for name in ("dict.en.txt", "dict.de.txt"):
-        (tmp_path / "data/bin" / name).write_text("")
+    (tmp_path / "data/raw").mkdir()
+    for name in ("bin/dict.en.txt", "bin/dict.de.txt", "raw/train.de.gz", "raw/test.en", "raw/test.de"):
+        (tmp_path / "data" / name).write_text("")
     bin = tmp_path / "commands"
     bin.mkdir()
     for name, does in (
@@ -202,3 +203,46 @@ def test_the_file_for_slurm_hands_over(tmp_path: Path) -> None:
     )
     assert done.stdout.startswith("/environment/bin:") and done.stdout.endswith(" step --gpus 8\n")
     assert os.access(path, os.X_OK)
+
+
+def own_recipe(home: Path) -> Path:
+    """A recipe outside scripts/recipes that says when it is run."""
+    own = home / "own.sh"
+    text = (ROOT / "scripts/recipes/multi30k.sh").read_text()
+    own.write_text(f"{text}touch '{home}/sourced'\ntraining+=(--weight-decay 0.25)\n")
+    return own
+
+
+@pytest.mark.parametrize("path", ["own.sh", "./own.sh", "{home}/own.sh"])
+def test_a_recipe_of_ones_own_is_given_by_its_path(home: Path, path: str) -> None:
+    own_recipe(home)
+    command = training(home, "train_teacher.sh", "--recipe", path.format(home=home))
+    assert option(command, "--weight-decay") == "0.25"
+
+
+@pytest.fixture
+def trained(home: Path) -> Path:
+    """A run's record in out/."""
+    (home / "out/checkpoint_average.pt").write_text("")
+    (home / "out/run.json").write_text(json.dumps({"labels": {"recipe": "multi30k"}}))
+    return home
+
+
+@pytest.mark.parametrize("recorded", ["{home}/own.sh", "own.sh", "../own.sh"])
+def test_a_recipe_that_only_a_record_names_is_not_run(trained: Path, recorded: str) -> None:
+    own_recipe(trained)
+    recorded = recorded.format(home=trained)
+    (trained / "out/run.json").write_text(json.dumps({"labels": {"recipe": recorded}}))
+    done = call(trained, "score.sh", "--run", "out")
+    assert done.returncode == 1 and recorded in done.stderr and "--recipe" in done.stderr
+    assert not (trained / "sourced").exists() and "fairseq" not in done.stdout
+    assert call(trained, "score.sh", "--run", "out", "--recipe", "own.sh").returncode == 0
+
+
+@pytest.mark.parametrize("missing", ["train.de.gz", "test.en", "test.de"])
+def test_raw_text_is_missed_before_anything_is_decoded(trained: Path, missing: str) -> None:
+    done = call(trained, "score.sh", "--run", "out")
+    assert done.returncode == 0 and "fairseq-generate" in done.stdout, done.stderr
+    (trained / "data/raw" / missing).unlink()
+    done = call(trained, "score.sh", "--run", "out")
+    assert done.returncode == 1 and f"data/raw/{missing.removesuffix('.gz')}" in done.stderr and done.stdout == ""

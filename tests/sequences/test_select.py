@@ -17,7 +17,7 @@ from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences import select as module
 from fairseq_lskd.sequences.filters import LengthRatio, Repeats
 from fairseq_lskd.sequences.report import EXAMPLES, Report
-from fairseq_lskd.sequences.select import Pair, SelectionOptions, Selector, least_score, select, softmax
+from fairseq_lskd.sequences.select import Outcome, Pair, SelectionOptions, Selector, least_score, select, softmax
 
 
 def record(*hypotheses: tuple[str, float], index: int = 0, source: str = "▁ein ▁Hund", **more: Any) -> dict[str, Any]:
@@ -340,6 +340,15 @@ class TestReport:
             report.add(selector(record(*((f"{i}", score) for i, score in enumerate(scores)))))
         assert report.to_json()["effective hypotheses"] == pytest.approx(2.5)
         assert "Hypotheses a sentence, by the entropy of their weights: 2.50 of 4.00." in report.tables()
+        assert "--score-temperature" not in report.tables()
+
+    @pytest.mark.parametrize(("temperature", "uniform"), [(1.0, True), (0.05, False)])
+    def test_weights_that_are_nearly_uniform_are_called_so(self, temperature: float, uniform: bool) -> None:
+        """Scores are per token: here the best of five is e^8 times as probable as the worst, in 20 tokens."""
+        weights = softmax([-0.5, -0.6, -0.7, -0.8, -0.9], temperature)
+        report = Report()
+        report.add(Outcome(0, "a", [-0.5] * 5, pairs=[Pair("a", "b", weight, False) for weight in weights.tolist()]))
+        assert ("nearly uniform: a lower --score-temperature" in report.tables()) is uniform
 
     def test_scores_of_the_best(self) -> None:
         report = Report()
