@@ -7,7 +7,6 @@ logged later for the same updates counts.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from bisect import bisect_left
@@ -18,7 +17,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import find
-from ..reading import parse_json
+from ..reading import parse_json, read_json
 
 #: fairseq's logger, and Hydra's under fairseq-hydra-train: the name of the subset, and what is said of it.
 _LINES = (
@@ -244,10 +243,7 @@ def option(command: Sequence[str], name: str) -> str | None:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not (record["command"] and all(isinstance(word, str) for word in record["command"])):
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: expected the record of `lskd run`, with the run's command") from None
+    record = read_json(path, {"command": [str], "labels?": dict}, "the record of `lskd run`, with the run's command")
+    if not record["command"]:
+        raise UserError(f"{path}: expected the record of `lskd run`, with the run's command, which is empty")
     return record

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..reading import read_yaml
+from ..reading import misfit, read_yaml, shown
+
+MOST = 10_000  #: systems that one entry may ask for
 
 _NUMBER = (int, float)
 #: Keys of a file, and the kind of what they hold.
@@ -100,30 +103,33 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
     if problems:
         raise UserError(f"{path}: " + "; ".join(problems))
     scales, own = _load(folder / "scales.yaml"), given.get("scales", {})
+    for place, known in ((folder / "scales.yaml", scales), (f"{path}: scales", own)):
+        if problem := misfit(known, {str: (dict, type(None))}):
+            raise UserError(f"{place}: {problem}")
     if scale not in scales.keys() | own.keys():
         raise UserError(f"--scale {scale}: expected one of {', '.join(dict.fromkeys([*scales, *own]))}")
     settings = {**(scales.get(scale) or {}), **(own.get(scale) or {})}
-    trained = [_trained(known) for known in scales.values() if _trained(known)[0] == _trained(settings)[0]]
+    trained = [_trained(known) for known in scales.values() if known and _trained(known)[0] == _trained(settings)[0]]
     problems = _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
     recipe = settings.get("recipe")
     if isinstance(recipe, str):
         recipe, wrong = _recipe(recipe, path.parent, folder.parent / "scripts" / "recipes")
         problems += [f"scale {scale}: {each}" for each in wrong]
-    teachers = [combination for entry in given["teachers"] for combination in _entries(entry)]
-    students = [combination for entry in given["students"] for combination in _entries(entry)]
+    teachers = [combination for entry in given["teachers"] for combination in _entries(path, entry)]
+    students = [combination for entry in given["students"] for combination in _entries(path, entry)]
     for teacher in teachers:
         problems += _wrong(teacher, _TEACHER, "teachers", needed=("label_smoothing",))
     for student in students:
         problems += _wrong(student, _STUDENT, "students", needed=("method",))
         method = student.get("method")
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             problems.append(f"students: method {method}: expected one of {', '.join(METHODS)}")
         elif other := student.keys() - METHODS[method] - {"method", "size"}:
             problems.append(f"students: {', '.join(sorted(other))} do not go with method {method}")
     seeds = settings.get("seeds", given["seeds"])
-    if not seeds or not all(isinstance(seed, int) and seed > 0 for seed in seeds):
+    if not seeds or not isinstance(seeds, list) or not all(isinstance(seed, int) and seed > 0 for seed in seeds):
         problems.append(f"seeds {seeds}: expected numbers from 1")
-    if len(settings.get("languages", ())) != 2:
+    if not isinstance(settings.get("languages"), list) or len(settings["languages"]) != 2:
         problems.append("languages: expected [source, target]")
     if not teachers:
         problems.append("teachers: expected one at least")
@@ -154,8 +160,14 @@ def _trained(scale: Mapping[str, Any]) -> tuple[Any, ...]:
     return scale.get("data", scale.get("corpus")), scale.get("recipe"), options
 
 
-def _entries(entry: Any) -> list[dict[str, Any]]:
-    return list(expand(entry)) if isinstance(entry, dict) else [{"?": entry}]
+def _entries(path: Path, entry: Any) -> list[dict[str, Any]]:
+    if not isinstance(entry, dict):
+        return [{"?": entry}]
+    if (count := math.prod(len(value) for value in entry.values() if isinstance(value, list))) > MOST:
+        raise UserError(
+            f"{path}: {shown(entry)} are {count:,} combinations, expected {MOST:,} at most: give fewer values"
+        )
+    return list(expand(entry))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -43,13 +43,17 @@ def _merged(paths: Sequence[Path], key: dict[str, Any]) -> list[Measurement]:
         try:
             state = torch.load(path, weights_only=True)
             same = state["key"] == key
+            found = [Measurement.from_state(one) for one in state["models"]] if same else []
+            if merged and len(found) != len(merged) and same:
+                raise ValueError(f"{len(found)} models, expected {len(merged)}")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
         except Exception:
             raise UserError(f"{path} is not a shard of this analysis: delete it, and run that shard again") from None
         if not same:
             raise UserError(
                 f"{path} was measured with other options, models or data: delete it, and run that shard again"
             )
-        found = [Measurement.from_state(one) for one in state["models"]]
         if not merged:
             merged = found
         else:

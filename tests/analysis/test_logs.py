@@ -8,7 +8,9 @@ import math
 import re
 from pathlib import Path
 
+import hostile
 import pytest
+from hypothesis import given
 
 from fairseq_lskd.analysis.logs import Curve, epoch_means, find_runs, logs_of, option, read_curves, read_run
 from fairseq_lskd.errors import UserError
@@ -110,9 +112,30 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         find_runs(tmp_path / "none")
     with pytest.raises(UserError, match="no run of fairseq-train in there"):
         find_runs(tmp_path)
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(UserError, match=r"run\.json: expected the record of `lskd run`"):
-        find_runs(tmp_path)
+    for text in ("{}", "[]", '{"command": []}', '{"command": [1]}', '{"command": ["a"], "labels": 1.5}', "[" * 9999):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(UserError, match=r"run\.json: .*expected the record of `lskd run`"):
+            find_runs(tmp_path)
+
+
+STATISTICS = (
+    '2020 | INFO | train_inner | {"epoch": 1, "loss": "5.1", "num_updates": "10"}\n'
+    '2020 | INFO | valid | {"epoch": 1, "valid_loss": "5", "valid_num_updates": "10"}\n'
+)
+
+
+@pytest.mark.parametrize("number", ["inf", "1e999", "9" * 400, "-1", "nan", "[1]", "[" * 9999, '"a"', "1e300"])
+def test_numbers_in_a_log_that_are_none_are_passed_over(tmp_path: Path, number: str) -> None:
+    (tmp_path / "log.txt").write_text(STATISTICS + STATISTICS.replace('"10"', number))
+    assert read_run(tmp_path).curves[("valid", "loss")].updates == [10]
+
+
+@hostile.few
+@given(hostile.mutated(STATISTICS.encode()))
+def test_whatever_is_in_a_log(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.txt"
+    path.write_bytes(content)
+    hostile.read_or_refuse(lambda: read_run(path), path)
 
 
 def test_runs_are_found_with_their_labels(tmp_path: Path) -> None:

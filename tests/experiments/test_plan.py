@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import hostile
 import pytest
+import yaml
+from hypothesis import given
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.experiments.plan import Plan
-from fairseq_lskd.experiments.settings import expand
+from fairseq_lskd.experiments.settings import expand, read
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 EXPERIMENTS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "scales")
@@ -184,6 +187,15 @@ def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> No
         ("[xx, yy]", "[xx]", "languages: expected [source, target]"),
         ("- method: none", "- none", "students: method is missing"),
         ("seeds: [1, 2]", "seeds: [1, 2", "not a YAML file"),
+        ("seeds: [1, 2]", "seeds: 3.0", "seeds: 3.0 is of the wrong kind"),
+        ("method: none", "method: [[none]]", "method"),
+        ("  tiny:", "  other: [1]\n  tiny:", "scales: other is [1], expected a table or nothing"),
+        ("[xx, yy]", "null", "languages: None is of the wrong kind"),
+        (
+            "method: none",
+            f"method: none\n    temperature: {[1] * 101}\n    kd_weight: {[1] * 100}",
+            "10,100 combinations",
+        ),
     ],
 )
 def test_mistakes_are_named(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -215,3 +227,18 @@ def test_unknown_names_are_named(tmp_path: Path) -> None:
         Plan.read("nothing", "smoke", FOLDER)
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         Plan.read("none.yaml", "smoke", FOLDER)
+
+
+@hostile.few
+@given(hostile.misvalued(yaml.safe_load(MINE)) | hostile.mutated(MINE.encode()).map(lambda text: text.decode("latin1")))
+def test_whatever_is_in_an_experiment(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    hostile.read_or_refuse(lambda: plan(tmp_path_factory.getbasetemp(), text))
+
+
+@hostile.few
+@given(hostile.misvalued(yaml.safe_load((FOLDER / "scales.yaml").read_text())))
+def test_whatever_is_in_the_scales(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "scales.yaml").write_text(text, encoding="utf-8")
+    (folder / "mine.yaml").write_text(MINE, encoding="utf-8")
+    hostile.read_or_refuse(lambda: read("mine", "smoke", folder))
