@@ -23,11 +23,12 @@ from ..losses import (
 )
 from ..models import log_probs, project
 from ..teachers import CachedTeacher, OnlineTeacher
-from ._options import SmoothingConfig, raise_for
+from ._options import SmoothingConfig, raise_for, remembered
 from ._translation import Terms, TranslationCriterion, per_token
 
 #: `--teacher-path` of a run without a teacher: to validate a student whose teacher is gone.
 NO_TEACHER = "none"
+WITHOUT_TEACHER = f"{{'teacher_path': '{NO_TEACHER}'}}"
 
 KD_DIVERGENCES = ChoiceEnum(list(DIVERGENCES))
 KD_RESTS = ChoiceEnum(list(RESTS))
@@ -125,16 +126,18 @@ class TeacherCriterion(TranslationCriterion):
         if cfg.teacher_path == NO_TEACHER:
             return
         if cfg.teacher_cache is not None:
-            self.cache = CachedTeacher.open(
-                cfg.teacher_cache,
-                task,
-                temperature=cfg.kd_temperature,
-                teacher_path=cfg.teacher_path,
-                share=_rank_and_world(),
-            )
+            with remembered(cfg.teacher_cache, cfg.teacher_path, overrides=WITHOUT_TEACHER):
+                self.cache = CachedTeacher.open(
+                    cfg.teacher_cache,
+                    task,
+                    temperature=cfg.kd_temperature,
+                    teacher_path=cfg.teacher_path,
+                    share=_rank_and_world(),
+                )
             raise_for(_check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache} has"))
         elif cfg.teacher_path is not None:
-            self.teacher = OnlineTeacher.from_checkpoints(cfg.teacher_path, task, cfg.teacher_data)
+            with remembered(cfg.teacher_path, overrides=WITHOUT_TEACHER):
+                self.teacher = OnlineTeacher.from_checkpoints(cfg.teacher_path, task, cfg.teacher_data)
             raise_for(_check_classes(cfg, len(task.target_dictionary), "the vocabulary has"))
         self.objective = Objective(
             divergence(str(cfg.kd_divergence), cfg.kd_beta),

@@ -1,6 +1,9 @@
 """Options that criterions share, and their checks; a mistake ends the command before training starts."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -57,6 +60,24 @@ def check_smoothing(cfg: Any) -> list[str]:
     if cfg.ignore_prefix_size < 0:
         problems.append(f"--ignore-prefix-size {cfg.ignore_prefix_size}: expected 0 or more")
     return problems
+
+
+@contextlib.contextmanager
+def remembered(*paths: str | None, overrides: str) -> Iterator[None]:
+    """Say the way out where a file is gone that a trained student's checkpoint remembers.
+
+    Args:
+        overrides: of --model-overrides, what does without it.
+    """
+    try:
+        yield
+    except UserError as error:
+        if all(Path(part).exists() for path in paths if path for part in path.split(":")):
+            raise
+        raise UserError(
+            f"{error}\n  If it was moved, give its new place. A trained student is validated without it by "
+            f'fairseq-validate --model-overrides "{overrides}"'
+        ) from None
 
 
 def raise_for(problems: list[str]) -> None:

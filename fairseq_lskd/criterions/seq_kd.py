@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import UserError, exit_on_user_error
 from ..sequences import SequenceWeights
 from ._distillation import TeacherConfig, TeacherCriterion
-from ._options import SmoothingConfig
+from ._options import SmoothingConfig, remembered
 
 
 @dataclass
@@ -51,7 +51,8 @@ class SeqKDCriterion(TeacherCriterion):
         self.weights = None
         self._checked = False
         if cfg.sequence_weights is not None:
-            self.weights = SequenceWeights.load(cfg.sequence_weights)
+            with remembered(cfg.sequence_weights, overrides="{'sequence_weights': None, 'reference_weight': None}"):
+                self.weights = SequenceWeights.load(cfg.sequence_weights)
             if cfg.reference_weight is not None:
                 self.weights = self.weights.share(cfg.reference_weight)
 

@@ -166,6 +166,20 @@ def test_no_teacher(task):
 def test_a_teacher_that_is_not_there(task, tmp_path, name):
     said = complaint(task, name, teacher_path=f"{tmp_path}/x.pt")
     assert f"no checkpoint at {tmp_path}/x.pt: found nothing" in said
+    # Its student may be what is read.
+    assert "--model-overrides \"{'teacher_path': 'none'}\"" in said
+
+
+def test_weights_and_caches_that_are_not_there(task, tmp_path):
+    said = complaint(task, "seq_kd", sequence_weights=f"{tmp_path}/w.npz")
+    assert f"{tmp_path}/w.npz: no such file" in said and "'sequence_weights': None" in said
+    said = complaint(task, "word_kd", teacher_cache=f"{tmp_path}/cache")
+    assert f"--teacher-cache {tmp_path}/cache: found nothing there" in said and "'teacher_path': 'none'" in said
+
+
+def test_a_broken_teacher_was_not_moved(task, tmp_path):
+    (tmp_path / "x.pt").write_text("no checkpoint")
+    assert "--model-overrides" not in complaint(task, "word_kd", teacher_path=f"{tmp_path}/x.pt")
 
 
 def test_everything_is_said_at_once(task):
