@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -215,6 +218,51 @@ class TestConversion:
         folder = conversion.convert(teacher, tmp_path)
         (folder / "verified.json").unlink()
         assert conversion.convert(teacher, tmp_path) == folder and (folder / "verified.json").is_file()
+
+    @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "older"])
+    def test_a_model_that_was_damaged_is_converted_again(
+        self, teacher: Teacher, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture
+    ) -> None:
+        folder = conversion.convert(teacher, tmp_path)
+        path, record = folder / "model.bin", folder / "verified.json"
+        whole = path.read_bytes()
+        if damage == "older":
+            record.write_text(json.dumps({"largest_difference": 0.0, "checkpoint": "a.pt"}))
+        elif damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(whole[:-9] if damage == "cut" else whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        assert conversion.convert(teacher, tmp_path) == folder and path.read_bytes() == whole
+        said = capsys.readouterr().err
+        assert str(folder) in said and ("verified.json" if damage == "older" else "model.bin") in said
+        assert list(tmp_path.iterdir()) == [folder]
+        conversion.convert(teacher, tmp_path)
+        assert capsys.readouterr().err == ""
+
+    def test_what_killed_conversions_left_goes_and_what_goes_on_stays(
+        self, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(conversion, "SECONDS", 0.0)
+        left, mine = tmp_path / f".0123.abcd{conversion.UNFINISHED}", tmp_path / ".mine"
+        for path in (left / "model", mine):
+            path.mkdir(parents=True)
+        (left / "model" / "model.bin").write_bytes(b"half")
+        with conversion._workplace(tmp_path, "4567") as place:
+            folder = conversion.convert(teacher, tmp_path)
+            assert sorted(tmp_path.iterdir()) == sorted([place, mine, folder])
+
+    @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("not written")])
+    def test_a_full_disk_is_no_fault_of_the_model(
+        self, teacher: Teacher, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(conversion.FromModel, "convert", full)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            conversion.convert(teacher, tmp_path)
+        assert str(tmp_path) in str(caught.value.filename) and not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("difference", [0.01, math.nan])
     def test_a_model_that_computes_something_else_is_refused(
