@@ -184,7 +184,7 @@ def _translate(args: argparse.Namespace) -> int:
         state = {**state, "seconds": round(state["seconds"] + now - begun, 3), "counts": dict(counts)}
         begun = now
         translator.corpus.check_unchanged()  # nothing of another text is kept
-        output.append(map(to_line, records), state)
+        output.append([to_line(record, str(args.teacher_path or args.model)) for record in records], state)
     command = ["lskd", *sys.argv[1:]]
     output.finish({**state, "corpus": str(args.corpus), "command": command, "versions": _versions()})
     skipped = ", ".join(f"{n:,} {why}" for why in (EMPTY, TOO_LONG) if (n := state["counts"].get(why)))

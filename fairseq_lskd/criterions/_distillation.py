@@ -8,6 +8,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.distributed import utils as distributed_utils
 from torch import Tensor, nn
 
+from ..errors import exit_on_user_error
 from ..losses import (
     DIVERGENCES,
     RESTS,
@@ -244,7 +245,8 @@ class TeacherCriterion(TranslationCriterion):
                 student = log_probs(model, net_input)[:, columns]
             if self.cache is None:
                 like = next(model.parameters())
-                says = self.teacher.log_probs(net_input, like, self.cfg.kd_temperature)[:, columns]
+                with exit_on_user_error(f"--criterion {self.NAME}"):
+                    says = self.teacher.log_probs(net_input, like, self.cfg.kd_temperature)[:, columns]
             else:
                 says = TopK(*(field[:, columns] for field in self._cached(sample, counts).spread(counts)))
             total = total + teacher_loss(student, says, ~taught, self.objective)
@@ -264,7 +266,9 @@ class TeacherCriterion(TranslationCriterion):
     ) -> list[Projection] | TopK | None:
         if self.cache is not None:
             return self._cached(sample, counts)
-        return self.teacher.projections(net_input, next(model.parameters()), counts)
+        with exit_on_user_error(f"--criterion {self.NAME}"):
+            return self.teacher.projections(net_input, next(model.parameters()), counts)
+        raise AssertionError  # not reached: the context returns or exits
 
     def _cached(self, sample: dict[str, Any], counts: Tensor) -> TopK:
         """Of the N tokens that count."""

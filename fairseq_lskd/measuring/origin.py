@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..errors import UserError
 from ..scoring.lineage import teachers_of
-from ..teachers.checkpoint import is_weight, read_archive, read_checkpoint
+from ..teachers.checkpoint import read_archive, read_checkpoint
+from ..teachers.soundness import check_weights
 
 #: Labels of a run that tell students of one teacher apart, beside the temperature.
 SETTING = ("method", "size", "strategy", "cached", "kd_weight", "score_temperature", "reference_weight")
@@ -37,7 +35,7 @@ def origin(paths: str) -> Origin:
         UserError: if it cannot be read, or a weight of any of them is not a number.
     """
     for path in paths.split(":"):
-        _check_weights(path)
+        check_weights(path, read_archive(path)["model"])
     first = Path(paths.split(":")[0])
     options = read_checkpoint(first)["cfg"].get("criterion")
     name = getattr(options, "_name", None)
@@ -94,14 +92,3 @@ def same_file(one: str, other: str) -> bool:
     return len(first) == len(second) and all(
         Path(a).resolve() == Path(b).resolve() for a, b in zip(first, second, strict=True)
     )
-
-
-def _check_weights(path: str) -> None:
-    weights = read_archive(path)["model"]
-    broken = [name for name, weight in weights.items() if is_weight(name) and not bool(torch.isfinite(weight).all())]
-    if broken:
-        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
-        raise UserError(
-            f"{path} holds weights that are not numbers (NaN or infinite) in {broken[0]}{more}: its training has "
-            "diverged; take an earlier checkpoint, or train it again with a lower --lr or with --clip-norm"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,11 @@ def harvest(path: str | os.PathLike[str], sentences: int, mark: str = "H") -> li
                 raise UserError(
                     f"{path}, line {number}: sentence {index} of a corpus of {sentences:,} lines; "
                     "the output is of another corpus"
+                )
+            if not math.isfinite(hypothesis.score):
+                raise UserError(
+                    f"{path}, line {number}: the score is {hypothesis.score}, no number: the weights of the model that "
+                    "translated are broken. Train it again, or take an earlier checkpoint"
                 )
             hypotheses[index].append(hypothesis)
         elif line.startswith("Generate ") or "| Translated " in line:

@@ -30,14 +30,14 @@ HYPOTHESIS = {"tokens": LINE, "text": LINE, "score": NUMBER, "length": COUNT, "t
 RECORD = {"id": COUNT, "source": LINE, "hypotheses": [HYPOTHESIS]}
 
 
-def to_line(record: dict[str, Any]) -> str:
-    """A record as one line, without its line end; `UserError` where a score is not a finite number."""
+def to_line(record: dict[str, Any], teacher: str = "the teacher") -> str:
+    """A record as one line, without its line end; `UserError` naming `teacher` where a score is not a finite number."""
     try:
         return json.dumps(record, ensure_ascii=False, allow_nan=False)
     except ValueError:
         raise UserError(
-            f"sentence {record['id']} got a score that is not a number: the teacher's weights are broken, or too large "
-            "for --compute-type float16"
+            f"sentence {record['id']} got a score that is not a number: the weights of {teacher} are broken, or too "
+            "large for --compute-type float16"
         ) from None
 
 

@@ -12,6 +12,7 @@ import torch
 from ..errors import UserError
 from ..reading import COUNT, misfit
 from .checkpoint import read_archive, without_copies
+from .soundness import check_weights
 
 #: As --save-interval-updates has them written: the epoch, and the updates.
 BY_UPDATES = r"checkpoint_\d+_(\d+)\.pt"
@@ -58,13 +59,14 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     copies of weights that fairseq 0.12 saves are left out: see `without_copies`.
 
     Raises:
-        UserError: if one cannot be read, or is of another model.
+        UserError: if one cannot be read, is of another model, or holds weights that are not numbers.
     """
     sums: dict[str, torch.Tensor] = {}
     state: dict[str, Any] = {}
     for path in paths:
         state = read_archive(path)
         state["model"] = without_copies(state["model"])
+        check_weights(str(path), state["model"])
         shapes = {name: tuple(weight.shape) for name, weight in state["model"].items()}
         if sums and shapes != {name: tuple(weight.shape) for name, weight in sums.items()}:
             raise UserError(f"{path} is of another model than {paths[0]}: their weights have other names or shapes")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from fairseq import models
 from torch import Tensor
 
@@ -15,12 +16,16 @@ from ..losses import Projection, mix_log_probs, temper
 from ..models import log_probs, project, why_not_projected
 from .checkpoint import read_checkpoint, said
 from .compatibility import check_teacher
+from .soundness import check_log_probs, check_weights
 
 logger = logging.getLogger(__name__)
 
+#: Tokens, the first that it is asked about, that tell whether a teacher says anything.
+LISTENED = 64
+
 
 @torch.no_grad()
-def _try(model: Any, task: Any) -> None:
+def _try(path: str, model: Any, task: Any) -> None:
     """Ask a model about an empty sentence: options that it could be built with may still be of the wrong kind."""
     end = torch.full((1, 1), task.target_dictionary.eos())
     source = torch.full((1, 1), task.source_dictionary.eos())
@@ -28,6 +33,7 @@ def _try(model: Any, task: Any) -> None:
     found = log_probs(model.eval(), net_input)
     if (shape := tuple(found.shape)) != (wanted := (1, 1, len(task.target_dictionary))):
         raise ValueError(f"its probabilities have the shape {shape}, expected {wanted}")
+    check_log_probs(path, found)
 
 
 class OnlineTeacher:
@@ -37,10 +43,12 @@ class OnlineTeacher:
     gradient clip or DDP bucket.
     """
 
-    def __init__(self, ensemble: Sequence[Any]):
-        """`ensemble`: fairseq encoder-decoder models."""
+    def __init__(self, ensemble: Sequence[Any], names: Sequence[str] = ()):
+        """`ensemble`: fairseq encoder-decoder models; `names`: what messages call them, if not by their number."""
         if not ensemble:
             raise ValueError("a teacher needs at least one model")
+        self.names = list(names) or [str(number) for number in range(1, len(ensemble) + 1)]
+        self._heard: set[torch.dtype] = set()  #: in which it was found to say something
         self.models = [model.eval().requires_grad_(False) for model in ensemble]
         #: Why `projections` has nothing to give; None if it has.
         self.why_not_projected = next(filter(None, map(why_not_projected, self.models)), None)
@@ -52,17 +60,19 @@ class OnlineTeacher:
         """Load fairseq checkpoints, joined by `:`, that fit the `task` of the student, or of what they stand beside.
 
         Raises:
-            UserError: if one cannot be read (`read_checkpoint`) or does not fit (`check_teacher`).
+            UserError: if one cannot be read (`read_checkpoint`), does not fit (`check_teacher`), or says nothing
+                (`check_weights`, `check_log_probs`).
         """
         ensemble = []
         for path in paths.split(":"):
             state = read_checkpoint(path)
             check_teacher(path, state, task, teacher_data, beside)
+            check_weights(path, state["model"])
             # Not task.build_model: with --eval-bleu it would point validation at the teacher.
             try:
                 model = models.build_model(state["cfg"]["model"], task)
                 model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"]["model"])
-                _try(model, task)
+                _try(path, model, task)
             except UserError:
                 raise
             except Exception as error:  # options of any kind go through any code of fairseq's
@@ -71,7 +81,7 @@ class OnlineTeacher:
             logger.info(
                 f"teacher {path}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()):,} parameters"
             )
-        return cls(ensemble)
+        return cls(ensemble, paths.split(":"))
 
     def _follow(self, like: Tensor) -> None:
         """Move to the device and dtype of `like`, a parameter of the student's."""
@@ -91,11 +101,19 @@ class OnlineTeacher:
 
         Returns:
             As `project` does, without a graph.
+
+        Raises:
+            UserError: if what a member says first, in this dtype, are no probabilities.
         """
         if self.why_not_projected is not None:
             return None
         self._follow(like)
-        return [project(model, net_input, counts) for model in self.models]
+        found = [project(model, net_input, counts) for model in self.models]
+        if like.dtype not in self._heard and len(found[0].hidden):
+            for name, (hidden, weight, bias) in zip(self.names, found, strict=True):
+                check_log_probs(name, F.log_softmax(F.linear(hidden[:LISTENED], weight, bias), -1, dtype=torch.float32))
+            self._heard.add(like.dtype)
+        return found
 
     @torch.no_grad()
     def log_probs(self, net_input: dict[str, Any], like: Tensor, temperature: float = 1.0) -> Tensor:
@@ -108,4 +126,13 @@ class OnlineTeacher:
             `[batch, target length, vocabulary]`, of the dtype that `temper` makes of float32, without a graph.
         """
         self._follow(like)
-        return mix_log_probs(temper(log_probs(model, net_input), temperature) for model in self.models)
+        found = (self._hear(name, model, net_input) for name, model in zip(self.names, self.models, strict=True))
+        mixed = mix_log_probs(temper(each, temperature) for each in found)
+        self._heard.add(like.dtype)
+        return mixed
+
+    def _hear(self, name: str, model: Any, net_input: dict[str, Any]) -> Tensor:
+        found = log_probs(model, net_input)
+        if next(model.parameters()).dtype not in self._heard:
+            check_log_probs(name, found[:, 0])  # further on there may be padding
+        return found

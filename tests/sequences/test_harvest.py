@@ -163,3 +163,11 @@ class TestCommand:
         with pytest.raises(SystemExit):
             main(["harvest", "gaps", "--source", "source", "--out", "out"])
         assert Path("out").read_text() == "old\n"
+
+
+@pytest.mark.parametrize("score", ["nan", "-inf", "inf"])
+def test_a_model_that_gives_no_numbers(tmp_path: Path, score: str) -> None:
+    path = tmp_path / "out"
+    path.write_text(f"H-0\t-0.5\ta\nH-1\t{score}\tb\nGenerate test with beam=5\n")
+    with pytest.raises(UserError, match=rf"out, line 2: the score is {score}, no number"):
+        harvest(path, 2)
