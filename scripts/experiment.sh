@@ -7,6 +7,7 @@
 #   scripts/experiment.sh methods --dry-run               print what would run, and why
 #   scripts/experiment.sh methods --graph methods.svg     draw the jobs (.svg, .png, .pdf by graphviz; .dot)
 #   ... --raw DIR                                         the corpus's files, if they are not to be downloaded
+#   ... --recipe my/recipe.sh                             in place of the scale's: of scripts/recipes, or a file
 #   ... --name NAME                                       work in runs/NAME (default: the corpus's name)
 #   ... --directory DIR                                   put data/ and runs/ there (default: the checkout)
 #   ... -- --keep-going --profile experiments/slurm       what follows -- goes to snakemake
@@ -18,7 +19,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-experiment='' scale=smoke jobs='' dry=0 graph='' raw='' name='' directory=$root
+experiment='' scale=smoke jobs='' dry=0 graph='' raw='' name='' recipe='' directory=$root
 while [ $# -gt 0 ]; do
     case $1 in --dry-run | -n) dry=1; shift; continue ;; esac
     has_value "$@"
@@ -28,6 +29,7 @@ while [ $# -gt 0 ]; do
         --graph) graph=$2; shift 2 ;;
         --raw) raw=$(cd "$2" 2>/dev/null && pwd) || die "--raw $2: no such folder"; shift 2 ;;
         --name) name=$2; shift 2 ;;
+        --recipe) recipe=$2; shift 2 ;;
         --directory) directory=$2; shift 2 ;;
         --) shift; break ;;
         -*) die "unknown option $1 (see --help; options for snakemake go after --)" ;;
@@ -42,6 +44,7 @@ need "$experiment" "the name of an experiment"
 # Words of YAML, which Snakemake takes its configuration for.
 yaml() { printf "'%s'" "${1//\'/\'\'}"; }
 [[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
+case $recipe in */* | *.sh) recipe=$(realpath -- "$recipe") ;; esac
 case $experiment in *.yaml | *.yml) experiment=$(realpath -- "$experiment") ;; esac
 [ -z "$graph" ] || graph=$(realpath -- "$graph")
 "$root/scripts/setup.sh" >&2
@@ -61,13 +64,13 @@ fi
 threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 
 # Mistakes in the YAML end here, in one line.
-python - "$root/experiments" "$experiment" "$scale" <<'PYTHON'
+python - "$root/experiments" "$experiment" "$scale" "$recipe" <<'PYTHON'
 import sys
 from pathlib import Path
 from fairseq_lskd.errors import exit_on_user_error
 with exit_on_user_error("experiment.sh"):
     from fairseq_lskd.experiments.plan import Plan
-    Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]))
+    Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]), recipe=sys.argv[4] or None)
 PYTHON
 
 # Snakemake's own lock outlives a kill. This one ends with the last process that came from here.
@@ -76,7 +79,7 @@ flock -n 8 || die "an experiment is running in $PWD; wait for its end, or stop i
 call=(snakemake --snakefile "$root/experiments/Snakefile" --cores $((jobs * threads)) --resources gpu="$jobs"
     --nolock --rerun-incomplete --printshellcmds --quiet host
     --config experiment="$(yaml "$experiment")" scale="$(yaml "$scale")" gpus="$gpus" threads="$threads"
-    ${name:+name="$(yaml "$name")"} ${raw:+raw="$(yaml "$raw")"})
+    ${name:+name="$(yaml "$name")"} ${recipe:+recipe="$(yaml "$recipe")"} ${raw:+raw="$(yaml "$raw")"})
 if [ -n "$graph" ]; then
     "${call[@]}" --quiet all --dag "$@" 2>/dev/null >"$graph.dot" || die "the graph cannot be drawn; try --dry-run"
     case $graph in
@@ -95,11 +98,11 @@ if [ $dry = 1 ]; then exec "${call[@]}" --dry-run "$@"; fi
 start=$SECONDS
 "${call[@]}" "$@" || die "a step failed or was stopped, see above; mend it and call this again: finished steps are kept"
 
-results=$(python - "$root/experiments" "$experiment" "$scale" "$name" <<'PYTHON'
+results=$(python - "$root/experiments" "$experiment" "$scale" "$name" "$recipe" <<'PYTHON'
 import sys
 from pathlib import Path
 from fairseq_lskd.experiments.plan import Plan
-print(Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]), sys.argv[4] or None).results)
+print(Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]), sys.argv[4] or None, sys.argv[5] or None).results)
 PYTHON
 )
 echo

@@ -38,7 +38,14 @@ enter_environment() {
     PATH=$venv/bin:$PATH
 }
 
-# load_recipe NAME: by its name or, with a / or .sh in it, its path, sets the arrays teacher_model, student_model, training, precision and decoding, and the numbers
+# plain_name NAME WHAT: for a name out of a record or a list, before it is part of a path. As in fairseq_lskd/names.py.
+plain_name() {
+    local name='^[A-Za-z0-9_][A-Za-z0-9._-]*$'
+    [[ $1 =~ $name ]] || die "$2 $(printf %q "$1"): expected a plain name (letters, digits, '.', '_' and '-')"
+}
+
+# load_recipe NAME: by its name, or by its path, which has a / or ends in .sh. Sets the arrays teacher_model,
+# student_model, training, precision and decoding, and the numbers
 # teacher_updates, student_updates, batches (of --max-tokens in an update, on all GPUs together) and average.
 load_recipe() {
     batches=1 average=3 precision=()
@@ -54,17 +61,26 @@ load_recipe() {
 recipe_of() {
     enter_environment
     [ -f "$1/run.json" ] || die "$1: no run.json there, which the training scripts write"
-    local found
-    found=$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["labels"].get("recipe", "multi30k"))' "$1/run.json")
-    case $found in
-        */* | *.sh) die "$1 was trained by the recipe $found, a file of its own: give it by --recipe" ;;
-    esac
-    echo "$found"
+    python - "$1/run.json" "$(basename "$0")" <<'PYTHON'
+import sys
+from fairseq_lskd.errors import UserError, exit_on_user_error
+with exit_on_user_error(sys.argv[2]):
+    from fairseq_lskd.names import is_plain
+    from fairseq_lskd.reading import read_json
+    labels = read_json(sys.argv[1], {"labels": dict}, "the record of a training")["labels"]
+    recipe = labels.get("recipe", "multi30k")
+    if not is_plain(recipe) or recipe.endswith(".sh"):  # which would be a path
+        raise UserError(
+            f"{sys.argv[1]} was made by the recipe {recipe!r}, which is no name of scripts/recipes: give it by --recipe"
+        )
+    print(recipe)
+PYTHON
 }
 
 # size NAME: sets model, updates, batches and role from the recipe's NAME_model; teachers are those called teacher or
 # teacher_... Where each language has a dictionary of its own, a model shares only the embeddings that it can.
 size() {
+    plain_name "$1" --size # bash would run a command in what it takes for an array's index
     declare -p "$1_model" >/dev/null 2>&1 ||
         die "--size $1: the recipe has $(compgen -v | sed -n 's/_model$//p' | sort | paste -sd ' ')"
     local -n chosen=$1_model
@@ -80,12 +96,18 @@ languages() {
     [ ! -f "$1/../pieces/encode.json" ] || [ -f "$1/pieces/encode.json" ] ||
         die "--data $1: expected the folder above it, which has raw/, pieces/ and bin/: --data $(dirname "$1")"
     [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"
-    read -r src tgt scheme dictionaries < <(python -c '
-import json, sys
-options = json.load(open(sys.argv[1]))["options"]
-scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
-print(options["source-lang"], options["target-lang"], scheme, "two" if options.get("separate") else "one")
-' "$1/pieces/encode.json")
+    read -r src tgt scheme dictionaries < <(python - "$1/pieces/encode.json" "$(basename "$0")" <<'PYTHON'
+import sys
+from fairseq_lskd.errors import exit_on_user_error
+with exit_on_user_error(sys.argv[2]):
+    from fairseq_lskd.names import PLAIN
+    from fairseq_lskd.reading import read_json
+    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
+    options = read_json(sys.argv[1], shape, "what `lskd encode` wrote", "Encode it again")["options"]
+    scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
+    print(options["source-lang"], options["target-lang"], scheme, "two" if options.get("separate") else "one")
+PYTHON
+    ) || exit 1
 }
 
 # launcher [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its options that

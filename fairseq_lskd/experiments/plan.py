@@ -56,17 +56,26 @@ class Plan:
     translations: dict[str, str] = field(default_factory=dict)  #: name -> teacher
 
     @classmethod
-    def read(cls, experiment: str, scale: str, folder: Path, name: str | None = None, **more: Any) -> Plan:
+    def read(
+        cls,
+        experiment: str,
+        scale: str,
+        folder: Path,
+        name: str | None = None,
+        recipe: str | None = None,
+        **more: Any,
+    ) -> Plan:
         """The plan of an experiment's YAML file.
 
         Args:
             folder: of scales.yaml and of the experiments that have names.
+            recipe: in place of the scale's.
             name: the runs go to runs/NAME. Experiments that run there share what they have in common.
 
         Raises:
             UserError: if the file is not as it should be.
         """
-        found = settings.read(experiment, scale, folder)
+        found = settings.read(experiment, scale, folder, recipe)
         where = name or (f"{found.data}-{found.name}" if found.apart else found.data)
         plan = cls(found, f"runs/{where}", **more)
         for seed in found.seeds:

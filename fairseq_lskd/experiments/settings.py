@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..names import PLAIN, is_plain
 from ..reading import misfit, read_yaml, shown
 
 MOST = 10_000  #: systems that one entry may ask for
@@ -27,6 +28,8 @@ _STUDENT = {
     **{"score_temperature": _NUMBER, "reference_weight": _NUMBER},
 }
 _WORD, _SEQUENCE = {"temperature", "kd_weight"}, {"strategy", "score_temperature", "reference_weight"}
+#: Options by which a path is imported, or a pickle loaded.
+IMPORTING = ("--user-dir", "--comet-model")
 #: Method -> the keys that go with it.
 METHODS = {
     "none": set[str](),
@@ -81,18 +84,30 @@ def recipe_file(recipe: str, folder: Path) -> Path:
     return Path(recipe) if "/" in recipe or recipe.endswith(".sh") else folder / f"{recipe}.sh"
 
 
-def _recipe(recipe: str, place: Path, folder: Path) -> tuple[str, list[str]]:
-    """A recipe as the scripts take it, and what is wrong with it; a path is relative to `place`."""
+def _recipe(recipe: str, folder: Path) -> tuple[str, list[str]]:
+    """A recipe that a person named, as the scripts take it, and what is wrong with it."""
     file = recipe_file(recipe, folder)
     if file.parent != folder:
-        recipe = str((place / file).resolve())
-        return recipe, [] if Path(recipe).is_file() else [f"recipe {recipe}: no such file"]
-    known = sorted(path.stem for path in folder.glob("*.sh"))
-    return recipe, [] if file.is_file() else [f"recipe {recipe}: expected a file (.sh), or one of {', '.join(known)}"]
+        recipe = str(file.resolve())
+        return recipe, [] if file.is_file() else [f"--recipe {recipe}: no such file"]
+    return recipe, [] if file.is_file() else [f"--recipe {recipe}: expected a file (.sh), or one of {_known(folder)}"]
 
 
-def read(experiment: str, scale: str, folder: Path) -> Settings:
+def _known(folder: Path) -> str:
+    return ", ".join(sorted(path.stem for path in folder.glob("*.sh")))
+
+
+def _named(recipe: Any, folder: Path) -> list[str]:
+    """What is wrong with a recipe that a YAML file names: it is run, so a file has to be named by who runs it."""
+    if is_plain(recipe) and (folder / f"{recipe}.sh").is_file():
+        return []
+    return [f"recipe {shown(recipe)}: expected one of {_known(folder)}; a file of your own is yours to name: --recipe"]
+
+
+def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -> Settings:
     """Read an experiment, by name or path, at a scale of scales.yaml or of its own.
+
+    `recipe`, a name or a path, takes the place of the scale's, which is a name.
 
     Raises:
         UserError: naming every key that is unknown, missing, or has a value of another kind.
@@ -109,12 +124,15 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
     if scale not in scales.keys() | own.keys():
         raise UserError(f"--scale {scale}: expected one of {', '.join(dict.fromkeys([*scales, *own]))}")
     settings = {**(scales.get(scale) or {}), **(own.get(scale) or {})}
+    recipes = folder.parent / "scripts" / "recipes"
+    if recipe is not None:
+        settings["recipe"], wrong = _recipe(recipe, recipes)
+        if wrong:
+            raise UserError(wrong[0])
     trained = [_trained(known) for known in scales.values() if known and _trained(known)[0] == _trained(settings)[0]]
     problems = _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
-    recipe = settings.get("recipe")
-    if isinstance(recipe, str):
-        recipe, wrong = _recipe(recipe, path.parent, folder.parent / "scripts" / "recipes")
-        problems += [f"scale {scale}: {each}" for each in wrong]
+    if recipe is None and "recipe" in settings:
+        problems += [f"scale {scale}: {each}" for each in _named(settings["recipe"], recipes)]
     teachers = [combination for entry in given["teachers"] for combination in _entries(path, entry)]
     students = [combination for entry in given["students"] for combination in _entries(path, entry)]
     for teacher in teachers:
@@ -133,6 +151,7 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
         problems.append("languages: expected [source, target]")
     if not teachers:
         problems.append("teachers: expected one at least")
+    problems += _harmful(settings, [*teachers, *students], given.get("train", []))
     if problems:
         raise UserError(f"{path}: " + "; ".join(dict.fromkeys(problems)))
     source, target = settings["languages"]
@@ -145,13 +164,32 @@ def read(experiment: str, scale: str, folder: Path) -> Settings:
         corpus=settings["corpus"],
         languages=(source, target),
         prepare=[str(word) for word in settings.get("prepare", [])],
-        recipe=str(recipe),
-        data=settings.get("data", settings["corpus"]),
+        recipe=settings["recipe"],
+        data=settings.get("data", Path(settings["corpus"]).stem),
         train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
         translate=[str(word) for word in settings.get("translate", [])],
         score=[str(word) for word in settings.get("score", [])],
         apart=bool(given.get("train")) or bool(trained and _trained(settings) not in trained),
     )
+
+
+def _harmful(settings: Mapping[str, Any], models: list[dict[str, Any]], train: Any) -> list[str]:
+    """Names that become paths and are none, and options that import code: whoever wrote the file is not who runs it."""
+    corpus = str(settings.get("corpus", ""))
+    languages = settings.get("languages", [])
+    named = [("data", settings.get("data", "x"))]
+    named += [("languages", language) for language in (languages if isinstance(languages, list) else [])]
+    # A corpus file says where text comes from, and is checked when it is read.
+    named += [] if corpus.endswith(".toml") else [("corpus", corpus)]
+    named += [(key, model[key]) for model in models for key in ("size", "strategy") if key in model]
+    problems = [f"{key}: {shown(name)}: expected {PLAIN.words}" for key, name in named if not is_plain(name)]
+    lists = [settings.get(key, []) for key in ("prepare", "train", "translate", "score")]
+    for word in (str(word) for words in [*lists, train] if isinstance(words, list) for word in words):
+        # argparse takes their beginnings for them.
+        option = word.partition("=")[0]
+        if any(len(option) > 3 and name.startswith(option) for name in IMPORTING):
+            problems.append(f"{shown(word)} runs code: call the script with it yourself (--dry-run prints the calls)")
+    return problems
 
 
 def _trained(scale: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -179,8 +179,8 @@ def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> No
             "train: --max-update 3",
             "train: '--max-update 3' is of the wrong kind: expected a list, [--max-update, 3]",
         ),
-        ("recipe: smoke", "recipe: smok", "scale tiny: recipe smok: expected a file (.sh), or one of generated,"),
-        ("recipe: smoke", "recipe: my/own.sh", "my/own.sh: no such file"),
+        ("recipe: smoke", "recipe: smok", "scale tiny: recipe 'smok': expected one of generated,"),
+        ("recipe: smoke", "recipe: my/own.sh", "recipe 'my/own.sh': expected one of generated,"),
         ("[sequence, both]", "[sequence, word]", "strategy do not go with method word"),
         ("recipe: smoke", "corpse: x", "scale tiny: corpse: expected one of corpus"),
         ("recipe: smoke", "corpse: x", "scale tiny: recipe is missing"),
@@ -205,10 +205,18 @@ def test_mistakes_are_named(old: str, new: str, message: str, tmp_path: Path) ->
     assert message in str(caught.value) and "mine.yaml" in str(caught.value)
 
 
-def test_a_recipe_of_ones_own_lies_beside_the_experiment(tmp_path: Path) -> None:
+def test_a_recipe_of_ones_own_is_named_by_who_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "own.sh"
     mine.touch()
-    found = plan(tmp_path, MINE.replace("recipe: smoke", "recipe: own.sh"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"recipe 'own\.sh': expected one of .*--recipe"):
+        plan(tmp_path, MINE.replace("recipe: smoke", "recipe: own.sh"))
+    with pytest.raises(UserError, match=r"--recipe .*none\.sh: no such file"):
+        plan(tmp_path, recipe="./none.sh")
+    with pytest.raises(UserError, match=r"--recipe none: expected a file \(\.sh\), or one of generated"):
+        plan(tmp_path, recipe="none")
+    found = plan(tmp_path, recipe="own.sh")
+    assert plan(tmp_path, recipe="multi30k").settings.recipe == "multi30k"
     recipes = FOLDER.parent / "scripts" / "recipes"
     assert found.recipe_file(recipes) == mine and plan(tmp_path).recipe_file(recipes) == recipes / "smoke.sh"
     for command in (
@@ -242,3 +250,33 @@ def test_whatever_is_in_the_scales(tmp_path_factory: pytest.TempPathFactory, tex
     (folder / "scales.yaml").write_text(text, encoding="utf-8")
     (folder / "mine.yaml").write_text(MINE, encoding="utf-8")
     hostile.read_or_refuse(lambda: read("mine", "smoke", folder))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "recipe: smoke",
+            "recipe: ../../../elsewhere/evil",
+            "recipe '../../../elsewhere/evil': expected one of generated",
+        ),
+        ("recipe: smoke", "recipe: /elsewhere/evil.sh", "recipe '/elsewhere/evil.sh': expected one of generated"),
+        ("data: tiny", "data: ../victim", "data: '../victim'"),
+        ("corpus: generated", "corpus: ../x", "corpus: '../x'"),
+        ("[xx, yy]", "[../xx, yy]", "languages: '../xx'"),
+        ("method: none", "method: none\n    size: 'x[$(touch PWN)]'", "size: 'x[$(touch PWN)]'"),
+        ("strategy: nearest", "strategy: ../../n-best", "strategy: '../../n-best'"),
+        ("[--max-update, 3]", "[--user-dir, evil]", "'--user-dir' runs code"),
+        ("[--max-update, 3]", "[--user-d=evil]", "'--user-d=evil' runs code"),
+        ("[--max-update, 3]", "[], score: [--comet-model, evil.ckpt]", "'--comet-model' runs code"),
+    ],
+)
+def test_names_and_options_that_would_run_something(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        plan(tmp_path, MINE.replace(old, new))
+    assert said in str(error.value)
+
+
+def test_a_corpus_file_of_ones_own(tmp_path: Path) -> None:
+    text = MINE.replace("corpus: generated", "corpus: my/corpus.toml").replace(", data: tiny", "")
+    assert plan(tmp_path, text).data == "data/corpus"

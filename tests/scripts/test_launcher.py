@@ -246,3 +246,41 @@ def test_raw_text_is_missed_before_anything_is_decoded(trained: Path, missing: s
     (trained / "data/raw" / missing).unlink()
     done = call(trained, "score.sh", "--run", "out")
     assert done.returncode == 1 and f"data/raw/{missing.removesuffix('.gz')}" in done.stderr and done.stdout == ""
+
+
+EVIL = 'touch PWN\n. "$root/scripts/recipes/smoke.sh"\n'
+
+
+@pytest.mark.parametrize("script", ["score.sh", "speed.sh"])
+@pytest.mark.parametrize(
+    "name", ["../../../elsewhere/evil", "{home}/elsewhere/evil", "{home}/elsewhere/evil.sh", "a b", ".x"]
+)
+def test_no_name_in_a_record_leads_to_a_file(home: Path, script: str, name: str) -> None:
+    (home / "elsewhere").mkdir()
+    (home / "elsewhere/evil.sh").write_text(EVIL)
+    # As seen from scripts/recipes.
+    name = name.format(home=home).replace(
+        "../../../elsewhere", os.path.relpath(home, ROOT / "scripts/recipes") + "/elsewhere"
+    )
+    record = {"command": [], "inputs": {}, "seconds": 1.0, "finished": None, "labels": {"recipe": name}}
+    (home / "run").mkdir()
+    (home / "run/run.json").write_text(json.dumps(record))
+    done = call(home, script, *(["--run", "run"] if script == "score.sh" else ["run"]))
+    assert not (home / "PWN").exists()
+    assert done.returncode == 1
+    assert "run/run.json" in done.stderr and "--recipe" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_size_runs_no_command(home: Path) -> None:
+    done = call(home, "train_teacher.sh", "--size", "x[$(touch PWN)]")
+    assert done.returncode == 1 and "--size" in done.stderr
+    assert not (home / "PWN").exists()
+
+
+@pytest.mark.parametrize("language", ["../../x", "a b", "", "$(touch PWN)"])
+def test_languages_of_a_record_are_names(home: Path, language: str) -> None:
+    options = {"source-lang": language, "target-lang": "de"}
+    (home / "data/pieces/encode.json").write_text(json.dumps({"options": options}))
+    done = call(home, "train_teacher.sh")
+    assert done.returncode == 1
+    assert "encode.json" in done.stderr and "source-lang" in done.stderr and "Traceback" not in done.stderr
