@@ -56,7 +56,7 @@ def warn_of_another_loss(path: str, trainer: Any) -> None:
         before = (read_archive(path).get("cfg") or {}).get("criterion")
     except UserError:  # a part of a sharded one, say, that fairseq reads
         return
-    now = OmegaConf.to_container(trainer.cfg.criterion, resolve=True, enum_to_str=True)
+    now: Any = OmegaConf.to_container(trainer.cfg.criterion, resolve=True, enum_to_str=True)
     if not isinstance(before, Mapping) or not isinstance(now, Mapping) or before.get("_name") != now.get("_name"):
         return
     if not (changes := other_options(before, now)):

@@ -35,7 +35,7 @@ def last_checkpoints(folder: Path, count: int, or_fewer: bool = False) -> list[P
     for pattern in (BY_UPDATES, r"checkpoint(\d+)\.pt"):
         found = [(int(m[1]), p) for p in folder.glob("checkpoint*.pt") if (m := re.fullmatch(pattern, p.name))]
         if found and pattern is BY_UPDATES and last.is_file():
-            history = read_archive(last).get("optimizer_history")
+            history = read_archive(last).get("optimizer_history") or []
             whole = history and not misfit(history, [{"num_updates": COUNT}])
             updates = history[-1]["num_updates"] if whole else 0
             found += [(updates, last)] if updates > max(found)[0] else []
