@@ -90,6 +90,9 @@ setup(
         # Ids of mtdata in corpus files, language identification, and Moses tokens (for the split of IWSLT14).
         "data": ["mtdata>=0.5.1", "py3langid>=0.4", "sacremoses>=0.1.1"],
         "bench": ["matplotlib>=3.8"],
+        # BLEU's tokenisers of Japanese and Korean.
+        "ja": ["sacrebleu[ja]>=2.0"],
+        "ko": ["sacrebleu[ko]>=2.0"],
         "moses": ["sacremoses>=0.1", "subword-nmt>=0.3.8"],
         # The report of `lskd analyze`: pictures, and a page; jinja2 is there already where torch is.
         "analysis": ["matplotlib>=3.8", "jinja2>=3.0"],

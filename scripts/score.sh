@@ -5,6 +5,7 @@
 #   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
 #   ... --recipe multi30k                                 whose search is taken (default: the run's own)
 #   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd score`
+#   ... -- --tokenize char                                BLEU's tokeniser (default: that of the target language)
 #
 # The record, of the last checkpoint scored, is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
 
@@ -42,6 +43,17 @@ checkpoint=${checkpoint:-$run/checkpoint_average.pt}
 name=$(basename "$run")$mark
 validate=$run/validate$mark test=$run/test$mark
 
+source=$data/raw/test.$src references=$data/raw/test.$tgt
+train=$data/raw/train.$tgt
+[ -f "$source" ] || source+=.gz
+[ -f "$references" ] || references+=.gz
+[ -f "$train" ] || train+=.gz
+truth=()
+[ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
+score=(lskd score --run "$run" -l "$src-$tgt" --references "$references" --train "$train" --allow-empty "${truth[@]}" "$@")
+
+# Mistakes are told before anything is decoded.
+"${score[@]}" --check
 lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
     fairseq-validate "$data/bin" --task translation -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --path "$checkpoint" --valid-subset valid --max-tokens 4000 \
@@ -51,7 +63,4 @@ lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data
     fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
     "${decoding[@]}" --remove-bpe "$scheme"
 lskd harvest "$test/log.txt" --source "$source" --pieces "$data/pieces" --out "$test/hypotheses.$tgt"
-truth=()
-[ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
-lskd score --run "$run" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" \
-    --references "$references" --train "$train" --allow-empty --validation "$validate/log.txt" "${truth[@]}" "$@"
+"${score[@]}" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" --validation "$validate/log.txt"

@@ -12,6 +12,7 @@ tokenisation, joint BPE codes, and dictionaries by frequency, as fairseq-preproc
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -107,28 +108,33 @@ def run(args: argparse.Namespace) -> int:
     for name, facts in record["counts"].items():
         mean = facts["pieces"] / max(facts["lines"], 1)
         print(f"{name:<12} {facts['lines']:>10,} {facts['pieces']:>12,} {mean:>7.1f} {facts['unknown']:>8,}")
-    _warn_of_tokens(args.raw, f"test.{args.target_lang}")
+    _warn_of_tokens(args.raw, args.source_lang, args.target_lang)
     return 0
 
 
-def _warn_of_tokens(raw: Path, name: str) -> None:
-    """Of references that `lskd score` will refuse: when all is trained is late to hear of it."""
-    from ..data.bitext import find_side, read_lines
+def _warn_of_tokens(raw: Path, *languages: str) -> None:
+    """Of text that is none, which `lskd score` will refuse: when all is trained is late to hear of it."""
+    from ..data.bitext import SPLITS, find_side, read_lines
+    from ..data.tokenised import LOOKED_AT, looks_tokenised
     from ..errors import UserError
-    from ..scoring.checks import looks_tokenised
 
     if (raw / "truth.json").is_file():  # a generated bitext, which is scored as it is
         return
-    try:
-        lines = list(read_lines(find_side(raw, name)))
-    except UserError:  # there need not be a test set
-        return
-    if traces := looks_tokenised(lines):
-        print(
-            f"warning: {raw / name} is not text but tokens: {'; '.join(traces)}. As references `lskd score` refuses "
-            "them unless told --allow-tokenised: BLEU of tokens is not to be compared with others'",
-            file=sys.stderr,
-        )
+    for split, language in itertools.product(SPLITS, languages):
+        try:
+            path = find_side(raw, f"{split}.{language}")
+            lines = list(itertools.islice(read_lines(path), LOOKED_AT))
+        except UserError:  # there need not be a test set
+            continue
+        if traces := looks_tokenised(lines, language):
+            refused = (
+                ". `lskd score` refuses such references unless told --allow-tokenised: BLEU of tokens is no measure"
+            )
+            print(
+                f"warning: {path} is not text but tokens: {'; '.join(traces)}. A model of it reads and writes tokens"
+                + (refused if split == "test" and language == languages[-1] else ""),
+                file=sys.stderr,
+            )
 
 
 def _check(args: argparse.Namespace) -> dict:

@@ -4,6 +4,8 @@ Given files, it scores all of them against the references, or against a test set
 is detokenised text, what fairseq-generate printed, or n-best lists of `lskd translate`. NAME=FILE gives a system a
 name; several files of one name are its seeds. Given --run, it writes the run's result.json for `lskd table`.
 
+BLEU's tokeniser is that of the target language (-l), or else of the references' script; --tokenize takes another.
+
 It refuses text that looks tokenised, empty translations, numbers of lines that differ, and references that are in the
 training text (--train).
 """
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test = parser.add_argument_group("the test set")
     test.add_argument("-r", "--references", type=Path, nargs="+", metavar="FILE", help="references, detokenised")
     test.add_argument("-t", "--test-set", metavar="NAME", help="or one that sacreBLEU fetches: wmt14, iwslt17, ...")
-    test.add_argument("-l", "--language-pair", metavar="S-T", help="its languages: en-de")
+    test.add_argument("-l", "--language-pair", metavar="S-T", help="its languages, en-de: needed with -t")
     test.add_argument("--source", type=Path, metavar="FILE", help="the source, which COMET reads")
     test.add_argument(
         "--train",
@@ -54,9 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=METRICS,
         metavar="NAME",
-        help=f"{', '.join(METRICS)} (all but comet; of --run: bleu chrf)",
+        help=f"{', '.join(METRICS)} (all but comet; bleu chrf of --run and of languages without spaces)",
     )
-    scores.add_argument("--tokenize", metavar="NAME", help="BLEU's tokeniser (13a; with -l by the language)")
+    scores.add_argument(
+        "--tokenize",
+        metavar="NAME",
+        help="BLEU's tokeniser, one of sacreBLEU's: 13a, zh, ja-mecab, ko-mecab, char, ... (by the target language)",
+    )
     scores.add_argument("--lowercase", action="store_true", help="ignore case")
     scores.add_argument("--comet-model", metavar="NAME", help="name or file (Unbabel/wmt22-comet-da)")
     scores.add_argument("--baseline", metavar="NAME", help="test each difference from this system")
@@ -81,6 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         files.add_argument(f"--allow-{what}", action="store_true", help="warn instead of refusing")
     run = parser.add_argument_group("the record of a run")
     run.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="the run's folder; gets result.json")
+    run.add_argument(
+        "--check", action="store_true", help="only check the options and the references, before the run is decoded"
+    )
     run.add_argument("--checkpoint", type=Path, metavar="FILE", help="the model that was decoded")
     run.add_argument("--hypotheses", type=Path, metavar="FILE", help="its translations, detokenised")
     run.add_argument("--validation", type=Path, metavar="LOG", help="what fairseq-validate --log-format json printed")
@@ -96,9 +105,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 #: Options that belong to one of the two uses, with their values where they are not given.
-_OF_RUN = {"checkpoint": None, "hypotheses": None, "validation": None, "truth": None, "pieces": None}
+_OF_RUN = {"check": False, "checkpoint": None, "hypotheses": None, "validation": None, "truth": None, "pieces": None}
 _OF_FILES: dict[str, Any] = {
-    **{"systems": [], "test_set": None, "language_pair": None, "source": None, "tokenize": None, "lowercase": False},
+    **{"systems": [], "test_set": None, "source": None, "lowercase": False},
     **{"comet_model": None, "baseline": None, "paired": None, "samples": None, "jobs": 1, "out": None},
     **{"style": "simple", "format": "auto", "remove_bpe": None},
 }
@@ -117,36 +126,51 @@ def _given(args: argparse.Namespace, names: dict[str, Any]) -> list[str]:
 
 def _record(args: argparse.Namespace) -> int:
     problems = [f"{', '.join(other)} do not go with --run"] if (other := _given(args, _OF_FILES)) else []
-    missing = [f"--{name}" for name in ("checkpoint", "hypotheses", "references") if not getattr(args, name)]
+    needed = ("references",) if args.check else ("checkpoint", "hypotheses", "references")
+    missing = [f"--{name}" for name in needed if not getattr(args, name)]
     problems += [f"{', '.join(missing)} missing, which --run needs"] if missing else []
     if args.references and len(args.references) > 1:
         problems.append("--references: a run is scored against one file")
-    if args.truth and not (args.validation and args.pieces):
+    if args.truth and not args.check and not (args.validation and args.pieces):
         problems.append("--truth needs --validation and --pieces, which it is compared with")
     if "comet" in (args.metrics or ()):
         problems.append("--metrics comet does not go with --run")
+    problems += _wrong_pair(args)
     if problems:
         raise UserError("; ".join(problems))
 
-    import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
-
     from ..data.bitext import read_lines
     from ..scoring.comparison import Data
-    from ..scoring.metrics import NAMES, signature_key
-    from ..scoring.record import make_record
+    from ..scoring.metrics import NAMES, make_metric, of_words, signature_key
     from ..scoring.systems import Output, read_training
+    from ..scoring.tokeniser import choose
 
-    hypotheses, references = list(read_lines(args.hypotheses)), list(read_lines(args.references[0]))
+    references = list(read_lines(args.references[0]))
     metrics = tuple(dict.fromkeys(args.metrics or ("bleu", "chrf")))
-    result = make_record(
-        *(args.folder, args.checkpoint, hypotheses, references, metrics),
-        *(args.validation, args.truth, args.pieces),
-    )
-    data = Data([references], [Output(args.folder.name, args.hypotheses)], [hypotheses])
+    language = _target(args)
+    chosen = choose(references, language, args.tokenize)
     # The sentences of a generated bitext do end in " .".
     tokenised = args.allow_tokenised or args.truth is not None
-    names = [str(args.references[0])]
-    data.check(names, read_training(args.train), tokenised, args.allow_empty, args.allow_overlap, weak=True)
+    names, training = [str(args.references[0])], read_training(args.train)
+    allowed = (tokenised, args.allow_empty, args.allow_overlap)
+    if args.check:
+        for name in metrics:
+            make_metric(name, chosen.tokenize, language=chosen.language)
+        Data([references], [], []).check(names, training, *allowed, language=language)
+        return 0
+
+    import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
+
+    from ..scoring.record import make_record
+
+    hypotheses = list(read_lines(args.hypotheses))
+    result = make_record(
+        *(args.folder, args.checkpoint, hypotheses, references, metrics),
+        *(args.validation, args.truth, args.pieces, chosen),
+    )
+    data = Data([references], [Output(args.folder.name, args.hypotheses)], [hypotheses])
+    data.check(names, training, *allowed, weak=True, language=language)
+    _warn([*chosen.warnings, *filter(None, [of_words(metrics, chosen)])])
     if not args.truth:
         _warn(data.warnings)
     if result["train_seconds"] is None:
@@ -168,7 +192,6 @@ def _compare(args: argparse.Namespace) -> int:
     import platform
 
     import sacrebleu
-    from sacrebleu.metrics import BLEU
     from tabulate import tabulate_formats
 
     from .. import __version__
@@ -177,15 +200,16 @@ def _compare(args: argparse.Namespace) -> int:
     from ..scoring import testsets
     from ..scoring.comparison import Data, compare, over_seeds
     from ..scoring.comparison_table import tables
+    from ..scoring.metrics import of_words
     from ..scoring.systems import parse, read_training, read_translations
+    from ..scoring.tokeniser import check, choose
 
     style = STYLES.get(args.style, args.style)
     if style != "json" and style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected markdown, json, or one of {', '.join(tabulate_formats)}")
-    if args.tokenize not in (None, *BLEU.TOKENIZERS):
-        raise UserError(f"--tokenize {args.tokenize}: expected one of {', '.join(BLEU.TOKENIZERS)}")
+    if args.tokenize is not None:  # before a test set is fetched
+        check(args.tokenize)
     outputs = parse(args.systems)
-    metrics = list(dict.fromkeys(args.metrics or METRICS[:-1]))
     source = list(read_lines(args.source)) if args.source else []
     if args.test_set:
         source, references = testsets.load(args.test_set, args.language_pair)
@@ -199,9 +223,12 @@ def _compare(args: argparse.Namespace) -> int:
         references, outputs, [read_translations(o.path, sentences, args.format, args.remove_bpe) for o in outputs]
     )
     pair = tuple(args.language_pair.split("-", 1)) if args.language_pair else None
+    language = _target(args)
+    chosen = choose(references[0], language, args.tokenize)
+    metrics = list(dict.fromkeys(args.metrics or (METRICS[:2] if chosen.unspaced else METRICS[:-1])))
     training = read_training(args.train, pair)
-    data.check(names, training, args.allow_tokenised, args.allow_empty, args.allow_overlap)
-    _warn(data.warnings)
+    data.check(names, training, args.allow_tokenised, args.allow_empty, args.allow_overlap, language=language)
+    _warn([*chosen.warnings, *filter(None, [of_words(metrics, chosen)]), *data.warnings])
 
     comet = None
     if "comet" in metrics:
@@ -209,7 +236,7 @@ def _compare(args: argparse.Namespace) -> int:
 
         comet = Comet(args.comet_model or MODEL)  # fails, if it does, before the slow tests
     of_sacrebleu = [name for name in metrics if name != "comet"]
-    options = {"tokenize": args.tokenize, "lowercase": args.lowercase, "target_lang": pair[1] if pair else ""}
+    options = {"tokenize": chosen.tokenize, "lowercase": args.lowercase, "language": chosen.language}
     paired = (args.paired or "ar") if args.baseline else None
     test_set = (args.test_set, args.language_pair) if args.test_set else None
     result = compare(data, of_sacrebleu, options, args.baseline, paired, args.samples or 0, args.jobs, test_set)
@@ -245,7 +272,6 @@ def _check_options(args: argparse.Namespace) -> None:
             (bool(of_run), f"{', '.join(of_run)} go with --run"),
             (not args.systems, "there is no file to score; name some, or a run with --run"),
             (bool(args.references) == bool(args.test_set), "give either --references or -t"),
-            (bool(args.language_pair) and "-" not in args.language_pair, f"-l {args.language_pair}: expected S-T"),
             (args.paired is not None and not args.baseline, "--paired needs --baseline"),
             (args.samples is not None and not args.baseline, "--samples goes with --baseline"),
             (args.samples is not None and args.samples < 1, f"--samples {args.samples}: expected 1 or more"),
@@ -255,9 +281,18 @@ def _check_options(args: argparse.Namespace) -> None:
             (args.metrics == ["comet"] and bool(args.baseline), "--baseline tests sacreBLEU's metrics: name one"),
         )
         if wrong
-    ]
+    ] + _wrong_pair(args)
     if problems:
         raise UserError("; ".join(problems))
+
+
+def _wrong_pair(args: argparse.Namespace) -> list[str]:
+    source, _, target = (args.language_pair or "s-t").partition("-")
+    return [] if source and target else [f"-l {args.language_pair}: expected S-T, as en-de"]
+
+
+def _target(args: argparse.Namespace) -> str:
+    return (args.language_pair or "").partition("-")[2]
 
 
 def _same_length(names: list[str], references: list[list[str]], source_path: Path | None, source: list[str]) -> None:

@@ -194,6 +194,11 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     selection = _selection(args)
     signature = Selector(selection).signature  # and its mistakes come before the work
+    if args.strategy == "nearest" and args.metric == "sentence-bleu":
+        from ..data.writing_systems import available_tokeniser
+
+        if missing := available_tokeniser(args.target_lang)[1]:
+            print(f"warning: {missing.partition(';')[0]}", file=sys.stderr)
     student = _student(args)
     candidates = Candidates(
         args.translations, args.format, args.source, args.nbest or 1, args.scores, args.references, args.remove_bpe

@@ -13,6 +13,7 @@ from .clean.worker import Plan
 from .corpora import Corpus
 from .language_id import guess, is_installed, unknown_languages
 from .parting import explain
+from .tokenised import looks_tokenised
 
 GUESSED = 100  # pairs of a part, for guessing its languages
 SURELY = 0.5  # of them
@@ -37,7 +38,7 @@ def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Text
     total = sum(part.lines for part in train)
     samples = [sample(part, max(LEAST_SAMPLE, SAMPLE * part.lines // max(total, 1)), corpus.steps) for part in train]
     looked_at = [(part.name, pairs) for part, pairs in zip(train, samples, strict=True)] + held
-    warnings = _odd_languages(corpus, looked_at)
+    warnings = _odd_languages(corpus, looked_at) + _tokenised(corpus, looked_at)
     pairs = [pair for _, part in held for pair in part]
     return train, make_plan(samples, corpus.steps, corpus.languages, pairs, corpus.hold_out), warnings
 
@@ -120,3 +121,13 @@ def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str
             + '\nExchange the files (or -s and -t), or set language = "off" if py3langid is wrong'
         )
     return swapped + other
+
+
+def _tokenised(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
+    """Sides that are tokens or pieces, not text."""
+    return [
+        f"{name}: its {language} side is not text but tokens: of {len(pairs):,} lines looked at, {'; '.join(traces)}"
+        for name, pairs in parts
+        for side, language in enumerate(corpus.languages)
+        if (traces := looks_tokenised([pair[side] for pair in pairs], language))
+    ]

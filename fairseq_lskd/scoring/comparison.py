@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..data.bitext import some_lines
+from ..data.tokenised import looks_tokenised, unknown_words
 from ..errors import UserError
-from .checks import empty_lines, looks_tokenised, overlap
+from .checks import empty_lines, overlap
 from .metrics import make_metric
 from .seeds import spread
 from .significance import TESTS, paired_test
@@ -35,6 +36,7 @@ class Data:
         allow_empty: bool = False,
         allow_overlap: bool = False,
         weak: bool = False,
+        language: str = "",
     ) -> None:
         """Refuse what makes scores wrong, everything at once; what was allowed goes to `warnings`.
 
@@ -42,6 +44,7 @@ class Data:
             reference_names: how to call each of the references.
             training: the target side's training text.
             weak: whether the outputs are known to be text, whatever a model that has learnt little makes of it.
+            language: of the target, if it is known.
 
         Raises:
             UserError: naming files, lines and the flag that lets it pass.
@@ -56,9 +59,19 @@ class Data:
 
         texts = [(name, lines, True) for name, lines in zip(reference_names, self.references, strict=True)]
         texts += [(o.label, lines, not weak) for o, lines in zip(self.outputs, self.translations, strict=True)]
-        for name, lines, periods in texts:
-            for trace in looks_tokenised(lines, periods):
+        for name, lines, spaces in texts:
+            for trace in looks_tokenised(lines, language, spaces):
                 note(f"{name} is not text but tokens: {trace}", allow_tokenised, "--allow-tokenised")
+        for name, lines in zip(reference_names, self.references, strict=True):
+            if unknown := unknown_words(lines):
+                text = f"{name}: {some_lines(unknown)} with <unk> or \u2047, which stands for a word that was lost"
+                note(text, allow_tokenised, "--allow-tokenised")
+        for output, lines in zip(self.outputs, self.translations, strict=True):
+            if unknown := unknown_words(lines):
+                self.warnings.append(
+                    f"{output.label}: {some_lines(unknown)} of {len(lines):,} with <unk> or \u2047, "
+                    "which the model writes for words that it does not know; they count as wrong ones"
+                )
         for output, lines in zip(self.outputs, self.translations, strict=True):
             if empty := empty_lines(lines):
                 note(f"{output.label}: {some_lines(empty)} without a translation", allow_empty, "--allow-empty")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.logs import epoch_means, logs_of, read_curves
+from ..data.tokenised import unknown_words
 from ..errors import UserError
 from ..files import sha256
 from ..runs import read_record
@@ -15,6 +16,7 @@ from ..teachers.checkpoint import read_archive
 from .lineage import compared_types, teachers_of
 from .metrics import score_corpus
 from .parameters import count_parameters
+from .tokeniser import Chosen
 from .validation import divergence_from_truth, read_validation
 
 PACKAGES = ("fairseq", "torch", "sacrebleu", "sentencepiece", "numpy")
@@ -29,6 +31,7 @@ def make_record(
     validation: Path | None = None,
     truth: Path | None = None,
     pieces: Path | None = None,
+    chosen: Chosen | None = None,
 ) -> dict[str, Any]:
     """The record of a run that `lskd run` recorded.
 
@@ -36,6 +39,7 @@ def make_record(
         run: its folder.
         validation: what fairseq-validate printed.
         truth: the truth.json of a generated bitext; needs `validation`, and `pieces`, the validated target in pieces.
+        chosen: BLEU's tokeniser; None is that of the references' script.
 
     Raises:
         UserError: if a file is missing, or not what it should be.
@@ -45,9 +49,11 @@ def make_record(
     result: dict[str, Any] = {"system": run.name}
     result |= dict.fromkeys(("role", "method", "teacher_smoothing", "temperature")) | made["labels"]
     result["parameters"] = count_parameters(read_archive(checkpoint)["model"])
-    result |= score_corpus(hypotheses, references, metrics=metrics)
+    result |= score_corpus(hypotheses, references, metrics=metrics, chosen=chosen)
     if empty := sum(not line.strip() for line in hypotheses):
         result["empty_hypotheses"] = empty
+    if unknown := len(unknown_words(hypotheses)):
+        result["unknown_hypotheses"] = unknown
     if validation:
         stats = read_validation(validation)
         # fairseq logs nll_loss to three digits: that is good for two here.

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..data.chunks import map_chunks
 from ..data.sentencepiece_model import load_model
+from ..data.writing_systems import available_tokeniser
 from ..errors import UserError
 from .filters import Filter, refused_by
 from .pieces import to_text
@@ -124,7 +125,7 @@ class Selector:
     """Selects for one source sentence after another.
 
     Raises:
-        UserError: if a SentencePiece model cannot be read, or sacreBLEU lacks the tokeniser of a language.
+        UserError: if a SentencePiece model cannot be read.
     """
 
     def __init__(self, options: SelectionOptions):
@@ -276,10 +277,7 @@ def _metric(options: SelectionOptions) -> Any:
 
     if options.metric == "chrf":
         return CHRF()
-    try:
-        return BLEU(effective_order=True, trg_lang=options.target_lang)
-    except RuntimeError as error:  # a tokeniser whose package is not there
-        raise UserError(f"--metric sentence-bleu for {options.target_lang}: {error}; or take --metric chrf") from None
+    return BLEU(effective_order=True, tokenize=available_tokeniser(options.target_lang)[0])
 
 
 def _sentencepiece(flag: str, path: Path | None) -> Any:

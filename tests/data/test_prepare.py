@@ -92,6 +92,18 @@ def test_a_text_of_ones_own(raw: Path, tmp_path: Path, capsys) -> None:
         own(raw, tmp_path / "out")
 
 
+def test_text_in_tokens_is_a_warning(raw: Path, tmp_path: Path, capsys) -> None:
+    own(raw, tmp_path / "text")
+    assert "warning" not in capsys.readouterr().err
+    train = (raw / "train.en").read_text().splitlines()
+    (raw / "train.en").write_text("".join(f"{line} .\n" for line in train))
+    own(raw, tmp_path / "tokens")
+    said = capsys.readouterr().err
+    assert "its en side is not text but tokens" in said
+    assert said.count("warning") == 1 and f"of {len(train)} lines looked at" in said
+    assert "its en side" in (tmp_path / "tokens" / "raw" / "report.md").read_text()
+
+
 def test_it_goes_on_into_encode(raw: Path, tmp_path: Path) -> None:
     own(raw, tmp_path)
     words = ["--raw", f"{tmp_path}/raw", "--out", f"{tmp_path}/pieces", "-s", "en", "-t", "de", "--vocab-size", "80"]

@@ -15,6 +15,7 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
 from fairseq_lskd.cli import main
+from fairseq_lskd.data import writing_systems
 from fairseq_lskd.scoring.comparison_table import tables
 from fairseq_lskd.scoring.systems import parse
 
@@ -246,3 +247,19 @@ def test_names_and_seeds() -> None:
     write("x=y", ["a"])
     found = [(o.name, str(o.path), o.seed) for o in parse(["a=good.1", "bad.1", "a=good.2", "x=y"])]
     assert found == [("a", "good.1", 1), ("bad.1", "bad.1", 1), ("a", "good.2", 2), ("x=y", "x=y", 1)]
+
+
+def test_japanese_without_mecab_in_files_and_tests_of_significance(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(writing_systems.importlib.util, "find_spec", lambda name: None)
+    write("ref", ["\u732b\u304c\u30de\u30c3\u30c8\u306e\u4e0a\u306b\u3044\u308b\u3002"] * 5)
+    write("a", ["\u732b\u304c\u30de\u30c3\u30c8\u306e\u4e0a\u306b\u3044\u308b\u3002"] * 5)
+    write("b", ["\u72ac\u304c\u30de\u30c3\u30c8\u306e\u4e0b\u306b\u3044\u308b\u3002"] * 5)
+    found = score("a=a", "b=b", "-r", "ref", "-l", "en-ja", "--baseline", "a", "--samples", "10")
+    assert "|tok:char|" in found["signatures"]["bleu"] and set(found["signatures"]) == {"bleu", "chrf"}
+    assert found["systems"][0]["bleu"] == 100 and 0 < found["systems"][1]["bleu"] < 100
+    assert "fairseq_lskd[ja]" in capsys.readouterr().err
+    assert "|tok:char|" in score("a", "-r", "ref")["signatures"]["bleu"]
+    assert "script of ja" in capsys.readouterr().err
+    assert "fairseq_lskd[ja]" in refused("a", "-r", "ref", "--tokenize", "ja-mecab")

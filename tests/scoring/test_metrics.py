@@ -75,10 +75,20 @@ def test_several_references() -> None:
         score_corpus(HYPOTHESES, REFERENCES, more[:2])
 
 
-def test_the_language_chooses_the_tokeniser_of_bleu() -> None:
-    metric = make_metric("bleu", target_lang="zh")
-    metric.corpus_score(["你好 世界"], [["你好 世界"]])
-    assert "tok:zh" in str(metric.get_signature())
-    metric = make_metric("bleu", target_lang="zh", tokenize="char", lowercase=True)
+def test_the_tokeniser_stands_in_the_signature() -> None:
+    metric = make_metric("bleu", tokenize="char", lowercase=True)
     metric.corpus_score(["A b"], [["a B"]])
     assert "tok:char" in str(metric.get_signature()) and "case:lc" in str(metric.get_signature())
+    chinese = ["\u732b\u5750\u5728\u57ab\u5b50\u4e0a\u3002"]
+    assert "|tok:zh|" in score_corpus(chinese, chinese)["signature"]  # by the references' script
+    ter = score_corpus(chinese, ["\u732b\u7ad9\u5728\u57ab\u5b50\u4e0a\u3002"], metrics=("ter",))
+    assert "asian:yes" in ter["ter_signature"] and ter["ter"] < 20  # one character of seven
+
+
+def test_a_model_that_cannot_be_fetched_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("fairseq_lskd.scoring.metrics.BLEU", offline)
+    with pytest.raises(UserError, match=r"--tokenize flores200.*no route to host"):
+        make_metric("bleu", tokenize="flores200")

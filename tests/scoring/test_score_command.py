@@ -154,8 +154,38 @@ class TestCommand:
         assert self.score() == 0  # a model that has learnt little
         (self.run / "result.json").unlink()
         Path("ref").write_text("a b c .\ne f g .\n")
-        assert "ref is not text but tokens: 2 lines (1, 2) that end in a tokenised period" in self.refused()
+        assert "ref is not text but tokens: 2 lines (1, 2) with a space before punctuation" in self.refused()
         assert self.score("--validation", "log", "--truth", "truth.json", "--pieces", "pieces") == 0
+
+    def test_the_tokeniser_of_the_language_or_the_one_asked_for(self, capsys: pytest.CaptureFixture) -> None:
+        thai = "\u0e41\u0e21\u0e27\u0e19\u0e31\u0e48\u0e07\n\u0e2b\u0e21\u0e32\u0e19\u0e31\u0e48\u0e07\n"
+        for name in ("hyp", "ref"):
+            Path(name).write_text(thai, encoding="utf-8")
+        for words, tokeniser in (
+            (("-l", "en-th"), "char"),
+            ((), "char"),
+            (("-l", "en-th", "--tokenize", "intl"), "intl"),
+        ):
+            assert self.score(*words) == 0
+            assert f"|tok:{tokeniser}|" in json.loads((self.run / "result.json").read_text())["signature"]
+        assert "--tokenize char" in capsys.readouterr().err  # the last is meaningless
+        assert "--tokenize x: expected one of none" in self.refused("--tokenize", "x")
+        assert "-l th: expected S-T" in self.refused("-l", "th")
+
+    def test_words_that_the_model_does_not_know_are_counted(self, capsys: pytest.CaptureFixture) -> None:
+        Path("hyp").write_text("a <unk> c\ne f g h\n")
+        assert self.score() == 0
+        assert "word-0.1 (hyp): 1 line (1) of 2 with <unk>" in capsys.readouterr().err
+        assert json.loads((self.run / "result.json").read_text())["unknown_hypotheses"] == 1
+        Path("ref").write_text("a <<unk>> c\ne f g h\n")
+        assert "ref: 1 line (1) with <unk>" in self.refused()
+
+    def test_a_check_before_the_run_is_decoded(self) -> None:
+        words = ["score", "--run", str(self.run), "--references", "ref", "--check"]
+        assert main(words) == 0 and not (self.run / "result.json").exists()
+        for wrong, message in ((["--tokenize", "x"], "--tokenize x"), (["--train", "ref"], "--allow-overlap")):
+            with pytest.raises(SystemExit, match=message):
+                main([*words, *wrong])
 
     def test_a_training_that_is_not_finished_has_no_seconds(self, capsys: pytest.CaptureFixture) -> None:
         recorded = json.loads((self.run / "run.json").read_text())

@@ -13,6 +13,7 @@ import pytest
 import sentencepiece
 from sacrebleu.metrics import BLEU, CHRF
 
+from fairseq_lskd.data import writing_systems
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences import select as module
 from fairseq_lskd.sequences.filters import LengthRatio, Repeats
@@ -233,15 +234,9 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
     assert str(caught.value) == message
 
 
-def test_a_tokeniser_that_is_not_there_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object, **__: object) -> None:
-        raise RuntimeError("install sacrebleu[ja]")
-
-    monkeypatch.setattr("sacrebleu.metrics.BLEU", missing)
-    with pytest.raises(
-        UserError, match=r"--metric sentence-bleu for ja: install sacrebleu\[ja\]; or take --metric chrf"
-    ):
-        Selector(SelectionOptions(strategy="nearest", target_lang="ja"))
+def test_japanese_is_compared_by_its_characters_without_mecab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing_systems.importlib.util, "find_spec", lambda name: None)
+    assert "tok:char" in str(Selector(SelectionOptions(strategy="nearest", target_lang="ja")).signature)
 
 
 def test_chinese_is_compared_by_its_characters() -> None:
