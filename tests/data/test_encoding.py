@@ -62,18 +62,21 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_references_in_tokens_are_told_before_anything_is_trained(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    shutil.copytree(raw, tmp_path / "tokens")
-    encode(raw, tmp_path / "out", "--vocab-size", "150")
+    shutil.copytree(raw, tmp_path / "text")
+    for language in ("de", "en"):
+        train = (raw / f"train.{language}").read_text().replace(" , it", ", it").replace(" .", ".")
+        (tmp_path / "text" / f"train.{language}").write_text(train)
+    encode(tmp_path / "text", tmp_path / "out", "--vocab-size", "150")
     assert "warning" not in capsys.readouterr().err
+    shutil.copytree(tmp_path / "text", tmp_path / "tokens")
     (tmp_path / "tokens" / "test.en").write_text("t u v .\n" * 10)
     encode(tmp_path / "tokens", tmp_path / "again", "--vocab-size", "150")
     said = capsys.readouterr().err
     assert f"warning: {tmp_path / 'tokens' / 'test.en'} is not text but tokens: 10 lines" in said
     assert "--allow-tokenised" in said and said.count("warning") == 1
-    train = (tmp_path / "tokens" / "train.de").read_text().splitlines()
-    (tmp_path / "tokens" / "train.de").write_text("".join(f"{line} ,\n" for line in train))
-    encode(tmp_path / "tokens", tmp_path / "train", "--vocab-size", "150")
-    assert f"warning: {tmp_path / 'tokens' / 'train.de'} is not text but tokens" in capsys.readouterr().err
+    shutil.copy(raw / "train.de", tmp_path / "text")
+    encode(tmp_path / "text", tmp_path / "train", "--vocab-size", "150")
+    assert f"warning: {tmp_path / 'text' / 'train.de'} is not text but tokens" in capsys.readouterr().err
     (tmp_path / "tokens" / "truth.json").write_text("{}")
     encode(tmp_path / "tokens", tmp_path / "again", "--vocab-size", "150")
     assert "warning" not in capsys.readouterr().err

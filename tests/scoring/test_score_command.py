@@ -169,6 +169,7 @@ class TestCommand:
             assert self.score(*words) == 0
             assert f"|tok:{tokeniser}|" in json.loads((self.run / "result.json").read_text())["signature"]
         assert "--tokenize char" in capsys.readouterr().err  # the last is meaningless
+        (self.run / "result.json").unlink()
         assert "--tokenize x: expected one of none" in self.refused("--tokenize", "x")
         assert "-l th: expected S-T" in self.refused("-l", "th")
 
@@ -177,6 +178,7 @@ class TestCommand:
         assert self.score() == 0
         assert "word-0.1 (hyp): 1 line (1) of 2 with <unk>" in capsys.readouterr().err
         assert json.loads((self.run / "result.json").read_text())["unknown_hypotheses"] == 1
+        (self.run / "result.json").unlink()
         Path("ref").write_text("a <<unk>> c\ne f g h\n")
         assert "ref: 1 line (1) with <unk>" in self.refused()
 
