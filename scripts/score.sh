@@ -43,11 +43,6 @@ checkpoint=${checkpoint:-$run/checkpoint_average.pt}
 name=$(basename "$run")$mark
 validate=$run/validate$mark test=$run/test$mark
 
-source=$data/raw/test.$src references=$data/raw/test.$tgt
-train=$data/raw/train.$tgt
-[ -f "$source" ] || source+=.gz
-[ -f "$references" ] || references+=.gz
-[ -f "$train" ] || train+=.gz
 truth=()
 [ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
 score=(lskd score --run "$run" -l "$src-$tgt" --references "$references" --train "$train" --allow-empty "${truth[@]}" "$@")

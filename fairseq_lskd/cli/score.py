@@ -196,19 +196,20 @@ def _compare(args: argparse.Namespace) -> int:
 
     from .. import __version__
     from ..data.bitext import read_lines
+    from ..data.writing_systems import check_tokeniser
     from ..files import sha256
     from ..scoring import testsets
     from ..scoring.comparison import Data, compare, over_seeds
     from ..scoring.comparison_table import tables
     from ..scoring.metrics import of_words
     from ..scoring.systems import parse, read_training, read_translations
-    from ..scoring.tokeniser import check, choose
+    from ..scoring.tokeniser import choose
 
     style = STYLES.get(args.style, args.style)
     if style != "json" and style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected markdown, json, or one of {', '.join(tabulate_formats)}")
     if args.tokenize is not None:  # before a test set is fetched
-        check(args.tokenize)
+        check_tokeniser(args.tokenize)
     outputs = parse(args.systems)
     source = list(read_lines(args.source)) if args.source else []
     if args.test_set:

@@ -9,6 +9,8 @@ from itertools import islice
 
 import regex
 
+from ..errors import UserError
+
 #: Codes of ISO 639-2 and 639-3 -> those of two letters that are used here.
 _SHORT = {"jpn": "ja", "zho": "zh", "chi": "zh", "cmn": "zh", "kor": "ko", "tha": "th", "lao": "lo", "khm": "km"}
 _SHORT |= {"mya": "my", "bur": "my", "dzo": "dz", "bod": "bo", "tib": "bo"}
@@ -98,3 +100,20 @@ def available_tokeniser(language: str) -> tuple[str, str | None]:
             f"'fairseq_lskd[{extra}]'. Scores of the two cannot be compared; --tokenize says which to take"
         )
     return wanted, None
+
+
+def check_tokeniser(tokeniser: str, where: str = "--tokenize") -> None:
+    """Refuse a tokeniser that sacreBLEU doesn't have, or whose packages are not installed.
+
+    Raises:
+        UserError: naming `where` it was given.
+    """
+    from sacrebleu.metrics import BLEU
+
+    if tokeniser not in BLEU.TOKENIZERS:
+        raise UserError(f"{where} {tokeniser}: expected one of {', '.join(BLEU.TOKENIZERS)}")
+    if extra := missing_extra(tokeniser):
+        raise UserError(
+            f"{where} {tokeniser} needs packages that are not installed: pip install 'fairseq_lskd[{extra}]'; "
+            "char does without"
+        )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.writing_systems import check_tokeniser
 from ..errors import UserError
 from ..names import PLAIN, is_plain
 from ..reading import misfit, read_yaml, shown
@@ -18,9 +19,10 @@ MOST = 10_000  #: systems that one entry may ask for
 _NUMBER = (int, float)
 #: Keys of a file, and the kind of what they hold.
 _EXPERIMENT = {"title": str, "seeds": list, "teachers": list, "students": list, "train": list, "scales": dict}
+_EXPERIMENT |= {"tokenize": str}
 _SCALE = {
     **{"corpus": str, "languages": list, "prepare": list, "recipe": str, "data": str, "seeds": list, "train": list},
-    **{"translate": list, "score": list},
+    **{"translate": list, "score": list, "tokenize": str},
 }
 _TEACHER = {"label_smoothing": _NUMBER, "size": str}
 _STUDENT = {
@@ -30,6 +32,13 @@ _STUDENT = {
 _WORD, _SEQUENCE = {"temperature", "kd_weight"}, {"strategy", "score_temperature", "reference_weight"}
 #: Options by which a path is imported, or a pickle loaded.
 IMPORTING = ("--user-dir", "--comet-model")
+_SHARE, _POSITIVE = (lambda value: 0 <= value <= 1, "from 0 to 1"), (lambda value: 0 < value < math.inf, "above 0")
+#: Key -> whether a number is in its range, and the range in words.
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "label_smoothing": (lambda value: 0 <= value < 1, "from 0 to below 1"),
+    **{"temperature": _POSITIVE, "score_temperature": _POSITIVE, "kd_weight": _SHARE, "reference_weight": _SHARE},
+}
+_STRATEGIES = ("1-best", "nearest", "n-best")
 #: Method -> the keys that go with it.
 METHODS = {
     "none": set[str](),
@@ -144,11 +153,23 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
             problems.append(f"students: method {method}: expected one of {', '.join(METHODS)}")
         elif other := student.keys() - METHODS[method] - {"method", "size"}:
             problems.append(f"students: {', '.join(sorted(other))} do not go with method {method}")
+        if (strategy := student.get("strategy", _STRATEGIES[0])) not in _STRATEGIES:
+            problems.append(f"students: strategy: {strategy!r}: expected one of {', '.join(_STRATEGIES)}")
+    for where, known in ((f"scale {scale}: ", settings), ("", given)):
+        if "seeds" in known and not _are_seeds(known["seeds"]):
+            problems.append(f"{where}seeds {known['seeds']}: expected numbers from 1")
     seeds = settings.get("seeds", given["seeds"])
-    if not seeds or not isinstance(seeds, list) or not all(isinstance(seed, int) and seed > 0 for seed in seeds):
-        problems.append(f"seeds {seeds}: expected numbers from 1")
-    if not isinstance(settings.get("languages"), list) or len(settings["languages"]) != 2:
-        problems.append("languages: expected [source, target]")
+    languages = settings.get("languages")
+    if not isinstance(languages, list) or len(languages) != 2 or not all(isinstance(each, str) for each in languages):
+        problems.append(
+            "languages: expected [source, target], two codes (in quotes where YAML reads a code otherwise: no)"
+        )
+    tokenize = given.get("tokenize", settings.get("tokenize"))
+    if isinstance(tokenize, str):
+        try:
+            check_tokeniser(tokenize, "tokenize:")
+        except UserError as error:
+            problems.append(str(error))
     if not teachers:
         problems.append("teachers: expected one at least")
     problems += _harmful(settings, [*teachers, *students], given.get("train", []))
@@ -168,7 +189,8 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
         data=settings.get("data", Path(settings["corpus"]).stem),
         train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
         translate=[str(word) for word in settings.get("translate", [])],
-        score=[str(word) for word in settings.get("score", [])],
+        # Of options that are given twice the last counts: the experiment's own words.
+        score=[*(["--tokenize", tokenize] if tokenize else []), *(str(word) for word in settings.get("score", []))],
         apart=bool(given.get("train")) or bool(trained and _trained(settings) not in trained),
     )
 
@@ -215,6 +237,11 @@ def _load(path: Path) -> dict[str, Any]:
     return found
 
 
+def _are_seeds(seeds: Any) -> bool:
+    kind = isinstance(seeds, list) and all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds)
+    return kind and bool(seeds) and min(seeds) > 0
+
+
 def _kind_of(kind: Any, value: Any) -> str:
     """A kind in words, with the value as it would be of it where that can be told."""
     if kind is list:
@@ -228,6 +255,9 @@ def _wrong(given: Mapping[str, Any], kinds: Mapping[str, Any], where: str, neede
     problems += [f"{where}: {key} is missing" for key in needed if key not in given]
     for key, value in given.items():
         kind = kinds.get(key)
+        if key in _RANGES and isinstance(value, _NUMBER) and not isinstance(value, bool):
+            fits, words = _RANGES[key]
+            problems += [] if fits(value) else [f"{where}: {key}: {value}: expected a number {words}"]
         # YAML's true is a number to Python.
         if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             problems.append(f"{where}: {key}: {value!r} is of the wrong kind: expected {_kind_of(kind, value)}")

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sacrebleu.metrics import BLEU
-
 from ..data.writing_systems import (
     OF_SPACES,
     UNSPACED,
     available_tokeniser,
     base_language,
     bleu_tokeniser,
+    check_tokeniser,
     language_of_script,
-    missing_extra,
 )
-from ..errors import UserError
 
 #: sacreBLEU's TER can take the characters of these for words.
 ASIAN = ("zh", "ja")
@@ -43,7 +40,7 @@ def choose(references: Sequence[str], language: str = "", given: str | None = No
         UserError: if sacreBLEU has no such tokeniser, or its packages are not installed.
     """
     if given is not None:
-        check(given)
+        check_tokeniser(given)
     script = language_of_script(references)
     known = base_language(language) or script or ""
     warnings: list[str] = []
@@ -63,18 +60,3 @@ def choose(references: Sequence[str], language: str = "", given: str | None = No
             "language by -l S-T"
         )
     return Chosen(tokenize, known, script in UNSPACED or known in UNSPACED, warnings)
-
-
-def check(tokenize: str, where: str = "--tokenize") -> None:
-    """Refuse a tokeniser that sacreBLEU doesn't have, or whose packages are not installed.
-
-    Raises:
-        UserError: naming `where` it was given.
-    """
-    if tokenize not in BLEU.TOKENIZERS:
-        raise UserError(f"{where} {tokenize}: expected one of {', '.join(BLEU.TOKENIZERS)}")
-    if extra := missing_extra(tokenize):
-        raise UserError(
-            f"{where} {tokenize} needs packages that are not installed: pip install 'fairseq_lskd[{extra}]'; "
-            "char does without"
-        )

@@ -171,6 +171,12 @@ def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> No
             "label_smoothing: 'big' is of the wrong kind: expected a number",
         ),
         ("label_smoothing", "smoothing", "label_smoothing is missing"),
+        ("label_smoothing: [0.0", "label_smoothing: [-3", "teachers: label_smoothing: -3: expected"),
+        ("method: none", "method: word\n    kd_weight: 7", "students: kd_weight: 7: expected a number from 0 to 1"),
+        ("method: none", "method: word\n    temperature: .nan", "students: temperature: nan: expected"),
+        ("method: none", "method: sequence\n    strategy: best", "students: strategy: 'best': expected one of 1-best"),
+        ("title: Mine", "title: Mine\ntokenize: words", "tokenize: words: expected one of none, zh, 13a"),
+        ("[xx, yy]", "[no, yy]", "languages: expected [source, target]"),
         ("method: none", "method: nothing", "method nothing: expected one of none, word, sequence, both"),
         ("method: none", "method: none\n    temperature: 2", "temperature do not go with method none"),
         ("cached: [false, true]", "cached: 1", "cached: 1 is of the wrong kind: expected true or false"),
@@ -226,6 +232,17 @@ def test_a_recipe_of_ones_own_is_named_by_who_runs_it(tmp_path: Path, monkeypatc
     ):
         words = shlex.split(command)
         assert words[words.index("--recipe") + 1] == str(mine)
+
+
+def test_seeds_are_looked_at_where_a_scale_has_others(tmp_path: Path) -> None:
+    for wrong in ("[a]", "[true]", "[]", "[1.5]"):
+        with pytest.raises(UserError, match=r"mine\.yaml: seeds \["):
+            plan(tmp_path, MINE.replace("seeds: [1, 2]", f"seeds: {wrong}", 1), scale="smoke")
+
+
+def test_the_tokeniser_goes_to_score(tmp_path: Path) -> None:
+    found = plan(tmp_path, MINE.replace("title: Mine", "title: Mine\ntokenize: char", 1))
+    assert found.score_command(next(iter(found.systems))).endswith(" -- --tokenize char")
 
 
 def test_unknown_names_are_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fairseq_lskd.data import writing_systems
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.scoring.metrics import of_words
-from fairseq_lskd.scoring.tokeniser import check, choose
+from fairseq_lskd.scoring.tokeniser import choose
 
 JAPANESE = ["\u732b\u304c\u3044\u308b\u3002"]
 THAI = ["\u0e41\u0e21\u0e27\u0e19\u0e31\u0e48\u0e07"]
@@ -47,7 +47,7 @@ def test_what_was_asked_for_is_taken() -> None:
     with pytest.raises(UserError, match=r"--tokenize ja-mecab.*fairseq_lskd\[ja\]"):
         choose(JAPANESE, "ja", "ja-mecab")
     with pytest.raises(UserError, match="tokenize: x: expected one of none, zh, 13a"):
-        check("x", "tokenize:")
+        writing_systems.check_tokeniser("x", "tokenize:")
 
 
 def test_metrics_of_words() -> None:
