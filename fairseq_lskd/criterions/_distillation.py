@@ -211,11 +211,11 @@ class TeacherCriterion(TranslationCriterion):
                 student,
                 target,
                 each * (0 if steps else self.label_share),
-                **self.smoothing(target.device),
+                **({} if steps else self.smoothing(target.device)),
                 teacher=self._says(model, sample, net_input, counts),
                 teacher_weight=share / self._iterations * taught,
                 objective=self.objective,
-                guess=self._iterations > 1,
+                guess=len(steps) + 1 < self._iterations,
             )
             steps.append(found)
             if len(steps) == self._iterations:

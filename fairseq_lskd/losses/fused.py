@@ -23,11 +23,14 @@ from .topk import TopK, heard, teacher_classes, top_k
 CHUNK_BYTES = {"cpu": (2**23, 2**25), "cuda": (2**25, 2**40)}
 #: Tokens: a smaller batch has chunks as large as one of this size, since each of them reads the matrices from memory.
 SMALL_BATCH = 2048
+#: Most of a chunk's buffers, in units of `[tokens, vocabulary]`.
+SHARE = 0.245
 #: Chunks are multiples of it, so that rows of their buffers begin where cache lines do: without that a matrix product
 #: takes up to 1.5 times as long on some CPUs.
-ALIGNED = 32
-#: Classes that are looked at together on a CPU, so that several passes find them in the cache.
-BLOCK = 2048
+ALIGNED = 16
+#: Classes that are projected and looked at together. Fewer would stay in a CPU's cache, but their operators' calls cost
+#: more than that saves.
+BLOCK = 2**13
 #: Gradients in float16 are scaled so that the greatest is this, and their products scaled back: none is too great for
 #: float16, and few are too small.
 HALF_PEAK = 2.0**14
@@ -37,6 +40,9 @@ MIXED_ROWS = 2**13
 ALL = slice(None)
 #: torch >= 2.8 on CUDA.
 _MM_HAS_OUT_DTYPE = "dtype" in torch.ops.aten.mm.overloads()
+#: oneDNN's product of float32 matrices, which torch.compile calls too; None where torch was built without it. On AMD's
+#: processors it is 1.2 times as fast as the one behind torch.mm.
+_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
 
 class Projection(NamedTuple):
@@ -49,6 +55,10 @@ class Projection(NamedTuple):
     def rows(self, rows: slice | Tensor) -> Projection:
         """Some of the tokens."""
         return self._replace(hidden=self.hidden[rows])
+
+    def classes(self, classes: slice) -> Projection:
+        """Some of the classes."""
+        return self._replace(weight=self.weight[classes], bias=None if self.bias is None else self.bias[classes])
 
 
 class FusedLoss(NamedTuple):
@@ -113,25 +123,30 @@ class _Problem(NamedTuple):
 
 def _chunk_size(problem: _Problem, student: Projection) -> int:
     """Tokens at a time: a chunk's buffers are under a quarter of `[tokens, vocabulary]`, or of a small batch's."""
+    classes = student.weight.size(0)
     if problem.teacher is None:
-        share = 5  # of one buffer
-    elif isinstance(problem.teacher, TopK) or (_is_plain_kl(problem.objective) and len(problem.teacher) == 1):
-        share = 9  # of two
+        buffers = 1.2
+    elif isinstance(problem.teacher, TopK):
+        buffers = 2.2
+    elif _is_plain_kl(problem):
+        buffers = 2 + 2 * min(1, BLOCK / classes)
     else:
-        share = 28 if problem.objective.temperature <= WIDE else 56
-    row = 4 * student.weight.size(0)
+        buffers = 7 if problem.objective.temperature <= WIDE else 14
+    row = 4 * classes
     least, most = CHUNK_BYTES["cuda" if student.hidden.is_cuda else "cpu"]
     tokens = student.hidden.size(0)
-    most_tokens = max(ALIGNED, min(-(-max(tokens, SMALL_BATCH) // share), most // row), least // row)
+    most_tokens = max(ALIGNED, min(int(SHARE * max(tokens, SMALL_BATCH) / buffers), most // row), least // row)
     most_tokens -= most_tokens % ALIGNED
     # As few chunks, of nearly one size: a short one costs nearly as much as a long one.
     chunks = max(1, -(-tokens // most_tokens))
     return max(1, -(-tokens // (chunks * ALIGNED))) * ALIGNED
 
 
-def _is_plain_kl(objective: Objective) -> bool:
+def _is_plain_kl(problem: _Problem) -> bool:
+    """Whether it is the forward KL of a single teacher, whole: the case that has a path of its own."""
+    objective, teacher = problem.objective, problem.teacher
     plain = objective.divergence is forward_kl and objective.top_k is None and not objective.ranking
-    return plain and objective.temperature <= WIDE
+    return plain and objective.temperature <= WIDE and not isinstance(teacher, TopK) and len(teacher or ()) == 1
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -174,6 +189,9 @@ def _chunks(problem: _Problem, tokens: int, size: int) -> Iterator[tuple[slice |
         return
     for taught in (True, False):
         chosen = (problem.teacher_weight != 0).eq(taught).nonzero().squeeze(1)
+        if chosen.numel() == tokens:  # slices need no copies
+            yield from ((slice(start, min(start + size, tokens)), taught) for start in range(0, tokens, size))
+            return
         for rows in chosen.split(size) if chosen.numel() else ():
             yield rows, taught
 
@@ -186,7 +204,7 @@ class _Work:
 
     def __init__(self, student: Projection, problem: _Problem, chunk: int, needs: Sequence[bool]):
         self.student, self.problem = _same_dtype(student), problem
-        self.is_plain_kl = _is_plain_kl(problem.objective)
+        self.is_plain_kl = _is_plain_kl(problem)
         self.members = [] if isinstance(problem.teacher, TopK) else [_same_dtype(m) for m in problem.teacher or ()]
         tokens = student.hidden.size(0)
         self.dtype = torch.float64 if student.hidden.dtype == torch.float64 else torch.float32
@@ -218,30 +236,41 @@ class _Work:
         problem, t = self.problem, self.problem.objective.temperature
         y = problem.target[rows].unsqueeze(1)
         a = problem.label_weight[rows].to(self.dtype)
-        said = self._teacher_says(rows, y.size(0)) if taught else None
-        z = _project(self.student.rows(rows), self._buffer(0, y.size(0)))
+        weight = problem.teacher_weight
+        b = torch.full_like(a, t) if weight is None else t * weight[rows].to(self.dtype)
+        student, gradient = (self._plain_kl if taught and self.is_plain_kl else self._whole)(rows, y, a, b, taught)
+        nll = student.normaliser - student.at_label
+        self.nll[rows] = nll
+        self.labels[rows] = self._smoothed(nll, student.normaliser, student.smooth)
         if problem.guess:
-            self.guess[rows] = z.argmax(1)
-        top = z.amax(1, keepdim=True)
-        at_label = z.gather(1, y).sub_(top).squeeze(1)
+            self.guess[rows] = student.guess
+        if gradient is not None:
+            gradient.scatter_add_(1, y, (-self._on_label(gradient.size(1)) * a).unsqueeze(1))
+            self._differentiate(rows, gradient)
+
+    # Both return what there is to know of the student, and the gradient [n, K] but for the label's own share. a [n] is
+    # the labels' weight, b the teacher's times T.
+
+    def _whole(
+        self, rows: slice | Tensor, y: Tensor, a: Tensor, b: Tensor, taught: bool
+    ) -> tuple[_Student, Tensor | None]:
+        """Any objective, on all classes at once."""
+        t = self.problem.objective.temperature
+        said = self._teacher_says(rows, y.size(0)) if taught else None
+        z = _project_into(self.student.rows(rows), self._buffer(0, y.size(0)))
+        guess = z.argmax(1) if self.problem.guess else self.guess
+        z -= z.amax(1, keepdim=True)
+        at_label, smooth = z.gather(1, y).squeeze(1), self._smoothing(z)
+        # At temperature 1 both parts share their softmax.
+        shared = a if t == 1 else torch.zeros_like(a)
         gradient = normaliser = None
-        if said is not None:
-            weight = problem.teacher_weight
-            b = torch.full_like(a, t) if weight is None else t * weight[rows].to(self.dtype)
-            # At temperature 1 both parts share their softmax.
-            shared = a if t == 1 else torch.zeros_like(a)
-        if isinstance(said, Tensor) and self.is_plain_kl:
-            self.teacher[rows], gradient, normaliser, smooth = self._plain_kl(z, top, said, b, shared, a)
-        else:
-            z -= top
-            smooth = self._smoothing(z)
-            if isinstance(said, TopK):
-                self.teacher[rows], gradient, normaliser = self._top_classes(z, said, b, shared)
-            elif said is not None:
-                self.teacher[rows], gradient, normaliser = self._all_classes(z, said, b, shared)
-            if gradient is not None:
-                gradient = gradient.to(self.dtype)
-                self._subtract_smoothing(gradient, a)
+        if isinstance(said, TopK):
+            self.teacher[rows], gradient, normaliser = self._top_classes(z, said, b, shared)
+        elif said is not None:
+            self.teacher[rows], gradient, normaliser = self._all_classes(z, said, b, shared)
+        if gradient is not None:
+            gradient = gradient.to(self.dtype)
+            self._subtract_smoothing(gradient, a)
         if normaliser is None or t != 1:
             probs = z.exp_()
             total = probs.sum(1)
@@ -252,11 +281,77 @@ class _Work:
                     gradient = self._subtract_smoothing(probs, a)
                 else:
                     gradient += probs
-        self.nll[rows] = normaliser - at_label
-        self.labels[rows] = self._smoothed(normaliser - at_label, normaliser, smooth)
-        if gradient is not None:
-            gradient.scatter_add_(1, y, (-self._on_label(gradient.size(1)) * a).unsqueeze(1))
-            self._differentiate(rows, gradient)
+        return _Student(normaliser, at_label, smooth, guess), gradient
+
+    def _plain_kl(
+        self, rows: slice | Tensor, y: Tensor, a: Tensor, b: Tensor, taught: bool
+    ) -> tuple[_Student, Tensor | None]:
+        """The forward KL of one teacher, a block of classes at a time.
+
+        Each block is shifted by its own greatest logit, and all are put together at the end. The slope of this
+        divergence is -probs, whose sum is -1, so that it takes half the passes and buffers of `_all_classes`.
+        """
+        t, n, classes = self.problem.objective.temperature, y.size(0), self.student.weight.size(0)
+        student, teacher = self.student.rows(rows), self.members[0].rows(rows)
+        z, u = self._buffer(0, n), self._buffer(1, n)
+        blocks = [slice(start, min(start + BLOCK, classes)) for start in range(0, classes, BLOCK)]
+        found: list[tuple[Tensor, ...]] = []
+        for block in blocks:
+            s, v = _project(student.classes(block)), _project(teacher.classes(block))
+            if t != 1:
+                v *= 1 / t
+            top, guess = s.max(1) if self.problem.guess else (s.amax(1), self.guess)
+            top, top_u = _finite(top), _finite(v.amax(1))
+            s -= top.unsqueeze(1)
+            v -= top_u.unsqueeze(1)
+            at_label = s.gather(1, (y - block.start).clamp(0, s.size(1) - 1)).squeeze(1)
+            smooth, mass = self._smoothing(s, block).expand_as(a), self._mass(block, a)
+            powers_u = torch.exp(v, out=u[:, block])
+            total_u = powers_u.sum(1)
+            # Both may be -inf, whose difference would be NaN, as 0 * inf would be.
+            value = v.sub_(s, alpha=1 / t).nan_to_num_().mul_(powers_u).sum(1)
+            if t == 1:
+                total = total_t = torch.exp(s, out=z[:, block]).sum(1)
+            else:
+                z[:, block] = s
+                total_t = torch.mul(s, 1 / t, out=v).exp_().sum(1)
+                total = s.exp_().sum(1)
+            found.append((top, top_u, total, total_t, total_u, value, at_label, smooth, mass, guess))
+            del s, v  # before the next block's are made
+        stacked = map(torch.stack, zip(*found, strict=True))
+        top, top_u, total, total_t, total_u, value, at_label, smooth, mass, guess = stacked
+
+        # [blocks, n]: each block's shift from the greatest logit of all.
+        (greatest, best), greatest_u = top.max(0), top_u.amax(0)
+        shift, shift_u = top - greatest, top_u - greatest_u
+        share, share_t, share_u = shift.exp(), (shift / t).exp(), shift_u.exp()
+        total, total_t = (total * share).sum(0), (total_t * share_t).sum(0)
+        value = (share_u * (value + total_u * (shift_u - shift / t))).nan_to_num().sum(0)
+        total_u = (total_u * share_u).sum(0)
+        normaliser = total.log()
+        self.teacher[rows] = t**2 * (value / total_u - total_u.log() + total_t.log())
+
+        where = torch.div(y, BLOCK, rounding_mode="floor").t()
+        of_student = _Student(
+            normaliser,
+            (at_label + shift).gather(0, where).squeeze(0),
+            (smooth + mass * shift).sum(0),
+            guess.gather(0, best.unsqueeze(0)).squeeze(0) + best * BLOCK if self.problem.guess else self.guess,
+        )
+        if not self.needs:
+            return of_student, None
+        on_label, on_t, on_u = share * (a / total), share_t * (b / total_t), share_u * (-b / total_u)
+        for number, block in enumerate(blocks):
+            s, gradient = z[:, block], u[:, block]
+            gradient.mul_(on_u[number].unsqueeze(1))
+            if t == 1:
+                gradient.addcmul_(s, (on_label + on_t)[number].unsqueeze(1))
+            else:
+                powers = (s / t).exp_()
+                gradient.addcmul_(powers, on_t[number].unsqueeze(1))
+                gradient.addcmul_(s.exp_(), on_label[number].unsqueeze(1))
+            self._subtract_smoothing(gradient, a, block)
+        return of_student, u
 
     # The labels' part.
 
@@ -267,11 +362,20 @@ class _Work:
             return z.new_zeros(())
         return z.sum(1) if prior is None else z @ prior[classes].to(z)
 
+    def _mass(self, classes: slice, like: Tensor) -> Tensor:
+        """`[n]`: by how much `_smoothing` of some classes grows when all their logits grow by 1."""
+        prior = self.problem.prior
+        if self.problem.label_smoothing == 0:
+            return torch.zeros_like(like)
+        if prior is None:
+            return torch.full_like(like, classes.stop - classes.start)
+        return prior[classes].sum().to(like).expand_as(like)
+
     def _smoothed(self, nll: Tensor, normaliser: Tensor, smooth: Tensor) -> Tensor:
         alpha, prior, classes = self.problem.label_smoothing, self.problem.prior, self.student.weight.size(0)
         if alpha == 0:
             return nll
-        mass = classes if prior is None else 1  # of the terms that `smooth` sums
+        mass = classes if prior is None else 1  # `_mass` of all classes
         return smoothed_cross_entropy(nll, mass * normaliser - smooth, alpha, classes, prior is None)
 
     def _on_label(self, classes: int) -> float:
@@ -291,71 +395,32 @@ class _Work:
     # The teacher's part.
 
     def _teacher_says(self, rows: slice | Tensor, n: int) -> Tensor | TopK:
-        """Its log-probabilities at the temperature, `[n, K]`, or those of its top k.
-
-        What a single teacher says to the plain KL, which normalises it on the way, is logits.
-        """
+        """Its log-probabilities at the temperature, `[n, K]`, or those of its top k."""
         objective = self.problem.objective
         if isinstance(self.problem.teacher, TopK):
             return self.problem.teacher.rows(rows)
-        mixed = self._buffer(1, n)
-        for number, member in enumerate(self.members):
-            part = _project(member.rows(rows), self._buffer(2, n) if number else mixed)
+        mixed: Tensor | None = None
+        for member in self.members:
+            part = _project_into(member.rows(rows), self._buffer(1 if mixed is None else 2, n))
             if objective.temperature != 1:
                 part *= 1 / objective.temperature
-            if not (self.is_plain_kl and len(self.members) == 1):
-                _log_softmax_(part)
-            if number:
-                torch.logaddexp(mixed, part, out=mixed)
+            _log_softmax_(part)
+            mixed = part if mixed is None else torch.logaddexp(mixed, part, out=mixed)
+        assert mixed is not None
         if len(self.members) > 1:
             mixed -= math.log(len(self.members))
         return mixed if objective.top_k is None else top_k(mixed, objective.top_k)
 
-    # Each of the three returns the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
+    # Both return the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
     # times T; `shared` times the student's distribution is added) or None if there is no need of it, and the
     # log-normaliser [n] of z / T.
-
-    def _plain_kl(
-        self, z: Tensor, top: Tensor, u: Tensor, b: Tensor, shared: Tensor, a: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-        """Half the passes and buffers of `_all_classes`, since the slope is -probs, whose sum is -1.
-
-        Two passes do all there is to do: they also shift the logits (z, whose greatest is `top`, and the teacher's u),
-        return what the labels' smoothing needs to know of them, and subtract its gradient. A block of classes is in the
-        cache for all of it.
-        """
-        t = self.problem.objective.temperature
-        size = _block(z)
-        scratch = z.new_empty(size, z.size(0)).t()
-        highest = u.amax(1, keepdim=True)
-        blocks = [slice(start, start + size) for start in range(0, z.size(1), size)]
-        value, total, total_u, smooth = (torch.zeros_like(b) for _ in range(4))
-        for block in blocks:
-            s, teacher = z[:, block].sub_(top), u[:, block].sub_(highest)
-            smooth += self._smoothing(s, block)
-            powers_u = torch.exp(teacher, out=scratch[:, : s.size(1)])
-            total_u += powers_u.sum(1)
-            # Both may be -inf, whose difference would be NaN, as 0 * inf would be.
-            value += teacher.sub_(s, alpha=1 / t).nan_to_num_().mul_(powers_u).sum(1)
-            teacher.copy_(powers_u)
-            total += torch.mul(s, 1 / t, out=s if t == 1 else powers_u).exp_().sum(1)
-        normaliser = total.log()
-        value = t**2 * (value / total_u - total_u.log() + normaliser)
-        if not self.needs:
-            return value, None, normaliser, smooth
-        on_q, on_u = ((b + shared) / total).unsqueeze(1), (-b / total_u).unsqueeze(1)
-        for block in blocks:
-            s, teacher = z[:, block], u[:, block]
-            powers = s if t == 1 else torch.mul(s, 1 / t, out=scratch[:, : s.size(1)]).exp_()
-            self._subtract_smoothing(teacher.mul_(on_u).addcmul_(powers, on_q), a, block)
-        return value, u, normaliser, smooth
 
     def _all_classes(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         objective = self.problem.objective
         t = objective.temperature
         best = top_k(log_t, objective.ranking) if objective.ranking else None
         log_q = torch.mul(z, 1 / t, out=self._buffer(2, z.size(0)))
-        normaliser = log_q.logsumexp(1)
+        normaliser = log_q.exp().sum(1).log_()  # z is at most 0
         log_q -= normaliser.unsqueeze(1)
         value, slope = objective.divergence.value_and_slope(log_q, log_t)
         q = log_q.exp_()
@@ -420,6 +485,15 @@ class _Work:
                 d_matrix.addcmul_(_mm(part.t(), hidden), unit)
 
 
+class _Student(NamedTuple):
+    """What the labels' part needs of the student's logits, shifted so that the greatest of a token is 0."""
+
+    normaliser: Tensor  #: [n], the logarithm of the sum of all powers
+    at_label: Tensor  #: [n], the label's logit
+    smooth: Tensor  #: [n], or [] where labels are not smoothed: see `_smoothing`
+    guess: Tensor  #: [n] int64, the greatest logit's class, if it was asked for
+
+
 class _Rank(NamedTuple):
     """The ranking loss of a chunk, with its slope where that is not 0."""
 
@@ -476,27 +550,37 @@ def _blocks(logits: Tensor, matrix: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(logits.split(size, 1), matrix.split(size), strict=True)
 
 
-def _project(projection: Projection, out: Tensor) -> Tensor:
-    """Logits, written to `out`, `[n, K]`."""
+def _project(projection: Projection) -> Tensor:
+    """Logits `[n, K]`, float32 or float64, stored as `[K, n]`."""
     hidden, weight, bias = projection
-    if hidden.dtype == out.dtype:
-        torch.mm(hidden, weight.t(), out=out)
+    if _ONEDNN is not None and hidden.dtype == torch.float32 and hidden.device.type == "cpu":
+        logits = _ONEDNN(weight, hidden, None, "none", [], "").t()
     else:
-        for part, rows in _blocks(out, weight):
-            part.copy_(_mm(hidden, rows.t()))
-    return out if bias is None else out.add_(bias)
+        logits = _mm(weight, hidden.t()).t()
+    return logits if bias is None else logits.add_(bias)
 
 
-def _block(like: Tensor) -> int:
-    return like.size(1) if like.is_cuda else BLOCK
+def _project_into(projection: Projection, out: Tensor) -> Tensor:
+    """The same, in `out` where that is larger than one block, of which it holds two at a time."""
+    if out.size(1) <= BLOCK:
+        return _project(projection).to(out.dtype)
+    for start in range(0, out.size(1), BLOCK):
+        block = slice(start, start + BLOCK)
+        out[:, block] = _project(projection.classes(block))
+    return out
+
+
+def _finite(top: Tensor) -> Tensor:
+    """A greatest logit of -inf, by which no logit can be shifted, as the least finite number."""
+    return top.clamp_min_(torch.finfo(top.dtype).min)
 
 
 def _log_softmax_(logits: Tensor) -> None:
     """In place, `[n, K]`, with a buffer of a block of classes."""
     top = logits.amax(1, keepdim=True)
-    block, total = _block(logits), torch.zeros_like(top)
-    scratch = logits.new_empty(block, logits.size(0)).t()
-    for part in logits.split(block, 1):
+    total = torch.zeros_like(top)
+    scratch = logits.new_empty(min(BLOCK, logits.size(1)), logits.size(0)).t()
+    for part in logits.split(BLOCK, 1):
         part -= top  # before the logarithm of the sum, beside which small differences of large logits would be lost
         total += torch.exp(part, out=scratch[:, : part.size(1)]).sum(1, keepdim=True)
     logits -= total.log_()
