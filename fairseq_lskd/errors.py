@@ -8,7 +8,16 @@ from collections.abc import Iterator
 
 
 class UserError(ValueError):
-    """A user's mistake: the message names what was found, what was expected and the way out."""
+    """A user's mistake: the message names what was found, what was expected and the way out.
+
+    What cannot be printed is in it as Python writes it: names out of files may hold a terminal's commands.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        text = str(message)
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+        super().__init__(text)
 
 
 @contextlib.contextmanager

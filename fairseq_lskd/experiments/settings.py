@@ -260,5 +260,5 @@ def _wrong(given: Mapping[str, Any], kinds: Mapping[str, Any], where: str, neede
             problems += [] if fits(value) else [f"{where}: {key}: {value}: expected a number {words}"]
         # YAML's true is a number to Python.
         if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
-            problems.append(f"{where}: {key}: {value!r} is of the wrong kind: expected {_kind_of(kind, value)}")
+            problems.append(f"{where}: {key}: {shown(value)} is of the wrong kind: expected {_kind_of(kind, value)}")
     return problems
