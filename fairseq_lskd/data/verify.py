@@ -17,6 +17,14 @@ from ..runs import RECORD
 from .outputs import FORMAT, SHAPE
 
 DEPTH = 3  # folders below DATA
+#: Manifest -> those of what such a folder is made from. Others may have files of the same names: what was selected of
+#: translations has a train.de too.
+_SOURCES = {
+    "encode.json": ("prepare.json", "generate.json"),
+    "binarise.json": ("encode.json",),
+    "select.json": ("binarise.json",),
+    "export.json": ("binarise.json", "encode.json"),
+}
 _KEYS = {"format", "options", "inputs", "outputs"}
 _RUN = {"command": list, "inputs": {str: str}}
 
@@ -38,7 +46,7 @@ def verify(data: Path) -> list[Checked]:
     if not records:
         raise UserError(f"{data}: found nothing prepared: no manifest there, nor {DEPTH} folders below")
     digests = {
-        path.parent: record["digests"] | {path.name: sha256(path)}
+        path: record["digests"] | {path.name: sha256(path)}
         for path, record in records.items()
         if isinstance(record.get("digests"), dict)
     }
@@ -106,12 +114,17 @@ def _lines(file: Path, name: str, record: Mapping[str, Any]) -> str:
 
 
 def _made_from(path: Path, record: Mapping[str, Any], digests: Mapping[Path, Mapping[str, str]]) -> Iterator[str]:
-    """Inputs that a folder beside this one has, but with other contents than this was made from."""
+    """Inputs that folders beside this one have, but all with other contents than this was made from."""
+    beside = [
+        (other.parent, found)
+        for other, found in digests.items()
+        if other.parent.parent == path.parent.parent and other.name in _SOURCES.get(path.name, ())
+    ]
     for name, digest in record["inputs"].items():
-        for folder, found in digests.items():
-            beside = folder.parent == path.parent.parent and folder != path.parent
-            if beside and name in found and found[name] != digest:
-                yield f"{path.parent}: was made from another {name} than that in {folder}"
+        having = {folder: found[name] for folder, found in beside if name in found}
+        if having and digest not in having.values():
+            folders = " or ".join(map(str, having))
+            yield f"{path.parent}: was made from another {name} than that in {folders}"
 
 
 def _run(path: Path, record: Mapping[str, Any], data: Path) -> Iterator[str]:
@@ -120,7 +133,6 @@ def _run(path: Path, record: Mapping[str, Any], data: Path) -> Iterator[str]:
         yield f"{path.parent}: its command did not end well; run it again"
     for name, digest in record["inputs"].items():
         # Paths are those of where the command ran.
-        places = [Path(name), data / Path(*Path(name).parts[-2:])]
-        found = next((place for place in places if place.is_file()), None)
-        if found is not None and sha256(found) != digest:
-            yield f"{path.parent}: was made from another {found} than that which is there now"
+        places = [place for place in (Path(name), data / Path(*Path(name).parts[-2:])) if place.is_file()]
+        if places and digest not in map(sha256, places):
+            yield f"{path.parent}: was made from another {places[0]} than that which is there now"

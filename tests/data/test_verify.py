@@ -51,6 +51,27 @@ def test_all_is_well(data: Path, capsys) -> None:
     assert verify(data / "raw", capsys)[0] == 0
 
 
+def test_what_our_docs_lay_side_by_side(data: Path, capsys) -> None:
+    """Another vocabulary, and data selected of translations, as docs/select.md has them beside raw, pieces and bin."""
+    encode_bitext(data / "raw", data / "pieces-50", "en", "de", VocabularyOptions(vocab_size=50))
+    binarise(data / "pieces-50", data / "bin-50")
+    lines = (data / "pieces" / "train.en").read_text().splitlines()
+    best = [{"tokens": "▁a", "text": "a", "score": -0.1, "length": 2}]
+    records = [{"id": i, "source": line, "hypotheses": best} for i, line in enumerate(lines)]
+    nbest = data / "train.nbest.jsonl"
+    nbest.write_text("".join(json.dumps(record) + "\n" for record in records))
+    for size in ("", "-50"):
+        words = ["select", str(nbest), "-s", "en", "-t", "de", "--student-data", str(data / f"bin{size}")]
+        assert main([*words, "--out", str(data / f"1-best{size}")]) == 0
+    assert verify(data, capsys)[::2] == (0, "")
+    # What is damaged is found all the same: one vocabulary made anew, and not what depends on it.
+    (data / "pieces-50").rename(data / ".old")
+    encode_bitext(data / "raw", data / "pieces-50", "en", "de", VocabularyOptions(vocab_size=40))
+    status, _, err = verify(data, capsys)
+    assert status == 1 and err.count("\n") == 1
+    assert f"{data}/bin-50: was made from another encode.json than that in {data}/pieces or {data}/pieces-50" in err
+
+
 def test_every_change_is_found(data: Path, capsys) -> None:
     raw = data / "raw"
     (raw / "test.en").unlink()
