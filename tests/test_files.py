@@ -1,12 +1,16 @@
 """Files that are whole or not there."""
 
+import errno
 import json
 import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fairseq_lskd.data.outputs import Manifest
 from fairseq_lskd.files import sha256, sweep, write_beside, write_json
 
 
@@ -55,6 +59,47 @@ def test_what_killed_calls_left_goes_after_a_day(tmp_path: Path) -> None:
     os.utime(folder / "file", (week_ago, week_ago))
     sweep(path, "partial")
     assert not folder.exists()
+
+
+def failing(how: Exception) -> Callable[[Path], None]:
+    def write(part: Path) -> None:
+        part.write_text("half")
+        raise how
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("1000 requested and 0 written"),  # NumPy's, which has no number
+        RuntimeError("[enforce fail at inline_container.cc] unexpected pos"),  # torch's
+    ],
+)
+def test_a_full_disk_is_said_to_be_full(how: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, usage = tmp_path / "file", shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    with pytest.raises(OSError) as caught, write_beside(path) as part:
+        failing(how)(part)
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_are_left_as_they_are(tmp_path: Path) -> None:
+    for how in (RuntimeError("of torch's"), OSError("of gzip's")):
+        with pytest.raises(type(how), match=str(how)), write_beside(tmp_path / "file") as part:
+            failing(how)(part)
+
+
+def test_errors_name_the_file_that_was_to_be(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError) as caught, write_beside(tmp_path / "folder") as part:
+        part.write_text("a")
+    assert caught.value.filename == str(tmp_path / "folder") and ".part" not in str(caught.value)
+    with pytest.raises(OSError) as caught, Manifest("m.json", {}).written(tmp_path / "out") as (folder, _):
+        (folder / "none" / "a").write_text("a")
+    assert caught.value.filename == str(tmp_path / "out" / "none" / "a") and "partial" not in str(caught.value)
 
 
 def test_json_is_for_people(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from .classes import ranks
 from .document import Picture, Section, Table
 from .intervals import unsure, verdict
 from .logs import option
+from .results import read_results
 from .style import COLOURS, MARKERS, figure, styled
 
 #: What can be compared: field of a record -> its name, and whether more is better.
@@ -38,9 +38,9 @@ class Pair:
         taught = self.student
         parts = [f"{taught['method']} level{'s' * (taught['method'] == 'both')}"]
         # What is usual goes without saying.
-        parts += [taught["strategy"]] if taught.get("strategy") not in (None, "1-best") else []
+        parts += [str(taught["strategy"])] if taught.get("strategy") not in (None, "1-best") else []
         parts += ["cached"] if taught.get("cached") in (True, "true") else []
-        parts += [taught["size"]] if taught.get("size") not in (None, "student") else []
+        parts += [str(taught["size"])] if taught.get("size") not in (None, "student") else []
         parts += [f"T = {taught['temperature']}"] if taught.get("temperature") is not None else []
         return ", ".join(parts)
 
@@ -79,14 +79,10 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     paths = [folder] if folder.is_file() else find_records(folder)
     found: dict[Any, dict[str, Any]] = {}
     for path in paths:
-        try:
-            records = json.loads(path.read_text(encoding="utf-8"))
-            for record in records if isinstance(records, list) else [records]:
-                # The folder tells two runs of one name apart.
-                key = record.get("checkpoint_sha256") or (record["system"], str(path))
-                found.setdefault(key, {"system": record["system"], **record})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}: expected the JSON that `lskd score` writes") from None
+        for record in read_results(path):
+            # The folder tells two runs of one name apart.
+            key = record.get("checkpoint_sha256") or (record["system"], str(path))
+            found.setdefault(key, record)
     if not found:
         raise UserError(f"{folder}: no result.json in there; `lskd score` (scripts/score.sh) writes one a run")
     return list(found.values())

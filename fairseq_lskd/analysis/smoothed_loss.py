@@ -122,7 +122,9 @@ def _draw(logits: Sequence[float], losses: Mapping[float, Sequence[float]], leas
     panel = drawn.subplots()
     for index, (alpha, found) in enumerate(least.items()):
         colour, line = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
-        panel.plot(logits, losses[alpha], color=colour, linestyle=line, label=rf"$\alpha$ = {alpha:g}")
+        panel.plot(
+            logits, losses[alpha], color=colour, linestyle=line, label=f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}"
+        )
         if math.isfinite(found.logit):
             panel.plot([found.logit], [found.loss], "o", color=colour)
     top = max(max(curve[-1], 2 * least[alpha].loss) for alpha, curve in losses.items())

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 P = ParamSpec("P")
 
@@ -31,6 +33,8 @@ STYLE: Any = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "svg.fonttype": "path",
+    # Names are no formulas, whatever is in them.
+    "text.parse_math": False,
 }
 
 
@@ -61,6 +65,12 @@ def line(index: int) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """A name as it is written in a picture: without what matplotlib takes for a formula, and not too long."""
-    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return short.replace("$", r"\$")
+    """A name as it is written in a picture: not too long."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def logarithmic(panel: Axes) -> None:
+    """Have a panel's first axis go by powers, with plain numbers at its ticks: matplotlib would write formulas."""
+    panel.set_xscale("log")
+    panel.xaxis.set_major_formatter(LogFormatter())
+    panel.xaxis.set_minor_formatter(LogFormatter())

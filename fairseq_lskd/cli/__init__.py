@@ -14,6 +14,7 @@ from pathlib import Path
 from ..compat import openmp
 from ..compat.versions import what_is_missing
 from ..errors import exit_on_user_error
+from ..terminal import plain_output
 
 #: Subcommand -> its line in `lskd --help`. The module of the same name has EXAMPLES (text),
 #: add_arguments(parser) and run(args) -> exit status.
@@ -70,6 +71,11 @@ def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lskd SUBCOMMAND ...`` and return the exit status (0: done, 1: user's mistake, 2: usage)."""
+    with plain_output():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     openmp.wait_passively()
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(

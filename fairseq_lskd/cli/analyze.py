@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..extras import require
 
 if TYPE_CHECKING:
     from ..analysis.measurement import Measurement
@@ -102,10 +103,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the report."""
+    require("lskd analyze", "matplotlib", "jinja2")  # what writes the report
     from ..analysis.recorded import Recorded
     from ..data.outputs import Manifest
 
-    _require_report()
     recorded: Recorded = _of(Recorded, args)
     if problems := [*_problems(args), *recorded.problems()]:
         raise UserError("\n  ".join(problems))
@@ -208,14 +209,3 @@ def _problems(args: argparse.Namespace) -> Iterator[str]:
             for part in path.split(":") if flag != "from-npz" else [path]:
                 if not Path(part).is_file():
                     yield f"--{flag} {part}: {'a folder, expected a file' if Path(part).is_dir() else 'no such file'}"
-
-
-def _require_report() -> None:
-    """Before the long work: are the packages that write the report there?"""
-    import importlib.util
-
-    if missing := [name for name in ("matplotlib", "jinja2") if importlib.util.find_spec(name) is None]:
-        raise UserError(
-            f"lskd analyze needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not installed. "
-            f"Get it with: {sys.executable} -m pip install {' '.join(missing)}"
-        )

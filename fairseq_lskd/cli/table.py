@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import write_beside, write_json
+from ..reading import COUNT, NUMBER, read_json
 
 EXAMPLES = """examples:
   lskd table runs/mine/*/result.json --out runs/mine/results.json
@@ -20,6 +21,13 @@ EXAMPLES = """examples:
 """
 #: Of --write, by the file's ending.
 STYLES = {".md": "github", ".tex": "latex_booktabs", ".tsv": "tsv", ".html": "html", ".txt": "simple"}
+
+
+_SPEEDS = {
+    "systems": {str: {"sentences_per_second": NUMBER}},
+    "machine": {"gpus": [str], "cpu": str},
+    "threads": COUNT,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,13 +94,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
     """All records, the same one only once; with `one_a_seed`, no other one of its system and seed."""
+    from ..analysis.results import read_results
+
     kept: dict[tuple[Any, ...], tuple[Path, dict[str, Any]]] = {}
     for path in paths:
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: expected the JSON that `lskd score` writes ({error})") from None
-        for record in found if isinstance(found, list) else [found]:
+        for record in read_results(path):
             if not _is_record(record):
                 raise UserError(f"{path}: a record without a sacreBLEU signature: expected those of `lskd score --run`")
             same = record.get("checkpoint_sha256") or json.dumps(record, sort_keys=True)
@@ -111,23 +117,19 @@ def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
     return [record for _, record in kept.values()]
 
 
-def _is_record(found: Any) -> bool:
-    """Whether it is a system's, with a score at least, and every score's signature."""
+def _is_record(found: dict[str, Any]) -> bool:
+    """Whether it has a score at least, and every score's signature."""
     from ..scoring.metrics import NAMES, signature_key
 
-    if not (isinstance(found, dict) and "system" in found):
-        return False
     scores = found.keys() & NAMES.keys()
     return bool(scores) and {signature_key(name) for name in scores} <= found.keys()
 
 
 def _speeds(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        found["systems"], found["machine"]["gpus"], found["threads"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--speed {path}: expected the JSON that `lskd speed` writes ({error})") from None
-    return found
+        return read_json(path, _SPEEDS, "the JSON that `lskd speed` writes")
+    except UserError as error:
+        raise UserError(f"--speed {error}") from None
 
 
 def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:

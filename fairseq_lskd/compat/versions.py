@@ -28,6 +28,17 @@ class Package:
     distribution: str
     at_least: tuple[int, int] = (0, 0)
     below: tuple[int, int] | None = None
+    extra: str | None = None  #: of this package, in which an optional one comes
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return {"ctranslate2": "CTranslate2"}.get(self.distribution, self.distribution)
+
+    @property
+    def how_to_get(self) -> str:
+        """The command that gets it, and the extra that it is in."""
+        return self.install + (f" (the extra fairseq_lskd[{self.extra}])" if self.extra else "")
 
     @property
     def wanted(self) -> str:
@@ -79,13 +90,30 @@ PACKAGES = {
 }
 
 
+#: What only some commands need, by module.
+OPTIONAL = {
+    package.module: package
+    for package in (
+        Package("matplotlib", "matplotlib", at_least=(3, 8), extra="analysis"),
+        Package("jinja2", "jinja2", at_least=(3, 0), extra="analysis"),
+        Package("ctranslate2", "ctranslate2", at_least=(4, 0), extra="fast"),
+        Package("py3langid", "py3langid", at_least=(0, 4), extra="select"),
+        Package("mtdata", "mtdata", at_least=(0, 5), extra="data"),
+        Package("sacremoses", "sacremoses", at_least=(0, 1), extra="moses"),
+        Package("subword_nmt", "subword-nmt", at_least=(0, 3), extra="moses"),
+        Package("comet", "unbabel-comet"),
+    )
+}
+
+
 def how_to_get(module: str | None) -> str | None:
     """What to say when an import failed for want of ``module``; None where it is none of ours."""
-    package = PACKAGES.get((module or "").partition(".")[0])
+    name = (module or "").partition(".")[0]
+    package = PACKAGES.get(name) or OPTIONAL.get(name)
     if package is None or importlib.util.find_spec(package.module) is not None:
         # None of ours, or installed: then it is a submodule that is missing, which is no user's mistake.
         return None
-    return f"{package.distribution} is not installed. Get it with: {package.install}"
+    return f"{package.distribution} is not installed. Get it with: {package.how_to_get}"
 
 
 @contextlib.contextmanager

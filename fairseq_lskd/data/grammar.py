@@ -105,6 +105,10 @@ class Clause:
             yield from self.complement.words()
 
 
+#: Of a class: of words of three syllables, which most are, there are 256,000, and a noun can have six translations.
+MOST_WORDS = 100_000
+
+
 @dataclass(frozen=True)
 class Parameters:
     """What a generated grammar is drawn from: its seed, and how many words of each class it has."""
@@ -120,8 +124,8 @@ class Parameters:
 
     def __post_init__(self) -> None:
         for name in ("nouns", "verbs", "adjectives", "adverbs", "prepositions"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)}: expected at least 1")
+            if not 1 <= getattr(self, name) <= MOST_WORDS:
+                raise UserError(f"--{name} {getattr(self, name)}: expected 1 to {MOST_WORDS:,}")
         for name in ("ambiguous", "separable"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} {getattr(self, name)}: expected a share between 0 and 1")

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from ..extras import is_installed
 from .acquire.texts import Text
 from .bitext import some_lines
 from .clean.run import LEAST_SAMPLE, SAMPLE, Texts, make_plan, sample
 from .clean.worker import Plan
 from .corpora import Corpus
-from .language_id import guess, is_installed, unknown_languages
+from .language_id import guess, unknown_languages
 from .parting import explain
 from .tokenised import looks_tokenised
 
@@ -96,7 +97,7 @@ def _decoded(path: Path) -> str:
 
 def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
     """Parts that look swapped, or in another language. Where a language filter would drop it all, a `UserError`."""
-    if not is_installed():
+    if not is_installed("py3langid"):
         return []
     swapped, other = [], []
     for name, pairs in parts:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UserError
+from ..extras import require
 from .writing_systems import words_of
 
 #: Below this probability the first guess is wrong too often, on short sentences, to act on it.
@@ -19,10 +19,8 @@ PLAIN = 0.6  # and the share of a line's words that have to be among them
 
 def identifier(needed_by: str) -> Any:
     """py3langid's; `UserError`, naming what needs it, if it is not installed."""
-    try:
-        return _identifier()
-    except ImportError:
-        raise UserError(f"{needed_by} needs py3langid: pip install py3langid") from None
+    require(needed_by, "py3langid")
+    return _identifier()
 
 
 @functools.cache
@@ -30,15 +28,6 @@ def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-def is_installed() -> bool:
-    """Whether there is a py3langid."""
-    try:
-        import py3langid  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def unknown_languages(languages: Iterable[str], needed_by: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import io
 import sys
 from collections.abc import Mapping
@@ -12,17 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
+from ..extras import require
 
 CODES = "bpe.codes"
 
 
 def require_moses() -> None:
     """Raise a `UserError` that says how to get what this recipe needs, where it is missing."""
-    if missing := [name for name in ("sacremoses", "subword_nmt") if importlib.util.find_spec(name) is None]:
-        names = " and ".join(name.replace("_", "-") for name in missing)
-        raise UserError(
-            f"--recipe moses-bpe needs {names}. Get them with: {sys.executable} -m pip install sacremoses subword-nmt"
-        )
+    require("--recipe moses-bpe", "sacremoses", "subword_nmt")
 
 
 @dataclass(frozen=True)

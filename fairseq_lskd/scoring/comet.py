@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..extras import require
 
 MODEL = "Unbabel/wmt22-comet-da"
 
@@ -20,11 +21,11 @@ class Comet:
 
     def __init__(self, model: str = MODEL):
         try:
+            require("--metrics comet", "comet")
             import comet
-        except ImportError as error:
+        except (UserError, ImportError) as error:
             raise UserError(
-                f"--metrics comet needs the package unbabel-comet ({error}); pip install unbabel-comet, best in an "
-                "environment of its own: it wants older versions of what we need"
+                f"{error}. It is best in an environment of its own: it wants older versions of what we need"
             ) from None
         import torch
 

@@ -85,12 +85,18 @@ def read_csv(path: Path) -> list[Row]:
     """What `write_csv` wrote; `UserError` if it is something else."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            return [
+            rows = [
                 Row(row["system"], int(row["update"]), row["name"], float(row["value"]))
                 for row in csv.DictReader(stream)
             ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--from {path}: expected what `lskd curves --csv` writes ({error})") from None
+        if not rows:
+            raise ValueError("there is no row in it")
+        if unknown := sorted({row.name for row in rows} - CURVES.keys()):
+            raise ValueError(f"the name {unknown[0]!r}, expected one of {', '.join(CURVES)}")
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        said = f"no column {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"--from {path}: expected what `lskd curves --csv` writes ({said})") from None
+    return rows
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

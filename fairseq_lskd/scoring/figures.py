@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..extras import require
 from ..files import write_beside
 
 
 def pyplot() -> Any:
     """matplotlib's pyplot, without a screen; `UserError` where it is missing."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise UserError("--plot needs matplotlib; pip install 'fairseq_lskd[bench]'") from None
+    require("--plot", "matplotlib")
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    pyplot.rcParams.update({"svg.hashsalt": "lskd", "font.size": 9})
+    # Names are no formulas, whatever is in them.
+    pyplot.rcParams.update({"svg.hashsalt": "lskd", "font.size": 9, "text.parse_math": False})
     return pyplot
 
 

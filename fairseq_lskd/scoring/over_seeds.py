@@ -6,19 +6,16 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ..analysis.results import MEASURED
 from .seeds import spread
 
-#: Of these a table shows mean and standard deviation.
-MEASURED = (
-    *("bleu", "chrf", "chrf++", "ter", "comet", "valid_ppl", "valid_accuracy", "valid_entropy", "valid_ece"),
-    *("kl_to_truth", "train_nll_loss", "train_kd_loss", "train_seconds"),
-)
+__all__ = ["MEASURED", "add_speeds", "mean_records", "system_of"]
 
 
 def system_of(record: dict[str, Any]) -> str:
     """A record's system without the mark of its seed, `-s1`."""
     name = record["system"]
-    return re.sub(rf"-s{record['seed']}$", "", name) if record.get("seed") is not None else name
+    return name.removesuffix(f"-s{record['seed']}") if record.get("seed") is not None else name
 
 
 def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> None:

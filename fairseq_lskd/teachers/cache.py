@@ -77,7 +77,10 @@ def find_damaged(paths: Sequence[Path]) -> list[Path]:
 
     def is_damaged(path: Path) -> bool:
         match = _NAME.fullmatch(path.name)
-        return match is None or not sha256(path).startswith(match[2])
+        try:
+            return match is None or not sha256(path).startswith(match[2])
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         flags = tqdm(

@@ -15,6 +15,7 @@ from torch import nn
 from ..compat import evaluated_options
 from ..errors import UserError
 from ..reading import COUNT, misfit, shown
+from .sizes import too_large
 
 #: How torch says what a pickle would have called or made.
 REFUSED = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)")
@@ -76,6 +77,8 @@ def read_archive(path: str | Path) -> dict[str, Any]:
         # Memory-mapping makes this read nearly free, but only the zip format has it.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # a file of another kind can fail the unpickler in any way
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"{path} cannot be read: {error.strerror}.") from None
         if refused := REFUSED.search(str(error)):
             raise UserError(
                 f"{path} carries foreign code ({_names_of_foreign_code(path, refused[1])}); a checkpoint that "
@@ -154,4 +157,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a checkpoint of fairseq's: {said(error)}") from None
     for section, kinds in _OPTIONS.items():
         _check_options(path, section, state["cfg"].get(section), kinds)
+    if wrong := too_large(state["cfg"].get("model"), state["model"]):
+        raise UserError(
+            f"{path} asks for another model than it holds: {'; '.join(wrong)}. It was edited or is damaged: copy or "
+            "train it again."
+        )
     return state

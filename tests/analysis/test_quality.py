@@ -182,5 +182,5 @@ def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no chrf in the records of s0, s1, t0, t1"):
         section(tmp_path, "chrf")
     (tmp_path / "results.json").write_text("[3]")
-    with pytest.raises(UserError, match=r"results\.json: expected the JSON that `lskd score` writes"):
+    with pytest.raises(UserError, match=r"results\.json: found 3, .*expected the JSON that `lskd score` writes"):
         section(tmp_path)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import matplotlib
+import pytest
 from matplotlib.figure import Figure
 
-from fairseq_lskd.analysis.style import STYLE, figure, line, plain, styled
+from fairseq_lskd.analysis.document import Picture
+from fairseq_lskd.analysis.saving import rendered
+from fairseq_lskd.analysis.style import STYLE, figure, line, logarithmic, plain, styled
 
 
 def test_names_are_no_formulas_and_not_too_long() -> None:
-    assert plain("a$b$") == r"a\$b\$" and plain("x" * 16) == "x" * 16
+    assert plain("a$b$") == "a$b$" and plain("x" * 16) == "x" * 16
     assert plain("x" * 17) == "x" * 15 + "…"
 
 
@@ -25,6 +28,27 @@ def test_a_style_holds_while_it_is_drawn_and_not_after() -> None:
 
     assert draw(2.0).get_size_inches().tolist() == [2, 2]
     assert matplotlib.rcParams["axes.grid"] == before and STYLE["axes.grid"] is True
+
+
+@pytest.mark.parametrize("name", [r"a$\frac{$", r"$\x$", "$$", r"\$a$b$", "a_b^c"])
+def test_names_and_powers_are_drawn_as_they_are(name: str) -> None:
+    @styled
+    def draw() -> Figure:
+        drawn = figure(3, 2)
+        panel = drawn.subplots()
+        panel.plot([0.001, 1], [1, 2], label=name)
+        panel.set_xlabel(name)
+        panel.set_yticks([1, 2], [name, name])
+        logarithmic(panel)
+        drawn.legend()
+        return drawn
+
+    drawn = draw()
+    picture = Picture("a", "a", drawn, "a")
+    assert rendered(picture, "png") and rendered(picture, "svg")
+    (panel,) = drawn.axes
+    ticks = [tick.get_text() for tick in panel.get_xticklabels()]
+    assert "1" in ticks and not any("$" in tick for tick in ticks)
 
 
 def test_systems_differ_in_more_than_colour() -> None:

@@ -14,6 +14,12 @@ from fairseq_lskd.errors import UserError
 SMALL = ["--train", "60", "--valid", "20", "--test", "20", "--nouns", "9", "--verbs", "6", "--adjectives", "5"]
 
 
+@pytest.mark.parametrize("name", ["nouns", "verbs", "adjectives", "adverbs", "prepositions"])
+def test_more_words_than_there_are(name: str) -> None:
+    with pytest.raises(UserError, match=f"--{name} 300000000: expected 1 to 100,000"):
+        Grammar(**{name: 300_000_000})
+
+
 def generate(out: Path, *more: str) -> int:
     return cli.main(["generate", "--out", str(out), *SMALL, *more])
 

@@ -230,7 +230,7 @@ def test_comet_is_asked_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -
     write("source", [f"s{i}" for i in range(60)])
     words = ["good.1", "-r", "ref", "--source", "source", "-m", "bleu", "comet", "--comet-model", "a/b"]
     monkeypatch.setitem(sys.modules, "comet", None)
-    assert "needs the package unbabel-comet" in refused(*words) and "pip install unbabel-comet" in refused(*words)
+    assert "--metrics comet needs unbabel-comet" in refused(*words) and 'pip install "unbabel-comet"' in refused(*words)
 
     def predict(data: list[dict[str, str]], batch_size: int, gpus: int) -> Any:
         assert data[2] == {"src": "s2", "mt": text(1, 0.1)[2], "ref": REFERENCE[2]} and len(data) == 60

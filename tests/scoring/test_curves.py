@@ -102,6 +102,22 @@ def test_mistakes_are_named(words: list[str], message: str) -> None:
     assert message in str(caught.value.code) and not Path("c.csv").exists()
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "system,update,name,value\n", "a,b\n1,2\n", "system,update,name,value\na,1,other,2\n", "a\0b\n", "\xff"],
+)
+def test_rows_that_are_none(text: str) -> None:
+    Path("c.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SystemExit, match=r"--from c\.csv: expected what `lskd curves --csv` writes \(.+\)"):
+        main(["curves", "--from", "c.csv", "--plot", "d.svg"])
+    assert not Path("d.svg").exists()
+
+
+def test_a_name_is_no_formula() -> None:
+    Path("c.csv").write_text("system,update,name,value\na$\\frac{$,1,valid_ppl,2\na$\\frac{$,2,valid_ppl,1\n")
+    assert main(["curves", "--from", "c.csv", "--plot", "d.svg"]) == 0
+
+
 def test_a_log_without_points_is_named() -> None:
     Path("word-s1/log.txt").write_text("nothing\n")
     Path("word-s1/log.txt.1").unlink()

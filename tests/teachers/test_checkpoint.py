@@ -1,11 +1,13 @@
 """Reading files that are checkpoints, and files that are not: a message, no traceback, and no foreign code run."""
 
+import errno
 import io
 import os
 import pickle
 import random
 import zipfile
 from argparse import Namespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -39,6 +41,15 @@ def test_both_formats_of_torch(tmp_path, zipped):
     assert zipfile.is_zipfile(path) == zipped
     state = read_archive(str(path))
     assert state["cfg"] == STATE["cfg"] and torch.equal(state["model"]["weight"], STATE["model"]["weight"])
+
+
+def test_a_file_that_may_not_be_read_is_not_called_corrupt(tmp_path, monkeypatch):
+    path = tmp_path / "a.pt"
+    path.write_bytes(saved(STATE))
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    monkeypatch.setattr(torch, "load", Mock(side_effect=denied))
+    said = complaint(path)
+    assert "Permission denied" in said and "corrupt" not in said
 
 
 def test_checkpoint_of_training(teacher_path):

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from ..bootstrap import mean_interval
 from ..compare import separations
 from ..document import Picture, Section, Table
-from ..style import COLOURS, GREY, figure, look, plain, styled
+from ..style import COLOURS, GREY, figure, logarithmic, look, plain, styled
 from .findings import Findings
 
 #: Panels of the picture, and alternatives in each.
@@ -161,7 +161,7 @@ def _draw_distributions(found: Findings, chosen: list[int], rows: list[tuple[str
             panel.plot(values, range(len(part)), linestyle="none", markersize=6, alpha=0.85, label=label, **look(j))
         for y, (_, _, values) in enumerate(part):
             panel.plot([min(values), max(values)], [y, y], color=GREY, linewidth=0.8, zorder=0)
-        panel.set_xscale("log")
+        logarithmic(panel)
         panel.set_yticks(range(len(part)), [plain(other) for _, other, _ in part])
         panel.invert_yaxis()
         panel.set_title(f"{found.terms.occurrences} of {plain(part[0][0])}")

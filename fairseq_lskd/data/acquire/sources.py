@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...extras import require
 from ..corpora import Corpus, Download, Part, Side
 
 
@@ -77,16 +78,14 @@ def _mtdata_entry(name: str, cache: Path) -> Any:
     os.environ.setdefault("MTDATA", str(cache / "mtdata"))
     if "mtdata.index" not in sys.modules:
         print("mtdata reads its index (a minute the first time, seconds later)", file=sys.stderr)
-    try:
-        import logging
+    require(f"mtdata = {name}", "mtdata")
+    import logging
 
-        level = logging.root.level
-        from mtdata.entry import DatasetId
-        from mtdata.index import INDEX
+    level = logging.root.level
+    from mtdata.entry import DatasetId
+    from mtdata.index import INDEX
 
-        logging.root.setLevel(level)
-    except ImportError:
-        raise UserError(f"mtdata = {name} needs mtdata: pip install mtdata") from None
+    logging.root.setLevel(level)
     try:
         return INDEX[DatasetId.parse(name)]
     except KeyError:

@@ -18,6 +18,7 @@ from typing import Any
 import regex
 
 from ...errors import UserError
+from ...extras import require
 from ...reading import NUMBER, misfit
 
 #: Kept although Unicode has them among its format characters: Persian and Indic spelling needs the two joiners.
@@ -150,10 +151,9 @@ def word_counter(steps: Steps, language: str) -> Callable[[str], int]:
     """How many words a line has."""
     if steps.words == "spaces":
         return lambda text: len(text.split())
-    try:
-        from sacremoses import MosesTokenizer
-    except ImportError:
-        raise UserError('words = "moses" needs sacremoses: pip install sacremoses') from None
+    require('words = "moses"', "sacremoses")
+    from sacremoses import MosesTokenizer
+
     tokenize = MosesTokenizer(language).tokenize
     return lambda text: len(tokenize(text, escape=False))
 

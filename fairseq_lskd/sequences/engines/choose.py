@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...compat.versions import Package
+from ...compat.versions import OPTIONAL
 from ...errors import UserError
+from ...extras import is_installed, require
 from ..decoding import DecodingOptions, Engine
 
 if TYPE_CHECKING:
     from ...teachers.alone import Teacher
 
-PACKAGE = Package("ctranslate2", "ctranslate2", at_least=(4, 0))
-
 
 def require_ctranslate2(flag: str) -> None:
     """Raise a `UserError` with the way out where CTranslate2 is not installed."""
-    if importlib.util.find_spec(PACKAGE.module) is None:
-        raise UserError(f"{flag} needs CTranslate2, which is not installed. Get it with: {PACKAGE.install}")
+    require(flag, "ctranslate2")
 
 
 def choose_engine(
@@ -57,8 +54,9 @@ def choose_engine(
 
 def _obstacle(teacher: Teacher, options: DecodingOptions) -> str | None:
     """What CTranslate2 lacks for this, whatever the model."""
-    if importlib.util.find_spec(PACKAGE.module) is None:
-        return f"CTranslate2, which is several times faster, is not installed (get it with: {PACKAGE.install})"
+    if not is_installed("ctranslate2"):
+        how = OPTIONAL["ctranslate2"].how_to_get
+        return f"CTranslate2, which is several times faster, is not installed. Get it with: {how}"
     if len(teacher.models) > 1:
         return "CTranslate2 has no ensembles"
     if options.diverse_beam_groups > 0:

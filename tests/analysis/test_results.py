@@ -1,0 +1,63 @@
+"""Reading result records: any content is read, or named with its field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.analysis.quality import read_records
+from fairseq_lskd.analysis.results import SHAPE, read_results
+from fairseq_lskd.cli import main
+from fairseq_lskd.errors import UserError
+
+RECORD = {"system": "a-s1", "seed": 1, "bleu": 20.0, "signature": "nrefs:1", "role": "teacher", "parameters": 9}
+
+
+def write(path: Path, value: Any) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_one_record_or_many(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    assert read_results(write(path, RECORD)) == [RECORD]
+    assert read_results(write(path, [RECORD, RECORD | {"valid_ppl": None}])) == [RECORD, RECORD | {"valid_ppl": None}]
+
+
+@pytest.mark.parametrize("value", [{}, [], {"a": []}], ids=str)
+@pytest.mark.parametrize("field", [name.removesuffix("?") for name in SHAPE])
+def test_a_field_of_another_type_is_named(field: str, value: Any, tmp_path: Path) -> None:
+    if field in ("command", "teacher_sha256") and value == []:
+        return
+    path = write(tmp_path / "results.json", [RECORD, RECORD | {field: value}])
+    with pytest.raises(UserError, match=rf"results\.json: record 2: {field.replace('+', '.')}"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("text", ["", "3", "null", "[1]", '"a"', "{", '{"system": 3}', '{"bleu": "20"}'])
+def test_files_of_something_else(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(text)
+    with pytest.raises(SystemExit, match=r"result\.json"):
+        main(["table", str(path)])
+    with pytest.raises(UserError, match=r"result\.json"):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize("seed", ["(", "1", 2.5, True])
+def test_seeds_of_any_kind(seed: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = write(tmp_path / "result.json", RECORD | {"seed": seed, "system": f"a-s{seed}"})
+    assert main(["table", str(path), "--over-seeds"]) == 0
+    assert "a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "speeds", [[], {"systems": 1}, {"systems": {"a": {}}}, {"systems": {"a": 3}, "machine": {}, "threads": 1}], ids=str
+)
+def test_speeds_of_another_type(speeds: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "speed.json", speeds)
+    with pytest.raises(SystemExit, match=r"--speed .*speed\.json"):
+        main(["table", str(write(tmp_path / "result.json", RECORD)), "--speed", str(path)])
