@@ -112,6 +112,7 @@ setup(
             "sacremoses>=0.1",
             "subword-nmt>=0.3.8",
             "mypy",
+            "psutil",
             "py3langid>=0.4",
             "scikit-learn>=1.5",
             "setuptools>=77",

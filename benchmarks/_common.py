@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import statistics
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from fairseq_lskd import __version__
 from fairseq_lskd.compat.versions import PACKAGES
@@ -38,6 +42,32 @@ def spread(name: str, values: Sequence[float]) -> dict[str, Any]:
     """`name_median` and `name_quartiles`."""
     low, median, high = (four(value) for value in quartiles(values))
     return {f"{name}_median": median, f"{name}_quartiles": [low, high]}
+
+
+class Others:
+    """Cores that other programs keep busy from now on, on average: what makes times of this machine doubtful."""
+
+    #: Beyond this a row's times are marked in its table.
+    MARKED = 0.1
+
+    def __init__(self) -> None:
+        self._start, self._busy, self._ours = time.monotonic(), _busy(), _ours()
+
+    def cores(self) -> float:
+        """So many so far."""
+        others = (_busy() - self._busy) - (_ours() - self._ours)
+        return round(max(0.0, others / (time.monotonic() - self._start)), 2)
+
+
+def _busy() -> float:
+    """Seconds that the machine's cores have worked, all programs together."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+
+
+def _ours() -> float:
+    """Seconds that this process and those that it has ended with have worked."""
+    return sum(os.times()[:4])
 
 
 def command() -> str:

@@ -30,11 +30,13 @@ from fairseq_lskd.losses import (
     temper,
     top_k,
 )
+from fairseq_lskd.losses.fused import BLOCK, project
 
 K = 16  #: of a cached teacher, as `lskd cache` writes it by default
 REFERENCE_K = 4  #: multilingual-kd-pytorch's
 RANKING_K = 5  #: TIE-KD's
 QUEUE = 30_000  #: selective distillation's
+PRODUCTS_TOKENS = 256  #: at a time, in `products`
 
 
 class Problem(NamedTuple):
@@ -145,6 +147,23 @@ def plain(problem: Problem) -> Tensor:
     return (1 - problem.kd_weight) * labels + problem.kd_weight * taught
 
 
+def products(problem: Problem) -> None:
+    """The matrix products of `fused`, in chunks as it has them, with nothing between them: no form can take less.
+
+    The student's and the teacher's logits, and the gradients of the student's hidden states and matrix.
+    """
+    student, teacher = (Projection(p.hidden.detach(), p.weight.detach()) for p in (problem.student, problem.teacher))
+    d_hidden, d_weight = torch.zeros_like(student.hidden), torch.zeros_like(student.weight)
+    classes = [slice(start, start + BLOCK) for start in range(0, student.weight.size(0), BLOCK)]
+    for rows in range(0, student.hidden.size(0), PRODUCTS_TOKENS):
+        some = slice(rows, rows + PRODUCTS_TOKENS)
+        for block in classes:
+            logits = project(student.rows(some).classes(block)).to(student.hidden.dtype)
+            project(teacher.rows(some).classes(block))
+            d_hidden[some].addmm_(logits, student.weight[block])
+            d_weight[block].addmm_(logits.t(), student.hidden[some])
+
+
 # fairseq's, and those of other systems.
 
 
@@ -205,10 +224,11 @@ def _tie(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def varungumma(problem: Problem) -> Tensor:
-    """VarunGumma/fairseq: `w KL(p || q) + (1 - w) nll`, without smoothing."""
+    """VarunGumma/fairseq: `w KL(p || q) + (1 - w) nll`, without smoothing. Padding is masked class by class."""
     ours, theirs = _logits(problem.student), _says(problem)
     log_q, log_p = _log_softmax(ours), _log_softmax(theirs)
-    taught = F.kl_div(log_q, log_p, log_target=True, reduction="none").sum()
+    padding = problem.target.lt(0).unsqueeze(-1)  # here there is none
+    taught = F.kl_div(log_q, log_p, log_target=True, reduction="none").masked_fill_(padding, 0).sum()
     return problem.kd_weight * taught + (1 - problem.kd_weight) * F.nll_loss(log_q, problem.target, reduction="sum")
 
 
@@ -283,6 +303,11 @@ def liger_n16_compiled(problem: Problem) -> Tensor:
     return _liger(problem, 16, _compiled())
 
 
+def liger_1024_compiled(problem: Problem) -> Tensor:
+    """Liger-Kernel's way as it comes: 1,024 tokens at a time, compiled."""
+    return _liger(problem, -(-problem.target.numel() // 1024), _compiled())
+
+
 def _liger(problem: Problem, chunks: int, differentiate: Callable[..., Any]) -> Tensor:
     student, teacher = problem.student, problem.teacher
     return _Liger.apply(
@@ -305,7 +330,7 @@ _differentiate = torch.func.grad_and_value(_chunk_loss, argnums=(0, 1))
 
 @functools.cache
 def _compiled() -> Callable[..., Any]:
-    return torch.compile(_differentiate)
+    return torch.compile(_differentiate, dynamic=False)
 
 
 class _Liger(torch.autograd.Function):
@@ -353,5 +378,6 @@ REFERENCES = [
     liger_n4,
     liger_n16,
     liger_n16_compiled,
+    liger_1024_compiled,
 ]
 FORMS = {form.__name__: form for form in (*OURS, *REFERENCES)}

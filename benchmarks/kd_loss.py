@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 """Time and peak memory of the losses, projections included, forward and backward.
 
-Measured are our forms, fairseq's own loss and the losses of other systems, written from their formulas
-(see _forms.py). The forms take turns, in a new order each round, so that a noisy machine is noisy for all of them:
-compare within one run. Peak memory is counted, not sampled, in units of one float32 [tokens x vocabulary] tensor.
+We measure our forms, fairseq's own loss, and the losses of other systems, written from their formulas (see _forms.py).
+The forms take turns, in a new order each round, so that a noisy machine is noisy for all of them: compare within one
+run. The matrix products alone, which no form can do without, take their turns too. Peak memory is counted, not sampled,
+in units of one float32 [tokens x vocabulary] tensor.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,8 +20,8 @@ from typing import Any
 
 import _memory  # before torch
 import torch
-from _common import command, four, spread, versions, write_rows
-from _forms import FORMS, Problem, make_problem
+from _common import Others, command, four, spread, versions, write_rows
+from _forms import FORMS, Problem, make_problem, products
 from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
@@ -32,6 +34,7 @@ EXAMPLES = """examples:
   python benchmarks/kd_loss.py --device cuda --tokens 2048 8192 --dtype float32 bfloat16 --json kd_loss-cuda.json
 """
 
+PRODUCTS = "products"
 DTYPES = ("float32", "bfloat16", "float16")
 #: What the others' times are compared with.
 BASELINES = ("plain", "fairseq_ls")
@@ -44,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     device = torch.device(args.device)
     story = {"machine": machine(), "versions": versions(), "command": command()}
     cases = list(itertools.product(args.dtype, args.tokens, args.vocab))
-    steps = len(args.forms) * (args.repeats + WARM_UP)
+    steps = len(args.forms) * (args.repeats + WARM_UP) + args.repeats
     rows = []
     with tqdm(
         total=steps * sum(tokens * vocab for _, tokens, vocab in cases),
@@ -75,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
                 "threads": args.threads,
                 "repeats": args.repeats,
             }
+            others = Others()
             found = measure(problem, args.forms, args.repeats, lambda work=tokens * vocab: bar.update(work))
+            case["others_cores"] = others.cores()
             rows += [{"impl": name, **case, **numbers, **story} for name, numbers in found.items()]
     if args.json:
         write_rows(args.json, rows)
@@ -107,7 +112,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         choices=list(FORMS),
         metavar="FORM",
-        help=f"of {', '.join(FORMS)} (default: all, on a CPU without the compiled one)",
+        help=f"of {', '.join(FORMS)} (default: all; without a C++ compiler, all that need none)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     args = parser.parse_args(argv)
@@ -115,8 +120,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         args.device = "cuda" if torch.cuda.is_available() else "cpu"
     on_gpu = args.device == "cuda"
     args.dtype = args.dtype or (["float32", "bfloat16"] if on_gpu else ["float32"])
-    args.forms = args.forms or [name for name in FORMS if on_gpu or not name.endswith("_compiled")]
+    args.forms = args.forms or [name for name in FORMS if on_gpu or can_compile() or not name.endswith("_compiled")]
     return args
+
+
+def can_compile() -> bool:
+    """Whether torch.compile finds a compiler for a CPU."""
+    return any(map(shutil.which, ("c++", "g++", "clang++")))
 
 
 def measure(
@@ -135,17 +145,18 @@ def measure(
             else:
                 steps[name]()
             done()
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    steps[PRODUCTS] = lambda: products(problem)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     order = random.Random(1)
     for _ in range(repeats):
-        for name in order.sample(list(forms), len(forms)):
+        for name in order.sample(list(steps), len(steps)):
             clear(problem)
             seconds[name].append(timed(steps[name], device))
             done()
     found = {}
     for name in forms:
         found[name] = spread("seconds", seconds[name])
-        for baseline in BASELINES:
+        for baseline in (*BASELINES, PRODUCTS):
             if baseline in seconds:
                 ratios = [a / b for a, b in zip(seconds[name], seconds[baseline], strict=True)]
                 found[name] |= spread(f"time_to_{baseline}", ratios)
@@ -182,7 +193,8 @@ def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
     """The rows for people, a table a case."""
     texts = []
     key = ("device", "dtype", "tokens", "vocab")
-    for case, members in itertools.groupby(rows, key=lambda row: tuple(row[name] for name in key)):
+    for case, group in itertools.groupby(rows, key=lambda row: tuple(row[name] for name in key)):
+        members = list(group)
         lines = [
             {
                 "form": row["impl"],
@@ -190,7 +202,7 @@ def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
                 "quartiles": " - ".join(f"{1000 * value:.1f}" for value in row["seconds_quartiles"]),
                 **{
                     f"x {baseline}": row[f"time_to_{baseline}_median"]
-                    for baseline in BASELINES
+                    for baseline in (*BASELINES, PRODUCTS)
                     if f"time_to_{baseline}_median" in row
                 },
                 "peak": row["peak_units"],
@@ -203,7 +215,9 @@ def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
         body = tabulate(
             lines, headers="keys", tablefmt=style, floatfmt=formats, colalign=("left", *["right"] * (len(lines[0]) - 1))
         )
-        texts.append(f"{tokens:,} tokens x {vocab:,} types, {dtype}, {device}\n\n{body}")
+        others = members[0].get("others_cores", 0)
+        load = f" (other programs kept {others:.1f} cores busy: doubtful)" if others > Others.MARKED else ""
+        texts.append(f"{tokens:,} tokens x {vocab:,} types, {dtype}, {device}{load}\n\n{body}")
     return "\n\n".join(texts)
 
 

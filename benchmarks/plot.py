@@ -53,6 +53,7 @@ GROUPS = {
         "liger_n4": "Liger's way, N/4",
         "liger_n16": "Liger's way, N/16",
         "liger_n16_compiled": "Liger's way, N/16, compiled",
+        "liger_1024_compiled": "Liger's way, 1,024 tokens, compiled",
     },
     "teacher's top k on file": {"fused_top16": "ours, fused, k = 16", "rayeren_top4": "RayeRen, k = 4"},
     "no teacher": {"fused_ls": "ours, fused", "fairseq_ls": "fairseq"},

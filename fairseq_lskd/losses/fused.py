@@ -297,7 +297,7 @@ class _Work:
         blocks = [slice(start, min(start + BLOCK, classes)) for start in range(0, classes, BLOCK)]
         found: list[tuple[Tensor, ...]] = []
         for block in blocks:
-            s, v = _project(student.classes(block)), _project(teacher.classes(block))
+            s, v = project(student.classes(block)), project(teacher.classes(block))
             if t != 1:
                 v *= 1 / t
             top, guess = s.max(1) if self.problem.guess else (s.amax(1), self.guess)
@@ -550,7 +550,7 @@ def _blocks(logits: Tensor, matrix: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(logits.split(size, 1), matrix.split(size), strict=True)
 
 
-def _project(projection: Projection) -> Tensor:
+def project(projection: Projection) -> Tensor:
     """Logits `[n, K]`, float32 or float64, stored as `[K, n]`."""
     hidden, weight, bias = projection
     if _ONEDNN is not None and hidden.dtype == torch.float32 and hidden.device.type == "cpu":
@@ -563,10 +563,10 @@ def _project(projection: Projection) -> Tensor:
 def _project_into(projection: Projection, out: Tensor) -> Tensor:
     """The same, in `out` where that is larger than one block, of which it holds two at a time."""
     if out.size(1) <= BLOCK:
-        return _project(projection).to(out.dtype)
+        return project(projection).to(out.dtype)
     for start in range(0, out.size(1), BLOCK):
         block = slice(start, start + BLOCK)
-        out[:, block] = _project(projection.classes(block))
+        out[:, block] = project(projection.classes(block))
     return out
 
 

@@ -4,12 +4,14 @@ import json
 import math
 import shlex
 
+import _common
 import _forms
 import kd_loss
 import pytest
 import torch
 from _forms import FORMS, Problem
 from reference import best, cross_entropy, distillation, forward_kl, log_softmax, ranking, smoothed_target, softmax
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fairseq_lskd.losses import fused
 
@@ -145,7 +147,8 @@ SPREADS = {"seconds", "time_to_plain", "time_to_fairseq_ls"}
 SMALL = shlex.split("--student-width 8 --teacher-width 16 --device cpu --threads 1 --repeats 3")
 
 
-def test_rows(tmp_path, capsys):
+def test_rows(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(kd_loss.shutil, "which", lambda name: None)  # compiling takes longer than all the rest
     path = tmp_path / "rows.json"
     returned = kd_loss.main(["--tokens", "64", "128", "--vocab", "256", *SMALL, "--json", str(path)])
     rows = json.loads(path.read_text())
@@ -181,10 +184,66 @@ def test_peaks_are_those_of_the_formulas(monkeypatch):
 
 def test_a_form_alone_has_no_ratios():
     (row,) = kd_loss.main(["--tokens", "32", "--vocab", "64", "--forms", "fused", *SMALL])
-    assert not [name for name in row if name.startswith("time_to_")]
+    assert {name for name in row if name.startswith("time_to_")} == {
+        "time_to_products_median",
+        "time_to_products_quartiles",
+    }
     assert row["impl"] == "fused" and row["seconds_median"] > 0
 
 
-def test_the_compiled_form_is_for_gpus():
-    assert "liger_n16_compiled" not in kd_loss.parse(["--device", "cpu"]).forms
-    assert "liger_n16_compiled" in kd_loss.parse(["--device", "cuda"]).forms
+def test_compiled_forms_need_a_compiler(monkeypatch):
+    compiled = {"liger_n16_compiled", "liger_1024_compiled"}
+    monkeypatch.setattr(kd_loss.shutil, "which", lambda name: None)
+    assert not compiled & set(kd_loss.parse(["--device", "cpu"]).forms)
+    assert compiled <= set(kd_loss.parse(["--device", "cuda"]).forms)
+    monkeypatch.setattr(kd_loss.shutil, "which", lambda name: "/usr/bin/g++" if name == "g++" else None)
+    assert compiled <= set(kd_loss.parse(["--device", "cpu"]).forms)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not kd_loss.can_compile(), reason="no C++ compiler is installed")
+@pytest.mark.parametrize("form", ["liger_n16_compiled", "liger_1024_compiled"])
+def test_compiled_forms_are_the_uncompiled_one(problem, form):
+    wanted = _forms.liger_n4(problem)
+    assert FORMS[form](problem).item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+class Multiplications(TorchDispatchMode):
+    """Counts those of matrix products."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm_):
+            (rows, inner), (_, columns) = args[-2].shape, args[-1].shape
+            self.count += rows * inner * columns
+        return func(*args, **(kwargs or {}))
+
+
+def test_products_are_those_of_the_loss(monkeypatch):
+    monkeypatch.setattr(fused, "_ONEDNN", None)  # which the counter of operations does not know
+    problem = _forms.make_problem(640, 9000, 32, 64)
+    _forms.products(problem)
+    assert problem.student.weight.grad is None
+    with Multiplications() as products:
+        _forms.products(problem)
+    with Multiplications() as loss:
+        _forms.plain(problem).backward()
+    assert products.count == loss.count == 640 * 9000 * (3 * 32 + 64)
+
+
+def test_rows_under_load_are_marked():
+    rows = kd_loss.main(["--tokens", "32", "--vocab", "64", "--forms", "fused", *SMALL])
+    assert rows[0]["others_cores"] >= 0
+    assert "doubtful" in kd_loss.table([rows[0] | {"others_cores": 0.5}])
+    assert "doubtful" not in kd_loss.table([rows[0] | {"others_cores": 0.02}])
+
+
+def test_others_are_the_machines_work_without_ours(monkeypatch):
+    times = iter([(100.0, 30.0), (112.0, 38.0)])
+    busy, ours = zip(*times, strict=True)
+    busy, ours, clock = iter(busy), iter(ours), iter([0.0, 10.0])
+    monkeypatch.setattr(_common, "_busy", lambda: next(busy))
+    monkeypatch.setattr(_common, "_ours", lambda: next(ours))
+    monkeypatch.setattr(_common.time, "monotonic", lambda: next(clock))
+    assert _common.Others().cores() == 0.4
