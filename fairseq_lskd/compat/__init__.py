@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from . import (
+    archive_members,
     checkpoint_copies,
     checkpoint_globals,
     dataclass_defaults,
@@ -50,6 +51,7 @@ MENDS: tuple[Any, ...] = (
     pytorch_ddp,
     score_files,
     tensorboardx_notice,
+    archive_members,
 )
 
 #: Name of a mend -> "waiting", "applied", "not needed", "skipped" or "failed: why", in this process.

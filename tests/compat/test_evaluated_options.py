@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import os
+import tarfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,6 +121,55 @@ def test_nothing_else_runs_or_imports_what_data_says(calls):
         if name not in ("eval", *EVALUATORS) and ".examples." not in module:
             left[module, ast.unparse(call)] = name
     assert not left
+
+
+#: What else runs what it is given, or makes objects of it; and why that is no way for data.
+DANGEROUS = {
+    "fairseq.data.fasta_dataset: shell=True": "of a path of data of the kind fasta, which only the flag asks for",
+    "fairseq.distributed.utils: pickle.loads": "what the other ranks of a training sent",
+    "fairseq.data.audio.data_cfg: yaml.load": "FullLoader, which makes no objects since PyYAML 5.4",
+    "fairseq.file_utils: extractall": "the mend archive-members",
+}
+
+
+def test_nothing_else_makes_more_of_data_than_data():
+    found = set()
+    for module, tree in modules():
+        if ".examples." in module:
+            continue
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            function = ast.unparse(node.func)
+            if function in ("pickle.load", "pickle.loads", "yaml.load", "os.system", "os.popen", "joblib.load"):
+                found.add(f"{module}: {function}")
+            if function.endswith(".extractall"):
+                found.add(f"{module}: extractall")
+            for keyword in node.keywords:
+                said = ast.unparse(keyword)
+                if said in ("shell=True", "allow_pickle=True", "weights_only=False"):
+                    found.add(f"{module}: {said}")
+    assert found <= set(DANGEROUS)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil"])
+def test_members_of_a_models_archive_stay_in_their_folder(tmp_path, name):
+    archive = tmp_path / "inner/model.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as out:
+        for member in ("model/a", f"model/{name}" if name.startswith(".") else str(tmp_path) + name):
+            info = tarfile.TarInfo(member)
+            info.size = 1
+            out.addfile(info, io.BytesIO(b"x"))
+    code = (
+        "import os, tempfile\n"
+        "tempfile.tempdir = 'inner'\n"
+        "from fairseq import file_utils\n"
+        f"file_utils.load_archive_file({str(archive)!r})"
+    )
+    done = python(code, cwd=tmp_path)
+    assert not [path for path in tmp_path.rglob("evil") if path.parent in (tmp_path, archive.parent)]
+    assert done.returncode != 0 or name == "/evil"
 
 
 def test_the_modules_have_it():

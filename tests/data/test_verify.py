@@ -12,6 +12,7 @@ from fairseq_lskd.data.binarise import binarise
 from fairseq_lskd.data.encoding import encode_bitext
 from fairseq_lskd.data.outputs import Manifest
 from fairseq_lskd.data.vocabulary import VocabularyOptions
+from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256, write_json
 
 from .test_prepare import bitext, own, write
@@ -126,3 +127,24 @@ def test_folders_of_older_manifests_are_checked_by_size(tmp_path: Path, capsys) 
     assert verify(tmp_path, capsys)[0] == 0
     (tmp_path / "a" / "text").write_text("abcd")
     assert "text: changed: 4 bytes, was 3" in verify(tmp_path, capsys)[2]
+
+
+@pytest.mark.parametrize("name", ["../../victim", "/etc/passwd"])
+def test_outputs_that_lead_elsewhere(data: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = data / "pieces/encode.json"
+    record = json.loads(path.read_text())
+    record["outputs"][name] = 1
+    write_json(path, record)
+    assert main(["data", "verify", str(data)]) == 1
+    assert f"lists '{name}', expected a relative path" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"encode\.json.*expected a relative path"):
+        binarise(data / "pieces", data / "other")
+
+
+def test_languages_of_a_record_write_nothing_elsewhere(data: Path) -> None:
+    path = data / "pieces/encode.json"
+    record = json.loads(path.read_text())
+    record["options"]["source-lang"] = "x/../../../victim"
+    write_json(path, record)
+    with pytest.raises(UserError, match=r"encode\.json: options\.source-lang is .*expected a plain name"):
+        binarise(data / "pieces", data / "other")

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tiny import MODEL, batch, binarise, configure, make_criterion, make_model, 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.teachers import OnlineTeacher
 from fairseq_lskd.teachers.checkpoint import read_checkpoint
-from fairseq_lskd.teachers.compatibility import check_teacher, first_difference
+from fairseq_lskd.teachers.compatibility import check_teacher, first_difference, languages_of
 
 
 def complaint(path, task, state=None, **settings):
@@ -236,3 +237,8 @@ def test_languages_that_the_checkpoint_does_not_record(bitext, task, teacher_pat
         shutil.copy(file, tmp_path)
     path = without_languages(teacher_path, tmp_path / "t.pt", "gone")
     assert f"{tmp_path}/dict.en.txt is another" in complaint(path, task)
+
+
+def test_a_checkpoints_languages_are_names():
+    with pytest.raises(UserError, match=r"'\.\./x': expected a plain name"):
+        languages_of(SimpleNamespace(source_lang="../x", target_lang="en", data=None))
