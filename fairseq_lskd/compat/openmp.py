@@ -1,8 +1,8 @@
 """How OpenMP's threads wait, which decides how training bears other work on the same cores.
 
 At the end of each operator, libgomp's threads wait for the slowest by spinning. Where another program has one of the
-cores, they spend the time that it needs on waiting, and an operator of many small steps, as the fused losses are,
-takes several times as long. Passive threads sleep instead, which costs nothing that was measured on idle cores.
+cores, they spend the time that it needs on waiting, and a loss of many small operators, as the fused ones are,
+loses most. Passive threads sleep instead, which costs nothing that was measured on idle cores.
 
 libgomp reads these variables when it is loaded, which the import of torch does: they must be set before.
 """
