@@ -81,7 +81,7 @@ if [ -z "$translations" ]; then
     [ "$strategy" != 1-best ] || nbest=1
     "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations" --nbest "$nbest"
 fi
-lskd select "$translations" -s "$src" -t "$tgt" --references "$pieces/train.$tgt" --on-empty reference \
+lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
     --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected"
 lskd run --out "$out" --label role=student --label method="$method" --label strategy="$strategy" \

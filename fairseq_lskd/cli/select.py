@@ -10,6 +10,7 @@ The weights of every source sentence sum to 1. docs/select.md explains the strat
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..sequences.training_set import Student
 
 MANIFEST = "select.json"
+LOOKED_AT = 1000  # sentences, to see in which pieces they are
 MUCH_UNKNOWN = 5  # per cent of a side's tokens
 
 EXAMPLES = """examples:
@@ -78,7 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "SCORE; fairseq: what fairseq-generate printed (default: json)",
     )
     group.add_argument(
-        "--source", type=Path, metavar="FILE", help="the source of every format but json, a sentence a line"
+        "--source",
+        type=Path,
+        metavar="FILE",
+        help="the source, a sentence a line; json has it: lists of other sentences or pieces are refused",
     )
     group.add_argument("--nbest", type=int, metavar="N", help="text: lines a sentence (default: 1)")
     group.add_argument("--scores", type=Path, metavar="FILE", help="text: a score for each line")
@@ -189,11 +194,12 @@ def run(args: argparse.Namespace) -> int:
     from ..sequences.candidates import Candidates
     from ..sequences.report import Report
     from ..sequences.select import Selector, least_score, select
-    from ..sequences.training_set import binarise, write_pairs
+    from ..sequences.training_set import binarise, check_vocabulary, write_pairs
 
     _check(args)
     selection = _selection(args)
-    signature = Selector(selection).signature  # and its mistakes come before the work
+    selector = Selector(selection)
+    signature = selector.signature  # and its mistakes come before the work
     if args.strategy == "nearest" and args.metric == "sentence-bleu":
         from ..data.writing_systems import available_tokeniser
 
@@ -222,6 +228,9 @@ def run(args: argparse.Namespace) -> int:
         total = candidates.sentences
         return tqdm(candidates.read(), doing, total, unit=" sentences", unit_scale=True, delay=2, disable=None)
 
+    if student:
+        sample = itertools.islice(candidates.read(), LOOKED_AT)
+        check_vocabulary(map(selector.pieces, sample), student, str(args.translations))
     report = Report(signature)
     with manifest.written(args.out) as (folder, facts):
         if args.filter_score_quantile:
@@ -258,10 +267,6 @@ def _check(args: argparse.Namespace) -> None:
         problem
         for wrong, problem in (
             (foreign and not args.source, f"--format {args.format} needs --source, which gives the source sentences"),
-            (
-                args.source and not foreign,
-                "--source goes with translations made elsewhere: --format text, moses, fairseq",
-            ),
             ((args.nbest or args.scores) and not text, "--nbest and --scores go with --format text"),
             (args.nbest is not None and args.nbest < 1, f"--nbest {args.nbest}: expected 1 or more"),
             (

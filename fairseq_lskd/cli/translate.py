@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from ..sequences.shards import Shard
     from ..sequences.translate import Translator
 
-    #: An engine, its vocabularies, the files that it depends on, and the source's language.
-    Loaded = tuple[Engine, tuple[list[str], list[str]], dict[str, list[Path]], str | None]
+    #: What makes an engine, its vocabularies, the files that it depends on, and the source's language.
+    Loaded = tuple[Callable[[], Engine], tuple[list[str], list[str]], dict[str, list[Path]], str | None]
 
 MARKS = ("source_prefix", "source_suffix", "target_prefix")
+MARKS_SHARE = 0.02  #: of a teacher's types that no text need have
 COUNTS = ("window", "num_shards", "limit", "max_source_positions", "max_target_positions")
 SETTINGS = ("device", "compute_type", "threads", "workers", "max_tokens", "batch_size")
 
@@ -219,7 +221,9 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
             )
         models["source"] = None
     split = splitter(models["source"], flags["source"])
-    engine, (known, symbols), inputs, source_lang = (_from_model if args.model else _from_checkpoints)(args, options)
+    make_engine, (known, symbols), inputs, source_lang = (_from_model if args.model else _from_checkpoints)(
+        args, options
+    )
     corpus = open_corpus(args.corpus, args.subset, source_lang)
     if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
         raise UserError(
@@ -227,8 +231,9 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
             "--sentencepiece-source (--sentencepiece-target may stay)"
         )
     if not args.model:  # whose marks have other names, and whose vocabulary may be a part of the corpus's
-        _check_dictionary(corpus, known)
+        _check_dictionary(corpus, known, models["source"] is None)
     check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {args.corpus}")
+    engine = make_engine()  # which may take minutes
     marks = len(f"{args.source_prefix} {args.source_suffix or ''}".split())
     join = joiner(models["target"], symbols, flags["target"])
     translator = Translator(corpus, engine, split, join, args.window, marks + 1)
@@ -263,27 +268,52 @@ def _from_checkpoints(args: argparse.Namespace, options: DecodingOptions) -> Loa
     source, target = (min(given or own, own) for given, own in zip(limits, teacher.max_positions, strict=True))
     teacher.max_positions = (source, target)
     cache = args.cache_dir or args.out.parent / "ctranslate2-models"
-    engine = choose_engine(teacher, options, args.engine, args.device, _cores(args), cache)
     inputs = {"teacher": teacher.paths, "dictionaries": list(teacher.dictionaries)}
     symbols = (teacher.task.source_dictionary.symbols, teacher.task.target_dictionary.symbols)
-    return engine, symbols, inputs, teacher.task.cfg.source_lang
+
+    def make_engine() -> Engine:
+        return choose_engine(teacher, options, args.engine, args.device, _cores(args), cache)
+
+    return make_engine, symbols, inputs, teacher.task.cfg.source_lang
 
 
-def _check_dictionary(corpus: Corpus, known: list[str]) -> None:
-    """Binarised data have to be in the teacher's pieces, which another dictionary's are not, or only by chance."""
+def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None:
+    """Prepared data have to be in the teacher's pieces, which another dictionary's are not, or only by chance.
+
+    One that `lskd encode` made is the whole vocabulary: a part of the teacher's is another one, too.
+    """
+    from ..data.dictionary import FAIRSEQ_SPECIALS, read_dictionary
     from ..sequences.corpus import BinarisedCorpus
+    from ..sequences.segmentation import SENTENCEPIECE
 
-    if not isinstance(corpus, BinarisedCorpus):
+    if isinstance(corpus, BinarisedCorpus):
+        folder, types, whole = corpus.path.parent, corpus.dictionary.symbols, "binarise.json"
+    else:
+        folder, whole = corpus.path.parent, "encode.json"
+        dictionary = folder / f"dict.{corpus.path.name.removesuffix('.gz').rpartition('.')[2]}.txt"
+        if not (in_pieces and dictionary.is_file() and (folder / whole).is_file()):
+            return
+        types = list(read_dictionary(dictionary))
+
+    def lacking(words: list[str], there: list[str]) -> list[str]:
+        known = {*there, *FAIRSEQ_SPECIALS}
+        # fairseq fills dictionaries up with made-up words.
+        return [word for word in words if word not in known and not word.startswith("madeupword")]
+
+    here = lacking(types, known)
+    is_whole = (folder / whole).is_file() and any(word.startswith(SENTENCEPIECE) for word in types)
+    # Marks of languages, for one, are in no text.
+    more = found if is_whole and len(found := lacking(known, types)) > MARKS_SHARE * len(known) else []
+    if not here and not more:
         return
-    there = frozenset(known)
-    # fairseq fills dictionaries up with made-up words.
-    lacking = [word for word in corpus.dictionary.symbols if word not in there and not word.startswith("madeupword")]
-    if lacking:
-        raise UserError(
-            f"CORPUS {corpus.path.parent} has another vocabulary than the teacher: {len(lacking):,} of its "
-            f"{len(corpus.dictionary):,} types are not the teacher's, {lacking[0]!r} for one. Binarise it with the "
-            "teacher's dictionary, or translate its raw text with --sentencepiece"
-        )
+    facts = [f"{len(here):,} of its {len(types):,} types are not the teacher's, {here[0]!r} for one"] if here else []
+    facts += [f"{len(more):,} of the teacher's {len(known):,} types are not in it, {more[0]!r} for one"] if more else []
+    raise UserError(
+        f"CORPUS {folder} has another vocabulary than the teacher: "
+        f"{', and '.join(facts)}. Binarise or encode it with the teacher's (lskd encode --spm-model). Or translate its "
+        "raw text with --sentencepiece, the teacher's model; lskd select makes the student's pieces of that, by "
+        "--sentencepiece-source and --sentencepiece-target"
+    )
 
 
 def _from_model(args: argparse.Namespace, options: DecodingOptions) -> Loaded:
@@ -303,9 +333,12 @@ def _from_model(args: argparse.Namespace, options: DecodingOptions) -> Loaded:
         )
     positions = (args.max_source_positions or 512, args.max_target_positions or 512)
     marks = Marks(*(tuple((getattr(args, name) or "").split()) for name in MARKS))
-    engine = CTranslate2Engine(args.model, options, args.device, _cores(args), positions, marks)
     files = sorted(path for path in args.model.iterdir() if path.is_file())
-    return engine, symbols, {"model": files}, args.source_lang
+
+    def make_engine() -> Engine:
+        return CTranslate2Engine(args.model, options, args.device, _cores(args), positions, marks)
+
+    return make_engine, symbols, {"model": files}, args.source_lang
 
 
 def _cores(args: argparse.Namespace) -> int:

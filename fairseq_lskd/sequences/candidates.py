@@ -12,6 +12,7 @@ from ..data.bitext import Side, check_unchanged, examine, read_lines
 from ..errors import UserError
 from . import foreign
 from .nbest import read_nbest
+from .pieces import to_text
 from .resumable import check_lines, read_manifest
 
 Item = TypeVar("Item")
@@ -30,7 +31,7 @@ class Candidates:
 
     path: Path
     format: str = "json"
-    source: Path | None = None  #: of every format but json
+    source: Path | None = None  #: of every format; where it is json, to see that it is of these sentences and pieces
     nbest: int = 1  #: of text: lines a sentence
     scores: Path | None = None  #: of text
     references: Path | None = None
@@ -49,13 +50,15 @@ class Candidates:
         if problems := [problem for side in sides.values() for problem in side.problems]:
             raise UserError("; ".join(problems))
         self._sides: list[Side] = list(sides.values())
-        self.digests = {flag: side.sha256 for flag, side in sides.items()}
+        # The source of JSON lines is in them: that it is the same is checked, not recorded.
+        recorded = {flag: side for flag, side in sides.items() if flag != "--source" or self.format != "json"}
+        self.digests = {flag: side.sha256 for flag, side in recorded.items()}
         self._manifest = read_manifest(self.path)
         if self._manifest:
             check_lines(self.path, sides["NBEST"].lines, self._manifest)
         counted = sides.get("--source", sides["NBEST"])
         self.sentences = counted.lines
-        lines = {"--references": self.sentences}
+        lines = {"--references": self.sentences} | ({"NBEST": self.sentences} if self.format == "json" else {})
         if self.format == "text":
             lines |= dict.fromkeys(("NBEST", "--scores"), self.sentences * self.nbest)
         wrong = [
@@ -73,13 +76,32 @@ class Candidates:
             UserError: for a line that cannot be understood, for a shard of a corpus, and if a file changed since it
                 was counted.
         """
+        expected = read_lines(self.source) if self.source and self.format == "json" else None
         for index, record in enumerate(self._all(self._records())):
             if record["id"] != index:
                 raise UserError(
                     f"{self.path} begins with sentence {record['id']}: it is one shard; `lskd translate --merge` puts "
                     "them together"
                 )
+            if expected is not None:
+                self._check_source(record, next(expected, ""))
             yield record
+
+    def _check_source(self, record: dict[str, Any], line: str) -> None:
+        """Refuse a sentence of another text or in other pieces; those that a dictionary lacks are `<unk>`."""
+        mine, theirs = line.split(), record["source"].split()
+        if mine == theirs or (
+            len(mine) == len(theirs) and all(b in (a, "<unk>") for a, b in zip(mine, theirs, strict=True))
+        ):
+            return
+        place = f"{self.path}, sentence {record['id']}, is not line {record['id'] + 1} of --source {self.source}"
+        if to_text(record["source"], self.remove_bpe) == to_text(line, self.remove_bpe):
+            raise UserError(
+                f"{place} but the same text in other pieces: the teacher has another vocabulary. Let it translate the "
+                "raw text with its own model (lskd translate --sentencepiece), and give lskd select the student's by "
+                "--sentencepiece-source and --sentencepiece-target"
+            )
+        raise UserError(f"{place}: these are translations of another text")
 
     def read_references(self) -> Iterator[str | None]:
         """A line for every source sentence; None for all if there are no references."""
@@ -105,7 +127,7 @@ class Candidates:
             raise UserError(f"{self.path}: {count:,} of its {self.sentences:,} sentences were read")
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        if self.source is None:
+        if self.source is None or self.format == "json":
             return read_nbest(self.path)
         if self.format == "text":
             translations = foreign.read_text(self.path, self.nbest, self.scores)

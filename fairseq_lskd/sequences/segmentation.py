@@ -42,11 +42,19 @@ def joiner(model: Path | None, symbols: Iterable[str], flag: str = "--sentencepi
     return " ".join
 
 
-def check_pieces(lines: Iterable[Sequence[str]], known: Collection[str], where: str) -> None:
-    """Refuse sentences that are in other pieces than a teacher's, going by the tokens that it does not know.
+def check_pieces(
+    lines: Iterable[Sequence[str]],
+    known: Collection[str],
+    where: str,
+    whose: str = "the teacher",
+    way_out: str = "For raw text give --sentencepiece, the model that its data were encoded with (pieces/spm.model of "
+    "lskd encode); text in pieces has to be in the teacher's",
+) -> None:
+    """Refuse sentences that are in other pieces than a model's, going by the tokens that it does not know.
 
     Args:
-        lines: some of the sentences, in pieces; known: the teacher's source vocabulary; where: the corpus, in words.
+        lines: some of the sentences, in pieces; known: the model's vocabulary; where: the corpus, in words.
+        whose: the owner of the vocabulary, in words; way_out: what to do about it.
 
     Raises:
         UserError: if more than `UNKNOWN` of the tokens are not known.
@@ -55,9 +63,8 @@ def check_pieces(lines: Iterable[Sequence[str]], known: Collection[str], where: 
     unknown = sum(piece not in known or piece == "<unk>" for piece in tokens)
     if unknown > UNKNOWN * len(tokens):
         raise UserError(
-            f"{where}: the teacher does not know {100 * unknown / len(tokens):.0f} % of the tokens of the first "
-            "sentences. For raw text give --sentencepiece, the model that its data were encoded with (pieces/spm.model "
-            "of lskd encode); text in pieces has to be in the teacher's"
+            f"{where}: {whose} does not know {100 * unknown / len(tokens):.0f} % of the tokens of the first "
+            f"sentences. {way_out}"
         )
 
 

@@ -144,6 +144,11 @@ class Selector:
         self.metric.sentence_score("a", ["a"])  # only then the number of references is known to it
         return str(self.metric.get_signature())
 
+    def pieces(self, record: dict[str, Any]) -> tuple[str, list[str]]:
+        """A sentence's source and all its translations as a student reads them."""
+        source = self._encode(0, record["source"], to_text(record["source"], self.options.remove_bpe))
+        return source, [self._encode(1, each["tokens"], each["text"]) for each in record["hypotheses"]]
+
     def __call__(self, record: dict[str, Any], reference: str | None = None) -> Outcome:
         """Filter a sentence's hypotheses and choose among them.
 

@@ -15,6 +15,7 @@ from ..data.dictionary import read_dictionary
 from ..errors import UserError
 from ..files import write_json
 from .report import Report
+from .segmentation import check_pieces
 from .select import Outcome
 from .weights import SequenceWeights
 
@@ -66,6 +67,31 @@ class Student:
         for dictionary in (self.srcdict, self.tgtdict):
             read_dictionary(dictionary)
         return wanted
+
+
+def check_vocabulary(pairs: Iterable[tuple[str, list[str]]], student: Student, where: str) -> None:
+    """Refuse sentences that are in other pieces than the student's dictionaries.
+
+    Args:
+        pairs: the source and the translations of some sentences, as the student reads them; where: their file.
+
+    Raises:
+        UserError: as `check_pieces` does.
+    """
+    read = list(pairs)
+    sides = (
+        (student.source_lang, student.srcdict, "source", [source for source, _ in read]),
+        (student.target_lang, student.tgtdict, "target", [line for _, lines in read for line in lines]),
+    )
+    for language, dictionary, side, lines in sides:
+        check_pieces(
+            (line.split() for line in lines),
+            read_dictionary(dictionary).keys(),
+            f"{where}, the {language} side",
+            f"the student's dictionary {dictionary}",
+            f"Text, and pieces of another vocabulary, become the student's by --sentencepiece-{side}, the model that "
+            "its data were encoded with (pieces/spm.model of lskd encode)",
+        )
 
 
 def write_pairs(folder: Path, source_lang: str, target_lang: str, outcomes: Iterable[Outcome], report: Report) -> None:

@@ -107,6 +107,28 @@ def test_the_nearest_and_references_beside_it() -> None:
     assert rows() == wanted
 
 
+def test_the_source_says_whose_translations_these_are() -> None:
+    assert run("--source", "de", out="same") == 0 and run(out="without") == 0
+    assert rows("same") == rows("without")
+    assert run("--source", "de", out="without") == 0  # is the same selection
+    told = records()
+    told[4]["source"] = told[4]["source"].replace(told[4]["source"].split()[0], "<unk>", 1)
+    write(told)
+    assert run("--source", "de", out="unknown") == 0  # of a teacher whose dictionary lacks a word
+    told[4]["source"] = f"another {told[4]['source']}"
+    write(told)
+    said = refused("--source", "de")
+    assert "nbest.jsonl, sentence 4, is not line 5 of --source de" in said and "another text" in said
+    marked = [" ".join(f"\u2581{word}" for word in line.split()) for line in lines("de")]
+    Path("pieces").write_text("".join(f"{line}\n" for line in marked), encoding="utf-8")
+    halves = [line.replace("\u2581", "\u2581 ") for line in marked]
+    write([record | {"source": line} for record, line in zip(told, halves, strict=True)])
+    said = refused("--source", "pieces")
+    assert "sentence 0, is not line 1 of --source pieces" in said and "--sentencepiece-target" in said
+    Path("short").write_text("a\n")
+    assert "expected 1" in refused("--source", "short")
+
+
 @pytest.mark.parametrize("strategy", ["1-best", "n-best"])
 def test_every_source_of_a_mixture_weighs_the_same_at_every_share(strategy: str) -> None:
     """Also one that was not translated, and one without a reference."""
@@ -196,6 +218,21 @@ class TestBinarised:
             f"warning: the dictionary lacks {unknown['de']:.0f} % of the tokens of train.de; if they are text" in said
         )
         assert "train.en" not in said
+
+    @pytest.mark.parametrize(("side", "flag"), [("de", "source"), ("en", "target")])
+    def test_other_pieces_than_the_dictionary_s_are_refused(self, side: str, flag: str, bitext: Path) -> None:
+        def other(text: str) -> str:
+            return " ".join(f"▁{word}" for word in text.split())
+
+        changed = records()
+        for record in changed:
+            record["source"] = other(record["source"]) if side == "de" else record["source"]
+            for each in record["hypotheses"] if side == "en" else ():
+                each["tokens"] = other(each["tokens"])
+        write(changed)
+        said = refused("--student-data", bitext)
+        assert f"nbest.jsonl, the {side} side" in said and f"dict.{side}.txt does not know 100 %" in said
+        assert f"--sentencepiece-{flag}" in said
 
     def test_a_student_with_other_pieces(self) -> None:
         for side, language in (("srcdict", "de"), ("tgtdict", "en")):
@@ -350,7 +387,6 @@ class TestMistakes:
         ("options", "message"),
         [
             (["--format", "text"], "--format text needs --source, which gives the source sentences"),
-            (["--source", "de"], "--source goes with translations made elsewhere: --format text, moses, fairseq"),
             (["--scores", "de"], "--nbest and --scores go with --format text"),
             (["--format", "text", "--source", "de", "--nbest", "0"], "--nbest 0: expected 1 or more"),
             (

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from fairseq_lskd.cli import main
+from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences import resumable
 from fairseq_lskd.sequences.nbest import read_nbest
 
@@ -360,6 +361,37 @@ def test_a_corpus_of_another_vocabulary(words: list[str], bitext: Path) -> None:
     dictionary.write_text(f"other {first.split()[1]}\n{rest}", encoding="utf-8")
     said = refused([words[0], "other", *words[2:], "--out", "out.jsonl"])
     assert "CORPUS other has another vocabulary than the teacher: 1 of its" in said and "'other' for one" in said
+
+
+def mark(letters: str) -> list[str]:
+    return [f"\u2581{letter}" for letter in letters]
+
+
+@pytest.mark.parametrize(
+    ("here", "teachers", "said"),
+    [
+        ("abcd", "abcd", None),
+        ("abcd", "abcdefgh", "4 of the teacher's 8 types are not in it, '\u2581e' for one"),
+        ("abcx", "abcd", "'\u2581x' for one, and 1 of the teacher's 4"),
+    ],
+)
+def test_pieces_of_lskd_encode_are_the_whole_vocabulary(here: str, teachers: str, said: str | None) -> None:
+    """A smaller vocabulary's are all the teacher's, and yet not the teacher's pieces."""
+    from fairseq_lskd.cli.translate import _check_dictionary
+    from fairseq_lskd.sequences.corpus import open_corpus
+
+    Path("train.de").write_text("".join(f"{piece}\n" for piece in mark(here)), encoding="utf-8")
+    Path("dict.de.txt").write_text("".join(f"{piece} 1\n" for piece in mark(here)), encoding="utf-8")
+    corpus = open_corpus(Path("train.de"))
+    _check_dictionary(corpus, mark(teachers), in_pieces=True)  # of whatever made it
+    Path("encode.json").write_text("{}")
+    _check_dictionary(corpus, mark(teachers), in_pieces=False)
+    if said is None:
+        _check_dictionary(corpus, [*mark(teachers), "<s>", "madeupword0000"], in_pieces=True)
+        return
+    with pytest.raises(UserError) as caught:
+        _check_dictionary(corpus, mark(teachers), in_pieces=True)
+    assert said in str(caught.value) and "--spm-model" in str(caught.value)
 
 
 @pytest.mark.parametrize(
