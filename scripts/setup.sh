@@ -4,9 +4,12 @@
 #   scripts/setup.sh                      .venv, with the first Python >= 3.11 that runs
 #   PYTHON=python3.12 scripts/setup.sh    with this Python
 #   LSKD_VENV=dir scripts/setup.sh        in this folder
-#   LSKD_SYSTEM_SITE=1 scripts/setup.sh   on top of the system's packages (an installed CUDA build of torch)
+#   LSKD_SYSTEM_SITE=1 scripts/setup.sh   on top of the packages that the Python has (an installed CUDA build of torch)
+#   LSKD_EXTRAS=pipeline scripts/setup.sh with these extras of setup.py (default: dev, all that the tests need)
+#   LSKD_WHEELS=dir scripts/setup.sh      of the wheels in this folder alone, all of them and nothing else: no network needed
 #
-# A torch that is already there is left alone. What pip says goes to setup.log in the environment.
+# A torch that is already there is left alone; with LSKD_SYSTEM_SITE=1 so is every package that the Python has, also when
+# that Python is a virtual environment's. What pip says goes to setup.log in the environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,6 +18,8 @@ python=$venv/bin/python
 log=$venv/setup.log
 stamp=$venv/.lskd-stamp
 constraints=$venv/constraints.txt
+extras=${LSKD_EXTRAS:-dev}
+wheels=${LSKD_WHEELS:+$(cd "$LSKD_WHEELS" 2>/dev/null && pwd)} || wheels=missing
 child=
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -35,8 +40,10 @@ esac
 wanted_stamp() {
     { cat setup.py pyproject.toml constraints.txt _fairseq_lskd_hook.py fairseq_lskd/__init__.py
       pwd
-      printf '%s\n' "${LSKD_SYSTEM_SITE:-}"; } | cksum
+      printf '%s\n' "${LSKD_SYSTEM_SITE:-}" "${LSKD_EXTRAS:-dev}" "$(ls "${LSKD_WHEELS:-/nowhere}" 2>/dev/null)"; } | cksum
 }
+
+if [ "$wheels" = missing ]; then fail "LSKD_WHEELS=$LSKD_WHEELS: no such folder"; fi
 
 # What the end of pip's log means to the person at the keyboard.
 reason() {
@@ -87,18 +94,24 @@ version_of() { "$1" -c 'import platform; print(platform.python_version())' 2>/de
 # Names may be there and yet not run (a pyenv shim of a version that is not chosen), so they are tried.
 runs() { "$1" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
+# Without ensurepip (Debian has it in a package of its own) the system's pip does as well, where we see its packages.
+makes_venvs() {
+    "$1" -c 'import ensurepip, venv' 2>/dev/null ||
+        { [ "${LSKD_SYSTEM_SITE:-}" = 1 ] && "$1" -c 'import pip, venv' 2>/dev/null; }
+}
+
 find_python() {
     local name without_venv=
     if [ -n "${PYTHON:-}" ]; then
         runs "$PYTHON" || fail "PYTHON=$PYTHON does not run or is older than 3.11"
-        "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
+        makes_venvs "$PYTHON" ||
             fail "PYTHON=$PYTHON cannot make virtual environments (on Debian: install python3-venv)"
         echo "$PYTHON"
         return
     fi
     for name in python3.11 python3.12 python3.13 python3; do
         if runs "$name"; then
-            if "$name" -c 'import ensurepip, venv' 2>/dev/null; then
+            if makes_venvs "$name"; then
                 echo "$name"
                 return
             fi
@@ -124,11 +137,14 @@ fi
 
 # Removed now, written when all is done: a set-up that was cut short is taken up by the next call.
 rm -f "$stamp"
+new=
 if ! runs "$python" || ! "$python" -m pip --version >/dev/null 2>&1; then
+    new=1
     base=$(find_python)
     mkdir -p "$venv" || fail "$venv cannot be made"
     options=(--clear)
     if [ "${LSKD_SYSTEM_SITE:-}" = 1 ]; then options+=(--system-site-packages); fi
+    "$base" -c 'import ensurepip' 2>/dev/null || options+=(--without-pip)
     # --clear empties the folder, log included, so the log of this step is elsewhere until it is done.
     log=$(mktemp)
     step "virtual environment $venv (Python $(version_of "$base"))" "$base" -m venv "${options[@]}" "$venv"
@@ -136,8 +152,18 @@ if ! runs "$python" || ! "$python" -m pip --version >/dev/null 2>&1; then
     log=$venv/setup.log
 fi
 
-# Packages of which pip was stopped half-way have no RECORD; pip would take them for installed.
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+if [ "$new" ] && [ "${LSKD_SYSTEM_SITE:-}" = 1 ]; then
+    # An environment made by another one's Python sees what is below both, not what the other has.
+    "$base" - >"$site/lskd_system.pth" <<'PYTHON'
+import sys, sysconfig
+if sys.prefix != sys.base_prefix:
+    for folder in sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}):
+        print(f"import site; site.addsitedir({folder!r})")
+PYTHON
+fi
+
+# Packages of which pip was stopped half-way have no RECORD; pip would take them for installed.
 for info in "$site"/*.dist-info; do
     if [ -d "$info" ] && [ ! -f "$info/RECORD" ]; then
         say "removing what is left of $(basename "$info")"
@@ -146,15 +172,43 @@ for info in "$site"/*.dist-info; do
 done
 
 pip=("$python" -m pip --disable-pip-version-check --no-input install)
-if "$python" -c 'import importlib.util as u; raise SystemExit(u.find_spec("torch") is None)'; then
-    say "torch $("$python" -c 'import importlib.metadata as m; print(m.version("torch"))') is there and stays"
-    grep -v '^torch==' constraints.txt >"$constraints"
+install() {
+    # The pins, but for torch where there is one, and for what lies outside of the environment: all of it stays, also
+    # where a pin says otherwise, as a torch of another version may want others.
+    "$python" - constraints.txt >"$constraints" <<'PYTHON'
+import importlib.metadata, re, sys
+from pathlib import Path
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+stays = set()
+for found in importlib.metadata.distributions():
+    name = plain(found.metadata["Name"] or "")
+    if name == "torch" or not Path(str(found.locate_file(""))).resolve().is_relative_to(Path(sys.prefix).resolve()):
+        stays.add(name)
+for line in Path(sys.argv[1]).read_text().splitlines():
+    if plain(line.partition("==")[0]) not in stays:
+        print(line)
+PYTHON
+    if grep -q '^torch==' "$constraints"; then
+        step "torch (the largest download)" "${pip[@]}" -c "$constraints" torch
+    else
+        say "torch $("$python" -c 'import importlib.metadata as m; print(m.version("torch"))') is there and stays"
+    fi
+    step "fairseq_lskd, what it needs and its tools" "${pip[@]}" -c "$constraints" -e ".[$extras]"
+    step "fairseq (is compiled)" "${pip[@]}" --no-deps "$(grep '^fairseq==' constraints.txt)"
+}
+if [ "$wheels" ]; then
+    # Without asking what they need, which is theirs to bring: nothing that a wheel's metadata say can stop this.
+    "$python" -c 'import importlib.util as u; raise SystemExit(u.find_spec("torch") is None)' ||
+        fail "LSKD_WHEELS is for a Python that has torch: name one in PYTHON, with LSKD_SYSTEM_SITE=1"
+    pip+=(--no-index --no-deps --find-links "$wheels")
+    # setuptools only builds; torch has an opinion on which one is installed.
+    mapfile -t chosen < <(find "$wheels" -name '*.whl' ! -name 'setuptools-*' | sort)
+    step "${#chosen[@]} wheels of $wheels" "${pip[@]}" "${chosen[@]}"
+    step "fairseq_lskd" "${pip[@]}" -e .
 else
-    cp constraints.txt "$constraints"
-    step "torch (the largest download)" "${pip[@]}" -c "$constraints" torch
+    install
 fi
-step "fairseq_lskd, what it needs and its tools" "${pip[@]}" -c "$constraints" -e ".[dev]"
-step "fairseq (is compiled)" "${pip[@]}" --no-deps "$(grep '^fairseq==' constraints.txt)"
 
 "$venv/bin/lskd" doctor || fail "installed, but the doctor found something wrong (see above)"
 wanted_stamp >"$stamp"
