@@ -27,6 +27,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -74,10 +75,11 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
                 for name in args.teachers
             }
             seconds = take_turns(workers, args.blocks)
+            waits = {name: worker.ask("waits") for name, worker in workers.items()}
             ends = {name: worker.ask("end") for name, worker in workers.items()}
     case = {
         "device": args.device,
-        "dtype": "float16" if args.fp16 else "float32",
+        "dtype": "float16" if args.fp16 else "bfloat16" if args.bf16 else "float32",
         "student_width": args.width,
         "student_ffn": args.ffn,
         "student_layers": [args.encoder_layers, args.decoder_layers],
@@ -94,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
         if "none" in seconds:
             ratios = [a / b for a, b in zip(seconds[name], seconds["none"], strict=True)]
             row |= spread("speed_to_none", ratios)
-        rows.append({**row, **ends[name], **case, **story})
+        rows.append({**row, **ends[name], **waits[name], **case, **story})
     if args.json:
         write_rows(args.json, rows)
     print(table(rows))
@@ -110,16 +112,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     data.add_argument("--data", type=Path, metavar="DIR", help="binarised, one vocabulary (default: generated)")
     data.add_argument("--vocab", type=int, default=16_000, metavar="K", help="types to generate (%(default)s)")
     data.add_argument("--sentences", type=int, default=1000, metavar="N", help="pairs to generate (%(default)s)")
-    student = parser.add_argument_group("the student; the teacher is twice as wide and as deep")
+    student = parser.add_argument_group("the student; the teacher is twice as wide")
     student.add_argument("--width", type=int, default=256, metavar="D", help="(%(default)s)")
     student.add_argument("--ffn", type=int, default=1536, metavar="D", help="(%(default)s)")
     student.add_argument("--heads", type=int, default=8, metavar="N", help="(%(default)s)")
     student.add_argument("--encoder-layers", type=int, default=6, metavar="N", help="(%(default)s)")
     student.add_argument("--decoder-layers", type=int, default=2, metavar="N", help="(%(default)s)")
+    student.add_argument("--teacher-depth", type=int, default=2, metavar="N", help="times the student's (%(default)s)")
     training = parser.add_argument_group("training")
     training.add_argument("--max-tokens", type=int, default=2048, metavar="N", help="of a batch (%(default)s)")
     training.add_argument("--top-k", type=int, default=16, metavar="K", help="of the cache (%(default)s)")
-    training.add_argument("--fp16", action="store_true", help="as fairseq has it, on a GPU")
+    precision = training.add_mutually_exclusive_group()
+    precision.add_argument("--fp16", action="store_true", help="as fairseq has it, on a GPU")
+    precision.add_argument("--bf16", action="store_true", help="likewise")
     training.add_argument(
         "--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU if there is one"
     )
@@ -157,20 +162,21 @@ def make_data(folder: Path, vocab: int, sentences: int) -> Path:
     return Path(folder, "bin")
 
 
-def model_flags(args: argparse.Namespace, times: int = 1) -> list[str]:
+def model_flags(args: argparse.Namespace, teacher: bool = False) -> list[str]:
+    wider, deeper = (2, args.teacher_depth) if teacher else (1, 1)
     flags = ["--arch", "transformer", "--share-all-embeddings", "--dropout", "0.1"]
     for side, layers in (("encoder", args.encoder_layers), ("decoder", args.decoder_layers)):
         for name, value in (
-            ("layers", layers),
-            ("embed-dim", args.width),
-            ("ffn-embed-dim", args.ffn),
-            ("attention-heads", args.heads),
+            ("layers", deeper * layers),
+            ("embed-dim", wider * args.width),
+            ("ffn-embed-dim", wider * args.ffn),
+            ("attention-heads", wider * args.heads),
         ):
-            flags += [f"--{side}-{name}", str(times * value)]
+            flags += [f"--{side}-{name}", str(value)]
     return flags
 
 
-def make_trainer(args: argparse.Namespace, data: Path, criterion: str, times: int = 1) -> Any:
+def make_trainer(args: argparse.Namespace, data: Path, criterion: str, teacher: bool = False) -> Any:
     """fairseq's Trainer, as fairseq-train would make it."""
     from fairseq import options, tasks
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -181,10 +187,10 @@ def make_trainer(args: argparse.Namespace, data: Path, criterion: str, times: in
     flags = f"""--criterion {criterion} --label-smoothing {SMOOTHING} --optimizer adam --adam-betas (0.9,0.98)
         --lr 5e-4 --lr-scheduler inverse_sqrt --warmup-updates 4000 --clip-norm 1.0 --max-tokens {args.max_tokens}
         --seed 1 --num-workers 0 --distributed-world-size 1""".split()
-    flags += ["--cpu"] * (args.device == "cpu") + ["--fp16"] * args.fp16
+    flags += ["--cpu"] * (args.device == "cpu") + ["--fp16"] * args.fp16 + ["--bf16"] * args.bf16
     parser = options.get_training_parser()
     cfg = convert_namespace_to_omegaconf(
-        options.parse_args_and_arch(parser, [str(data), *model_flags(args, times), *flags])
+        options.parse_args_and_arch(parser, [str(data), *model_flags(args, teacher), *flags])
     )
     task = tasks.setup_task(cfg.task)
     task.load_dataset("train")
@@ -196,7 +202,7 @@ def make_teacher(args: argparse.Namespace, data: Path, path: Path) -> int:
     with quiet():
         from fairseq_lskd.teachers.checkpoint import parameters
 
-        trainer = make_trainer(args, data, CRITERIONS["none"], times=2)
+        trainer = make_trainer(args, data, CRITERIONS["none"], teacher=True)
         trainer.consolidate_optimizer()
         trainer.save_checkpoint(str(path), {"train_iterator": {"epoch": 1}, "val_loss": None})
     return parameters(trainer.model)
@@ -207,7 +213,7 @@ def make_cache(args: argparse.Namespace, data: Path, places: dict[str, Path]) ->
 
     flags = ["cache", str(data), "--teacher-path", str(places["teacher"]), "--out", str(places["cache"])]
     flags += ["--top-k", str(args.top_k)]
-    flags += ["--cpu"] * (args.device == "cpu") + ["--fp16"] * args.fp16
+    flags += ["--cpu"] * (args.device == "cpu") + ["--fp16"] * (args.fp16 or args.bf16)
     print(f"lskd {shlex.join(flags)}", file=sys.stderr)
     with contextlib.redirect_stdout(sys.stderr), quiet():
         if status := lskd(flags):
@@ -273,7 +279,7 @@ def take_turns(workers: dict[str, Worker], blocks: int) -> dict[str, list[float]
 
 
 def work(pipe: Connection, args: argparse.Namespace, data: Path, criterion: str) -> None:
-    """The other process: `train` is answered by target tokens a second, `end` by facts, a mistake by a text."""
+    """The other process: `train` is answered by target tokens a second, the rest by facts, a mistake by a text."""
     try:
         torch.set_num_threads(args.threads)
         with quiet():
@@ -281,8 +287,11 @@ def work(pipe: Connection, args: argparse.Namespace, data: Path, criterion: str)
 
             trainer = make_trainer(args, data, criterion)
             stream = batches(trainer)
-            while pipe.recv() == "train":
-                pipe.send(train(trainer, itertools.islice(stream, args.updates)))
+            while (what := pipe.recv()) != "end":
+                if what == "train":
+                    pipe.send(train(trainer, itertools.islice(stream, args.updates)))
+                else:
+                    pipe.send(count_waits(trainer, next(stream)))
             pipe.send(
                 {
                     "vocab": len(trainer.task.target_dictionary),
@@ -315,6 +324,25 @@ def train(trainer: Any, samples: Iterator[list[dict[str, Any]]]) -> float:
     if trainer.cuda:
         torch.cuda.synchronize()
     return tokens / (time.perf_counter() - start)
+
+
+def count_waits(trainer: Any, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """How often an update has the CPU wait for the GPU, and where; nothing on a CPU."""
+    if not trainer.cuda:
+        return {"waits": None, "waits_at": {}}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            trainer.train_step(samples)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    places = Counter(
+        f"{'/'.join(Path(each.filename).parts[-2:])}:{each.lineno}"
+        for each in said
+        if "synchronizing" in str(each.message)
+    )
+    return {"waits": places.total(), "waits_at": dict(places.most_common(20))}
 
 
 def peak_rss() -> int:

@@ -18,7 +18,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options(argv)
     packed = manifest(args.pack)
     if packed is None:
-        sys.exit(f"run.sh: error: nothing is packed in {args.pack}: run benchmarks/gpu/pack.sh where there is a network")
+        sys.exit(
+            f"run.sh: error: nothing is packed in {args.pack}: run benchmarks/gpu/pack.sh where there is a network"
+        )
     if problems := other_versions(packed["there"]) or missing_files(args.pack, packed):
         sys.exit("run.sh: error: " + "\n  - ".join(["this is not what was packed for:", *problems]))
     if not args.rehearse:
@@ -70,7 +72,9 @@ def check_gpu(stages: Sequence[str]) -> None:
             "at toy size on a CPU"
         )
     free, total = torch.cuda.mem_get_info()
-    print(f"run.sh: {torch.cuda.get_device_name()}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free", file=sys.stderr)
+    print(
+        f"run.sh: {torch.cuda.get_device_name()}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free", file=sys.stderr
+    )
     left_out = {name: why for name in stages if (why := too_large(STAGES[name], free))}
     for name, why in left_out.items():
         print(f"run.sh: {name} is left out: {why}", file=sys.stderr)

@@ -14,7 +14,7 @@ import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ OBJECTIVES = {
     "ranking 5": Objective(ranking=5),
 }
 PRECISIONS = ["", "--fp16", "--memory-efficient-fp16", "--bf16", "--amp"]
+#: What fairseq has on a CPU.
+REHEARSED = ["", "--memory-efficient-bf16", "--amp"]
 CRITERIONS = {
     "label_smoothed_teacher": "label_smoothed_teacher",
     "word_kd": "word_kd --teacher-path {teacher}",
@@ -79,7 +81,8 @@ def measure(run: Run) -> None:
         data, places = begin(run, Path(folder))
         bench = Bench(run, data, places)
         for name, words in CRITERIONS.items():
-            for precision in PRECISIONS:
+            # A rehearsal has every criterion, and every precision, but not each with each.
+            for precision in (REHEARSED if name == "word_kd" else [""]) if run.rehearse else PRECISIONS:
                 with run.part(check="gradients", what=name, precision=precision or "float32"):
                     gradients(bench, name, words, precision)
         for name, words in RUNNING.items():
@@ -91,7 +94,7 @@ def measure(run: Run) -> None:
             checkpoints(bench, Path(folder))
         with run.part(check="translations", what="of one and of the other"):
             translations(bench, Path(folder))
-        for precision in ("", "--fp16", "--bf16"):
+        for precision in REHEARSED[:1] if run.rehearse else ("", "--fp16", "--bf16"):
             with run.part(check="training", what="fused against plain", precision=precision or "float32"):
                 trainings(bench, precision)
 
@@ -140,7 +143,9 @@ def losses(run: Run, dtype: str) -> None:
                 logs = (temper(F.log_softmax(F.linear(*t[:2]), -1), objective.temperature) for t in whole)
                 said = mix_log_probs(logs)
             best = top_k(said, 16) if cached and said is not None else None
-            wanted = _plain(_moved(student, torch.device("cpu"), torch.float64), target, weights, best or said, objective, smoothing)
+            wanted = _plain(
+                _moved(student, torch.device("cpu"), torch.float64), target, weights, best or said, objective, smoothing
+            )
             here = _moved(student, run.device)
             given: Any = None
             if best is not None:
@@ -170,7 +175,12 @@ def _moved(projection: Projection, device: torch.device, dtype: torch.dtype | No
 
 
 def _plain(
-    student: Projection, target: Tensor, weights: tuple[Tensor, Tensor], said: Any, objective: Objective, prior: Tensor | None
+    student: Projection,
+    target: Tensor,
+    weights: tuple[Tensor, Tensor],
+    said: Any,
+    objective: Objective,
+    prior: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The loss on whole tensors in float64, and its gradients."""
     scores = F.log_softmax(F.linear(student.hidden, student.weight), -1)
@@ -202,7 +212,11 @@ def begin(run: Run, folder: Path) -> tuple[Path, dict[str, Path]]:
 
 
 def _args(run: Run, device: str | None = None) -> Any:
-    size = "--vocab 60 --sentences 60 --width 16 --ffn 16 --heads 2" if run.rehearse else "--vocab 4000 --sentences 400 --width 128 --ffn 256 --heads 4"
+    size = (
+        "--vocab 60 --sentences 60 --width 16 --ffn 16 --heads 2"
+        if run.rehearse
+        else "--vocab 4000 --sentences 400 --width 128 --ffn 256 --heads 4"
+    )
     words = f"{size} --encoder-layers 2 --decoder-layers 2 --max-tokens {200 if run.rehearse else 2000} --top-k 8"
     return throughput.parse([*words.split(), "--device", device or run.device.type])
 
@@ -222,6 +236,8 @@ class Bench:
     def trainer(self, criterion: str, *words: str, device: str | None = None) -> Any:
         with _said_to_stderr():
             criterion = " ".join([criterion.format(**self.places), *words])
+            # Of the model's first weights.
+            torch.manual_seed(1)
             trainer = throughput.make_trainer(_args(self.run, device), self.data, criterion)
             trainer.get_train_iterator(1)  # sets what the schedule needs to know
             trainer.begin_epoch(1)
@@ -254,7 +270,14 @@ def gradients(bench: Bench, name: str, words: str, precision: str) -> None:
         errors[form] = relative_error(found, wanted)
         losses[form] = abs(loss - wanted_loss) / abs(wanted_loss)
     run, what = bench.run, {"check": "gradients", "what": name, "precision": precision or "float32"}
-    judge(run, errors["fused"], max(1e-4, 1.1 * errors["plain"]), **what, part="all", plain=float(f"{errors['plain']:.3g}"))
+    judge(
+        run,
+        errors["fused"],
+        max(1e-4, 1.1 * errors["plain"]),
+        **what,
+        part="all",
+        plain=float(f"{errors['plain']:.3g}"),
+    )
     judge(run, losses["fused"], max(1e-5, 2 * losses["plain"], 1e-3 * bool(precision)), **what, part="loss")
 
 
@@ -300,7 +323,15 @@ def runs(bench: Bench, name: str, words: str) -> None:
     finite = all(map(math.isfinite, itertools.chain(*found.values())))
     error = abs(first[0] - first[1]) / abs(first[1]) if finite else math.inf
     # fairseq rounds what it logs to 3 decimals.
-    judge(bench.run, error, 1.0 if name == "on-policy" else 2e-3, check="runs", what=name, precision="float32", part="loss")
+    judge(
+        bench.run,
+        error,
+        1.0 if name == "on-policy" else 2e-3,
+        check="runs",
+        what=name,
+        precision="float32",
+        part="loss",
+    )
 
 
 def trainings(bench: Bench, precision: str) -> None:
@@ -312,7 +343,14 @@ def trainings(bench: Bench, precision: str) -> None:
         ends[form] = statistics.fmean(value for value in found[-max(1, updates // 10) :] if math.isfinite(value))
     error = abs(ends["fused"] - ends["plain"]) / ends["plain"]
     what = {"check": "training", "what": f"{updates} updates, fused against plain", "precision": precision or "float32"}
-    judge(bench.run, error, 0.02 if precision else 0.01, **what, part="loss", bits=[round(end, 4) for end in ends.values()])
+    judge(
+        bench.run,
+        error,
+        0.02 if precision else 0.01,
+        **what,
+        part="loss",
+        bits=[round(end, 4) for end in ends.values()],
+    )
 
 
 # What is written on one device and read on the other.
@@ -359,7 +397,7 @@ def checkpoints(bench: Bench, folder: Path) -> None:
             trainer.consolidate_optimizer()
             trainer.save_checkpoint(str(path), {"train_iterator": {"epoch": 1}, "val_loss": None})
             again = bench.trainer(words, "--dropout 0", device=second)
-            again.load_checkpoint(str(path), reset_dataloader=True)
+            again.load_checkpoint(str(path))
             samples = next(stream)
             logs = [float(each.train_step(copy.deepcopy(samples))["loss"]) for each in (again, trainer)]
         what = {"check": "checkpoint", "what": f"written on {first}, read on {second}", "precision": "float32"}
@@ -373,7 +411,15 @@ def translations(bench: Bench, folder: Path) -> None:
     found = []
     for name in (bench.run.device.type, "cpu"):
         out = folder / f"nbest-{name}-{len(found)}.jsonl"
-        words = [str(bench.data), "--teacher-path", str(bench.places["teacher"]), "--out", str(out), "--engine", "fairseq"]
+        words = [
+            str(bench.data),
+            "--teacher-path",
+            str(bench.places["teacher"]),
+            "--out",
+            str(out),
+            "--engine",
+            "fairseq",
+        ]
         words += ["--teacher-data", str(bench.data), "--device", name, "--compute-type", "float32", "--workers", "1"]
         words += ["--max-tokens", "1000", "--limit", "20", "--max-len-b", "10", "-s", "src", "-t", "tgt"]
         with _said_to_stderr():
@@ -383,7 +429,15 @@ def translations(bench: Bench, folder: Path) -> None:
         found.append([record["hypotheses"][0]["tokens"] for record in read_nbest(out)])
     differ = sum(a != b for a, b in zip(*found, strict=True)) / len(found[0])
     # Hypotheses of random weights are nearly as good as each other.
-    judge(bench.run, differ, 0.2, check="translations", what="best hypotheses that differ", precision="float32", part="share")
+    judge(
+        bench.run,
+        differ,
+        0.2,
+        check="translations",
+        what="best hypotheses that differ",
+        precision="float32",
+        part="share",
+    )
 
 
 if __name__ == "__main__":

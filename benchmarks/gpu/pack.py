@@ -156,7 +156,7 @@ def get_corpora(part: Path, raw: Path | None) -> dict[str, Any]:
     )
     shutil.rmtree(text)
     shutil.copytree(raw / EXPERIMENT, part / "raw" / EXPERIMENT)
-    os.chmod(part / "raw" / EXPERIMENT, 0o755)
+    (part / "raw" / EXPERIMENT).chmod(0o755)
     return {"translate": SLICE, "experiment": EXPERIMENT}
 
 
@@ -192,9 +192,7 @@ def source_files() -> Iterator[str]:
 def finish(part: Path, facts: dict[str, Any]) -> None:
     """Write the manifest and print what is packed; `UserError` if that is too large."""
     paths = sorted(path for path in part.rglob("*") if path.is_file())
-    files = {
-        str(path.relative_to(part)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths
-    }
+    files = {str(path.relative_to(part)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
     total = sum(fact["bytes"] for fact in files.values())
     write_json(part / MANIFEST, {**facts, "bytes": total, "files": files})
     for name, fact in files.items():

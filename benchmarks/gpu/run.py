@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             found[name] = run(stage, args.out, args.pack, args.rehearse, limit, log)
         found[name]["rows"] = len(read(rows))
         said = found[name]
-        print(f"{name:<11} {said['status']}{': ' + said['why'] if said['why'] else ''}, {said['seconds']:.0f} s", flush=True)
+        print(
+            f"{name:<11} {said['status']}{': ' + said['why'] if said['why'] else ''}, {said['seconds']:.0f} s",
+            flush=True,
+        )
         facts = {"machine": machine(), "versions": versions(), "rehearsal": args.rehearse, "stages": found}
         write_json(args.out / "run.json", facts)
     summary = "\n\n".join(text for name in args.stages if (text := tables.table(name, read(args.out / f"{name}.json"))))
@@ -82,7 +85,9 @@ def run(stage: Stage, out: Path, pack: Path, rehearse: bool, limit: float, log: 
         stream.write(f"\n== {stage.name}: {' '.join(command)}\n".encode())
         stream.flush()
         # A session of its own, so that what it starts ends with it.
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             status = process.wait(limit)
             why = "" if status == 0 else f"exit status {status}, see log.txt"

@@ -32,7 +32,11 @@ class Run:
         self.device = torch.device("cpu" if args.rehearse else "cuda")
         self.rows: list[dict[str, Any]] = []
         self._seconds = args.seconds
-        self._story = {"machine": machine(), "versions": versions(), "command": f"benchmarks/gpu/run.sh OUT --stages {name}"}
+        self._story = {
+            "machine": machine(),
+            "versions": versions(),
+            "command": f"benchmarks/gpu/run.sh OUT --stages {name}",
+        }
         self.failures = 0
         # fairseq tells of everything that it does.
         logging.getLogger("fairseq").setLevel(logging.WARNING)
@@ -46,7 +50,7 @@ class Run:
         """Add a row, on disk at once."""
         self.rows.append({**row, **self._story})
         write_rows(self.out / f"{self.name}.json", self.rows)
-        print({name: value for name, value in row.items()}, flush=True)
+        print(row, flush=True)
 
     @contextlib.contextmanager
     def part(self, **what: Any) -> Iterator[None]:

@@ -25,6 +25,7 @@ from typing import Any
 
 from . import (
     archive_members,
+    bf16_on_gpu,
     checkpoint_copies,
     checkpoint_globals,
     dataclass_defaults,
@@ -52,6 +53,7 @@ MENDS: tuple[Any, ...] = (
     score_files,
     tensorboardx_notice,
     archive_members,
+    bf16_on_gpu,
 )
 
 #: Name of a mend -> "waiting", "applied", "not needed", "skipped" or "failed: why", in this process.
