@@ -1,9 +1,9 @@
 """The least time that a form of the loss can take on this machine, from what the machine is measured to do.
 
 A form multiplies matrices and moves bytes. Its products at the rate of one large product, and the bytes that no form
-can avoid (each input read once, each gradient written once) at the bandwidth of a large copy, give two times; the larger is
-the floor. The products alone, at their own shapes, are measured too: what lies between them and the floor is not to be
-had by another way to write the loss.
+can avoid (each input read once, each gradient written once) at the bandwidth of a large copy, give two times; the
+larger is the floor. The products alone, at their own shapes, are measured too: what lies between them and the floor is
+not to be had by another way to write the loss.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 """Figures and tables of docs/benchmarks.md, from the committed rows in benchmarks/results/*.json.
 
 results/kd_loss.json and prepare.json become docs/figures/kd_loss.svg and prepare.svg, and .png. A table stands in the
-page between the lines `<!-- NAME.json -->` and `<!-- end -->`, and is written anew there.
+page between the lines `<!-- NAME.json -->` and `<!-- end -->`, and is written anew there; those of results/gpu all
+stand at `<!-- gpu -->`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ import student_throughput
 import translate
 import translate_kills
 from _forms import FORMS
+from gpu import tables as gpu_tables
+from gpu.stages import STAGES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
+GPU_COMMAND = "benchmarks/gpu/run.sh benchmarks/results/gpu"
 
 #: Rows as a Markdown table, by the benchmark's name. A result is called by it, and `-` and more if there are several.
 TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
@@ -81,7 +85,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             if kind == "prepare":
                 shown = f"![Seconds and peak memory by the number of pairs](figures/{path.stem}.svg)\n\n{shown}"
             text = put(text, path.name, shown)
+    text = put(text, "gpu", gpu_section(args.results / "gpu"))
     page.write_text(text, encoding="utf-8")
+
+
+def gpu_section(folder: Path) -> str:
+    """Tables of what `benchmarks/gpu/run.sh` measured, from its rows, or how to measure it."""
+    tables = {}
+    for stage in STAGES.values():
+        path = folder / f"{stage.name}.json"
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        if found := gpu_tables.table(stage.name, rows):
+            tables[stage] = f"{found}\n\n{made_by(rows)}"
+    if not tables:
+        return f"Not measured yet: no machine with a GPU was at hand. `{GPU_COMMAND}` on one measures all of it."
+    return "\n\n".join(f"### {stage.name.capitalize()}: {stage.about}\n\n{found}" for stage, found in tables.items())
 
 
 def put(page: str, name: str, table: str) -> str:

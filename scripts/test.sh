@@ -2,7 +2,7 @@
 # Set up, check style and types, run the tests.
 #
 #   scripts/test.sh                   the fast suite, a few minutes
-#   scripts/test.sh --all             also the slow tests, and the compat tests on the other Pythons of the machine
+#   scripts/test.sh --all             also the slow tests, compat on the other Pythons of the machine, and the GPU rehearsal
 #   scripts/test.sh tests/losses -x   what pytest is given
 #
 # End-to-end tests on real text want ../shared/corpora beside the checkout; without it they are skipped by name.
@@ -28,3 +28,4 @@ if [ $all = 0 ]; then
 fi
 pytest -n 2
 scripts/test_pythons.sh
+scripts/rehearse_gpu.sh

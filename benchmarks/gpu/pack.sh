@@ -13,6 +13,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' benchmarks/gpu/pack.sh; exit ;; esac
+# Not the Python of the checkout's own environment.
+python=${PYTHON:-}
+unset PYTHON
 scripts/setup.sh
 PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
-PYTHONPATH=benchmarks exec python -m gpu.pack "$@"
+PYTHON=$python PYTHONPATH=benchmarks exec python -m gpu.pack "$@"

@@ -62,6 +62,16 @@ def examine() -> dict[str, Any]:
     torch = try_import("torch", problems) if packages["torch"] else None
     report["torch_build"] = versions.torch_build(torch) if torch else None
     report["devices"] = versions.devices(torch) if torch else []
+    for device in report["devices"]:
+        device["precisions"] = versions.precisions(torch, device["device"])
+        # Of a GPU that computes no float32 nothing else is to be expected; formats that are too new for it are no
+        # fault.
+        if (said := device["precisions"]["float32"]) != "works":
+            problem(
+                problems,
+                f"{device['device']} ({device['name']}): a product in float32 {said}",
+                "a torch that was built for this GPU and its driver, or CUDA_VISIBLE_DEVICES without it",
+            )
     report["hook"] = read_hook(problems)
     report["openmp"] = openmp.describe(report["hook"])
     mend = None if report["hook"] else hook_install()
@@ -173,8 +183,11 @@ def as_text(report: dict[str, Any]) -> str:
         build = f" ({report['torch_build']})" if name == "torch" and report["torch_build"] else ""
         lines.append(f"{label:<14} {version or 'MISSING'}{build}")
     for device in report["devices"]:
-        able = ", ".join(f"{kind} {'yes' if device[kind] else 'no'}" for kind in ("fp16", "bf16"))
-        lines.append(f"{device['device']:<14} {device['name']}, {device['memory_gib']} GiB, {able}")
+        able = ", ".join(f"--{kind} {'yes' if device[kind] else 'no'}" for kind in ("fp16", "bf16"))
+        name = f"{device['name']}, {device['memory_gib']} GiB, compute capability {device['capability']}"
+        lines.append(f"{device['device']:<14} {name}")
+        tried = ", ".join(f"{kind} {said}" for kind, said in device["precisions"].items())
+        lines += [f"{'':<14} products: {tried}", f"{'':<14} fast: {able}"]
     if not report["devices"]:
         lines.append("GPU            none seen: fairseq runs on the CPU")
     lines.append(f"OpenMP waits   {report['openmp']}")

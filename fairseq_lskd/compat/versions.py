@@ -142,6 +142,27 @@ def torch_build(torch: Any) -> str:
     return "CPU only"
 
 
+#: Number formats that are tried on a GPU, and the settings of the product for each.
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
+
+
+def precisions(torch: Any, device: str) -> dict[str, str]:
+    """What becomes of a small matrix product on a device, by its number format: "works", or why it does not."""
+    found = {}
+    before = torch.get_float32_matmul_precision()
+    for name in PRECISIONS:
+        try:
+            torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+            dtype = torch.float32 if name == "tf32" else getattr(torch, name)
+            product = torch.ones(32, 32, device=device, dtype=dtype) @ torch.ones(32, 32, device=device, dtype=dtype)
+            found[name] = "works" if bool((product == 32).all()) else "is wrong"
+        except Exception as error:  # of the driver, of the library, of memory that is full
+            found[name] = f"fails: {(str(error) or repr(error)).splitlines()[0]}"
+        finally:
+            torch.set_float32_matmul_precision(before)
+    return found
+
+
 def devices(torch: Any) -> list[dict[str, Any]]:
     """The GPUs that torch sees, and the short number formats each can train in."""
     if not torch.cuda.is_available():
@@ -155,6 +176,7 @@ def devices(torch: Any) -> list[dict[str, Any]]:
                 "device": f"cuda:{index}",
                 "name": properties.name,
                 "memory_gib": round(properties.total_memory / 2**30, 1),
+                "capability": f"{capability[0]}.{capability[1]}",
                 # Units for fp16 products came with 7.0 (Volta), for bf16 with 8.0 (Ampere).
                 "fp16": bool(torch.version.hip) or capability >= (7, 0),
                 "bf16": bool(torch.version.hip) or capability >= (8, 0),

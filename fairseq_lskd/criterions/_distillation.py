@@ -198,10 +198,14 @@ class TeacherCriterion(TranslationCriterion):
     def fused(self, model: Any, sample: dict[str, Any], counts: Tensor, weights: Tensor | None) -> Terms:
         if not self._teaches:
             return super().fused(model, sample, counts, weights)
-        share, target = self.cfg.kd_weight, sample["target"][counts]
-        net_input, each = sample["net_input"], per_token(weights, counts)
-        first = student = project(model, net_input, counts)
+        share = self.cfg.kd_weight
+        rows = self.places(sample, counts)
+        net_input, each = sample["net_input"], per_token(weights, counts, rows)
+        # Before the student is asked: what the GPU is to do is not waited for then, but for what it still does.
+        cached = None if self.cache is None else self._cached(sample, counts)
+        first = student = project(model, net_input, rows)
         taught = each
+        target = sample["target"].flatten()[rows]
         if self._selects:
             with torch.no_grad():
                 taught = each * self._selected(fused_loss(student, target, each).nll)
@@ -212,16 +216,17 @@ class TeacherCriterion(TranslationCriterion):
                 target,
                 each * (0 if steps else self.label_share),
                 **({} if steps else self.smoothing(target.device)),
-                teacher=self._says(model, sample, net_input, counts),
+                teacher=cached or self._asked(model, net_input, rows),
                 teacher_weight=share / self._iterations * taught,
+                skip=self._selects or not target.is_cuda,
                 objective=self.objective,
                 guess=len(steps) + 1 < self._iterations,
             )
             steps.append(found)
             if len(steps) == self._iterations:
                 break
-            net_input = self._fed_back(net_input, counts, found.guess)
-            student = project(model, net_input, counts)
+            net_input = self._fed_back(net_input, counts, rows, found.guess)
+            student = project(model, net_input, rows)
         loss = torch.stack([step.loss for step in steps]).sum()
         kd = torch.stack([step.teacher for step in steps]).mean(0) * taught
         return Terms(loss, steps[0].nll, kd, self.predictions(first, target))
@@ -241,7 +246,8 @@ class TeacherCriterion(TranslationCriterion):
             if step:
                 guess = torch.zeros_like(counts, dtype=torch.long)
                 guess[:, columns] = student.argmax(-1)
-                net_input = self._fed_back(net_input, counts, guess[counts])
+                rows = self.places(sample, counts)
+                net_input = self._fed_back(net_input, counts, rows, guess.flatten()[rows])
                 student = log_probs(model, net_input)[:, columns]
             if self.cache is None:
                 like = next(model.parameters())
@@ -261,13 +267,10 @@ class TeacherCriterion(TranslationCriterion):
     def _iterations(self) -> int:
         return self.cfg.kd_iterations if self.training else 1
 
-    def _says(
-        self, model: Any, sample: dict[str, Any], net_input: dict[str, Any], counts: Tensor
-    ) -> list[Projection] | TopK | None:
-        if self.cache is not None:
-            return self._cached(sample, counts)
+    def _asked(self, model: Any, net_input: dict[str, Any], rows: Tensor) -> list[Projection] | None:
+        """What the running teacher says of the tokens at `rows` `[N]`."""
         with exit_on_user_error(f"--criterion {self.NAME}"):
-            return self.teacher.projections(net_input, next(model.parameters()), counts)
+            return self.teacher.projections(net_input, next(model.parameters()), rows)
         raise AssertionError  # not reached: the context returns or exits
 
     def _cached(self, sample: dict[str, Any], counts: Tensor) -> TopK:
@@ -276,14 +279,12 @@ class TeacherCriterion(TranslationCriterion):
         found = self.cache.lookup(sample["id"], real.sum(1))
         if self.cfg.kd_top_k is not None:
             found = found.first(self.cfg.kd_top_k)
-        found = TopK(*(field.to(counts.device) for field in found))
         return found.rows(counts[real]) if self.cfg.ignore_prefix_size else found
 
-    def _fed_back(self, net_input: dict[str, Any], counts: Tensor, guess: Tensor) -> dict[str, Any]:
-        """The decoder's input with the student's guesses `[N]` in place of the tokens that count."""
+    def _fed_back(self, net_input: dict[str, Any], counts: Tensor, rows: Tensor, guess: Tensor) -> dict[str, Any]:
+        """The decoder's input with the student's guesses `[N]` in place of the tokens that count, at `rows` `[N]`."""
         given = net_input["prev_output_tokens"]
-        own = torch.zeros_like(given)
-        own[counts] = guess
+        own = torch.zeros_like(given).flatten().index_copy(0, rows, guess).view_as(given)
         fed = given.clone()
         replaced = counts[:, :-1] & given[:, 1:].ne(self.padding_idx)
         fed[:, 1:] = torch.where(replaced, own[:, :-1], given[:, 1:])

@@ -25,7 +25,7 @@ from ..losses import (
     smoothing_term,
     unigram_prior,
 )
-from ..models import log_probs, project, why_not_projected
+from ..models import log_probs, places, project, why_not_projected
 from ._options import check_smoothing, raise_for
 
 logger = logging.getLogger(__name__)
@@ -50,11 +50,29 @@ class Terms(NamedTuple):
     seen: Seen | None  #: on validation
 
 
-def per_token(weights: Tensor | None, counts: Tensor) -> Tensor:
-    """`[N]` float32: the weight, given as `[B, 1]`, of each token that counts."""
-    return (
-        torch.ones_like(counts, dtype=torch.float32)[counts] if weights is None else weights.expand_as(counts)[counts]
-    )
+def per_token(weights: Tensor | None, counts: Tensor, rows: Tensor) -> Tensor:
+    """`[N]` float32: the weight, given as `[B, 1]`, of each token that counts; `rows`, `[N]`, are their places."""
+    if weights is None:
+        return torch.ones_like(rows, dtype=torch.float32)
+    return weights.expand_as(counts).flatten()[rows]
+
+
+def _numbers(logging_outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with numbers for tensors of one, all of them fetched from the GPU at once: each waits for it."""
+    held = [(log, key) for log in logging_outputs for key, value in log.items() if _is_on_gpu(value)]
+    if not held:
+        return logging_outputs
+    # In float64, which has every float32 and every count of tokens.
+    values = torch.stack([log[key].reshape(()).double() for log, key in held]).tolist()
+    found = [dict(log) for log in logging_outputs]
+    copies = {id(log): copy for log, copy in zip(logging_outputs, found, strict=True)}
+    for (log, key), value in zip(held, values, strict=True):
+        copies[id(log)][key] = value
+    return found
+
+
+def _is_on_gpu(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_cuda and value.numel() == 1
 
 
 class TranslationCriterion(FairseqCriterion):
@@ -135,8 +153,9 @@ class TranslationCriterion(FairseqCriterion):
 
     def fused(self, model: Any, sample: dict[str, Any], counts: Tensor, weights: Tensor | None) -> Terms:
         """The loss from hidden states, a chunk of tokens at a time."""
-        student, target = project(model, sample["net_input"], counts), sample["target"][counts]
-        found = fused_loss(student, target, per_token(weights, counts), **self.smoothing(target.device))
+        rows = self.places(sample, counts)
+        student, target = project(model, sample["net_input"], rows), sample["target"].flatten()[rows]
+        found = fused_loss(student, target, per_token(weights, counts, rows), **self.smoothing(target.device))
         return Terms(found.loss, found.nll, None, self.predictions(student, target))
 
     def plain(
@@ -182,6 +201,11 @@ class TranslationCriterion(FairseqCriterion):
         return None
 
     # What subclasses use.
+
+    def places(self, sample: dict[str, Any], counts: Tensor) -> Tensor:
+        """`[N]` int64: where the tokens that count are in the flattened batch."""
+        # fairseq's collater has counted them on the CPU, the prefix included.
+        return places(counts, sample["ntokens"] if self.cfg.ignore_prefix_size == 0 else None)
 
     def smoothing(self, device: torch.device) -> dict[str, Any]:
         """The arguments `label_smoothing` and `prior` of the losses."""
@@ -256,6 +280,7 @@ class TranslationCriterion(FairseqCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log sums over workers as averages: losses in bits, as fairseq has them."""
+        logging_outputs = _numbers(logging_outputs)
 
         def total(key: str) -> Any:
             return sum(utils.item(log.get(key, 0)) for log in logging_outputs)

@@ -49,6 +49,7 @@ class SeqKDCriterion(TeacherCriterion):
     def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         self.weights = None
+        self._weight: Tensor | None = None
         self._checked = False
         if cfg.sequence_weights is not None:
             with remembered(cfg.sequence_weights, overrides="{'sequence_weights': None, 'reference_weight': None}"):
@@ -78,8 +79,11 @@ class SeqKDCriterion(TeacherCriterion):
         if not self._checked:
             with exit_on_user_error(f"--criterion {self.NAME}"):
                 self._check_length(len(self.weights.weight))
-        weights = torch.from_numpy(self.weights.weight[sample["id"].cpu().numpy()])
-        return weights.to(sample["target"].device).unsqueeze(1)
+        ids = sample["id"]
+        if self._weight is None or self._weight.device != ids.device:
+            # All of them, once: a GPU would be waited for to hear which ones are wanted.
+            self._weight = torch.from_numpy(self.weights.weight).to(ids.device)
+        return self._weight[ids].unsqueeze(1)
 
     def sample_size(self, sample: dict[str, Any], weights: Tensor | None) -> Any:
         if weights is None:

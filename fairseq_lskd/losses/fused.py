@@ -79,6 +79,7 @@ def fused_loss(
     prior: Tensor | None = None,
     teacher: Sequence[Projection] | TopK | None = None,
     teacher_weight: Tensor | None = None,
+    skip: bool = True,
     objective: Objective | None = None,
     guess: bool = False,
     chunk: int | None = None,
@@ -95,7 +96,9 @@ def fused_loss(
         label_smoothing: alpha, in [0, 1); prior: `[K]` or None (uniform), as for `smoothing_term`.
         teacher: hidden states and output matrix of each member of an ensemble (as wide as they like), whose
             distributions at the temperature are averaged; or its top k at the temperature; or None.
-        teacher_weight: `[N]` float32; None is 1 everywhere. Tokens with weight 0 cost no teacher's projection.
+        teacher_weight: `[N]` float32; None is 1 everywhere.
+        skip: whether tokens of weight 0 are found first, and cost no teacher's projection; a GPU is waited for to find
+            them.
         objective: how student and teacher are compared; None is the forward KL at temperature 1.
         guess: whether the student's most probable classes are wanted.
         chunk: tokens at a time; None chooses by the device's memory.
@@ -104,7 +107,7 @@ def fused_loss(
         `FusedLoss`. Backward can be called once, as its buffers are used up.
     """
     problem = _Problem(
-        target, label_weight, label_smoothing, prior, teacher, teacher_weight, objective or Objective(), guess
+        target, label_weight, label_smoothing, prior, teacher, teacher_weight, skip, objective or Objective(), guess
     )
     needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in student)
     return FusedLoss(*_FusedLoss.apply(*student, problem, chunk or _chunk_size(problem, student), needs))
@@ -117,6 +120,7 @@ class _Problem(NamedTuple):
     prior: Tensor | None
     teacher: Sequence[Projection] | TopK | None
     teacher_weight: Tensor | None
+    skip: bool
     objective: Objective
     guess: bool
 
@@ -183,7 +187,7 @@ class _FusedLoss(torch.autograd.Function):
 
 def _chunks(problem: _Problem, tokens: int, size: int) -> Iterator[tuple[slice | Tensor, bool]]:
     """(tokens, whether the teacher says something about them), so that it is asked about no others."""
-    if problem.teacher is None or problem.teacher_weight is None:
+    if problem.teacher is None or problem.teacher_weight is None or not problem.skip:
         for start in range(0, tokens, size):
             yield slice(start, min(start + size, tokens)), problem.teacher is not None
         return

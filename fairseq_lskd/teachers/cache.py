@@ -268,7 +268,8 @@ class CachedTeacher:
         Raises:
             UserError: if there is no such sentence, or it is of another length.
         """
-        sentences, wanted = ids.cpu().numpy(), lengths.cpu().numpy()
+        # At once: a GPU is waited for.
+        sentences, wanted = torch.stack([ids, lengths]).cpu().numpy()
         if sentences.size and not 0 <= sentences.min() <= sentences.max() < len(self._lengths):
             raise UserError(f"{self._name} has {len(self._lengths):,} sentences, asked for id {sentences.max()}")
         starts = self._starts[sentences]
@@ -283,8 +284,9 @@ class CachedTeacher:
         rest = torch.from_numpy(records["rest"]).float()
         # float16 left a total that is not quite 1.
         total = log_probs.exp().sum(-1).add_(rest.exp()).log_().nan_to_num_(0.0)
-        device = ids.device
-        return TopK(classes.to(device), log_probs.sub_(total.unsqueeze(-1)).to(device), rest.sub_(total).to(device))
+        return TopK(
+            *(_sent(part, ids.device) for part in (classes, log_probs.sub_(total.unsqueeze(-1)), rest.sub_(total)))
+        )
 
     def _check_lengths(self, sentences: np.ndarray, there: np.ndarray, wanted: np.ndarray, records: np.ndarray) -> None:
         """Other lengths are other data, except where a word of the text is <pad>: there is no teacher there."""
@@ -295,6 +297,11 @@ class CachedTeacher:
                     f"{self._name}: sentence {sentence} has {cached} target tokens there, {length} in the batch: "
                     "it was made of other data"
                 )
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """On this device; to a GPU from pinned memory, so that it is not waited for."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _read_manifest(folder: Path, name: str) -> dict[str, Any]:

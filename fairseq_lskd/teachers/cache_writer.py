@@ -157,8 +157,8 @@ class CacheWriter:
             return math.inf
         source.ask(batches[0])  # to warm up
         done, start = 0, time.perf_counter()
-        for batch in batches:
-            done += len(source.ask(batch)[1].rest)
+        for _, answer in source.ask_all(batches):
+            done += len(answer.rest)
             if time.perf_counter() - start > seconds:
                 break
         return done / (time.perf_counter() - start)
@@ -197,8 +197,7 @@ class CacheWriter:
         """Ask about a block's sentences, batch by batch; yield how many tokens each batch had."""
         records["rest"] = np.nan
         first = self._starts[self._edges[block]]
-        for batch in source.batches(self._sentences(block)):
-            sentences, found = source.ask(batch)
+        for sentences, found in source.ask_all(source.batches(self._sentences(block))):
             places = [np.arange(*self._starts[i : i + 2]) - first for i in sentences]
             rows = np.concatenate([np.arange(0), *places])
             for field in TopK._fields:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..losses import mix_log_probs, temper
+from ..models import places
 from .online import OnlineTeacher
 
 logger = logging.getLogger(__name__)
 
-#: Log-probabilities that are looked at together: 16 MiB, which stay near the cache of a CPU.
-SLICE = 2**22
+#: Log-probabilities that are looked at together: on a CPU 16 MiB, which stay near its cache; on a GPU few and large.
+SLICE = {"cpu": 2**22, "cuda": 2**26}
 
 
 class Forced(NamedTuple):
@@ -33,29 +34,29 @@ class Forced(NamedTuple):
 
 
 def distributions(
-    teacher: OnlineTeacher, net_input: dict[str, Any], keep: Tensor, like: Tensor, temperature: float = 1.0
+    teacher: OnlineTeacher, net_input: dict[str, Any], rows: Tensor, like: Tensor, temperature: float = 1.0
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Log-probabilities `[n, V]`, and a single member's activations `[n, D]`, where `keep` `[B, T]` is set.
+    """Log-probabilities `[n, V]`, and a single member's activations `[n, D]`, of the tokens at `rows`, `[N]`.
 
     The log-probabilities are of the dtype that `temper` makes of float32.
-    Row by row, so many at a time as make a slice. There is at least one slice, if an empty one.
+    So many at a time as make a slice. There is at least one slice, if an empty one.
     """
-    members = teacher.projections(net_input, like, keep)
+    members = teacher.projections(net_input, like, rows)
     if members is not None:
         alone = members[0].hidden if len(members) == 1 else None
-        for rows in _slices(members[0].hidden.size(0), members[0].weight.size(0)):
-            parts = (F.linear(hidden[rows], weight, bias) for hidden, weight, bias in members)
-            mixed = mix_log_probs(temper(F.log_softmax(part, -1, dtype=torch.float32), temperature) for part in parts)
-            yield mixed, None if alone is None else alone[rows]
+        for part in _slices(len(rows), members[0].weight):
+            logits = (F.linear(hidden[part], weight, bias) for hidden, weight, bias in members)
+            mixed = mix_log_probs(temper(F.log_softmax(each, -1, dtype=torch.float32), temperature) for each in logits)
+            yield mixed, None if alone is None else alone[part]
         return
     log_probs = teacher.log_probs(net_input, like, temperature).flatten(0, 1)
-    positions = keep.flatten().nonzero().squeeze(1)
-    for rows in _slices(len(positions), log_probs.size(1)):
-        yield log_probs[positions[rows]], None
+    for part in _slices(len(rows), log_probs.t()):
+        yield log_probs[rows[part]], None
 
 
-def _slices(tokens: int, vocabulary: int) -> Iterator[slice]:
-    size = max(1, SLICE // vocabulary)
+def _slices(tokens: int, classes: Tensor) -> Iterator[slice]:
+    """Of tokens; `classes`, `[V, ...]`, are where they are looked at."""
+    size = max(1, SLICE["cuda" if classes.is_cuda else "cpu"] // len(classes))
     for start in range(0, max(tokens, 1), size):
         yield slice(start, start + size)
 
@@ -112,11 +113,14 @@ class TeacherForcing:
             raise UserError(f"--max-tokens {self.max_tokens}: too much for the GPU's memory; lower it") from None
 
     def _there(self, sample: dict[str, Any], keep: Tensor) -> tuple[dict[str, Any], Tensor]:
-        """The network's input and what counts, on the device where it is computed."""
-        net_input = sample["net_input"]
+        """The network's input and the places `[N]` of what counts, on the device where it is computed."""
+        net_input, rows = sample["net_input"], places(keep)
         if self.like.is_cuda:
-            return utils.move_to_cuda(net_input, self.like.device), keep.to(self.like.device)
-        return net_input, keep
+            # From pinned memory, so that the GPU is not waited for.
+            net_input = utils.apply_to_sample(lambda tensor: tensor.pin_memory(), net_input)
+            rows = rows.pin_memory()
+            return utils.move_to_cuda(net_input, self.like.device), rows.to(self.like.device, non_blocking=True)
+        return net_input, rows
 
     @torch.no_grad()
     def say(self, ids: np.ndarray) -> Iterator[Forced]:

@@ -97,7 +97,7 @@ class OnlineTeacher:
         Args:
             net_input: fairseq's `sample["net_input"]`, target side included (teacher forcing).
             like: a parameter of the student's, whose device and dtype the teacher takes.
-            counts: `[batch, target length]` bool, the tokens that count.
+            counts: the tokens that count, as for `project`.
 
         Returns:
             As `project` does, without a graph.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,6 @@ class TeacherTopK(TeacherForcing):
         super().__init__(teacher, task, dataset, like, max_tokens)
         self.k, self.temperature = k, temperature
 
-    @torch.no_grad()
     def ask(self, ids: np.ndarray) -> tuple[np.ndarray, TopK]:
         """Ask about one batch.
 
@@ -35,18 +36,37 @@ class TeacherTopK(TeacherForcing):
         Raises:
             UserError: if the teacher's probabilities are not numbers, or the GPU's memory is too small.
         """
+        return self._answer(*self._begin(ids))
+
+    def ask_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, TopK]]:
+        """`ask` about one batch after the other; a GPU is at the next one while the answer of the last is looked at."""
+        begun: deque[tuple[np.ndarray, np.ndarray, TopK]] = deque()
+        for ids in batches:
+            begun.append(self._begin(ids))
+            if not self.like.is_cuda or len(begun) > 1:
+                yield self._answer(*begun.popleft())
+        for each in begun:
+            yield self._answer(*each)
+
+    @torch.no_grad()
+    def _begin(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, TopK]:
+        """What was asked, of which sentences the answer is, and the answer where it is computed."""
         sample, keep = self._collate(ids)
         sentences, whole = sample["id"].numpy(), keep.any(1).numpy()
         with self._memory():
-            net_input, there = self._there(sample, keep)
+            net_input, rows = self._there(sample, keep)
             parts = [
-                [field.cpu() for field in top_k(log_probs, self.k)]
-                for log_probs, _ in distributions(self.teacher, net_input, there, self.like, self.temperature)
+                top_k(log_probs, self.k)
+                for log_probs, _ in distributions(self.teacher, net_input, rows, self.like, self.temperature)
             ]
-        found = TopK(*map(torch.cat, zip(*parts, strict=True)))
+            return ids, sentences[whole], TopK(*map(torch.cat, zip(*parts, strict=True)))
+
+    def _answer(self, ids: np.ndarray, sentences: np.ndarray, answer: TopK) -> tuple[np.ndarray, TopK]:
+        with self._memory():
+            found = TopK(*(field.cpu() for field in answer))
         if found.log_probs.isnan().any():
             raise UserError(
                 f"--teacher-path: at sentence {ids[0]} and others the teacher's probabilities are not numbers; "
                 "train it again, or leave out --fp16"
             )
-        return sentences[whole], found
+        return sentences, found

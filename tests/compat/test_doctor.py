@@ -166,4 +166,30 @@ def test_devices_of_made_up_gpus(monkeypatch):
         (True, True),
     ]
     assert found[8]["memory_gib"] == 80.0
+    assert found[8]["capability"] == "8.0"
     assert versions.torch_build(torch_with(8)) == "CUDA 13.0"
+
+
+def test_number_formats_are_tried():
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    assert versions.precisions(torch, "cpu") == dict.fromkeys(versions.PRECISIONS, "works")
+    # A device that is not there fails in each, and nothing else does.
+    found = versions.precisions(torch, "meta:1:2")
+    assert all(said.startswith("fails: ") for said in found.values())
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_a_gpu_is_named_with_what_works_on_it(monkeypatch):
+    gpu = {"device": "cuda:0", "name": "GPU", "memory_gib": 80.0, "capability": "9.0", "fp16": True, "bf16": False}
+    monkeypatch.setattr(versions, "devices", lambda torch: [dict(gpu)])
+    tried = {"float32": "works", "tf32": "works", "float16": "works", "bfloat16": "fails: not built for it"}
+    monkeypatch.setattr(versions, "precisions", lambda torch, device: tried)
+    report = doctor.examine()
+    assert report["devices"][0]["precisions"] == tried and report["problems"] == []
+    text = doctor.as_text(report)
+    assert "GPU, 80.0 GiB, compute capability 9.0" in text
+    assert "bfloat16 fails: not built for it" in text and "--bf16 no" in text
+    monkeypatch.setattr(versions, "precisions", lambda torch, device: tried | {"float32": "fails: no kernel image"})
+    assert "cuda:0 (GPU): a product in float32 fails: no kernel image" in doctor.examine()["problems"][0]["what"]

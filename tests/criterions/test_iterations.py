@@ -76,7 +76,9 @@ def test_literal_of_what_is_fed_back(task, student, teacher_path):
     criterion = make_kd(task, teacher_path, kd_iterations=2, ignore_prefix_size=1)
     counts = torch.tensor([[False, True, True, True], [False, True, False, False]])
     net_input = {"prev_output_tokens": torch.tensor([[2, 5, 6, 7], [2, 8, 1, 1]]), "src_tokens": None}
-    found = criterion._fed_back(net_input, counts, torch.tensor([10, 11, 12, 13]))
+    rows = places(counts)
+    assert rows.tolist() == [1, 2, 3, 5]
+    found = criterion._fed_back(net_input, counts, rows, torch.tensor([10, 11, 12, 13]))
     # Labels are 5 6 7 2 and 8 2. Guesses 10 and 11 are for 6 and 7; those for the ends are not read by anyone.
     assert found["prev_output_tokens"].tolist() == [[2, 5, 10, 11], [2, 8, 1, 1]]
     assert net_input["prev_output_tokens"].tolist() == [[2, 5, 6, 7], [2, 8, 1, 1]] and "src_tokens" in found

@@ -93,7 +93,7 @@ def test_the_teachers_top_k_at_every_token(
 @pytest.mark.parametrize("projected", [True, False])
 def test_however_the_teacher_is_asked(bitext, task, whole, teacher_path, tmp_path, monkeypatch, projected, classes):
     """A slice of tokens at a time, of its hidden states or, where it has no plain output matrix, its probabilities."""
-    monkeypatch.setattr(forced, "SLICE", classes)
+    monkeypatch.setattr(forced, "SLICE", {"cpu": classes})
     if not projected:
         monkeypatch.setattr(OnlineTeacher, "projections", lambda *_: None)
     sample = batch(task, range(60))

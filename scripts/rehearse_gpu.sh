@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Rehearse benchmarks/gpu/run.sh on a machine like the one with the GPU, but for the GPU.
+#
+#   scripts/rehearse_gpu.sh
+#
+# That is an environment with the packages of benchmarks/gpu/there.txt alone, and without a network: what pack.sh packed has
+# to be enough. It is kept for the next time in ~/.cache/fairseq_lskd/like-gpu (4.7 GB: pip's torch for Linux is the one for
+# CUDA), unless LSKD_LIKE_GPU names another folder. Without Python 3.12 it is skipped, by name.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/rehearse_gpu.sh; exit ;; esac
+there=benchmarks/gpu/there.txt
+version=$(sed -n 's/^python==//p' "$there")
+base=${LSKD_LIKE_GPU:-${XDG_CACHE_HOME:-$HOME/.cache}/fairseq_lskd/like-gpu}
+python=
+for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python; do
+    if "$candidate" -c "import sys; raise SystemExit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    echo "rehearsal: SKIPPED, no Python $version on PATH or among pyenv's versions"
+    exit
+fi
+begun=$SECONDS
+if [ "$(cat "$base/stamp" 2>/dev/null)" != "$(cat "$there")" ]; then
+    echo "rehearsal: an environment like the GPU's machine in $base, once"
+    rm -rf "$base"
+    mkdir -p "$base"
+    "$python" -m venv "$base"
+    # Not compiled: that takes longer than what the rehearsal imports.
+    grep -v '^\(#\|python==\)' "$there" |
+        "$base/bin/python" -m pip --disable-pip-version-check install --quiet --no-compile -r /dev/stdin
+    cp "$there" "$base/stamp"
+fi
+echo "rehearsal: packing"
+PYTHON=$python benchmarks/gpu/pack.sh
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+echo "rehearsal: $((SECONDS - begun)) s so far"
+# No index, and no folder or file of pip's settings either.
+PIP_NO_INDEX=1 PIP_FIND_LINKS='' PIP_CONFIG_FILE=/dev/null CUDA_VISIBLE_DEVICES='' PYTHON=$base/bin/python \
+    benchmarks/gpu/run.sh "$out" --rehearse || { tail -n 100 "$out/log.txt"; echo "rehearsal: FAILED" >&2; exit 1; }
+echo "rehearsal: passed, $((SECONDS - begun)) s"
