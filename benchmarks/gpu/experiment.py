@@ -44,7 +44,7 @@ teachers:
   - label_smoothing: 0.1
 students:
   - method: none
-train: [--max-update, {updates}]
+train: [--max-update, {updates}, --save-interval-updates, 1]
 scales:
   here: {{corpus: generated, languages: [xx, yy], recipe: smoke, prepare: [--pairs, 300, --vocab-size, 300]}}
 """

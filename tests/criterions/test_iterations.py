@@ -5,6 +5,8 @@ import torch
 from reference import Comparison, mean_at_temperature, weighted
 from tiny import assert_same, backward, batch, gradients, logits, make_criterion, make_model
 
+from fairseq_lskd.models import places
+
 pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
 
 TEMPERATURE, SHARE, ALPHA = 2.0, 0.4, 0.1
