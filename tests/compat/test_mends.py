@@ -69,6 +69,17 @@ finally:
 """,
         "invalid literal for int()",
     ),
+    "bf16-on-gpu": (
+        """
+import fairseq
+from fairseq import options
+def parse(*flags):
+    return options.parse_args_and_arch(options.get_training_parser(), ["data", "--arch", "transformer", *flags])
+assert not parse("--bf16").tpu and not parse("--memory-efficient-bf16").tpu, "a TPU"
+assert parse("--bf16", "--tpu").tpu and parse("--bf16").bf16 and not parse().tpu
+""",
+        "a TPU",
+    ),
     "numpy-removals": (
         """
 import fairseq, numpy
