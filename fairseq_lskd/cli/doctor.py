@@ -97,6 +97,13 @@ def read_package(package: versions.Package, problems: list[dict[str, str]]) -> s
         problem(problems, f"{package.distribution} is not installed", package.install)
     elif not package.suits(version):
         problem(problems, f"{package.distribution} is {version}, wanted is {package.wanted}", package.install)
+    if package.module == "fairseq" and len(builds := versions.providers("fairseq")) > 1:
+        # Each overwrote files of the other, and left what the other did not have.
+        problem(
+            problems,
+            f"fairseq was installed {len(builds)} times, by {' and '.join(builds)}, into the same folder",
+            f"{sys.executable} -m pip uninstall -y {' '.join(builds)}; {package.install}",
+        )
     return version
 
 
@@ -116,7 +123,7 @@ def try_import(name: str, problems: list[dict[str, str]], mend: str | None = Non
         package = versions.PACKAGES[name.partition(".")[0]]
         again = package.install.replace("pip install", "pip install --force-reinstall --no-cache-dir")
         if missing not in (None, name):
-            again = f"{sys.executable} -m pip install {missing}"
+            again = versions.install_line(missing)
         problem(problems, f"`import {name}` fails: {type(error).__name__}: {text}", mend or again)
         return None
 

@@ -7,7 +7,6 @@ export.json, which says what it was made from. examples/translate_raw.py transla
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import logging
 import platform
 import sys
@@ -130,6 +129,7 @@ def _test_set(args: argparse.Namespace) -> RawBitext | None:
 
 
 def _compare(args: argparse.Namespace, student: Teacher, pieces: Pieces, test: RawBitext) -> None:
+    from ..compat.versions import version_of
     from ..export.comparison import compare, format_comparison
     from ..files import write_json
 
@@ -137,7 +137,7 @@ def _compare(args: argparse.Namespace, student: Teacher, pieces: Pieces, test: R
     packages = ("fairseq_lskd", "fairseq", "torch", "ctranslate2", "sentencepiece", "sacrebleu")
     story = {
         "command": ["lskd", *sys.argv[1:]],
-        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}},
+        "versions": {"python": platform.python_version(), **{p: version_of(p) for p in packages}},
     }
     write_json(args.out.with_name(args.out.name + COMPARISON), [row | story for row in rows])
     print(format_comparison(rows))

@@ -8,7 +8,6 @@ same command goes on there. docs/translate.md says more.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import logging
 import platform
 import sys
@@ -394,8 +393,10 @@ def _plan(args: argparse.Namespace, translator: Translator, sentences: int) -> i
 
 
 def _versions() -> dict[str, str]:
+    from ..compat.versions import version_of
+
     packages = ("fairseq_lskd", "fairseq", "torch", "ctranslate2", "sentencepiece")
     return {
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages if name in sys.modules},
+        **{name: version_of(name) for name in packages if name in sys.modules},
     }

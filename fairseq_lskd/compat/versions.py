@@ -55,12 +55,7 @@ class Package:
 
     def version(self) -> str | None:
         """The installed version, or None. Reads metadata and imports nothing, unless there are none."""
-        if importlib.util.find_spec(self.module) is None:
-            return None
-        try:
-            return importlib.metadata.version(self.distribution)
-        except importlib.metadata.PackageNotFoundError:
-            return str(getattr(importlib.import_module(self.module), "__version__", "of unknown version"))
+        return None if importlib.util.find_spec(self.module) is None else version_of(self.module)
 
     def suits(self, version: str) -> bool:
         """Whether a version is one of those wanted; one that says nothing is given the benefit of the doubt."""
@@ -106,6 +101,54 @@ OPTIONAL = {
 }
 
 
+def providers(module: str) -> list[str]:
+    """The installed distributions that a module came with: of fairseq's, other builds have other names."""
+    return sorted(set(importlib.metadata.packages_distributions().get(module, [])))
+
+
+def version_of(module: str) -> str:
+    """The version of an installed module or distribution, with its name where it is another than the usual.
+
+    Reads metadata; a module that has none is imported and asked.
+    """
+    package = PACKAGES.get(module)
+    usual = package.distribution if package else module
+    try:
+        return importlib.metadata.version(usual)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    for name in providers(module):
+        return f"{importlib.metadata.version(name)} ({name})"
+    try:
+        return str(getattr(importlib.import_module(module), "__version__", "of unknown version"))
+    except Exception:  # what fails there is told by whoever needs it
+        return "of unknown version"
+
+
+#: Modules whose distribution has another name, among those that builds of fairseq need.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
+
+
+def install_line(module: str) -> str:
+    """The command that gets the distribution of a module that is none of ours, for this interpreter."""
+    top = module.partition(".")[0]
+    return f"{sys.executable} -m pip install {_DISTRIBUTIONS.get(top, top)}"
+
+
+def _of_fairseq(error: ModuleNotFoundError) -> str | None:
+    """What to say when fairseq's own import of another package failed; None for others' imports."""
+    importer, trace = "", error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        importer = importer if name.startswith("importlib") else name
+        trace = trace.tb_next
+    missing = error.name or ""
+    if importer.partition(".")[0] != "fairseq" or missing.partition(".")[0] in ("", "fairseq"):
+        return None
+    fairseq = f"fairseq {version_of('fairseq')}"
+    return f"{fairseq} needs {missing}, which is not installed. Get it with: {install_line(missing)}"
+
+
 def how_to_get(module: str | None) -> str | None:
     """What to say when an import failed for want of ``module``; None where it is none of ours."""
     name = (module or "").partition(".")[0]
@@ -122,7 +165,7 @@ def what_is_missing() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        message = how_to_get(error.name)
+        message = how_to_get(error.name) or _of_fairseq(error)
         if message is None:
             raise
         sys.exit(f"lskd: error: {message}")

@@ -13,11 +13,11 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..compat.versions import version_of
 from ..errors import UserError
 from ..files import contents, errors_name, sha256, sweep, write_json
 from ..names import within
@@ -101,7 +101,7 @@ class Manifest:
                 "versions": {
                     "fairseq_lskd": __version__,
                     "python": platform.python_version(),
-                    **{library: version(library) for library in self.libraries},
+                    **{library: version_of(library) for library in self.libraries},
                 },
             }
             with errors_name(out, partial):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from pathlib import Path
 from typing import Any
 
 from ..analysis.logs import epoch_means, logs_of, read_curves
+from ..compat.versions import version_of
 from ..data.tokenised import unknown_words
 from ..errors import UserError
 from ..files import sha256
@@ -71,7 +71,7 @@ def make_record(
     result["command"] = made["command"]
     result["teacher_sha256"] = teachers_of(made) or None
     result["checkpoint_sha256"] = sha256(checkpoint)
-    result["versions"] = {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}}
+    result["versions"] = {"python": platform.python_version(), **{p: version_of(p) for p in PACKAGES}}
     return result
 
 

@@ -96,6 +96,55 @@ def test_an_unsuitable_version(monkeypatch):
     assert problems[0]["mend"].endswith('pip install "hydra-core>=1.3,<1.4"')
 
 
+def installed(folder, name, version, module, code=""):
+    """A distribution called `name` that brings `module`."""
+    (folder / module).mkdir(exist_ok=True)
+    (folder / module / "__init__.py").write_text(code)
+    facts = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (facts / "top_level.txt").write_text(f"{module}\n")
+
+
+def another_build(folder, check, *names):
+    """Run a check where `fairseq` is what these distributions brought, and the usual one is not installed."""
+    for name in names:
+        installed(folder, name, "0.12.3.1", "fairseq", "import not_there_either")
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\nimport importlib.metadata as m\n"
+        "from fairseq_lskd.compat import versions\nfrom fairseq_lskd.cli import main\n" + check
+    )
+    return run([sys.executable, "-S", "-I", "-c", code, str(folder), str(CHECKOUT)])
+
+
+def test_version_of_another_build(tmp_path):
+    check = "print(versions.version_of('fairseq'), versions.PACKAGES['fairseq'].version(), sep='; ')"
+    out = succeeded(another_build(tmp_path, check, "fairseq-fixed"))
+    assert out.strip() == "0.12.3.1 (fairseq-fixed); 0.12.3.1 (fairseq-fixed)"
+
+
+def test_version_of_what_has_no_metadata_and_cannot_be_imported(tmp_path, monkeypatch):
+    (tmp_path / "made_up_module.py").write_text("import not_there_either")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert versions.version_of("made_up_module") == "of unknown version"
+
+
+def test_two_builds_in_one_folder(tmp_path):
+    done = another_build(tmp_path, "main(['doctor'])", "fairseq-fixed", "ve-fairseq")
+    assert "installed 2 times, by fairseq-fixed and ve-fairseq" in done.stdout
+    assert "pip uninstall -y fairseq-fixed ve-fairseq" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_build_that_needs_more_than_fairseq_does(tmp_path):
+    check = "with versions.what_is_missing():\n    import fairseq\n"
+    done = another_build(tmp_path, check, "fairseq-fixed")
+    assert done.returncode == 1
+    assert "fairseq 0.12.3.1 (fairseq-fixed) needs not_there_either" in done.stderr
+    assert "pip install not_there_either" in done.stderr and "Traceback" not in done.stderr
+    assert versions.install_line("sklearn.metrics").endswith("pip install scikit-learn")
+
+
 @pytest.mark.parametrize(
     ("module", "version", "suits"),
     [

@@ -23,6 +23,7 @@ from fairseq_lskd.compat import (
     dataclass_defaults,
     encoder_fastpath,
     finished_trainings,
+    last_batch,
     numpy_removals,
     pytorch_ddp,
     score_files,
@@ -408,6 +409,22 @@ def test_only_dataclass_defaults_get_a_hash():
     Owner.inner = Inner()
     dataclass_defaults.make_defaults_hashable(Owner)
     assert hash(Inner()) == hash(Inner())
+
+
+def test_sentences_of_the_last_batch(monkeypatch):
+    def leaves_out(indices, num_tokens_fn, required_batch_size_multiple=1):
+        rows = [indices[i : i + 8] for i in range(0, len(indices), 8)]
+        return rows[:-1] if len(rows[-1]) % required_batch_size_multiple else rows
+
+    build = SimpleNamespace(batch_by_size=leaves_out)
+    monkeypatch.setitem(sys.modules, last_batch.MODULE, build)
+    assert last_batch.needed()
+    for _ in range(2):
+        last_batch.apply()
+    for count in (0, 1, 8, 11):
+        batches = build.batch_by_size(iter(range(count)), lambda i: 1, required_batch_size_multiple=8)
+        assert [i for row in batches for i in row] == list(range(count))
+    assert not last_batch.needed()
 
 
 # The others, where they are not needed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from random import Random
@@ -15,6 +14,7 @@ from fairseq import utils
 from fairseq.data import LanguagePairDataset
 from fairseq.sequence_scorer import SequenceScorer
 
+from ...compat.versions import version_of
 from ...errors import UserError
 from ...teachers.alone import Teacher
 from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
@@ -26,7 +26,7 @@ MAX_TOKENS = {"cpu": (4000, (1000, 12000)), "cuda": (12000, (4000, 48000))}
 class FairseqEngine:
     """Checkpoints, as many as one ensemble has."""
 
-    name = f"fairseq {importlib.metadata.version('fairseq')}"
+    name = f"fairseq {version_of('fairseq')}"
 
     def __init__(self, teacher: Teacher, options: DecodingOptions, device: str, cores: int):
         self.task, self.options = teacher.task, options
