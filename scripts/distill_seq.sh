@@ -13,6 +13,7 @@
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
+#   ... -- --user-dir mine --arch of_mine                 modules of your own: see docs/own-modules.md
 #
 # Call it again with a larger --max-update to train longer.
 #
@@ -79,7 +80,8 @@ if [ -z "$translations" ]; then
     # The other strategies choose among several.
     nbest=5
     [ "$strategy" != 1-best ] || nbest=1
-    "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations" --nbest "$nbest"
+    "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
+        -- "${own[@]}"
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \

@@ -110,10 +110,43 @@ PYTHON
     ) || exit 1
 }
 
+# own_modules [OPTION ...]: fairseq's commands take one --user-dir, the last. Where the user's options have one, it takes
+# our place as user_dir, and own is its option for commands that need none of ours; it has to register our criterions.
+own=()
+own_modules() {
+    local word previous='' found=()
+    for word in "$@"; do
+        [ "$previous" != --user-dir ] || found+=("$word")
+        case $word in --user-dir=*) found+=("${word#*=}") ;; esac
+        previous=$word
+    done
+    case ${#found[@]} in
+        0) return ;;
+        1) ;;
+        *) die "--user-dir is given ${#found[@]} times, and fairseq would take the last: have one folder import the others" ;;
+    esac
+    enter_environment
+    python -m fairseq_lskd.user_dir "$found" || exit 1
+    user_dir=$found own=(--user-dir "$found")
+}
+
+# task_of RUN: the options by which fairseq-generate has the task that the run was trained on.
+task_of() {
+    python -c '
+import itertools, json, re, sys
+command = json.load(open(sys.argv[1])).get("command", [])
+words = [part for word in command for part in (word.split("=", 1) if word.startswith("--task=") else [word])]
+task = [value for option, value in itertools.pairwise(words) if option == "--task"][-1:]
+# A name, and no more words: the record may be of anybody.
+print(*(["--task", *task] if task and re.fullmatch(r"\w[\w.-]*", task[0]) else []))
+' "$1/run.json"
+}
+
 # launcher [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its options that
 # make `batches` times --max-tokens an update, on any number of GPUs. OPTIONs are the user's own.
 launcher() {
     local all first
+    own_modules "$@"
     case $gpus$nodes in *[!0-9]*) die "--gpus $gpus --nodes $nodes: expected whole numbers" ;; esac
     all=$((gpus * nodes))
     [ "$all" -gt 0 ] || die "--gpus $gpus --nodes $nodes: expected at least 1"

@@ -4,13 +4,14 @@
 #   scripts/score.sh --data data/multi30k --run runs/mine/word-0.1
 #   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
 #   ... --recipe multi30k                                 whose search is taken (default: the run's own)
+#   ... --user-dir mine                                   the training's own modules, where its model is one of them
 #   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd score`
 #   ... -- --tokenize char                                BLEU's tokeniser (default: that of the target language)
 #
 # The record, of the last checkpoint scored, is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
 
 . "$(dirname "$0")/lib.sh"
-data='' run='' checkpoint='' recipe=''
+data='' run='' checkpoint='' recipe='' modules=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -18,6 +19,7 @@ while [ $# -gt 0 ]; do
         --run) run=${2%/}; shift 2 ;;
         --checkpoint) checkpoint=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
+        --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
         --) shift; break ;;
         *) die "unknown option $1 (see --help; options for lskd score go after --)" ;;
     esac
@@ -37,6 +39,8 @@ for file in "$source" "$references" "$train"; do
     [ -f "$file" ] || die "--data $data: ${file%.gz} is missing (or .gz), raw text that scores are computed on: put it \
 there, or link $data/raw to where it is"
 done
+own_modules "${modules[@]}"
+read -ra task < <(task_of "$run")
 # Each checkpoint of a run is scored in folders of its own.
 mark=${checkpoint:+-$(basename "$checkpoint" .pt)}
 checkpoint=${checkpoint:-$run/checkpoint_average.pt}
@@ -56,6 +60,6 @@ lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --in
     --log-format json
 lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
     fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
-    "${decoding[@]}" --remove-bpe "$scheme"
+    "${decoding[@]}" --remove-bpe "$scheme" "${own[@]}" "${task[@]}"
 lskd harvest "$test/log.txt" --source "$source" --pieces "$data/pieces" --out "$test/hypotheses.$tgt"
 "${score[@]}" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" --validation "$validate/log.txt"

@@ -3,12 +3,13 @@
 #
 #   scripts/speed.sh --data data/multi30k --out runs/mine/speed.json runs/mine/teacher-0.1 runs/mine/word-0.1
 #   ... --recipe multi30k                                 whose search is taken (default: the first run's own)
+#   ... --user-dir mine                                   the trainings' own modules, where their models are some of them
 #   ... --rounds 3                                        the median of so many
 #
 # `lskd table ... --speed OUT` puts the speeds beside the scores.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' first='' recipe='' rounds=3 runs=()
+data='' out='' first='' recipe='' rounds=3 runs=() modules=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -16,6 +17,7 @@ while [ $# -gt 0 ]; do
         --out) out=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --rounds) rounds=$2; shift 2 ;;
+        --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
         -*) die "unknown option $1 (see --help)" ;;
         *)
             [ -f "$1/run.json" ] || die "unknown option $1, or no folder of a run (see --help)"
@@ -29,6 +31,7 @@ need "${runs[*]-}" "the folder of a run"
 [ -n "$recipe" ] || recipe=$(recipe_of "$first")
 load_recipe "$recipe"
 languages "$data"
+read -ra task < <(task_of "$first")
 
-lskd speed --data "$data/bin" "${runs[@]}" --out "$out" --rounds "$rounds" -- \
-    -s "$src" -t "$tgt" "${decoding[@]}" --remove-bpe "$scheme"
+lskd speed --data "$data/bin" "${runs[@]}" "${modules[@]}" --out "$out" --rounds "$rounds" -- \
+    -s "$src" -t "$tgt" "${decoding[@]}" --remove-bpe "$scheme" "${task[@]}"

@@ -9,6 +9,7 @@
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
+#   ... -- --user-dir mine --arch of_mine                 modules of your own: see docs/own-modules.md
 #
 # Call it again with a larger --max-update to train longer.
 #

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..extras import require
+from ..user_dir import add_user_dir
 
 if TYPE_CHECKING:
     from ..analysis.measurement import Measurement
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         models.add_argument(
             f"--max-{side}-positions", type=int, default=1024, metavar="N", help="longer is skipped (%(default)s)"
         )
+    add_user_dir(models)
     more = parser.add_argument_group("more sections")
     more.add_argument("--runs", type=Path, metavar="DIR", help="trainings: their curves, and quality where scored")
     more.add_argument(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..user_dir import add_user_dir
 
 EXAMPLES = """examples:
   lskd cache data/mine/bin --teacher-path runs/mine/teacher/checkpoint_average.pt --out runs/mine/cache
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--subset", default="train", metavar="SPLIT", help="'train' takes in train1, train2, ... (%(default)s)"
     )
     parser.add_argument("--teacher-data", metavar="DIR", help="folder with the teacher's dict.*.txt, to compare")
+    add_user_dir(parser)
     task = parser.add_argument_group("the translation task, as fairseq-train has it")
     task.add_argument("-s", "--source-lang", metavar="LANG", help="default: inferred from the data")
     task.add_argument("-t", "--target-lang", metavar="LANG", help="default: inferred from the data")
@@ -140,6 +142,7 @@ def _task(args: argparse.Namespace) -> Any:
         max_target_positions=args.max_target_positions,
         truncate_source=args.truncate_source,
         upsample_primary=args.upsample_primary,
+        like=args.teacher_path,
     )
 
 

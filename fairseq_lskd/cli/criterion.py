@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import UserError
+from ..user_dir import add_user_dir
+
 EXAMPLES = """examples:
   lskd criterion word_kd
+  lskd criterion mine --user-dir my_modules
 """
 
 NAMES = ("label_smoothed_teacher", "word_kd", "seq_kd")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("name", metavar="NAME", help=f"{', '.join(NAMES)}, or another that fairseq has")
+    add_user_dir(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,10 +25,17 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import criterions  # noqa: F401  registers them
 
-    criterion = CRITERION_REGISTRY[args.name]
+    criterion = CRITERION_REGISTRY.get(args.name)
+    if criterion is None:
+        theirs = sorted(set(CRITERION_REGISTRY) - set(NAMES))
+        raise UserError(
+            f"NAME {args.name}: no such criterion; expected {', '.join(NAMES)}, or one of {', '.join(theirs)} (one of "
+            "your own: name its folder with --user-dir)"
+        )
+    folder = args.user_dirs[-1] if args.user_dirs else "fairseq_lskd"
     parser = argparse.ArgumentParser(
         prog="fairseq-train",
-        usage=f"fairseq-train DATA --user-dir fairseq_lskd --criterion {args.name} [options]",
+        usage=f"fairseq-train DATA --user-dir {folder} --criterion {args.name} [options]",
         description=criterion.__doc__,
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..user_dir import add_user_dir
 
 if TYPE_CHECKING:
     from ..export.comparison import RawBitext
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compute-type", choices=COMPUTE_TYPES, default="int8", help="what weights are stored as (%(default)s)"
     )
+    add_user_dir(parser)
     text = parser.add_argument_group("its vocabulary; looked for beside the checkpoint and its data")
     text.add_argument("--teacher-data", "--data", metavar="DIR", help="folder of its dict.LANG.txt")
     text.add_argument("-s", "--source-lang", metavar="LANG", help="where the checkpoint doesn't say it")

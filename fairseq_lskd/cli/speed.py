@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import write_json
+from ..user_dir import add_user_dir
 
 EXAMPLES = """examples:
   lskd speed --data data/mine/bin --model teacher=runs/mine/teacher/checkpoint_average.pt \\
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON to write")
     parser.add_argument("--subset", default="test", metavar="SPLIT", help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(%(default)s)")
+    add_user_dir(parser)
     parser.usage = f"{parser.prog} --data DIR --model NAME=FILE ... --out FILE [-- options of fairseq-generate]"
     parser.add_argument("options", nargs="*", metavar="OPTIONS", help="of fairseq-generate, after --")
 
@@ -52,7 +54,12 @@ def run(args: argparse.Namespace) -> int:
         if not equals or not Path(path).is_file():
             raise UserError(f"{word}: expected NAME=FILE, of a checkpoint that is there")
         models[name] = Path(path)
-    found = measure(args.data, models, args.subset, args.rounds, args.options)
+    if len(args.user_dirs) > 1:
+        raise UserError(
+            f"--user-dir {', '.join(args.user_dirs)}: fairseq-generate takes one; have one import the others"
+        )
+    options = [*(word for folder in args.user_dirs for word in ("--user-dir", folder)), *args.options]
+    found = measure(args.data, models, args.subset, args.rounds, options)
     write_json(args.out, {"machine": machine(), **found})
     for name, entry in found["systems"].items():
         print(f"{name}: {entry['sentences_per_second']:,.1f} sentences/s")

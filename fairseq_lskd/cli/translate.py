@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..machine import threads
 from ..sequences.nbest import EMPTY, TOO_LONG
+from ..user_dir import add_user_dir
 
 if TYPE_CHECKING:
     from ..sequences.corpus import Corpus
@@ -57,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N sentences")
     parser.add_argument("--plan", action="store_true", help="print what there is to do and how long it takes; stop")
 
-    teacher = parser.add_argument_group("the teacher").add_mutually_exclusive_group()
+    of_teacher = parser.add_argument_group("the teacher")
+    add_user_dir(of_teacher)
+    teacher = of_teacher.add_mutually_exclusive_group()
     teacher.add_argument("--teacher-path", metavar="FILE", help="fairseq checkpoints; joined by : they are an ensemble")
     teacher.add_argument("--model", type=Path, metavar="DIR", help="or a CTranslate2 model folder: OPUS-MT, NLLB, M2M")
     text = parser.add_argument_group("its vocabulary")

@@ -39,6 +39,7 @@ from . import (
     score_files,
     tensorboardx_notice,
     torch_version,
+    unknown_names,
 )
 
 MENDS: tuple[Any, ...] = (
@@ -56,6 +57,7 @@ MENDS: tuple[Any, ...] = (
     tensorboardx_notice,
     archive_members,
     bf16_on_gpu,
+    unknown_names,
 )
 
 #: Name of a mend -> "waiting", "applied", "not needed", "skipped" or "failed: why", in this process.

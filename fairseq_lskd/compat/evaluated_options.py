@@ -172,7 +172,7 @@ def apply() -> None:
         state = original(path, *args, **kwargs)
         # After --model-overrides, which may mend an option.
         if wrong := problems(state.get("args"), state.get("cfg")):
-            if _is_command():
+            if is_command():
                 sys.exit(f"fairseq_lskd: error: {message(path, wrong)}")
             raise HarmfulOption(message(path, wrong))
         return state
@@ -181,7 +181,7 @@ def apply() -> None:
     module.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
 
-def _is_command() -> bool:
+def is_command() -> bool:
     """Whether this process is one of fairseq's commands, which is to end in a message and not a traceback."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return Path(sys.argv[0]).name.startswith("fairseq-") or getattr(spec, "name", "").startswith("fairseq_cli.")

@@ -87,6 +87,7 @@ class Study:
             request.target_lang,
             max_source_positions=request.max_source_positions,
             max_target_positions=request.max_target_positions,
+            like=request.teacher[0],
         )
         self.dictionary = self.task.target_dictionary
         self.dataset = load_split(self.task, request.split)

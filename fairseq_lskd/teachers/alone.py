@@ -12,6 +12,7 @@ from omegaconf import open_dict
 from ..errors import UserError
 from .checkpoint import read_checkpoint, said
 from .compatibility import find_dictionary, languages_of, task_name
+from .known import is_bilingual
 from .online import OnlineTeacher
 from .task import load_dictionary
 
@@ -39,10 +40,10 @@ def load_teacher(
     """
     first = Path(paths.split(":")[0])
     options = read_checkpoint(first)["cfg"]["task"]
-    if (name := task_name(options)) != "translation":
+    if not is_bilingual(name := task_name(options)):
         raise UserError(
-            f"the teacher {first} was trained on the task {name!r}, expected 'translation'. Convert it with one of "
-            "CTranslate2's converters, and name the folder with --model."
+            f"the teacher {first} was trained on the task {name!r}, expected 'translation', or one of your own made of "
+            "it. Convert it with one of CTranslate2's converters, and name the folder with --model."
         )
     recorded = languages_of(options) or (None, None)
     source_lang, target_lang = source_lang or recorded[0], target_lang or recorded[1]

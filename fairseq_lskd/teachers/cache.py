@@ -12,6 +12,7 @@ where DIGEST begins the SHA-256 of the file that carries it: what is in a file c
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq import utils
+from fairseq.tasks.translation import TranslationConfig
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,6 +34,8 @@ from ..files import sha256
 from ..losses import TopK
 from ..names import within
 from ..reading import COUNT, POSITIVE, misfit, read_json, shown
+from .compatibility import task_name
+from .known import is_bilingual
 
 #: Of the files and of what is in them. A cache of another format is refused: write it again.
 FORMAT = 1
@@ -99,8 +103,8 @@ def fingerprint(task: Any, subset: str, temperature: float, teacher_path: str | 
             checkpoint is missing.
     """
     cfg = task.cfg
-    if (kind := getattr(cfg, "_name", None)) != "translation":
-        raise UserError(f"a teacher cache serves the task translation, found --task {kind}")
+    if not is_bilingual(kind := task_name(cfg)):
+        raise UserError(f"a teacher cache serves the task translation, or one of yours made of it, found --task {kind}")
     data = data_files(cfg, subset)
     sections: dict[str, Any] = {
         "options": {
@@ -111,6 +115,7 @@ def fingerprint(task: Any, subset: str, temperature: float, teacher_path: str | 
             # These change what a dataset's id stands for, or its tokens.
             "--truncate-source": cfg.max_source_positions if cfg.truncate_source else None,
             "--upsample-primary": cfg.upsample_primary if len(data) > 4 else None,
+            **_of_own_task(cfg, kind),
         },
         "dictionaries": {
             "source dictionary": _symbols_digest(task.source_dictionary),
@@ -125,6 +130,15 @@ def fingerprint(task: Any, subset: str, temperature: float, teacher_path: str | 
         # The mean of an ensemble does not depend on its order.
         sections["teachers"] = {f"teacher {i}": digest for i, digest in enumerate(sorted(map(sha256, paths)), 1)}
     return sections
+
+
+def _of_own_task(cfg: Any, kind: str | None) -> dict[str, Any]:
+    """The task's name, and options that fairseq's `translation` lacks, which may change its batches."""
+    if kind == "translation":
+        return {"--task": None}  # as in caches that were written before there were others
+    usual = {option.name for option in dataclasses.fields(TranslationConfig)} | {"_name", "task"}
+    own = sorted(set(cfg) - usual) if hasattr(cfg, "keys") else []
+    return {"--task": kind, **{f"--{name.replace('_', '-')}": str(cfg[name]) for name in own}}
 
 
 def _symbols_digest(dictionary: Any) -> str:

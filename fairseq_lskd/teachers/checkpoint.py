@@ -15,6 +15,7 @@ from torch import nn
 from ..compat import evaluated_options
 from ..errors import UserError
 from ..reading import COUNT, misfit, shown
+from .known import check_known
 from .sizes import too_large
 
 #: How torch says what a pickle would have called or made.
@@ -147,8 +148,12 @@ def _check_options(path: str | Path, section: str, options: Any, kinds: dict[str
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint in fairseq's current form, its options under "cfg"; raises as `read_archive` does."""
-    read_archive(path)
+    """A checkpoint in fairseq's current form, its options under "cfg".
+
+    Raises:
+        UserError: as `read_archive` does, and where fairseq does not know the architecture or the task.
+    """
+    check_known(path, read_archive(path))
     try:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         if state.get("args") is not None:

@@ -13,6 +13,7 @@ from fairseq.data import Dictionary, data_utils
 
 from ..errors import UserError
 from ..names import plain
+from .known import is_bilingual
 from .task import load_dictionary
 
 logger = logging.getLogger(__name__)
@@ -95,8 +96,10 @@ def check_teacher(
     theirs, ours = state["cfg"]["task"], _options(task)
     problems = []
 
-    if task_name(theirs) != task_name(ours):
-        problems.append(f"it was trained on the task {task_name(theirs)!r}, the {beside}'s is {task_name(ours)!r}")
+    tasks = task_name(theirs), task_name(ours)
+    # A user's own task made of `translation` has its batches; whether it has its dictionaries too is looked at below.
+    if tasks[0] != tasks[1] and not all(map(is_bilingual, tasks)):
+        problems.append(f"it was trained on the task {tasks[0]!r}, the {beside}'s is {tasks[1]!r}")
 
     languages = languages_of(ours)
     if (trained_on := languages_of(theirs) or languages) != languages:

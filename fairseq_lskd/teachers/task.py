@@ -6,19 +6,25 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from fairseq import utils
+from fairseq import tasks, utils
 from fairseq.data import Dictionary, data_utils
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import open_dict
 
 from ..data.binarised import check_binarised
 from ..data.dictionary import read_dictionary
 from ..errors import UserError
+from .checkpoint import read_archive, read_checkpoint
+from .known import is_bilingual, names_of
 
 
-def translation_task(data: str, source_lang: str | None, target_lang: str | None, **options: Any) -> TranslationTask:
+def translation_task(
+    data: str, source_lang: str | None, target_lang: str | None, like: str | None = None, **options: Any
+) -> TranslationTask:
     """The task with its dictionaries; languages that are not given are inferred from the folder's files.
 
     Args:
+        like: checkpoints, joined by ":"; of the first the task is taken where it is a user's own.
         options: further ones of fairseq's `TranslationConfig`.
 
     Raises:
@@ -39,16 +45,19 @@ def translation_task(data: str, source_lang: str | None, target_lang: str | None
         if not path.is_file():
             raise UserError(f"{data} has no dict.{language}.txt, which fairseq-preprocess writes")
         load_dictionary(path)
+    options |= {"data": data, "source_lang": source, "target_lang": target}
+    first = (like or "").split(":")[0]
+    # One that is missing is told of, among others, where teachers are loaded.
+    name = names_of(read_archive(first)).task if Path(first).is_file() else None
+    if name != "translation" and is_bilingual(name):
+        own = read_checkpoint(first)["cfg"]["task"]
+        with open_dict(own):
+            for option, value in options.items():
+                own[option] = value
+        return tasks.setup_task(own)
     return TranslationTask.setup_task(
         TranslationConfig(
-            _name="translation",
-            data=data,
-            source_lang=source,
-            target_lang=target,
-            train_subset="train",
-            dataset_impl=None,
-            required_seq_len_multiple=1,
-            **options,
+            _name="translation", train_subset="train", dataset_impl=None, required_seq_len_multiple=1, **options
         )
     )
 

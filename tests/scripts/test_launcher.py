@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,60 @@ def test_a_run_is_scored_with_the_search_of_its_recipe(home: Path, script: str) 
         for called in (("score.sh", "--run", "run"), ("speed.sh", "run")):
             done = call(home, *called)
             assert f"--beam {beam}" in done.stdout, done.stderr
+
+
+@pytest.fixture
+def checked(home: Path) -> Path:
+    """A `python` that finds every folder of modules good."""
+    python = home / "commands/python"
+    python.write_text(f'#!/bin/bash\n[ "$2" = fairseq_lskd.user_dir ] || exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return home
+
+
+@pytest.mark.parametrize("words", [["--user-dir", "my modules"], ["--user-dir=my modules"]], ids=str)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_modules_of_one_s_own_take_the_place_of_ours(checked: Path, script: str, words: list[str]) -> None:
+    command = training(checked, script, *SCRIPTS[script], "--", *words, "--arch", "mine")
+    given = [value for name, value in itertools.pairwise(command) if name == "--user-dir"]
+    assert given and set(given) == {"my modules"}
+    if script == "distill_seq.sh":
+        said = call(checked, script, *SCRIPTS[script], "--", *words).stdout
+        (line,) = [line for line in said.splitlines() if line.startswith("translate ")]
+        assert option(shlex.split(line), "--user-dir") == "my modules"
+
+
+def test_two_folders_of_modules_are_not_the_last_of_them(home: Path) -> None:
+    done = call(home, "train_teacher.sh", "--", "--user-dir", "a", "--user-dir=b")
+    assert done.returncode == 1 and "--user-dir is given 2 times" in done.stderr
+    assert done.stdout == ""
+
+
+def test_modules_that_leave_out_ours_are_told_what_to_add(home: Path) -> None:
+    (home / "mine").mkdir()
+    (home / "mine/__init__.py").write_text("")
+    environment = {"PATH": f"{home}/commands:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = call(home, "train_teacher.sh", "--", "--user-dir", "mine", **environment)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "`import fairseq_lskd.criterions` to mine/__init__.py" in done.stderr and "Traceback" not in done.stderr
+    (home / "mine/__init__.py").write_text("import fairseq_lskd.criterions")
+    assert call(home, "train_teacher.sh", "--", "--user-dir", "mine", **environment).returncode == 0
+
+
+def test_scoring_and_speed_take_modules_and_the_runs_task(checked: Path) -> None:
+    (checked / "run").mkdir()
+    for task, words in (("mine", ["--task", "mine"]), ("mine --user-dir evil", [])):
+        command = ["fairseq-train", "--task=translation", "--task", task, "--user-dir", "recorded"]
+        (checked / "run/run.json").write_text(json.dumps({"labels": {}, "command": command}))
+        for called in (("score.sh", "--run", "run"), ("speed.sh", "run")):
+            done = call(checked, *called, "--user-dir", "given")
+            assert done.returncode == 0, done.stderr
+            lines = [shlex.split(line) for line in done.stdout.splitlines()]
+            decoding = [line for line in lines if "fairseq-generate" in line or line[0] == "speed"]
+            for line in decoding:
+                assert option(line, "--user-dir") == "given"
+                assert line[-2:] == words or not words
+            assert decoding and "evil" not in done.stdout and "recorded" not in done.stdout
 
 
 def test_data_are_named_by_their_folder(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -17,15 +18,18 @@ import pytest
 import torch
 from cached import K, blocks, contents, flip, write_cache
 from fairseq import options
+from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq_cli import preprocess
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from tiny import batch, binarise, make_task, save
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.losses import TopK
 from fairseq_lskd.teachers import OnlineTeacher, forced
-from fairseq_lskd.teachers.cache import CachedTeacher, file_name, record_dtype
+from fairseq_lskd.teachers.cache import CachedTeacher, file_name, fingerprint, record_dtype
 from fairseq_lskd.teachers.cache_writer import block_edges
 
 
@@ -350,8 +354,27 @@ def test_data_that_is_not_there(cache, bitext, task, tmp_path):
 
 def test_another_task(cache, task):
     task.cfg._name = "translation_lev"
-    with pytest.raises(UserError, match="serves the task translation, found --task translation_lev"):
+    with pytest.raises(UserError, match=r"serves the task translation.*, found --task translation_lev"):
         CachedTeacher.open(cache, task)
+
+
+@dataclasses.dataclass
+class OwnConfig(TranslationConfig):
+    own_option: int = 1
+
+
+class OwnTask(TranslationTask):
+    pass
+
+
+def test_a_task_of_ones_own_has_caches_of_its_own(cache, task, monkeypatch):
+    assert fingerprint(task, "train", 1.0)["options"]["--task"] is None  # as where it was not recorded yet
+    monkeypatch.setitem(TASK_REGISTRY, "own_task", OwnTask)
+    task.cfg = OmegaConf.structured(OwnConfig(**{**task.cfg, "_name": "own_task"}))
+    with pytest.raises(UserError, match="--task: none there, own_task here"):
+        CachedTeacher.open(cache, task)
+    found = fingerprint(task, "train", 1.0)["options"]
+    assert (found["--task"], found["--own-option"]) == ("own_task", "1")
 
 
 # Whether it is whole.
