@@ -132,14 +132,19 @@ own_modules() {
 
 # task_of RUN: the options by which fairseq-generate has the task that the run was trained on.
 task_of() {
-    python -c '
-import itertools, json, re, sys
-command = json.load(open(sys.argv[1])).get("command", [])
-words = [part for word in command for part in (word.split("=", 1) if word.startswith("--task=") else [word])]
-task = [value for option, value in itertools.pairwise(words) if option == "--task"][-1:]
-# A name, and no more words: the record may be of anybody.
-print(*(["--task", *task] if task and re.fullmatch(r"\w[\w.-]*", task[0]) else []))
-' "$1/run.json"
+    python - "$1/run.json" "$(basename "$0")" <<'PYTHON'
+import itertools, sys
+from fairseq_lskd.errors import exit_on_user_error
+with exit_on_user_error(sys.argv[2]):
+    from fairseq_lskd.names import is_plain
+    from fairseq_lskd.reading import read_json
+    command = read_json(sys.argv[1], {"labels": dict}, "the record of a training").get("command")
+    words = [str(word) for word in command] if isinstance(command, list) else []
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--task=") else [word])]
+    task = [value for option, value in itertools.pairwise(words) if option == "--task"][-1:]
+    # A name, and no more words: the record may be of anybody.
+    print(*(["--task", *task] if task and is_plain(task[0]) else []))
+PYTHON
 }
 
 # launcher [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its options that

@@ -40,7 +40,7 @@ for file in "$source" "$references" "$train"; do
 there, or link $data/raw to where it is"
 done
 own_modules "${modules[@]}"
-read -ra task < <(task_of "$run")
+read -ra task < <(task_of "$run") || exit 1
 # Each checkpoint of a run is scored in folders of its own.
 mark=${checkpoint:+-$(basename "$checkpoint" .pt)}
 checkpoint=${checkpoint:-$run/checkpoint_average.pt}

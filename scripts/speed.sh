@@ -31,7 +31,7 @@ need "${runs[*]-}" "the folder of a run"
 [ -n "$recipe" ] || recipe=$(recipe_of "$first")
 load_recipe "$recipe"
 languages "$data"
-read -ra task < <(task_of "$first")
+read -ra task < <(task_of "$first") || exit 1
 
 lskd speed --data "$data/bin" "${runs[@]}" "${modules[@]}" --out "$out" --rounds "$rounds" -- \
     -s "$src" -t "$tgt" "${decoding[@]}" --remove-bpe "$scheme" "${task[@]}"
