@@ -77,8 +77,7 @@ def put_in_place(new: Path, out: Path) -> None:
     aside = None
     if out.is_dir():
         if contents(out):
-            aside = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.{ASIDE}"
-            out.rename(aside)
+            aside = put_aside(out)
         else:
             for part in out.iterdir():  # of calls that were killed
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
@@ -94,6 +93,11 @@ def set_aside(out: Path) -> list[Path]:
     """What stood at `out` before, oldest first, of calls whose successors are not whole yet, or that were killed."""
     found = out.parent.glob(f".{glob.escape(out.name)}.????????.{ASIDE}")
     return sorted(found, key=lambda path: path.stat().st_ctime_ns)  # which renaming sets
+
+
+def put_aside(path: Path) -> Path:
+    """Rename what is there, so that it can be told as having stood there; where it is now."""
+    return path.rename(path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.{ASIDE}")
 
 
 def restore(out: Path) -> None:

@@ -251,3 +251,23 @@ def test_translations_of_another_run(finished: bool, tmp_path: Path, replace: No
     second.append(["b", "c"], {})
     second.finish({})
     assert out.read_text() == "b\nc\n" and json.loads(manifest_path(out).read_text())["run"] == {"beam": 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.manifest.json"]
+
+
+def test_translations_are_kept_until_the_new_ones_are_whole(tmp_path: Path, replace: None) -> None:
+    out = tmp_path / "out"
+    first = ResumableFile(out, {"beam": 1}, zipped=False)
+    first.append(["a"], {})
+    first.finish({})
+    # Another run that comes to nothing.
+    ResumableFile(out, {"beam": 2}, zipped=False)._stream.close()
+    assert ResumableFile(out, {"beam": 1}, zipped=False).finished and out.read_text() == "a\n"
+    # One that is killed half-way, and goes on.
+    second = ResumableFile(out, {"beam": 2}, zipped=False)
+    second.append(["b"], {})
+    second._stream.close()
+    assert [path.read_text() for path in tmp_path.glob(".out.????????.old")] == ["a\n"]
+    third = ResumableFile(out, {"beam": 2}, zipped=False)
+    assert third.done == 1
+    third.finish({})
+    assert out.read_text() == "b\n" and not list(tmp_path.glob(".*"))

@@ -16,7 +16,7 @@ from typing import IO, Any
 from ..errors import UserError
 from ..files import write_beside, write_json
 from ..reading import COUNT, read_json
-from ..replacing import replaces
+from ..replacing import put_aside, replaces, restore, set_aside
 
 #: A manifest; a journal has a "state" too.
 FINISHED = {"run": dict, "lines": COUNT, "bytes": COUNT}
@@ -107,7 +107,7 @@ class ResumableFile:
 
     What is appended is on disk before the journal says so, and the journal is replaced as a whole, so after a kill the
     file is cut back to what the journal says. When all is there, `OUT.partial` is renamed to `OUT`, and last
-    `OUT.manifest.json` is written.
+    `OUT.manifest.json` is written. What it replaces is set aside until then, and put back where nothing was written.
     """
 
     def __init__(self, out: Path, run: Mapping[str, Any], zipped: bool, state: Any = dict, lines: int | None = None):
@@ -130,9 +130,17 @@ class ResumableFile:
         self.journal = out.with_name(f"{out.name}.journal.json")
         self.done = 0  #: lines that are written for good
         self.state: dict[str, Any] = {}  #: what the caller wants to find again after a kill
+        self._put_back()
         self.finished = self._is_finished()
         if not self.finished:
             self._open()
+
+    def _put_back(self) -> None:
+        """What was to be replaced by a call that wrote nothing."""
+        begun = self.journal.exists() or (self.partial.exists() and self.partial.stat().st_size > 0)
+        for path in (self.out, manifest_path(self.out)):
+            if set_aside(path) and not (begun or path.exists()):
+                restore(path)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         """A manifest or journal of this very run; None if there is none."""
@@ -143,8 +151,10 @@ class ResumableFile:
         changes = differences(record["run"], self.run)
         if changes and replaces(self.out, changes):
             # What is partial is cut back to nothing, as there is no journal of it.
-            for old in (self.out, self.journal, manifest_path(self.out)):
-                old.unlink(missing_ok=True)
+            self.journal.unlink(missing_ok=True)
+            for old in (manifest_path(self.out), self.out):
+                if old.exists():
+                    put_aside(old)
             return None
         if changes:
             raise UserError(
@@ -165,8 +175,15 @@ class ResumableFile:
         check_lines(self.out, count_lines(self.out), manifest)
         self._check_whole(manifest["lines"], manifest_path(self.out))
         # Still there if the process was killed at its very end.
-        self.journal.unlink(missing_ok=True)
+        self._remove_rest()
         return True
+
+    def _remove_rest(self) -> None:
+        """Of a finished file: its journal, and what it replaced."""
+        self.journal.unlink(missing_ok=True)
+        for path in (self.out, manifest_path(self.out)):
+            for old in set_aside(path):
+                old.unlink(missing_ok=True)
 
     def _check_whole(self, lines: int, path: Path) -> None:
         if self.lines is not None and lines != self.lines:
@@ -261,5 +278,5 @@ class ResumableFile:
         self._check_whole(self.done, self.journal)
         self.partial.rename(self.out)
         write_json(manifest_path(self.out), {"run": self.run, "lines": self.done, "bytes": self._bytes, **manifest})
-        self.journal.unlink(missing_ok=True)
+        self._remove_rest()
         self._stream.close()
