@@ -16,6 +16,7 @@ from ..compat.versions import what_is_missing
 from ..errors import exit_on_user_error
 from ..terminal import plain_output
 from ..user_dir import import_user_dirs
+from ._numbers import check_numbers
 
 #: Subcommand -> its line in `lskd --help`. The module of the same name has EXAMPLES (text),
 #: add_arguments(parser) and run(args) -> exit status.
@@ -103,6 +104,7 @@ def _main(argv: Sequence[str] | None) -> int:
         subparser.set_defaults(run=module.run)
     args = parser.parse_args(argv)
     with _no_traceback(f"lskd {args.subcommand}", getattr(args, "out", None)):
+        check_numbers(args)
         import_user_dirs(getattr(args, "user_dirs", []))
         return args.run(args)
     return 1

@@ -106,18 +106,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    problems = [
-        f"--{name} {value}: expected 1 or more"
-        for name in ("limit", "beam", "rounds", "threads")
-        if (value := getattr(args, name)) is not None and value < 1
-    ]
     if ":" in args.checkpoint:
-        problems.append(
+        raise UserError(
             f"CHECKPOINT {args.checkpoint}: expected one, CTranslate2 has no ensembles; average the checkpoints of one "
             "run with `lskd average`, or distil the ensemble into a student"
         )
-    if problems:
-        raise UserError("; ".join(problems))
 
 
 def _test_set(args: argparse.Namespace) -> RawBitext | None:

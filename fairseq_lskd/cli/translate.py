@@ -125,10 +125,6 @@ def run(args: argparse.Namespace) -> int:
     """Translate, plan or merge."""
     from ..sequences.shards import merge
 
-    for name in (*COUNTS, *SETTINGS):
-        value = getattr(args, name)
-        if isinstance(value, int) and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: expected 1 or more")
     if args.out is None:
         raise UserError("--out is missing: name the file to write")
     if args.merge:
@@ -234,6 +230,10 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
         )
     if not args.model:  # whose marks have other names, and whose vocabulary may be a part of the corpus's
         _check_dictionary(corpus, known, models["source"] is None)
+    if options.sampling_topk > len(symbols):
+        raise UserError(
+            f"--sampling-topk {options.sampling_topk}: expected at most {len(symbols):,}, the teacher's vocabulary"
+        )
     check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {args.corpus}")
     engine = make_engine()  # which may take minutes
     marks = len(f"{args.source_prefix} {args.source_suffix or ''}".split())

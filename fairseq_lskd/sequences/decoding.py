@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
 from ..errors import UserError
@@ -34,6 +35,9 @@ class DecodingOptions:
     token_scores: bool = False
 
     def __post_init__(self) -> None:
+        if wrong := [field.name for field in fields(self) if not math.isfinite(getattr(self, field.name))]:
+            given = (f"--{name.replace('_', '-')} {getattr(self, name)}" for name in wrong)
+            raise UserError(f"{'; '.join(given)}: expected finite numbers")
         problems = [
             text
             for wrong, text in (

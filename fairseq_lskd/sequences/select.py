@@ -247,8 +247,9 @@ class Selector:
 
 def softmax(scores: Sequence[float], temperature: float) -> np.ndarray:
     """`softmax(scores / temperature)`, float64 `[N]`."""
-    exponents = np.asarray(scores, dtype=np.float64) / temperature
-    powers = np.exp(exponents - exponents.max())
+    values = np.asarray(scores, dtype=np.float64)
+    with np.errstate(over="ignore"):  # what is infinitely less has no weight
+        powers = np.exp((values - values.max()) / temperature)
     return powers / powers.sum()
 
 

@@ -267,6 +267,13 @@ class CachedTeacher:
         arrays = _arrays(name, paths, None if k is None else record_dtype(k, classes))
         mine = slice(1 + share[0], None, share[1])
         _check_records(name, arrays[mine], paths[mine], classes)
+        if all(np.isnan(block["rest"]).all() for block in arrays[1:]):
+            options = manifest["options"]
+            raise UserError(
+                f"{name}: no sentence in it has a teacher, so that nothing would be learned from it. It was written "
+                f"with --max-source-positions {options.get('--max-source-positions')} --max-target-positions "
+                f"{options.get('--max-target-positions')}: write another with larger ones"
+            )
         return cls(name, arrays[0], arrays[1:])
 
     def lookup(self, ids: Tensor, lengths: Tensor) -> TopK:

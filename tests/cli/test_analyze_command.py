@@ -316,7 +316,7 @@ class TestMistakes:
             (["--memory", "0.0000001"], "--memory 1e-07: "),
             (
                 ["--memory", "0", "--num-shards", "0"],
-                "--num-shards 0: expected 1 or more\n  --memory 0.0: expected a number",
+                "--memory 0.0: expected a number above 0; --num-shards 0: expected 1 or more",
             ),
             (["--shard-id", "2", "--num-shards", "2"], "--shard-id 2: expected 0 to 1"),
             (["--data", "none"], "none: no such folder of binarised data"),

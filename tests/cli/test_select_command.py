@@ -418,7 +418,7 @@ class TestMistakes:
             ),
             (
                 ["--workers", "0", "--filter-score-quantile", "2"],
-                "--filter-score-quantile 2.0: expected above 0, below 1; --workers 0: expected 1 or more",
+                "--workers 0: expected 1 or more; --filter-score-quantile 2.0: expected above 0, below 1",
             ),
             (["--filter-copies", "0"], "--filter-copies 0: expected above 0, at most 1"),
             (["--score-temperature", "0"], "--score-temperature 0: expected above 0"),

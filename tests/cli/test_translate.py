@@ -333,6 +333,7 @@ def test_a_run_that_is_killed_by_the_system_loses_nothing(words: list[str]) -> N
     [
         (["--beam", "0"], "--beam 0: expected 1 or more"),
         (["--window", "0"], "--window 0: expected 1 or more"),
+        (["--sampling", "--sampling-topk", "16"], "--sampling-topk 16: expected at most 15, the teacher's vocabulary"),
         (["--num-shards", "3"], "--num-shards 3: 60 sentences are 1 windows of 2,000"),
         (["--subset", "test"], "has no split 'test' in de"),
         (["--source-prefix", "__de__"], "--source-prefix goes with --model"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -52,3 +53,10 @@ def test_batches_hold_every_sentence_once_and_keep_to_their_size(
     for batch in batches:
         assert len(batch) == 1 or len(batch) * (lengths[batch[0]] + 1) <= max_tokens
         assert len(batch) <= (batch_size or len(batch))
+
+
+@pytest.mark.parametrize("name", ["lenpen", "max_len_a", "temperature", "sampling_topp", "diverse_beam_strength"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} {value}: expected finite numbers"):
+        DecodingOptions(**{"sampling": True, name: value})

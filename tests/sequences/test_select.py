@@ -368,3 +368,8 @@ class TestReport:
         (dropped,) = report.to_json()["dropped"].values()
         assert (dropped["sentences"], dropped["hypotheses"]) == (2, 4)
         assert Counter(example["line"] for example in dropped["examples"]) == {1: 2, 2: 2}
+
+
+@pytest.mark.parametrize(("temperature", "weights"), [(1e-320, [1, 0, 0]), (1e300, [1 / 3, 1 / 3, 1 / 3])])
+def test_weights_at_any_temperature_are_numbers(temperature: float, weights: list[float]) -> None:
+    assert softmax([-1.0, -2.0, -700.0], temperature).tolist() == pytest.approx(weights)

@@ -218,11 +218,11 @@ def test_too_long_for_the_teacher(bitext, task, tmp_path, capsys):
     torch.testing.assert_close(alone.log_probs.double(), truth.topk(K).values, rtol=2**-10, atol=1e-5)
 
 
-def test_all_too_long(bitext, task, teacher_path, tmp_path):
-    """Each sentence of some blocks, or of all."""
-    cache = write_cache(bitext, teacher_path, tmp_path / "cache", "--max-source-positions", "1")
-    sample = batch(task, range(60))
-    assert lookup(CachedTeacher.open(cache, task), sample).rest.isnan().all()
+def test_most_too_long(bitext, task, teacher_path, tmp_path):
+    """Each sentence of some blocks."""
+    cache = write_cache(bitext, teacher_path, tmp_path / "cache", "--max-source-positions", "2")
+    silent = lookup(CachedTeacher.open(cache, task), batch(task, range(60))).rest.isnan()
+    assert silent.float().mean() > 0.9 and not silent.all()
 
 
 @pytest.mark.parametrize("max_tokens", ["1", "400"])

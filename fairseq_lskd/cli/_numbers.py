@@ -1,0 +1,66 @@
+"""Numbers given as options: in one place, what each may be, said with its flag before anything is read."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import NamedTuple
+
+from ..errors import UserError
+
+
+class Limit(NamedTuple):
+    """A closed range, and how messages call it."""
+
+    words: str
+    least: float = -math.inf
+    most: float = math.inf
+
+
+#: Of every number without a limit below; the command that has it may know more.
+FINITE = Limit("a finite number")
+WORD = Limit("a whole number that fits into 64 bits", -(2**63), 2**63 - 1)
+COUNT = Limit("1 or more", 1, 2**63 - 1)
+ENDED = Limit("2 or more, one of them is the end mark", 2, 2**63 - 1)
+#: What is divided by less is no number in float32.
+TEMPERATURE = Limit("a number above 0, not smaller than 1e-06", 1e-6)
+
+LIMITS = {
+    "--batch-size": COUNT,
+    "--beam": COUNT,
+    "--jobs": COUNT,
+    "--kd-temperature": TEMPERATURE,
+    "--filter-score-quantile": Limit("above 0, below 1", math.ulp(0.0), 1 - 2**-53),
+    "--last": COUNT,
+    "--limit": COUNT,
+    "--max-hypotheses": COUNT,
+    "--max-source-positions": ENDED,
+    "--max-target-positions": ENDED,
+    "--max-tokens": COUNT,
+    "--memory": Limit("a number above 0", math.ulp(0.0)),
+    "--min-count": COUNT,
+    "--nbest": COUNT,
+    "--num-shards": COUNT,
+    "--rounds": COUNT,
+    "--samples": COUNT,
+    "--temperature": TEMPERATURE,
+    "--threads": COUNT,
+    "--top-k": COUNT,
+    "--window": COUNT,
+    "--workers": COUNT,
+}
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Raise one `UserError` that names every option whose number is not finite or out of its range."""
+    problems = []
+    for name, given in vars(args).items():
+        flag = f"--{name.replace('_', '-')}"
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            limit = LIMITS.get(flag, WORD if isinstance(value, int) else FINITE)
+            if (isinstance(value, float) and not math.isfinite(value)) or not limit.least <= value <= limit.most:
+                problems.append(f"{flag} {value}: expected {limit.words}")
+    if problems:
+        raise UserError("; ".join(problems))
