@@ -25,8 +25,7 @@ CHUNK_BYTES = {"cpu": (2**23, 2**25), "cuda": (2**25, 2**40)}
 SMALL_BATCH = 2048
 #: Most of a chunk's buffers, in units of `[tokens, vocabulary]`.
 SHARE = 0.245
-#: Chunks are multiples of it, so that rows of their buffers begin where cache lines do: without that a matrix product
-#: takes up to 1.5 times as long on some CPUs.
+#: Chunks are multiples of it, as the blocks of matrix products are.
 ALIGNED = 16
 #: Classes that are projected and looked at together. Fewer would stay in a CPU's cache, but their operators' calls cost
 #: more than that saves.
@@ -222,7 +221,7 @@ class _Work:
                 torch.zeros(tensor.shape, **kind) if tensor is not None and need else None
                 for tensor, need in zip(student, needs, strict=True)
             ]
-        self._kind, self._shape = kind, (student.weight.size(0), min(chunk, tokens))
+        self._kind, self._shape = kind, (min(chunk, tokens), student.weight.size(0))
         #: The dtype of distributions at the temperature.
         self._wide = torch.float64 if problem.objective.temperature > WIDE else self.dtype
         self._buffers: dict[int, Tensor] = {}
@@ -230,10 +229,9 @@ class _Work:
     def _buffer(self, number: int, tokens: int) -> Tensor:
         """`[n, K]`, holding whatever it was left with."""
         if number not in self._buffers:
-            # [K, n] in memory, since CPUs project up to 1.6 times faster into it than into [n, K].
             kind = self._kind | ({"dtype": self._wide} if number else {})
             self._buffers[number] = torch.empty(self._shape, **kind)
-        return self._buffers[number][:, :tokens].t()
+        return self._buffers[number][:tokens]
 
     def add(self, rows: slice | Tensor, taught: bool) -> None:
         """The loss of some tokens, and what they add to the gradients."""
@@ -555,12 +553,12 @@ def _blocks(logits: Tensor, matrix: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def project(projection: Projection) -> Tensor:
-    """Logits `[n, K]`, float32 or float64, stored as `[K, n]`."""
+    """Logits `[n, K]`, float32 or float64."""
     hidden, weight, bias = projection
     if _ONEDNN is not None and hidden.dtype == torch.float32 and hidden.device.type == "cpu":
-        logits = _ONEDNN(weight, hidden, None, "none", [], "").t()
+        logits = _ONEDNN(hidden, weight, None, "none", [], "")
     else:
-        logits = _mm(weight, hidden.t()).t()
+        logits = _mm(hidden, weight.t())
     return logits if bias is None else logits.add_(bias)
 
 
@@ -583,7 +581,7 @@ def _log_softmax_(logits: Tensor) -> None:
     """In place, `[n, K]`, with a buffer of a block of classes."""
     top = logits.amax(1, keepdim=True)
     total = torch.zeros_like(top)
-    scratch = logits.new_empty(min(BLOCK, logits.size(1)), logits.size(0)).t()
+    scratch = logits.new_empty(logits.size(0), min(BLOCK, logits.size(1)))
     for part in logits.split(BLOCK, 1):
         part -= top  # before the logarithm of the sum, beside which small differences of large logits would be lost
         total += torch.exp(part, out=scratch[:, : part.size(1)]).sum(1, keepdim=True)
