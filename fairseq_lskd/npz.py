@@ -16,21 +16,23 @@ from .errors import UserError
 SHRINKS = 1_100
 
 
-def read_npz(path: Path, names: Collection[str], expected: str) -> dict[str, Any]:
+def read_npz(path: Path, names: Collection[str], expected: str, flag: str = "") -> dict[str, Any]:
     """Those of the named arrays that are in a file. Nothing in it is run.
 
     Args:
         expected: what the file should be, in words.
+        flag: the option that named it, for messages.
 
     Raises:
         UserError: naming the file, and the array that is not one, cannot be read or is not what it says.
     """
     found: dict[str, Any] = {}
     problems = []
+    called = f"{flag} {path}".lstrip()
     try:
         with path.open("rb") as stream:
             if stream.read(6) == b"\x93NUMPY":
-                raise UserError(f"{path}: a single array, expected {expected}")
+                raise UserError(f"{called}: a single array, expected {expected}")
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
@@ -41,13 +43,13 @@ def read_npz(path: Path, names: Collection[str], expected: str) -> dict[str, Any
                 except Exception as error:  # of a header, a number or a stream that may hold anything
                     problems.append(f"{name}: {_said(error)}")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise UserError(f"{called}: cannot be read ({error.strerror or error})") from None
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path}: not an .npz file, or broken ({_said(error)}); expected {expected}") from None
+        raise UserError(f"{called}: not an .npz file, or broken ({_said(error)}); expected {expected}") from None
     if problems:
-        raise UserError(f"{path}: {'; '.join(problems)}; expected {expected}. Write it again")
+        raise UserError(f"{called}: {'; '.join(problems)}; expected {expected}. Write it again")
     return found
 
 

@@ -52,7 +52,9 @@ class SequenceWeights:
         name = f"--sequence-weights {os.fspath(path)}"
         if not Path(path).is_file():
             raise UserError(f"{name}: no such file; `lskd select` writes it")
-        arrays = read_npz(Path(path), ("weight", "reference"), "the .npz that `lskd select` writes")
+        arrays = read_npz(
+            Path(path), ("weight", "reference"), "the .npz that `lskd select` writes", "--sequence-weights"
+        )
         if missing := {"weight", "reference"} - arrays.keys():
             raise UserError(f"{name}: expected the .npz that `lskd select` writes, found no {' and '.join(missing)}")
         weight, reference = arrays["weight"], arrays["reference"]
