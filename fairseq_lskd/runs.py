@@ -296,6 +296,43 @@ def _killed(log: Path, record: Path) -> float:
     return max(0.0, log.stat().st_mtime - record.stat().st_mtime)
 
 
+#: Label -> the option of fairseq-train that says it.
+_LABELLED = {
+    **{"temperature": "--kd-temperature", "kd_weight": "--kd-weight", "seed": "--seed"},
+    **{"reference_weight": "--reference-weight"},
+}
+
+
+def labels_of(command: Sequence[str], labels: dict[str, Any]) -> dict[str, Any]:
+    """The labels of a run, with what the options of its command say, if it is a training.
+
+    Raises:
+        UserError: if a label says another value than the command.
+    """
+    if not any(word.partition("=")[0] == "--criterion" for word in command):
+        return labels
+    options = _LABELLED | ({"teacher_smoothing": "--label-smoothing"} if labels.get("role") == "teacher" else {})
+    found = {}
+    for label, option in options.items():
+        if (value := _option(command, option)) is not None:
+            found[label] = int(value) if label == "seed" else value
+    wrong = [
+        f"--label {label}={labels[label]}, the command has {options[label]} {value:g}"
+        for label, value in found.items()
+        if label in labels and str(labels[label]) != str(value) and _number(labels[label]) != value
+    ]
+    if wrong:
+        raise UserError(f"{'; '.join(wrong)}: leave the label out, it is taken from the command")
+    return {**found, **labels}
+
+
+def _number(label: Any) -> float | None:
+    try:
+        return float(label)
+    except (TypeError, ValueError):
+        return None
+
+
 #: How torch says that embeddings have another number of rows.
 _OTHER_VOCABULARY = re.compile(r"size mismatch for (en|de)coder\.embed_tokens\.weight")
 

@@ -62,11 +62,10 @@ launcher "$@"
 pieces=$data/pieces made=$out-data
 selected=$made/selected
 mixture=() inputs=()
-[ -z "$share" ] || mixture=(--reference-weight "$share") labels+=(--label reference_weight="$share")
+[ -z "$share" ] || mixture=(--reference-weight "$share")
 method=sequence
 if [ -n "$word_level" ]; then
     method=both
-    labels+=(--label temperature="$temperature" --label kd_weight="$weight")
     mixture+=(--teacher-path "$word_level" --kd-weight "$weight" --kd-temperature "$temperature")
     IFS=: read -ra teachers <<<"$word_level"
     for file in "${teachers[@]}"; do
@@ -87,7 +86,7 @@ lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
     --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected"
 lskd run --out "$out" --label role=student --label method="$method" --label strategy="$strategy" \
-    --label score_temperature="$score_temperature" --label recipe="$recipe" --label size="$size" --label seed="$seed" \
+    --label score_temperature="$score_temperature" --label recipe="$recipe" --label size="$size" \
     "${labels[@]}" "${inputs[@]}" \
     --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \

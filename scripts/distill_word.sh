@@ -54,8 +54,7 @@ if [ -n "$teacher" ]; then
 fi
 [ -z "$cache" ] || from+=(--teacher-cache "$cache") inputs+=(--input "$cache/cache.json")
 
-lskd run --out "$out" --label role=student --label method=word --label temperature="$temperature" \
-    --label kd_weight="$weight" --label recipe="$recipe" --label size="$size" --label seed="$seed" \
+lskd run --out "$out" --label role=student --label method=word --label recipe="$recipe" --label size="$size" \
     --label cached="$([ -n "$cache" ] && echo true || echo false)" "${labels[@]}" \
     "${inputs[@]}" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \

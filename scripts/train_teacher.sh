@@ -38,11 +38,8 @@ load_recipe "$recipe"
 languages "$data"
 size "$size"
 launcher "$@"
-labels=(--label role="$role" --label method=none --label recipe="$recipe" --label size="$size" --label seed="$seed")
-if [ "$role" = teacher ]; then
-    smoothing=${smoothing:-0.1}
-    labels+=(--label "teacher_smoothing=$smoothing")
-fi
+labels=(--label role="$role" --label method=none --label recipe="$recipe" --label size="$size")
+[ "$role" != teacher ] || smoothing=${smoothing:-0.1}
 
 lskd run --out "$out" "${labels[@]}" \
     --input "$data/pieces/encode.json" -- \

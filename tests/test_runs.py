@@ -16,7 +16,7 @@ from fairseq_lskd import __version__
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256
-from fairseq_lskd.runs import RECORD, progress, run, trains_longer
+from fairseq_lskd.runs import RECORD, labels_of, progress, run, trains_longer
 
 
 def python(code: str, *words: object) -> list[str]:
@@ -363,6 +363,18 @@ def test_labels_of_the_command_line_are_json_or_else_text(tmp_path: Path) -> Non
         **{"role": "student", "temperature": 2.0, "count": 3, "tied": True},
         **{"note": "a=b", "empty": ""},
     }
+
+
+def test_labels_are_what_the_last_option_of_the_command_says() -> None:
+    command = ["fairseq-train", "bin", "--criterion", "word_kd", "--kd-temperature", "1.0", "--seed", "1"]
+    command += ["--label-smoothing", "0.1", "--kd-temperature=3", "--kd-weight", "0.7"]
+    wanted = {"temperature": 3.0, "kd_weight": 0.7, "seed": 1}
+    assert labels_of(command, {"role": "student"}) == {"role": "student", **wanted}
+    assert labels_of(command, {"role": "teacher"})["teacher_smoothing"] == 0.1
+    assert labels_of(command, {"temperature": "3.0"}) == {**wanted, "temperature": "3.0"}
+    assert labels_of(["fairseq-generate", "--seed", "1"], {"role": "student"}) == {"role": "student"}
+    with pytest.raises(UserError, match=r"--label temperature=1.0, the command has --kd-temperature 3"):
+        labels_of(command, {"temperature": 1.0})
 
 
 def test_a_label_without_a_value_is_refused(tmp_path: Path) -> None:

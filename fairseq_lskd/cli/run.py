@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..reading import parse_json
+from ..runs import labels_of
 from ..runs import run as run_recorded
 
 EXAMPLES = """examples:
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
             labels[name] = parse_json(value)
         except ValueError:
             labels[name] = value
+    labels = labels_of(args.command, labels)
     # As an interrupt does, it ends the command too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run_recorded(args.command, args.out, args.log, args.input, args.title, labels)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..scoring.facts import facts_of
 from ..scoring.lineage import teachers_of
 from ..teachers.checkpoint import read_archive, read_checkpoint
 from ..teachers.soundness import check_weights
@@ -37,21 +38,15 @@ def origin(paths: str) -> Origin:
     for path in paths.split(":"):
         check_weights(path, read_archive(path)["model"])
     first = Path(paths.split(":")[0])
-    options = read_checkpoint(first)["cfg"].get("criterion")
+    cfg = read_checkpoint(first)["cfg"]
+    options = cfg.get("criterion")
     name = getattr(options, "_name", None)
     smoothing = getattr(options, "label_smoothing", 0.0 if name == "cross_entropy" else None)
     taught = getattr(options, "teacher_path", None)
     record = _record(first.parent / "run.json")
     found = {name: value for name, value in record["labels"].items() if value is not None}
-    # Of a run that was not recorded the options of its criterion say the same, where they had a part in it.
-    beside = taught or getattr(options, "teacher_cache", None)
-    at_hand = {"reference_weight": getattr(options, "reference_weight", None)}
-    if beside:
-        at_hand |= {"temperature": getattr(options, "kd_temperature", None)}
-        at_hand |= {"kd_weight": getattr(options, "kd_weight", None)}
-    if name in ("word_kd", "seq_kd"):
-        at_hand["method"] = "word" if name == "word_kd" else "both" if beside else "sequence"
-    found = {label: value for label, value in at_hand.items() if value is not None} | found
+    # What the checkpoint says decides; of a run that was not recorded it says all that there is to know.
+    found |= facts_of(cfg)
     return Origin(
         None if smoothing is None else float(smoothing),
         _number(found.get("teacher_smoothing")),

@@ -11,7 +11,16 @@ from .seeds import Spread, spread
 #: What is compared: all that is measured but how long a training took, which is no matter of seeds.
 COMPARED = tuple(name for name in MEASURED if name != "train_seconds")
 #: Other fields of a record that are no labels of its run.
-_STORY = {"system", "seed", "parameters", "empty_hypotheses", "command", "checkpoint_sha256", "versions"}
+_STORY = {
+    "system",
+    "seed",
+    "parameters",
+    "empty_hypotheses",
+    "unknown_hypotheses",
+    "command",
+    "checkpoint_sha256",
+    "versions",
+}
 _STORY |= {"kd_top_k", "teacher_sha256", "sentences_per_second", "speed_machine", "signature", *MEASURED}
 
 

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..files import sha256
 from ..runs import read_record
 from ..teachers.checkpoint import read_archive
+from .facts import described
 from .lineage import compared_types, teachers_of
 from .metrics import score_corpus
 from .parameters import count_parameters
@@ -42,12 +43,14 @@ def make_record(
         chosen: BLEU's tokeniser; None is that of the references' script.
 
     Raises:
-        UserError: if a file is missing, or not what it should be.
+        UserError: if a file is missing, or not what it should be, or the run's labels contradict the checkpoint.
     """
     made = read_record(run)
     # Every record has all of these, null where they do not apply.
     result: dict[str, Any] = {"system": run.name}
-    result |= dict.fromkeys(("role", "method", "teacher_smoothing", "temperature")) | made["labels"]
+    result |= dict.fromkeys(("role", "method", "teacher_smoothing", "temperature")) | described(
+        checkpoint, made["labels"]
+    )
     result["parameters"] = count_parameters(read_archive(checkpoint)["model"])
     result |= score_corpus(hypotheses, references, metrics=metrics, chosen=chosen)
     if empty := sum(not line.strip() for line in hypotheses):

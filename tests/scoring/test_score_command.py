@@ -100,6 +100,7 @@ class TestCommand:
             "teacher_smoothing": None,
             "method": "word",
             "temperature": 2,
+            "seed": 1,
             "parameters": count_parameters(make_model(make_task(bitext, *WIDER), *WIDER).state_dict()),
             **scores,
             "valid_ppl": 2.83,  # 2 ** 1.5
