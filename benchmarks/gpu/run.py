@@ -26,6 +26,8 @@ from .stages import REHEARSAL, STAGES, TOTAL, Stage, options, too_large
 GRACE, RESERVE = 5, 10
 #: Bytes of the log that are kept: what is larger than a file that comes back is lost altogether.
 LOG = 8 * 2**20
+#: Lines of it that are shown of a stage that failed.
+SHOWN = 60
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{name:<11} {said['status']}{': ' + said['why'] if said['why'] else ''}, {said['seconds']:.0f} s",
             flush=True,
         )
+        if said["status"] == "failed":
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            print("\n".join(f"    {line}" for line in lines[-SHOWN:]), flush=True)
         facts = {"machine": machine(), "versions": versions(), "rehearsal": args.rehearse, "stages": found}
         write_json(args.out / "run.json", facts)
     summary = "\n\n".join(text for name in args.stages if (text := tables.table(name, read(args.out / f"{name}.json"))))

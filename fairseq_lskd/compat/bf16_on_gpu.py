@@ -46,7 +46,12 @@ def apply() -> None:
         asked.add_argument("--tpu", action="store_true")
         found = original(parser, input_args, *args, **kwargs)
         parsed = found[0] if isinstance(found, tuple) else found
-        if parsed.bf16 and not asked.parse_known_args(input_args)[0].tpu:
+        # With suppress_defaults only what was given is there.
+        if (
+            getattr(parsed, "bf16", False)
+            and getattr(parsed, "tpu", False)
+            and not asked.parse_known_args(input_args)[0].tpu
+        ):
             parsed.tpu = False
         return found
 
