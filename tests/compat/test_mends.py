@@ -78,7 +78,8 @@ def parse(*flags):
     return options.parse_args_and_arch(options.get_training_parser(), ["data", "--arch", "transformer", *flags])
 assert not parse("--bf16").tpu and not parse("--memory-efficient-bf16").tpu, "a TPU"
 assert parse("--bf16", "--tpu").tpu and parse("--bf16").bf16 and not parse().tpu
-options.parse_args_and_arch(options.get_validation_parser(), ["data"], suppress_defaults=True)  # as fairseq-validate
+validation = ["data", "--path", "x", "--task", "translation"]
+options.parse_args_and_arch(options.get_validation_parser(), validation, suppress_defaults=True)  # as fairseq-validate
 """,
         "a TPU",
     ),
