@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from typing import NamedTuple
 
 from ..errors import UserError
 
 
 class Limit(NamedTuple):
-    """A closed range, and how messages call it."""
+    """A closed range, and how messages call it. Infinity is only in those that say so."""
 
     words: str
-    least: float = -math.inf
-    most: float = math.inf
+    least: float = -sys.float_info.max
+    most: float = sys.float_info.max
 
 
 #: Of every number without a limit below; the command that has it may know more.
@@ -46,6 +47,7 @@ LIMITS = {
     "--temperature": TEMPERATURE,
     "--threads": COUNT,
     "--top-k": COUNT,
+    "--unkpen": Limit("0 or more, or inf", 0, math.inf),
     "--window": COUNT,
     "--workers": COUNT,
 }
@@ -60,7 +62,7 @@ def check_numbers(args: argparse.Namespace) -> None:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             limit = LIMITS.get(flag, WORD if isinstance(value, int) else FINITE)
-            if (isinstance(value, float) and not math.isfinite(value)) or not limit.least <= value <= limit.most:
+            if not limit.least <= value <= limit.most:  # NaN is in no range
                 problems.append(f"{flag} {value}: expected {limit.words}")
     if problems:
         raise UserError("; ".join(problems))

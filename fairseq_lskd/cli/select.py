@@ -164,6 +164,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="Q",
         help="drop the share Q of sources with the lowest best score",
     )
+    group.add_argument(
+        "--filter-unk",
+        action="store_true",
+        default=None,  # left out of the record where it is not given, as it is of older ones
+        help="drop if it has an unknown word: <unk>, <<unk>> or \u2047",
+    )
     group.add_argument("--dedup", action="store_true", help="drop a hypothesis with the text of a better one")
 
     group = parser.add_argument_group("the student's form")
@@ -302,10 +308,11 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _selection(args: argparse.Namespace) -> SelectionOptions:
-    from ..sequences.filters import Copies, Language, LengthRatio, Repeats
+    from ..sequences.filters import Copies, Language, LengthRatio, Repeats, Unknown
     from ..sequences.select import SelectionOptions
 
     asked = (
+        (Unknown, () if args.filter_unk else None),
         (LengthRatio, args.filter_length_ratio),
         (Copies, args.filter_copies),
         (Repeats, args.filter_repeats),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import platform
 import sys
 import time
@@ -98,6 +99,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--diverse-beam-groups", type=int, default=-1, metavar="N", help="diverse beam search")
     search.add_argument("--diverse-beam-strength", type=float, default=0.5, metavar="X", help="(%(default)s)")
     search.add_argument("--seed", type=int, default=1, metavar="N", help="of sampling (%(default)s)")
+    search.add_argument(
+        "--unkpen",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="take X from the log-probability of <unk>; inf: never write it (CTranslate2 has 0 and inf)",
+    )
     search.add_argument("--token-scores", action="store_true", help="write every token's log-probability as well")
 
     engine = parser.add_argument_group("the engine; what is left out is chosen by a short measurement")
@@ -145,7 +153,7 @@ def _translate(args: argparse.Namespace) -> int:
     from ..sequences.nbest import to_line
     from ..sequences.resumable import ResumableFile
     from ..sequences.shards import Shard, shard_path
-    from ..sequences.translate import Progress, count
+    from ..sequences.translate import UNKNOWN_SENTENCES, Progress, count
 
     translator, identity = _translator(args)
     sentences = min(args.limit or translator.corpus.sentences, translator.corpus.sentences)
@@ -188,6 +196,12 @@ def _translate(args: argparse.Namespace) -> int:
     command = ["lskd", *sys.argv[1:]]
     output.finish({**state, "corpus": str(args.corpus), "command": command, "versions": _versions()})
     skipped = ", ".join(f"{n:,} {why}" for why in (EMPTY, TOO_LONG) if (n := state["counts"].get(why)))
+    if unknown := state["counts"].get(UNKNOWN_SENTENCES, 0):
+        print(
+            f"{title} | {unknown:,} sentences have <unk> in their translations ({unknown / output.done:.1%}), which a "
+            "student would learn: --unkpen inf makes none, --filter-unk of lskd select drops them",
+            file=sys.stderr,
+        )
     rate = output.done / max(state["seconds"], 1e-3)
     print(
         f"{title} | {output.done:,} sentences, {rate:,.0f} a second{f'; skipped: {skipped}' if skipped else ''}",
@@ -244,7 +258,8 @@ def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
         **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},
         **{f"sentencepiece-{side}": sha256(path) for side, path in models.items() if path},
         "engine": engine.name,
-        **{name.replace("_", "-"): value for name, value in asdict(options).items()},
+        **{name.replace("_", "-"): value for name, value in asdict(options).items() if name != "unkpen"},
+        **({"unkpen": f"{options.unkpen:g}"} if options.unkpen else {}),  # JSON has no infinity
         **{
             name.replace("_", "-"): value
             for name in (*MARKS, *COUNTS, *SETTINGS)
@@ -323,8 +338,8 @@ def _from_model(args: argparse.Namespace, options: DecodingOptions) -> Loaded:
     from ..sequences.segmentation import model_symbols
 
     require_ctranslate2("--model")
-    if args.engine == "fairseq" or options.diverse_beam_groups > 0:
-        raise UserError("--engine fairseq and --diverse-beam-groups go with --teacher-path")
+    if args.engine == "fairseq" or options.diverse_beam_groups > 0 or 0 < options.unkpen < math.inf:
+        raise UserError("--engine fairseq, --diverse-beam-groups and an --unkpen below inf go with --teacher-path")
     from ..sequences.engines.ctranslate2_engine import CTranslate2Engine, Marks, read_config
 
     symbols = model_symbols(args.model, "source"), model_symbols(args.model)

@@ -33,9 +33,11 @@ class DecodingOptions:
     diverse_beam_strength: float = 0.5
     seed: int = 1
     token_scores: bool = False
+    unkpen: float = 0.0  #: taken from <unk>'s log-probability; infinity forbids it
 
     def __post_init__(self) -> None:
-        if wrong := [field.name for field in fields(self) if not math.isfinite(getattr(self, field.name))]:
+        numbers = [field.name for field in fields(self) if field.name != "unkpen"]
+        if wrong := [name for name in numbers if not math.isfinite(getattr(self, name))]:
             given = (f"--{name.replace('_', '-')} {getattr(self, name)}" for name in wrong)
             raise UserError(f"{'; '.join(given)}: expected finite numbers")
         problems = [
@@ -69,6 +71,7 @@ class DecodingOptions:
                     self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups != 0,
                     f"--diverse-beam-groups {self.diverse_beam_groups} does not divide --beam {self.beam}",
                 ),
+                (not self.unkpen >= 0, f"--unkpen {self.unkpen}: expected 0 or more, or inf"),
                 (not 0 <= self.seed < 2**32, f"--seed {self.seed}: expected 0 to {2**32 - 1:,}"),
             )
             if wrong

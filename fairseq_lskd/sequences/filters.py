@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol
 
 from ..data.language_id import identifier, is_other, unknown_languages
 from ..errors import UserError
+from .pieces import has_unknown
 
 #: Letters only: numbers are the same in both languages.
 _WORD = re.compile(r"[^\W\d_]+")
@@ -110,6 +111,16 @@ class Language:
 @functools.lru_cache(maxsize=16)  # the hypotheses of a sentence have its source in common
 def _is_other(text: str, language: str) -> bool:
     return is_other(text, language)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The hypothesis has an unknown word: `<unk>`, or what looks like it."""
+
+    name: ClassVar[str] = "unknown word"
+
+    def __call__(self, source: str, hypothesis: str) -> bool:
+        return has_unknown(hypothesis)
 
 
 def refused_by(filters: Sequence[Filter], source: str, hypothesis: str) -> str | None:

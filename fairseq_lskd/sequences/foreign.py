@@ -50,11 +50,9 @@ def read_fairseq(path: Path, sentences: int) -> Iterator[list[Scored]]:
     """What fairseq-generate printed. Its scores are to base 2; these are natural logarithms.
 
     Raises:
-        UserError: as `harvest` does, and for a score that is no finite number.
+        UserError: as `harvest` does.
     """
-    for index, hypotheses in enumerate(harvest(path, sentences)):
-        if wrong := [hypothesis.score for hypothesis in hypotheses if not math.isfinite(hypothesis.score)]:
-            raise UserError(f"{path}: a hypothesis of sentence {index} has the score {wrong[0]}, expected a number")
+    for hypotheses in harvest(path, sentences):
         yield [(hypothesis.text, hypothesis.score * math.log(2)) for hypothesis in hypotheses]
 
 

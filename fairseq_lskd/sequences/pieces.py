@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 from .segmentation import SENTENCEPIECE, SUBWORD_NMT
 
 #: Names as --remove-bpe of fairseq-generate has them.
 SCHEMES = ("sentencepiece", "subword_nmt")
+
+
+#: How a word that a teacher could not write looks: fairseq's <unk> and <<unk>>, and SentencePiece's.
+_UNKNOWN = re.compile(r"<unk>|\u2047", re.IGNORECASE)
+
+
+def has_unknown(text: str) -> bool:
+    """Whether text or pieces hold an unknown word, `<unk>` or what looks like it."""
+    return _UNKNOWN.search(text) is not None
 
 
 def to_text(line: str, scheme: str = "sentencepiece") -> str:

@@ -38,6 +38,7 @@ class Report:
         self.untranslated: Counter[str] = Counter()
         self.hypotheses: Counter[str] = Counter()
         self.pairs: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
         self.most = 0  #: hypotheses that were read of one sentence
         self.dropped: dict[str, Dropped] = {}
         self._best = array("d")
@@ -55,6 +56,9 @@ class Report:
         self.sentences[_fate(outcome)] += 1
         self.hypotheses.update({"read": len(outcome.scores), "written": len(weights)})
         self.hypotheses["dropped"] += len(outcome.drops)
+        if outcome.unknown:
+            found = {"sentences": 1, "hypotheses": outcome.unknown, "written": outcome.unknown_written}
+            self.unknown.update(found)
         self.most = max(self.most, len(outcome.scores))
         self.pairs.update({"translations": len(weights), "references": references})
         if outcome.skipped:
@@ -79,6 +83,7 @@ class Report:
             "not translated": dict(self.untranslated),
             "hypotheses": dict(self.hypotheses),
             "pairs": dict(self.pairs),
+            "unknown words": {name: self.unknown[name] for name in ("sentences", "hypotheses", "written")},
             "dropped": {reason: vars(dropped) for reason, dropped in self.dropped.items()},
         }
         if self._best:
@@ -101,6 +106,7 @@ class Report:
         record = self.to_json()
         rows: list[tuple[str, int, int | None]] = [("read", self.sentences["read"], self.hypotheses["read"])]
         rows += [(f"not translated: {reason}", count, None) for reason, count in self.untranslated.items()]
+        rows.append(("with an unknown word", self.unknown["sentences"], self.unknown["hypotheses"]))
         rows += [(f"dropped: {reason}", found.sentences, found.hypotheses) for reason, found in self.dropped.items()]
         rows += [
             ("written: translations", self.sentences["translations"], self.pairs["translations"]),
@@ -110,6 +116,11 @@ class Report:
         ]
         cells = [(name, *("" if n is None else f"{n:,}" for n in numbers)) for name, *numbers in rows if numbers[0]]
         parts = [_table(cells, ["", "sentences", "hypotheses"])]
+        if written := self.unknown["written"]:
+            parts.append(
+                f"{written:,} of the translations written have an unknown word (`<unk>`), which a student would learn: "
+                "`--filter-unk` drops them, `lskd translate --unkpen inf` makes none."
+            )
         if "best scores" in record:
             parts.append("Scores of the best hypotheses, by quantile:")
             parts.append(_table([[f"{value:.3f}" for value in record["best scores"].values()]], record["best scores"]))

@@ -22,7 +22,7 @@ from ..data.sentencepiece_model import load_model
 from ..data.writing_systems import available_tokeniser
 from ..errors import UserError
 from .filters import Filter, refused_by
-from .pieces import to_text
+from .pieces import has_unknown, to_text
 from .segmentation import SENTENCEPIECE
 
 STRATEGIES = ("1-best", "nearest", "n-best")
@@ -114,6 +114,8 @@ class Outcome:
     source: str  #: as text
     scores: list[float]  #: of all its hypotheses, best first
     skipped: str | None = None  #: why it was not translated, if it was not
+    unknown: int = 0  #: hypotheses that have an unknown word
+    unknown_written: int = 0  #: of these, those that were chosen
     replaced: bool = False  #: by its reference, before anything else
     drops: list[Drop] = field(default_factory=list)
     similarity: tuple[float, float] | None = None  #: to the reference, of the best hypothesis and of the nearest
@@ -180,9 +182,12 @@ class Selector:
         share = 0.0  # the reference's
         if reference:
             share = options.add_references if kept else float(outcome.replaced or options.on_empty == "reference")
+        chosen = list(self._chosen(kept, reference, outcome))
+        outcome.unknown = sum(has_unknown(hypothesis["text"]) for hypothesis in hypotheses)
+        outcome.unknown_written = sum(has_unknown(hypothesis["text"]) for hypothesis, _ in chosen)
         outcome.pairs = [
             Pair(source, self._encode(1, hypothesis["tokens"], hypothesis["text"]), weight * (1 - share), False)
-            for hypothesis, weight in self._chosen(kept, reference, outcome)
+            for hypothesis, weight in chosen
         ]
         if share:
             self._check_form(record, reference)

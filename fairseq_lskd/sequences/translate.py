@@ -17,11 +17,15 @@ from ..errors import UserError
 from .corpus import Corpus
 from .decoding import Batch, Engine, Hypothesis, Settings, make_batches
 from .nbest import EMPTY, TOO_LONG
+from .pieces import has_unknown
 from .segmentation import Join, Split
 from .shards import Shard
 
 #: Sentences that settings are measured on, at most.
 SAMPLE = 4096
+
+#: What `count` calls hypotheses that have `<unk>`, and the sentences that they are of.
+UNKNOWN, UNKNOWN_SENTENCES = "hypotheses with <unk>", "sentences with <unk>"
 
 
 @dataclass
@@ -136,10 +140,12 @@ class _Window:
 
 
 def count(records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """What is to be known of records that were written: hypotheses, their tokens, and sentences skipped."""
+    """What is to be known of records that were written: hypotheses, those with `<unk>`, tokens, what was skipped."""
     counts = Counter(record["skipped"] for record in records if "skipped" in record)
     for record in records:
         counts["hypotheses"] += len(record["hypotheses"])
+        if unknown := sum(has_unknown(hypothesis["tokens"]) for hypothesis in record["hypotheses"]):
+            counts.update({UNKNOWN: unknown, UNKNOWN_SENTENCES: 1})
         counts["tokens"] += sum(hypothesis["length"] for hypothesis in record["hypotheses"])
     return dict(counts)
 

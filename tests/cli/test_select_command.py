@@ -313,6 +313,27 @@ def test_translations_made_elsewhere(form: str, written: str) -> None:
     assert len(rows("all")) == 4 and rows("all")[0][2] < 1
 
 
+def test_unknown_words_are_counted_and_dropped(capsys: pytest.CaptureFixture) -> None:
+    changed = records()
+    for index, word in ((0, "<unk>"), (1, "<<unk>>"), (2, " \u2047 ")):
+        changed[index]["hypotheses"][0]["text"] = f"A{word}B"
+    changed[3]["hypotheses"][1]["text"] = "<unk>"
+    write(changed)
+    assert run() == 0
+    said = capsys.readouterr().out
+    assert "3 of the translations written have an unknown word" in said
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["unknown words"] == {"sentences": 4, "hypotheses": 4, "written": 3}
+    assert "filter-unk" not in json.loads(Path("out/select.json").read_text())["options"]
+
+    assert run("--filter-unk", out="clean") == 0
+    report = json.loads(Path("clean/report.json").read_text())
+    assert report["unknown words"] == {"sentences": 4, "hypotheses": 4, "written": 0}
+    assert report["dropped"]["unknown word"]["hypotheses"] == 4
+    assert "unknown word (`<unk>`)" not in capsys.readouterr().out
+    assert [row[1] for row in rows("clean")[:3]] == [record["hypotheses"][1]["tokens"] for record in changed[:3]]
+
+
 class TestManifest:
     def test_it_says_from_what_the_data_was_made(self, bitext: Path) -> None:
         size, lines = Path("nbest.jsonl").stat().st_size, len(Path("nbest.jsonl").read_text().splitlines())

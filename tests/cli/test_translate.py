@@ -107,6 +107,52 @@ def test_both_engines_write_the_same_records(words: list[str]) -> None:
         assert ours == theirs
 
 
+@pytest.fixture
+def unsure(teacher: Path, bitext: Path, tmp_path: Path) -> Path:
+    """A teacher that writes <unk> where the other one writes END, the last word of every sentence."""
+    import torch
+    from fairseq.data import Dictionary
+
+    folder = tmp_path / "unsure"
+    shutil.copytree(teacher.parent, folder)
+    state = torch.load(folder / teacher.name, weights_only=False)
+    rows = state["model"]["decoder.output_projection.weight"]
+    dictionary = Dictionary.load(str(bitext / "dict.en.txt"))
+    rows[dictionary.unk()] = 1.1 * rows[dictionary.index("END")]
+    torch.save(state, folder / teacher.name)
+    return folder / teacher.name
+
+
+def test_unknown_words_are_counted_and_forbidden(words: list[str], unsure: Path, capsys: pytest.CaptureFixture) -> None:
+    words[words.index("--teacher-path") + 1] = str(unsure)
+    words = [*words, "--subset", "valid", "--min-len", "0", "--cache-dir", "models"]
+    assert main([*words, "--out", "with.jsonl"]) == 0
+    counts = manifest("with.jsonl")["counts"]
+    assert counts["sentences with <unk>"] == counts["hypotheses with <unk>"] > 0
+    assert f"{counts['sentences with <unk>']} sentences have <unk>" in capsys.readouterr().err
+    assert (
+        sum("<unk>" in record["hypotheses"][0]["text"] for record in read("with.jsonl"))
+        == counts["sentences with <unk>"]
+    )
+
+    for engine in ("ctranslate2", "fairseq"):
+        assert main([*words, "--out", f"{engine}.jsonl", "--unkpen", "inf", "--engine", engine]) == 0
+        assert "sentences with <unk>" not in manifest(f"{engine}.jsonl")["counts"]
+        assert manifest(f"{engine}.jsonl")["run"]["unkpen"] == "inf"
+        assert "have <unk>" not in capsys.readouterr().err
+    for one, two in zip(read("ctranslate2.jsonl"), read("fairseq.jsonl"), strict=True):
+        (ours,), (theirs,) = one["hypotheses"], two["hypotheses"]
+        # A score is the teacher's own, to which the word that it would rather have written belongs.
+        assert ours["tokens"] == theirs["tokens"] and ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
+    assert main([*words, "--out", "some.jsonl", "--unkpen", "20"]) == 0
+    said = capsys.readouterr().err
+    assert "fairseq translates: CTranslate2 has no --unkpen but inf" in said
+    assert [record["hypotheses"] for record in read("some.jsonl")] == [
+        record["hypotheses"] for record in read("fairseq.jsonl")
+    ]
+    assert "unkpen" not in manifest("with.jsonl")["run"]  # as of runs from before it was an option
+
+
 def test_text_with_sentences_that_are_skipped(words: list[str]) -> None:
     lines = ["a b", "", "x y", "a " * 1024, "a " * 1023, " ", "c"]
     Path("corpus.de.gz").write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))

@@ -326,7 +326,7 @@ class TestChoice:
             ("ensemble", "CTranslate2 has no ensembles"),
             ("diverse", "CTranslate2 has no diverse beam search"),
             ("lstm", "CTranslate2 has no LSTMModel"),
-            ("missing", "CTranslate2, which is several times faster, is not installed (get it with: "),
+            ("missing", "CTranslate2, which is several times faster, is not installed"),
         ],
     )
     def test_else_fairseq_with_the_reason(

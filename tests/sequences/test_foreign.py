@@ -144,7 +144,7 @@ def test_every_sentence_has_a_block_whatever_the_list_leaves_out() -> None:
 
 @pytest.mark.parametrize("score", ["nan", "-inf", "1e999", "1" * 400])
 def test_scores_of_fairseq_generate_that_are_no_numbers(score: str) -> None:
-    with pytest.raises(UserError, match="log: a hypothesis of sentence 1 has the score"):
+    with pytest.raises(UserError, match="log, line 2: the score is"):
         list(read_fairseq(write("log", "H-0\t-1.0\tone", f"H-1\t{score}\ttwo", "Generate test"), 2))
 
 

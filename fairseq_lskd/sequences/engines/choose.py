@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,8 @@ def _obstacle(teacher: Teacher, options: DecodingOptions) -> str | None:
         return f"CTranslate2, which is several times faster, is not installed. Get it with: {how}"
     if len(teacher.models) > 1:
         return "CTranslate2 has no ensembles"
+    if 0 < options.unkpen < math.inf:
+        return f"CTranslate2 has no --unkpen but inf, which forbids <unk> (found {options.unkpen:g})"
     if options.diverse_beam_groups > 0:
         return "CTranslate2 has no diverse beam search"
     return None

@@ -160,6 +160,7 @@ class CTranslate2Engine:
         return self.translator.translate_batch(
             [self._source(pieces) for pieces in batch.sources],
             [list(self.marks.target_prefix)] * len(batch.sources) if self.marks.target_prefix else None,
+            disable_unk=options.unkpen > 0,
             max_input_length=0,
             max_decoding_length=min(options.max_length(longest), self.max_target_positions - 1),
             min_decoding_length=options.min_len,
@@ -180,7 +181,7 @@ class CTranslate2Engine:
         token has how much of it.
         """
         options = self.options
-        other = options.sampling or options.min_len > 1 or bool(self.marks.target_prefix)
+        other = options.sampling or options.min_len > 1 or options.unkpen > 0 or bool(self.marks.target_prefix)
         return other or tokens[-1:] != [self.eos] or (options.token_scores and rank < options.nbest)
 
     def _strip(self, tokens: list[str]) -> list[str]:

@@ -79,7 +79,8 @@ class FairseqEngine:
             for hypothesis in hypotheses:
                 tokens = [self.task.target_dictionary[i] for i in hypothesis["tokens"].tolist()[:-1]]
                 found[place].append((tokens, hypothesis["positional_scores"].tolist()))
-        if self.options.temperature != 1 or self.options.diverse_beam_groups > 0:
+        options = self.options
+        if options.temperature != 1 or options.diverse_beam_groups > 0 or options.unkpen:
             found = self._rescored(sources, found)
         return [self._best(hypotheses) for hypotheses in found]
 
