@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import BENCHMARKS
 
-from gpu import check, pack, packed, run, stages, tables  # isort: skip  # found by way of conftest
+from gpu import check, experiment, pack, packed, run, stages, tables  # isort: skip  # found by way of conftest
 
 ROW = {"check": "loss", "what": "forward_kl", "precision": "float32", "part": "hidden", "limit": 1e-4}
 FORM = {
@@ -121,6 +121,20 @@ def test_stages_end(tmp_path, monkeypatch, program, status, least):
     assert "== exact" in (tmp_path / "log.txt").read_text()
     left = subprocess.run(["pgrep", "-f", "import time; time.sleep[(]60[)]"], capture_output=True, text=True)
     assert left.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "seconds", "enough", "status"),
+    [
+        ("raise SystemExit(3)", 20, False, 3),
+        ("import time; time.sleep(60)", 1, False, None),
+        ("import time; time.sleep(60)", 20, True, None),
+    ],
+)
+def test_the_workflow_is_followed_until_it_ends_or_has_done_enough(program, seconds, enough, status):
+    begun = time.time()
+    assert experiment.follow([sys.executable, "-c", program], seconds, True, lambda: enough) == status
+    assert time.time() - begun < 15
 
 
 def test_tables_of_rows_that_passed_failed_and_are_not_numbers():
