@@ -15,7 +15,7 @@ from .conftest import CHECKOUT, run
 SETUP = CHECKOUT / "scripts" / "setup.sh"
 
 
-@pytest.mark.parametrize("script", ["setup.sh", "test_pythons.sh"])
+@pytest.mark.parametrize("script", ["setup.sh", "test_pythons.sh", "test_builds.sh"])
 def test_bash_can_read_it(script):
     subprocess.run(["bash", "-n", str(CHECKOUT / "scripts" / script)], check=True)
 
