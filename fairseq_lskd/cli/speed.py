@@ -51,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
     models = {}
     for word in args.model:
         name, equals, path = word.partition("=")
-        if not equals or not Path(path).is_file():
-            raise UserError(f"{word}: expected NAME=FILE, of a checkpoint that is there")
+        if not name or not equals or not Path(path).is_file():
+            raise UserError(f"--model {word}: expected NAME=FILE, of a checkpoint that is there")
+        if name in models:
+            raise UserError(f"--model {word}: {name} is {models[name]} already; give each a name of its own")
         models[name] = Path(path)
     if len(args.user_dirs) > 1:
         raise UserError(

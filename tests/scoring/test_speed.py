@@ -56,6 +56,8 @@ def test_models_take_turns_and_the_median_counts(generate: None) -> None:
     [
         (["--model", "a.pt"], "a.pt: expected NAME=FILE, of a checkpoint that is there"),
         (["--model", "a=none.pt"], "a=none.pt: expected NAME=FILE"),
+        (["--model", "a=a.pt", "--model", "a=b.pt"], "--model a=b.pt: a is a.pt already"),
+        (["--model", "=a.pt"], "--model =a.pt: expected NAME=FILE"),
         (["--model", "a=a.pt", "--rounds", "0"], "--rounds 0: expected 1 or more"),
         (["--model", "a=broken.pt"], "fairseq-generate of broken.pt ended with status 3:\n  no such model"),
     ],
