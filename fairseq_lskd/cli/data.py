@@ -27,6 +27,7 @@ PREPARE_EXAMPLES = """examples:
   lskd data prepare multi30k --out data/multi30k
   lskd data prepare wmt14-en-de --out data/wmt14 --raw ~/downloads --workers 8
   lskd data prepare own --raw my/text -s de -t en --out data/mine --dry-run
+  lskd data prepare own --raw my/mono -s de --out data/mono
 """
 
 
@@ -105,14 +106,21 @@ def _prepare(args: argparse.Namespace) -> int:
     from ..errors import UserError
 
     problems = []
-    if bool(args.source_lang) != bool(args.target_lang):
-        problems.append("-s and -t go together")
+    alone = bool(args.source_lang) and not args.target_lang
+    if args.target_lang and not args.source_lang:
+        problems.append("-t needs -s")
+    if alone and (args.raw is None or args.dry_run):
+        problems.append(
+            "-t is missing. -s alone is for a text of your own in the source language: --raw DIR, without --dry-run"
+        )
     if args.source_lang and args.source_lang == args.target_lang:
         problems.append(f"-s and -t are both {args.source_lang}: expected two languages")
     if args.workers < 1:
         problems.append(f"--workers {args.workers}: expected 1 or more")
     if problems:
         raise UserError("; ".join(problems))
+    if alone:
+        return _prepare_source(args)
     languages = (args.source_lang, args.target_lang) if args.source_lang else None
     corpus = load(args.corpus, languages)
     request = Request(corpus, args.out, args.cache or cache_folder(), args.raw, args.workers)
@@ -124,6 +132,22 @@ def _prepare(args: argparse.Namespace) -> int:
     print(f"{out}: {'written' if new else 'up to date'}")
     if new:
         print(f"what was dropped, with examples: {out / 'report.md'}")
+    return 0
+
+
+def _prepare_source(args: argparse.Namespace) -> int:
+    from ..data.corpora import OWN, load
+    from ..data.monolingual import prepare_source
+    from ..errors import UserError
+
+    if args.corpus != OWN and not args.corpus.endswith(".toml"):
+        raise UserError(
+            f"{args.corpus} -s {args.source_lang}: a corpus has two languages, give both or none; "
+            f"-s alone is for `{OWN}`"
+        )
+    corpus = load(args.corpus, (args.source_lang, "any"))  # for its steps
+    new = prepare_source(args.raw, args.out, args.source_lang, corpus.steps, args.workers)
+    print(f"{args.out / 'raw'}: {'written' if new else 'up to date'}")
     return 0
 
 

@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   lskd encode --raw data/multi30k/raw --out data/multi30k/pieces -s de -t en --vocab-size 4000
   lskd encode --raw data/other/raw --out data/other/pieces -s de -t en --spm-model data/multi30k/pieces/spm.model
   lskd encode --raw data/zh-en/raw --out data/zh-en/pieces -s zh -t en --separate --vocab-size 32000 --byte-fallback
+  lskd encode --raw data/mono/raw --out data/mono/pieces -s de --spm-model data/multi30k/pieces/spm.model
   lskd encode --raw data/iwslt14/raw --out data/iwslt14/pieces -s de -t en --recipe moses-bpe --vocab-size 10000
 then:
   lskd binarise data/multi30k/pieces --out data/multi30k/bin
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="folder of the bitext")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("-s", "--source-lang", required=True, metavar="LANG", help="for example de")
-    parser.add_argument("-t", "--target-lang", required=True, metavar="LANG", help="for example en")
+    parser.add_argument(
+        "-t", "--target-lang", metavar="LANG", help="for example en; none: DIR has train.SRC alone, with --spm-model"
+    )
     parser.add_argument(
         "--workers",
         "--threads",
@@ -85,13 +88,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the folder, or say that it is there."""
-    from ..data.encoding import encode_bitext, encode_classically
+    from ..data.encoding import encode_bitext, encode_classically, encode_source
     from ..data.vocabulary import MANIFEST, VocabularyOptions
     from ..reading import COUNT, read_json
 
     chosen = _check(args)
     where = (args.raw, args.out, args.source_lang, args.target_lang)
-    if args.recipe == "moses-bpe":
+    if args.target_lang is None:
+        new = encode_source(args.raw, args.out, args.source_lang, args.spm_model[0], args.workers)
+    elif args.recipe == "moses-bpe":
         new = encode_classically(*where, VocabularyOptions(**chosen), args.split_hyphens, args.workers)
     else:
         options = None if args.spm_model else VocabularyOptions(**chosen)
@@ -108,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     for name, facts in record["counts"].items():
         mean = facts["pieces"] / max(facts["lines"], 1)
         print(f"{name:<12} {facts['lines']:>10,} {facts['pieces']:>12,} {mean:>7.1f} {facts['unknown']:>8,}")
-    _warn_of_tokens(args.raw, args.source_lang, args.target_lang)
+    _warn_of_tokens(args.raw, *filter(None, (args.source_lang, args.target_lang)))
     return 0
 
 
@@ -151,6 +156,11 @@ def _check(args: argparse.Namespace) -> dict:
             )
         if len(args.spm_model) > 2:
             raise UserError(f"--spm-model: {len(args.spm_model)} files; expected one, or the source's and the target's")
+    if args.target_lang is None and (args.recipe != RECIPES[0] or len(args.spm_model or ()) != 1):
+        raise UserError(
+            "-t is missing. Text in the source language alone is encoded by the model of the teacher's data: give one "
+            "--spm-model (DATA/pieces/spm.model, or spm.SRC.model)"
+        )
     if args.recipe == "moses-bpe":
         wrong = [flag for flag in flags if flag in ("--model-type", "--character-coverage", "--byte-fallback")]
         wrong += ["--spm-model"] if args.spm_model else []

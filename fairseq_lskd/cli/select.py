@@ -36,6 +36,7 @@ EXAMPLES = """examples:
       --student-data data/mine/bin --out data/mine/nearest
   lskd select train.nbest.jsonl.gz -s de -t en --strategy n-best --score-temperature 0.1 --filter-length-ratio 3 \\
       --filter-copies 0.5 --filter-repeats 4,2 --student-data data/mine/bin --out data/mine/n-best
+  lskd select mono.jsonl -s de -t en --add data/mine/nearest --student-data data/mine/bin --out data/mine/mixed
   lskd select big-teacher.en --format text --source train.de -s de -t en --sentencepiece-source my/spm.model \\
       --sentencepiece-target my/spm.model --student-data data/mine/bin --out data/mine/foreign
 then train with
@@ -127,6 +128,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="of a random share R of the sources, take the reference instead of translations",
     )
+    group.add_argument(
+        "--add",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="add the pairs of these folders, which this command made before, with their weights: text in the source "
+        "language alone to a bitext, for one",
+    )
     group.add_argument("--seed", type=int, default=1, metavar="S", help="of that share (default: %(default)s)")
     group.add_argument(
         "--on-empty",
@@ -197,10 +207,11 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..data.outputs import Manifest
+    from ..scoring.lineage import translators
     from ..sequences.candidates import Candidates
     from ..sequences.report import Report
     from ..sequences.select import Selector, least_score, select
-    from ..sequences.training_set import binarise, check_vocabulary, write_pairs
+    from ..sequences.training_set import Selected, binarise, check_vocabulary, write_pairs
 
     _check(args)
     selection = _selection(args)
@@ -218,7 +229,11 @@ def run(args: argparse.Namespace) -> int:
     made_by = candidates.made_by()
     files = student.inputs() if student else {}
     files |= {"--sentencepiece-source": args.sentencepiece_source, "--sentencepiece-target": args.sentencepiece_target}
-    here = {"translations", "out", "workers", "subcommand", "run"}
+    added = [Selected(folder, (args.source_lang, args.target_lang)) for folder in args.add]
+    for other in added:
+        other.check()
+        files |= other.files()
+    here = {"translations", "add", "out", "workers", "subcommand", "run"}
     options = {
         name.replace("_", "-"): value
         for name, value in vars(args).items()
@@ -237,6 +252,9 @@ def run(args: argparse.Namespace) -> int:
     if student:
         sample = itertools.islice(candidates.read(), LOOKED_AT)
         check_vocabulary(map(selector.pieces, sample), student, str(args.translations))
+        for other in added:
+            lines = ((source, [target]) for source, target in itertools.islice(other.pairs(), LOOKED_AT))
+            check_vocabulary(lines, student, f"--add {other.folder}")
     report = Report(signature)
     with manifest.written(args.out) as (folder, facts):
         if args.filter_score_quantile:
@@ -244,7 +262,7 @@ def run(args: argparse.Namespace) -> int:
             selection = replace(selection, least_score=least)
         items = zip(read("selection"), candidates.read_references(), strict=True)
         outcomes = select(items, selection, args.workers)
-        write_pairs(folder, args.source_lang, args.target_lang, outcomes, report)
+        more = write_pairs(folder, args.source_lang, args.target_lang, outcomes, report, added)
         candidates.check_unchanged()
         # Known only now, and in time: what was written is removed.
         if args.strategy != "1-best" and report.most < 2:
@@ -253,9 +271,11 @@ def run(args: argparse.Namespace) -> int:
                 "that there is nothing to choose from: translate with --nbest 5, or take --strategy 1-best"
             )
         facts["pairs"] = dict(report.pairs)
+        if added:
+            facts["added"] = {"pairs": more, "teachers": sorted(set().union(*(translators(d) for d in args.add)))}
         facts["translations"] = made_by
         if student:
-            print(f"binarising {report.pairs.total():,} pairs", file=sys.stderr)
+            print(f"binarising {report.pairs.total() + sum(more.values()):,} pairs", file=sys.stderr)
             facts["unknown"] = binarise(folder, student, args.workers)
             _warn_of_unknown(facts["unknown"])
     print(report.tables())

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--rounds {args.rounds}: expected 1 or more")
     # As an interrupt does, it ends fairseq-generate too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    models = {}
+    models: dict[str, Path] = {}
     for word in args.model:
         name, equals, path = word.partition("=")
         if not name or not equals or not Path(path).is_file():

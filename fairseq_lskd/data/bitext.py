@@ -83,7 +83,7 @@ def check_bitext(folder: Path, languages: Sequence[str], splits: Sequence[str] =
                 problems.append(str(error))
         for side in sides.values():
             problems += side.problems
-        if len(sides) == len(languages) and not any(side.problems for side in sides.values()):
+        if len(sides) == len(languages) == 2 and not any(side.problems for side in sides.values()):
             problems += _mismatch(list(sides.values()))
         blank = {side.path.name: side.blank for side in sides.values() if side.blank}
         if blank:

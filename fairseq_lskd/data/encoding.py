@@ -91,6 +91,29 @@ def encode_bitext(
     return True
 
 
+def encode_source(raw: Path, out: Path, language: str, spm_model: Path, workers: int = 1) -> bool:
+    """As `encode_bitext`, of `train` in the source language alone, in the pieces of a bitext's model.
+
+    `out` gets `train.LANG`, the model, its vocabulary, `dict.LANG.txt` and `encode.json`.
+    """
+    if workers < 1:
+        raise UserError(f"--workers {workers}: expected at least 1")
+    proto = load_model(spm_model).serialized_model_proto()
+    bitext = check_bitext(raw, (language,), ("train",))
+    inputs = _digests(bitext) | {"--spm-model": sha256(spm_model)}
+    manifest = Manifest(MANIFEST, {"source-lang": language}, inputs, libraries=("sentencepiece",))
+    if manifest.is_up_to_date(out):
+        return False
+    with manifest.written(out) as (folder, facts):
+        model = sentencepiece.SentencePieceProcessor(model_proto=proto)
+        (folder / model_name()).write_bytes(proto)
+        write_vocabulary((folder / model_name()).with_suffix(".vocab"), model)
+        counts = encode_splits({language: SentencePieces(proto)}, bitext, folder, workers)
+        symbols = {language: dictionary_pieces(model)}
+        _finish(folder, facts, bitext, counts, symbols, {language: counts[f"train.{language}"]})
+    return True
+
+
 def encode_classically(
     raw: Path,
     out: Path,

@@ -23,7 +23,7 @@ def teachers_of(made: dict[str, Any]) -> list[str]:
     if cache := option(command, "--teacher-cache"):
         found |= _digests(Path(cache, "cache.json"), "teachers")
     if weights := option(command, "--sequence-weights"):
-        found |= _digests(Path(weights).parent / "select.json", "translations", "run", "teacher")
+        found |= translators(Path(weights).parent)
     return sorted(found)
 
 
@@ -36,6 +36,12 @@ def compared_types(command: Sequence[str]) -> int | None:
         counts += [_read(Path(cache, "cache.json"), "options", "--top-k")]
     numbers = [int(count) for count in counts if str(count).isdecimal()]
     return min(numbers, default=None)
+
+
+def translators(selected: Path) -> set[str]:
+    """The SHA-256 of the checkpoints that translated what is in a folder of `lskd select`."""
+    record = selected / "select.json"
+    return _digests(record, "translations", "run", "teacher") | _digests(record, "added", "teachers")
 
 
 def _digests(path: Path, *keys: str) -> set[str]:

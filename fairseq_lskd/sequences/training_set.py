@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..data.binarise import binarise_file
+from ..data.bitext import examine, read_lines
 from ..data.dictionary import read_dictionary
 from ..errors import UserError
 from ..files import write_json
@@ -94,10 +95,53 @@ def check_vocabulary(pairs: Iterable[tuple[str, list[str]]], student: Student, w
         )
 
 
-def write_pairs(folder: Path, source_lang: str, target_lang: str, outcomes: Iterable[Outcome], report: Report) -> None:
+@dataclass(frozen=True)
+class Selected:
+    """What `lskd select` made before, whose pairs are to be added."""
+
+    folder: Path
+    languages: tuple[str, str]
+
+    def files(self) -> dict[str, Path]:
+        """Its pairs and weights, by their names."""
+        names = [*(f"train.{language}" for language in self.languages), WEIGHTS]
+        return {f"--add {name} of {self.folder}": self.folder / name for name in names}
+
+    def check(self) -> None:
+        """Refuse a folder that is none, or whose files do not fit each other.
+
+        Raises:
+            UserError: naming the folder, and the file.
+        """
+        if missing := [str(path) for path in self.files().values() if not path.is_file()]:
+            raise UserError(
+                f"--add {self.folder}: {', '.join(missing)}: no such file; expected what `lskd select` made"
+            )
+        weights = len(SequenceWeights.load(self.folder / WEIGHTS).weight)
+        for language in self.languages:
+            side = examine(self.folder / f"train.{language}")
+            if side.problems or side.lines != weights:
+                why = side.problems or [f"{side.lines:,} lines, and {weights:,} weights"]
+                raise UserError(f"--add {self.folder}: train.{language}: {'; '.join(why)}; make it again")
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        return zip(*(read_lines(self.folder / f"train.{language}") for language in self.languages), strict=True)
+
+
+def write_pairs(
+    folder: Path,
+    source_lang: str,
+    target_lang: str,
+    outcomes: Iterable[Outcome],
+    report: Report,
+    added: Sequence[Selected] = (),
+) -> dict[str, int]:
     """Write `train.LANG` of both languages, `train.weights.npz` and the report.
 
-    Line i of either file has row i of the weights.
+    Line i of either file has row i of the weights. The pairs of `added` follow, with their own weights.
+
+    Returns:
+        How many pairs each of `added` gave, by its folder.
 
     Raises:
         UserError: if no line is left.
@@ -114,13 +158,28 @@ def write_pairs(folder: Path, source_lang: str, target_lang: str, outcomes: Iter
                 target.write(f"{pair.target}\n")
                 weight.append(pair.weight)
                 reference.append(pair.reference if outcome.alone is None else outcome.alone)
+        counts = {}
+        for other in added if weight else ():
+            for line, translation in other.pairs():
+                source.write(f"{line}\n")
+                target.write(f"{translation}\n")
+            weights = SequenceWeights.load(other.folder / WEIGHTS)
+            weight.extend(weights.weight.tolist())
+            reference.extend(weights.reference.tolist())
+            counts[str(other.folder)] = len(weights.weight)
     if not weight:
         raise UserError(f"no sentence is left to train on:\n\n{report.tables()}")
     SequenceWeights(np.array(weight, np.float32), np.array(reference, np.float32)).save(folder / WEIGHTS)
     write_json(folder / f"{REPORT}.json", report.to_json())
     (folder / f"{REPORT}.md").write_text(
-        f"# What was selected\n\n{report.tables()}{report.examples()}", encoding="utf-8", newline="\n"
+        f"# What was selected\n\n{report.tables()}{report.examples()}"
+        + "".join(
+            f"\n{pairs:,} pairs more of {name}, as they were selected there.\n" for name, pairs in counts.items()
+        ),
+        encoding="utf-8",
+        newline="\n",
     )
+    return counts
 
 
 def binarise(folder: Path, student: Student, workers: int = 1) -> dict[str, float]:

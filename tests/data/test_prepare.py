@@ -258,7 +258,7 @@ def test_a_full_disk_keeps_what_is_whole_and_the_next_run_goes_on(
 
 def test_options_that_do_not_fit(raw: Path, tmp_path: Path) -> None:
     for words, message in (
-        (["own", "-s", "en"], "-s and -t go together"),
+        (["own", "-s", "en"], "-t is missing"),
         (["own", "-s", "en", "-t", "en", "--workers", "0"], "-s and -t are both en: .*; --workers 0: expected 1"),
         (["own"], "-s and -t are missing"),
         (["own", "-s", "en", "-t", "de"], "own is a text that you bring: give --raw DIR"),

@@ -136,7 +136,7 @@ def write_clean(
         for block in map_chunks(Cleaner(plan), jobs, workers):
             report = reports[block.part]
             if block.hashes is not None:
-                _drop_duplicates(block, seen)
+                drop_duplicates(block, seen)
             routes = block.routes
             if hold_out.by == "line" and (every_nth := hold_out.valid or hold_out.test):
                 numbers = np.arange(number + 1, number + 1 + len(block.source))
@@ -154,7 +154,8 @@ def write_clean(
     return reports
 
 
-def _drop_duplicates(block: Cleaned, seen: Seen) -> None:
+def drop_duplicates(block: Cleaned, seen: Seen) -> None:
+    """Take the pairs that were seen before from a block with hashes."""
     assert block.hashes is not None
     fresh = seen.add(block.hashes)
     if fresh.all():

@@ -1,0 +1,97 @@
+"""Text in the source language alone, for a teacher to translate, cleaned by those steps that need one side."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..files import write_json
+from .bitext import examine, find_side, read_lines
+from .chunks import map_chunks
+from .clean.report import PartReport, examples, table
+from .clean.run import SAMPLE, Texts, blocks, drop_duplicates, make_plan, sample
+from .clean.seen import Seen
+from .clean.steps import Steps
+from .clean.worker import Cleaner
+from .corpora import HoldOut
+from .language_id import unknown_languages
+from .outputs import Manifest
+from .prepare import CLEANER, MANIFEST, REPORT, REPORT_JSON
+from .tokenised import looks_tokenised
+
+TRAIN = "train"
+
+
+def prepare_source(raw: Path, out: Path, language: str, steps: Steps, workers: int = 1) -> bool:
+    """Clean `RAW/train.LANG`, plain or gzipped, into `OUT/raw/train.LANG`; False if it was up to date.
+
+    Args:
+        steps: of a bitext; those that compare two sides are left out, and duplicates are lines.
+
+    Raises:
+        UserError: if the text is missing, broken or empty, and if nothing is left of it.
+    """
+    steps = dataclasses.replace(steps, ratio=None, word_ratio=None, copies=None, held_out="off")
+    if steps.duplicates != "off":
+        steps = dataclasses.replace(steps, duplicates="source")
+    what = f"language = {steps.language!r} of [clean]"
+    if steps.language != "off" and unknown_languages((language,), what):
+        raise UserError(f'{what}: py3langid does not know {language}; set language = "off" in a corpus file')
+    side = examine(find_side(raw, f"{TRAIN}.{language}"))
+    if side.problems:
+        raise UserError("\n  ".join(side.problems))
+    options = {"source-lang": language, "clean": steps.chosen, "cleaner": CLEANER}
+    libraries = ("numpy", "py3langid") if steps.language != "off" else ("numpy",)
+    manifest = Manifest(MANIFEST, options, {side.path.name: side.sha256}, libraries)
+    if manifest.is_up_to_date(out / "raw"):
+        return False
+    work = out / ".raw.work"
+    try:
+        text = _plain(side.path, work / f"{TRAIN}.{language}")
+        with manifest.written(out / "raw") as (folder, facts):
+            report, warnings = _clean(Texts(TRAIN, (text, text), side.lines), language, steps, folder, workers)
+            if not report.kept:
+                raise UserError(f"nothing is left of {side.path}:\n{table([report])}\n{examples([report])}")
+            facts["counts"] = {TRAIN: report.kept}
+            facts["dropped"] = {report.name: report.to_json()["dropped"]}
+            record = {"clean": steps.chosen, "counts": facts["counts"], "warnings": warnings}
+            write_json(folder / REPORT_JSON, record | {"parts": [report.to_json()]})
+            lines = [f"# Text in {language}", "", table([report]), *(f"\nWarning: {each}." for each in warnings)]
+            (folder / REPORT).write_text("\n".join(lines) + "\n" + examples([report]) + "\n", encoding="utf-8")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(table([report]))
+    return True
+
+
+def _plain(path: Path, out: Path) -> Path:
+    """The text, unpacked."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(f"{line}\n" for line in read_lines(path))
+    return out
+
+
+def _clean(texts: Texts, language: str, steps: Steps, folder: Path, workers: int) -> tuple[PartReport, list[str]]:
+    """What a bitext with this text on both sides would become, of which one side is written."""
+    pairs = sample(texts, SAMPLE, steps)
+    traces = looks_tokenised([source for source, _ in pairs], language)
+    warnings = [f"the text is not text but tokens: {'; '.join(traces)}"] if traces else []
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    plan = make_plan([pairs], steps, (language, language), [], HoldOut())
+    report, seen = PartReport(texts.name), Seen()
+    bar = tqdm(total=texts.lines, desc="cleaning", unit=" lines", unit_scale=True, delay=2, disable=None)
+    with bar, (folder / f"{TRAIN}.{language}").open("wb") as stream:
+        for block in map_chunks(Cleaner(plan), blocks(0, texts), workers):
+            if block.hashes is not None:
+                drop_duplicates(block, seen)
+            report.add(block, None)
+            stream.writelines(line + b"\n" for line in block.source)
+            bar.update(block.read)
+    return report, warnings
