@@ -6,6 +6,7 @@ system that was scored, and one that says how far it came.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -54,7 +55,7 @@ scales:
 
 def measure(run: Run) -> None:
     packed = manifest(run.pack)
-    with tempfile.TemporaryDirectory() as folder, run.part(part="workflow"):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, run.part(part="workflow"):
         text = packed is not None and packed["corpora"]["experiment"] == "multi30k" and not run.rehearse
         whole = run.left > WHOLE
         facts: dict[str, Any] = {"seeds": [1, 2, 3] if whole and text else [1], "updates": 1200 if whole else 800}
@@ -69,20 +70,21 @@ def measure(run: Run) -> None:
         systems = 5 * len(facts["seeds"]) if text else 1 if run.rehearse else 2
         runs = Path(folder, "runs")
 
-        def scored() -> list[Path]:
-            return sorted(runs.glob("*/*/result.json"))
+        records: dict[str, Any] = {}
 
-        status = follow(
-            [str(word) for word in words], run.left - RESERVE, run.rehearse, lambda: len(scored()) >= systems
-        )
-        records = scored()
+        def enough() -> bool:
+            # Read as they come: a workflow that is stopped removes what the jobs that ran just then have written.
+            for path in sorted(runs.glob("*/*/result.json")):
+                if path.parent.name not in records:
+                    records[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
+            return len(records) >= systems
+
+        status = follow([str(word) for word in words], run.left - RESERVE, run.rehearse, enough)
+        enough()
+        ended = "whole" if status == 0 or len(records) >= systems else f"failed with {status}" if status else "stopped"
         run.write(
             part="workflow",
-            ended="stopped"
-            if status is None and len(records) < systems
-            else f"failed with {status}"
-            if status
-            else "whole",
+            ended=ended,
             seconds=round(time.time() - begun, 1),
             scored=len(records),
             trained=len(list(runs.glob("*/*/checkpoint_average.pt"))),
@@ -90,8 +92,8 @@ def measure(run: Run) -> None:
             ok=not status,
             **facts,
         )
-        for record in records:
-            run.write(part="system", name=record.parent.name, record=json.loads(record.read_text(encoding="utf-8")))
+        for name, record in records.items():
+            run.write(part="system", name=name, record=record)
         if status:
             raise RuntimeError(f"the workflow ended with {status}")
         if run.rehearse and not records:
@@ -113,11 +115,12 @@ def follow(words: list[str], seconds: float, rehearse: bool, enough: Callable[[]
     if process.returncode is not None:
         return process.returncode
     stop()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(RESERVE / 2)
-    except subprocess.TimeoutExpired:
+    # What it started, too.
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
     return None
 
 
