@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import random
@@ -261,7 +262,7 @@ def test_options_that_do_not_go_together(raw: Path, tmp_path: Path, words: tuple
 def test_without_its_packages_the_classical_recipe_says_so(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moses.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="--recipe moses-bpe needs sacremoses and subword-nmt"):
         encode(raw, tmp_path / "out", "--recipe", "moses-bpe")
 

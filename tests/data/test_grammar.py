@@ -338,7 +338,7 @@ def test_seeds_give_different_lexicons() -> None:
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
-    [({"nouns": 0}, "--nouns 0: expected at least 1"), ({"ambiguous": 1.5}, "--ambiguous 1.5: expected a share")],
+    [({"nouns": 0}, "--nouns 0: expected 1 to "), ({"ambiguous": 1.5}, "--ambiguous 1.5: expected a share")],
 )
 def test_parameters_out_of_range(parameters: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):

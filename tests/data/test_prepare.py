@@ -259,7 +259,8 @@ def test_a_full_disk_keeps_what_is_whole_and_the_next_run_goes_on(
 def test_options_that_do_not_fit(raw: Path, tmp_path: Path) -> None:
     for words, message in (
         (["own", "-s", "en"], "-t is missing"),
-        (["own", "-s", "en", "-t", "en", "--workers", "0"], "-s and -t are both en: .*; --workers 0: expected 1"),
+        (["own", "-s", "en", "-t", "en"], "-s and -t are both en: "),
+        (["own", "-s", "en", "-t", "de", "--workers", "0"], "--workers 0: expected 1"),
         (["own"], "-s and -t are missing"),
         (["own", "-s", "en", "-t", "de"], "own is a text that you bring: give --raw DIR"),
         (["wmt14-en-du"], "did you mean wmt14-en-de"),

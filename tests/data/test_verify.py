@@ -63,6 +63,9 @@ def test_what_our_docs_lay_side_by_side(data: Path, capsys) -> None:
     nbest.write_text("".join(json.dumps(record) + "\n" for record in records))
     for size in ("", "-50"):
         words = ["select", str(nbest), "-s", "en", "-t", "de", "--student-data", str(data / f"bin{size}")]
+        if size:  # its pieces are others than the translations'
+            model = str(data / f"pieces{size}" / "spm.model")
+            words += ["--sentencepiece-source", model, "--sentencepiece-target", model]
         assert main([*words, "--out", str(data / f"1-best{size}")]) == 0
     assert verify(data, capsys)[::2] == (0, "")
     # What is damaged is found all the same: one vocabulary made anew, and not what depends on it.

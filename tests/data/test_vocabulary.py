@@ -292,7 +292,7 @@ def test_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (("--vocab-size", "0"), "--vocab-size 0: expected at least 1"),
         (("--character-coverage", "1.5"), "--character-coverage 1.5: expected above 0, at most 1"),
         (("--sample", "0"), "--sample 0: expected at least 1"),
-        (("--workers", "0"), "--workers 0: expected at least 1"),
+        (("--workers", "0"), "--workers 0: expected 1 or more"),
         (("-t", "xx"), "--source-lang and --target-lang are both xx"),
     ],
 )
