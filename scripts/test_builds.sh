@@ -5,7 +5,7 @@
 #   BUILDS="ve-fairseq==0.12.3" scripts/test_builds.sh
 #
 # Each gets an environment beside .venv (.venv-ve-fairseq, ...), with links to the packages of .venv but for fairseq. A
-# build that is not there as a wheel is compiled once, for some minutes; the tests take about one for each.
+# build that is not there as a wheel is compiled once, for some minutes; the tests take two to three for each.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/test_builds.sh; exit ;; esac
