@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import platform
 import shlex
 import statistics
@@ -47,9 +47,6 @@ def spread(name: str, values: Sequence[float]) -> dict[str, Any]:
 class Others:
     """Cores that other programs keep busy from now on, on average: what makes times of this machine doubtful."""
 
-    #: Beyond this a row's times are marked in its table.
-    MARKED = 0.1
-
     def __init__(self) -> None:
         self._start, self._busy, self._ours = time.monotonic(), _busy(), _ours()
 
@@ -59,6 +56,12 @@ class Others:
         return round(max(0.0, others / (time.monotonic() - self._start)), 2)
 
 
+def doubt(rows: Iterable[dict[str, Any]]) -> str:
+    """What a table says of rows that were measured beside other programs, else nothing. Older rows do not tell."""
+    others = max((row.get("others_cores", 0.0) for row in rows), default=0.0)
+    return f"; other programs kept {others:.1f} cores busy: doubtful" if others > 0.1 else ""
+
+
 def _busy() -> float:
     """Seconds that the machine's cores have worked, all programs together."""
     times = psutil.cpu_times()
@@ -66,8 +69,14 @@ def _busy() -> float:
 
 
 def _ours() -> float:
-    """Seconds that this process and those that it has ended with have worked."""
-    return sum(os.times()[:4])
+    """Seconds that this process and those that it has started have worked."""
+    me = psutil.Process()
+    found = 0.0
+    for process in (me, *me.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            found += times.user + times.system + times.children_user + times.children_system
+    return found
 
 
 def command() -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
-from _common import command, four, spread, versions, write_rows
+from _common import Others, command, four, spread, versions, write_rows
 from tabulate import tabulate
 
 from fairseq_lskd.cli.export import COMPUTE_TYPES
@@ -45,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     rows = []
     for name, *paths in args.task:
         print(f"{name}", file=sys.stderr)
-        rows += [{"corpus": name, **row, **story} for row in measure(*map(Path, paths), args)]
+        others = Others()
+        measured = measure(*map(Path, paths), args)
+        rows += [{"corpus": name, **row, **story, "others_cores": others.cores()} for row in measured]
     if args.json:
         write_rows(args.json, rows)
     print(table(rows))

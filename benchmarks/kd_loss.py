@@ -20,7 +20,7 @@ from typing import Any
 
 import _memory  # before torch
 import torch
-from _common import Others, command, four, spread, versions, write_rows
+from _common import Others, command, doubt, four, spread, versions, write_rows
 from _forms import FORMS, Problem, make_problem, products
 from tabulate import tabulate
 from torch import Tensor
@@ -215,9 +215,7 @@ def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
         body = tabulate(
             lines, headers="keys", tablefmt=style, floatfmt=formats, colalign=("left", *["right"] * (len(lines[0]) - 1))
         )
-        others = members[0].get("others_cores", 0)
-        load = f" (other programs kept {others:.1f} cores busy: doubtful)" if others > Others.MARKED else ""
-        texts.append(f"{tokens:,} tokens x {vocab:,} types, {dtype}, {device}{load}\n\n{body}")
+        texts.append(f"{tokens:,} tokens x {vocab:,} types, {dtype}, {device}{doubt(members)}\n\n{body}")
     return "\n\n".join(texts)
 
 

@@ -23,6 +23,7 @@ import prepare
 import student_throughput
 import translate
 import translate_kills
+from _common import doubt
 from _forms import FORMS
 from gpu import tables as gpu_tables
 from gpu.stages import STAGES
@@ -115,7 +116,7 @@ def made_by(rows: Sequence[dict[str, Any]]) -> str:
         commands = found.setdefault(where(row["machine"], row["versions"]), [])
         if (command := f"`{row['command']}`") not in commands:
             commands.append(command)
-    return "\n\n".join("  \n".join([*commands, place]) for place, commands in found.items())
+    return "\n\n".join("  \n".join([*commands, place]) for place, commands in found.items()) + doubt(rows)
 
 
 def where(machine: dict[str, Any], versions: dict[str, str]) -> str:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from _common import command, versions, write_rows
+from _common import Others, command, versions, write_rows
 from tabulate import tabulate
 
 from fairseq_lskd.data.bitext import read_lines
@@ -147,7 +147,9 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
         for pairs, recipe in itertools.product(args.pairs, args.recipes):
             raw = Path(scratch, "raw")
             write_bitext(raw, pairs, args)
+            others = Others()
             row = {"recipe": recipe, "pairs": pairs, **measure(recipe, raw, Path(scratch, "out"), args)}
+            row["others_cores"] = others.cores()
             print(f"{recipe}, {pairs:,} pairs: {row['seconds']} s, {row['peak_mb']} MB", file=sys.stderr)
             rows = [old for old in rows if (old["recipe"], old["pairs"]) != (recipe, pairs)] + [row | story]
             if args.json:  # after each: the plain tools take long

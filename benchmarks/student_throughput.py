@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import command, spread, versions, write_rows
+from _common import Others, command, spread, versions, write_rows
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -74,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
                 name: stack.enter_context(Worker(args, data, CRITERIONS[name].format(**places)))
                 for name in args.teachers
             }
+            others = Others()
             seconds = take_turns(workers, args.blocks)
+            story["others_cores"] = others.cores()
             waits = {name: worker.ask("waits") for name, worker in workers.items()}
             ends = {name: worker.ask("end") for name, worker in workers.items()}
     case = {

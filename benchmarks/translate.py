@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import command, four, spread, versions, write_rows
+from _common import Others, command, four, spread, versions, write_rows
 from tabulate import tabulate
 
 from fairseq_lskd.data.bitext import read_lines
@@ -114,11 +114,13 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
         tasks = [make_task(words, args.sentences, Path(folder)) for words in args.task]
         for task in tasks:
             task.prepare()
+        others = Others()
         for number, task in itertools.product(range(args.rounds), tasks):
             for name in chance.sample(names, len(names)):
                 measure(task, name, args)
                 rate = task.rates[name][-1]
                 print(f"round {number + 1} | {task.name} | {name} | {rate:.1f} sentences/s", file=sys.stderr)
+        story["others_cores"] = others.cores()
     rows = [row(task, name, args) | story for task in tasks for name in names]
     if args.json:
         write_rows(args.json, rows)

@@ -41,3 +41,5 @@ def test_all_commands_are_shown_where_they_were_run():
     assert plot.made_by([*here[:1], there]) == (
         "`one`  \nC, 2 cores, 8 GiB; python 3.11\n\n`one`  \nC, 2 cores, 8 GiB, G; python 3.11"
     )
+    busy = [row | {"command": "one", "others_cores": 0.7}, row | {"command": "one", "others_cores": 0.02}]
+    assert plot.made_by(busy).endswith("python 3.11; other programs kept 0.7 cores busy: doubtful")
