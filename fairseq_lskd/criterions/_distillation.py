@@ -159,8 +159,8 @@ class TeacherCriterion(TranslationCriterion):
         problems = super().check(cfg)
         if not 0 <= cfg.kd_weight <= 1:
             problems.append(f"--kd-weight {cfg.kd_weight}: expected a number in [0, 1]")
-        if not 0 < cfg.kd_temperature < float("inf"):
-            problems.append(f"--kd-temperature {cfg.kd_temperature}: expected a number above 0")
+        if not 1e-6 <= cfg.kd_temperature < float("inf"):  # what is divided by less is no number in float32
+            problems.append(f"--kd-temperature {cfg.kd_temperature}: expected a number above 0, not smaller than 1e-06")
         if not 0 < cfg.kd_beta < 1:
             problems.append(f"--kd-beta {cfg.kd_beta}: expected a number between 0 and 1")
         if not 0 < cfg.kd_select_share <= 1:

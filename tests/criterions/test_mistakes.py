@@ -41,7 +41,7 @@ def test_kd_weight(task, name, value):
 
 
 @pytest.mark.parametrize("name", KD)
-@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("value", [0.0, 1e-320, -1.0, float("inf"), float("nan")])
 def test_kd_temperature(task, name, value):
     assert f"--kd-temperature {value}: expected a number above 0" in complaint(task, name, kd_temperature=value)
 
