@@ -134,7 +134,9 @@ class TestCommand:
         assert self.refused("c.json") == "lskd table: error: c.json: no record in there"
 
     def test_ends_quietly_when_the_reader_has_gone(self) -> None:
-        Path("many.json").write_text(json.dumps(RECORDS * 2000))
+        # More rows than a pipe holds: whoever has gone is noticed while they are printed.
+        many = [row | {"system": f"{row['system']}-{number}"} for number in range(1000) for row in RECORDS]
+        Path("many.json").write_text(json.dumps(many))
         command = [sys.executable, "-m", "fairseq_lskd.cli", "table", "many.json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline().startswith("system")
