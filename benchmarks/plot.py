@@ -152,7 +152,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
             bars(peaks, labels, [row["peak_units"] for row in members])
             peaks.set_yticklabels([])
         panels[-1][0].set_xlabel("time, relative to ours, plain (median, quartiles)")
-        panels[-1][1].set_xlabel("peak memory, in float32 [tokens x vocabulary] tensors")
+        panels[-1][1].set_xlabel("peak memory, in [tokens x vocabulary] tensors")
         figure.suptitle(
             f"Loss and projections, forward and backward: {tokens:,} tokens x {vocab:,} types, {first['dtype']}, "
             f"{'GPU' if first['device'] == 'cuda' else 'CPU'}",
