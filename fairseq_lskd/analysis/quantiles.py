@@ -1,27 +1,43 @@
-"""Quantiles of Student's t distribution, without a library to compute them."""
+"""Quantiles of Student's t distribution."""
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
 
-#: 0.975 quantiles for 1, 2, ... degrees of freedom (any table of it).
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
-    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
 
-
+@functools.cache
 def t_quantile(freedom: int) -> float:
-    """The 0.975 quantile, of which 95 % intervals are made; beyond 30 degrees of freedom the normal distribution's.
+    """The 0.975 quantile, of which 95 % intervals are made.
+
+    Exact: for whole degrees of freedom the distribution is a finite sum (Abramowitz & Stegun, 1964, 26.7.3 and 26.7.4),
+    which is inverted by bisection. SciPy would be a large dependency for one number.
 
     Args:
         freedom: degrees of freedom, at least 1.
     """
-    return _T[freedom - 1] if freedom <= len(_T) else 1.960
+    if freedom < 1:
+        raise ValueError(f"{freedom} degrees of freedom: expected at least 1")
+    low, high = 0.0, math.pi / 2
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if _within(middle, freedom) < 0.95 else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
 def t_half_width(values: Sequence[float]) -> float:
     """Half of the 95 % interval of the mean of at least two values, by Student's t."""
     return t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def _within(angle: float, freedom: int) -> float:
+    """The probability that |t| < sqrt(freedom) * tan(angle)."""
+    odd = freedom % 2
+    cosine = math.cos(angle)
+    term, total = cosine if odd else 1.0, 0.0
+    for power in range(odd, freedom - 1, 2):
+        total += term
+        term *= cosine * cosine * (power + 1) / (power + 2)
+    inside = total * math.sin(angle)
+    return (angle + inside) * 2 / math.pi if odd else inside

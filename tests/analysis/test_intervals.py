@@ -35,7 +35,7 @@ def test_a_verdict_needs_the_whole_interval(
 
 def test_the_t_interval_by_hand() -> None:
     found = t_interval([1.0, 2.0, 3.0])  # mean 2, standard deviation 1
-    assert found.value == 2 and found.high - 2 == pytest.approx(4.303 / math.sqrt(3))
+    assert found.value == 2 and found.high - 2 == pytest.approx(4.302653 / math.sqrt(3))
     assert math.isnan(t_interval([1.0]).low)
 
 
