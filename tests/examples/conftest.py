@@ -1,8 +1,9 @@
-"""The example's modules import each other from their own folder."""
+"""The examples' modules are imported from their own folders, as they import each other."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "vision"))
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+sys.path[:0] = [str(EXAMPLES / name) for name in ("vision", "vocabulary_sizes")]

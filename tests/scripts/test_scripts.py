@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHELL_FILES = sorted(path for path in (ROOT / "scripts").rglob("*.sh"))
+SHELL_FILES = sorted(path for folder in ("scripts", "examples") for path in (ROOT / folder).rglob("*.sh"))
 SCRIPTS = [path.name for path in SHELL_FILES if path.parent.name == "scripts" and path.name != "lib.sh"]
 STEPS = {
     "prepare.sh": [
@@ -40,7 +40,6 @@ STEPS = {
     "score.sh": ["--data", "--run", "--checkpoint", "--recipe", "--user-dir"],
     "check_experiment.sh": ["--experiment", "--scale", "--kill-after", "--clone", "--raw"],
     "quickstart.sh": ["--corpus", "--raw", "--name"],
-    "vocabulary_sizes.sh": ["--corpus", "--raw", "--sizes", "--updates", "--label-smoothing", "--seed", "--name"],
 }
 
 
@@ -148,17 +147,6 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             "multi30k smoke wmt14-en-de-base wmt14-en-de-big wmt14-en-fr-base wmt14-en-fr-big wmt16-en-ro-base",
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
-        ("vocabulary_sizes.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
-        ("vocabulary_sizes.sh", ["--raw", "/tmp"], "--raw goes with --corpus multi30k only"),
-        ("vocabulary_sizes.sh", ["--sizes", "200"], "--sizes 200: expected at least two"),
-        ("vocabulary_sizes.sh", ["--sizes", "200 4k"], "--sizes 200 4k: expected numbers"),
-        ("vocabulary_sizes.sh", ["--updates", "9"], "--updates 9: expected at least 30"),
-        ("vocabulary_sizes.sh", ["--updates", "many"], "--updates many: expected a number"),
-        (
-            "vocabulary_sizes.sh",
-            ["--label-smoothing", "1.5"],
-            "--label-smoothing 1.5: expected a number between 0 and 1",
-        ),
         ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd score go after --)"),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher or --translations is missing (see distill_seq.sh"),

@@ -1,16 +1,20 @@
-"""What smoothing changes as the vocabulary grows."""
+"""examples/vocabulary_sizes: what smoothing changes as the vocabulary grows; wrong options of train.sh."""
 
 from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from size_report import Pair, read_pairs, section, trend
 
 from fairseq_lskd.analysis.tail import Buckets, match_words
-from fairseq_lskd.analysis.vocabulary import Pair, read_pairs, section, trend
 from fairseq_lskd.errors import UserError
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "vocabulary_sizes"
 
 WORDS = [f"w{i}" for i in range(50)]
 
@@ -54,7 +58,7 @@ def test_the_trend_by_hand() -> None:
         trend(pairs[:1])
 
 
-def test_smoothing_that_loses_as_classes_grow(tmp_path: Path) -> None:
+def test_smoothing_that_loses_as_classes_grow_is_a_claim_that_held(tmp_path: Path) -> None:
     make(tmp_path, {100: (0.3, 0.28), 200: (0.3, 0.33), 400: (0.3, 0.4)})
     found = section(tmp_path / "runs", tmp_path / "test.en")
     assert found.words[0].startswith("That smoothing loses as classes grow in number: held.")
@@ -77,7 +81,7 @@ def test_no_difference_decides_nothing(tmp_path: Path) -> None:
     assert section(tmp_path / "runs", tmp_path / "test.en").tables[1].rows[0][-1] == "undecided"
 
 
-def test_mistakes(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_and_so_is_a_test_set_of_another_length(tmp_path: Path) -> None:
     make(tmp_path, {100: (0.3, 0.3)})
     runs, target = tmp_path / "runs", tmp_path / "test.en"
     (tmp_path / "other.en").write_text("a\n")
@@ -89,3 +93,50 @@ def test_mistakes(tmp_path: Path) -> None:
     (runs / "v100" / "teacher-0.1" / "result.json").unlink()
     with pytest.raises(UserError, match="no vocabulary with teachers trained with and without label smoothing"):
         read_pairs(runs, target)
+
+
+def test_the_report_is_a_page_with_its_tables_and_picture(tmp_path: Path) -> None:
+    make(tmp_path, {100: (0.3, 0.28), 200: (0.3, 0.33)})
+    words = ["runs", "--references", "test.en", "--out", "report"]
+    done = subprocess.run(
+        [sys.executable, EXAMPLE / "size_report.py", *words], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "README.md").read_text() == done.stdout.removesuffix("\n")
+    assert (tmp_path / "report" / "vocabulary.csv").read_text().splitlines()[1].startswith("100,70,72,")
+
+
+def test_a_folder_without_runs_is_one_line_and_no_report(tmp_path: Path) -> None:
+    (tmp_path / "test.en").write_text("a\n")
+    words = [".", "--references", "test.en", "--out", "report"]
+    done = subprocess.run(
+        [sys.executable, EXAMPLE / "size_report.py", *words], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "no vocabulary with teachers trained with and without label smoothing" in done.stderr
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--corpus", "x"], "--corpus x: expected generated or multi30k"),
+        (["--raw", "/tmp"], "--raw goes with --corpus multi30k only"),
+        (["--sizes", "200"], "--sizes 200: expected at least two"),
+        (["--sizes", "200 4k"], "--sizes 200 4k: expected numbers"),
+        (["--updates", "9"], "--updates 9: expected at least 30"),
+        (["--updates", "many"], "--updates many: expected a number"),
+        (["--label-smoothing", "1.5"], "--label-smoothing 1.5: expected a number between 0 and 1"),
+        (["--seed"], "--seed is unknown or lacks its value (see --help)"),
+        (["--bogus", "1"], "unknown option --bogus (see --help)"),
+    ],
+)
+def test_a_wrong_option_is_named_before_anything_is_trained(words: list[str], message: str) -> None:
+    done = subprocess.run(["bash", EXAMPLE / "train.sh", *words], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"train.sh: error: {message}\n")
+
+
+def test_help_is_the_comment_at_the_head() -> None:
+    done = subprocess.run(["bash", EXAMPLE / "train.sh", "--help"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and done.stdout.splitlines()[0].startswith("Does label smoothing lose")
+    assert all(f" {flag} " in done.stdout for flag in ("--corpus", "--raw", "--sizes", "--updates", "--name"))

@@ -1,12 +1,17 @@
+#!/usr/bin/env python
 """Does smoothing lose as the number of classes grows? Shen et al. (ICLR 2021), App. A; in translation, by vocabulary.
 
 Of teachers with and without smoothing at several vocabulary sizes, all scored on the same test set: the F1 of output
-words (as in `tail`), its change by smoothing, and how that changes as the vocabulary doubles, with intervals over the
-same resampled sentences throughout. `scripts/vocabulary_sizes.sh` trains them.
+words (as in `fairseq_lskd.analysis.tail`), its change by smoothing, and how that changes as the vocabulary doubles.
+Intervals are over the same resampled sentences throughout. train.sh, beside this file, trains them and calls it:
+
+  python examples/vocabulary_sizes/size_report.py runs/vocabulary-generated \\
+      --references data/generated-v200/raw/test.yy --out report
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,18 +20,30 @@ from typing import Any
 
 import torch
 
-from ..data.bitext import read_lines
-from ..errors import UserError
-from ..files import find
-from .bootstrap import DRAWS, Interval, interval
-from .document import Picture, Section, Table
-from .intervals import verdict
-from .quality import read_records
-from .style import COLOURS, figure, styled
-from .tail import Buckets, Matches, match_words, split_words
+from fairseq_lskd.analysis.bootstrap import DRAWS, Interval, interval
+from fairseq_lskd.analysis.document import Picture, Section, Table
+from fairseq_lskd.analysis.intervals import verdict
+from fairseq_lskd.analysis.quality import read_records
+from fairseq_lskd.analysis.saving import save
+from fairseq_lskd.analysis.style import COLOURS, figure, styled
+from fairseq_lskd.analysis.tail import Buckets, Matches, match_words, split_words
+from fairseq_lskd.data.bitext import read_lines
+from fairseq_lskd.errors import UserError, exit_on_user_error
+from fairseq_lskd.files import find
 
 #: What a teacher has to have learnt before its smoothing can be judged.
 LEAST_BLEU = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, metavar="DIR", help="folder with the runs of all teachers, scored")
+    parser.add_argument("--references", type=Path, required=True, metavar="FILE", help="of the test set, detokenised")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the page, tables and picture go")
+    args = parser.parse_args()
+    with exit_on_user_error("size_report.py"):
+        page = save(section(args.runs, args.references), args.out)
+        print(page.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -102,7 +119,7 @@ def read_pairs(runs: Path, references: Path) -> list[Pair]:
     if not pairs:
         raise UserError(
             f"{runs}: no vocabulary with teachers trained with and without label smoothing in there; "
-            "scripts/vocabulary_sizes.sh trains them"
+            "examples/vocabulary_sizes/train.sh trains them"
         )
     return pairs
 
@@ -185,3 +202,7 @@ def _draw(found: Trend) -> Any:
     panel.set_xlabel("types in the vocabulary")
     panel.set_ylabel("F1, smoothed minus not, points")
     return drawn
+
+
+if __name__ == "__main__":
+    main()

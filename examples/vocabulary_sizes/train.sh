@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Does label smoothing lose as the number of classes grows? Teachers with and without it at several vocabulary sizes.
 #
-#   scripts/vocabulary_sizes.sh                                  a generated bitext: six teachers as in the quickstart
-#   scripts/vocabulary_sizes.sh --updates 300 --sizes "200 800"  a third of the training; minutes on two CPU cores
-#   scripts/vocabulary_sizes.sh --corpus multi30k --sizes "1000 2000 4000 8000"
-#   ... --raw DIR                                                Multi30k from files on disk, as for scripts/prepare.sh
-#   ... --label-smoothing 0.2 --seed 2                           of the teachers (default: 0.1 against 0, seed 1)
-#   ... --name NAME                                              results in runs/NAME (default: vocabulary-CORPUS)
+#   examples/vocabulary_sizes/train.sh                                  a generated bitext: six teachers as in the quickstart
+#   examples/vocabulary_sizes/train.sh --updates 300 --sizes "200 800"  a third of the training; minutes on two CPU cores
+#   examples/vocabulary_sizes/train.sh --corpus multi30k --sizes "1000 2000 4000 8000"
+#   ... --raw DIR                                                       Multi30k from files on disk, as for scripts/prepare.sh
+#   ... --label-smoothing 0.2 --seed 2                                  of the teachers (default: 0.1 against 0, seed 1)
+#   ... --name NAME                                                     results in runs/NAME (default: vocabulary-CORPUS)
 #
 # Every size has the model's own number of SentencePiece pieces, in data of its own, of the same text. Call it again and it
 # goes on where it was stopped. What it found is in runs/NAME/report: README.md, CSV files and a picture.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../../scripts/lib.sh"
 corpus=generated raw='' name='' sizes='' updates='' smoothing=0.1 seed=1
 while [ $# -gt 0 ]; do
     has_value "$@"
@@ -82,4 +82,4 @@ for pid in "${lanes[@]}"; do wait "$pid" || failed=1; done
 # The text is the same for every size.
 references=data/$corpus-v${sizes%% *}/raw/test.$target
 [ -f "$references" ] || references+=.gz
-python scripts/vocabulary_report.py "$runs" --references "$references" --out "$runs/report"
+python examples/vocabulary_sizes/size_report.py "$runs" --references "$references" --out "$runs/report"
