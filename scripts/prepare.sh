@@ -10,12 +10,15 @@
 #   ... --vocab-size 8000                                    SentencePiece's
 #   ... --recipe moses-bpe                                   Moses' tokenisation and BPE, as in older papers
 #   ... -- --separate --sample all                           what follows -- goes to lskd encode
-#   ... --pairs 50000                                        of the generated bitext
+#   ... --pairs 50000 --references 8                         of the generated bitext: training pairs, references of a test
+#                                                            source, and any other option of lskd generate by its name:
+#                                                            --valid --test --seed --nouns --verbs --adjectives --adverbs
+#                                                            --prepositions --ambiguous --separable
 #
 # DATA gets raw/, pieces/ and bin/.
 
 . "$(dirname "$0")/lib.sh"
-corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram pairs='' recipe=sentencepiece separate=()
+corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram generated=() recipe=sentencepiece separate=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -25,7 +28,9 @@ while [ $# -gt 0 ]; do
         -s | --source-lang) src=$2; shift 2 ;;
         -t | --target-lang) tgt=$2; shift 2 ;;
         --vocab-size) vocab=$2; shift 2 ;;
-        --pairs) pairs=$2; shift 2 ;;
+        --pairs) generated+=(--train "$2"); shift 2 ;;
+        --valid | --test | --references | --seed | --nouns | --verbs | --adjectives | --adverbs | --prepositions | \
+            --ambiguous | --separable) generated+=("$1" "$2"); shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --) shift; break ;;
         *) die "unknown option $1 (see --help; options for lskd encode go after --)" ;;
@@ -33,15 +38,16 @@ while [ $# -gt 0 ]; do
 done
 need "$data" --data
 [ "$corpus" != generated ] || [ -z "$raw$src$tgt" ] || die "--raw, -s and -t do not go with --corpus generated"
-[ "$corpus" = generated ] || [ -z "$pairs" ] || die "--pairs goes with --corpus generated only"
+[ "$corpus" = generated ] || [ ${#generated[@]} = 0 ] ||
+    die "${generated[0]/#--train/--pairs} goes with --corpus generated only"
 enter_environment
 
 case $corpus in
     generated)
         # A small lexicon, which a small model learns in minutes, and BPE, whose pieces grow to whole words.
         src=xx tgt=yy vocab=${vocab:-900} type=bpe
-        lskd generate --out "$data/raw" --train "${pairs:-8000}" \
-            --nouns 40 --verbs 20 --adjectives 15 --adverbs 8 --prepositions 5
+        lskd generate --out "$data/raw" --train 8000 --nouns 40 --verbs 20 --adjectives 15 --adverbs 8 \
+            --prepositions 5 "${generated[@]}"
         ;;
     '')
         need "$raw" "--corpus or --raw"

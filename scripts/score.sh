@@ -8,6 +8,7 @@
 #   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd score`
 #   ... -- --tokenize char                                BLEU's tokeniser (default: that of the target language)
 #
+# All references of the test set count: DATA/raw/test.LANG, and test.1.LANG, test.2.LANG and so on beside it (or .gz).
 # The record, of the last checkpoint scored, is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
 
 . "$(dirname "$0")/lib.sh"
@@ -39,6 +40,12 @@ for file in "$source" "$references" "$train"; do
     [ -f "$file" ] || die "--data $data: ${file%.gz} is missing (or .gz), raw text that scores are computed on: put it \
 there, or link $data/raw to where it is"
 done
+references=("$references")
+for file in "$data/raw/test".*."$tgt" "$data/raw/test".*."$tgt.gz"; do
+    number=${file##*/test.} number=${number%.gz} number=${number%."$tgt"}
+    case $number in '' | *[!0-9]*) continue ;; esac
+    [ "${file%.gz}" != "$file" ] && [ -f "${file%.gz}" ] || references+=("$file")
+done
 own_modules "${modules[@]}"
 read -ra task < <(task_of "$run") || exit 1
 # Each checkpoint of a run is scored in folders of its own.
@@ -49,7 +56,7 @@ validate=$run/validate$mark test=$run/test$mark
 
 truth=()
 [ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
-score=(lskd score --run "$run" -l "$src-$tgt" --references "$references" --train "$train" --allow-empty "${truth[@]}" "$@")
+score=(lskd score --run "$run" -l "$src-$tgt" --references "${references[@]}" --train "$train" --allow-empty "${truth[@]}" "$@")
 
 # Mistakes are told before anything is decoded.
 "${score[@]}" --check

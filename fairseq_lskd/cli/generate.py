@@ -6,6 +6,10 @@ the entropy of p(. | source) in nats, as means over each split (truth.SPLIT.tsv:
 negative log-likelihood of a split minus the truth's estimates KL(truth || model); where the model reads
 subwords this is an upper bound, because it scores one segmentation only. No source sentence of one split
 occurs in another.
+
+With --references N the test set has N references, each drawn from p(target | source): test.yy is the first,
+test.1.yy, test.2.yy and so on are the others. Scores against several depend less on the one translation that
+happened to be drawn.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from pathlib import Path
 
 EXAMPLES = """examples:
   lskd generate --out data/generated/raw
+  lskd generate --out data/g8/raw --test 2000 --references 8
   lskd generate --out data/big/raw --train 100000 --nouns 1000 --verbs 400
   lskd encode --raw data/generated/raw --out data/generated/pieces -s xx -t yy --vocab-size 1000
 """
@@ -31,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{split}", type=int, default=size, metavar="N", help=f"pairs of {split} (default: {size})"
         )
+    parser.add_argument(
+        "--references", type=int, default=1, metavar="N", help="translations of each test source (default: 1)"
+    )
     words = parser.add_argument_group("the grammar")
     words.add_argument("--seed", type=int, default=default.seed, help="of lexicon and draws (default: 1)")
     for name in ("nouns", "verbs", "adjectives", "adverbs", "prepositions"):
@@ -57,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         valid=args.valid,
         test=args.test,
         seed=args.seed,
+        references=args.references,
     )
     print(f"{args.out}: {'written' if new else 'up to date'}")
     truth = read_truth(args.out)

@@ -129,8 +129,6 @@ def _record(args: argparse.Namespace) -> int:
     needed = ("references",) if args.check else ("checkpoint", "hypotheses", "references")
     missing = [f"--{name}" for name in needed if not getattr(args, name)]
     problems += [f"{', '.join(missing)} missing, which --run needs"] if missing else []
-    if args.references and len(args.references) > 1:
-        problems.append("--references: a run is scored against one file")
     if args.truth and not args.check and not (args.validation and args.pieces):
         problems.append("--truth needs --validation and --pieces, which it is compared with")
     if "comet" in (args.metrics or ()):
@@ -145,18 +143,20 @@ def _record(args: argparse.Namespace) -> int:
     from ..scoring.systems import Output, read_training
     from ..scoring.tokeniser import choose
 
-    references = list(read_lines(args.references[0]))
+    references = [list(read_lines(path)) for path in args.references]
+    names = [str(path) for path in args.references]
+    _same_length(names, references, None, [])
     metrics = tuple(dict.fromkeys(args.metrics or ("bleu", "chrf")))
     language = _target(args)
-    chosen = choose(references, language, args.tokenize)
+    chosen = choose(references[0], language, args.tokenize)
     # The sentences of a generated bitext do end in " .".
     tokenised = args.allow_tokenised or args.truth is not None
-    names, training = [str(args.references[0])], read_training(args.train)
+    training = read_training(args.train)
     allowed = (tokenised, args.allow_empty, args.allow_overlap)
     if args.check:
         for name in metrics:
             make_metric(name, chosen.tokenize, language=chosen.language)
-        Data([references], [], []).check(names, training, *allowed, language=language)
+        Data(references, [], []).check(names, training, *allowed, language=language)
         return 0
 
     import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
@@ -168,7 +168,7 @@ def _record(args: argparse.Namespace) -> int:
         *(args.folder, args.checkpoint, hypotheses, references, metrics),
         *(args.validation, args.truth, args.pieces, chosen),
     )
-    data = Data([references], [Output(args.folder.name, args.hypotheses)], [hypotheses])
+    data = Data(references, [Output(args.folder.name, args.hypotheses)], [hypotheses])
     data.check(names, training, *allowed, weak=True, language=language)
     _warn([*chosen.warnings, *filter(None, [of_words(metrics, chosen)])])
     if not args.truth:
@@ -299,8 +299,8 @@ def _target(args: argparse.Namespace) -> str:
 def _same_length(names: list[str], references: list[list[str]], source_path: Path | None, source: list[str]) -> None:
     """Refuse test sets whose sides do not match."""
     sides = [*zip(names, references, strict=True), *([(str(source_path), source)] if source_path else [])]
-    lengths = {f"{name} has {len(lines):,} lines" for name, lines in sides}
-    if len({len(lines) for _, lines in sides}) > 1:
-        raise UserError(f"{', '.join(sorted(lengths))}: they must match line by line")
+    if others := [(name, lines) for name, lines in sides[1:] if len(lines) != len(sides[0][1])]:
+        lengths = [f"{name} has {len(lines):,} lines" for name, lines in (sides[0], *others)]
+        raise UserError(f"{', '.join(lengths)}: they must match line by line")
     if not references[0]:
         raise UserError(f"{names[0]}: there is no line to score")

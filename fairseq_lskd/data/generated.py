@@ -15,13 +15,14 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..files import write_json
 from ..reading import COUNT, NUMBER, read_json
-from .bitext import SPLITS
+from .bitext import SPLITS, read_lines
 from .grammar import FORMAT_VERSION, Grammar
 from .outputs import Manifest
 
 SOURCE_LANG, TARGET_LANG = "xx", "yy"
 MANIFEST, GRAMMAR, TRUTH = "generate.json", "grammar.json", "truth.json"
 MOST_REJECTED = 10_000  # in a row, before the grammar is taken to be exhausted
+MOST_REFERENCES = 64
 
 
 def draw_pairs(
@@ -43,21 +44,41 @@ def draw_pairs(
     raise UserError(f"--{split}: the grammar has too few source sentences; ask for fewer, or for more words")
 
 
+def draw_references(grammar: Grammar, sources: Iterable[str], number: int, seed: int) -> Iterator[str]:
+    """Reference `number` (from 1) of each source of the test set: a draw from `p(target | source)`.
+
+    Every number has a stream of its own: more references, or more sources, leave those that there are as they are.
+    """
+    rng = random.Random(f"reference {number} {seed}")
+    return (grammar.sample_target(source, rng) for source in sources)
+
+
 def write_bitext(
-    grammar: Grammar, out: Path, train: int = 20_000, valid: int = 500, test: int = 500, seed: int = 1
+    grammar: Grammar,
+    out: Path,
+    train: int = 20_000,
+    valid: int = 500,
+    test: int = 500,
+    seed: int = 1,
+    references: int = 1,
 ) -> bool:
     """Write `{train,valid,test}.{xx,yy}`, `grammar.json`, `truth.json` and `truth.SPLIT.tsv` to `out`.
 
-    No source of one split occurs in another. Returns False if `out` was up to date. Raises `UserError` if it
-    is something else.
+    No source of one split occurs in another. `test.yy` is the first of the `references` of each test source; the
+    others, which are independent draws, go to `test.1.yy`, `test.2.yy` and so on. Returns False if `out` was up to
+    date. Raises `UserError` if it is something else.
     """
     sizes = {"test": test, "valid": valid, "train": train}
     for split, size in sizes.items():
         if size < 1:
             raise UserError(f"--{split} {size}: expected at least 1")
+    if not 1 <= references <= MOST_REFERENCES:
+        raise UserError(f"--references {references}: expected 1 to {MOST_REFERENCES}")
     parameters = asdict(grammar.parameters) if grammar.parameters else {}
     # The seed of the draws need not be the grammar's, which the lexicon's digest stands for.
     options = sizes | parameters | {"seed": seed, "format": FORMAT_VERSION}
+    # Not where there is one: folders that were made before there could be several stay up to date.
+    options |= {"references": references} if references > 1 else {}
     manifest = Manifest(MANIFEST, options, inputs={"lexicon": grammar.lexicon_digest()})
     if manifest.is_up_to_date(out):
         return False
@@ -72,8 +93,17 @@ def write_bitext(
                 sources, truth[split] = _write_split(grammar, folder, split, pairs, progress)
                 if split != "train":
                     seen |= sources
+        _write_references(grammar, folder, references, seed)
         write_json(folder / TRUTH, truth)
     return True
+
+
+def _write_references(grammar: Grammar, folder: Path, references: int, seed: int) -> None:
+    """All but the first, which is the test set's target side."""
+    for number in range(1, references):
+        targets = draw_references(grammar, read_lines(folder / f"test.{SOURCE_LANG}"), number, seed)
+        with (folder / f"test.{number}.{TARGET_LANG}").open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{target}\n" for target in targets)
 
 
 def read_truth(out: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def make_record(
     run: Path,
     checkpoint: Path,
     hypotheses: list[str],
-    references: list[str],
+    references: list[list[str]],
     metrics: tuple[str, ...] = ("bleu", "chrf"),
     validation: Path | None = None,
     truth: Path | None = None,
@@ -38,6 +38,7 @@ def make_record(
 
     Args:
         run: its folder.
+        references: one or more of the test set, each of as many lines as there are hypotheses.
         validation: what fairseq-validate printed.
         truth: the truth.json of a generated bitext; needs `validation`, and `pieces`, the validated target in pieces.
         chosen: BLEU's tokeniser; None is that of the references' script.
@@ -52,7 +53,7 @@ def make_record(
         checkpoint, made["labels"]
     )
     result["parameters"] = count_parameters(read_archive(checkpoint)["model"])
-    result |= score_corpus(hypotheses, references, metrics=metrics, chosen=chosen)
+    result |= score_corpus(hypotheses, *references, metrics=metrics, chosen=chosen)
     if empty := sum(not line.strip() for line in hypotheses):
         result["empty_hypotheses"] = empty
     if unknown := len(unknown_words(hypotheses)):

@@ -1,15 +1,20 @@
 """`lskd generate`: splits, truth and the finished folder."""
 
+import json
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import scipy.stats
 
 from fairseq_lskd import cli
 from fairseq_lskd.data.bitext import check_bitext, read_lines
-from fairseq_lskd.data.generated import draw_pairs, read_truth, write_bitext
+from fairseq_lskd.data.generated import draw_pairs, draw_references, read_truth, write_bitext
 from fairseq_lskd.data.grammar import Grammar
 from fairseq_lskd.errors import UserError
+
+from .test_grammar import TINY
 
 SMALL = ["--train", "60", "--valid", "20", "--test", "20", "--nouns", "9", "--verbs", "6", "--adjectives", "5"]
 
@@ -145,6 +150,71 @@ def test_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_sizes_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="--valid 0: expected at least 1"):
         generate(tmp_path / "out", "--valid", "0")
+
+
+def test_references_leave_all_else_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    generate(tmp_path / "one")
+    generate(tmp_path / "three", "--references", "3")
+    generate(tmp_path / "five", "--references", "5", "--test", "30")
+    one, three, five = (snapshot(tmp_path / name) for name in ("one", "three", "five"))
+    assert three.keys() - one.keys() == {"test.1.yy", "test.2.yy"}
+    assert all(one[name] == three[name] for name in one if name != "generate.json")
+    # More references, and more sources, go on where the others end.
+    assert five.keys() - three.keys() == {"test.3.yy", "test.4.yy"}
+    assert all(five[name].startswith(three[name]) for name in ("test.xx", "test.yy", "test.1.yy", "test.2.yy"))
+    others = {five[name] for name in ("test.yy", "test.1.yy", "test.2.yy", "test.3.yy", "test.4.yy")}
+    assert len(others) == 5
+    grammar = Grammar.from_json(tmp_path / "five" / "grammar.json")
+    for number in range(1, 5):
+        targets = list(read_lines(tmp_path / "five" / f"test.{number}.yy"))
+        for source, target in zip(read_lines(tmp_path / "five" / "test.xx"), targets, strict=True):
+            assert grammar.log_prob(target, source) > -math.inf
+
+
+def test_references_are_of_the_manifest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "out"
+    generate(out)
+    assert "references" not in json.loads((out / "generate.json").read_text())["options"]
+    assert generate(out, "--references", "1") == 0 and "up to date" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="--references: none there, 2 now"):
+        generate(out, "--references", "2")
+    again = tmp_path / "again"
+    assert generate(again, "--references", "2") == 0 and generate(again, "--references", "2") == 0
+    assert "up to date" in capsys.readouterr().out
+    record = json.loads((again / "generate.json").read_text())
+    assert record["options"]["references"] == 2 and "test.1.yy" in record["digests"]
+    with pytest.raises(SystemExit, match="--references: 2 there"):
+        generate(again)
+    (again / "test.1.yy").unlink()
+    with pytest.raises(SystemExit, match=r"test\.1\.yy was changed: it is missing"):
+        generate(again, "--references", "2")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "65", "many", "2.5"])
+def test_numbers_of_references_that_cannot_be(tmp_path: Path, number: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        generate(tmp_path / "out", "--references", number)
+    said = f"{ended.value.code}{capsys.readouterr().err}"
+    assert "--references" in said and number in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_references_are_independent_draws_from_the_truth() -> None:
+    """The joint counts of two references of one source fit the products of their probabilities (chi-square)."""
+    grammar = Grammar(lexicon=TINY)
+    source = "the day robs the bank ."
+    support = grammar.translations(source)
+    draws = 6000
+    first, second = (list(draw_references(grammar, [source] * draws, number, 1)) for number in (1, 2))
+    joint = Counter(zip(first, second, strict=True))
+    expected = {(a, b): draws * p * q for a, p in support.items() for b, q in support.items()}
+    assert set(joint) <= set(expected)
+    common = {pair: count for pair, count in expected.items() if count >= 5}
+    rare = draws - sum(common.values())
+    seen = [*((joint[pair], count) for pair, count in common.items())]
+    seen += [(draws - sum(joint[pair] for pair in common), rare)]
+    chi_square = sum((count - mean) ** 2 / mean for count, mean in seen)
+    assert chi_square < scipy.stats.chi2.ppf(0.9999, len(seen) - 1)
 
 
 def test_exhausted_grammar() -> None:

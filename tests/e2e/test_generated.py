@@ -22,7 +22,8 @@ pytestmark = [
 
 def test_a_model_and_its_distance_from_the_truth(tmp_path):
     of = ["--data", "data/g", "--recipe", "generated"]
-    script("prepare.sh", "--corpus", "generated", "--pairs", 300, "--vocab-size", 200, "--data", "data/g", cwd=tmp_path)
+    size = ["--pairs", 300, "--references", 3, "--vocab-size", 200]
+    script("prepare.sh", "--corpus", "generated", *size, "--data", "data/g", cwd=tmp_path)
     for name, updates in (("less", "17"), ("more", "40")):
         more = ["--", *TINY, "--max-update", updates]
         script("train_teacher.sh", *of, "--size", "student", "--out", f"runs/{name}", *more, cwd=tmp_path)
@@ -30,7 +31,7 @@ def test_a_model_and_its_distance_from_the_truth(tmp_path):
     table = said("lskd", "table", "runs/less/result.json", "runs/more/result.json", cwd=tmp_path)
     less, more = (json.loads((tmp_path / f"runs/{name}/result.json").read_text()) for name in ("less", "more"))
     assert 0 < more["kl_to_truth"] < less["kl_to_truth"]
-    assert "KL to truth" in table and f"{less['kl_to_truth']:.2f}" in table and "BLEU: nrefs:1|" in table
+    assert "KL to truth" in table and f"{less['kl_to_truth']:.2f}" in table and "BLEU: nrefs:3|" in table
     # The same, sentence by sentence; and the curves in the logs of both.
     found = {}
     for name in ("less", "more"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import sacrebleu
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
 from fairseq_lskd.cli import main
@@ -158,6 +158,30 @@ def test_several_references() -> None:
     assert found["systems"][0]["bleu"] == 100 and found["signatures"]["bleu"].startswith("nrefs:2|")
 
 
+def test_every_reference_counts_in_tests_of_significance() -> None:
+    """Against `other` alone both systems are good; the p-values are sacreBLEU's own with both references."""
+    write("other", text(11, 0.3))
+    references = [REFERENCE, text(11, 0.3)]
+    found = score(
+        "good.1", "bad.1", "-r", "ref", "other", "-m", "bleu", "chrf", "--baseline", "good.1", "--samples", "99"
+    )
+    named = [("good.1", text(1, 0.1)), ("bad.1", text(11, 0.3))]
+    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+        signed, scores = PairedTest(named, {name: metric}, references, "ar", 99)()
+        (title,) = (key for key in scores if key != "System")
+        assert found["systems"][1][f"{name}_p"] == pytest.approx(scores[title][1].p_value, abs=1e-4)
+        assert found["systems"][1][name] == 100 and found["signatures"][name].startswith("nrefs:2|")
+        assert found["signatures"][name] == str(signed[title])
+    assert found["systems"][0]["bleu"] > score("good.1", "-r", "other", "-m", "bleu")["systems"][0]["bleu"]
+
+
+def test_every_reference_is_looked_for_in_the_training_text() -> None:
+    write("other", text(1, 0.1))
+    write("train", text(1, 0.1)[:2])
+    said = refused("good.1", "-r", "ref", "other", "--train", "train")
+    assert "other: 2 lines (1, 2) of 60 occur in the training text" in said and "ref:" not in said
+
+
 def test_a_test_set_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from sacrebleu.dataset import DATASETS
 
@@ -205,7 +229,7 @@ def test_mistakes_are_named(words: list[str], message: str) -> None:
 def test_lines_that_do_not_match_are_refused() -> None:
     write("short", text(1)[:59])
     assert "short: 59 hypotheses for 60 references" in refused("short", "-r", "ref")
-    assert "ref has 60 lines, short has 59 lines: they must match" in refused("good.1", "-r", "ref", "short")
+    assert "ref has 60 lines, short has 59 lines: they must match" in refused("good.1", "-r", "ref", "ref", "short")
 
 
 def test_every_problem_is_told_at_once_and_each_can_be_let_pass(capsys: pytest.CaptureFixture) -> None:

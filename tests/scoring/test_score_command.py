@@ -132,6 +132,27 @@ class TestCommand:
         Path("hyp").write_text("a\n")
         assert self.refused().startswith("lskd score: error: 1 hypotheses for 2 references")
 
+    def test_a_run_is_scored_against_every_reference(self) -> None:
+        Path("other").write_text("a b c d x\nx\n")
+        assert self.score("--references", "ref", "other") == 0
+        found = json.loads((self.run / "result.json").read_text())
+        expected = score_corpus(["a b c d x", "e f g h"], ["a b c d e", "e f g h"], ["a b c d x", "x"])
+        assert found | expected == found and found["bleu"] == 100
+        assert found["signature"].startswith("nrefs:2|") and found["chrf_signature"].startswith("nrefs:2|")
+        assert main(["table", str(self.run / "result.json")]) == 0
+
+    def test_a_reference_of_another_length_is_named(self) -> None:
+        Path("other").write_text("a\n")
+        for words in ((), ("--check",)):
+            said = self.refused("--references", "ref", "ref", "other", *words)
+            assert "other has 1 lines" in said and "ref has 2 lines" in said
+
+    def test_every_reference_is_looked_for_in_the_training_text(self) -> None:
+        Path("other").write_text("a b\nx y z\n")
+        Path("train").write_text("x y z\n")
+        said = self.refused("--references", "ref", "other", "--train", "train")
+        assert "other: 1 line (2) of 2 occur in the training text; --allow-overlap" in said and "ref:" not in said
+
     def test_more_metrics_on_demand(self) -> None:
         assert self.score("--metrics", "bleu", "chrf", "ter") == 0
         found = json.loads((self.run / "result.json").read_text())

@@ -295,6 +295,25 @@ def test_a_recipe_that_only_a_record_names_is_not_run(trained: Path, recorded: s
     assert call(trained, "score.sh", "--run", "out", "--recipe", "own.sh").returncode == 0
 
 
+def test_a_run_is_scored_against_all_references_of_the_test_set(trained: Path) -> None:
+    def references() -> list[list[str]]:
+        done = call(trained, "score.sh", "--run", "out")
+        assert done.returncode == 0, done.stderr
+        scored = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("score ")]
+        found = [line[line.index("--references") + 1 : line.index("--train")] for line in scored]
+        return [[name.removeprefix("data/raw/") for name in names] for names in found]
+
+    assert references() == [["test.de"]] * 2
+    # What is no number is another file: a test set by name, a language's variety, an unfinished download.
+    for name in ("1.de", "2.de.gz", "2.en", "x.de", "1.x.de", "3.de.part", "10.de", "10.de.gz"):
+        (trained / "data/raw" / f"test.{name}").write_text("")
+    first, second = references()
+    assert first == second and sorted(first[1:]) == ["test.1.de", "test.10.de", "test.2.de.gz"]
+    assert first[0] == "test.de"
+    (trained / "data/raw/test.de").rename(trained / "data/raw/test.de.gz")
+    assert references()[0] == ["test.de.gz", *first[1:]]
+
+
 @pytest.mark.parametrize("missing", ["train.de.gz", "test.en", "test.de"])
 def test_raw_text_is_missed_before_anything_is_decoded(trained: Path, missing: str) -> None:
     done = call(trained, "score.sh", "--run", "out")

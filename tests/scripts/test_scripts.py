@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ STEPS = {
         "--target-lang",
         "--vocab-size",
         "--pairs",
+        *("--valid", "--test", "--references", "--seed", "--nouns", "--verbs", "--adjectives", "--adverbs"),
+        *("--prepositions", "--ambiguous", "--separable"),
         "--recipe",
     ],
     "train_teacher.sh": ["--data", "--out", "--recipe", "--label-smoothing", "--size", "--seed", "--gpus", "--nodes"],
@@ -132,6 +135,12 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
     ("name", "words", "message"),
     [
         ("prepare.sh", [], "--data is missing (see prepare.sh --help)"),
+        (
+            "prepare.sh",
+            ["--corpus", "multi30k", "--data", "d", "--references", "8"],
+            "--references goes with --corpus generated only",
+        ),
+        ("prepare.sh", ["--raw", "r", "--data", "d", "--pairs", "8"], "--pairs goes with --corpus generated only"),
         ("train_teacher.sh", [], "--data is missing (see train_teacher.sh --help)"),
         ("train_teacher.sh", ["--data", "d"], "--out is missing (see train_teacher.sh --help)"),
         (
@@ -203,6 +212,32 @@ def test_without_an_environment_the_way_to_one_is_named(name: str, words: list[s
     said = refused(script(name, *words, cwd=tmp_path))
     assert said == f"{name}: error: not set up yet: run {ROOT}/scripts/setup.sh"
     assert not list(tmp_path.iterdir())
+
+
+def test_prepare_passes_every_option_of_the_generated_bitext_on(tmp_path: Path) -> None:
+    from fairseq_lskd.cli import generate
+
+    parser = argparse.ArgumentParser(add_help=False)
+    generate.add_arguments(parser)
+    options = [option for action in parser._actions for option in action.option_strings]
+    passed = ["--pairs" if option == "--train" else option for option in options if option != "--out"]
+    assert set(passed) <= set(STEPS["prepare.sh"])
+    (tmp_path / "lskd").write_text('#!/bin/bash\necho "$@"\n')
+    (tmp_path / "lskd").chmod(0o755)
+    words = [word for number, option in enumerate(passed) for word in (option, str(number))]
+    done = subprocess.run(
+        ["bash", str(ROOT / "scripts/prepare.sh"), "--corpus", "generated", "--data", "d", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    called = done.stdout.splitlines()[0].split()
+    assert called[0] == "generate"
+    args = parser.parse_args(called[1:])  # of options that are given twice the last counts
+    assert [
+        str(getattr(args, option.removeprefix("--").replace("pairs", "train"))).removesuffix(".0") for option in passed
+    ] == [str(number) for number in range(len(passed))]
 
 
 def test_sizes_are_those_of_the_recipe() -> None:
