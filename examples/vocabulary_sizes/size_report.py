@@ -27,9 +27,9 @@ from fairseq_lskd.analysis.quality import read_records
 from fairseq_lskd.analysis.saving import save
 from fairseq_lskd.analysis.style import COLOURS, figure, styled
 from fairseq_lskd.analysis.tail import Buckets, Matches, match_words, split_words
-from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.errors import UserError, exit_on_user_error
 from fairseq_lskd.files import find
+from fairseq_lskd.lines import read_lines
 
 #: What a teacher has to have learnt before its smoothing can be judged.
 LEAST_BLEU = 10

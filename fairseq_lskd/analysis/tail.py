@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.bitext import read_lines
 from ..errors import UserError
+from ..lines import read_lines
 from .bootstrap import DRAWS, Interval, interval, resamples
 from .document import Picture, Section, Table
 from .intervals import verdict

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.bitext import read_lines
 from ..errors import UserError
+from ..lines import read_lines
 from .bootstrap import DRAWS, Interval, interval, resampled_ratios
 from .document import Picture, Section, Table
 from .style import COLOURS, MARKERS, figure, styled

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import hashlib
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
 from ..files import stamp
+from ..lines import UNREADABLE, decoding_problem, raw_lines, reading_problem
+from ..lines import read_lines as read_lines
 
 SPLITS = ("train", "valid", "test")
 SHOWN = 5  # line numbers shown of the blank ones
-
-_BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 @dataclass
@@ -32,25 +29,6 @@ class Side:
 
 
 Bitext = dict[str, dict[str, Side]]  #: split -> language -> side
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, gzipped if it is called `.gz`, without their line ends.
-
-    Lines end at LF or CRLF and nowhere else: Unicode's other line separators are text.
-    Raises `UserError` for a file that cannot be read, is broken or is not UTF-8.
-    """
-    try:
-        for number, (offset, raw) in enumerate(_raw_lines(path), start=1):
-            try:
-                line = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(_not_utf8(path, number, offset, error)) from error
-            yield line.removeprefix("\ufeff") if number == 1 else line
-    except _BROKEN as error:
-        raise UserError(_broken(path, error)) from error
-    except OSError as error:
-        raise UserError(_unreadable(path, error)) from error
 
 
 def find_side(folder: Path, name: str) -> Path:
@@ -101,21 +79,19 @@ def examine(path: Path) -> Side:
     digest = hashlib.sha256()
     not_utf8 = 0
     try:
-        for number, (offset, raw) in enumerate(_raw_lines(path, digest), start=1):
+        for number, (offset, raw) in enumerate(raw_lines(path, digest), start=1):
             side.lines = number
             try:
                 blank = not raw.decode("utf-8").removeprefix("\ufeff").strip()
             except UnicodeDecodeError as error:
                 not_utf8 += 1
                 if not_utf8 == 1:
-                    side.problems.append(_not_utf8(path, number, offset, error))
+                    side.problems.append(decoding_problem(path, number, offset, error))
                 continue
             if blank:
                 side.blank.append(number)
-    except _BROKEN as error:
-        side.problems.append(_broken(path, error))
-    except OSError as error:
-        side.problems.append(_unreadable(path, error))
+    except UNREADABLE as error:
+        side.problems.append(reading_problem(path, error))
     else:
         if side.lines == 0:
             side.problems.append(f"{path}: the file is empty")
@@ -146,34 +122,6 @@ def check_unchanged(sides: Iterable[Side]) -> None:
         raise UserError(
             f"the text changed while it was read: {'; '.join(problems)}. Let nothing write there, and run this again"
         )
-
-
-def _raw_lines(path: Path, digest: hashlib._Hash | None = None) -> Iterator[tuple[int, bytes]]:
-    """Each line's offset in the uncompressed bytes, and its bytes without the line end."""
-    offset = 0
-    with contextlib.closing(gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as stream:
-        for raw in stream:
-            if digest is not None:
-                digest.update(raw)
-            yield offset, raw.removesuffix(b"\n").removesuffix(b"\r")
-            offset += len(raw)
-
-
-def _not_utf8(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> str:
-    byte = error.object[error.start]
-    return (
-        f"{path}: line {line} is not UTF-8: byte 0x{byte:02x} at position {error.start + 1} of the line "
-        f"(offset {offset + error.start} of the file); "
-        "convert the file, for example with `iconv -f latin1 -t utf-8`"
-    )
-
-
-def _broken(path: Path, error: BaseException) -> str:
-    return f"{path}: not a whole gzip file ({error}); fetch or compress it again"
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be read ({error.strerror or error})"
 
 
 def _mismatch(sides: list[Side]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import multiprocessing
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import UserError
+from ..lines import open_text
 
 SIZE = 1 << 20  # bytes of a chunk, up to the end of its last line
 AHEAD = 2  # chunks for each worker that are read before the first of them is done
@@ -57,7 +57,7 @@ def clean(line: str) -> str:
 def read_chunks(path: Path) -> Iterator[Chunk]:
     """The chunks of a UTF-8 file that was checked before, gzipped if it is called `.gz`. Lines end at LF."""
     first = 1
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+    with open_text(path) as stream:
         while raw := stream.read(SIZE):
             raw += stream.readline()
             if first == 1:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import open_text
+from ..lines import open_text
 
 LEAST = 20  # lines, for lengths to say anything
 MOST_PIECES = 5

@@ -8,13 +8,13 @@ import glob
 import gzip
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import UserError
 from ..files import write_beside, write_json
+from ..lines import BROKEN, open_text
 from ..reading import COUNT, read_json
 from ..replacing import put_aside, replaces, restore, set_aside
 
@@ -43,22 +43,16 @@ def manifest_path(out: Path) -> Path:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+def opened(path: Path) -> Iterator[IO[bytes]]:
     """A file's text, gzipped or not: what its first bytes say, since neither shards nor `.partial` end in `.gz`.
 
     Raises:
         UserError: if it is no whole gzip file.
     """
     try:
-        with path.open("rb") as stream:
-            zipped = stream.read(2) == b"\x1f\x8b"
-            stream.seek(0)
-            if zipped:
-                with gzip.open(stream) as text:
-                    yield text
-            else:
-                yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with open_text(path, by_content=True) as text:
+            yield text
+    except BROKEN as error:
         raise UserError(f"{path} is not a whole gzip file ({error}): delete {path.name}* and make it again") from None
 
 

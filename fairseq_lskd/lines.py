@@ -1,0 +1,80 @@
+"""Text files, plain or gzipped, as bytes and line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from .errors import UserError
+
+#: What reading a gzip file raises that is cut short or damaged.
+BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
+UNREADABLE = (*BROKEN, OSError)
+
+
+@contextlib.contextmanager
+def open_text(path: Path, by_content: bool = False) -> Iterator[IO[bytes]]:
+    """The uncompressed bytes of a file, gzipped if it is called `.gz`.
+
+    Args:
+        by_content: whether its first bytes decide, not its name.
+
+    Raises:
+        OSError: if it cannot be opened; reading raises `BROKEN` if it is no whole gzip file.
+    """
+    with path.open("rb") as stream:
+        if stream.peek(2)[:2] == b"\x1f\x8b" if by_content else path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=stream) as text:
+                yield cast(IO[bytes], text)
+        else:
+            yield stream
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 file, gzipped if it is called `.gz`, without their line ends.
+
+    Lines end at LF or CRLF and nowhere else: Unicode's other line separators are text.
+    Raises `UserError` for a file that cannot be read, is broken or is not UTF-8.
+    """
+    try:
+        for number, (offset, raw) in enumerate(raw_lines(path), start=1):
+            try:
+                line = raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(decoding_problem(path, number, offset, error)) from error
+            yield line.removeprefix("\ufeff") if number == 1 else line
+    except UNREADABLE as error:
+        raise UserError(reading_problem(path, error)) from error
+
+
+def raw_lines(path: Path, digest: hashlib._Hash | None = None) -> Iterator[tuple[int, bytes]]:
+    """Each line's offset in the uncompressed bytes, and its bytes without the line end; all bytes go into `digest`."""
+    offset = 0
+    with open_text(path) as stream:
+        for raw in stream:
+            if digest is not None:
+                digest.update(raw)
+            yield offset, raw.removesuffix(b"\n").removesuffix(b"\r")
+            offset += len(raw)
+
+
+def decoding_problem(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> str:
+    """What is wrong with a line that is not UTF-8, and what to do."""
+    byte = error.object[error.start]
+    return (
+        f"{path}: line {line} is not UTF-8: byte 0x{byte:02x} at position {error.start + 1} of the line "
+        f"(offset {offset + error.start} of the file); "
+        "convert the file, for example with `iconv -f latin1 -t utf-8`"
+    )
+
+
+def reading_problem(path: Path, error: Exception) -> str:
+    """What one of `UNREADABLE` means, and what to do."""
+    if isinstance(error, BROKEN):
+        return f"{path}: not a whole gzip file ({error}); fetch or compress it again"
+    return f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"
