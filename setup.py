@@ -102,6 +102,7 @@ setup(
         "slurm": ["snakemake>=9.17", "matplotlib>=3.8", "snakemake-executor-plugin-slurm>=2.0"],
         "dev": [
             "ctranslate2>=4.0",
+            "import-linter>=2.0",
             "jinja2>=3.0",
             "matplotlib>=3.8",
             "mtdata>=0.5.1",
