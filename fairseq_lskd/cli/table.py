@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
     from ..scoring.differences import differences
     from ..scoring.over_seeds import add_speeds, mean_records
+    from ..scoring.remarks import closed, warnings
     from ..scoring.table import format_differences, format_table
+    from ..scoring.taught import add_shares, shares_as_numbers
 
     if args.style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected one of {', '.join(tabulate_formats)}")
@@ -76,9 +78,15 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         write_json(args.out, records)
     if args.csv:
-        _write_csv(args.csv, records)
-    shown = mean_records(records) if args.over_seeds else records
-    formatted = partial(format_differences, *differences(records)) if args.differences else partial(format_table, shown)
+        numbers = shares_as_numbers(records, args.over_seeds)
+        _write_csv(args.csv, [record | more for record, more in zip(records, numbers, strict=True)])
+    shown = mean_records(records) if args.over_seeds else [dict(record) for record in records]
+    add_shares(shown, records, args.over_seeds)
+    if args.differences:
+        of = differences(records)
+        formatted = partial(format_differences, *of, closed=closed(records), warnings=warnings(records))
+    else:
+        formatted = partial(format_table, shown, warnings=warnings(records))
     for path in args.write:
         style = STYLES[path.suffix]
         text = formatted(style=style)
@@ -148,6 +156,7 @@ def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def _lines_apart(text: str) -> str:
-    """Markdown joins lines, unless they end in two spaces."""
-    table, _, notes = text.partition("\n\n")
-    return f"{table}\n\n" + "  \n".join(f"`{line}`" for line in notes.splitlines())
+    """Markdown joins lines, unless they end in two spaces, or are of a list."""
+    table, _, below = text.partition("\n\n")
+    notes, _, listed = below.partition("\n\n")
+    return "\n\n".join(filter(None, [table, "  \n".join(f"`{line}`" for line in notes.splitlines()), listed]))

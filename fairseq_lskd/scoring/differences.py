@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .over_seeds import MEASURED, system_of
 from .seeds import Spread, spread
+from .taught import plain_system
 
 #: What is compared: all that is measured but how long a training took, which is no matter of seeds.
 COMPARED = tuple(name for name in MEASURED if name != "train_seconds")
@@ -57,8 +58,9 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
     for record in records:
         runs.setdefault(system_of(record), {})[record.get("seed")] = record
     found = []
-    labels = _labels(runs)
-    for choice, system, baseline in _pairs(labels):
+    firsts = {system: next(iter(of.values())) for system, of in runs.items()}
+    labels = _labels(firsts)
+    for choice, system, baseline in _pairs(labels, firsts):
         seeds = [seed for seed in runs[system] if seed in runs[baseline]]
         both = [(runs[system][seed], runs[baseline][seed]) for seed in seeds]
         values = {
@@ -74,9 +76,8 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
     return found, [system for system in runs if system not in labels]
 
 
-def _labels(runs: dict[str, dict[Any, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+def _labels(firsts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Those of every system whose labels no system before it has."""
-    firsts = {system: next(iter(seeds.values())) for system, seeds in runs.items()}
     names = [name for name in dict.fromkeys(n for record in firsts.values() for n in record) if _is_label(name)]
     found: dict[str, dict[str, Any]] = {}
     for system, record in firsts.items():
@@ -86,23 +87,17 @@ def _labels(runs: dict[str, dict[Any, dict[str, Any]]]) -> dict[str, dict[str, A
     return found
 
 
-def _pairs(labels: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+def _pairs(labels: dict[str, dict[str, Any]], firsts: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
     for choice in next(iter(labels.values())):
-        firsts: dict[str, str] = {}
+        baselines: dict[str, str] = {}
         for system, of in labels.items():
-            baseline = firsts.setdefault(repr({**of, choice: None}), system)
+            baseline = baselines.setdefault(repr({**of, choice: None}), system)
             if system != baseline:
                 yield choice, system, baseline
-    untaught = {of.get("size"): system for system, of in reversed(labels.items()) if _student(of) == "none"}
-    for system, of in labels.items():
-        if _student(of) not in (None, "none") and of.get("size") in untaught:
-            yield DISTILLED, system, untaught[of.get("size")]
+    for system in labels:
+        if plain := plain_system(firsts[system], firsts):
+            yield DISTILLED, system, plain
 
 
 def _is_label(name: str) -> bool:
     return name not in _STORY and not name.endswith("_signature")
-
-
-def _student(labels: dict[str, Any]) -> str | None:
-    """How a student was taught; nothing of others."""
-    return labels.get("method") if labels.get("role") == "student" else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from tabulate import tabulate
 
 from .differences import Difference, bound
+from .gap import NO_GAP, UNDECIDED, Share
 from .metrics import NAMES, signature_key
 from .seeds import Spread
+from .taught import SHARES
 
 #: Header -> the record's field. A column with nothing in it is left out.
 COLUMNS = {
@@ -24,6 +27,8 @@ COLUMNS = {
     "chrF": "chrf",
     "chrF++": "chrf++",
     "TER": "ter",
+    "gap closed": "bleu_gap_closed",
+    "chrF gap closed": "chrf_gap_closed",
     "valid ppl": "valid_ppl",
     "KL to truth": "kl_to_truth",
     "train KD": "train_kd_loss",
@@ -56,12 +61,14 @@ def _cell(record: dict[str, Any], field: str) -> str:
     return text if std is None or field == "train_seconds" else f"{text} +- {form.format(std)}"
 
 
-def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> str:
+def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warnings: Sequence[str] = ()) -> str:
     """A row a record, the signatures under the table.
 
     Args:
-        records: as `lskd score` writes them, or means over seeds (`over_seeds.mean_records`).
+        records: as `lskd score` writes them, or means over seeds (`over_seeds.mean_records`), with shares of the gap
+            closed or not (`taught.add_shares`).
         style: a table format of tabulate's: simple, github, latex, tsv, ...
+        warnings: for the end.
     """
     columns = {head: field for head, field in COLUMNS.items() if any(r.get(field) is not None for r in records)}
     rows = [[_cell(record, field) for field in columns.values()] for record in records]
@@ -84,15 +91,47 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple") -> st
         )
     for where in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
         notes.append(f"sent/s: fairseq-generate on {where}")
-    return "\n".join([table, "", *sorted(signatures), *notes])
+    notes += _of_shares([record[field] for record in records for field in SHARES.values() if field in record])
+    return "\n".join([table, "", *_plain([*sorted(signatures), *notes, *warnings], style)])
 
 
-def format_differences(differences: Sequence[Difference], left_out: Sequence[str] = (), style: str = "simple") -> str:
+def _of_shares(shares: Sequence[Share]) -> list[str]:
+    if not shares:
+        return []
+    notes = [
+        "gap closed: (student - plain) / (teacher - plain), in BLEU, or in chrF where it says so; plain: the student "
+        "of the same size, seed and budget without a teacher"
+    ]
+    if any(share.interval for share in shares):
+        notes[0] += " [95 % interval over seeds, Fieller's]"
+    if any(share.n == 1 for share in shares):
+        notes.append("gap closed, of one seed: no interval, and another seed may give another share")
+    if any(str(share) == UNDECIDED for share in shares):
+        notes.append(f"{UNDECIDED}: over these seeds, teacher less plain is not clear of 0")
+    if any(str(share) == NO_GAP for share in shares):
+        notes.append(f"{NO_GAP}: the teacher is no better than plain")
+    return notes
+
+
+def _plain(lines: Sequence[str], style: str) -> list[str]:
+    """Lines as text in what they are written to: for LaTeX, what follows % is a comment."""
+    return [re.sub(r"([%&#_$])", r"\\\1", line) for line in lines] if style.startswith("latex") else list(lines)
+
+
+def format_differences(
+    differences: Sequence[Difference],
+    left_out: Sequence[str] = (),
+    style: str = "simple",
+    closed: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> str:
     """A row a pair of systems, with Student's t interval of 95 % where there are several seeds.
 
     Args:
         left_out: systems with the same labels as others.
         style: a table format of tabulate's.
+        closed: sentences on the shares of gaps (`remarks.closed`), for a list under the table.
+        warnings: for the end.
     """
     if not differences:
         return "No two systems with a seed in common differ in one label alone (labels: those of `lskd run --label`)."
@@ -116,7 +155,8 @@ def format_differences(differences: Sequence[Difference], left_out: Sequence[str
     notes = [several if seeds != [1] else "one seed each: seeds differ, too"]
     if left_out:
         notes.append(f"left out, as their labels are those of others: {', '.join(left_out)}")
-    return "\n".join([table, "", *notes])
+    lines = [*notes, *warnings, *(["", *(f"- {sentence}" for sentence in closed)] if closed else [])]
+    return "\n".join([table, "", *_plain(lines, style)])
 
 
 def _change(found: Spread | None, field: str) -> str:

@@ -1,0 +1,76 @@
+"""What is said of shares and of teachers that teach nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.scoring.remarks import closed, warnings
+
+from .test_taught import rows, student, teacher
+
+
+def test_what_is_not_sure_is_said() -> None:
+    records = rows()
+    for record, bleu in zip(records[6:], (19.0, 24.0, 21.5), strict=True):
+        record["bleu"] = bleu
+    assert ", not clear of 0," in closed(records)[0].partition("BLEU")[0]
+    for record, bleu in zip(records[:3], (20.5, 21.0, 25.0), strict=True):
+        record["bleu"] = bleu
+    (said,) = closed(records)
+    assert "undecided" in said and "BLEU (21.0 to 22.2)" in said and "closes 50 % [50, 50] of the gap in chrF" in said
+    for record in records[:3]:
+        record["chrf"] = 49.0
+    assert closed(records)[0].startswith("word-0.1, between student and its teacher teacher-0.1: ")
+    assert "there is no gap in chrF (50.0 to 49.0)" in closed(records)[0]
+    assert closed(rows(1))[0].endswith("(one seed)") and closed(rows()[:6]) == []
+
+
+def test_a_teacher_that_is_better_is_no_matter() -> None:
+    assert warnings(rows()) == []
+
+
+@pytest.mark.parametrize("bleu", [20.0, 19.5])
+def test_a_teacher_that_is_no_better_is_named(bleu: float) -> None:
+    """Before there is any student of its."""
+    (said,) = warnings([teacher(1, bleu), teacher(2, 30.0), *rows(2)[2:4]])
+    assert said.startswith("warning: teacher-0.1 is no better than student")
+    assert f"test BLEU {bleu:.1f} against 20.0 (seed 1)" in said and "seed 2" not in said
+    assert "train the teacher longer" in said and "the student smaller" in said
+
+
+def test_validation_decides_where_it_is_known() -> None:
+    records: list[dict[str, Any]] = [teacher(1, 30.0, valid_bleu=31.0), student("student", 1, 20.0, "none")]
+    assert warnings(records) == []
+    records[1]["valid_bleu"] = 31.5
+    (said,) = warnings(records)
+    assert "validation BLEU 31.0 against 31.5 (seed 1)" in said and "test" not in said
+
+
+def test_other_seeds_tests_and_tables_without_scores() -> None:
+    plain = student("student", 1, 20.0, "none")
+    assert warnings([teacher(2, 10.0), plain]) == []
+    assert warnings([teacher(1, 10.0, signature="nrefs:5|tok:13a"), plain]) == []
+    bare = teacher(1, 10.0)
+    del bare["bleu"]
+    assert warnings([bare, plain]) == []
+
+
+def test_students_that_trained_longer_than_the_plain_one_are_named() -> None:
+    records = rows(1)
+    records[1]["command"] = ["fairseq-train", "--max-update", "100"]
+    records[2]["command"] = ["fairseq-train", "--max-update", "900"]
+    (said,) = warnings(records)
+    assert all(part in said for part in ("student", "word-0.1", "--max-update 100", "--max-update 900"))
+
+
+@pytest.mark.parametrize("option", ["--over-seeds", "--differences", ""])
+def test_under_every_table(option: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    records = [teacher(1, 19.0), *rows(1)[1:]]
+    (tmp_path / "rows.json").write_text(json.dumps(records))
+    assert main(["table", str(tmp_path / "rows.json"), *filter(None, [option])]) == 0
+    assert warnings(records)[0] in capsys.readouterr().out
