@@ -62,7 +62,7 @@ def _differences(old: dict[str, Any], command: Sequence[str], inputs: dict[str, 
 
 
 #: Options that say when a training ends and nothing else; and learning rates whose whole course depends on them.
-_ENDS = ("--max-update", "--max-epoch")
+_ENDS = ("--max-update", "--max-epoch", "--patience")
 _TO_THE_END = {"cosine", "tri_stage"}
 
 
@@ -74,8 +74,9 @@ def _split(command: Sequence[str]) -> tuple[list[str], list[float]]:
         name, equals, value = word.partition("=")
         if name in _ENDS:
             try:
-                # To fairseq, 0 is no end.
-                ends[name] = float(value if equals else next(words, "")) or math.inf
+                # To fairseq, 0 is no end, and a patience below it none either.
+                end = float(value if equals else next(words, ""))
+                ends[name] = math.inf if end == 0 or (name == "--patience" and end < 0) else end
             except ValueError:
                 ends[name] = math.nan  # neither earlier nor later than any other
         else:
@@ -230,7 +231,8 @@ def run(
     calls), when it finished, and `labels`, what the run is to be called in results. The command's
     output goes to `out/log`, its progress to stderr. An unfinished run is started again, and
     fairseq-train goes on from its last checkpoint. So does a run, finished or not, whose command now has a larger
-    `--max-update` or `--max-epoch` and is the same otherwise; `earlier` in the record has its shorter commands.
+    `--max-update`, `--max-epoch` or `--patience` and is the same otherwise; `earlier` in the record has its shorter
+    commands.
 
     Raises:
         UserError: if an input is missing, `out` holds another run or one that is going on, or the command fails.
@@ -419,7 +421,8 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
         now = time.monotonic()
         if "| valid | {" in line and "valid_num_updates" in line:
             if stats := _stats(line, "valid_num_updates", "valid_ppl"):
-                yield f"update {stats['valid_num_updates']} | valid ppl {stats['valid_ppl']}"
+                bleu = f" | valid BLEU {stats['valid_bleu']}" if "valid_bleu" in stats else ""
+                yield f"update {stats['valid_num_updates']} | valid ppl {stats['valid_ppl']}{bleu}"
         elif "| train_inner | {" in line:
             if not (stats := _stats(line, "num_updates", "loss", "wps")):
                 continue

@@ -10,6 +10,7 @@
 #   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
 #   ... --size student_small                              another size of the recipe
 #   ... --seed 2                                          (default: 1)
+#   ... --validation-metric loss                          or bleu: picks the best checkpoint (default: the recipe's)
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
@@ -20,7 +21,7 @@
 # The model is OUT/checkpoint_average.pt; the teacher's translations and what was selected of them are in OUT-data.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1
+data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
 translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature=''
 while [ $# -gt 0 ]; do
     has_value "$@"
@@ -40,6 +41,7 @@ while [ $# -gt 0 ]; do
         --teacher-size) labels+=(--label "teacher_size=$2"); shift 2 ;;
         --size) size=$2; shift 2 ;;
         --seed) seed=$2; shift 2 ;;
+        --validation-metric) metric=$2; shift 2 ;;
         --gpus) gpus=$2; shift 2 ;;
         --nodes) nodes=$2; shift 2 ;;
         --) shift; break ;;
@@ -58,6 +60,7 @@ weight=${weight:-0.5} temperature=${temperature:-1.0}
 load_recipe "$recipe"
 languages "$data"
 size "$size"
+validation "$metric" "$@"
 launcher "$@"
 pieces=$data/pieces made=$out-data
 selected=$made/selected
@@ -91,6 +94,6 @@ lskd run --out "$out" --label role=student --label method="$method" --label stra
     --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
-    "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
+    "${model[@]}" "${training[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 lskd average "$out" --last "$average" --or-fewer

@@ -9,6 +9,7 @@
 #   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
 #   ... --size student_small                              another size of the recipe
 #   ... --seed 2                                          (default: 1)
+#   ... --validation-metric loss                          or bleu: picks the best checkpoint (default: the recipe's)
 #   ... --gpus 8                                          by torchrun, with the same tokens in an update
 #   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
 #   ... -- --max-update 5000                              what follows -- goes to fairseq-train
@@ -19,7 +20,7 @@
 # The model is OUT/checkpoint_average.pt.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' teacher='' recipe=multi30k cache='' weight=0.5 temperature=1.0 seed=1 size=student labels=() gpus=1 nodes=1
+data='' out='' teacher='' recipe=multi30k cache='' weight=0.5 temperature=1.0 seed=1 size=student labels=() gpus=1 nodes=1 metric=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -34,6 +35,7 @@ while [ $# -gt 0 ]; do
         --teacher-size) labels+=(--label "teacher_size=$2"); shift 2 ;;
         --size) size=$2; shift 2 ;;
         --seed) seed=$2; shift 2 ;;
+        --validation-metric) metric=$2; shift 2 ;;
         --gpus) gpus=$2; shift 2 ;;
         --nodes) nodes=$2; shift 2 ;;
         --) shift; break ;;
@@ -46,6 +48,7 @@ need "$teacher$cache" "--teacher or --teacher-cache"
 load_recipe "$recipe"
 languages "$data"
 size "$size"
+validation "$metric" "$@"
 launcher "$@"
 from=() inputs=()
 if [ -n "$teacher" ]; then
@@ -59,6 +62,6 @@ lskd run --out "$out" --label role=student --label method=word --label recipe="$
     "${inputs[@]}" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion word_kd "${from[@]}" --kd-weight "$weight" --kd-temperature "$temperature" \
-    "${model[@]}" "${training[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
+    "${model[@]}" "${training[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 lskd average "$out" --last "$average" --or-fewer

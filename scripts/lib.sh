@@ -45,10 +45,11 @@ plain_name() {
 }
 
 # load_recipe NAME: by its name, or by its path, which has a / or ends in .sh. Sets the arrays teacher_model,
-# student_model, training, precision and decoding, and the numbers
-# teacher_updates, student_updates, batches (of --max-tokens in an update, on all GPUs together) and average.
+# student_model, training, precision and decoding, the numbers
+# teacher_updates, student_updates, batches (of --max-tokens in an update, on all GPUs together) and average, and what
+# ends a training before its updates: patience, validations in which validation_metric (bleu or loss) does not improve.
 load_recipe() {
-    batches=1 average=3 precision=()
+    batches=1 average=3 precision=() validation_metric=loss patience=''
     local file=$root/scripts/recipes/$1.sh
     case $1 in */* | *.sh) file=$1 ;; esac
     [ -f "$file" ] || die "--recipe $1: expected a file (.sh), or one of $(cd "$root/scripts/recipes" && echo *.sh | sed 's/\.sh//g')"
@@ -90,24 +91,54 @@ size() {
     [ "$dictionaries" = one ] || model=("${model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
 }
 
-# languages DATA: sets src, tgt, scheme (how pieces are joined) and dictionaries (one or two) from what `lskd encode`
-# recorded.
+# languages DATA: sets src, tgt, scheme (how pieces are joined), dictionaries (one or two) and spaces (whether the target
+# is written with spaces between words: yes or no) from what `lskd encode` recorded.
 languages() {
     [ ! -f "$1/../pieces/encode.json" ] || [ -f "$1/pieces/encode.json" ] ||
         die "--data $1: expected the folder above it, which has raw/, pieces/ and bin/: --data $(dirname "$1")"
     [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"
-    read -r src tgt scheme dictionaries < <(python - "$1/pieces/encode.json" "$(basename "$0")" <<'PYTHON'
+    read -r src tgt scheme dictionaries spaces < <(python - "$1/pieces/encode.json" "$(basename "$0")" <<'PYTHON'
 import sys
 from fairseq_lskd.errors import exit_on_user_error
 with exit_on_user_error(sys.argv[2]):
+    from fairseq_lskd.data.writing_systems import UNSPACED, base_language
     from fairseq_lskd.names import PLAIN
     from fairseq_lskd.reading import read_json
     shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
     options = read_json(sys.argv[1], shape, "what `lskd encode` wrote", "Encode it again")["options"]
     scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
-    print(options["source-lang"], options["target-lang"], scheme, "two" if options.get("separate") else "one")
+    source, target = options["source-lang"], options["target-lang"]
+    spaces = "no" if base_language(target) in UNSPACED else "yes"
+    print(source, target, scheme, "two" if options.get("separate") else "one", spaces)
 PYTHON
     ) || exit 1
+}
+
+# validation METRIC [OPTION ...]: sets valid, fairseq-train's options for how good a model is and when training stops, from
+# the recipe; METRIC, if not empty, takes the place of the recipe's. OPTIONs are the user's own. Whatever is saved is
+# validated first, by the same rule for teachers and students: a student of translations has a worse loss on references
+# while it gets better.
+validation() {
+    local metric=${1:-$validation_metric} flag=${1:+--validation-metric}
+    # A task that is not fairseq's own may compute no BLEU.
+    case " ${*:2} " in *" --task translation "*) ;; *" --task"*) metric=${1:-loss} ;; esac
+    case $metric in
+        loss) valid=() ;;
+        bleu)
+            # Greedy, and bounded: a model that has learnt little stops nowhere.
+            valid=(--eval-bleu --eval-bleu-args '{"beam": 1, "max_len_a": 2, "max_len_b": 10}' --eval-bleu-detok space)
+            # Of words; of pieces where there is no space between words.
+            if [ "$spaces" = yes ]; then valid+=(--eval-bleu-remove-bpe "$scheme"); else valid+=(--eval-tokenized-bleu); fi
+            case " ${*:2} " in
+                *" --best-checkpoint-metric"*) ;;
+                *) valid+=(--best-checkpoint-metric bleu --maximize-best-checkpoint-metric) ;;
+            esac
+            ;;
+        *) die "${flag:-the recipe has validation_metric} $metric: expected bleu or loss" ;;
+    esac
+    [[ $patience =~ ^([1-9][0-9]*)?$ ]] ||
+        die "the recipe has patience $patience: expected a number of validations from 1, or nothing for none"
+    [ -z "$patience" ] || valid+=(--patience "$patience")
 }
 
 # own_modules [OPTION ...]: fairseq's commands take one --user-dir, the last. Where the user's options have one, it takes

@@ -63,7 +63,7 @@ score=(lskd score --run "$run" -l "$src-$tgt" --references "${references[@]}" --
 lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
     fairseq-validate "$data/bin" --task translation -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --path "$checkpoint" --valid-subset valid --max-tokens 4000 \
-    --model-overrides "{'teacher_path': 'none', 'sequence_weights': None, 'reference_weight': None}" \
+    --model-overrides "{'teacher_path': 'none', 'sequence_weights': None, 'reference_weight': None, 'eval_bleu': False}" \
     --log-format json
 lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
     fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \

@@ -150,6 +150,9 @@ def test_a_later_end_of_other_inputs_is_another_run(tmp_path: Path) -> None:
         ("--max-update 9", "--max-update 8", False),
         ("--max-update 9", "--max-update many", False),
         ("--max-update 9 --lr 1", "--max-update 10 --lr 2", False),
+        ("--patience 3", "--patience 5", True),
+        ("--patience 3", "--patience -1", True),
+        ("--patience -1", "--patience 3", False),
         ("--max-update 9 --lr-scheduler cosine", "--max-update 10 --lr-scheduler cosine", False),
     ],
 )

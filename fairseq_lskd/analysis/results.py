@@ -12,16 +12,25 @@ from ..reading import Kind, misfit, read_json
 MEASURED = (
     *("bleu", "chrf", "chrf++", "ter", "comet", "valid_ppl", "valid_accuracy", "valid_entropy", "valid_ece"),
     *("kl_to_truth", "train_nll_loss", "train_kd_loss", "train_seconds"),
+    *("updates", "target_tokens", "validation_best", "last_fifth_gain"),
+)
+#: What a record says of the course of its training; no label of the run, and nothing that one choice changes.
+COURSE = (
+    *("updates", "target_tokens", "max_updates", "patience", "validation_metric", "validation_interval"),
+    *("validation_best", "last_fifth_gain", "converged"),
 )
 EXPECTED = "the JSON that `lskd score` writes"
 _MEASURE = Kind("a number, or nothing", lambda v: v is None or (isinstance(v, int | float) and not isinstance(v, bool)))
 _LABEL = Kind("a text, a number or nothing", lambda value: value is None or isinstance(value, str | int | float))
+_ANSWER = Kind("true, false or nothing", lambda value: value is None or isinstance(value, bool))
 _WORDS = Kind("a list of texts", lambda v: v is None or (isinstance(v, list) and all(isinstance(w, str) for w in v)))
 SHAPE = {
     "system": str,
     **{f"{name}{std}?": _MEASURE for name in (*MEASURED, "parameters", "sentences_per_second") for std in ("", "_std")},
     **{f"{name}?": _LABEL for name in ("seed", "role", "method", "size", "strategy", "temperature", "cached")},
     **{f"{name}?": _LABEL for name in ("teacher_smoothing", "checkpoint_sha256", "speed_machine", "seeds")},
+    **{f"{name}?": _MEASURE for name in ("max_updates", "patience", "validation_interval")},
+    **{"validation_metric?": _LABEL, "converged?": _ANSWER},
     **{f"{name}?": _WORDS for name in ("command", "teacher_sha256")},
 }
 

@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..reading import parse_json
 from ..runs import labels_of
 from ..runs import run as run_recorded
+from ..validations import check_validation
 
 EXAMPLES = """examples:
   lskd run --out runs/mine/teacher -- \\
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         except ValueError:
             labels[name] = value
     labels = labels_of(args.command, labels)
+    check_validation(args.command)
     # As an interrupt does, it ends the command too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run_recorded(args.command, args.out, args.log, args.input, args.title, labels)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ..analysis.results import COURSE
 from .over_seeds import MEASURED, system_of
 from .seeds import Spread, spread
 from .taught import plain_system
 
-#: What is compared: all that is measured but how long a training took, which is no matter of seeds.
-COMPARED = tuple(name for name in MEASURED if name != "train_seconds")
+#: What is compared: all that is measured but how long a training was, which is no matter of seeds.
+COMPARED = tuple(name for name in MEASURED if name not in ("train_seconds", *COURSE))
 #: Other fields of a record that are no labels of its run.
 _STORY = {
     "system",
@@ -22,7 +23,7 @@ _STORY = {
     "checkpoint_sha256",
     "versions",
 }
-_STORY |= {"kd_top_k", "teacher_sha256", "sentences_per_second", "speed_machine", "signature", *MEASURED}
+_STORY |= {"kd_top_k", "teacher_sha256", "sentences_per_second", "speed_machine", "signature", *MEASURED, *COURSE}
 
 
 def bound(record: dict[str, Any]) -> Any:

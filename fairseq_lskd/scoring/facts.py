@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import UserError
 from ..teachers.checkpoint import read_checkpoint
@@ -40,6 +40,39 @@ def facts_of(cfg: Mapping[str, Any], role: str | None = None) -> dict[str, Any]:
     elif role == "teacher":
         found["teacher_smoothing"] = getattr(options, "label_smoothing", 0.0 if name == "cross_entropy" else None)
     return {label: _plain(value) for label, value in found.items() if value is not None}
+
+
+class Budget(NamedTuple):
+    """How long a training may be, and by what it is judged."""
+
+    max_updates: int | None  #: None: no limit
+    patience: int | None  #: validations without a better one that end it; None: they do not
+    metric: str  #: of validation, which the best checkpoint has
+    maximize: bool  #: whether a larger value of it is a better one
+    subset: str  #: the validation set that counts
+
+
+def budget_of(cfg: Mapping[str, Any]) -> Budget:
+    """What the options of a training say of its end; fairseq's defaults where they say nothing.
+
+    Args:
+        cfg: a checkpoint's, by section.
+    """
+    saved, metric = cfg.get("checkpoint"), getattr(cfg.get("checkpoint"), "best_checkpoint_metric", None)
+    subset = getattr(cfg.get("dataset"), "valid_subset", None)
+    return Budget(
+        _count(getattr(cfg.get("optimization"), "max_update", None)),
+        _count(getattr(saved, "patience", None)),
+        metric if isinstance(metric, str) else "loss",
+        getattr(saved, "maximize_best_checkpoint_metric", False) is True,
+        # fairseq takes the first of several.
+        subset.split(",")[0] if isinstance(subset, str) else "valid",
+    )
+
+
+def _count(value: Any) -> int | None:
+    """A number above 0; to fairseq, others are no limit."""
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def described(checkpoint: Path, labels: Mapping[str, Any]) -> dict[str, Any]:

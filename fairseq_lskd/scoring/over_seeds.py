@@ -33,7 +33,7 @@ def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> Non
 def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A record a system: means of what is measured, `NAME_std` beside each; all else is the first's.
 
-    The number of `seeds` is there if any system has several.
+    A system has `converged` if every seed of it has. The number of `seeds` is there if any system has several.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
@@ -48,5 +48,14 @@ def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             if values:
                 found = spread(values)
                 mean |= {key: found.mean, f"{key}_std": found.std}
+        if any("converged" in record for record in group):
+            mean["converged"] = _all_converged([record.get("converged") for record in group])
         means.append(mean)
     return means
+
+
+def _all_converged(answers: Sequence[bool | None]) -> bool | None:
+    """Whether all of several trainings had; one that had not decides, one that is not known leaves it open."""
+    if False in answers:
+        return False
+    return None if None in answers else True

@@ -6,14 +6,15 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from ..analysis.logs import epoch_means, logs_of, read_curves
+from ..analysis.convergence import convergence, target_tokens, updates_of
+from ..analysis.logs import Curve, Curves, epoch_means, logs_of, read_curves
 from ..compat.versions import version_of
 from ..data.tokenised import unknown_words
 from ..errors import UserError
 from ..files import sha256
 from ..runs import read_record
-from ..teachers.checkpoint import read_archive
-from .facts import described
+from ..teachers.checkpoint import read_archive, read_checkpoint
+from .facts import Budget, budget_of, described
 from .lineage import compared_types, teachers_of
 from .metrics import score_corpus
 from .parameters import count_parameters
@@ -67,7 +68,9 @@ def make_record(
             if pieces is None:
                 raise UserError("--truth needs --validation and --pieces, which it is compared with")
             result["kl_to_truth"] = round(divergence_from_truth(stats["nll_loss"], pieces, truth), 2)
-    result |= last_training(run)
+    curves = _curves(run)
+    result |= last_training(curves)
+    result |= course(curves, budget_of(read_checkpoint(checkpoint)["cfg"]))
     if (types := compared_types(made["command"])) is not None:
         result["kd_top_k"] = types
     # Those of a training that was killed, or is going on, are not all yet.
@@ -79,14 +82,40 @@ def make_record(
     return result
 
 
-def last_training(run: Path) -> dict[str, float]:
-    """The losses of the last epoch's training in the logs of a run, in fairseq's units; nothing where there are none.
+def _curves(run: Path) -> Curves:
+    """Those of a training; none of a run of something else."""
+    try:
+        return read_curves(logs_of(run))
+    except UserError:
+        return {}
+
+
+def last_training(curves: Curves) -> dict[str, float]:
+    """The losses of the last epoch of a training, in fairseq's units; nothing where there are none.
 
     `train_kd_loss` is the training distillation loss, of the criterions that have one.
     """
-    try:
-        curves = read_curves(logs_of(run))
-    except UserError:  # a run of something else
-        return {}
     means = {f"train_{metric}": epoch_means(curves, metric) for metric in ("nll_loss", "kd_loss")}
     return {name: curve.values[-1] for name, curve in means.items() if curve}
+
+
+def course(curves: Curves, budget: Budget) -> dict[str, Any]:
+    """How long a training was, how long it might have been, and whether it had stopped improving.
+
+    Nothing where there are no curves.
+    """
+    if not curves:
+        return {}
+    updates = updates_of(curves)
+    found = convergence(curves.get((budget.subset, budget.metric), Curve()), updates, budget.maximize)
+    return {
+        "updates": updates,
+        "target_tokens": target_tokens(curves),
+        "max_updates": budget.max_updates,
+        "patience": budget.patience,
+        "validation_metric": budget.metric,
+        "validation_interval": found.interval,
+        "validation_best": found.best,
+        "last_fifth_gain": None if found.gain is None else round(found.gain, 4),
+        "converged": found.converged,
+    }

@@ -8,6 +8,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from ..analysis.convergence import SHARE
+from .budgets import budgets
 from .differences import Difference, bound
 from .gap import NO_GAP, UNDECIDED, Share
 from .metrics import NAMES, signature_key
@@ -32,6 +34,7 @@ COLUMNS = {
     "valid ppl": "valid_ppl",
     "KL to truth": "kl_to_truth",
     "train KD": "train_kd_loss",
+    "updates": "updates",
     "train s": "train_seconds",
 }
 _FORMATS = {
@@ -44,8 +47,11 @@ _FORMATS = {
     "chrf": "{:.1f}",
     "valid_ppl": "{:.2f}",
     "kl_to_truth": "{:.2f}",
+    "updates": "{:,.0f}",
     "train_seconds": "{:.0f}",
 }
+#: Beside the name of a system that had not converged; text in every style.
+UNCONVERGED = "!"
 
 
 def _cell(record: dict[str, Any], field: str) -> str:
@@ -55,10 +61,12 @@ def _cell(record: dict[str, Any], field: str) -> str:
     form = _FORMATS.get(field, "{}")
     std = record.get(f"{field}_std")
     text = form.format(value)
+    if field == "system" and record.get("converged") is False:
+        text = f"{text} {UNCONVERGED}"
     if field == "train_kd_loss" and bound(record):
         text = f">= {text}"
-    # How much the seconds of a training vary says nothing of its seeds.
-    return text if std is None or field == "train_seconds" else f"{text} +- {form.format(std)}"
+    # How much the length of a training varies says nothing of its seeds.
+    return text if std is None or field in ("updates", "train_seconds") else f"{text} +- {form.format(std)}"
 
 
 def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warnings: Sequence[str] = ()) -> str:
@@ -83,6 +91,12 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
     notes = []
     if any(record.get("bleu_std") is not None for record in records):
         notes.append("+-: standard deviation over seeds")
+    if any(record.get("converged") is False for record in records):
+        notes.append(
+            f"{UNCONVERGED}: had not converged: the last fifth of its training still gained {SHARE:.0%} or more of its "
+            "validation metric; of several seeds, in one at least"
+        )
+    notes += budgets(records)
     if bounds := dict.fromkeys(bound(r) for r in records if r.get("train_kd_loss") is not None and bound(r)):
         types = " or ".join(str(k) for k in bounds if k != "cached")
         notes.append(

@@ -15,5 +15,7 @@ student_updates=50000
 training=(--optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 0.0 --weight-decay 1e-4
     --lr 5e-4 --lr-scheduler inverse_sqrt --warmup-updates 4000 --warmup-init-lr 1e-7 --max-tokens 4096
     --keep-last-epochs 10)
+# As fairseq's example has it; greedily, where the example searches.
+validation_metric=bleu
 average=10
 decoding=(--beam 5 --lenpen 1.0 --max-tokens 8000)

@@ -16,4 +16,6 @@ student_updates=1200
 training=(--dropout 0.1 --optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 1.0
     --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 300 --max-tokens 2048
     --no-epoch-checkpoints --save-interval-updates 100 --keep-interval-updates 3 --validate-interval 1000)
+validation_metric=bleu
+patience=8
 decoding=(--beam 5 --max-tokens 4000)

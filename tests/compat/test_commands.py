@@ -58,6 +58,21 @@ def test_a_training_goes_on_to_a_larger_number(data, folder):
     assert updates(folder / "checkpoint_last.pt") == 3
 
 
+def test_patience_counts_on_after_an_interruption(data, tmp_path):
+    """Nothing improves at a learning rate of 0: the first validation is the best, and two more end it."""
+    command = [*TRAIN, "--lr", 0, "--patience", 2, "--save-interval-updates", 1, "--no-epoch-checkpoints"]
+
+    def train(folder: Path, most: int, **settings: str) -> str:
+        done = fairseq("train", data, *command, "--max-update", most, "--save-dir", folder, **settings)
+        return done.stdout + done.stderr + str(updates(folder / "checkpoint_last.pt"))
+
+    train(tmp_path, 2)
+    shutil.copytree(tmp_path, tmp_path / "skipped")
+    assert train(tmp_path, 9).endswith("3")  # as without the interruption
+    assert "nothing is left to train: validation has not improved for 2 runs" in train(tmp_path, 9)
+    assert train(tmp_path / "skipped", 9, skip="kept-patience").endswith("5")
+
+
 def test_generate(data, checkpoint):
     out = succeeded(fairseq("generate", data, "--path", checkpoint, "--beam", 2, "--cpu", "--scoring", "sacrebleu"))
     assert out.count("\nH-") == 6

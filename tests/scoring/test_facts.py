@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.scoring.facts import described, facts_of
+from fairseq_lskd.scoring.facts import Budget, budget_of, described, facts_of
 from fairseq_lskd.teachers.checkpoint import read_checkpoint
 
 WORD = {"_name": "word_kd", "teacher_path": "a.pt", "teacher_cache": None, "kd_temperature": 3.0, "kd_weight": 0.5}
@@ -65,3 +66,17 @@ def test_a_label_that_contradicts_is_refused(teacher_path: Path, tmp_path: Path,
     with pytest.raises(UserError) as caught:
         described(checkpoint, label)
     assert said in str(caught.value) and str(checkpoint) in str(caught.value)
+
+
+def test_the_budget_of_a_training() -> None:
+    saved = {"patience": 8, "best_checkpoint_metric": "bleu", "maximize_best_checkpoint_metric": True}
+    cfg = {
+        "checkpoint": SimpleNamespace(**saved),
+        "optimization": SimpleNamespace(max_update=1200),
+        "dataset": SimpleNamespace(valid_subset="dev,valid"),
+    }
+    assert budget_of(cfg) == Budget(1200, 8, "bleu", True, "dev")
+    # fairseq's numbers for no limit, values of no kind that is known, and a checkpoint that says nothing.
+    cfg = {"checkpoint": SimpleNamespace(patience=-1), "optimization": SimpleNamespace(max_update=0)}
+    odd = {"checkpoint": SimpleNamespace(patience="8", best_checkpoint_metric=3)}
+    assert budget_of(cfg) == budget_of(odd) == budget_of({}) == Budget(None, None, "loss", False, "valid")

@@ -38,6 +38,30 @@ def test_a_system_is_its_name_without_its_own_seed() -> None:
     assert system_of({"system": "a-s2", "seed": 1}) == system_of({"system": "a-s2"}) == "a-s2"
 
 
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [((True, True), True), ((True, False), False), ((None, False), False), ((True, None), None)],
+)
+def test_a_system_has_converged_if_every_seed_has(answers: tuple[bool | None, ...], wanted: bool | None) -> None:
+    rows = [result(f"a-s{seed}", 1.0, seed=seed, converged=each) for seed, each in enumerate(answers, start=1)]
+    (mean,) = mean_records(rows)
+    assert mean["converged"] is wanted
+    assert "converged" not in mean_records(ROWS)[0]
+
+
+def test_the_course_of_a_training_is_no_label(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Systems that differ in it too are still compared, and older rows beside newer ones."""
+    course = {"updates": 900, "max_updates": 1200, "patience": 8, "validation_metric": "bleu", "converged": True}
+    rows = [result("a", 1.0, role="student", temperature=1), result("b", 2.0, role="student", temperature=2, **course)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    main(["table", str(tmp_path / "rows.json"), "--differences", "--csv", str(tmp_path / "rows.csv")])
+    said = capsys.readouterr().out
+    assert "temperature" in said and "+1.0" in said and "900" not in said
+    with (tmp_path / "rows.csv").open() as stream:
+        found = list(csv.DictReader(stream))
+    assert [(row["updates"], row["converged"]) for row in found] == [("", ""), ("900", "True")]
+
+
 def test_means_by_hand() -> None:
     teacher, word = mean_records(ROWS)
     assert (teacher["system"], teacher["seeds"], teacher["bleu"]) == ("teacher-0.1", 2, 31.5)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tiny import WIDER, make_model, make_task
 
+from fairseq_lskd.analysis.results import COURSE
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256
@@ -231,6 +232,23 @@ class TestCommand:
         assert self.score() == 0
         found = json.loads((self.run / "result.json").read_text())
         assert (found["train_nll_loss"], found["train_kd_loss"]) == (2.5, 0.75)
+
+    def test_the_course_of_the_training_is_in_the_record(self) -> None:
+        valid = '| INFO | valid | {"valid_loss": "%g", "valid_num_updates": "%d"}\n'
+        inner = '| INFO | train_inner | {"wpb": "50", "num_updates": "%d"}\n'
+        first = [inner % 10, valid % (9, 10), inner % 20, valid % (7, 20), valid % (1, 30)]
+        # Killed after update 30, taken up from update 20: what came after that is not of this training.
+        again = [*(valid % (loss, update) for loss, update in ((6, 70), (6, 80), (4, 90), (5, 100))), inner % 100]
+        (self.run / "log.txt.1").write_text("".join(first))
+        (self.run / "log.txt").write_text("".join([inner % 30, valid % (6.5, 30), *again]))
+        assert self.score() == 0
+        found = json.loads((self.run / "result.json").read_text())
+        # By the loss, fairseq's default, which fell from 6 to 4.5 in the last fifth.
+        assert {name: found[name] for name in COURSE} == {
+            **{"updates": 100, "target_tokens": 5000, "max_updates": None, "patience": None},
+            **{"validation_metric": "loss", "validation_interval": 10, "validation_best": 4.0},
+            **{"last_fifth_gain": 1.5, "converged": False},
+        }
 
     def test_options_of_files_do_not_go_with_a_run(self) -> None:
         said = self.refused("-t", "wmt14", "--baseline", "a")

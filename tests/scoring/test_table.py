@@ -83,6 +83,21 @@ def test_other_styles(style: str, row: str) -> None:
     assert any(line.startswith(row) for line in format_table(RECORDS, style).splitlines())
 
 
+@pytest.mark.parametrize("style", ["simple", "github", "latex_booktabs", "tsv", "html"])
+def test_a_system_that_had_not_converged_is_marked_in_every_style(style: str) -> None:
+    rows = [
+        result("done", updates=1200, converged=True),
+        result("short", updates=1100, converged=False),
+        result("brief", updates=90, converged=None),
+        result("old"),
+    ]
+    text = format_table(rows, style)
+    assert "short !" in text and "1,200" in text
+    assert not any(f"{name} !" in text for name in ("done", "brief", "old"))
+    assert len([line for line in text.splitlines() if line.startswith("!: ") and "1%" in line]) == 1
+    assert "!" not in format_table([rows[0], rows[2], rows[3]], "simple")
+
+
 class TestCommand:
     @pytest.fixture(autouse=True)
     def files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

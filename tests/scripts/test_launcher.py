@@ -152,6 +152,50 @@ def test_two_dictionaries_share_what_they_can(home: Path) -> None:
         assert "--share-decoder-input-output-embed" in command and "--share-all-embeddings" not in command
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_teachers_and_students_are_validated_by_one_rule(home: Path, script: str) -> None:
+    command = training(home, script, *SCRIPTS[script], "--recipe", "multi30k")
+    assert option(command, "--best-checkpoint-metric") == "bleu" and "--maximize-best-checkpoint-metric" in command
+    assert json.loads(option(command, "--eval-bleu-args"))["beam"] == 1
+    assert option(command, "--eval-bleu-remove-bpe") == "subword_nmt" and int(option(command, "--patience")) > 0
+    command = training(home, script, *SCRIPTS[script], "--recipe", "multi30k", "--validation-metric", "loss")
+    assert "--eval-bleu" not in command and "--maximize-best-checkpoint-metric" not in command
+    assert int(option(command, "--patience")) > 0
+    # The user's own metric may be one that is better where it is smaller.
+    command = training(home, script, *SCRIPTS[script], "--", "--best-checkpoint-metric", "ppl")
+    assert "--eval-bleu" in command and "--maximize-best-checkpoint-metric" not in command
+
+
+def test_bleu_of_pieces_where_there_are_no_spaces(home: Path) -> None:
+    path = home / "data/pieces/encode.json"
+    path.write_text(path.read_text().replace('"de"', '"ja"'))
+    (home / "data/bin/dict.ja.txt").touch()
+    command = training(home, "train_teacher.sh", "--recipe", "multi30k")
+    assert "--eval-tokenized-bleu" in command and "--eval-bleu-remove-bpe" not in command
+
+
+def test_a_task_of_ones_own_is_not_asked_for_bleu(home: Path) -> None:
+    own, metric = ["--", "--task", "mine"], ["--validation-metric", "bleu"]
+    assert "--eval-bleu" not in training(home, "train_teacher.sh", *own)
+    assert "--eval-bleu" in training(home, "train_teacher.sh", *metric, *own)
+    assert "--eval-bleu" in training(home, "train_teacher.sh", "--", "--task", "translation")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words", "facts"),
+    [
+        ("", ["--validation-metric", "ter"], ["--validation-metric ter", "bleu or loss"]),
+        ("validation_metric=ter", [], ["validation_metric ter", "bleu or loss"]),
+        *((f"patience={word}", [], [f"patience {word}", "from 1"]) for word in ("0", "many", "-1")),
+    ],
+)
+def test_a_rule_that_is_none(home: Path, lines: str, words: list[str], facts: list[str]) -> None:
+    recipe = home / "mine.sh"
+    recipe.write_text(f'. "$root/scripts/recipes/multi30k.sh"\n{lines}\n')
+    done = call(home, "train_teacher.sh", "--recipe", "./mine.sh", *words)
+    assert done.returncode == 1 and done.stdout == "" and all(fact in done.stderr for fact in facts)
+
+
 def test_pieces_are_joined_as_they_were_cut(home: Path) -> None:
     said = call(home, "distill_seq.sh", "--teacher", "t.pt", "--recipe", "multi30k").stdout
     assert "select " in said and "--remove-bpe subword_nmt" in said

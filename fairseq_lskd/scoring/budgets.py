@@ -1,0 +1,40 @@
+"""Whether the students of a table were trained by the same budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def budgets(records: Sequence[dict[str, Any]]) -> list[str]:
+    """One line about how long the students were trained; none where there are no two that say so.
+
+    The budget is the same where their updates, or the target tokens that they saw, differ by no more than happens
+    between two validations: a training that is ended by patience ends at one.
+    """
+    students = [r for r in records if r.get("role") == "student" and r.get("updates")]
+    if len(students) < 2:
+        return []
+    updates = [record["updates"] for record in students]
+    tokens = [record["target_tokens"] for record in students if record.get("target_tokens")]
+    seen = f", {_millions(tokens)} million target tokens" if len(tokens) == len(students) else ""
+    interval = max(record.get("validation_interval") or 0 for record in students)
+    # The largest number of tokens that a student sees from one validation to the next.
+    between = interval * max((t / u for t, u in zip(tokens, updates, strict=False)), default=0)
+    said = f"{_range(updates, '{:,.0f}')} updates{seen}"
+    if max(updates) - min(updates) <= interval or (seen and max(tokens) - min(tokens) <= between):
+        return [f"students: the same budget, {said}"]
+    limits = {record.get("max_updates") for record in students}
+    if len(limits) == 1 and None not in limits and all(record.get("patience") for record in students):
+        limit = limits.pop()
+        return [f"students: {said}: at most {limit:,} updates each, and fewer where validation no longer improved"]
+    return [f"students were trained by different budgets: {said}. What they differ in may come from that"]
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _millions(tokens: Sequence[float]) -> str:
+    return _range([each / 1e6 for each in tokens], "{:.2f}" if max(tokens) < 1e7 else "{:,.0f}")
