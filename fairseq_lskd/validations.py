@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .analysis.logs import option, trains
-from .errors import UserError
+from .errors import UserError, exit_on_user_error
+
+#: Metrics of which a larger value is a better one, a smaller one, and those of which it depends.
+_LARGER, _SMALLER = ("bleu", "accuracy"), ("loss", "nll_loss", "ppl", "kd_loss")
+_LOGGED = (*_SMALLER, *_LARGER, "entropy", "ece", "intra_class_variance")
+_OURS = ("label_smoothed_teacher", "word_kd", "seq_kd")
 
 
 def check_validation(command: Sequence[str]) -> None:
@@ -64,12 +70,16 @@ def _patience(words: Sequence[str]) -> list[str]:
 
 def _metric(words: Sequence[str]) -> list[str]:
     """What is wrong with the metric that picks the best checkpoint; fairseq finds out at the first validation."""
-    if option(words, "--best-checkpoint-metric") != "bleu":
-        return []
-    if "--eval-bleu" not in words:
+    metric, flag = option(words, "--best-checkpoint-metric") or "loss", "--maximize-best-checkpoint-metric"
+    if metric == "bleu" and "--eval-bleu" not in words:
         return ["--best-checkpoint-metric bleu: expected --eval-bleu too, without which no validation has a BLEU"]
-    if "--maximize-best-checkpoint-metric" not in words:
-        return ["--best-checkpoint-metric bleu: expected --maximize-best-checkpoint-metric, or the worst is the best"]
+    # A criterion of somebody else's may log anything.
+    if option(words, "--criterion") in _OURS and metric not in _LOGGED:
+        return [f"--best-checkpoint-metric {metric}: no validation has it; expected one of {', '.join(_LOGGED)}"]
+    if metric in _LARGER and flag not in words:
+        return [f"--best-checkpoint-metric {metric}: expected {flag} too, or the worst checkpoint is the best"]
+    if metric in _SMALLER and flag in words:
+        return [f"--best-checkpoint-metric {metric} with {flag}: the worst checkpoint would be the best; leave it out"]
     return []
 
 
@@ -109,3 +119,8 @@ def _number(words: Sequence[str], name: str, default: float = 0) -> float:
         return float(option(words, name) or default)
     except ValueError:
         return default
+
+
+if __name__ == "__main__":  # what scripts ask before the steps that come before a training
+    with exit_on_user_error("fairseq-train"):
+        check_validation(sys.argv[1:])

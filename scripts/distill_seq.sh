@@ -77,6 +77,9 @@ if [ -n "$word_level" ]; then
     inputs=("${teachers[@]/#/--input=}")
 fi
 
+# `lskd run` says it too, when all is translated.
+python -m fairseq_lskd.validations "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --criterion seq_kd \
+    "${training[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1
 if [ -z "$translations" ]; then
     translations=$made/nbest.jsonl
     # The other strategies choose among several.

@@ -37,6 +37,7 @@ def said(words: str, program: str = "fairseq-train") -> str:
         "data --patience 3 --max-update 0 --save-interval-updates 500 --validate-interval 9",
         f"data --patience=3 {BLEU}",
         "data --best-checkpoint-metric ppl",
+        "data --best-checkpoint-metric of_mine --criterion of_mine",
     ],
 )
 def test_what_may_run(words: str) -> None:
@@ -62,6 +63,8 @@ def test_what_may_run(words: str) -> None:
         ("data --patience 3 --max-update 100 --validate-after-updates 200", ["--validate-after-updates 200", "100"]),
         ("data --best-checkpoint-metric bleu", ["--eval-bleu"]),
         ("data --eval-bleu --best-checkpoint-metric bleu", ["--maximize-best-checkpoint-metric"]),
+        ("data --best-checkpoint-metric ppl --maximize-best-checkpoint-metric", ["ppl", "--maximize-best"]),
+        ("data --criterion word_kd --best-checkpoint-metric nll", ["--best-checkpoint-metric nll", "nll_loss", "bleu"]),
     ],
 )
 def test_what_never_comes_to_anything(words: str, facts: list[str]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .logs import Curve, Curves
@@ -37,7 +37,7 @@ def convergence(curve: Curve, updates: int, maximize: bool) -> Convergence:
     points = list(zip(curve.updates, curve.values, strict=True))
     known = [value for _, value in points if math.isfinite(value)]
     best = (max if maximize else min)(known, default=None)
-    steps = [later - earlier for earlier, later in zip(curve.updates, curve.updates[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(curve.updates)]
     interval = round(statistics.median(steps)) if steps else None
     # In whole numbers: 0.8 x 1,000 is not to be a little above 800.
     last = [value for update, value in points if 5 * update > 4 * updates]
@@ -65,11 +65,7 @@ def target_tokens(curves: Curves) -> int | None:
     logged = curves.get(("train", "wpb")) or curves.get(("train_epoch", "wpb"))
     if logged is None:
         return None
-    steps = _steps(logged.updates)
+    steps = (later - earlier for earlier, later in itertools.pairwise([0, *logged.updates]))
     total = math.fsum(step * mean for step, mean in zip(steps, logged.values, strict=True))
     # Updates after the last point have the mean of all.
     return round(total * updates_of(curves) / logged.updates[-1]) if logged.updates[-1] else None
-
-
-def _steps(updates: Sequence[int]) -> list[int]:
-    return [later - earlier for earlier, later in zip([0, *updates], updates, strict=False)]

@@ -166,6 +166,12 @@ def test_teachers_and_students_are_validated_by_one_rule(home: Path, script: str
     assert "--eval-bleu" in command and "--maximize-best-checkpoint-metric" not in command
 
 
+def test_a_rule_that_comes_to_nothing_is_refused_before_the_teacher_translates(home: Path) -> None:
+    done = call(home, "distill_seq.sh", "--teacher", "t.pt", "--", "--max-update", "30")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--patience" in done.stderr and "--save-interval-updates" in done.stderr and "30" in done.stderr
+
+
 def test_bleu_of_pieces_where_there_are_no_spaces(home: Path) -> None:
     path = home / "data/pieces/encode.json"
     path.write_text(path.read_text().replace('"de"', '"ja"'))
