@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import difflib
 import fcntl
-import itertools
 import math
 import os
 import re
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import __version__
+from .commands import option
 from .errors import UserError
 from .files import contents, is_leftover, sha256, sweep, write_json
 from .reading import NUMBER, parse_json, read_json
@@ -315,8 +315,8 @@ def labels_of(command: Sequence[str], labels: dict[str, Any]) -> dict[str, Any]:
         return labels
     options = _LABELLED | ({"teacher_smoothing": "--label-smoothing"} if labels.get("role") == "teacher" else {})
     found = {}
-    for label, option in options.items():
-        if (value := _option(command, option)) is not None:
+    for label, flag in options.items():
+        if (value := _number(option(command, flag))) is not None:
             found[label] = int(value) if label == "seed" else value
     wrong = [
         f"--label {label}={labels[label]}, the command has {options[label]} {value:g}"
@@ -328,9 +328,9 @@ def labels_of(command: Sequence[str], labels: dict[str, Any]) -> dict[str, Any]:
     return {**found, **labels}
 
 
-def _number(label: Any) -> float | None:
+def _number(given: Any) -> float | None:
     try:
-        return float(label)
+        return float(given)
     except (TypeError, ValueError):
         return None
 
@@ -395,16 +395,6 @@ def _tee(lines: Iterable[str], copy: TextIO) -> Iterator[str]:
         yield line
 
 
-def _option(command: Sequence[str], name: str) -> float | None:
-    """The number given to an option of a command line, if it is there; the last one counts."""
-    words = [part for word in command for part in (word.split("=", 1) if word.startswith(f"{name}=") else [word])]
-    given = [value for option, value in itertools.pairwise(words) if option == name]
-    try:
-        return float(given[-1])
-    except (ValueError, IndexError):
-        return None
-
-
 #: fairseq on the data it loaded: "... data/bin train de-en 29000 examples".
 _EXAMPLES = re.compile(r" (\d+) examples$")
 
@@ -415,7 +405,7 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
     Understood are fairseq-train's `--log-format json` (with --max-update, time left) and what
     fairseq-generate prints: the size of the corpus, and its hypotheses.
     """
-    updates = _option(command, "--max-update")
+    updates = _number(option(command, "--max-update"))
     start, first, wanted, hypotheses, last = time.monotonic(), None, 0, 0, 0.0
     for line in lines:
         now = time.monotonic()
@@ -434,7 +424,7 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
                 left = _clock((now - start) / (done - first) * (updates - done))
                 yield f"update {done}/{updates:.0f} | loss {stats['loss']} | {stats['wps']} tokens/s | {left} left"
         elif found := _EXAMPLES.search(line):
-            wanted = int(found[1]) * int(_option(command, "--nbest") or 1)
+            wanted = int(found[1]) * int(_number(option(command, "--nbest")) or 1)
         elif line.startswith("H-"):
             hypotheses += 1
             if hypotheses == 1:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..commands import option
 from ..errors import UserError
 from ..files import find
 from ..reading import parse_json, read_json
@@ -229,17 +230,6 @@ def trains(command: Sequence[str]) -> int | None:
     if command and Path(command[0]).name in PROGRAMS:
         return 0
     return next((position for position, word in enumerate(command) if word in MODULES), None)
-
-
-def option(command: Sequence[str], name: str) -> str | None:
-    """The value of an option on a command line, the last one if it is there twice."""
-    found = None
-    for position, word in enumerate(command):
-        if word == name and position + 1 < len(command):
-            found = command[position + 1]
-        elif word.startswith(f"{name}="):
-            found = word.partition("=")[2]
-    return found
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from ..commands import option
 from ..errors import UserError
 from ..files import find
 from .bootstrap import Interval
 from .classes import ranks
 from .document import Picture, Section, Table
 from .intervals import unsure, verdict
-from .logs import option
 from .results import read_results
 from .style import COLOURS, MARKERS, figure, styled
 

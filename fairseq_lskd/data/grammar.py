@@ -152,10 +152,6 @@ class Grammar:
         clauses = self._draw_clauses(rng)
         return _sentence(_source_words(clauses)), self._draw_translation(clauses, rng)
 
-    def sample_source(self, rng: random.Random) -> str:
-        """A source sentence."""
-        return _sentence(_source_words(self._draw_clauses(rng)))
-
     def sample_target(self, source: str, rng: random.Random) -> str:
         """A translation of `source`, drawn from `p(target | source)`."""
         return self._draw_translation(self.parse(source), rng)

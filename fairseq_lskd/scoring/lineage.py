@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..analysis.logs import option
+from ..commands import option
 from ..reading import read_json
 
 

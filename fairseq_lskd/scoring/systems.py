@@ -15,9 +15,6 @@ from ..sequences import harvest
 from ..sequences.nbest import read_nbest
 from ..sequences.pieces import to_text
 
-#: auto tells them apart by how they begin.
-FORMATS = ("auto", "text", "fairseq", "json")
-
 
 @dataclass
 class Output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..analysis.logs import option
+from ..commands import option
 from .gap import Share, share_of_gap
 from .metrics import signature_key
 from .over_seeds import system_of

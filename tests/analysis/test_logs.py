@@ -12,7 +12,7 @@ import hostile
 import pytest
 from hypothesis import given
 
-from fairseq_lskd.analysis.logs import Curve, epoch_means, find_runs, logs_of, option, read_curves, read_run
+from fairseq_lskd.analysis.logs import Curve, epoch_means, find_runs, logs_of, read_curves, read_run
 from fairseq_lskd.errors import UserError
 
 from .written import HYDRA, PLAIN, log_text
@@ -150,7 +150,6 @@ def test_runs_are_found_with_their_labels(tmp_path: Path) -> None:
     assert find_runs(tmp_path) == [folder]
     run = read_run(folder)
     assert run.labels == {**labels, "temperature": None, "seed": "4"} and run.name == "word-0.1"
-    assert option(command, "--save-dir") == "x" and option(command, "--arch") is None
 
 
 @pytest.mark.parametrize(

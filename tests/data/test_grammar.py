@@ -63,7 +63,7 @@ def short_sources(grammar: Grammar, count: int, seed: str, limit: int = 3000) ->
     rng = random.Random(seed)
     found: dict[str, dict[str, float]] = {}
     while len(found) < count:
-        source = grammar.sample_source(rng)
+        source = grammar.sample(rng)[0]
         try:
             found[source] = grammar.translations(source, limit)
         except UserError:
@@ -238,7 +238,7 @@ def test_the_sense_of_an_ambiguous_noun_depends_on_the_verb(grammar: Grammar) ->
 def test_words_follow_zipf(grammar: Grammar) -> None:
     rng = random.Random("zipf")
     rank = {form: i for i, n in enumerate(grammar.lexicon.nouns, 1) for form in (n.singular, n.plural)}
-    counts = Counter(rank[w] for _ in range(6000) for w in grammar.sample_source(rng).split(" ") if w in rank)
+    counts = Counter(rank[w] for _ in range(6000) for w in grammar.sample(rng)[0].split(" ") if w in rank)
     total = counts.total()
     norm = sum(1 / (r + 2) for r in range(1, 301))
     for r in (1, 2, 5, 10, 20):
@@ -298,7 +298,7 @@ def test_four_clauses_are_too_many(tiny: Grammar) -> None:
 def test_every_drawn_source_is_parsed_back(grammar: Grammar) -> None:
     rng = random.Random("parse")
     for _ in range(500):
-        source = grammar.sample_source(rng)
+        source = grammar.sample(rng)[0]
         words = [word for clause in grammar.parse(source) for word in clause.words()]
         assert " ".join([*words, "."]) == source
 
