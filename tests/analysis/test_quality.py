@@ -168,7 +168,7 @@ def test_a_model_that_is_recorded_twice_counts_once(tmp_path: Path) -> None:
     assert len(read_records(tmp_path)) == 4
 
 
-def test_mistakes(tmp_path: Path) -> None:
+def test_records_of_which_quality_cannot_be_told_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file or folder"):
         section(tmp_path / "none")
     with pytest.raises(UserError, match=r"no result\.json in there"):

@@ -107,7 +107,7 @@ def test_sections_go_with_those_of_saved_outputs(
     assert titles[-3:-1] == ["Training and validation curves", "The long tail"]
 
 
-def test_mistakes(tmp_path: Path, runs: Path) -> None:
+def test_what_cannot_be_read_is_named_with_its_flag(tmp_path: Path, runs: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit, match=r"no run of fairseq-train in there, expected folders with run\.json"):
         main(["analyze", "--runs", str(tmp_path / "empty"), "--out", str(tmp_path / "out")])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -59,8 +58,3 @@ def test_what_is_no_smoothing_is_refused() -> None:
         section([1.0, 0.1, -0.1])
     with pytest.raises(UserError, match="of 1 classes: expected at least 2"):
         section(classes=1)
-
-
-def test_the_picture_is_written(tmp_path: Path) -> None:
-    section().pictures[0].figure.savefig(tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 10_000

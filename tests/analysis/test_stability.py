@@ -99,7 +99,7 @@ class TestBoundedMemory:
         found = measured(probs, torch.full((50,), 3), types=torch.tensor([3]), width=2)
         assert found.value == pytest.approx(p.var(unbiased=False).item(), abs=1e-12) and found.error_bound == 0
 
-    def test_wider_is_better(self):
+    def test_the_error_bound_falls_as_the_sketch_widens(self):
         probs, target = corpus()
         bounds = [measured(probs, target, width=width).error_bound for width in (8, 32, 128)]
         assert bounds[0] > 1.5 * bounds[1] > 2 * bounds[2] > 0

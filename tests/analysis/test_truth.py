@@ -70,7 +70,7 @@ def test_it_is_what_a_score_s_record_has(generated: Path, tmp_path: Path) -> Non
     assert found.per_sentence.value == pytest.approx(wanted, abs=1e-5)
 
 
-def test_the_section() -> None:
+def test_models_are_compared_sentence_by_sentence() -> None:
     chance = random.Random(1)
     truth = torch.tensor([-5 - chance.random() for _ in range(200)])
     plain = truth - torch.rand(200) * 2
@@ -87,7 +87,7 @@ def test_the_section() -> None:
     assert len(section(models, torch.full((200,), 10), truth).tables) == 1
 
 
-def test_mistakes(tmp_path: Path) -> None:
+def test_a_truth_that_is_missing_broken_or_of_other_sentences_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"truth\.valid\.tsv: no such file; the truth is known of"):
         read_log_probs(tmp_path, "valid")
     for text in ("words\n", "log_prob\tentropy\nx\t1\n", "entropy\n1\n"):

@@ -10,7 +10,7 @@ import pytest
 from .conftest import BENCHMARKS
 
 
-def test_rows(tmp_path):
+def test_a_row_of_each_neighbour_policy_and_form_has_spreads(tmp_path):
     path = tmp_path / "rows.json"
     sizes = {"tokens": 32, "vocab": 64, "student-width": 8, "teacher-width": 8, "threads": 1, "rounds": 2}
     flags = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]

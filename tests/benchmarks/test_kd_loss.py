@@ -147,7 +147,7 @@ SPREADS = {"seconds", "time_to_plain", "time_to_fairseq_ls"}
 SMALL = shlex.split("--student-width 8 --teacher-width 16 --device cpu --threads 1 --repeats 3")
 
 
-def test_rows(tmp_path, capsys, monkeypatch):
+def test_a_row_of_each_size_and_form_has_spreads_and_the_machine(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(kd_loss.shutil, "which", lambda name: None)  # compiling takes longer than all the rest
     path = tmp_path / "rows.json"
     returned = kd_loss.main(["--tokens", "64", "128", "--vocab", "256", *SMALL, "--json", str(path)])
@@ -234,7 +234,6 @@ def test_products_are_those_of_the_loss(monkeypatch):
 
 def test_rows_under_load_are_marked():
     rows = kd_loss.main(["--tokens", "32", "--vocab", "64", "--forms", "fused", *SMALL])
-    assert rows[0]["others_cores"] >= 0
     assert "doubtful" in kd_loss.table([rows[0] | {"others_cores": 0.5}])
     assert "doubtful" not in kd_loss.table([rows[0] | {"others_cores": 0.02}])
 

@@ -11,7 +11,7 @@ import plot
 PAGE = "# Speed\n\n<!-- kd_loss.json -->\n<!-- end -->\n\nThat was it.\n"
 
 
-def test_figures_and_tables(tmp_path):
+def test_figures_and_tables_are_those_of_the_rows_and_the_same_again(tmp_path):
     results, docs = tmp_path / "results", tmp_path / "docs"
     docs.mkdir()
     (docs / "benchmarks.md").write_text(PAGE)
@@ -25,7 +25,6 @@ def test_figures_and_tables(tmp_path):
     assert page.count("| fused ") == 2 and "torch " in page
     drawing = (docs / "figures" / "kd_loss.svg").read_text()
     assert "64 tokens x 64 types" in drawing and "TIE x 3" in drawing
-    assert (docs / "figures" / "kd_loss.png").stat().st_size > 1000
     plot.main(arguments)
     assert (docs / "benchmarks.md").read_text() == page
     assert (docs / "figures" / "kd_loss.svg").read_text() == drawing

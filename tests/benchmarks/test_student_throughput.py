@@ -36,7 +36,7 @@ def check(rows):
     assert rows[0]["teacher"] == "none" and rows[0]["speed_to_none_quartiles"] == [1, 1]
 
 
-def test_rows(tmp_path):
+def test_a_row_of_each_teacher_has_spreads_and_sizes(tmp_path):
     rows, done = run(tmp_path, "--teachers", "none", "cached")
     assert [(row["teacher"], row["criterion"]) for row in rows] == [
         ("none", "label_smoothed_cross_entropy"),

@@ -63,7 +63,7 @@ def test_engines_are_compared_in_one_run(teacher: Path, raw: list[Path], tmp_pat
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert [(row["engine"], row["corpus"]) for row in rows] == [("fairseq-generate", "letters"), ("auto", "letters")]
     for row in rows:
-        assert row["sentences_per_second_median"] > 0 and row["sentences"] == 20 and 0 <= row["bleu"] <= 100
+        assert row["sentences_per_second_median"] > 0 and row["sentences"] == 20
         assert {
             "sentences_per_second_quartiles",
             "signature",

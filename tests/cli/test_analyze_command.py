@@ -174,8 +174,9 @@ def test_the_report_is_one_file_with_everything_beside_it(analysed: Path) -> Non
         "smoothed_loss",
     }
     assert page.count("data:image/svg+xml;base64,") == len(pictures)
-    for caption in re.findall(r"Numbers: (tables/\S+\.csv)", page):
-        assert (analysed / caption).is_file()
+    captions = set(re.findall(r"Numbers: (tables/\S+\.csv)", page))
+    assert len(captions) == len(pictures)
+    assert captions <= {f"tables/{path.name}" for path in (analysed / "tables").iterdir()}
     record = json.loads((analysed / "analysis.json").read_text())
     assert "valid.de-en.en.bin" in record["inputs"] and "report.html" in record["outputs"]
     said = json.loads((analysed / "numbers.json").read_text())["sections"][0]["words"]
@@ -327,7 +328,9 @@ class TestMistakes:
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
-    def test_options(self, data: Path, teachers: list[Path], flags: list[str], said: str) -> None:
+    def test_a_wrong_flag_is_named_and_nothing_is_left(
+        self, data: Path, teachers: list[Path], flags: list[str], said: str
+    ) -> None:
         assert said.format(data=data) in refused(words(data, teachers, *flags))
         assert not list(Path().iterdir())
 

@@ -466,7 +466,7 @@ def test_a_teacher_that_gives_no_numbers(bitext, tmp_path, capsys):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes(write, flags, said, tmp_path, capsys):
+def test_a_wrong_flag_is_named_and_leaves_no_cache(write, flags, said, tmp_path, capsys):
     assert said in refused(capsys, lambda: write(*flags))
     assert not (tmp_path / "cache").exists()
 

@@ -445,11 +445,11 @@ class TestMistakes:
             (["--score-temperature", "0"], "--score-temperature 0: expected above 0"),
         ],
     )
-    def test_options(self, options: list[str], message: str) -> None:
+    def test_wrong_flags_are_named(self, options: list[str], message: str) -> None:
         assert refused(*options) == message
 
     @pytest.mark.parametrize("value", ["4", "4,", "4,two", "4,2,1"])
-    def test_two_values(self, value: str, capsys: pytest.CaptureFixture) -> None:
+    def test_a_flag_of_two_values_takes_no_other_number(self, value: str, capsys: pytest.CaptureFixture) -> None:
         with pytest.raises(SystemExit) as caught:
             run("--filter-repeats", value)
         assert caught.value.code == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import sacrebleu
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "corpora" / "multi30k"
@@ -148,19 +150,25 @@ def test_translations_of_the_training_side_are_mixed_with_the_references(home: P
     assert (made / "selected" / "train.de").read_text(encoding="utf-8").splitlines() == [source for source, _ in pairs]
 
 
-def test_results_are_complete_and_go_into_one_table(home: Path) -> None:
+def test_results_have_the_scores_of_their_translations_and_go_into_one_table(home: Path) -> None:
     paths = [f"runs/{name}/result.json" for name in STUDENTS]
     table = said(Path(BIN, "lskd"), "table", *paths, "--out", "results.json", cwd=home)
     records = {record["system"]: record for record in json.loads((home / "results.json").read_text())}
     assert list(records) == list(STUDENTS)
+    references = gzip.decompress((home / "raw" / "test.en.gz").read_bytes()).decode("utf-8").splitlines()
     for name, record in records.items():
         assert record["teacher_smoothing"] == 0.1 and record["role"] == "student"
-        assert 0 <= record["bleu"] <= 100 and 0 <= record["chrf"] <= 100 and record["valid_ppl"] > 1
+        hypotheses = (home / "runs" / name / "test" / "hypotheses.en").read_text(encoding="utf-8")
+        assert hypotheses.count("\n") == 50 and "▁" not in hypotheses
+        lines = hypotheses.splitlines()
+        assert record["bleu"] == pytest.approx(sacrebleu.corpus_bleu(lines, [references], force=True).score, abs=0.01)
+        assert record["chrf"] == pytest.approx(sacrebleu.corpus_chrf(lines, [references]).score, abs=0.01)
+        log = (home / "runs" / name / "validate" / "log.txt").read_text(encoding="utf-8")
+        nll_loss = float(re.findall(r"nll_loss\"?[: ]+\"?([\d.]+)", log)[-1])
+        assert record["valid_ppl"] == pytest.approx(2**nll_loss, rel=0.01)
         assert record["signature"].startswith("nrefs:1|") and record["signature"] in table
         assert record["parameters"] > 10_000 and record["train_seconds"] > 0 and record["command"][0] == "fairseq-train"
         assert [line for line in table.splitlines() if line.startswith(name)]
-        hypotheses = (home / "runs" / name / "test" / "hypotheses.en").read_text(encoding="utf-8")
-        assert hypotheses.count("\n") == 50 and "▁" not in hypotheses
     assert records["word"]["temperature"] == 2.0 and records["mixed"]["temperature"] is None
     assert (records["word"]["method"], records["mixed"]["method"]) == ("word", "sequence")
 
