@@ -163,8 +163,7 @@ def test_results_have_the_scores_of_their_translations_and_go_into_one_table(hom
         lines = hypotheses.splitlines()
         assert record["bleu"] == pytest.approx(sacrebleu.corpus_bleu(lines, [references], force=True).score, abs=0.01)
         assert record["chrf"] == pytest.approx(sacrebleu.corpus_chrf(lines, [references]).score, abs=0.01)
-        log = (home / "runs" / name / "validate" / "log.txt").read_text(encoding="utf-8")
-        nll_loss = float(re.findall(r"nll_loss\"?[: ]+\"?([\d.]+)", log)[-1])
+        nll_loss = float(re.findall(r'"valid_nll_loss": "([\d.]+)"', log(home / "runs" / name / "validate"))[-1])
         assert record["valid_ppl"] == pytest.approx(2**nll_loss, rel=0.01)
         assert record["signature"].startswith("nrefs:1|") and record["signature"] in table
         assert record["parameters"] > 10_000 and record["train_seconds"] > 0 and record["command"][0] == "fairseq-train"
