@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from fairseq_lskd.cli import main
 
+pytest.importorskip("matplotlib")
+
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 ROWS = sorted([*RESULTS.glob("*.json"), *RESULTS.glob("*/results.json")])
 
 
+def check_picture(drawn: Path, committed: Path) -> None:
+    """They are equal to the byte where Matplotlib is the same, which each names in itself."""
+    found, wanted = (path.read_text(encoding="utf-8") for path in (drawn, committed))
+    versions = [re.findall(r"Matplotlib v[\d.]+", text) for text in (found, wanted)]
+    assert all(versions)
+    if versions[0] != versions[1]:
+        pytest.skip(f"{committed.name} was drawn by {versions[1][0]}, here is {versions[0][0]}")
+    assert found == wanted, f"{committed} is not that of its rows: run scripts/redraw.sh"
+
+
 @pytest.mark.parametrize("rows", ROWS, ids=lambda path: str(path.relative_to(RESULTS)))
-def test_a_table_is_that_of_its_rows(rows: Path, tmp_path: Path) -> None:
-    main(["table", str(rows), "--over-seeds", "--write", str(tmp_path / "t.md")])
+def test_a_table_and_its_picture_are_those_of_the_rows(rows: Path, tmp_path: Path) -> None:
+    title = rows.parent.name if rows.name == "results.json" else rows.stem
+    words = ["--over-seeds", "--title", title, "--write", str(tmp_path / "t.md"), "--plot", str(tmp_path / "t.svg")]
+    main(["table", str(rows), *words])
     assert (tmp_path / "t.md").read_text(encoding="utf-8") == rows.with_suffix(".md").read_text(encoding="utf-8")
-    assert rows.with_suffix(".svg").is_file()
+    check_picture(tmp_path / "t.svg", rows.with_suffix(".svg"))
 
 
 @pytest.mark.parametrize(
@@ -27,7 +42,8 @@ def test_differences_and_curves_are_those_of_the_rows(rows: Path, tmp_path: Path
     assert (tmp_path / "d.md").read_text(encoding="utf-8") == (rows.parent / "differences.md").read_text(
         encoding="utf-8"
     )
-    assert (rows.parent / "curves.csv").is_file() and (rows.parent / "curves.svg").is_file()
+    main(["curves", "--from", str(rows.parent / "curves.csv"), "--plot", str(tmp_path / "c.svg")])
+    check_picture(tmp_path / "c.svg", rows.parent / "curves.svg")
 
 
 def test_there_are_rows() -> None:
