@@ -60,7 +60,10 @@ def test_curves_of_runs_that_are_not_scored(runs: Path, tmp_path: Path, capsys: 
     assert list(found) == ["Training and validation curves"]
     (claim,) = found["Training and validation curves"]["tables"]["curve_claims"]["rows"]
     assert claim["verdict"] == "held" and claim["difference"] == pytest.approx(0.2)
-    assert (out / "pictures/curves.png").is_file() and (out / "tables/curves.csv").is_file()
+    points = (out / "tables/curves.csv").read_text().splitlines()[1:]
+    assert len(points) == 2 * 2 * 30, "two runs, of each two curves of 30 points"
+    assert points[0] == "teacher-0.0,train,nll_loss,10,8.9" and points[-1] == "teacher-0.1,valid,nll_loss,300,5.21"
+    assert {path.stem for path in (out / "pictures").iterdir()} == {"curves"}
     assert main(argv) == 0 and capsys.readouterr().err == f"{out}: up to date\n"
     log = runs / "teacher-0.1/log.txt"
     log.write_text(log.read_text() + "\n")
