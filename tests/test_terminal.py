@@ -44,7 +44,7 @@ def test_messages(tmp_path: Path) -> None:
     assert isinstance(end.value.code, str) and "\x1b" not in end.value.code and r"\x1b[2J" in end.value.code
 
 
-def test_usage(capsys: pytest.CaptureFixture) -> None:
+def test_an_unknown_flag_is_shown_without_its_escape(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         main(["table", "a.json", f"--{ESCAPE}"])
     assert "\x1b" not in capsys.readouterr().err

@@ -178,7 +178,7 @@ def fails(*folders: Path) -> str:
     return str(caught.value)
 
 
-def test_no_folder(tmp_path):
+def test_what_is_no_package_is_refused(tmp_path):
     (tmp_path / "one.py").write_text("")
     (tmp_path / "bare").mkdir()
     assert f"--user-dir {tmp_path / 'nowhere'}: no such folder" in fails(tmp_path / "nowhere")

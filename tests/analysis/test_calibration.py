@@ -19,7 +19,7 @@ def rows_of(confidence, correct, unit=None):
     return Tokens(unit, zeros.long(), torch.rand(size), confidence, correct, torch.rand(size))
 
 
-def test_literal():
+def test_the_error_of_two_bins_by_hand():
     """Two bins of two: (0.5, 0.6), one right: |0.5 - 0.55| ; (0.8, 1.0), both right: |1 - 0.9|. Mean 0.075."""
     found = reliability(torch.tensor([1.0, 0.5, 0.8, 0.6]), torch.tensor([True, False, True, True]), bins=2)
     assert found.count.tolist() == [2, 2]

@@ -57,7 +57,7 @@ class TestDiffusion:
         with pytest.raises(ValueError, match="one centre"):
             normalised_distances(torch.ones(3, 2))
 
-    def test_literal(self):
+    def test_diffusion_on_a_line_by_hand(self):
         """On a line at 0, 1, 10: distances 1, 9, 10, mean 20/3. Then at 0, 0.5, 10: 0.5, 9.5, 10, mean 20/3 too.
         Similar pairs (0, 1), (1, 0), (2, 1): 1 - 0.5, 1 - 0.5, 1 - 9.5 / 9. Dissimilar (0, 2), (1, 2), (2, 0): 0,
         1 - 9.5 / 9, 0.

@@ -21,7 +21,7 @@ def measured(probs, target, *, types=None, width=None, seed=0, min_count=1):
     return stability(sums, min_count=min_count)
 
 
-def test_literal():
+def test_one_minus_stability_by_hand():
     """Class 0: (0.8, 0.2, 0), (0.6, 0.2, 0.2): mean (0.7, 0.2, 0.1), both 0.01 + 0.01 from it: variance 0.02.
     Class 2: (0, 0, 1), (0.5, 0.5, 0): mean (0.25, 0.25, 0.5), both 0.0625 + 0.0625 + 0.25: 0.375. Class 1 occurs once.
     1 - S = (0.02 + 0.375) / 2; with min_count 1 class 1 counts too, with variance 0.

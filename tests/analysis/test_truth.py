@@ -18,7 +18,7 @@ from fairseq_lskd.scoring.validation import divergence_from_truth
 TOKENS = torch.tensor([3, 1])
 
 
-def test_by_hand() -> None:
+def test_distance_and_change_by_hand() -> None:
     truth, model = torch.tensor([-1.0, -2.0]), torch.tensor([-1.5, -4.5])
     found = divergence(truth, model, TOKENS)
     assert found.per_sentence.value == 1.5 and found.per_token.value == 3 / 4

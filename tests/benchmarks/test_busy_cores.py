@@ -33,7 +33,7 @@ def test_a_row_of_each_neighbour_policy_and_form_has_spreads(tmp_path):
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.88, "met (1.10)"), (0.9, "missed (1.12)")])
-def test_the_target(share, verdict):
+def test_a_target_is_met_or_missed_by_the_ratio_of_shares(share, verdict):
     rows = [
         {"neighbour": neighbour, "policy": policy, "form": form, "seconds_median": 1.0, "cpu_seconds_median": 1.0}
         | {"tokens": 8, "vocab": 8, "dtype": "float32", "threads": 1, "rounds": 1, "fused_to_plain_quartiles": [1, 1]}

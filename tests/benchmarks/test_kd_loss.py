@@ -76,7 +76,7 @@ def test_loss_and_gradients(problem, name, options):
 
 
 @pytest.mark.parametrize("name", ["fused", "plain"])
-def test_temperature(name):
+def test_at_a_temperature_the_loss_is_the_formula_s(name):
     problem = _forms.make_problem(TOKENS, CLASSES, WIDTH, WIDTH, temperature=2.0)
     says = [logits(problem.teacher)]
     wanted = distillation(
@@ -85,12 +85,12 @@ def test_temperature(name):
     assert found(problem, name) == pytest.approx(wanted.loss, rel=1e-5)
 
 
-def test_selective_all(problem):
+def test_selective_all_teaches_every_token(problem):
     wanted = math.fsum(old_smoothed(s, y) + forward_kl(log_softmax(t), log_softmax(s)) for s, t, y in rows(problem))
     assert found(problem, "selective_all") == pytest.approx(wanted, rel=1e-5)
 
 
-def test_selective_global(problem):
+def test_selective_global_teaches_what_is_above_the_queue_s_median(problem):
     nll = [-log_softmax(s)[y] for s, _, y in rows(problem)]
     queue = [*problem.queue[TOKENS:].tolist(), *nll]
     threshold = sorted(queue)[len(queue) // 2]
@@ -104,7 +104,7 @@ def test_selective_global(problem):
     assert found(problem, "selective_global") == pytest.approx(wanted, rel=1e-5)
 
 
-def test_tie_kd(problem):
+def test_tie_kd_is_its_formula(problem):
     labels = expected(problem, kd_weight=0).loss
     taught = math.fsum(tie(s, t) for s, t, _ in rows(problem))
     # Its three iterations are the same here.
@@ -113,7 +113,7 @@ def test_tie_kd(problem):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_rayeren(temperature):
+def test_rayeren_is_its_formula(temperature):
     problem = _forms.make_problem(TOKENS, CLASSES, WIDTH, WIDTH, temperature=temperature)
     wanted = []
     for s, t, y in rows(problem):
@@ -124,7 +124,7 @@ def test_rayeren(temperature):
     assert found(problem, "rayeren_top4") == pytest.approx(math.fsum(wanted), rel=1e-5)
 
 
-def test_torchtune(problem):
+def test_torchtune_is_the_cross_entropy(problem):
     wanted = math.fsum(cross_entropy(softmax(t), log_softmax(s)) for s, t, _ in rows(problem))
     assert found(problem, "torchtune_chunked8") == pytest.approx(wanted, rel=1e-5)
 

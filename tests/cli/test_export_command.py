@@ -226,7 +226,7 @@ class TestPieces:
         Path("moved/run.json").write_text("somebody else's")
         export(moved, "--data", f"{data}/pieces")
 
-    def test_nowhere(self, moved: Path) -> None:
+    def test_a_sentencepiece_model_that_is_nowhere_is_asked_for(self, moved: Path) -> None:
         said = refused(str(moved), "--out", "out")
         assert said == (
             "found no SentencePiece model of moved/checkpoint_best.pt: there is no moved/spm.model, no "

@@ -32,7 +32,7 @@ def test_train_writes_what_it_was_asked_for(checkpoint):
     assert updates(checkpoint) == 2
 
 
-def test_resume(data, folder):
+def test_a_training_is_resumed(data, folder):
     # Buckets for the lengths, for what they need of NumPy; they change the batches, hence the reset.
     options = ["--max-update", 4, "--no-epoch-checkpoints", "--num-batch-buckets", 2, "--reset-dataloader"]
     succeeded(fairseq("train", data, *TRAIN, *options, "--save-dir", folder))
@@ -73,25 +73,25 @@ def test_patience_counts_on_after_an_interruption(data, tmp_path):
     assert train(tmp_path / "skipped", 9, skip="kept-patience").endswith("5")
 
 
-def test_generate(data, checkpoint):
+def test_fairseq_generate_translates_every_sentence(data, checkpoint):
     out = succeeded(fairseq("generate", data, "--path", checkpoint, "--beam", 2, "--cpu", "--scoring", "sacrebleu"))
     assert out.count("\nH-") == 6
     assert "Generate test with beam=2: BLEU = " in out
 
 
-def test_interactive(data, checkpoint):
+def test_fairseq_interactive_translates_its_input(data, checkpoint):
     options = ["--path", checkpoint, "--beam", 2, "--cpu", "-s", "de", "-t", "en"]
     out = succeeded(fairseq("interactive", data, *options, text="a b c\nd e\n"))
     assert out.count("\nH-") == 2
 
 
-def test_validate(data, checkpoint):
+def test_fairseq_validate_reports_its_loss(data, checkpoint):
     done = fairseq("validate", data, "--path", checkpoint, "--cpu", "--task", "translation", "--max-tokens", 400)
     succeeded(done)
     assert "nll_loss" in done.stdout + done.stderr
 
 
-def test_score(tmp_path):
+def test_fairseq_score_gives_equal_texts_100(tmp_path):
     text = tmp_path / "text"
     text.write_text("the cat sat on the mat\n")
     assert "BLEU4 = 100.00" in succeeded(fairseq("score", "--sys", text, "--ref", text))

@@ -26,7 +26,7 @@ def bare(*arguments: str) -> list[str]:
     return [sys.executable, "-S", "-I", "-c", code, str(CHECKOUT), *arguments]
 
 
-def test_all_is_well():
+def test_a_sound_installation_has_no_problems():
     report = json.loads(succeeded(run([*LSKD, "doctor", "--json"], cwd=CHECKOUT)))
     assert report["problems"] == []
     assert report["hook"] is True

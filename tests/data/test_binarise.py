@@ -106,7 +106,7 @@ def test_a_large_dictionary_has_wider_ids(pieces: Path, tmp_path: Path) -> None:
             assert (tmp_path / f"ours-{size}.{end}").read_bytes() == theirs.read_bytes()
 
 
-def test_the_command(pieces: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_writes_once(pieces: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "bin"
     assert cli.main(["binarise", str(pieces), "--out", str(out), "--workers", "1"]) == 0
     said = capsys.readouterr().out

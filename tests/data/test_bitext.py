@@ -44,7 +44,7 @@ def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
     assert examine(tmp_path / "a").lines == 3
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
     assert complaint(tmp_path / "x") == f"{tmp_path / 'x'}: no such folder"
     assert complaint(write(tmp_path, f="1") / "f") == f"{tmp_path / 'f'}: not a folder"
 

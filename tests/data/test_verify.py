@@ -40,7 +40,7 @@ def verify(data: Path, capsys) -> tuple[int, str, str]:
     return status, said.out, said.err
 
 
-def test_all_is_well(data: Path, capsys) -> None:
+def test_folders_as_they_were_written_are_said_to_be(data: Path, capsys) -> None:
     status, out, err = verify(data, capsys)
     assert (status, err) == (0, "")
     assert out.splitlines() == [

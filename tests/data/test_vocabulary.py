@@ -96,7 +96,7 @@ def test_counts_are_those_of_the_language(encoded: Path) -> None:
     assert dictionary(encoded / "dict.xx.txt") != dictionary(encoded / "dict.yy.txt")
 
 
-def test_round_trip(raw: Path, encoded: Path) -> None:
+def test_pieces_decode_to_the_text(raw: Path, encoded: Path) -> None:
     model = sentencepiece.SentencePieceProcessor(model_file=str(encoded / "spm.model"))
     for split in SPLITS:
         for lang in LANGUAGES:

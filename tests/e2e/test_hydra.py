@@ -21,7 +21,9 @@ pytestmark = [
     ("temperature", "status", "said"),
     [("2", 0, '"train_kd_loss"'), ("0", 1, "--criterion word_kd: error: --kd-temperature 0.0: expected")],
 )
-def test_word_kd(tmp_path, bitext, teacher_path, temperature, status, said):
+def test_word_kd_trains_from_a_hydra_file_or_names_the_wrong_value(
+    tmp_path, bitext, teacher_path, temperature, status, said
+):
     words = ["--config-dir", ROOT / "examples" / "hydra", "--config-name", "word_kd", "hydra.run.dir=runs/hydra/word"]
     words += [f"common.user_dir={ROOT / 'fairseq_lskd'}", f"task.data={bitext}", "model.share_all_embeddings=false"]
     words += [f"criterion.teacher_path={teacher_path}", f"criterion.kd_temperature={temperature}"]

@@ -57,7 +57,7 @@ def train(out: Path, data: Path, *flags: str, workers: int, backend: str = "lega
 
 
 @pytest.mark.parametrize(("sentence_avg", "backend"), [(False, "pytorch_ddp"), (True, "legacy_ddp")])
-def test_word_kd(tmp_path, bitext, teacher_path, sentence_avg, backend):
+def test_word_kd_of_two_workers_is_that_of_one(tmp_path, bitext, teacher_path, sentence_avg, backend):
     flags = ["--criterion", "word_kd", "--teacher-path", str(teacher_path), "--kd-temperature", "2"]
     flags += ["--sentence-avg"] * sentence_avg
     compare(tmp_path, bitext, flags, backend)

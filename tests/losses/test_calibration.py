@@ -33,7 +33,7 @@ def test_equal_to_the_definitions(tokens, classes, seed, scale):
     assert error(found) == pytest.approx(wanted.ece, abs=1e-12)
 
 
-def test_literal():
+def test_error_accuracy_and_entropy_by_hand():
     """Sure at 0.9 and right, sure at 0.9 and wrong, sure at 0.6 and right; the fourth is padding.
 
     Both 0.9 are in bin (13/15, 14/15]: |0.9 - 0.5| * 2/3; 0.6 is at the edge of (8/15, 9/15]: |0.6 - 1| * 1/3.

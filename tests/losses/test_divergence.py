@@ -142,7 +142,7 @@ def test_mixture_of_none():
         mix_log_probs([])
 
 
-def test_gradcheck():
+def test_gradients_of_the_forward_kl_pass_gradcheck():
     student = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
     teacher, ignore = log_probs(torch.randn(3, 5).tolist()), torch.tensor([False, True, False])
     assert torch.autograd.gradcheck(lambda z: 4 * forward_kl(temper(z.log_softmax(-1), 2.0), teacher, ignore), student)

@@ -58,7 +58,7 @@ def test_value_and_gradient_are_the_formulas(each, cut, temperature, ranking):
 
 
 @pytest.mark.parametrize(("each", "cut"), GRID)
-def test_gradcheck(each, cut):
+def test_gradients_of_every_objective_pass_gradcheck(each, cut):
     objective, _ = both(*each, 2.0, *cut, ranking=1)
     student = torch.randn(3, CLASSES, dtype=torch.float64, requires_grad=True)
     teacher = torch.randn(3, CLASSES, dtype=torch.float64).log_softmax(-1)

@@ -32,7 +32,7 @@ def loss_of(student, teacher, k):
         ((0.1, 0.2, 0.3, 0.4), 1, 0.3),
     ],
 )
-def test_literals(q, k, wanted):
+def test_pairs_out_of_order_by_hand(q, k, wanted):
     teacher = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64).log()
     found = loss_of(torch.tensor(q, dtype=torch.float64), teacher, k)
     assert found.item() == pytest.approx(wanted, abs=1e-12)
@@ -62,7 +62,7 @@ def test_value_and_gradient_are_the_definition(k, dtype, tolerance):
     assert found.any()
 
 
-def test_gradcheck():
+def test_gradients_of_the_ranking_pass_gradcheck():
     logits, teacher = (
         torch.randn(3, 6, dtype=torch.float64, requires_grad=True),
         torch.randn(3, 6, dtype=torch.float64).log_softmax(-1),

@@ -17,7 +17,7 @@ VALUES = st.lists(st.floats(0, 50, width=32), max_size=30)
 @pytest.mark.parametrize(
     ("share", "wanted"), [(1.0, 0.5), (0.75, 1.0), (0.5, 2.0), (0.51, 1.0), (0.25, 4.0), (0.01, 4.0)]
 )
-def test_literals(share, wanted):
+def test_the_threshold_of_four_losses_by_hand(share, wanted):
     assert loss_threshold(torch.tensor([2.0, 0.5, 4.0, 1.0]), share).item() == wanted
 
 

@@ -136,7 +136,7 @@ def test_without_smoothing_it_is_the_nll():
 
 
 @pytest.mark.parametrize("prior", [None, torch.tensor([0.1, 0.0, 0.2, 0.3, 0.4], dtype=torch.float64)])
-def test_gradcheck(prior):
+def test_gradients_of_smoothing_pass_gradcheck(prior):
     logits, target, ignore = make((2, 3), 5)
     assert torch.autograd.gradcheck(lambda z: loss_of(z, target, ignore, 0.1, prior), logits)
 

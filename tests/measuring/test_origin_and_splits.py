@@ -62,7 +62,9 @@ def recorded(path: Path, out: Path, labels: dict | None = None, **criterion: obj
         ),
     ],
 )
-def test_origin(teacher_path: Path, tmp_path: Path, criterion: dict, labels: dict | None, wanted: Origin) -> None:
+def test_how_a_model_was_trained_is_in_its_checkpoint_and_record(
+    teacher_path: Path, tmp_path: Path, criterion: dict, labels: dict | None, wanted: Origin
+) -> None:
     assert origin(recorded(teacher_path, tmp_path, labels, **criterion)) == replace(wanted, seed=3)
 
 

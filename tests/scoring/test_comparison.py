@@ -144,7 +144,7 @@ def test_seeds_are_compared_with_the_baselines_of_their_place_and_summed_up(caps
 @pytest.mark.parametrize(
     ("style", "shown"), [("markdown", "| good.1"), ("latex", r"\toprule"), ("json", '"signatures": {')]
 )
-def test_styles(style: str, shown: str, capsys: pytest.CaptureFixture) -> None:
+def test_each_style_shows_scores_and_signature(style: str, shown: str, capsys: pytest.CaptureFixture) -> None:
     found = score("good.1", "-r", "ref", "--style", style)
     said = capsys.readouterr().out
     assert shown in said and found["signatures"]["bleu"] in said
@@ -152,7 +152,7 @@ def test_styles(style: str, shown: str, capsys: pytest.CaptureFixture) -> None:
         assert json.loads(said) == found
 
 
-def test_several_references() -> None:
+def test_a_hypothesis_equal_to_one_of_several_references_is_right() -> None:
     write("other", text(1, 0.1))
     found = score("good.1", "-r", "ref", "other", "-m", "bleu")
     assert found["systems"][0]["bleu"] == 100 and found["signatures"]["bleu"].startswith("nrefs:2|")

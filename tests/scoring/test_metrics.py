@@ -62,7 +62,7 @@ def test_nothing_to_score_is_refused() -> None:
         score_corpus([], [])
 
 
-def test_several_references() -> None:
+def test_several_references_are_scored_as_sacrebleu_does() -> None:
     more = ["On the old red mat sat the cat, quietly.", HYPOTHESES[1], "nothing like it"]
     found = score_corpus(HYPOTHESES, REFERENCES, more, metrics=("bleu", "chrf++", "ter"))
     assert found["bleu"] == round(sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES, more]).score, 2)

@@ -9,7 +9,7 @@ import pytest
 from fairseq_lskd.scoring.seeds import spread
 
 
-def test_by_hand() -> None:
+def test_mean_deviation_and_interval_by_hand() -> None:
     found = spread([30.0, 31.0, 32.0])
     assert (found.n, found.mean, found.std) == (3, 31.0, 1.0)
     # 4.302653 / sqrt(3)

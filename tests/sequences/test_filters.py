@@ -66,7 +66,9 @@ def test_copies_counts_a_word_as_often_as_it_occurs() -> None:
         ("x", "a", False),
     ],
 )
-def test_repeats(source: str, hypothesis: str, dropped: bool) -> None:
+def test_a_bigram_three_times_is_dropped_unless_the_source_repeats_too(
+    source: str, hypothesis: str, dropped: bool
+) -> None:
     assert Repeats(2, 2)(source, hypothesis) is dropped
 
 

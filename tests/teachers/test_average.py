@@ -190,7 +190,7 @@ def test_the_last_where_no_numbered_one_is_as_new(tmp_path, updates, wanted):
 
 
 @pytest.mark.parametrize("present", [[], ["checkpoint1.pt"], ["checkpoint_best.pt", "checkpoint_last.pt", "other3.pt"]])
-def test_too_few(tmp_path, present):
+def test_too_few_numbered_checkpoints_are_refused(tmp_path, present):
     touch(tmp_path, *present)
     with pytest.raises(UserError, match=r"fewer than 2 numbered checkpoints.*--keep-last-epochs 2"):
         last_checkpoints(tmp_path, 2)

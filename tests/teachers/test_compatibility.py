@@ -51,7 +51,7 @@ def test_a_teacher_that_fits_says_nothing(task, teacher_path, caplog):
     assert not caplog.records
 
 
-def test_another_task(task, teacher_path):
+def test_a_teacher_of_another_task_is_refused(task, teacher_path):
     state = read_checkpoint(teacher_path)
     state["cfg"]["task"]["_name"] = "multilingual_translation"
     said = complaint(teacher_path, task, state)

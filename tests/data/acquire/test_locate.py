@@ -80,7 +80,7 @@ def test_a_text_of_ones_own_is_not_to_be_fetched(tmp_path: Path) -> None:
         in_cache(own, tmp_path)
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--raw .*none: no such folder"):
         in_folder(corpus(), tmp_path / "none")
 

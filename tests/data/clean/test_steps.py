@@ -123,7 +123,7 @@ def test_held_out_pairs_go(where: str, pair: tuple[str, str], expected: bool) ->
         ("12:30 – 50 %", "Han+Hiragana+Katakana", False),  # without letters
     ],
 )
-def test_script(text: str, script: str, outside: bool) -> None:
+def test_lines_mostly_in_another_script_are_outside(text: str, script: str, outside: bool) -> None:
     assert outside_script(text, script, 0.5) is outside
 
 
