@@ -31,9 +31,9 @@ from typing import Any
 from _common import Others, command, versions, write_rows
 from tabulate import tabulate
 
-from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.data.vocabulary import SAMPLE
 from fairseq_lskd.errors import exit_on_user_error
+from fairseq_lskd.lines import read_lines
 from fairseq_lskd.machine import cores, machine
 
 HERE = Path(__file__).resolve().parent

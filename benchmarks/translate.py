@@ -30,8 +30,8 @@ import torch
 from _common import Others, command, four, spread, versions, write_rows
 from tabulate import tabulate
 
-from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.files import sha256
+from fairseq_lskd.lines import read_lines
 from fairseq_lskd.machine import cores, machine
 from fairseq_lskd.scoring import score_corpus
 from fairseq_lskd.sequences import harvest

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_lskd import __version__
-from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.errors import UserError, exit_on_user_error
 from fairseq_lskd.files import sha256, write_json
+from fairseq_lskd.lines import read_lines
 
 from .packed import LIMIT, MANIFEST, PACK, ROOT, manifest, there, wheels
 

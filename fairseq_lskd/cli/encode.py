@@ -119,9 +119,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _warn_of_tokens(raw: Path, *languages: str) -> None:
     """Of text that is none, which `lskd score` will refuse: when all is trained is late to hear of it."""
-    from ..data.bitext import SPLITS, find_side, read_lines
+    from ..data.bitext import SPLITS, find_side
     from ..data.tokenised import LOOKED_AT, looks_tokenised
     from ..errors import UserError
+    from ..lines import read_lines
 
     if (raw / "truth.json").is_file():  # a generated bitext, which is scored as it is
         return

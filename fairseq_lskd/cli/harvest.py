@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..data.bitext import read_lines
 from ..errors import UserError
 from ..files import write_beside
+from ..lines import read_lines
 from ..sequences import harvest
 
 EXAMPLES = """examples:

@@ -137,7 +137,7 @@ def _record(args: argparse.Namespace) -> int:
     if problems:
         raise UserError("; ".join(problems))
 
-    from ..data.bitext import read_lines
+    from ..lines import read_lines
     from ..scoring.comparison import Data
     from ..scoring.metrics import NAMES, make_metric, of_words, signature_key
     from ..scoring.systems import Output, read_training
@@ -195,9 +195,9 @@ def _compare(args: argparse.Namespace) -> int:
     from tabulate import tabulate_formats
 
     from .. import __version__
-    from ..data.bitext import read_lines
     from ..data.writing_systems import check_tokeniser
     from ..files import sha256
+    from ..lines import read_lines
     from ..scoring import testsets
     from ..scoring.comparison import Data, compare, over_seeds
     from ..scoring.comparison_table import tables

@@ -10,7 +10,6 @@ from pathlib import Path
 from ..errors import UserError
 from ..files import stamp
 from ..lines import UNREADABLE, decoding_problem, raw_lines, reading_problem
-from ..lines import read_lines as read_lines
 
 SPLITS = ("train", "valid", "test")
 SHOWN = 5  # line numbers shown of the blank ones

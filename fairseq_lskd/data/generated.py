@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_json
+from ..lines import read_lines
 from ..reading import COUNT, NUMBER, read_json
-from .bitext import SPLITS, read_lines
+from .bitext import SPLITS
 from .grammar import FORMAT_VERSION, Grammar
 from .outputs import Manifest
 

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_json
-from .bitext import examine, find_side, read_lines
+from ..lines import read_lines
+from .bitext import examine, find_side
 from .chunks import map_chunks
 from .clean.report import PartReport, examples, table
 from .clean.run import SAMPLE, Texts, blocks, drop_duplicates, make_plan, sample

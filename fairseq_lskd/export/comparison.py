@@ -14,9 +14,9 @@ from typing import Any
 import ctranslate2
 from tabulate import tabulate
 
-from ..data.bitext import read_lines
 from ..errors import UserError
 from ..files import sha256
+from ..lines import read_lines
 from ..scoring import score_corpus
 from ..sequences.corpus import open_corpus
 from ..sequences.decoding import DecodingOptions, Engine, Settings

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ..data.bitext import find_side, read_lines
+from ..data.bitext import find_side
 from ..errors import UserError
+from ..lines import read_lines
 from ..reading import read_json
 from ..sequences import harvest
 from ..sequences.nbest import read_nbest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.bitext import read_lines
 from ..errors import UserError
+from ..lines import read_lines
 
 
 class TestSet(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..data.bitext import read_lines
 from ..errors import UserError
+from ..lines import read_lines
 from ..reading import NUMBER, parse_json, read_json
 
 

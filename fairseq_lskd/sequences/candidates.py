@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..data.bitext import Side, check_unchanged, examine, read_lines
+from ..data.bitext import Side, check_unchanged, examine
 from ..errors import UserError
+from ..lines import read_lines
 from . import foreign
 from .nbest import read_nbest
 from .pieces import to_text

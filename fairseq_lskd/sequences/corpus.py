@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ..data.binarised import check_binarised
-from ..data.bitext import Side, check_unchanged, examine, read_lines
+from ..data.bitext import Side, check_unchanged, examine
 from ..errors import UserError
 from ..files import sha256, stamp
+from ..lines import read_lines
 
 
 class Corpus(Protocol):

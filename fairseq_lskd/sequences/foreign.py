@@ -12,8 +12,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from ..data.bitext import read_lines
 from ..errors import UserError
+from ..lines import read_lines
 from .harvest import harvest
 from .nbest import EMPTY
 from .pieces import to_text

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.bitext import read_lines
 from ..errors import UserError
+from ..lines import read_lines
 
 
 class Hypothesis(NamedTuple):

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data.bitext import read_lines
 from ..errors import UserError
+from ..lines import read_lines
 from ..reading import COUNT, LINE, NUMBER, misfit, parse_json, shown
 from .resumable import check_lines, read_manifest
 

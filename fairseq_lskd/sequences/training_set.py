@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ..data.binarise import binarise_file
-from ..data.bitext import examine, read_lines
+from ..data.bitext import examine
 from ..data.dictionary import read_dictionary
 from ..errors import UserError
 from ..files import write_json
+from ..lines import read_lines
 from .report import Report
 from .segmentation import check_pieces
 from .select import Outcome

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fairseq_lskd.data.bitext import check_bitext, examine, read_lines
+from fairseq_lskd.data.bitext import check_bitext, examine
 from fairseq_lskd.errors import UserError
+from fairseq_lskd.lines import read_lines
 
 
 def write(folder: Path, **files: str | bytes) -> Path:

@@ -16,9 +16,9 @@ import sentencepiece
 
 from fairseq_lskd import cli
 from fairseq_lskd.data import chunks, encoding, moses
-from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.data.encoding import encode_bitext, encode_classically
 from fairseq_lskd.data.vocabulary import TRAINING_THREADS, VocabularyOptions, train_model
+from fairseq_lskd.lines import read_lines
 
 LANGUAGES = ("de", "en")
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "multi30k"

@@ -9,10 +9,11 @@ import pytest
 import scipy.stats
 
 from fairseq_lskd import cli
-from fairseq_lskd.data.bitext import check_bitext, read_lines
+from fairseq_lskd.data.bitext import check_bitext
 from fairseq_lskd.data.generated import draw_pairs, draw_references, read_truth, write_bitext
 from fairseq_lskd.data.grammar import Grammar
 from fairseq_lskd.errors import UserError
+from fairseq_lskd.lines import read_lines
 
 from .test_grammar import TINY
 

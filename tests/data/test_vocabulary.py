@@ -13,12 +13,12 @@ import sentencepiece
 
 from fairseq_lskd import cli
 from fairseq_lskd.data import chunks, encoding
-from fairseq_lskd.data.bitext import read_lines
 from fairseq_lskd.data.encoding import encode_bitext
 from fairseq_lskd.data.generated import write_bitext
 from fairseq_lskd.data.grammar import Grammar
 from fairseq_lskd.data.vocabulary import VocabularyOptions, dictionary_pieces
 from fairseq_lskd.errors import UserError
+from fairseq_lskd.lines import read_lines
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
 SPLITS, LANGUAGES = ("train", "valid", "test"), ("xx", "yy")
