@@ -13,7 +13,8 @@
 #   ... --pairs 50000 --references 8                         of the generated bitext: training pairs, references of a test
 #                                                            source, and any other option of lskd generate by its name:
 #                                                            --valid --test --seed --nouns --verbs --adjectives --adverbs
-#                                                            --prepositions --ambiguous --separable
+#                                                            --prepositions --ambiguous --separable --synonyms
+#                                                            --free-order
 #
 # DATA gets raw/, pieces/ and bin/.
 
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
         --vocab-size) vocab=$2; shift 2 ;;
         --pairs) generated+=(--train "$2"); shift 2 ;;
         --valid | --test | --references | --seed | --nouns | --verbs | --adjectives | --adverbs | --prepositions | \
-            --ambiguous | --separable) generated+=("$1" "$2"); shift 2 ;;
+            --ambiguous | --separable | --synonyms | --free-order) generated+=("$1" "$2"); shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --) shift; break ;;
         *) die "unknown option $1 (see --help; options for lskd encode go after --)" ;;

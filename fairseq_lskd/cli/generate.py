@@ -47,9 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, meaning in (
         ("ambiguous", "share of nouns with two senses, which the clause's verb tells apart"),
         ("separable", "share of target verbs with a particle at the clause's end"),
+        ("free_order", "share of clauses in any order that has the subject before the object"),
     ):
-        share = getattr(default, name)
-        words.add_argument(f"--{name}", type=float, default=share, metavar="P", help=f"{meaning} (default: {share})")
+        flag, share = f"--{name.replace('_', '-')}", getattr(default, name)
+        words.add_argument(flag, type=float, default=share, metavar="P", help=f"{meaning} (default: {share})")
+    words.add_argument(
+        "--synonyms",
+        type=int,
+        default=default.synonyms,
+        metavar="N",
+        help="most translations of a verb, an adverb or a sense of a noun, one fewer of other words "
+        f"(default: {default.synonyms})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,12 +78,14 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"{args.out}: {'written' if new else 'up to date'}")
     truth = read_truth(args.out)
-    print(f"{'split':<6} {'pairs':>9} {'words xx':>9} {'words yy':>9}   log p(y|x)  entropy   (nats a sentence)")
+    print(f"{'':<16}{'words per sentence':>20}{'nats per sentence':>22}   nats per word of yy")
+    print(f"{'split':<6} {'pairs':>9} {SOURCE_LANG:>9} {TARGET_LANG:>9}   log p(y|x)  entropy   entropy")
     for split in ("train", "valid", "test"):
         facts = truth[split]
         lengths = [facts["words"][language] / max(facts["sentences"], 1) for language in (SOURCE_LANG, TARGET_LANG)]
         print(
             f"{split:<6} {facts['sentences']:>9,} {lengths[0]:>9.1f} {lengths[1]:>9.1f} "
-            f"{facts['log_prob_per_sentence']:>12.3f} {facts['entropy_per_sentence']:>8.3f}"
+            f"{facts['log_prob_per_sentence']:>12.3f} {facts['entropy_per_sentence']:>8.3f} "
+            f"{facts['entropy_per_sentence'] / lengths[1]:>9.3f}"
         )
     return 0

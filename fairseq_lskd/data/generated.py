@@ -6,7 +6,6 @@ import itertools
 import math
 import random
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,8 @@ def write_bitext(
             raise UserError(f"--{split} {size}: expected at least 1")
     if not 1 <= references <= MOST_REFERENCES:
         raise UserError(f"--references {references}: expected 1 to {MOST_REFERENCES}")
-    parameters = asdict(grammar.parameters) if grammar.parameters else {}
+    parameters = grammar.parameters.recorded() if grammar.parameters else {}
+    parameters = {name.replace("_", "-"): value for name, value in parameters.items()}
     # The seed of the draws need not be the grammar's, which the lexicon's digest stands for.
     options = sizes | parameters | {"seed": seed, "format": FORMAT_VERSION}
     # Not where there is one: folders that were made before there could be several stay up to date.

@@ -4,7 +4,8 @@ Source sentences are clauses `(adverb) NP verb NP (preposition NP)`, joined by c
 `determiner (adjective) noun`, its number marked on determiner and noun. A translation chooses, at random,
 
 - a word order for each clause: an adverb may cause inversion, the prepositional phrase may move, and
-  clauses after a conjunction are verb-final;
+  clauses after a conjunction are verb-final; with `free_order`, a share of the clauses has any order in which the
+  subject stands before the object (after a conjunction the verb still stands last);
 - a synonym for each word, and for an ambiguous noun a sense, which depends on the class of the clause's
   verb; determiner and adjective agree with the chosen noun's gender and number, the verb with its subject;
 - for separable verbs a particle at the clause's end (in verb-final clauses it stays with the verb);
@@ -29,6 +30,7 @@ from typing import Any, TypeVar, cast
 from ..errors import UserError
 from ..reading import COUNT, NUMBER, misfit, read_json, shown
 from .lexicon import (
+    MOST_SYNONYMS,
     PLURAL,
     Adjective,
     Determiner,
@@ -50,9 +52,12 @@ FORMAT_VERSION = 1  # to be raised with any change that changes a probability or
 CLAUSES = {1: 0.6, 2: 0.3, 3: 0.1}
 ADVERB, COMPLEMENT, ADJECTIVE, PLURAL_NOUN = 0.3, 0.35, 0.35, 0.4
 
+#: Whether a clause is embedded -> (adverb, complement) present -> order -> probability.
+Orders = dict[bool, dict[tuple[bool, bool], dict[str, float]]]
+
 #: Target word orders by (adverb, complement) present: a adverb, s subject, v verb, o object, c complement
 #: (preposition and NP). A separable verb's particle ends a main clause.
-ORDERS: dict[bool, dict[tuple[bool, bool], dict[str, float]]] = {
+ORDERS: Orders = {
     False: {  # main clause
         (False, False): {"svo": 1.0},
         (False, True): {"svoc": 0.6, "svco": 0.25, "cvso": 0.15},
@@ -66,6 +71,26 @@ ORDERS: dict[bool, dict[tuple[bool, bool], dict[str, float]]] = {
         (True, True): {"asocv": 0.5, "ascov": 0.2, "saocv": 0.3},
     },
 }
+
+
+def mixed_orders(free: float) -> Orders:
+    """`ORDERS`, but at a share `free` of the clauses every order alike in which the subject precedes the object.
+
+    With the object first, two orders could give the same words. The verb of an embedded clause stays last.
+    """
+    if free == 0:
+        return ORDERS
+    mixed: Orders = {}
+    for embedded, of_clause in ORDERS.items():
+        mixed[embedded] = {}
+        for (adverb, complement), fixed in of_clause.items():
+            permutations = map("".join, itertools.permutations("a" * adverb + "svo" + "c" * complement))
+            orders = [o for o in permutations if o.index("s") < o.index("o") and (o[-1] == "v" or not embedded)]
+            mixed[embedded][adverb, complement] = {
+                order: (1 - free) * fixed.get(order, 0.0) + free / len(orders)
+                for order in dict.fromkeys([*fixed, *orders])
+            }
+    return mixed
 
 
 @dataclass(frozen=True)
@@ -105,13 +130,13 @@ class Clause:
             yield from self.complement.words()
 
 
-#: Of a class: of words of three syllables, which most are, there are 256,000, and a noun can have six translations.
+#: Of a class. Most words have three syllables, of which there are 256,000; where they run out, words get longer.
 MOST_WORDS = 100_000
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a generated grammar is drawn from: its seed, and how many words of each class it has."""
+    """What a generated grammar is drawn from: its seed, how many words of each class it has, how ambiguous it is."""
 
     seed: int = 1
     nouns: int = 300
@@ -121,26 +146,43 @@ class Parameters:
     prepositions: int = 12
     ambiguous: float = 0.2  # share of nouns with two senses
     separable: float = 0.25  # share of target verbs with a particle
+    synonyms: int = 3  # most translations of a verb, an adverb or a noun's sense; one fewer of other words
+    free_order: float = 0.0  # share of clauses in any order
 
     def __post_init__(self) -> None:
         for name in ("nouns", "verbs", "adjectives", "adverbs", "prepositions"):
             if not 1 <= getattr(self, name) <= MOST_WORDS:
                 raise UserError(f"--{name} {getattr(self, name)}: expected 1 to {MOST_WORDS:,}")
-        for name in ("ambiguous", "separable"):
+        for name in ("ambiguous", "separable", "free_order"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} {getattr(self, name)}: expected a share between 0 and 1")
+                flag = f"--{name.replace('_', '-')}"
+                raise UserError(f"{flag} {getattr(self, name)}: expected a share between 0 and 1")
+        if not 1 <= self.synonyms <= MOST_SYNONYMS:
+            raise UserError(f"--synonyms {self.synonyms}: expected 1 to {MOST_SYNONYMS}")
+
+    def recorded(self) -> dict[str, Any]:
+        """The parameters as files hold them: those of `LATER` only where they are not the default."""
+        default = Parameters()
+        given = asdict(self)
+        return {name: given[name] for name in given if name not in LATER or given[name] != getattr(default, name)}
+
+
+#: Parameters that older files do not have; without them a grammar is what it was before there were these.
+LATER = ("synonyms", "free_order")
 
 
 class Grammar:
     """The joint distribution of source and target: draws pairs, and scores them exactly.
 
     `Grammar(seed=1, nouns=300, ...)` draws a lexicon (see `Parameters`); `Grammar(lexicon=...)` uses one,
-    in which no form of a word may be a form of another.
+    in which no form of a word may be a form of another; of the parameters only `free_order` counts then.
     """
 
     def __init__(self, lexicon: Lexicon | None = None, **parameters: Any) -> None:
-        self.parameters = None if lexicon else Parameters(**parameters)
-        self.lexicon = lexicon or build_lexicon(**asdict(Parameters(**parameters)))
+        chosen = Parameters(**parameters)
+        self.parameters = None if lexicon else chosen
+        self.lexicon = lexicon or build_lexicon(**{k: v for k, v in asdict(chosen).items() if k != "free_order"})
+        self._mixed_orders = mixed_orders(chosen.free_order)
         self._entries = _entries(self.lexicon)
         self._conjunctions = {word for conjunction in self.lexicon.conjunctions for word in conjunction.translations}
         self._ranks: dict[int, list[float]] = {}  # cumulated Zipf weights by size of the class
@@ -191,7 +233,7 @@ class Grammar:
         for clause in clauses:
             if clause.conjunction:
                 words.append(_draw(clause.conjunction.translations, rng))
-            order = _draw(_orders(clause), rng)
+            order = _draw(self._orders(clause), rng)
             chosen = {name: _draw(choices, rng) for name, choices in _constituents(clause).items()}
             words += _arrange(order, chosen)
         return _sentence(words)
@@ -216,7 +258,7 @@ class Grammar:
             return -math.inf
         total = 0.0
         for clause, part in zip(clauses, parts, strict=True):
-            probability = _clause_probability(clause, part)
+            probability = _clause_probability(clause, part, self._orders(clause))
             if probability == 0:
                 return -math.inf
             total += math.log(probability)
@@ -227,7 +269,7 @@ class Grammar:
 
         Raises `UserError` if `source` is not a sentence of the grammar.
         """
-        return math.fsum(_entropy(choices) for clause in self.parse(source) for choices in _all_choices(clause))
+        return math.fsum(_entropy(choices) for clause in self.parse(source) for choices in self._all_choices(clause))
 
     def translations(self, source: str, limit: int = 1_000_000) -> dict[str, float]:
         """Every translation of `source` with its probability; they sum to 1.
@@ -235,20 +277,31 @@ class Grammar:
         Raises `UserError` if there are more than `limit`, or `source` is not a sentence of the grammar.
         """
         clauses = self.parse(source)
-        size = math.prod(len(choices) for clause in clauses for choices in _all_choices(clause))
+        size = math.prod(len(choices) for clause in clauses for choices in self._all_choices(clause))
         if size > limit:
             raise UserError(f"the source has {size:,} translations, more than the limit of {limit:,}: {source}")
         found: Distribution = {(): 1.0}
         for clause in clauses:
+            ways = _clause_translations(clause, self._orders(clause))
             found = {
-                (*before, *after): p * q
-                for (before, p), (after, q) in itertools.product(found.items(), _clause_translations(clause).items())
+                (*before, *after): p * q for (before, p), (after, q) in itertools.product(found.items(), ways.items())
             }
         return {_sentence(words): probability for words, probability in found.items()}
 
     def parse(self, source: str) -> list[Clause]:
         """The clauses of a source sentence; `UserError`, naming the word, if it is not one."""
         return _Parser(source, self._entries).clauses()
+
+    def _orders(self, clause: Clause) -> dict[str, float]:
+        parts = clause.adverb is not None, clause.complement is not None
+        return self._mixed_orders[clause.conjunction is not None][parts]
+
+    def _all_choices(self, clause: Clause) -> Iterator[Mapping[Any, float]]:
+        """The independent choices that make a clause's translation; no two outcomes give the same words."""
+        if clause.conjunction:
+            yield clause.conjunction.translations
+        yield self._orders(clause)
+        yield from _constituents(clause).values()
 
     # -- on disk
 
@@ -259,7 +312,7 @@ class Grammar:
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,
-            "parameters": asdict(self.parameters),
+            "parameters": self.parameters.recorded(),
             "lexicon_sha256": self.lexicon_digest(),
         }
 
@@ -273,7 +326,8 @@ class Grammar:
                 f"expected {FORMAT!r} version {FORMAT_VERSION}; generate the bitext again"
             )
         given = {each.name: COUNT if each.type == "int" else NUMBER for each in fields(Parameters)}
-        if problem := misfit(record, {"parameters": given, "lexicon_sha256": str}):
+        shape = {f"{name}?" if name in LATER else name: kind for name, kind in given.items()}
+        if problem := misfit(record, {"parameters": shape, "lexicon_sha256": str}):
             raise UserError(f"{path}: not the description of a grammar ({problem}); generate the bitext again")
         if others := record["parameters"].keys() - given.keys():
             raise UserError(f"{path}: parameters of another version ({shown(sorted(others))}); generate it again")
@@ -343,37 +397,25 @@ def _verb(verb: Verb, plural: bool, embedded: bool) -> Distribution:
     return found
 
 
-def _orders(clause: Clause) -> dict[str, float]:
-    return ORDERS[clause.conjunction is not None][clause.adverb is not None, clause.complement is not None]
-
-
-def _all_choices(clause: Clause) -> Iterator[Mapping[Any, float]]:
-    """The independent choices that make a clause's translation; no two outcomes give the same words."""
-    if clause.conjunction:
-        yield clause.conjunction.translations
-    yield _orders(clause)
-    yield from _constituents(clause).values()
-
-
 def _arrange(order: str, chosen: Mapping[str, Tokens]) -> list[str]:
     words = [word for name in order for word in (chosen[name][:1] if name == "v" else chosen[name])]
     return words + list(chosen["v"][1:])
 
 
-def _clause_translations(clause: Clause) -> Distribution:
+def _clause_translations(clause: Clause, orders: Mapping[str, float]) -> Distribution:
     constituents = _constituents(clause)
     starts = clause.conjunction.translations if clause.conjunction else {None: 1.0}
     found: Distribution = {}
     for choice in itertools.product(*(choices.items() for choices in constituents.values())):
         chosen = {name: words for name, (words, _) in zip(constituents, choice, strict=True)}
         probability = math.prod(p for _, p in choice)
-        for (order, p), (start, q) in itertools.product(_orders(clause).items(), starts.items()):
+        for (order, p), (start, q) in itertools.product(orders.items(), starts.items()):
             words = (*([start] if start else []), *_arrange(order, chosen))
             found[words] = found.get(words, 0.0) + probability * p * q
     return found
 
 
-def _clause_probability(clause: Clause, words: list[str]) -> float:
+def _clause_probability(clause: Clause, words: list[str], orders: Mapping[str, float]) -> float:
     """`p(words | clause)`: the sum over the orders that the words can be read in."""
     probability = 1.0
     if clause.conjunction:
@@ -388,13 +430,15 @@ def _clause_probability(clause: Clause, words: list[str]) -> float:
         return 0.0
     particle = tuple(words[len(words) - extra :])
     total = 0.0
-    for order, p in _orders(clause).items():
+    for order, p in orders.items():
         start = 0
         for name in order:
             end = start + lengths[name]
             part = tuple(words[start:end]) + (particle if name == "v" else ())
             p *= constituents[name].get(part, 0.0)
             start = end
+            if p == 0:
+                break
         total += p
     return probability * total
 

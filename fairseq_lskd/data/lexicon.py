@@ -6,6 +6,7 @@ Entries stand in order of rank, and a word of rank r is used with probability pr
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ SYNONYMS: dict[int, tuple[tuple[float, ...], ...]] = {
     2: ((0.8, 0.2), (0.65, 0.35), (0.5, 0.5)),
     3: ((0.6, 0.3, 0.1), (0.5, 0.3, 0.2)),
 }
+MOST_SYNONYMS = 10
 LIKELY_SENSE = 0.9  # of an ambiguous noun beside a verb of the class that favours this sense
 ADJECTIVE_BEFORE = (0.9, 0.15)  # by class of the target adjective
 
@@ -102,6 +104,15 @@ def draw_index(rng: random.Random, count: int) -> int:
     return int(rng.random() * count)
 
 
+def synonym_shares(count: int) -> tuple[tuple[float, ...], ...]:
+    """The ways in which `count` synonyms can share their word's probability, the most probable first."""
+    if count in SYNONYMS:
+        return SYNONYMS[count]
+    # Steep, by Zipf's law, or more even. Python's own sum rounds otherwise before 3.12.
+    weights = [1 / rank for rank in range(1, count + 1)], [float(rank) for rank in range(count, 0, -1)]
+    return tuple(tuple(weight / math.fsum(each) for weight in each) for each in weights)
+
+
 class _Words:
     """A maker of new words, none of whose forms is a form of any other word."""
 
@@ -137,17 +148,26 @@ def build_lexicon(
     prepositions: int,
     ambiguous: float,
     separable: float,
+    synonyms: int = 3,
     verb_classes: int = 4,
 ) -> Lexicon:
-    """Draw a lexicon: the same one for the same arguments, on any machine."""
+    """Draw a lexicon: the same one for the same arguments, on any machine.
+
+    Args:
+        ambiguous: share of nouns with two senses.
+        separable: share of target verbs with a particle.
+        synonyms: the most translations of a verb, an adverb or a noun's sense; one fewer of other words. All numbers
+            from 1 to that are equally likely.
+    """
+    fewer = max(synonyms - 1, 1)
     rng = random.Random(f"lexicon {seed}")
     source, target = _Words(rng, SOURCE_ONSETS, SOURCE_CODAS), _Words(rng, TARGET_ONSETS, TARGET_CODAS)
 
     def length(rank: int, count: int) -> int:
         return 1 if 10 * rank < count else 2 if 2 * rank < count else 3  # frequent words are short
 
-    def synonyms(most: int) -> tuple[float, ...]:
-        choices = SYNONYMS[1 + draw_index(rng, most)]
+    def shares(most: int) -> tuple[float, ...]:
+        choices = synonym_shares(1 + draw_index(rng, most))
         return choices[draw_index(rng, len(choices))]
 
     def target_noun(syllables: int) -> TargetNoun:
@@ -160,7 +180,7 @@ def build_lexicon(
         syllables = length(rank, nouns)
         stem = source.new(syllables, lambda stem: (stem, stem + "im"))
         senses = [
-            {target_noun(syllables): share for share in synonyms(3)}
+            {target_noun(syllables): share for share in shares(synonyms)}
             for _ in range(2 if rng.random() < ambiguous else 1)
         ]
         if len(senses) == 1:
@@ -194,7 +214,7 @@ def build_lexicon(
         return TargetVerb(stem + "ir", stem + "ur", particle)
 
     def invariant(most: int) -> Invariant:
-        return Invariant(source.new(1), {target.new(1): share for share in synonyms(most)})
+        return Invariant(source.new(1), {target.new(1): share for share in shares(most)})
 
     particles = [target.new(1) for _ in range(6)]
     return Lexicon(
@@ -202,15 +222,15 @@ def build_lexicon(
             Determiner(stem, stem + "e", target_forms(target.new(1, target_forms)))
             for stem in (source.new(1, lambda stem: (stem, stem + "e")) for _ in range(3))
         ),
-        conjunctions=tuple(invariant(2) for _ in range(4)),
-        prepositions=tuple(invariant(2) for _ in range(prepositions)),
-        adverbs=tuple(invariant(3) for _ in range(adverbs)),
+        conjunctions=tuple(invariant(fewer) for _ in range(4)),
+        prepositions=tuple(invariant(fewer) for _ in range(prepositions)),
+        adverbs=tuple(invariant(synonyms) for _ in range(adverbs)),
         nouns=tuple(noun(rank) for rank in range(nouns)),
         verbs=tuple(
             Verb(
                 source.new(length(rank, verbs)),
                 draw_index(rng, verb_classes),
-                {target_verb(length(rank, verbs)): share for share in synonyms(3)},
+                {target_verb(length(rank, verbs)): share for share in shares(synonyms)},
             )
             for rank in range(verbs)
         ),
@@ -222,7 +242,7 @@ def build_lexicon(
                         target_forms(target.new(length(rank, adjectives), target_forms)),
                         ADJECTIVE_BEFORE[draw_index(rng, 2)],
                     ): share
-                    for share in synonyms(2)
+                    for share in shares(fewer)
                 },
             )
             for rank in range(adjectives)

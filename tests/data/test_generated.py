@@ -153,6 +153,38 @@ def test_sizes_that_cannot_be(tmp_path: Path) -> None:
         generate(tmp_path / "out", "--valid", "0")
 
 
+def test_ambiguity_is_of_the_manifest_where_it_is_not_the_default(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    generate(out)
+    assert generate(out, "--synonyms", "3", "--free-order", "0") == 0
+    assert "up to date" in capsys.readouterr().out
+    for record in ("generate.json", "grammar.json"):
+        assert not [word for word in ("synonyms", "free") if word in (out / record).read_text()]
+    with pytest.raises(SystemExit, match=r"--synonyms: none there, 5 now\n  --free-order: none there, 0\.5 now"):
+        generate(out, "--synonyms", "5", "--free-order", "0.5")
+    generate(tmp_path / "more", "--synonyms", "5", "--free-order", "0.5")
+    grammar = Grammar.from_json(tmp_path / "more" / "grammar.json")
+    scores = [
+        grammar.log_prob(target, source)
+        for source, target in zip(
+            read_lines(tmp_path / "more" / "test.xx"), read_lines(tmp_path / "more" / "test.yy"), strict=True
+        )
+    ]
+    truth = {name: read_truth(tmp_path / name)["test"] for name in ("out", "more")}
+    assert truth["more"]["log_prob"] == pytest.approx(math.fsum(scores))
+    assert truth["more"]["entropy_per_sentence"] > truth["out"]["entropy_per_sentence"] + 1
+
+
+def test_the_entropy_of_a_word_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    generate(tmp_path / "out")
+    facts = read_truth(tmp_path / "out")["test"]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("test ")]
+    a_word = facts["entropy_per_sentence"] * facts["sentences"] / facts["words"]["yy"]
+    assert [float(word) for word in line.split()[-2:]] == [round(facts["entropy_per_sentence"], 3), round(a_word, 3)]
+
+
 def test_references_leave_all_else_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     generate(tmp_path / "one")
     generate(tmp_path / "three", "--references", "3")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq_lskd.data.grammar import Grammar
+from fairseq_lskd.data.grammar import Grammar, Parameters, mixed_orders
 from fairseq_lskd.data.lexicon import (
     Adjective,
     Determiner,
@@ -23,6 +23,7 @@ from fairseq_lskd.data.lexicon import (
     TargetNoun,
     TargetVerb,
     Verb,
+    synonym_shares,
 )
 from fairseq_lskd.errors import UserError
 
@@ -57,6 +58,16 @@ def tiny() -> Grammar:
 @pytest.fixture(scope="module")
 def grammar() -> Grammar:
     return Grammar(seed=1)
+
+
+#: More ambiguous than the default in every way, with few words.
+AMBIGUOUS = {"nouns": 9, "verbs": 6, "adjectives": 5, "adverbs": 3, "prepositions": 3, "ambiguous": 0.5}
+AMBIGUOUS |= {"synonyms": 5, "free_order": 0.6}
+
+
+@pytest.fixture(scope="module", params=[{}, AMBIGUOUS], ids=["default", "ambiguous"])
+def any_grammar(request: pytest.FixtureRequest) -> Grammar:
+    return Grammar(**{"seed": 1} | request.param)
 
 
 def short_sources(grammar: Grammar, count: int, seed: str, limit: int = 3000) -> dict[str, dict[str, float]]:
@@ -118,6 +129,77 @@ def test_entropy_by_hand(tiny: Grammar) -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "target", "probability"),
+    [
+        # 0.4 x the fixed orders, and 0.6 shared by svo, sov and vso: in main clauses the verb may stand anywhere.
+        ("the day floods the day .", "der tag flutet der tag .", 0.4 + 0.2),
+        ("the day floods the day .", "der tag der tag flutet .", 0.2),
+        ("the day floods the day .", "flutet der tag der tag .", 0.2),
+        # A particle ends the clause, wherever the verb stands.
+        ("the day robs the bank .", "der tag die bank raubt aus .", 0.2 * 0.7 * 0.9),
+        ("the day robs the bank .", "raubt der tag die bank aus .", 0.2 * 0.7 * 0.9),
+        # Of the 4! orders of four constituents half have the subject before the object; avso is a fixed one too.
+        ("today the day floods the day .", "heute flutet der tag der tag .", 0.4 * 0.6 + 0.6 / 12),
+        ("today the day floods the day .", "der tag heute der tag flutet .", 0.6 / 12),
+        # Five constituents: 5! / 2; the preposition tells the complement from subject and object.
+        ("today the day floods the day at the day .", "an der tag der tag flutet der tag heute .", 0.6 / 60 * 0.6),
+        # After a conjunction the verb stays last: of s and o there is one order, of s, o and c there are three.
+        (
+            "the day floods the day while the day robs the day .",
+            "der tag flutet der tag waehrend der tag der tag ausraubt .",
+            0.6 * 0.7,
+        ),
+        (
+            "the day floods the day while the day floods the day at the day .",
+            "der tag flutet der tag waehrend an der tag der tag der tag flutet .",
+            0.6 * 0.6 * 0.6 / 3,
+        ),
+    ],
+)
+def test_free_order_by_hand(source: str, target: str, probability: float) -> None:
+    grammar = Grammar(lexicon=TINY, free_order=0.6)
+    assert grammar.log_prob(target, source) == pytest.approx(math.log(probability), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "das ufer flutet der tag .",
+        "flutet das ufer der tag .",
+        "der tag flutet das ufer waehrend der tag flutet der tag .",
+    ],
+)
+def test_free_order_has_its_limits(target: str) -> None:
+    """The object is not before the subject, and an embedded verb not before its object."""
+    source = "the day floods the bank"
+    source += " while the day floods the day ." if "waehrend" in target else " ."
+    assert Grammar(lexicon=TINY, free_order=1.0).log_prob(target, source) == -math.inf
+
+
+def test_entropy_of_free_orders_by_hand() -> None:
+    grammar = Grammar(lexicon=TINY, free_order=0.6)
+    expected = -sum(p * math.log(p) for p in (0.6, 0.2, 0.2))
+    assert grammar.entropy("the day floods the day .") == pytest.approx(expected, abs=1e-12)
+    alike = Grammar(lexicon=TINY, free_order=1.0)
+    assert alike.entropy("the day floods the day .") == pytest.approx(math.log(3), abs=1e-12)
+
+
+def test_no_two_orders_give_the_same_words() -> None:
+    """Where subject, object and complement are the same words, they are told apart by their places alone."""
+    grammar = Grammar(lexicon=TINY, free_order=1.0)
+    source = "today the day floods the day at the day while today the day floods the day at the day ."
+    support = grammar.translations(source)
+    # 60 orders of the main clause, 12 of the verb-final one, two prepositions in each.
+    assert len(support) == 60 * 2 * 12 * 2
+    assert grammar.entropy(source) == pytest.approx(-math.fsum(p * math.log(p) for p in support.values()), abs=1e-9)
+    for embedded, of_clause in mixed_orders(1.0).items():
+        for (adverb, complement), orders in of_clause.items():
+            assert math.fsum(orders.values()) == pytest.approx(1, abs=1e-12)
+            words = 3 + adverb + complement - embedded
+            assert len(orders) == math.factorial(words) / 2
+
+
+@pytest.mark.parametrize(
     ("target", "why"),
     [
         ("die tag flutet das ufer .", "determiner's gender"),
@@ -150,14 +232,15 @@ def test_separable_verb_needs_its_particle_at_the_end(tiny: Grammar) -> None:
 # -- of a drawn grammar
 
 
-def test_probabilities_sum_to_one(grammar: Grammar) -> None:
-    found = short_sources(grammar, 80, "sum")
+def test_probabilities_sum_to_one(any_grammar: Grammar) -> None:
+    found = short_sources(any_grammar, 80, "sum")
     assert max(map(len, found.values())) > 500
     for source, support in found.items():
         assert math.fsum(support.values()) == pytest.approx(1, abs=1e-12), source
 
 
-def test_log_prob_and_entropy_agree_with_the_support(grammar: Grammar) -> None:
+def test_log_prob_and_entropy_agree_with_the_support(any_grammar: Grammar) -> None:
+    grammar = any_grammar
     for source, support in short_sources(grammar, 25, "agree", limit=500).items():
         for target, probability in support.items():
             assert grammar.log_prob(target, source) == pytest.approx(math.log(probability), abs=1e-9)
@@ -165,7 +248,8 @@ def test_log_prob_and_entropy_agree_with_the_support(grammar: Grammar) -> None:
         assert grammar.entropy(source) == pytest.approx(entropy, abs=1e-9)
 
 
-def test_samples_follow_the_probabilities(grammar: Grammar) -> None:
+def test_samples_follow_the_probabilities(any_grammar: Grammar) -> None:
+    grammar = any_grammar
     draws = 4000
     rng = random.Random("samples")
     for source, support in short_sources(grammar, 6, "chi", limit=60).items():
@@ -177,7 +261,8 @@ def test_samples_follow_the_probabilities(grammar: Grammar) -> None:
         assert chi_square < freedom + 5 * math.sqrt(2 * freedom) + 5, source
 
 
-def test_mean_log_prob_of_samples_is_minus_the_mean_entropy(grammar: Grammar) -> None:
+def test_mean_log_prob_of_samples_is_minus_the_mean_entropy(any_grammar: Grammar) -> None:
+    grammar = any_grammar
     rng = random.Random("mean")
     gaps = []
     for _ in range(3000):
@@ -189,9 +274,14 @@ def test_mean_log_prob_of_samples_is_minus_the_mean_entropy(grammar: Grammar) ->
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**9), at=st.integers(0, 10**6), by=st.integers(0, 10**6))
-def test_any_edit_of_a_translation_scores_as_the_support_says(seed: int, at: int, by: int) -> None:
-    grammar = Grammar(seed=3, nouns=8, verbs=5, adjectives=4, adverbs=2, prepositions=2, ambiguous=0.5)
+@given(
+    seed=st.integers(0, 10**9),
+    at=st.integers(0, 10**6),
+    by=st.integers(0, 10**6),
+    more=st.sampled_from([{}, {"synonyms": 4}, {"free_order": 0.5}]),
+)
+def test_any_edit_of_a_translation_scores_as_the_support_says(seed: int, at: int, by: int, more: dict) -> None:
+    grammar = Grammar(seed=3, nouns=8, verbs=5, adjectives=4, adverbs=2, prepositions=2, ambiguous=0.5, **more)
     ((source, support),) = short_sources(grammar, 1, str(seed), limit=5000).items()
     target = grammar.sample_target(source, random.Random(seed)).split(" ")
     words = sorted({word for other in support for word in other.split(" ")})
@@ -233,6 +323,32 @@ def test_the_sense_of_an_ambiguous_noun_depends_on_the_verb(grammar: Grammar) ->
         first = next(iter(noun.translations[0])).singular
         chances.append(sum(p for target, p in support.items() if target.split(" ")[1] == first))
     assert max(chances) == pytest.approx(9 * min(chances))
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 10])
+def test_as_many_synonyms_as_asked_for(most: int) -> None:
+    lexicon = Grammar(nouns=300, verbs=300, adjectives=300, adverbs=90, ambiguous=0.0, synonyms=most).lexicon
+    for words, limit in (
+        (lexicon.verbs, most),
+        (lexicon.adverbs, most),
+        (lexicon.adjectives, max(most - 1, 1)),
+        (lexicon.prepositions, max(most - 1, 1)),
+        (lexicon.conjunctions, max(most - 1, 1)),
+        (lexicon.nouns, most),
+    ):
+        each = [word.translations[0] if isinstance(word, Noun) else word.translations for word in words]
+        assert all(math.fsum(shares.values()) == pytest.approx(1, abs=1e-12) for shares in each)
+        assert max(map(len, each)) <= limit
+        if len(words) == 300:
+            counts = Counter(map(len, each))
+            assert set(counts) == set(range(1, limit + 1))
+            expected = 300 / limit
+            assert all(abs(count - expected) < 5 * math.sqrt(expected) for count in counts.values())
+
+
+def test_shares_of_synonyms_by_hand() -> None:
+    steep, even = synonym_shares(4)
+    assert steep == pytest.approx((12 / 25, 6 / 25, 4 / 25, 3 / 25)) and even == pytest.approx((0.4, 0.3, 0.2, 0.1))
 
 
 def test_words_follow_zipf(grammar: Grammar) -> None:
@@ -311,7 +427,7 @@ def test_too_many_translations(tiny: Grammar) -> None:
 PINNED = """
 import hashlib, random
 from fairseq_lskd.data.grammar import Grammar
-grammar, rng, digest = Grammar(seed=1), random.Random("train 1"), hashlib.sha256()
+grammar, rng, digest = Grammar(seed=1, %s), random.Random("train 1"), hashlib.sha256()
 for _ in range(200):
     source, target = grammar.sample(rng)
     digest.update(f"{source}\\t{target}\\t{grammar.log_prob(target, source):.9f}\\n".encode())
@@ -319,17 +435,24 @@ print(digest.hexdigest())
 """
 
 
-def test_a_seed_gives_the_same_pairs_everywhere() -> None:
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ("", "bcf740f1b4a372254bd213e19235efcb9cbebcb429803c99167cdd44e5d13c58"),
+        ("synonyms=6, free_order=0.3", "e8442650841368b00d2a17a84913101c010fdf40b13efb149ade6679a60179e4"),
+    ],
+)
+def test_a_seed_gives_the_same_pairs_everywhere(options: str, digest: str) -> None:
     """The digest is pinned: a change of it needs a new FORMAT_VERSION, because it changes the corpus."""
     for hash_seed in ("0", "7"):
         done = subprocess.run(
-            [sys.executable, "-c", PINNED],
+            [sys.executable, "-c", PINNED % options],
             capture_output=True,
             text=True,
             check=True,
             env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(filter(None, sys.path))},
         )
-        assert done.stdout.strip() == "bcf740f1b4a372254bd213e19235efcb9cbebcb429803c99167cdd44e5d13c58"
+        assert done.stdout.strip() == digest
 
 
 def test_seeds_give_different_lexicons() -> None:
@@ -338,21 +461,31 @@ def test_seeds_give_different_lexicons() -> None:
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
-    [({"nouns": 0}, "--nouns 0: expected 1 to "), ({"ambiguous": 1.5}, "--ambiguous 1.5: expected a share")],
+    [
+        ({"nouns": 0}, "--nouns 0: expected 1 to "),
+        ({"ambiguous": 1.5}, "--ambiguous 1.5: expected a share"),
+        ({"free_order": -0.1}, "--free-order -0.1: expected a share"),
+        ({"free_order": math.nan}, "--free-order nan: expected a share"),
+        ({"synonyms": 0}, "--synonyms 0: expected 1 to 10"),
+        ({"synonyms": 11}, "--synonyms 11: expected 1 to 10"),
+    ],
 )
 def test_parameters_out_of_range(parameters: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Grammar(**parameters)
 
 
-def test_json_rebuilds_the_grammar(tmp_path) -> None:
-    grammar = Grammar(seed=5, nouns=20, verbs=9, ambiguous=0.5)
+@pytest.mark.parametrize("more", [{}, {"synonyms": 5}, {"synonyms": 2, "free_order": 0.25}], ids=str)
+def test_json_rebuilds_the_grammar(tmp_path, more: dict) -> None:
+    grammar = Grammar(seed=5, nouns=20, verbs=9, ambiguous=0.5, **more)
+    assert grammar.to_json()["parameters"].keys() & {"synonyms", "free_order"} == more.keys()
     path = tmp_path / "grammar.json"
     path.write_text(json.dumps(grammar.to_json()), encoding="utf-8")
     again = Grammar.from_json(path)
     assert again.lexicon_digest() == grammar.lexicon_digest()
     source, target = grammar.sample(random.Random(0))
     assert again.log_prob(target, source) == grammar.log_prob(target, source)
+    assert again.parameters == grammar.parameters
 
 
 @pytest.mark.parametrize(
@@ -361,6 +494,8 @@ def test_json_rebuilds_the_grammar(tmp_path) -> None:
         ({"version": 0}, "version 0, expected"),
         ({"lexicon_sha256": hashlib.sha256(b"").hexdigest()}, "now give another lexicon"),
         ({"parameters": {"colours": 3}}, "not the description of a grammar"),
+        ({"parameters": Parameters(nouns=5, verbs=5).recorded() | {"free_order": "most"}}, "free_order"),
+        ({"parameters": Parameters(nouns=5, verbs=5, synonyms=4).recorded()}, "now give another lexicon"),
     ],
 )
 def test_json_that_does_not_fit(tmp_path, change: dict, message: str) -> None:

@@ -25,7 +25,7 @@ STEPS = {
         "--vocab-size",
         "--pairs",
         *("--valid", "--test", "--references", "--seed", "--nouns", "--verbs", "--adjectives", "--adverbs"),
-        *("--prepositions", "--ambiguous", "--separable"),
+        *("--prepositions", "--ambiguous", "--separable", "--synonyms", "--free-order"),
         "--recipe",
     ],
     "train_teacher.sh": [
@@ -246,7 +246,8 @@ def test_prepare_passes_every_option_of_the_generated_bitext_on(tmp_path: Path) 
     assert called[0] == "generate"
     args = parser.parse_args(called[1:])  # of options that are given twice the last counts
     assert [
-        str(getattr(args, option.removeprefix("--").replace("pairs", "train"))).removesuffix(".0") for option in passed
+        str(getattr(args, option.removeprefix("--").replace("pairs", "train").replace("-", "_"))).removesuffix(".0")
+        for option in passed
     ] == [str(number) for number in range(len(passed))]
 
 
