@@ -54,6 +54,7 @@ class Plan:
     systems: dict[str, System] = field(default_factory=dict)
     caches: dict[str, Cache] = field(default_factory=dict)
     translations: dict[str, str] = field(default_factory=dict)  #: name -> teacher
+    leads: dict[str, list[str]] = field(default_factory=dict)  #: teacher -> students of its seed without a teacher
 
     @classmethod
     def read(
@@ -80,9 +81,11 @@ class Plan:
         plan = cls(found, f"runs/{where}", **more)
         for seed in found.seeds:
             teachers = [plan._teacher(teacher, seed) for teacher in found.teachers]
+            untaught: list[str] = []
+            plan.leads |= {teacher: untaught for teacher, _ in teachers}
             for student in found.students:
                 if student["method"] == "none":
-                    plan._student(student, None, (), seed)
+                    untaught.append(plan._student(student, None, (), seed))
                 else:
                     for teacher, labels in teachers:
                         plan._student(student, teacher, labels, seed)
@@ -113,7 +116,7 @@ class Plan:
         self._add(System(name, "train_teacher.sh", options))
         return name, ("--teacher-smoothing", str(smoothing), "--teacher-size", size)
 
-    def _student(self, student: dict[str, Any], teacher: str | None, labels: tuple[str, ...], seed: int) -> None:
+    def _student(self, student: dict[str, Any], teacher: str | None, labels: tuple[str, ...], seed: int) -> str:
         method, size = student["method"], student.get("size", "student")
         temperature = float(student.get("temperature", 1))
         parts = [_SHORT.get(method, method)]
@@ -147,6 +150,7 @@ class Plan:
         online = method in ("word", "both") and not cache
         name = "-".join([*parts, f"s{seed}"])
         self._add(System(name, SCRIPTS[method], tuple(options), teacher, online, cache, translations))
+        return name
 
     # What is made, by which command, from what.
 
@@ -159,6 +163,14 @@ class Plan:
         files = [f"{self.data}/prepared"]
         files += [f"{self.runs}/{folder}/done" for folder in (job.cache, job.translations) if folder]
         return [*files, self.checkpoint(job.teacher)] if job.teacher and job.online else files
+
+    def compared_before(self, system: str) -> list[str]:
+        """What a student's training waits for, too: that its teacher was compared with students without one.
+
+        In experiments without such a student too: another set of files would be a reason to train again.
+        """
+        teacher = self.systems[system].teacher
+        return [f"{self.runs}/leads/{teacher}"] if teacher else []
 
     def prepare_command(self) -> str:
         words = ["--corpus", self.settings.corpus, "--data", self.data]
@@ -201,6 +213,14 @@ class Plan:
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--run", f"{self.runs}/{system}"]
         more = ["--", *self.settings.score] if self.settings.score else []
         return self._call("score.sh", *words, *more)
+
+    def compared(self, teacher: str) -> list[str]:
+        """The records of a teacher and of what it has to be better than."""
+        return [f"{self.runs}/{system}/result.json" for system in (teacher, *self.leads[teacher])]
+
+    def lead_command(self, teacher: str) -> str:
+        """Prints them as a table, with a warning where the teacher is no better."""
+        return shlex.join(["lskd", "table", *self.compared(teacher)])
 
     def speed_command(self) -> str:
         """Decoding speed of the first seed's systems (all are of one size), in as many rounds as there are seeds."""

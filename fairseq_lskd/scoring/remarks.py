@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from .gap import UNDECIDED, Share
-from .metrics import NAMES, signature_key
+from .metrics import NAMES
 from .over_seeds import system_of
-from .taught import budget, method_of, shares_of, trios
+from .taught import method_of, shares_of, trios
 
 #: What a teacher is compared by with a student before others learn from it: the first that all have.
-_QUALITY = {"valid_bleu": "validation BLEU", "bleu": "test BLEU"}
+_QUALITY = ("validation BLEU", "test BLEU")
 
 
 def closed(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -45,15 +45,7 @@ def _no_share(share: Share, gap: str) -> str:
 
 
 def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
-    """What is wrong with the teachers or budgets of a table's rows.
-
-    A teacher that is no better than a student without one, of the same seed; its students need not be there yet. And
-    students who were trained longer than the one without a teacher.
-    """
-    return [*_no_better(records), *_other_budgets(records)]
-
-
-def _no_better(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Teachers that are no better than a student of the same seed without one; they need not have students yet."""
     pairs: dict[tuple[str, str], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for teacher in (record for record in records if record.get("role") == "teacher"):
         for plain in (record for record in records if method_of(record) == "none"):
@@ -61,36 +53,27 @@ def _no_better(records: Sequence[dict[str, Any]]) -> list[str]:
                 pairs.setdefault((system_of(teacher), system_of(plain)), []).append((teacher, plain))
     said = []
     for (teacher_name, plain_name), both in pairs.items():
-        known = [metric for metric in _QUALITY if all(r.get(metric) is not None for pair in both for r in pair)]
-        if not known:
-            continue
-        metric = known[0]
-        scores = [
-            f"{one[metric]:.1f} against {other[metric]:.1f}"
-            + (f" (seed {one['seed']})" if one.get("seed") is not None else "")
-            for one, other in both
-            if one[metric] <= other[metric] and one.get(signature_key(metric)) == other.get(signature_key(metric))
-        ]
-        if scores:
-            said.append(
-                f"warning: {teacher_name} is no better than {plain_name}, which has no teacher: {_QUALITY[metric]} "
-                f"{', '.join(scores)}. A student has nothing to gain from such a teacher: train the teacher longer, or "
-                "make it larger; or make the student smaller"
-            )
+        found = [(kind, [(_quality(one, kind), _quality(other, kind)) for one, other in both]) for kind in _QUALITY]
+        known = [(kind, scores) for kind, scores in found if all(None not in pair for pair in scores)]
+        for kind, scores in known[:1]:
+            worse = [
+                f"{score:.1f} against {base:.1f}" + (f" (seed {one['seed']})" if one.get("seed") is not None else "")
+                for (score, base), (one, other) in zip(scores, both, strict=True)
+                if score <= base and (kind != "test BLEU" or one["signature"] == other["signature"])
+            ]
+            if worse:
+                said.append(
+                    f"warning: {teacher_name} is no better than {plain_name}, which has no teacher: {kind} "
+                    f"{', '.join(worse)}. A student has nothing to gain from such a teacher: train the teacher longer, "
+                    "or make it larger; or make the student smaller"
+                )
     return said
 
 
-def _other_budgets(records: Sequence[dict[str, Any]]) -> list[str]:
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for system, of in trios(records).items():
-        student, plain, _ = of[0]
-        if budget(student) != budget(plain):
-            found.setdefault((system_of(plain), budget(plain), budget(student)), []).append(system)
-    return [
-        f"warning: {plain} was trained with {one or 'another budget'}, {', '.join(systems)} with "
-        f"{other or 'another budget'}: what a teacher is worth shows where both train as long"
-        for (plain, one, other), systems in found.items()
-    ]
+def _quality(record: dict[str, Any], kind: str) -> Any:
+    if kind == "validation BLEU":
+        return record.get("validation_best") if record.get("validation_metric") == "bleu" else None
+    return record.get("bleu")
 
 
 def _names(records: Any) -> str:

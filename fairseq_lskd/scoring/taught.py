@@ -39,10 +39,9 @@ def plain_system(student: Mapping[str, Any], firsts: Mapping[str, Mapping[str, A
     return next((name for name in plain if budget(firsts[name]) == budget(student)), plain[0] if plain else None)
 
 
-def budget(record: Mapping[str, Any]) -> str:
-    """How long its training was to be at most, as on its command line; "" where that is not known."""
-    given = ((name, option(record.get("command") or [], name)) for name in ("--max-update", "--max-epoch"))
-    return " ".join(f"{name} {value}" for name, value in given if value is not None)
+def budget(record: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """The most updates and epochs that its training was given, by its command line; None where there was no limit."""
+    return tuple(option(record.get("command") or [], name) for name in ("--max-update", "--max-epoch"))
 
 
 def teacher_of(student: Mapping[str, Any], records: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

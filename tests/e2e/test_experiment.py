@@ -164,6 +164,24 @@ def test_another_option_trains_anew_what_it_is_given_to(experiment: Experiment) 
     assert "word-cached-0.1-s1,8,valid_ppl," in (experiment.results / "curves.csv").read_text(encoding="utf-8")
 
 
+def test_a_teacher_is_compared_before_its_students_are_trained(tmp_path: Path) -> None:
+    made = Experiment(tmp_path)
+    text = EXPERIMENT.replace("  - method: sequence\n", "").replace(
+        "  - method: word", "  - method: none\n  - method: word"
+    )
+    # As good as each other, by any measure: neither has learnt anything.
+    made.yaml.write_text(text.replace("--warmup-updates, 2]", "--lr, '1e-9', --warmup-updates, 2]"), encoding="utf-8")
+    said = made.run()
+    teacher, student = (f"runs/tiny/{system}/result.json" for system in ("teacher-0.1-s1", "student-s1"))
+    table, warning = said.index(f"lskd table {teacher} {student}"), "warning: teacher-0.1 is no better than student"
+    assert table < said.index(warning) < said.index("scripts/distill_word.sh")
+    assert len(made.rows()) == 3 and warning in (made.results / "table.md").read_text(encoding="utf-8")
+    # Scored again, a teacher is still the same.
+    (tmp_path / teacher).touch()
+    found = made.run("--dry-run")
+    assert re.search(r"^lead +1$", found, flags=re.MULTILINE) and "train" not in jobs(found)
+
+
 def test_two_at_once_are_kept_apart(experiment: Experiment) -> None:
     lock = experiment.home / ".experiment.lock"
     held = subprocess.Popen(["flock", str(lock), "sleep", "60"])

@@ -100,6 +100,27 @@ def test_a_job_waits_for_what_its_command_reads(tmp_path: Path) -> None:
         assert {path.rsplit("/", 1)[0] for path in read} == waited - {"data/tiny"}
 
 
+def test_a_student_waits_until_its_teacher_was_compared(tmp_path: Path) -> None:
+    """With students of its seed that have no teacher, of every size."""
+    found = plan(tmp_path, MINE.replace("- method: none", "- method: none\n    size: [student, student_small]"))
+    for student in ("word-0.1-T2-s2", "word-cached-0.1-s2", "seq-nearest-0.1-s2", "both-nearest-0.1-s2"):
+        assert found.compared_before(student) == ["runs/tiny/leads/teacher-0.1-s2"]
+    assert found.compared_before("teacher-0.1-s2") == found.compared_before("student-s2") == []
+    systems = ["teacher-0.1-s2", "student-s2", "student-small-s2"]
+    assert found.compared("teacher-0.1-s2") == [f"runs/tiny/{system}/result.json" for system in systems]
+    assert found.lead_command("teacher-0.1-s2") == " ".join(["lskd table", *found.compared("teacher-0.1-s2")])
+
+
+def test_experiments_that_share_students_wait_for_the_same_files(tmp_path: Path) -> None:
+    """Another set of files would have Snakemake train them again."""
+    found, without = plan(tmp_path), plan(tmp_path, MINE.replace("  - method: none\n", ""))
+    assert "student-s1" not in without.systems and without.compared("teacher-0.1-s1") == [
+        "runs/tiny/teacher-0.1-s1/result.json"
+    ]
+    for system in without.systems:
+        assert without.compared_before(system) == found.compared_before(system)
+
+
 def test_languages_are_those_of_the_scale(tmp_path: Path) -> None:
     text = MINE + "  back: {corpus: multi30k, languages: [en, de], recipe: multi30k, data: back}\n"
     text += "  own: {corpus: own, languages: [de, en], recipe: multi30k, data: mine}\n"
