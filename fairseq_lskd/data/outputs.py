@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import __version__
 from ..compat.versions import version_of
+from ..differing import what_differs
 from ..errors import UserError
 from ..files import contents, errors_name, sha256, sweep, write_json
 from ..names import within
@@ -57,7 +58,7 @@ class Manifest:
         if recorded_format != FORMAT:
             raise UserError(f"{out / self.name} has format {recorded_format}, expected {FORMAT}; {way_out}")
         wanted = json.loads(json.dumps(dict(self.options)))
-        differences = _differences(options, wanted, "--{}") + _differences(inputs, dict(self.inputs), "input {}")
+        differences = what_differs(options, wanted, "--{}") + what_differs(inputs, self.inputs, "input {}")
         if differences and asked():
             self._changes = differences
             return False
@@ -140,19 +141,3 @@ class Manifest:
                 f"--out {out}: {', '.join(theirs)} there was not written by this command, which now writes a file of "
                 "that name; move it elsewhere, or give another --out"
             )
-
-
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> list[str]:
-    names = [*wanted, *(name for name in found if name not in wanted)]
-    return [
-        f"{label.format(name)}: {_shown(found.get(name))} there, {_shown(wanted.get(name))} now"
-        for name in names
-        if found.get(name) != wanted.get(name)
-    ]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    text = str(value)
-    return f"SHA-256 {text[:12]}…" if len(text) == 64 else text

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from ..differing import what_differs
 from ..errors import UserError
 from ..files import write_beside, write_json
 from ..lines import BROKEN, open_text
@@ -20,21 +21,6 @@ from ..replacing import put_aside, replaces, restore, set_aside
 
 #: A manifest; a journal has a "state" too.
 FINISHED = {"run": dict, "lines": COUNT, "bytes": COUNT}
-
-
-def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """How a recorded run differs from the one that is asked for, in words."""
-    return [
-        f"{name}: {_shown(there.get(name))} there, {_shown(now.get(name))} now"
-        for name in dict.fromkeys([*now, *there])
-        if there.get(name) != now.get(name)
-    ]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(_shown, value))
-    return f"{value[:12]}…" if isinstance(value, str) and len(value) == 64 else str(value)
 
 
 def manifest_path(out: Path) -> Path:
@@ -142,7 +128,7 @@ class ResumableFile:
         record = read_record(path, shape, "Delete it, or name another --out")
         if record is None:
             return None
-        changes = differences(record["run"], self.run)
+        changes = what_differs(record["run"], self.run)
         if changes and replaces(self.out, changes):
             # What is partial is cut back to nothing, as there is no journal of it.
             self.journal.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..differing import what_differs
 from ..errors import UserError
 from ..files import write_beside, write_json
 from ..reading import COUNT, NUMBER, POSITIVE, misfit, parse_json
@@ -17,7 +18,6 @@ from .resumable import (
     FINISHED,
     check_lines,
     count_lines,
-    differences,
     manifest_path,
     opened,
     read_manifest,
@@ -90,7 +90,7 @@ def _check_place(out: Path, run: Mapping[str, Any], size: int) -> None:
     changes: list[str] = []
     there = read_manifest(out) if out.exists() else read_record(manifest_path(out))
     if there is not None:
-        changes = differences(there["run"], run)
+        changes = what_differs(there["run"], run)
     elif out.with_name(f"{out.name}.journal.json").exists():
         changes = ["it is being translated, or was begun"]
     elif out.exists() and (not out.is_file() or out.stat().st_size != size):
@@ -122,7 +122,7 @@ def merge(out: Path, count: int) -> int:
         manifests.append(manifest)
     runs = [{name: value for name, value in manifest["run"].items() if name != "shard"} for manifest in manifests]
     for path, run in zip(paths, runs, strict=True):
-        if changes := differences(runs[0], run):
+        if changes := what_differs(runs[0], run):
             raise UserError(f"{path.name} is of another run than {paths[0].name}: {'; '.join(changes)}")
     for index, (path, manifest) in enumerate(zip(paths, manifests, strict=True)):
         _check_shard(path, manifest, index, count)

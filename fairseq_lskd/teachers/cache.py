@@ -29,6 +29,7 @@ from fairseq.tasks.translation import TranslationConfig
 from torch import Tensor
 from tqdm import tqdm
 
+from ..differing import what_differs
 from ..errors import UserError
 from ..files import sha256
 from ..losses import TopK
@@ -181,19 +182,10 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     lines = []
     for section, here in wanted.items():
         there = found[section]
-        names = here if section == "options" else {**here, **there}
-        lines += [
-            f"{name}: {_shown(there.get(name))} there, {_shown(here.get(name))} here"
-            for name in names
-            if there.get(name) != here.get(name)
-        ]
+        if section == "options":
+            there = {name: there.get(name) for name in here}
+        lines += what_differs(there, here, here="here")
     return lines
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"SHA-256 {value[:12]}…" if isinstance(value, str) and len(value) == 64 else str(value)
 
 
 def read_plan(path: Path, name: str) -> dict[str, Any]:

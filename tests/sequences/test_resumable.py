@@ -125,8 +125,8 @@ def test_another_run_is_refused_with_what_differs(out: Path, finished: bool) -> 
     with pytest.raises(UserError) as caught:
         make(out, beam=4, teacher=["1" * 64], seed=2)
     assert str(caught.value).startswith(
-        f"--out {out} was begun by another run: beam: 5 there, 4 now; teacher: 000000000000… there, 111111111111… now; "
-        "seed: None there, 2 now. "
+        f"--out {out} was begun by another run: beam: 5 there, 4 now; teacher: SHA-256 000000000000… there, "
+        "SHA-256 111111111111… now; seed: none there, 2 now. "
     )
     assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
 

@@ -1,0 +1,21 @@
+"""What differs, in words."""
+
+from __future__ import annotations
+
+from fairseq_lskd.differing import what_differs
+
+
+def test_equal_values_are_not_said_and_those_asked_for_come_first() -> None:
+    there = {"old": "x", "beam": 5, "same": [1, 2], "teachers": ["0" * 64, "a"]}
+    asked = {"teachers": ["0" * 64], "beam": 4, "same": [1, 2], "seed": 2}
+    assert what_differs(there, asked) == [
+        "teachers: SHA-256 000000000000… a there, SHA-256 000000000000… now",
+        "beam: 5 there, 4 now",
+        "seed: none there, 2 now",
+        "old: x there, none now",
+    ]
+
+
+def test_names_and_places_are_called_as_wished() -> None:
+    assert what_differs({"beam": 5}, {"beam": 4}, "--{}", here="here") == ["--beam: 5 there, 4 here"]
+    assert what_differs({"beam": None}, {}) == []
