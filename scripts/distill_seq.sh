@@ -5,6 +5,7 @@
 #   ... --translations runs/mine/nbest.jsonl              of `lskd translate`, instead of --teacher
 #   ... --strategy n-best --score-temperature 0.1         what to learn from: 1-best, nearest or n-best (of five)
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    the word-level loss on top
+#   ... --word-level teacher.pt --cache-top-k 16          from its 16 most probable types, written to OUT-data once
 #   ... --reference-weight 0.3                            add the references, with this share of the loss
 #   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
 #   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
@@ -22,7 +23,7 @@
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
-translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature=''
+translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -34,6 +35,7 @@ while [ $# -gt 0 ]; do
         --strategy) strategy=$2; shift 2 ;;
         --score-temperature) score_temperature=$2; shift 2 ;;
         --word-level) word_level=$2; shift 2 ;;
+        --cache-top-k) top_k=$2; shift 2 ;;
         --kd-weight) weight=$2; shift 2 ;;
         --kd-temperature) temperature=$2; shift 2 ;;
         --reference-weight) share=$2; shift 2 ;;
@@ -53,8 +55,9 @@ need "$out" --out
 need "$teacher$translations" "--teacher or --translations"
 [ -z "$teacher" ] || [ -z "$translations" ] ||
     die "--teacher $teacher --translations $translations: expected one of them; the teacher of the word-level loss is --word-level"
-[ -n "$word_level" ] || [ -z "$weight$temperature" ] ||
-    die "--kd-weight and --kd-temperature are the word-level loss's: give its teacher by --word-level, or leave them out"
+[ -n "$word_level" ] || [ -z "$weight$temperature$top_k" ] ||
+    die "--kd-weight, --kd-temperature and --cache-top-k are the word-level loss's: give its teacher by --word-level, or leave them out"
+[[ $top_k =~ ^([1-9][0-9]*)?$ ]] || die "--cache-top-k $top_k: expected a number from 1"
 [[ $share =~ ^((0?\.[0-9]+)|[01](\.0*)?)?$ ]] || die "--reference-weight $share: expected a share from 0 to 1"
 weight=${weight:-0.5} temperature=${temperature:-1.0}
 load_recipe "$recipe"
@@ -69,12 +72,17 @@ mixture=() inputs=()
 method=sequence
 if [ -n "$word_level" ]; then
     method=both
-    mixture+=(--teacher-path "$word_level" --kd-weight "$weight" --kd-temperature "$temperature")
+    mixture+=(--kd-weight "$weight" --kd-temperature "$temperature")
     IFS=: read -ra teachers <<<"$word_level"
     for file in "${teachers[@]}"; do
         [ -f "$file" ] || die "--word-level $file: no such file, expected a checkpoint"
     done
-    inputs=("${teachers[@]/#/--input=}")
+    if [ -n "$top_k" ]; then
+        mixture+=(--teacher-cache "$made/top-k") inputs=(--input "$made/top-k/cache.json")
+        labels+=(--label cached=true)
+    else
+        mixture+=(--teacher-path "$word_level") inputs=("${teachers[@]/#/--input=}")
+    fi
 fi
 
 # `lskd run` says it too, when all is translated.
@@ -91,6 +99,9 @@ fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
     --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected"
+# The teacher is asked about what the student learns from: its own translations, not the corpus.
+[ -z "$top_k" ] || lskd cache "$selected/data-bin" -s "$src" -t "$tgt" --teacher-path "$word_level" --top-k "$top_k" \
+    --kd-temperature "$temperature" "${own[@]}" --out "$made/top-k"
 lskd run --out "$out" --label role=student --label method="$method" --label strategy="$strategy" \
     --label score_temperature="$score_temperature" --label recipe="$recipe" --label size="$size" \
     "${labels[@]}" "${inputs[@]}" \

@@ -178,6 +178,12 @@ with exit_on_user_error(sys.argv[2]):
 PYTHON
 }
 
+# has_gpu: whether CUDA has one to show, as the environment allows.
+has_gpu() {
+    [[ ${CUDA_VISIBLE_DEVICES-0} =~ ^[^-] ]] || return
+    [ -e /dev/nvidiactl ] || { nvidia-smi --list-gpus 2>/dev/null || true; } | grep -q .
+}
+
 # launcher [OPTION ...]: sets train, the command that trains on --gpus of each of --nodes, and parallel, its options that
 # make `batches` times --max-tokens an update, on any number of GPUs. OPTIONs are the user's own.
 launcher() {
@@ -189,7 +195,8 @@ launcher() {
     [ $((batches % all)) = 0 ] || die "--gpus $gpus --nodes $nodes: an update of this recipe is $batches times \
 --max-tokens, which $all GPUs cannot share equally; give numbers whose product divides $batches"
     parallel=(--update-freq $((batches / all)))
-    case " $* " in *" --cpu "*) ;; *) parallel+=("${precision[@]}") ;; esac
+    # A recipe's precision is for GPUs.
+    case " $* " in *" --cpu "*) ;; *) ! has_gpu || parallel+=("${precision[@]}") ;; esac
     if [ "$all" = 1 ]; then
         # Without this fairseq would take every GPU that it sees, and make the batch as many times larger.
         train=(fairseq-train) parallel+=(--distributed-world-size 1)

@@ -132,8 +132,11 @@ class Plan:
                 options += [f"--{key.replace('_', '-')}", str(float(student[key]))]
         if student.get("cached"):
             parts.append("cached")
-            cache = f"cache-T{temperature:g}-{teacher}"
-            self.caches[cache] = Cache(str(teacher), temperature)
+            if method == "both":  # a cache of what was selected for this student, which its own script writes
+                options += ["--cache-top-k", str(TOP_K)]
+            else:
+                cache = f"cache-T{temperature:g}-{teacher}"
+                self.caches[cache] = Cache(str(teacher), temperature)
         if method in ("sequence", "both"):
             translations = f"translations-{teacher}"
             self.translations[translations] = str(teacher)

@@ -44,7 +44,7 @@ METHODS = {
     "none": set[str](),
     "word": _WORD | {"cached"},
     "sequence": _SEQUENCE,
-    "both": _WORD | _SEQUENCE,
+    "both": _WORD | _SEQUENCE | {"cached"},
 }
 
 

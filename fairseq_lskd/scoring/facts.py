@@ -31,7 +31,7 @@ def facts_of(cfg: Mapping[str, Any], role: str | None = None) -> dict[str, Any]:
         found["method"] = "word" if name == "word_kd" else "both" if beside else "sequence"
         if beside:
             found |= {label: getattr(options, option, None) for label, option in BESIDE.items()}
-        if name == "word_kd" and beside:
+        if beside:
             found["cached"] = cache is not None
         found["reference_weight"] = getattr(options, "reference_weight", None)
         for label, (option, usual) in _UNUSUAL.items():

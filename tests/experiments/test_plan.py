@@ -121,6 +121,15 @@ def test_experiments_that_share_students_wait_for_the_same_files(tmp_path: Path)
         assert without.compared_before(system) == found.compared_before(system)
 
 
+def test_a_cache_of_both_levels_is_of_what_its_student_learns_from(tmp_path: Path) -> None:
+    found = plan(tmp_path, MINE.replace("method: [sequence, both]", "method: both\n    cached: true"))
+    name = "both-cached-nearest-0.1-s1"
+    assert not any(name in cache for cache in found.caches)
+    words = shlex.split(found.train_command(name))
+    assert words[0] == "scripts/distill_seq.sh" and words[words.index("--cache-top-k") + 1] == "16"
+    assert words[words.index("--word-level") + 1] in found.made_from(name)
+
+
 def test_languages_are_those_of_the_scale(tmp_path: Path) -> None:
     text = MINE + "  back: {corpus: multi30k, languages: [en, de], recipe: multi30k, data: back}\n"
     text += "  own: {corpus: own, languages: [de, en], recipe: multi30k, data: mine}\n"
@@ -206,8 +215,8 @@ def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> No
             "train: --max-update 3",
             "train: '--max-update 3' is of the wrong kind: expected a list, [--max-update, 3]",
         ),
-        ("recipe: smoke", "recipe: smok", "scale tiny: recipe 'smok': expected one of generated,"),
-        ("recipe: smoke", "recipe: my/own.sh", "recipe 'my/own.sh': expected one of generated,"),
+        ("recipe: smoke", "recipe: smok", "scale tiny: recipe 'smok': expected one of europarl-en-fr,"),
+        ("recipe: smoke", "recipe: my/own.sh", "recipe 'my/own.sh': expected one of europarl-en-fr,"),
         ("[sequence, both]", "[sequence, word]", "strategy do not go with method word"),
         ("recipe: smoke", "corpse: x", "scale tiny: corpse: expected one of corpus"),
         ("recipe: smoke", "corpse: x", "scale tiny: recipe is missing"),
@@ -240,7 +249,7 @@ def test_a_recipe_of_ones_own_is_named_by_who_runs_it(tmp_path: Path, monkeypatc
         plan(tmp_path, MINE.replace("recipe: smoke", "recipe: own.sh"))
     with pytest.raises(UserError, match=r"--recipe .*none\.sh: no such file"):
         plan(tmp_path, recipe="./none.sh")
-    with pytest.raises(UserError, match=r"--recipe none: expected a file \(\.sh\), or one of generated"):
+    with pytest.raises(UserError, match=r"--recipe none: expected a file \(\.sh\), or one of europarl-en-fr"):
         plan(tmp_path, recipe="none")
     found = plan(tmp_path, recipe="own.sh")
     assert plan(tmp_path, recipe="multi30k").settings.recipe == "multi30k"
@@ -296,9 +305,9 @@ def test_whatever_is_in_the_scales(tmp_path_factory: pytest.TempPathFactory, tex
         (
             "recipe: smoke",
             "recipe: ../../../elsewhere/evil",
-            "recipe '../../../elsewhere/evil': expected one of generated",
+            "recipe '../../../elsewhere/evil': expected one of europarl-en-fr",
         ),
-        ("recipe: smoke", "recipe: /elsewhere/evil.sh", "recipe '/elsewhere/evil.sh': expected one of generated"),
+        ("recipe: smoke", "recipe: /elsewhere/evil.sh", "recipe '/elsewhere/evil.sh': expected one of europarl-en-fr"),
         ("data: tiny", "data: ../victim", "data: '../victim'"),
         ("corpus: generated", "corpus: ../x", "corpus: '../x'"),
         ("[xx, yy]", "[../xx, yy]", "languages: '../xx'"),

@@ -40,6 +40,11 @@ def trained(path: Path, out: Path, **criterion: Any) -> Path:
             "student",
             {"method": "sequence", "reference_weight": 0.3},
         ),
+        (
+            {"_name": "seq_kd", "teacher_path": None, "teacher_cache": "c", "kd_temperature": 1.0},
+            "student",
+            {"method": "both", "temperature": 1.0, "cached": True},
+        ),
         ({"_name": "label_smoothed_teacher", "label_smoothing": 0.1}, "teacher", {"teacher_smoothing": 0.1}),
         ({"_name": "label_smoothed_teacher", "label_smoothing": 0.1}, "student", {}),
     ],

@@ -37,6 +37,7 @@ def home(tmp_path: Path) -> Path:
     for name, does in (
         ("lskd", 'printf "%q " "$@"; echo; env | grep ^PET_ || true'),
         ("scontrol", "echo first; echo second"),
+        ("nvidia-smi", "echo GPU 0"),
     ):
         (bin / name).write_text(f"#!/bin/bash\n{does}\n")
         (bin / name).chmod(0o755)
@@ -121,6 +122,11 @@ def test_recipes_without_batches_are_as_before(home: Path) -> None:
 def test_on_a_cpu_there_is_no_half_precision(home: Path) -> None:
     command = training(home, "train_teacher.sh", "--recipe", "wmt14-en-de-base", "--", "--cpu")
     assert "--fp16" not in command and command[-1] == "--cpu"
+    for hidden in ("", "-1"):
+        command = training(home, "train_teacher.sh", "--recipe", "wmt14-en-de-base", CUDA_VISIBLE_DEVICES=hidden)
+        assert "--fp16" not in command
+    command = training(home, "train_teacher.sh", "--recipe", "wmt14-en-de-base", CUDA_VISIBLE_DEVICES="1")
+    assert "--fp16" in command
 
 
 @pytest.mark.parametrize(
@@ -223,6 +229,23 @@ def test_the_word_level_loss_has_weight_and_temperature(home: Path) -> None:
     assert (option(command, "--kd-weight"), option(command, "--kd-temperature")) == ("0.5", "1.0")
     command = training(home, "distill_seq.sh", *words, "--kd-weight", "0.3", "--kd-temperature", "2")
     assert (option(command, "--kd-weight"), option(command, "--kd-temperature")) == ("0.3", "2")
+
+
+def test_the_word_level_teacher_may_be_asked_once(home: Path) -> None:
+    """About what was selected: a cache of the corpus would be of other sentences."""
+    (home / "w.pt").touch()
+    words = ["--translations", "n.jsonl", "--word-level", "w.pt", "--kd-temperature", "2", "--cache-top-k", "8"]
+    said = [shlex.split(line) for line in call(home, "distill_seq.sh", *words).stdout.splitlines()]
+    assert [line[0] for line in said] == ["select", "cache", "run", "average"]
+    _, cache, run, _ = said
+    assert cache[1] == "out-data/selected/data-bin" and option(cache, "--teacher-path") == "w.pt"
+    assert (option(cache, "--top-k"), option(cache, "--kd-temperature")) == ("8", "2")
+    command = run[run.index("--") + 1 :]
+    assert option(command, "--teacher-cache") == option(cache, "--out") and "--teacher-path" not in command
+    assert option(command, "--kd-temperature") == "2" and "cached=true" in run
+    for wrong in (["--cache-top-k", "x"], ["--cache-top-k", "0"]):
+        assert "--cache-top-k" in call(home, "distill_seq.sh", *words, *wrong).stderr
+    assert "--word-level" in call(home, "distill_seq.sh", "--teacher", "t.pt", "--cache-top-k", "8").stderr
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -46,6 +46,7 @@ STEPS = {
     "distill_seq.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
         *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
+        "--cache-top-k",
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
     "translate.sh": ["--data", "--out", "--teacher", "--nbest"],
@@ -162,7 +163,7 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         (
             "score.sh",
             ["--data", "d", "--run", "r", "--recipe", "x"],
-            "--recipe x: expected a file (.sh), or one of generated iwslt14-de-en "
+            "--recipe x: expected a file (.sh), or one of europarl-en-fr generated iwslt14-de-en "
             "multi30k smoke wmt14-en-de-base wmt14-en-de-big wmt14-en-fr-base wmt14-en-fr-big wmt16-en-ro-base",
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
@@ -179,8 +180,8 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             (
                 "distill_seq.sh",
                 ["--data", "d", "--out", "o", "--teacher", "t", option, "0.5"],
-                "--kd-weight and --kd-temperature are the word-level loss's: give its teacher by --word-level, or "
-                "leave them out",
+                "--kd-weight, --kd-temperature and --cache-top-k are the word-level loss's: give its teacher by "
+                "--word-level, or leave them out",
             )
             for option in ("--kd-weight", "--kd-temperature")
         ),
