@@ -5,6 +5,8 @@
 #   scripts/experiment.sh methods --scale small           real text (others: full, or one of the file's own)
 #   scripts/experiment.sh methods --scale small --jobs 3  three trainings at once (default: a GPU each, or two cores)
 #   scripts/experiment.sh methods --dry-run               print what would run, and why
+#   scripts/experiment.sh methods --scale medium --hours  print how long it will take here: prepares the data, and measures
+#                                                         each kind of job for a minute
 #   scripts/experiment.sh methods --graph methods.svg     draw the jobs (.svg, .png, .pdf by graphviz; .dot)
 #   ... --raw DIR                                         the corpus's files, if they are not to be downloaded
 #   ... --recipe my/recipe.sh                             in place of the scale's: of scripts/recipes, or a file
@@ -19,9 +21,12 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-experiment='' scale=smoke jobs='' dry=0 graph='' raw='' name='' recipe='' directory=$root
+experiment='' scale=smoke jobs='' dry=0 graph='' raw='' name='' recipe='' directory=$root hours=0
 while [ $# -gt 0 ]; do
-    case $1 in --dry-run | -n) dry=1; shift; continue ;; esac
+    case $1 in
+        --dry-run | -n) dry=1; shift; continue ;;
+        --hours) hours=1; shift; continue ;;
+    esac
     has_value "$@"
     case $1 in
         --scale) scale=$2; shift 2 ;;
@@ -63,15 +68,17 @@ fi
 [ -n "$jobs" ] || jobs=$((gpus > 0 ? gpus : (cores > 1 ? 2 : 1)))
 threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 
-# Mistakes in the YAML end here, in one line.
-python - "$root/experiments" "$experiment" "$scale" "$recipe" <<'PYTHON'
+# Mistakes in the YAML end here, in one line. Some scales say how long they take before they start.
+first=$(python - "$root/experiments" "$experiment" "$scale" "$recipe" <<'PYTHON'
 import sys
 from pathlib import Path
 from fairseq_lskd.errors import exit_on_user_error
 with exit_on_user_error("experiment.sh"):
     from fairseq_lskd.experiments.plan import Plan
-    Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]), recipe=sys.argv[4] or None)
+    plan = Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]), recipe=sys.argv[4] or None)
+    print("hours" if plan.settings.hours else "")
 PYTHON
+)
 
 # Snakemake's own lock outlives a kill. This one ends with the last process that came from here.
 exec 8>.experiment.lock
@@ -95,6 +102,16 @@ if [ -n "$graph" ]; then
     exit
 fi
 if [ $dry = 1 ]; then exec "${call[@]}" --dry-run "$@"; fi
+# Of a cluster's machines this one knows nothing.
+case " $* " in *" --profile "* | *" --executor "*) first='' ;; esac
+if [ $hours = 1 ] || [ "$first" = hours ]; then
+    "${call[@]}" --until prepare "$@" || die "the data could not be prepared, see above"
+    before=''
+    [ "$gpus" -le 1 ] || before=$root/scripts/on_gpu.sh
+    python -m fairseq_lskd.experiments.hours "$experiment" "$scale" --root "$root" --jobs "$jobs" --threads "$threads" \
+        --before "$before" ${name:+--name "$name"} ${recipe:+--recipe "$recipe"}
+    [ $hours = 0 ] || exit 0
+fi
 start=$SECONDS
 "${call[@]}" "$@" || die "a step failed or was stopped, see above; mend it and call this again: finished steps are kept"
 

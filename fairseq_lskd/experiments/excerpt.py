@@ -1,0 +1,70 @@
+"""A small copy of prepared data, to measure on it how fast a corpus is worked on."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..data.binarise import binarise_file
+from ..data.bitext import SPLITS
+from ..data.dictionary import read_dictionary
+from ..data.vocabulary import MANIFEST
+from ..errors import UserError
+from ..names import PLAIN
+from ..reading import COUNT, read_json
+
+TOKENS = 60_000  #: of the target side: some 15 batches of 4,096
+HELD_OUT = 100  #: pairs of valid and test
+
+
+def train_tokens(data: Path) -> int:
+    """The target side of train in tokens, ends of sentences included.
+
+    Raises:
+        UserError: if `data` is no folder of scripts/prepare.sh.
+    """
+    record = _record(data)
+    count = record["counts"][f"train.{record['options']['target-lang']}"]
+    return int(count["pieces"] + count["lines"])
+
+
+def write_excerpt(data: Path, out: Path, tokens: int = TOKENS) -> int:
+    """Every n-th pair of train, and the first of valid and test, as `out/pieces` and `out/bin`.
+
+    Returns the tokens of train's target side, about `tokens`.
+
+    Raises:
+        UserError: if `data` is no folder of scripts/prepare.sh.
+    """
+    options = _record(data)["options"]
+    languages = [options["source-lang"], options["target-lang"]]
+    step = max(1, train_tokens(data) // tokens)
+    shutil.copytree(data / "pieces", out / "pieces", ignore=lambda _, names: [n for n in names if _is_text(n)])
+    (out / "bin").mkdir()
+    kept = 0
+    for language in languages:
+        shutil.copyfile(data / "pieces" / f"dict.{language}.txt", out / "bin" / f"dict.{language}.txt")
+        ids = read_dictionary(out / "bin" / f"dict.{language}.txt")
+        for split in SPLITS:
+            path = out / "pieces" / f"{split}.{language}"
+            with (data / "pieces" / path.name).open("rb") as text, path.open("wb") as chosen:
+                chosen.writelines(islice(text, 0, None, step) if split == "train" else islice(text, HELD_OUT))
+            found = binarise_file(path, ids, out / "bin" / f"{split}.{'-'.join(languages)}.{language}")
+            kept = found.tokens if split == "train" else kept
+    return kept
+
+
+def _is_text(name: str) -> bool:
+    return name.partition(".")[0] in SPLITS
+
+
+def _record(data: Path) -> dict[str, Any]:
+    counts = {str: {"lines": COUNT, "pieces": COUNT}}
+    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}, "counts": counts}
+    path = data / "pieces" / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{data}: no prepared data there; expected a folder that scripts/prepare.sh made")
+    found: dict[str, Any] = read_json(path, shape, "what `lskd encode` wrote", "Encode it again")
+    return found
