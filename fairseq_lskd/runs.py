@@ -31,7 +31,7 @@ SHAPE = {
     **{"files?": [str], "earlier?": [dict]},
 }
 #: What our commands write to the folder of a run, beside what its record lists.
-OURS = (RECORD, "log.txt", "log.txt.[0-9]*", "checkpoint*.pt", "result.json", "hypotheses.*")
+OURS = (RECORD, "log.txt", "log.txt.[0-9]*", "checkpoint*.pt", "result.json", "result-*.json", "hypotheses.*")
 
 
 def _options(command: Sequence[str]) -> list[str]:

@@ -10,16 +10,17 @@
 #   ... --vocab-size 8000                                    SentencePiece's
 #   ... --recipe moses-bpe                                   Moses' tokenisation and BPE, as in older papers
 #   ... -- --separate --sample all                           what follows -- goes to lskd encode
+#   ... --test-set newstest2013=wmt13                        a further test set: NAME.LANG in --raw, else sacreBLEU's
 #   ... --pairs 50000 --references 8                         of the generated bitext: training pairs, references of a test
 #                                                            source, and any other option of lskd generate by its name:
 #                                                            --valid --test --seed --nouns --verbs --adjectives --adverbs
 #                                                            --prepositions --ambiguous --separable --synonyms
 #                                                            --free-order
 #
-# DATA gets raw/, pieces/ and bin/.
+# DATA gets raw/, pieces/ and bin/, and tests/ if there are further test sets.
 
 . "$(dirname "$0")/lib.sh"
-corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram generated=() recipe=sentencepiece separate=()
+corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram generated=() recipe=sentencepiece separate=() tests=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
         -s | --source-lang) src=$2; shift 2 ;;
         -t | --target-lang) tgt=$2; shift 2 ;;
         --vocab-size) vocab=$2; shift 2 ;;
+        --test-set) tests+=("$2"); shift 2 ;;
         --pairs) generated+=(--train "$2"); shift 2 ;;
         --valid | --test | --references | --seed | --nouns | --verbs | --adjectives | --adverbs | --prepositions | \
             --ambiguous | --separable | --synonyms | --free-order) generated+=("$1" "$2"); shift 2 ;;
@@ -80,3 +82,8 @@ model=()
 lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --recipe "$recipe" \
     --vocab-size "$vocab" "${model[@]}" "${separate[@]}" "$@"
 lskd binarise "$data/pieces" --out "$data/bin"
+for test in "${tests[@]}"; do
+    set=${test#*=}
+    [ "$set" != "$test" ] || set=''
+    lskd data test "${test%%=*}" --data "$data" ${raw:+--raw "$raw"} ${set:+--sacrebleu "$set"}
+done

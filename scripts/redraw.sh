@@ -27,6 +27,12 @@ for rows in docs/results/*/results.json; do
     lskd curves --from "$folder/curves.csv" --plot "$folder/curves.svg" >/dev/null
     echo "$folder/differences.md, curves.svg"
 done
+for rows in docs/results/*/tests/*/results.json; do
+    folder=$(dirname "$rows")
+    lskd table "$rows" --over-seeds --write "$folder/table.md" >/dev/null
+    lskd table "$rows" --differences --write "$folder/differences.md" >/dev/null
+    echo "$folder/table.md, differences.md"
+done
 python examples/vision/distil.py --redraw docs/results/vision
 python benchmarks/plot.py
 echo "docs/benchmarks.md, docs/figures"

@@ -2,6 +2,7 @@
 # Score a run on the test set with plain fairseq-generate and sacreBLEU, and its perplexity on the validation set.
 #
 #   scripts/score.sh --data data/multi30k --run runs/mine/word-0.1
+#   ... --test-set newstest2013                           on a further test set, of `lskd data test`
 #   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
 #   ... --recipe multi30k                                 whose search is taken (default: the run's own)
 #   ... --user-dir mine                                   the training's own modules, where its model is one of them
@@ -9,10 +10,10 @@
 #   ... -- --tokenize char                                BLEU's tokeniser (default: that of the target language)
 #
 # All references of the test set count: DATA/raw/test.LANG, and test.1.LANG, test.2.LANG and so on beside it (or .gz).
-# The record, of the last checkpoint scored, is RUN/result.json; `lskd table RUN/result.json ...` prints records side by side.
+# The record, of the last checkpoint scored, is RUN/result.json (of a further test set: RUN/result-NAME.json); `lskd table RUN/result.json ...` prints records side by side.
 
 . "$(dirname "$0")/lib.sh"
-data='' run='' checkpoint='' recipe='' modules=()
+data='' run='' checkpoint='' recipe='' further='' modules=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -20,6 +21,7 @@ while [ $# -gt 0 ]; do
         --run) run=${2%/}; shift 2 ;;
         --checkpoint) checkpoint=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
+        --test-set) further=$2; shift 2 ;;
         --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
         --) shift; break ;;
         *) die "unknown option $1 (see --help; options for lskd score go after --)" ;;
@@ -31,8 +33,15 @@ need "$run" --run
 load_recipe "$recipe"
 languages "$data"
 [ -f "$run/run.json" ] || die "--run $run: no run.json there, which the training scripts write"
+tested=$data/raw binarised=$data/bin made=$data/pieces/encode.json mark='' named=()
+if [ -n "$further" ]; then
+    plain_name "$further" --test-set
+    tested=$data/tests/$further/raw binarised=$data/tests/$further made=$data/tests/$further/test.json
+    mark=-$further named=(--test-name "$further")
+    [ -f "$made" ] || die "--test-set $further: $made is missing; add it by: lskd data test $further --data $data"
+fi
 # Known to be there before anything is decoded.
-source=$data/raw/test.$src references=$data/raw/test.$tgt train=$data/raw/train.$tgt
+source=$tested/test.$src references=$tested/test.$tgt train=$data/raw/train.$tgt
 [ -f "$source" ] || source+=.gz
 [ -f "$references" ] || references+=.gz
 [ -f "$train" ] || train+=.gz
@@ -41,7 +50,7 @@ for file in "$source" "$references" "$train"; do
 there, or link $data/raw to where it is"
 done
 references=("$references")
-for file in "$data/raw/test".*."$tgt" "$data/raw/test".*."$tgt.gz"; do
+for file in "$tested/test".*."$tgt" "$tested/test".*."$tgt.gz"; do
     number=${file##*/test.} number=${number%.gz} number=${number%."$tgt"}
     case $number in '' | *[!0-9]*) continue ;; esac
     [ "${file%.gz}" != "$file" ] && [ -f "${file%.gz}" ] || references+=("$file")
@@ -49,14 +58,15 @@ done
 own_modules "${modules[@]}"
 read -ra task < <(task_of "$run") || exit 1
 # Each checkpoint of a run is scored in folders of its own.
-mark=${checkpoint:+-$(basename "$checkpoint" .pt)}
+scored=${checkpoint:+-$(basename "$checkpoint" .pt)}
 checkpoint=${checkpoint:-$run/checkpoint_average.pt}
-name=$(basename "$run")$mark
-validate=$run/validate$mark test=$run/test$mark
+name=$(basename "$run")$scored
+validate=$run/validate$scored test=$run/test$mark$scored
 
 truth=()
-[ -f "$data/raw/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
-score=(lskd score --run "$run" -l "$src-$tgt" --references "${references[@]}" --train "$train" --allow-empty "${truth[@]}" "$@")
+[ -f "$tested/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
+score=(lskd score --run "$run" -l "$src-$tgt" --references "${references[@]}" --train "$train" --allow-empty "${truth[@]}"
+    "${named[@]}" "$@")
 
 # Mistakes are told before anything is decoded.
 "${score[@]}" --check
@@ -65,8 +75,8 @@ lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --in
     --path "$checkpoint" --valid-subset valid --max-tokens 4000 \
     --model-overrides "{'teacher_path': 'none', 'sequence_weights': None, 'reference_weight': None, 'eval_bleu': False}" \
     --log-format json
-lskd run --out "$test" --title "$name test" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
-    fairseq-generate "$data/bin" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
+lskd run --out "$test" --title "$name test$mark" --input "$checkpoint" --input "$made" -- \
+    fairseq-generate "$binarised" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
     "${decoding[@]}" --remove-bpe "$scheme" "${own[@]}" "${task[@]}"
 lskd harvest "$test/log.txt" --source "$source" --pieces "$data/pieces" --out "$test/hypotheses.$tgt"
 "${score[@]}" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" --validation "$validate/log.txt"

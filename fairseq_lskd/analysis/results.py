@@ -28,7 +28,7 @@ SHAPE = {
     "system": str,
     **{f"{name}{std}?": _MEASURE for name in (*MEASURED, "parameters", "sentences_per_second") for std in ("", "_std")},
     **{f"{name}?": _LABEL for name in ("seed", "role", "method", "size", "strategy", "temperature", "cached")},
-    **{f"{name}?": _LABEL for name in ("teacher_smoothing", "checkpoint_sha256", "speed_machine", "seeds")},
+    **{f"{name}?": _LABEL for name in ("teacher_smoothing", "checkpoint_sha256", "speed_machine", "seeds", "test_set")},
     **{f"{name}?": _MEASURE for name in ("max_updates", "patience", "validation_interval")},
     **{"validation_metric?": _LABEL, "converged?": _ANSWER},
     **{f"{name}?": _WORDS for name in ("command", "teacher_sha256")},

@@ -1,8 +1,9 @@
-"""Get and clean the corpora of the field, or a bitext of your own, and check what was prepared.
+"""Get and clean the corpora of the field, or a bitext of your own, add test sets, and check what was prepared.
 
 `lskd data list` shows the corpora; `prepare` fetches one (or takes it from --raw), cleans it and writes
-DATA/raw/{train,valid,test}.LANG with a report of what was dropped; `verify` checks prepared data against its
-manifests. docs/data.md explains the steps; data-prep/NAME.toml has each corpus's own.
+DATA/raw/{train,valid,test}.LANG with a report of what was dropped; `test` adds a further test set to prepared data;
+`verify` checks prepared data against its manifests. docs/data.md explains the steps; data-prep/NAME.toml has each
+corpus's own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ EXAMPLES = """examples:
   lskd data prepare wmt14-en-de --out data/wmt14 --raw ~/downloads
   lskd data prepare own --raw my/text -s de -t en --out data/mine
   lskd data prepare my/corpus.toml --out data/mine
+  lskd data test newstest2013 --data data/europarl --sacrebleu wmt13
   lskd data verify data/wmt14
 then:
   lskd encode --raw data/wmt14/raw --out data/wmt14/pieces -s en -t de --vocab-size 32000
@@ -28,6 +30,10 @@ PREPARE_EXAMPLES = """examples:
   lskd data prepare wmt14-en-de --out data/wmt14 --raw ~/downloads --workers 8
   lskd data prepare own --raw my/text -s de -t en --out data/mine --dry-run
   lskd data prepare own --raw my/mono -s de --out data/mono
+"""
+TEST_EXAMPLES = """examples:
+  lskd data test newstest2013 --data data/europarl --sacrebleu wmt13
+  lskd data test medical --data data/mine --raw my/medical
 """
 
 
@@ -64,13 +70,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: %(default)s)"
     )
 
+    test = actions.add_parser(
+        "test",
+        help="add a further test set to prepared data",
+        description="Add a further test set, of another domain say, to a folder of scripts/prepare.sh, in its pieces: "
+        "DATA/tests/NAME, which `scripts/score.sh --test-set NAME` scores.",
+        epilog=TEST_EXAMPLES,
+        formatter_class=form,
+    )
+    test.add_argument("name", metavar="NAME", help="what to call it")
+    test.add_argument("--data", type=Path, required=True, metavar="DATA", help="the prepared data")
+    test.add_argument(
+        "--raw", type=Path, metavar="DIR", help="its text, NAME.SRC and NAME.TGT, plain or gzipped; never the network"
+    )
+    test.add_argument("--sacrebleu", metavar="SET", help="without --raw: sacreBLEU's test set of this name")
+
     verify = actions.add_parser("verify", help="check prepared data against its manifests")
     verify.add_argument("data", type=Path, metavar="DATA", help="a prepared folder, or one that has some below")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what is asked for."""
-    return {"list": _list, "prepare": _prepare, "verify": _verify}[args.action](args)
+    return {"list": _list, "prepare": _prepare, "test": _test, "verify": _verify}[args.action](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -149,6 +170,35 @@ def _prepare_source(args: argparse.Namespace) -> int:
     new = prepare_source(args.raw, args.out, args.source_lang, corpus.steps, args.workers)
     print(f"{args.out / 'raw'}: {'written' if new else 'up to date'}")
     return 0
+
+
+def _test(args: argparse.Namespace) -> int:
+    from ..data.test_sets import add, folder_of, languages_of
+    from ..errors import UserError
+
+    if args.raw is None and args.sacrebleu is None:
+        raise UserError(f"{args.name}: there is no text; give --raw, or --sacrebleu with sacreBLEU's name of it")
+    out = folder_of(args.data, args.name)
+    if args.raw is not None:
+        new = add(args.data, args.name, args.raw)
+    else:
+        new = _add_of_sacrebleu(args.data, args.name, args.sacrebleu, languages_of(args.data))
+    print(f"{out}: {'written' if new else 'up to date'}")
+    return 0
+
+
+def _add_of_sacrebleu(data: Path, name: str, test_set: str, languages: tuple[str, str]) -> bool:
+    import tempfile
+
+    from ..data.test_sets import add
+    from ..scoring.testsets import load
+
+    found = load(test_set, "-".join(languages))
+    with tempfile.TemporaryDirectory() as folder:
+        for language, lines in zip(languages, (found.source, found.references[0]), strict=True):
+            text = "".join(f"{line}\n" for line in lines)
+            Path(folder, f"{name}.{language}").write_text(text, encoding="utf-8", newline="\n")
+        return add(data, name, Path(folder))
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import write_json
+from ..names import PLAIN, is_plain
 
 EXAMPLES = """examples:
   lskd score runs/mine/word/test/log.txt --references data/multi30k/raw/test.en
@@ -90,6 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--check", action="store_true", help="only check the options and the references, before the run is decoded"
     )
+    run.add_argument(
+        "--test-name", metavar="NAME", help="of a further test set: the record is result-NAME.json, and says so"
+    )
     run.add_argument("--checkpoint", type=Path, metavar="FILE", help="the model that was decoded")
     run.add_argument("--hypotheses", type=Path, metavar="FILE", help="its translations, detokenised")
     run.add_argument("--validation", type=Path, metavar="LOG", help="what fairseq-validate --log-format json printed")
@@ -105,7 +109,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 #: Options that belong to one of the two uses, with their values where they are not given.
-_OF_RUN = {"check": False, "checkpoint": None, "hypotheses": None, "validation": None, "truth": None, "pieces": None}
+_OF_RUN = {
+    "check": False,
+    "test_name": None,
+    "checkpoint": None,
+    "hypotheses": None,
+    "validation": None,
+    "truth": None,
+    "pieces": None,
+}
 _OF_FILES: dict[str, Any] = {
     **{"systems": [], "test_set": None, "source": None, "lowercase": False},
     **{"comet_model": None, "baseline": None, "paired": None, "samples": None, "jobs": 1, "out": None},
@@ -131,6 +143,8 @@ def _record(args: argparse.Namespace) -> int:
     problems += [f"{', '.join(missing)} missing, which --run needs"] if missing else []
     if args.truth and not args.check and not (args.validation and args.pieces):
         problems.append("--truth needs --validation and --pieces, which it is compared with")
+    if args.test_name and not is_plain(args.test_name):
+        problems.append(f"--test-name {args.test_name}: expected {PLAIN.words}")
     if "comet" in (args.metrics or ()):
         problems.append("--metrics comet does not go with --run")
     problems += _wrong_pair(args)
@@ -175,7 +189,10 @@ def _record(args: argparse.Namespace) -> int:
         _warn(data.warnings)
     if result["train_seconds"] is None:
         _warn([f"{args.folder}: its training is not finished; the record has no seconds of it"])
-    write_json(args.folder / "result.json", result)
+    record = args.folder / "result.json"
+    if args.test_name:
+        record, result["test_set"] = record.with_name(f"result-{args.test_name}.json"), args.test_name
+    write_json(record, result)
     scores = " ".join(f"{NAMES[name]} {result[name]}" for name in metrics)
     print(f"{result['system']}: {scores} ({result[signature_key(metrics[0])]})")
     return 0

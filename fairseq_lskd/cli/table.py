@@ -110,12 +110,16 @@ def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
             if not _is_record(record):
                 raise UserError(f"{path}: a record without a sacreBLEU signature: expected those of `lskd score --run`")
             same = record.get("checkpoint_sha256") or json.dumps(record, sort_keys=True)
-            key = record["system"], record.get("seed"), same
+            key = record["system"], record.get("seed"), same, record.get("test_set")
             kept[key] = path, kept.get(key, (path, {}))[1] | record
     if not kept:
         raise UserError(f"{', '.join(map(str, paths))}: no record in there")
+    tests = {test or "the data's own": path for (*_, test), (path, _) in kept.items()}
+    if len(tests) > 1:
+        listed = ", ".join(f"{test} ({path})" for test, path in tests.items())
+        raise UserError(f"these records are of several test sets: {listed}; give each test set a table of its own")
     seen: dict[tuple[Any, ...], Path] = {}
-    for (system, seed, _), (path, _) in kept.items():
+    for (system, seed, *_), (path, _) in kept.items():
         twice, other = (system, seed) in seen, seen.setdefault((system, seed), path)
         if one_a_seed and twice:
             raise UserError(

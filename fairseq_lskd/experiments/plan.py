@@ -179,6 +179,8 @@ class Plan:
         words = ["--corpus", self.settings.corpus, "--data", self.data]
         if self.settings.corpus != "generated":  # which has no other languages
             words += ["-s", self.settings.languages[0], "-t", self.settings.languages[1]]
+        for name, known in self.settings.tests.items():
+            words += ["--test-set", f"{name}={known}" if known else name]
         raw = ["--raw", self.raw] if self.raw else []
         return self._call("prepare.sh", *words, *self.settings.prepare, *raw)
 
@@ -212,10 +214,17 @@ class Plan:
         fixed = ["--compute-type", "float32", "--max-tokens", "2048"]
         return self._call("translate.sh", *words, "--", *fixed, *self.settings.translate)
 
-    def score_command(self, system: str) -> str:
+    def score_command(self, system: str, before: str = "") -> str:
+        """One call for the data's own test set, and one for each further one, with words before each."""
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--run", f"{self.runs}/{system}"]
         more = ["--", *self.settings.score] if self.settings.score else []
-        return self._call("score.sh", *words, *more)
+        further = (["--test-set", name] for name in self.settings.tests)
+        return " && ".join(before + self._call("score.sh", *words, *test, *more) for test in ([], *further))
+
+    def records(self, system: str) -> list[str]:
+        """What scoring a system writes: its record, and one of each further test set."""
+        marks = ("", *(f"-{name}" for name in self.settings.tests))
+        return [f"{self.runs}/{system}/result{mark}.json" for mark in marks]
 
     def compared(self, teacher: str) -> list[str]:
         """The records of a teacher and of what it has to be better than."""
@@ -246,6 +255,18 @@ class Plan:
     def differences_command(self) -> str:
         words = ["lskd", "table", f"{self.results}/results.json", "--differences"]
         return shlex.join([*words, "--write", f"{self.results}/differences.md"])
+
+    def tests_commands(self) -> list[str]:
+        """Tables of the further test sets, each in a folder of its own."""
+        commands = []
+        for number, name in enumerate(self.settings.tests, start=1):
+            folder = f"{self.results}/tests/{name}"
+            records = [self.records(system)[number] for system in self.in_order()]
+            words = ["lskd", "table", *records, "--over-seeds", "--speed", f"{self.results}/speed.json"]
+            commands.append([*words, "--out", f"{folder}/results.json", "--write", f"{folder}/table.md"])
+            words = ["lskd", "table", f"{folder}/results.json", "--differences"]
+            commands.append([*words, "--write", f"{folder}/differences.md"])
+        return [shlex.join(words) for words in commands]
 
     def curves_command(self) -> str:
         runs = [f"{self.runs}/{system}" for system in self.in_order()]

@@ -22,7 +22,8 @@ _EXPERIMENT = {"title": str, "seeds": list, "teachers": list, "students": list, 
 _EXPERIMENT |= {"tokenize": str}
 _SCALE = {
     **{"corpus": str, "languages": list, "prepare": list, "recipe": str, "data": str, "seeds": list, "train": list},
-    **{"translate": list, "score": list, "tokenize": str},
+    **{"translate": list, "score": list, "tokenize": str, "tests": dict, "teachers": list, "students": list},
+    "hours": bool,
 }
 _TEACHER = {"label_smoothing": _NUMBER, "size": str}
 _STUDENT = {
@@ -65,6 +66,8 @@ class Settings:
     train: list[str]  #: more options of fairseq-train, those of the scale first
     translate: list[str]  #: more options of `lskd translate`
     score: list[str]  #: more options of `lskd score`
+    tests: dict[str, str | None]  #: further test sets by name, and what sacreBLEU calls each
+    hours: bool  #: whether its hours are estimated before it starts
     apart: bool  #: whether its runs are no other experiment's: it, or its own scale, trains otherwise on shared data
 
 
@@ -142,8 +145,11 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
     problems = _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
     if recipe is None and "recipe" in settings:
         problems += [f"scale {scale}: {each}" for each in _named(settings["recipe"], recipes)]
-    teachers = [combination for entry in given["teachers"] for combination in _entries(path, entry)]
-    students = [combination for entry in given["students"] for combination in _entries(path, entry)]
+    # A scale may have fewer, or others.
+    teachers, students = (
+        [each for entry in settings.get(key) or given[key] for each in _entries(path, entry)]
+        for key in ("teachers", "students")
+    )
     for teacher in teachers:
         problems += _wrong(teacher, _TEACHER, "teachers", needed=("label_smoothing",))
     for student in students:
@@ -172,6 +178,8 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
             problems.append(str(error))
     if not teachers:
         problems.append("teachers: expected one at least")
+    if problem := misfit(settings.get("tests", {}), {str: (str, type(None))}):
+        problems.append(f"tests: {problem}")
     problems += _harmful(settings, [*teachers, *students], given.get("train", []))
     if problems:
         raise UserError(f"{path}: " + "; ".join(dict.fromkeys(problems)))
@@ -190,6 +198,8 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
         train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
         translate=[str(word) for word in settings.get("translate", [])],
         # Of options that are given twice the last counts: the experiment's own words.
+        tests=settings.get("tests", {}),
+        hours=settings.get("hours", False),
         score=[*(["--tokenize", tokenize] if tokenize else []), *(str(word) for word in settings.get("score", []))],
         apart=bool(given.get("train")) or bool(trained and _trained(settings) not in trained),
     )
@@ -203,6 +213,7 @@ def _harmful(settings: Mapping[str, Any], models: list[dict[str, Any]], train: A
     named += [("languages", language) for language in (languages if isinstance(languages, list) else [])]
     # A corpus file says where text comes from, and is checked when it is read.
     named += [] if corpus.endswith(".toml") else [("corpus", corpus)]
+    named += [("tests", test) for test in settings.get("tests") or {}]
     named += [(key, model[key]) for model in models for key in ("size", "strategy") if key in model]
     problems = [f"{key}: {shown(name)}: expected {PLAIN.words}" for key, name in named if not is_plain(name)]
     lists = [settings.get(key, []) for key in ("prepare", "train", "translate", "score")]

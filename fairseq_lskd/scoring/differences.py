@@ -23,7 +23,16 @@ _STORY = {
     "checkpoint_sha256",
     "versions",
 }
-_STORY |= {"kd_top_k", "teacher_sha256", "sentences_per_second", "speed_machine", "signature", *MEASURED, *COURSE}
+_STORY |= {
+    "test_set",
+    "kd_top_k",
+    "teacher_sha256",
+    "sentences_per_second",
+    "speed_machine",
+    "signature",
+    *MEASURED,
+    *COURSE,
+}
 
 
 def bound(record: dict[str, Any]) -> Any:

@@ -88,7 +88,7 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
         for name, title in NAMES.items()
         if (key := signature_key(name)) in record
     }
-    notes = []
+    notes = [f"test set: {name}" for name in dict.fromkeys(r["test_set"] for r in records if r.get("test_set"))]
     if any(record.get("bleu_std") is not None for record in records):
         notes.append("+-: standard deviation over seeds")
     if any(record.get("converged") is False for record in records):

@@ -18,6 +18,7 @@ PAIRS = {
     "iwslt14-de-en": ("de", "en"),
     "multi30k": ("de", "en"),
     "tatoeba-en-de": ("en", "de"),
+    "europarl-v7-en-fr": ("en", "fr"),
     "wmt14-en-de": ("en", "de"),
     "wmt14-en-de-nc12": ("en", "de"),
     "wmt14-en-fr": ("en", "fr"),

@@ -16,6 +16,7 @@ from fairseq_lskd.experiments.settings import expand, read
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 EXPERIMENTS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "scales")
+SCALES = ["smoke", "cpu", "small", "medium", "medium-v7", "medium-tatoeba", "full"]
 MINE = """
 title: Mine
 seeds: [1, 2]
@@ -164,7 +165,7 @@ def test_the_first_seeds_models_are_analysed(tmp_path: Path) -> None:
     assert words[words.index("--student-names") + 1].startswith("word-0.0,word-0.1,word-cached-0.0,")
 
 
-@pytest.mark.parametrize("scale", ["smoke", "cpu", "small", "full"])
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_has_every_scale(name: str, scale: str) -> None:
     found = Plan.read(name, scale, FOLDER)
@@ -173,7 +174,7 @@ def test_every_experiment_has_every_scale(name: str, scale: str) -> None:
     assert text.startswith("# ") and ("scripts/experiment.sh " + name in text or name == "quickstart")
 
 
-@pytest.mark.parametrize("scale", ["smoke", "cpu", "small", "full"])
+@pytest.mark.parametrize("scale", SCALES)
 def test_experiments_in_one_folder_agree_on_the_commands_that_they_share(scale: str) -> None:
     commands: dict[str, str] = {}
     for name in EXPERIMENTS:
@@ -275,8 +276,37 @@ def test_the_tokeniser_goes_to_score(tmp_path: Path) -> None:
     assert found.score_command(next(iter(found.systems))).endswith(" -- --tokenize char")
 
 
+def test_further_test_sets_are_prepared_scored_and_put_in_tables(tmp_path: Path) -> None:
+    text = MINE.replace("recipe: smoke,", "recipe: smoke, tests: {news: wmt13, mine: },")
+    found = plan(tmp_path, text)
+    assert "--test-set news=wmt13 --test-set mine" in found.prepare_command()
+    own, news, mine = found.score_command("student-s1", "on ").split(" && ")
+    assert own.startswith("on scripts/score.sh ") and "--test-set" not in own
+    assert news == f"{own} --test-set news" and mine == f"{own} --test-set mine"
+    assert found.records("student-s1") == [f"runs/tiny/student-s1/result{of}.json" for of in ("", "-news", "-mine")]
+    table, differences, *others = map(shlex.split, found.tests_commands())
+    assert len(others) == 2 and table[2] == "runs/tiny/teacher-0.0-s1/result-news.json"
+    out = "runs/tiny/results/mine/tests/news"
+    assert table[table.index("--out") + 1] == differences[2] == f"{out}/results.json"
+    assert differences[-1] == f"{out}/differences.md"
+    with pytest.raises(UserError, match=r"tests: '\.\./x'"):
+        plan(tmp_path, text.replace("news: wmt13", "../x: wmt13"))
+    with pytest.raises(UserError, match=r"tests: .*3"):
+        plan(tmp_path, text.replace("news: wmt13", "news: 3"))
+
+
+def test_a_scale_may_have_other_teachers_and_students(tmp_path: Path) -> None:
+    fewer = "data: tiny, teachers: [{label_smoothing: 0.2}], students: [{method: word, temperature: [1, 3]}],"
+    found = plan(tmp_path, MINE.replace("data: tiny,", fewer))
+    assert set(found.systems) == {
+        f"{name}-s{seed}" for name in ("teacher-0.2", "word-0.2", "word-0.2-T3") for seed in (1, 2)
+    }
+    with pytest.raises(UserError, match="students: method nothing"):
+        plan(tmp_path, MINE.replace("data: tiny,", "data: tiny, students: [{method: nothing}],"))
+
+
 def test_unknown_names_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--scale huge: expected one of smoke, cpu, small, full, tiny"):
+    with pytest.raises(UserError, match=r"--scale huge: expected one of smoke, cpu, .* full, tiny"):
         plan(tmp_path, scale="huge")
     with pytest.raises(UserError, match="experiment nothing: expected a YAML file, or one of methods, paper"):
         Plan.read("nothing", "smoke", FOLDER)

@@ -142,6 +142,18 @@ class TestCommand:
         assert found["signature"].startswith("nrefs:2|") and found["chrf_signature"].startswith("nrefs:2|")
         assert main(["table", str(self.run / "result.json")]) == 0
 
+    def test_a_further_test_set_has_a_record_and_a_table_of_its_own(self, capsys: pytest.CaptureFixture) -> None:
+        self.score()
+        self.score("--test-name", "news")
+        own, news = self.run / "result.json", self.run / "result-news.json"
+        found = json.loads(news.read_text())
+        assert found.pop("test_set") == "news" and found == json.loads(own.read_text())
+        assert main(["table", str(news)]) == 0 and "test set: news" in capsys.readouterr().out
+        with pytest.raises(SystemExit, match=r"several test sets: the data's own .*news .*a table of its own"):
+            main(["table", str(own), str(news)])
+        with pytest.raises(SystemExit, match=r"--test-name \.\./x"):
+            self.score("--test-name", "../x")
+
     def test_a_reference_of_another_length_is_named(self) -> None:
         Path("other").write_text("a\n")
         for words in ((), ("--check",)):

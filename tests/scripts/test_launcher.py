@@ -396,6 +396,24 @@ def test_raw_text_is_missed_before_anything_is_decoded(trained: Path, missing: s
     assert done.returncode == 1 and f"data/raw/{missing.removesuffix('.gz')}" in done.stderr and done.stdout == ""
 
 
+def test_a_further_test_set_is_decoded_and_scored_apart(trained: Path) -> None:
+    assert "lskd data test news --data data" in call(trained, "score.sh", "--run", "out", "--test-set", "news").stderr
+    made = trained / "data/tests/news"
+    (made / "raw").mkdir(parents=True)
+    for name in ("test.json", "raw/test.en.gz", "raw/test.de.gz"):
+        (made / name).write_text("")
+    done = call(trained, "score.sh", "--run", "out", "--test-set", "news")
+    assert done.returncode == 0, done.stderr
+    check, validate, generate, harvest, score = [shlex.split(line) for line in done.stdout.splitlines()]
+    assert option(validate, "--out") == "out/validate" and option(generate, "--out") == "out/test-news"
+    assert generate[generate.index("fairseq-generate") + 1] == "data/tests/news"
+    assert option(harvest, "--source") == "data/tests/news/raw/test.en.gz"
+    for words in (check, score):
+        assert option(words, "--references") == "data/tests/news/raw/test.de.gz"
+        assert option(words, "--test-name") == "news" and option(words, "--train") == "data/raw/train.de.gz"
+    assert "--test-set" in call(trained, "score.sh", "--run", "out", "--test-set", "../x").stderr
+
+
 EVIL = 'touch PWN\n. "$root/scripts/recipes/smoke.sh"\n'
 
 

@@ -1,0 +1,85 @@
+"""Further test sets of prepared data: text of another domain, in the data's own pieces, binarised for fairseq."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import sha256
+from ..names import PLAIN, plain
+from ..reading import read_json
+from .binarise import binarise_file
+from .bitext import check_bitext
+from .chunks import Chunk
+from .dictionary import read_dictionary
+from .outputs import Manifest
+from .passes import encode_splits
+from .segment import Pieces, SentencePieces
+from .sentencepiece_model import load_model
+from .vocabulary import MANIFEST as ENCODED
+from .vocabulary import model_name
+
+MANIFEST = "test.json"
+
+
+def folder_of(data: Path, name: str) -> Path:
+    """Where a test set is: `raw/` has its text, the folder itself what fairseq-generate reads."""
+    return data / "tests" / plain(name, "test set")
+
+
+def languages_of(data: Path) -> tuple[str, str]:
+    """Source and target language of a folder of scripts/prepare.sh."""
+    options = _options(data)
+    return options["source-lang"], options["target-lang"]
+
+
+def add(data: Path, name: str, text: Path, workers: int = 1) -> bool:
+    """Put the bitext `NAME.SRC`, `NAME.TGT` of the folder `text`, plain or gzipped, into `DATA/tests/NAME`.
+
+    Returns False if it is there already. Languages, pieces and dictionaries are those of `data`, a folder of
+    scripts/prepare.sh.
+
+    Raises:
+        UserError: if the data are not prepared, or by Moses and BPE, or if anything is wrong with the text.
+    """
+    out, pieces = folder_of(data, name), data / "pieces"
+    options, languages = _options(data), languages_of(data)
+    if options.get("recipe"):
+        raise UserError(f"{data} was encoded by {options['recipe']}: further test sets need SentencePiece")
+    bitext = check_bitext(text, languages, (name,))
+    inputs = {f"{name}.{language}": side.sha256 for language, side in bitext[name].items()}
+    manifest = Manifest(MANIFEST, {}, inputs | {ENCODED: sha256(pieces / ENCODED)}, libraries=("sentencepiece",))
+    if manifest.is_up_to_date(out):
+        return False
+    with manifest.written(out) as (folder, facts):
+        (folder / "raw").mkdir()
+        for language in languages:
+            shutil.copyfile(pieces / f"dict.{language}.txt", folder / f"dict.{language}.txt")
+            side = bitext[name][language]
+            shutil.copyfile(side.path, folder / "raw" / f"test.{language}{'.gz' * (side.path.suffix == '.gz')}")
+        segmenters = {language: _segmenter(pieces, language, bool(options.get("separate"))) for language in languages}
+        encode_splits(segmenters, bitext, folder, workers)
+        facts["counts"] = {}
+        for language in languages:
+            ids, encoded = read_dictionary(folder / f"dict.{language}.txt"), folder / f"{name}.{language}"
+            found = binarise_file(encoded, ids, folder / f"test.{'-'.join(languages)}.{language}", workers)
+            facts["counts"][f"{name}.{language}"] = vars(found)
+            encoded.unlink()
+    return True
+
+
+def _options(data: Path) -> dict[str, Any]:
+    record = data / "pieces" / ENCODED
+    if not record.is_file():
+        raise UserError(f"{data}: no prepared data there; expected a folder that scripts/prepare.sh made")
+    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
+    options: dict[str, Any] = read_json(record, shape, "what `lskd encode` wrote", "Encode it again")["options"]
+    return options
+
+
+def _segmenter(pieces: Path, language: str, separate: bool) -> Callable[[Chunk], Pieces]:
+    path = pieces / (model_name(language) if separate else model_name())
+    return SentencePieces(load_model(path).serialized_model_proto())

@@ -1,0 +1,67 @@
+"""A further test set: the pieces and ids that the data's own test set has."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from prepared import prepare
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.data.binarise import binarise
+from fairseq_lskd.data.test_sets import add
+from fairseq_lskd.errors import UserError
+from fairseq_lskd.scoring import testsets
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Prepared data, and its test set as a text of another name in text/."""
+    prepare(tmp_path)
+    binarise(tmp_path / "pieces", tmp_path / "ours")
+    (tmp_path / "text").mkdir()
+    for language in ("de", "en"):
+        text = (tmp_path / f"raw/test.{language}").read_bytes()
+        (tmp_path / f"text/news.{language}.gz").write_bytes(gzip.compress(text))
+    return tmp_path
+
+
+def test_the_same_text_gives_the_same_bytes(data: Path) -> None:
+    assert add(data, "news", data / "text") and not add(data, "news", data / "text")
+    made = data / "tests/news"
+    for language in ("de", "en"):
+        for kind in ("bin", "idx"):
+            name = f"test.de-en.{language}.{kind}"
+            assert (made / name).read_bytes() == (data / "ours" / name).read_bytes()
+        assert (made / f"dict.{language}.txt").read_bytes() == (data / f"pieces/dict.{language}.txt").read_bytes()
+        kept = gzip.decompress((made / f"raw/test.{language}.gz").read_bytes())
+        assert kept == (data / f"raw/test.{language}").read_bytes()
+
+
+def test_one_that_sacrebleu_knows(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    asked = []
+
+    def load(name: str, pair: str) -> testsets.TestSet:
+        asked.append((name, pair))
+        return testsets.TestSet(["a b", "c"], [["B A.", "C."], ["other", "other"]])
+
+    monkeypatch.setattr(testsets, "load", load)
+    assert main(["data", "test", "news", "--data", str(data), "--sacrebleu", "wmt99"]) == 0
+    assert asked == [("wmt99", "de-en")] and "tests/news: written" in capsys.readouterr().out
+    assert (data / "tests/news/raw/test.en").read_text() == "B A.\nC.\n"
+
+
+def test_what_cannot_be_added(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"other\.de: not found"):
+        add(data, "other", data / "text")
+    with pytest.raises(UserError, match=r"test set '\.\./x'"):
+        add(data, "../x", data / "text")
+    with pytest.raises(UserError, match=r"no prepared data there"):
+        add(data / "text", "news", data / "text")
+    with pytest.raises(SystemExit, match="give --raw, or --sacrebleu"):
+        main(["data", "test", "news", "--data", str(data)])
+    (data / "text/news.de.gz").write_bytes(gzip.compress(b"a\n"))
+    with pytest.raises(UserError, match="1 line"):
+        add(data, "news", data / "text")
+    assert not (data / "tests").exists()
