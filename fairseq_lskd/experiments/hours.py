@@ -96,6 +96,8 @@ def jobs_of(plan: Plan) -> dict[str, Job]:
     for name, system in plan.systems.items():
         needs = [folder for folder in (system.cache, system.translations) if folder]
         needs += [system.teacher] if system.teacher and system.online else []
+        # They are compared with its teacher first.
+        needs += plan.leads[system.teacher] if system.teacher else []
         jobs.append(Job(name, kind_of(plan, system), tuple(needs)))
     jobs += [Job(n, f"cache by {_size(plan.systems[c.teacher])}", (c.teacher,)) for n, c in plan.caches.items()]
     jobs += [Job(n, f"translations by {_size(plan.systems[of])}", (of,)) for n, of in plan.translations.items()]

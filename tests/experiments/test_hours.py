@@ -39,7 +39,7 @@ def test_trainings_of_one_speed_are_one_kind() -> None:
     assert {"teacher large", "student small word of teacher large", "student word of teacher"} <= kinds_of_sizes
     cached = hours.jobs_of(plan("methods", "medium"))["both-cached-0.1-s1"]
     assert cached.kind == "student both cached of teacher"
-    assert set(cached.needs) == {"translations-teacher-0.1-s1", "teacher-0.1-s1"}
+    assert set(cached.needs) == {"translations-teacher-0.1-s1", "teacher-0.1-s1", "student-s1"}
 
 
 def test_one_of_each_kind_is_measured_after_what_it_needs() -> None:
