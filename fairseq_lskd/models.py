@@ -1,4 +1,4 @@
-"""What the losses ask of fairseq's models: hidden states with the output matrix, or else log-probabilities."""
+"""What the losses need of fairseq's models: hidden states with the output matrix, or else log-probabilities."""
 
 from __future__ import annotations
 
@@ -52,37 +52,37 @@ def why_not_projected(model: Any) -> str | None:
     return None
 
 
-def places(counts: Tensor, number: int | None = None) -> Tensor:
-    """`[N]` int64: where a `[batch, target length]` bool is true, row by row, in the flattened batch.
+def mask_indices(mask: Tensor, number: int | None = None) -> Tensor:
+    """`[N]` int64: where a `[batch, target length]` mask is true, row by row, in the flattened batch.
 
     Args:
         number: N, if it is known. Then a GPU is not waited for, as it would be to count; another number ends the
             program.
     """
-    flat = counts.flatten()
+    flat = mask.flatten()
     if number is None or not flat.is_cuda:
         return flat.nonzero().squeeze(1)
     torch._assert_async(flat.sum() == number)
     return flat.byte().argsort(descending=True, stable=True)[:number]
 
 
-def project(model: Any, net_input: dict[str, Any], counts: Tensor) -> Projection:
-    """Hidden states of the tokens that count, with the output projection, where `why_not_projected` is None.
+def project(model: Any, net_input: dict[str, Any], mask: Tensor) -> Projection:
+    """Hidden states of the tokens in a mask, with the output projection, where `why_not_projected` is None.
 
     Args:
         net_input: fairseq's `sample["net_input"]`.
-        counts: `[batch, target length]` bool, N of them true; or their `places`, `[N]` int64.
+        mask: `[batch, target length]` bool, N of them true; or their `mask_indices`, `[N]` int64.
 
     Returns:
-        `[N, D]`, `[K, D]` and `[K]` or None; tokens in the order of `counts`, row by row.
+        `[N, D]`, `[K, D]` and `[K]` or None; tokens in the order of the mask, row by row.
     """
     hidden, _ = model(**net_input, features_only=True)
     device = hidden.device.type
     if torch.is_autocast_enabled(device):  # --amp, under which layer norms leave float32
         hidden = hidden.to(torch.get_autocast_dtype(device))
     layer = model.decoder.output_projection
-    rows = places(counts) if counts.dtype == torch.bool else counts
-    return Projection(hidden.flatten(0, 1)[rows], layer.weight, layer.bias)
+    indices = mask_indices(mask) if mask.dtype == torch.bool else mask
+    return Projection(hidden.flatten(0, 1)[indices], layer.weight, layer.bias)
 
 
 def log_probs(model: Any, net_input: dict[str, Any]) -> Tensor:

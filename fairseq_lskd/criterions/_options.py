@@ -4,15 +4,20 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from ..errors import UserError
+from ..losses import DIVERGENCES, RESTS
+from ._selection import SELECTIONS
 
 SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
 LOSS_FORMS = ChoiceEnum(["auto", "fused", "plain"])
+KD_DIVERGENCES = ChoiceEnum(list(DIVERGENCES))
+KD_RESTS = ChoiceEnum(list(RESTS))
+KD_SELECTIONS = ChoiceEnum(["all", *SELECTIONS])
 
 
 @dataclass
@@ -42,13 +47,79 @@ class SmoothingConfig(FairseqDataclass):
 
 
 @dataclass
-class TeacherTrainingConfig(SmoothingConfig):
-    report_stability: bool = field(
-        default=False,
+class DistillationConfig(SmoothingConfig):
+    teacher_path: Optional[str] = field(
+        default=None,
         metadata={
-            "help": "log intra_class_variance on validation: 1 - S, the paper's measure of erased information, over "
-            "target types that occur 5 times and more (lower: more is erased; estimated if the vocabulary is large)"
+            "help": "checkpoint(s) of the teacher, joined by ':'; the distributions of several are averaged. 'none': "
+            "no teacher's part, for fairseq-validate --model-overrides \"{'teacher_path': 'none'}\" when it is gone"
         },
+    )
+    teacher_data: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "folder with the teacher's dict.*.txt, to compare with the student's "
+            "(default: the checkpoint's own folder, else the data folder that it records)"
+        },
+    )
+    teacher_cache: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "folder that `lskd cache` wrote for the training data: the teacher's top-k probabilities, so that "
+            "no teacher runs. With --teacher-path, it must be of these checkpoints. Validation has no teacher then"
+        },
+    )
+    kd_weight: float = field(
+        default=0.5,
+        metadata={"help": "weight of the teacher's part of the loss, in [0, 1]; the labels get the rest"},
+    )
+    kd_temperature: float = field(
+        default=1.0, metadata={"help": "temperature T > 0 of teacher and student in the teacher's part"}
+    )
+    kd_divergence: KD_DIVERGENCES = field(  # type: ignore[valid-type]  # an enum that fairseq makes at run time
+        default="forward_kl",
+        metadata={"help": "the divergence of the student's distribution from the teacher's"},
+    )
+    kd_beta: float = field(
+        default=0.5, metadata={"help": "beta of jensen_shannon, the teacher's share of the mixture, in (0, 1)"}
+    )
+    kd_top_k: Optional[int] = field(
+        default=None,
+        metadata={"help": "compare the teacher's K most probable types only (default: all, or all that a cache has)"},
+    )
+    kd_rest: KD_RESTS = field(  # type: ignore[valid-type]
+        default="class",
+        metadata={
+            "help": "the mass that the top K leave over: all other types are one class, which bounds the divergence "
+            "from below; or renormalise: the K get all of it"
+        },
+    )
+    kd_ranking: int = field(
+        default=0,
+        metadata={
+            "help": "add the ranking loss of TIE-KD (Zhang et al., 2023) over the top N types; 0: none, theirs: 5"
+        },
+    )
+    kd_iterations: int = field(
+        default=1,
+        metadata={
+            "help": "teach N times, each time with the student's last predictions as decoder input, and average "
+            "(TIE-KD; theirs: 3)"
+        },
+    )
+    kd_select: KD_SELECTIONS = field(  # type: ignore[valid-type]
+        default="all",
+        metadata={
+            "help": "teach all tokens, or only the student's hardest (Wang et al., 2021): of the batch, or global, "
+            "by comparison with the tokens of the last batches too (to switch to or from global in the middle of a "
+            "run, --reset-optimizer)"
+        },
+    )
+    kd_select_share: float = field(
+        default=0.5, metadata={"help": "share of tokens, in (0, 1], that --kd-select batch or global teaches"}
+    )
+    kd_queue_size: int = field(
+        default=30_000, metadata={"help": "tokens that --kd-select global compares with; saved in checkpoints"}
     )
 
 
@@ -59,6 +130,43 @@ def check_smoothing(cfg: Any) -> list[str]:
         problems.append(f"--label-smoothing {cfg.label_smoothing}: expected a number in [0, 1)")
     if cfg.ignore_prefix_size < 0:
         problems.append(f"--ignore-prefix-size {cfg.ignore_prefix_size}: expected 0 or more")
+    return problems
+
+
+def check_distillation(cfg: Any) -> list[str]:
+    """What is wrong with the options that `DistillationConfig` adds, a line each."""
+    problems = []
+    if not 0 <= cfg.kd_weight <= 1:
+        problems.append(f"--kd-weight {cfg.kd_weight}: expected a number in [0, 1]")
+    if not 1e-6 <= cfg.kd_temperature < float("inf"):  # what is divided by less is no number in float32
+        problems.append(f"--kd-temperature {cfg.kd_temperature}: expected a number above 0, not smaller than 1e-06")
+    if not 0 < cfg.kd_beta < 1:
+        problems.append(f"--kd-beta {cfg.kd_beta}: expected a number between 0 and 1")
+    if not 0 < cfg.kd_select_share <= 1:
+        problems.append(f"--kd-select-share {cfg.kd_select_share}: expected a number in (0, 1]")
+    for flag, least in (("kd_ranking", 0), ("kd_iterations", 1), ("kd_queue_size", 1), ("kd_top_k", 1)):
+        value = getattr(cfg, flag)
+        if value is not None and value < least:
+            problems.append(f"--{flag.replace('_', '-')} {value}: expected {least} or more")
+    cut = cfg.kd_top_k is not None or cfg.teacher_cache is not None
+    if cut and str(cfg.kd_rest) == "renormalise" and str(cfg.kd_divergence) == "reverse_kl":
+        problems.append(
+            "--kd-divergence reverse_kl with --kd-rest renormalise is infinite: the student has probability "
+            "where the teacher has none; take --kd-rest class"
+        )
+    if cfg.kd_iterations > 1 and cfg.teacher_cache is not None:
+        problems.append(
+            f"--kd-iterations {cfg.kd_iterations} asks the teacher about the student's predictions, which no "
+            "--teacher-cache can know: give --teacher-path alone"
+        )
+    return problems
+
+
+def check_classes(cfg: Any, classes: int, what: str) -> list[str]:
+    flags = (("--kd-top-k", cfg.kd_top_k), ("--kd-ranking", cfg.kd_ranking))
+    problems = [f"{flag} {k}: {what} {classes} types" for flag, k in flags if k is not None and k > classes]
+    if cfg.kd_top_k is not None and cfg.kd_ranking > cfg.kd_top_k:
+        problems.append(f"--kd-ranking {cfg.kd_ranking} needs at least as large a --kd-top-k, found {cfg.kd_top_k}")
     return problems
 
 

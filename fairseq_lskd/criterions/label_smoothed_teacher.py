@@ -1,8 +1,7 @@
 """`--criterion label_smoothed_teacher`: a teacher trained on a smoothed target, paper's equation (1)."""
 
-from __future__ import annotations
-
 import functools
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from ..analysis.stability import stability
 from ..analysis.sums import ClassSums
-from ._options import TeacherTrainingConfig
-from ._translation import TranslationCriterion
+from ._options import SmoothingConfig
+from ._smoothing import SmoothingCriterion
 
 #: A type needs so many occurrences in the validation set to count.
 MIN_COUNT = 5
@@ -27,8 +26,19 @@ def _nothing(classes: int) -> ClassSums:
     return ClassSums(torch.arange(classes), classes, max(LEAST_WIDTH, SIZE // classes - 3))
 
 
-@register_criterion("label_smoothed_teacher", dataclass=TeacherTrainingConfig)
-class LabelSmoothedTeacherCriterion(TranslationCriterion):
+@dataclass
+class LabelSmoothedTeacherConfig(SmoothingConfig):
+    report_stability: bool = field(
+        default=False,
+        metadata={
+            "help": "log intra_class_variance on validation: 1 - S, the paper's measure of erased information, over "
+            "target types that occur 5 times and more (lower: more is erased; estimated if the vocabulary is large)"
+        },
+    )
+
+
+@register_criterion("label_smoothed_teacher", dataclass=LabelSmoothedTeacherConfig)
+class LabelSmoothedTeacherCriterion(SmoothingCriterion):
     """With the uniform prior, fairseq's `label_smoothed_cross_entropy` in loss and every gradient.
 
     With `--report-stability`, validation also logs `intra_class_variance`: `1 - S` of equation (2), over the whole set.
@@ -36,12 +46,13 @@ class LabelSmoothedTeacherCriterion(TranslationCriterion):
 
     NAME = "label_smoothed_teacher"
 
-    def class_sums(self, log_probs: Tensor, target: Tensor, ignore: Tensor) -> Tensor | None:
+    def statistics(self, log_probs: Tensor, target: Tensor, ignore: Tensor) -> dict[str, Tensor]:
+        found = super().statistics(log_probs, target, ignore)
         if not self.cfg.report_stability:
-            return None
+            return found
         sums = _nothing(log_probs.size(1)).fresh(log_probs.device)
         sums.update(log_probs[~ignore].exp(), target[~ignore])
-        return sums.packed()
+        return {**found, "classes": sums.packed()}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """`--criterion seq_kd`: the student is trained on the teacher's translations."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Optional
 
 import torch
@@ -8,14 +8,15 @@ from fairseq.criterions import register_criterion
 from fairseq.utils import split_paths
 from torch import Tensor
 
-from ..errors import UserError, exit_on_user_error
+from ..errors import UserError
 from ..sequences import SequenceWeights
-from ._distillation import TeacherConfig, TeacherCriterion
-from ._options import SmoothingConfig, remembered
+from ._batch import Batch
+from ._distillation import DistillationCriterion
+from ._options import DistillationConfig, SmoothingConfig, remembered
 
 
 @dataclass
-class SeqKDConfig(TeacherConfig):
+class SeqKDConfig(DistillationConfig):
     label_smoothing: float = field(
         default=0.0, metadata={"help": "label smoothing of the targets, be they translations or references"}
     )
@@ -36,7 +37,7 @@ class SeqKDConfig(TeacherConfig):
 
 
 @register_criterion("seq_kd", dataclass=SeqKDConfig)
-class SeqKDCriterion(TeacherCriterion):
+class SeqKDCriterion(DistillationCriterion):
     """Sequence-level distillation (Kim & Rush, EMNLP 2016, section 3.2).
 
     The loss of sentence i counts `w_i`, and `sample_size` is `sum_i w_i * tokens_i` (or `sum_i w_i`), so that
@@ -72,25 +73,22 @@ class SeqKDCriterion(TeacherCriterion):
             )
         return problems
 
-    def token_weights(self, sample: dict[str, Any]) -> Tensor | None:
-        """`[B, 1]` weights of the batch's sentences while training, looked up by their index in the data."""
+    def describe(self, model: Any, sample: dict[str, Any]) -> Batch:
+        """With the weights of the sentences while training, looked up by their index in the data."""
+        batch = super().describe(model, sample)
         if self.weights is None or not self.training:
-            return None
+            return batch
         if not self._checked:
-            with exit_on_user_error(f"--criterion {self.NAME}"):
-                self._check_length(len(self.weights.weight))
+            self._check_length(len(self.weights.weight))
         ids = sample["id"]
         if self._weight is None or self._weight.device != ids.device:
             # All of them, once: a GPU would be waited for to hear which ones are wanted.
             self._weight = torch.from_numpy(self.weights.weight).to(ids.device)
-        return self._weight[ids].unsqueeze(1)
-
-    def sample_size(self, sample: dict[str, Any], weights: Tensor | None) -> Any:
-        if weights is None:
-            return super().sample_size(sample, weights)
-        if self.cfg.sentence_avg:
-            return weights.sum()
-        return (weights * sample["target"].ne(self.padding_idx)).sum()
+        weights = self._weight[ids].unsqueeze(1)
+        tokens = weights * batch.target.ne(self.padding_idx)
+        return replace(
+            batch, sentence_weights=weights, sample_size=weights.sum() if self.cfg.sentence_avg else tokens.sum()
+        )
 
     def _check_length(self, weights: int) -> None:
         """The training data is known only once it is loaded, so this is looked at on the first batch."""
@@ -108,9 +106,9 @@ class SeqKDCriterion(TeacherCriterion):
 
 def _of_the_teacher(cfg: Any) -> list[str]:
     """The flags that were given and need a teacher."""
-    own = {option.name for option in fields(TeacherConfig)} - {option.name for option in fields(SmoothingConfig)}
+    own = {option.name for option in fields(DistillationConfig)} - {option.name for option in fields(SmoothingConfig)}
     return [
         f"--{option.name.replace('_', '-')} {value}"
-        for option in fields(TeacherConfig)
+        for option in fields(DistillationConfig)
         if option.name in own and str(value := getattr(cfg, option.name)) != str(option.default)
     ]

@@ -1,20 +1,22 @@
 """`--criterion word_kd`: the student matches the teacher's distribution at each target token."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from fairseq import utils
 from fairseq.criterions import register_criterion
 from fairseq.logging import metrics
-from torch import Tensor
 
 from ..models import sample_targets
-from ._distillation import TeacherConfig, TeacherCriterion
+from ._batch import Batch
+from ._distillation import DistillationCriterion
+from ._forms import Terms
+from ._options import DistillationConfig
 
 
 @dataclass
-class WordKDConfig(TeacherConfig):
+class WordKDConfig(DistillationConfig):
     label_smoothing: float = field(
         default=0.0, metadata={"help": "label smoothing of the part of the loss that the labels have"}
     )
@@ -31,7 +33,7 @@ class WordKDConfig(TeacherConfig):
 
 
 @register_criterion("word_kd", dataclass=WordKDConfig)
-class WordKDCriterion(TeacherCriterion):
+class WordKDCriterion(DistillationCriterion):
     """Word-level distillation (Kim & Rush, EMNLP 2016, section 3.1) from a running teacher or from its cache."""
 
     NAME = "word_kd"
@@ -55,25 +57,26 @@ class WordKDCriterion(TeacherCriterion):
             )
         return problems
 
-    def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict[str, Any]]:
+    def describe(self, model: Any, sample: dict[str, Any]) -> Batch:
+        """With targets that the student samples, and no labels' part, in a share of the batches."""
         chance = self.cfg.kd_on_policy if self.training and self._teaches else 0
         if chance == 0:
-            return super().forward(model, sample, reduce)
+            return super().describe(model, sample)
         # fairseq seeds torch at each update, by --seed and the update's number, so that a resumed run draws the same.
         if torch.rand(()) >= chance:
-            loss, sample_size, logging_output = super().forward(model, sample, reduce)
-            return loss, sample_size, {**logging_output, "on_policy_tokens": 0}
+            return replace(super().describe(model, sample), on_policy=False)
         temperature, prefix = self.cfg.kd_on_policy_temperature, self.cfg.ignore_prefix_size
         sample = sample_targets(model, sample, self.task.target_dictionary, temperature, prefix)
-        self.label_share = 0.0
-        try:
-            loss, sample_size, logging_output = super().forward(model, sample, reduce)
-        finally:
-            self.label_share = 1 - self.cfg.kd_weight
-        # How probable the student finds its own translations says nothing about the data.
-        for key in ("nll_loss", "nll_tokens"):
-            logging_output[key] = 0 * logging_output[key]
-        return loss, sample_size, {**logging_output, "on_policy_tokens": sample["ntokens"]}
+        return replace(super().describe(model, sample), on_policy=True, label_weight=0.0)
+
+    def logging_output(self, batch: Batch, terms: Terms) -> dict[str, Any]:
+        found = super().logging_output(batch, terms)
+        if batch.on_policy is None:
+            return found
+        if batch.on_policy:
+            # How probable the student finds its own translations says nothing about the data.
+            found |= {key: 0 * found[key] for key in ("nll_loss", "nll_tokens")}
+        return {**found, "on_policy_tokens": batch.ntokens if batch.on_policy else 0}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from .divergence import WIDE, forward_kl
 from .objective import Objective
 from .ranking import ranking_loss
 from .smoothing import smoothed_cross_entropy
-from .topk import TopK, heard, teacher_classes, top_k
+from .topk import TopK, teacher_classes, top_k, without_missing
 
 #: Least and greatest size of a chunk's buffers in bytes: small ones waste time, and large ones leave a CPU's cache.
 CHUNK_BYTES = {"cpu": (2**23, 2**25), "cuda": (2**25, 2**40)}
@@ -185,7 +185,7 @@ class _FusedLoss(torch.autograd.Function):
 
 
 def _chunks(problem: _Problem, tokens: int, size: int) -> Iterator[tuple[slice | Tensor, bool]]:
-    """(tokens, whether the teacher says something about them), so that it is asked about no others."""
+    """(tokens, whether the teacher is projected for them), so that it is for no others."""
     if problem.teacher is None or problem.teacher_weight is None or not problem.skip:
         for start in range(0, tokens, size):
             yield slice(start, min(start + size, tokens)), problem.teacher is not None
@@ -258,7 +258,7 @@ class _Work:
     ) -> tuple[_Student, Tensor | None]:
         """Any objective, on all classes at once."""
         t = self.problem.objective.temperature
-        said = self._teacher_says(rows, y.size(0)) if taught else None
+        theirs = self._teacher_log_probs(rows, y.size(0)) if taught else None
         z = _project_into(self.student.rows(rows), self._buffer(0, y.size(0)))
         guess = z.argmax(1) if self.problem.guess else self.guess
         z -= z.amax(1, keepdim=True)
@@ -266,10 +266,10 @@ class _Work:
         # At temperature 1 both parts share their softmax.
         shared = a if t == 1 else torch.zeros_like(a)
         gradient = normaliser = None
-        if isinstance(said, TopK):
-            self.teacher[rows], gradient, normaliser = self._top_classes(z, said, b, shared)
-        elif said is not None:
-            self.teacher[rows], gradient, normaliser = self._all_classes(z, said, b, shared)
+        if isinstance(theirs, TopK):
+            self.teacher[rows], gradient, normaliser = self._top_classes(z, theirs, b, shared)
+        elif theirs is not None:
+            self.teacher[rows], gradient, normaliser = self._all_classes(z, theirs, b, shared)
         if gradient is not None:
             gradient = gradient.to(self.dtype)
             self._subtract_smoothing(gradient, a)
@@ -396,7 +396,7 @@ class _Work:
 
     # The teacher's part.
 
-    def _teacher_says(self, rows: slice | Tensor, n: int) -> Tensor | TopK:
+    def _teacher_log_probs(self, rows: slice | Tensor, n: int) -> Tensor | TopK:
         """Its log-probabilities at the temperature, `[n, K]`, or those of its top k."""
         objective = self.problem.objective
         if isinstance(self.problem.teacher, TopK):
@@ -438,8 +438,8 @@ class _Work:
     def _top_classes(self, z: Tensor, teacher: TopK, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         objective = self.problem.objective
         t, k = objective.temperature, objective.ranking
-        teacher, says = heard(teacher)
-        b = b.masked_fill(~says, 0.0)
+        teacher, known = without_missing(teacher)
+        b = b.masked_fill(~known, 0.0)
         s = torch.mul(z, 1 / t, out=self._buffer(1, z.size(0)))
         s_k = s.gather(1, teacher.ids)
         ours = s.topk(k) if k else None
@@ -456,7 +456,7 @@ class _Work:
         rank = _no_rank(value)
         if ours is not None:
             rank = _rank(teacher, k, q[:, :k], ours.indices, (ours.values - normaliser).exp())
-        loss = (t**2 * (value + rank.value)).masked_fill(~says, 0.0).to(self.dtype)
+        loss = (t**2 * (value + rank.value)).masked_fill(~known, 0.0).to(self.dtype)
         if not self.needs:
             return loss, None, normaliser.squeeze(1)
         on_q = (shared - b * (slope.sum(1) + rank.total)).unsqueeze(1)

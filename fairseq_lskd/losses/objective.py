@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .divergence import Divergence, forward_kl, temper
 from .ranking import ranking_loss
-from .topk import TopK, heard, student_classes, teacher_classes, top_k
+from .topk import TopK, student_classes, teacher_classes, top_k, without_missing
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def teacher_loss(log_probs: Tensor, teacher: Tensor | TopK, ignore: Tensor, obje
     Args:
         log_probs: `[..., K]`, the student's at temperature 1, float32 or wider.
         teacher: at the objective's temperature: log-probabilities `[..., K]`, or its top k. Where the
-            left-over mass of those is NaN the teacher says nothing, and the loss is 0.
+            left-over mass of those is NaN there is no teacher, and the loss is 0.
         ignore: `[...]`, bool.
 
     Returns:
@@ -43,9 +43,9 @@ def teacher_loss(log_probs: Tensor, teacher: Tensor | TopK, ignore: Tensor, obje
     if isinstance(teacher, Tensor):
         loss = objective.divergence(student, teacher.to(student.dtype), ignore)
     else:
-        teacher, says = heard(teacher)
+        teacher, known = without_missing(teacher)
         teacher = teacher._replace(log_probs=teacher.log_probs.to(student.dtype), rest=teacher.rest.to(student.dtype))
-        ignore = ignore | ~says
+        ignore = ignore | ~known
         classes = teacher_classes(teacher, objective.rest)
         loss = objective.divergence(student_classes(student, teacher.ids), classes, ignore)
     if k := objective.ranking:

@@ -16,7 +16,7 @@ class TopK(NamedTuple):
 
     ids: Tensor  #: [..., k] int64, the most probable class first
     log_probs: Tensor  #: [..., k] float32, nats
-    rest: Tensor  #: [...] float32, log of the left-over mass; NaN where the teacher says nothing
+    rest: Tensor  #: [...] float32, log of the left-over mass; NaN where there is no teacher
 
     def rows(self, rows: slice | Tensor) -> TopK:
         """Some of the tokens."""
@@ -27,12 +27,12 @@ class TopK(NamedTuple):
         rest = torch.cat([self.log_probs[..., k:], self.rest.unsqueeze(-1)], -1).logsumexp(-1)
         return TopK(self.ids[..., :k], self.log_probs[..., :k], rest)
 
-    def spread(self, counts: Tensor) -> TopK:
-        """Of the N tokens that count among `[B, T]`: `[B, T, k]`, where it says nothing about the others."""
-        found = TopK(*(member.new_zeros(*counts.shape, *member.shape[1:]) for member in self))
+    def scatter(self, mask: Tensor) -> TopK:
+        """Of the N tokens in a mask `[B, T]`: `[B, T, k]`, with nothing known of the others."""
+        found = TopK(*(member.new_zeros(*mask.shape, *member.shape[1:]) for member in self))
         found.rest.fill_(torch.nan)
         for whole, part in zip(found, self, strict=True):
-            whole[counts] = part
+            whole[mask] = part
         return found
 
 
@@ -47,17 +47,17 @@ def top_k(log_probs: Tensor, k: int) -> TopK:
     values, ids = log_probs.topk(k, dim=-1)
     # Summed, not 1 - sum of the k, which would cancel where the k have nearly all of the mass.
     rest = log_probs.scatter(-1, ids, -torch.inf).logsumexp(-1)
-    # NaN would say that the teacher has nothing to say: one that is broken is to be noticed, in the loss.
+    # NaN would say that there is no teacher here: one that is broken is to be noticed, in the loss.
     return TopK(ids, values, rest.masked_fill_(rest.isnan(), torch.inf))
 
 
-def heard(teacher: TopK) -> tuple[TopK, Tensor]:
-    """A `TopK` of valid distributions everywhere, and where the teacher really says something, `[...]` bool."""
-    says = ~teacher.rest.isnan()
-    anything = torch.arange(teacher.ids.size(-1), device=says.device)  # distinct, as the classes of a top k are
-    ids = torch.where(says.unsqueeze(-1), teacher.ids, anything)
-    log_probs = teacher.log_probs.masked_fill(~says.unsqueeze(-1), 0.0)
-    return TopK(ids, log_probs, teacher.rest.masked_fill(~says, 0.0)), says
+def without_missing(teacher: TopK) -> tuple[TopK, Tensor]:
+    """A `TopK` of valid distributions everywhere, and where it really is the teacher's, `[...]` bool."""
+    known = ~teacher.rest.isnan()
+    anything = torch.arange(teacher.ids.size(-1), device=known.device)  # distinct, as the classes of a top k are
+    ids = torch.where(known.unsqueeze(-1), teacher.ids, anything)
+    log_probs = teacher.log_probs.masked_fill(~known.unsqueeze(-1), 0.0)
+    return TopK(ids, log_probs, teacher.rest.masked_fill(~known, 0.0)), known
 
 
 def teacher_classes(teacher: TopK, rest: str = "class") -> Tensor:

@@ -50,7 +50,7 @@ class Model:
         found: Measurement | None = None
         source = self.forcing(dataset)
         for batch in source.batches(ids):
-            for said in source.say(batch):
+            for said in source.outputs(batch):
                 if found is None:
                     dim = None if said.hidden is None else said.hidden.size(1)
                     found = Measurement(plan, dim, said.log_probs.device)
@@ -67,7 +67,7 @@ class Model:
         """Log-probabilities of the types, activations and targets, at the targets that are one of the types."""
         source = self.forcing(dataset)
         for batch in source.batches(ids):
-            for said in source.say(batch):
+            for said in source.outputs(batch):
                 at = torch.isin(said.target, types.to(said.target.device))
                 hidden = said.log_probs[:, :0] if said.hidden is None else said.hidden
                 scores = said.log_probs[at][:, types.to(said.log_probs.device)]

@@ -39,15 +39,15 @@ def sentence_log_probs(model: Any, task: Any, split: str, max_tokens: int = 4000
             sample = dataset.collater([dataset[int(i)] for i in indices])
             inputs = {name: value.to(device) for name, value in sample["net_input"].items() if torch.is_tensor(value)}
             target = sample["target"].to(device)
-            counts = target.ne(padding)
+            mask = target.ne(padding)
             if projected:  # never [tokens x vocabulary] at once
-                labels = target[counts]
+                labels = target[mask]
                 one = torch.ones_like(labels, dtype=torch.float32)
                 nll = torch.zeros_like(target, dtype=torch.float64)
-                nll[counts] = fused_loss(project(model, inputs, counts), labels, one).nll.double()
+                nll[mask] = fused_loss(project(model, inputs, mask), labels, one).nll.double()
             else:
-                nll = negative_log_likelihood(log_probs(model, inputs), target, ~counts).double()
+                nll = negative_log_likelihood(log_probs(model, inputs), target, ~mask).double()
             values[sample["id"]] = -nll.sum(1).cpu()
-            tokens[sample["id"]] = counts.sum(1).cpu()
+            tokens[sample["id"]] = mask.sum(1).cpu()
             progress.update(len(indices))
     return Sentences(values, tokens)

@@ -155,9 +155,9 @@ class CacheWriter:
         batches = batches[len(batches) // 2 :]
         if not batches:
             return math.inf
-        source.ask(batches[0])  # to warm up
+        source.infer(batches[0])  # to warm up
         done, start = 0, time.perf_counter()
-        for _, answer in source.ask_all(batches):
+        for _, answer in source.infer_all(batches):
             done += len(answer.rest)
             if time.perf_counter() - start > seconds:
                 break
@@ -197,7 +197,7 @@ class CacheWriter:
         """Ask about a block's sentences, batch by batch; yield how many tokens each batch had."""
         records["rest"] = np.nan
         first = self._starts[self._edges[block]]
-        for sentences, found in source.ask_all(source.batches(self._sentences(block))):
+        for sentences, found in source.infer_all(source.batches(self._sentences(block))):
             places = [np.arange(*self._starts[i : i + 2]) - first for i in sentences]
             rows = np.concatenate([np.arange(0), *places])
             for field in TopK._fields:

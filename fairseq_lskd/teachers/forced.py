@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..losses import mix_log_probs, temper
-from ..models import places
+from ..models import mask_indices
 from .online import OnlineTeacher
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ SLICE = {"cpu": 2**22, "cuda": 2**26}
 
 
 class Forced(NamedTuple):
-    """Some target tokens, and what the teacher thinks of them."""
+    """Some target tokens, and the teacher's outputs there."""
 
     log_probs: Tensor  #: [n, V] float32
     target: Tensor  #: [n] int64
@@ -62,7 +62,7 @@ def _slices(tokens: int, classes: Tensor) -> Iterator[slice]:
 
 
 class TeacherForcing:
-    """A teacher that is asked about batches of a dataset's sentences."""
+    """A teacher that reads batches of a dataset's sentences."""
 
     def __init__(self, teacher: OnlineTeacher, task: Any, dataset: Any, like: Tensor, max_tokens: int):
         """The teacher fits the task, and the dataset is one of its LanguagePairDatasets.
@@ -93,9 +93,9 @@ class TeacherForcing:
         return self.dataset.batch_by_size(ids, max_tokens=max(self.max_tokens, sizes.max(initial=0)))
 
     def _collate(self, ids: np.ndarray) -> tuple[dict[str, Any], Tensor]:
-        """A batch, and which of its target tokens count `[B, T]`, on the CPU.
+        """A batch, and the mask of its target tokens `[B, T]`, on the CPU.
 
-        A sentence whose target has the padding symbol as a word has none that count.
+        That of a sentence whose target has the padding symbol as a word is empty.
         """
         sample = self.dataset.collater([self.dataset[i] for i in ids])
         sentences, keep = sample["id"].numpy(), sample["target"].ne(self.padding)
@@ -113,8 +113,8 @@ class TeacherForcing:
             raise UserError(f"--max-tokens {self.max_tokens}: too much for the GPU's memory; lower it") from None
 
     def _there(self, sample: dict[str, Any], keep: Tensor) -> tuple[dict[str, Any], Tensor]:
-        """The network's input and the places `[N]` of what counts, on the device where it is computed."""
-        net_input, rows = sample["net_input"], places(keep)
+        """The network's input and the indices `[N]` of the mask, on the device where it is computed."""
+        net_input, rows = sample["net_input"], mask_indices(keep)
         if self.like.is_cuda:
             # From pinned memory, so that the GPU is not waited for.
             net_input = utils.apply_to_sample(lambda tensor: tensor.pin_memory(), net_input)
@@ -123,8 +123,8 @@ class TeacherForcing:
         return net_input, rows
 
     @torch.no_grad()
-    def say(self, ids: np.ndarray) -> Iterator[Forced]:
-        """What the teacher thinks of one batch, so many tokens at a time.
+    def outputs(self, ids: np.ndarray) -> Iterator[Forced]:
+        """The teacher's outputs for one batch, so many tokens at a time.
 
         Raises:
             UserError: if the GPU's memory is too small.

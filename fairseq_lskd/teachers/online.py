@@ -20,8 +20,8 @@ from .soundness import check_log_probs, check_weights
 
 logger = logging.getLogger(__name__)
 
-#: Tokens, the first that it is asked about, that tell whether a teacher says anything.
-LISTENED = 64
+#: Tokens, the first of all, by which a teacher's probabilities are checked.
+CHECKED = 64
 
 
 @torch.no_grad()
@@ -48,7 +48,7 @@ class OnlineTeacher:
         if not ensemble:
             raise ValueError("a teacher needs at least one model")
         self.names = list(names) or [str(number) for number in range(1, len(ensemble) + 1)]
-        self._heard: set[torch.dtype] = set()  #: in which it was found to say something
+        self._checked: set[torch.dtype] = set()  #: in which its probabilities were found to be some
         self.models = [model.eval().requires_grad_(False) for model in ensemble]
         #: Why `projections` has nothing to give; None if it has.
         self.why_not_projected = next(filter(None, map(why_not_projected, self.models)), None)
@@ -91,13 +91,13 @@ class OnlineTeacher:
                 model.to(device=like.device, dtype=like.dtype)
 
     @torch.no_grad()
-    def projections(self, net_input: dict[str, Any], like: Tensor, counts: Tensor) -> list[Projection] | None:
+    def projections(self, net_input: dict[str, Any], like: Tensor, mask: Tensor) -> list[Projection] | None:
         """Each member's hidden states and output matrix; None if one has no plain output projection.
 
         Args:
             net_input: fairseq's `sample["net_input"]`, target side included (teacher forcing).
             like: a parameter of the student's, whose device and dtype the teacher takes.
-            counts: the tokens that count, as for `project`.
+            mask: the tokens that are wanted, as for `project`.
 
         Returns:
             As `project` does, without a graph.
@@ -108,11 +108,11 @@ class OnlineTeacher:
         if self.why_not_projected is not None:
             return None
         self._follow(like)
-        found = [project(model, net_input, counts) for model in self.models]
-        if like.dtype not in self._heard and len(found[0].hidden):
+        found = [project(model, net_input, mask) for model in self.models]
+        if like.dtype not in self._checked and len(found[0].hidden):
             for name, (hidden, weight, bias) in zip(self.names, found, strict=True):
-                check_log_probs(name, F.log_softmax(F.linear(hidden[:LISTENED], weight, bias), -1, dtype=torch.float32))
-            self._heard.add(like.dtype)
+                check_log_probs(name, F.log_softmax(F.linear(hidden[:CHECKED], weight, bias), -1, dtype=torch.float32))
+            self._checked.add(like.dtype)
         return found
 
     @torch.no_grad()
@@ -126,13 +126,13 @@ class OnlineTeacher:
             `[batch, target length, vocabulary]`, of the dtype that `temper` makes of float32, without a graph.
         """
         self._follow(like)
-        found = (self._hear(name, model, net_input) for name, model in zip(self.names, self.models, strict=True))
+        found = (self._outputs(name, model, net_input) for name, model in zip(self.names, self.models, strict=True))
         mixed = mix_log_probs(temper(each, temperature) for each in found)
-        self._heard.add(like.dtype)
+        self._checked.add(like.dtype)
         return mixed
 
-    def _hear(self, name: str, model: Any, net_input: dict[str, Any]) -> Tensor:
+    def _outputs(self, name: str, model: Any, net_input: dict[str, Any]) -> Tensor:
         found = log_probs(model, net_input)
-        if next(model.parameters()).dtype not in self._heard:
+        if next(model.parameters()).dtype not in self._checked:
             check_log_probs(name, found[:, 0])  # further on there may be padding
         return found

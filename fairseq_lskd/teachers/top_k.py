@@ -17,7 +17,7 @@ from .online import OnlineTeacher
 
 
 class TeacherTopK(TeacherForcing):
-    """A teacher that is asked for its best classes at the tokens of a dataset's sentences."""
+    """A teacher's best classes at the tokens of a dataset's sentences."""
 
     def __init__(
         self, teacher: OnlineTeacher, task: Any, dataset: Any, k: int, temperature: float, like: Tensor, max_tokens: int
@@ -26,8 +26,8 @@ class TeacherTopK(TeacherForcing):
         super().__init__(teacher, task, dataset, like, max_tokens)
         self.k, self.temperature = k, temperature
 
-    def ask(self, ids: np.ndarray) -> tuple[np.ndarray, TopK]:
-        """Ask about one batch.
+    def infer(self, ids: np.ndarray) -> tuple[np.ndarray, TopK]:
+        """The best classes at the tokens of one batch.
 
         Returns:
             The sentences in the order in which their tokens follow each other, and the tokens' distributions, on
@@ -36,21 +36,21 @@ class TeacherTopK(TeacherForcing):
         Raises:
             UserError: if the teacher's probabilities are not numbers, or the GPU's memory is too small.
         """
-        return self._answer(*self._begin(ids))
+        return self._fetch(*self._begin(ids))
 
-    def ask_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, TopK]]:
-        """`ask` about one batch after the other; a GPU is at the next one while the answer of the last is looked at."""
+    def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, TopK]]:
+        """`infer` one batch after the other; a GPU is at the next one while the result of the last is fetched."""
         begun: deque[tuple[np.ndarray, np.ndarray, TopK]] = deque()
         for ids in batches:
             begun.append(self._begin(ids))
             if not self.like.is_cuda or len(begun) > 1:
-                yield self._answer(*begun.popleft())
+                yield self._fetch(*begun.popleft())
         for each in begun:
-            yield self._answer(*each)
+            yield self._fetch(*each)
 
     @torch.no_grad()
     def _begin(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, TopK]:
-        """What was asked, of which sentences the answer is, and the answer where it is computed."""
+        """The ids, those of them that the result is of, and the result where it is computed."""
         sample, keep = self._collate(ids)
         sentences, whole = sample["id"].numpy(), keep.any(1).numpy()
         with self._memory():
@@ -61,9 +61,9 @@ class TeacherTopK(TeacherForcing):
             ]
             return ids, sentences[whole], TopK(*map(torch.cat, zip(*parts, strict=True)))
 
-    def _answer(self, ids: np.ndarray, sentences: np.ndarray, answer: TopK) -> tuple[np.ndarray, TopK]:
+    def _fetch(self, ids: np.ndarray, sentences: np.ndarray, result: TopK) -> tuple[np.ndarray, TopK]:
         with self._memory():
-            found = TopK(*(field.cpu() for field in answer))
+            found = TopK(*(field.cpu() for field in result))
         if found.log_probs.isnan().any():
             raise UserError(
                 f"--teacher-path: at sentence {ids[0]} and others the teacher's probabilities are not numbers; "

@@ -5,7 +5,7 @@ import torch
 from reference import Comparison, mean_at_temperature, weighted
 from tiny import assert_same, backward, batch, gradients, logits, make_criterion, make_model
 
-from fairseq_lskd.models import places
+from fairseq_lskd.criterions._batch import Batch
 
 pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
 
@@ -73,15 +73,15 @@ def test_loss_and_every_gradient_are_the_definition(task, student, teacher_path,
     assert_same(backward(student, loss), wanted, tolerance=1e-5)
 
 
-def test_literal_of_what_is_fed_back(task, student, teacher_path):
+def test_literal_of_what_is_fed_back():
     """Two sentences, with a prefix of one token; 2 ends a sentence, 1 is padding."""
-    criterion = make_kd(task, teacher_path, kd_iterations=2, ignore_prefix_size=1)
-    counts = torch.tensor([[False, True, True, True], [False, True, False, False]])
+    mask = torch.tensor([[False, True, True, True], [False, True, False, False]])
     net_input = {"prev_output_tokens": torch.tensor([[2, 5, 6, 7], [2, 8, 1, 1]]), "src_tokens": None}
-    rows = places(counts)
-    assert rows.tolist() == [1, 2, 3, 5]
-    found = criterion._fed_back(net_input, counts, rows, torch.tensor([10, 11, 12, 13]))
-    # Labels are 5 6 7 2 and 8 2. Guesses 10 and 11 are for 6 and 7; those for the ends are not read by anyone.
+    target = torch.tensor([[5, 6, 7, 2], [8, 2, 1, 1]])
+    given = Batch(net_input, target, mask, padding=1, prefix=1, ntokens=6, sample_size=6)
+    assert given.indices.tolist() == [1, 2, 3, 5]
+    found = given.fed_back(torch.tensor([10, 11, 12, 13])).net_input
+    # Guesses 10 and 11 are for 6 and 7; those for the ends are not read by anyone.
     assert found["prev_output_tokens"].tolist() == [[2, 5, 10, 11], [2, 8, 1, 1]]
     assert net_input["prev_output_tokens"].tolist() == [[2, 5, 6, 7], [2, 8, 1, 1]] and "src_tokens" in found
 

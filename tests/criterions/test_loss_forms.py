@@ -9,7 +9,7 @@ from cached import write_cache
 from reference import Comparison, mean_at_temperature, weighted
 from tiny import assert_gradients, assert_same, backward, batch, logits, make_criterion, make_model, save, set_aside
 
-from fairseq_lskd.criterions import _translation
+from fairseq_lskd.criterions import _forms
 from fairseq_lskd.models import why_not_projected
 from fairseq_lskd.sequences import SequenceWeights
 
@@ -231,14 +231,13 @@ def test_what_is_not_reduced_sums_to_the_loss(task, teacher_path, flags):
 def forms(monkeypatch):
     """The names of the forms that are used from now on."""
     used = []
-    for form in ("fused", "plain"):
-        original = getattr(_translation.TranslationCriterion, form)
+    for form in (_forms.Fused, _forms.Plain):
 
-        def spy(self, *args, form=form, original=original):
-            used.append(form)
+        def spy(self, *args, form=form, original=form.predict):
+            used.append(form.__name__.lower())
             return original(self, *args)
 
-        monkeypatch.setattr(_translation.TranslationCriterion, form, spy)
+        monkeypatch.setattr(form, "predict", spy)
     return used
 
 

@@ -78,8 +78,8 @@ def weights(trainer: Any) -> dict[str, torch.Tensor]:
 
 
 def queue(trainer: Any) -> torch.Tensor | None:
-    criterion = trainer.get_criterion()
-    return criterion.queue.view(torch.float32).clone() if hasattr(criterion, "queue") else None
+    found = trainer.get_criterion().queue
+    return None if found is None else found.view(torch.float32).clone()
 
 
 def run(data: Path, teacher: str, out: Path, scenario: Scenario, rank: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference import best, coarsened, log_softmax, log_sum
 
 from fairseq_lskd.losses import DIVERGENCES, RESTS, TopK, divergence, top_k
-from fairseq_lskd.losses.topk import heard, student_classes, teacher_classes
+from fairseq_lskd.losses.topk import student_classes, teacher_classes, without_missing
 
 INFINITE = math.inf
 NUMBERS = st.floats(-30, 30, allow_nan=False)
@@ -88,19 +88,19 @@ def test_rows_by_slices_and_by_numbers():
 def test_spread_puts_tokens_where_they_count_and_is_silent_elsewhere():
     counts = torch.tensor([[True, False, True], [False, True, False]])
     whole = top_k(torch.randn(3, 6).log_softmax(-1), 2)
-    found = whole.spread(counts)
+    found = whole.scatter(counts)
     assert found.ids.shape == (2, 3, 2) and found.log_probs.shape == (2, 3, 2) and found.rest.shape == (2, 3)
     for spread, one in zip(found, whole, strict=True):
         assert torch.equal(spread[counts], one) and spread.dtype == one.dtype
     assert torch.equal(found.rest.isnan(), ~counts)
 
 
-def test_heard():
+def test_without_missing():
     """Where the teacher says nothing there stands something harmless, with classes that differ from each other."""
     rest = torch.tensor([-1.0, math.nan])
     given_ = TopK(torch.tensor([[3, 1], [0, 0]]), torch.tensor([[-1.0, -2.0], [math.nan, -INFINITE]]), rest)
-    found, says = heard(given_)
-    assert says.tolist() == [True, False]
+    found, known = without_missing(given_)
+    assert known.tolist() == [True, False]
     assert found.ids.tolist() == [[3, 1], [0, 1]]
     assert torch.equal(found.log_probs[0], given_.log_probs[0]) and found.rest[0] == -1
     assert all(member.isfinite().all() for member in found)
@@ -108,8 +108,8 @@ def test_heard():
 
 def test_a_broken_teacher_is_not_a_silent_one():
     broken = top_k(torch.full((2, 6), math.nan), 3)
-    found, says = heard(broken)
-    assert says.all() and found.log_probs.isnan().all()
+    found, known = without_missing(broken)
+    assert known.all() and found.log_probs.isnan().all()
     student = torch.randn(2, 6).log_softmax(-1)
     for name in DIVERGENCES:
         for rest in RESTS:

@@ -1,0 +1,133 @@
+"""The loss of a described batch: its steps, and the two forms of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..losses import (
+    FusedLoss,
+    Projection,
+    fused_loss,
+    negative_log_likelihood,
+    smoothed_cross_entropy,
+    smoothing_term,
+    teacher_loss,
+)
+from ..models import log_probs, project
+from ._batch import Batch
+
+#: Tokens whose distributions are looked at together on validation.
+PREDICTION_ROWS = 256
+#: The student's log-probabilities `[n, K]`, targets `[n]` and which to ignore, `[n]`; some tokens at a time.
+Distributions = Iterator[tuple[Tensor, Tensor, Tensor]]
+
+
+class Terms(NamedTuple):
+    """The loss of a batch and its parts, in nats."""
+
+    loss: Tensor  #: [], or a value a target token where the sum was not asked for
+    kd: Tensor | None  #: any shape, to be summed: the teacher's part, weighted as the sentences are
+    nll: Tensor  #: likewise, unweighted
+    distributions: Distributions
+
+
+def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
+    """The loss of a batch: what its two forms have in common. A step of either is told by a `FusedLoss`."""
+    student = form.predict(model, batch)
+    if batch.select is not None:
+        batch = replace(batch, teacher_mask=batch.select(form.nll(student, batch)))
+    steps, current = [form.step(student, batch, guess=batch.iterations > 1)], batch
+    while len(steps) < batch.iterations:
+        current = current.fed_back(steps[-1].guess)
+        more = len(steps) + 1 < batch.iterations
+        steps.append(form.step(form.predict(model, current), current, guess=more))
+    return Terms(*form.total(steps, batch), steps[0].nll, form.distributions(student, batch))
+
+
+class Fused:
+    """From hidden states and output matrices, a chunk of tokens at a time: no `[tokens, vocabulary]` tensor."""
+
+    def predict(self, model: Any, batch: Batch) -> Projection:
+        return project(model, batch.net_input, batch.indices)
+
+    @torch.no_grad()
+    def nll(self, student: Projection, batch: Batch) -> Tensor:
+        return fused_loss(student, batch.labels, batch.token_weights).nll
+
+    def step(self, student: Projection, batch: Batch, guess: bool) -> FusedLoss:
+        return fused_loss(
+            student,
+            batch.labels,
+            batch.token_weights * batch.label_weight,
+            label_smoothing=batch.label_smoothing,
+            prior=batch.prior,
+            teacher=None if batch.teacher is None else batch.teacher.projected(batch),
+            teacher_weight=batch.teacher_weight / batch.iterations * batch.teacher_token_weights,
+            # A GPU would be waited for.
+            skip=batch.teacher_mask is not None or not batch.target.is_cuda,
+            objective=batch.objective,
+            guess=guess,
+        )
+
+    def total(self, steps: list[FusedLoss], batch: Batch) -> tuple[Tensor, Tensor | None]:
+        loss = torch.stack([step.loss for step in steps]).sum()
+        if batch.teacher is None:
+            return loss, None
+        return loss, torch.stack([step.teacher for step in steps]).mean(0) * batch.teacher_token_weights
+
+    def distributions(self, student: Projection, batch: Batch) -> Distributions:
+        rows = torch.arange(len(batch.labels), device=batch.labels.device).split(PREDICTION_ROWS)
+        for some in rows or (slice(0),):
+            hidden, weight, bias = student.rows(some)
+            labels = batch.labels[some]
+            scores = F.log_softmax(F.linear(hidden, weight, bias), dim=-1, dtype=torch.float32)
+            yield scores, labels, torch.zeros_like(labels, dtype=torch.bool)
+
+
+class Plain:
+    """From whole log-probabilities `[B, T', K]`. With `reduce`, the labels' part is fairseq's to the last bit."""
+
+    def __init__(self, reduce: bool = True):
+        self.reduce = reduce
+
+    def predict(self, model: Any, batch: Batch) -> Tensor:
+        return log_probs(model, batch.net_input)[:, batch.prefix :]  # a view that keeps the batch's shape
+
+    def nll(self, student: Tensor, batch: Batch) -> Tensor:
+        target, mask = batch.target[:, batch.prefix :], batch.mask[:, batch.prefix :]
+        return negative_log_likelihood(student.detach(), target, ~mask)[mask]
+
+    def step(self, student: Tensor, batch: Batch, guess: bool) -> FusedLoss:
+        target, mask = batch.target[:, batch.prefix :], batch.mask[:, batch.prefix :]
+        nll = negative_log_likelihood(student, target, ~mask)
+        labels, alpha, prior = self._sum(nll, batch), batch.label_smoothing, batch.prior
+        if alpha > 0:
+            smooth = self._sum(smoothing_term(student, ~mask, prior), batch)
+            labels = smoothed_cross_entropy(labels, smooth, alpha, student.size(-1), prior is None)
+        best = student.argmax(-1)[mask] if guess else target[:0]
+        if batch.teacher is None:
+            return FusedLoss(labels, nll, torch.zeros_like(nll), best)
+        if batch.teacher_mask is not None:
+            mask = torch.zeros_like(mask).masked_scatter(mask, batch.teacher_mask)
+        return FusedLoss(labels, nll, teacher_loss(student, batch.teacher.whole(batch), ~mask, batch.objective), best)
+
+    def total(self, steps: list[FusedLoss], batch: Batch) -> tuple[Tensor, Tensor | None]:
+        labels = batch.label_weight * steps[0].loss
+        if batch.teacher is None:
+            return labels, None
+        kd = self._sum(torch.stack([step.teacher for step in steps]).sum(0) / batch.iterations, batch)
+        return labels + batch.teacher_weight * kd, kd
+
+    def distributions(self, student: Tensor, batch: Batch) -> Distributions:
+        target, mask = batch.target[:, batch.prefix :], batch.mask[:, batch.prefix :]
+        yield student.detach().flatten(0, 1), target.flatten(), ~mask.flatten()
+
+    def _sum(self, values: Tensor, batch: Batch) -> Tensor:
+        values = values if batch.sentence_weights is None else values * batch.sentence_weights
+        return values.sum() if self.reduce else values.reshape(-1)

@@ -1,0 +1,141 @@
+"""The fused and the plain form of one described batch, with all options crossed, in float64."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from tiny import backward
+from torch import nn
+
+from fairseq_lskd.criterions._batch import Batch
+from fairseq_lskd.criterions._distillation import Cached, Online
+from fairseq_lskd.criterions._forms import Fused, Plain, compute
+from fairseq_lskd.losses import DIVERGENCES, Objective, divergence, loss_threshold, temper, top_k
+from fairseq_lskd.teachers import OnlineTeacher
+
+K, PADDING, END = 7, 1, 2
+#: Two sentences, the second shorter by two tokens.
+TARGET = torch.tensor([[5, 3, 6, END], [4, END, PADDING, PADDING]])
+PREVIOUS = torch.tensor([[END, 5, 3, 6], [END, 4, PADDING, PADDING]])
+
+
+class Model(nn.Module):
+    """As fairseq's, as far as the forms know it: the token before, some arithmetic, and an output projection."""
+
+    def __init__(self, width, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.embedding = nn.Embedding(K, width)
+        self.decoder = nn.Module()
+        self.decoder.output_projection = nn.Linear(width, K)
+        self.double()
+        for weight in self.parameters():
+            nn.init.normal_(weight)
+
+    def forward(self, prev_output_tokens, features_only=False):
+        hidden = torch.tanh(self.embedding(prev_output_tokens).cumsum(1))
+        return (hidden if features_only else self.decoder.output_projection(hidden)), None
+
+    def get_normalized_probs(self, output, log_probs):
+        assert log_probs
+        return output[0].log_softmax(-1)
+
+
+@pytest.fixture(scope="module")
+def student():
+    return Model(3, seed=1)
+
+
+def online(members, temperature, like):
+    teacher = OnlineTeacher([Model(4, seed=10 + number) for number in range(members)])
+    teacher.why_not_projected = None  # it would be a Transformer
+    return Online(teacher, like, temperature)
+
+
+def cached(mask, temperature):
+    """The best four of a teacher, who knows nothing of the first token."""
+    with torch.no_grad():
+        model = Model(4, seed=20)
+        whole = temper(model.get_normalized_probs(model(PREVIOUS), log_probs=True), temperature)
+        best = top_k(whole, 4).rows(mask)
+    best.rest[0] = torch.nan
+    return Cached(best)
+
+
+def describe(prefix, weights):
+    mask = TARGET.ne(PADDING)
+    mask[:, :prefix] = False
+    net_input = {"prev_output_tokens": PREVIOUS}
+    return Batch(net_input, TARGET, mask, PADDING, prefix, ntokens=6, sample_size=6, sentence_weights=weights)
+
+
+def hardest(nll):
+    return nll >= loss_threshold(nll, 0.4)
+
+
+# All weights are binary fractions: those of tokens are in float32.
+PRIOR = torch.tensor([0, 0, 0.25, 0.125, 0.125, 0.25, 0.25])
+LABELS = [
+    {"label_smoothing": 0.1},
+    {"label_weight": 0.25, "label_smoothing": 0.1, "prior": PRIOR},
+    {"label_weight": 0.0},
+]
+#: Prefix and weights of the sentences.
+PLACES = [(0, None), (1, torch.tensor([[0.5], [2.0]]))]
+SELECT, ITERATIONS, RANKING = [None, hardest], [1, 2], [0, 2]
+#: Of the teacher's: its members, None for a cache, and the temperature.
+TEACHERS = [(1, 1.0), (2, 20.0), (None, 2.5)]
+
+
+def batches(name, members, temperature, like):
+    """Every description of a batch with this teacher and this divergence."""
+    cuts = [(k, rest) for k in ((4,) if members is None else (None, 3)) for rest in ("class", "renormalise")]
+    for (k, rest), ranking, labels, place, select, iterations in itertools.product(
+        cuts, RANKING, LABELS, PLACES, SELECT, ITERATIONS
+    ):
+        if (k is None or name == "reverse_kl") and rest == "renormalise":
+            continue  # nothing is left over; infinite
+        if members is None and iterations > 1:
+            continue  # no cache knows the student's guesses
+        described = describe(*place)
+        yield dataclasses.replace(
+            described,
+            **labels,
+            teacher=cached(described.mask, temperature) if members is None else online(members, temperature, like),
+            teacher_weight=0.75,
+            select=select,
+            iterations=iterations,
+            objective=Objective(divergence(name, 0.3), temperature, None if members is None else k, rest, ranking),
+        )
+
+
+def computed(form, student, batch):
+    terms = compute(form, student, batch)
+    found = {"loss": terms.loss, "nll": terms.nll.sum(), "kd": torch.zeros(()) if terms.kd is None else terms.kd.sum()}
+    assert terms.loss.dtype == torch.float64
+    return {name: value.detach().double() for name, value in found.items()} | backward(student, terms.loss)
+
+
+def assert_alike(student, batch):
+    fused, plain = computed(Fused(), student, batch), computed(Plain(), student, batch)
+    assert fused.keys() == plain.keys()
+    for name, wanted in plain.items():
+        torch.testing.assert_close(
+            fused[name], wanted, rtol=1e-9, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}\n{batch}"
+        )
+    return fused["loss"].item()
+
+
+@pytest.mark.parametrize(("members", "temperature"), TEACHERS)
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_fused_equals_plain(student, name, members, temperature):
+    """And no option is without effect: no two descriptions have the same loss."""
+    losses = [assert_alike(student, batch) for batch in batches(name, members, temperature, next(student.parameters()))]
+    assert len({f"{loss:.9g}" for loss in losses}) == len(losses) >= 24
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("labels", [{}, *LABELS])
+def test_fused_equals_plain_without_a_teacher(student, labels, place):
+    assert_alike(student, dataclasses.replace(describe(*place), **labels))
