@@ -129,6 +129,14 @@ def test_a_damaged_cache_is_refused(bitext, task, teacher_path, tmp_path):
         make_criterion(task, "word_kd", teacher_cache=str(cache))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_batch_that_the_cache_does_not_know_ends_the_training_in_a_sentence(task, student, cache, form):
+    sample = batch(task, range(4))
+    sample["id"] += 60
+    with pytest.raises(SystemExit, match=r"^--criterion word_kd: error: .* has 60 sentences, asked for id 63$"):
+        make_criterion(task, "word_kd", teacher_cache=str(cache), loss_form=form).train()(student, sample)
+
+
 def test_the_criterions_share_of_the_world_is_all_of_it_without_one():
     from fairseq_lskd.criterions._distillation import _rank_and_world
 
