@@ -39,14 +39,14 @@ class Terms(NamedTuple):
 
 def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
     """The loss of a batch: what its two forms have in common. A step of either is told by a `FusedLoss`."""
-    student = form.predict(model, batch)
+    student: Any = form.predict(model, batch)
     if batch.select is not None:
         batch = replace(batch, teacher_mask=batch.select(form.nll(student, batch)))
     steps, current = [form.step(student, batch, guess=batch.iterations > 1)], batch
     while len(steps) < batch.iterations:
         current = current.fed_back(steps[-1].guess)
-        more = len(steps) + 1 < batch.iterations
-        steps.append(form.step(form.predict(model, current), current, guess=more))
+        again: Any = form.predict(model, current)
+        steps.append(form.step(again, current, guess=len(steps) + 1 < batch.iterations))
     return Terms(*form.total(steps, batch), steps[0].nll, form.distributions(student, batch))
 
 
