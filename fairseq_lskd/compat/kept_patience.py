@@ -59,8 +59,9 @@ def apply() -> None:
         extra_state, epoch_itr = load(cfg, trainer, *args, **kwargs)
         kept = (extra_state or {}).get(KEY)
         # As fairseq's own best value: not of a checkpoint whose weights begin another training.
-        taken_up = isinstance(kept, dict) and getattr(utils.save_checkpoint, "best", None) == extra_state.get("best")
-        if not taken_up or cfg.patience <= 0 or (count := counter()) is None:
+        if not isinstance(kept, dict) or getattr(utils.save_checkpoint, "best", None) != extra_state.get("best"):
+            return extra_state, epoch_itr
+        if cfg.patience <= 0 or (count := counter()) is None:
             return extra_state, epoch_itr
         count.best, count.num_runs = kept["best"], kept["count"]
         if count.num_runs >= cfg.patience:
