@@ -106,10 +106,11 @@ if [ $dry = 1 ]; then exec "${call[@]}" --dry-run "$@"; fi
 case " $* " in *" --profile "* | *" --executor "*) first='' ;; esac
 if [ $hours = 1 ] || [ "$first" = hours ]; then
     "${call[@]}" --until prepare "$@" || die "the data could not be prepared, see above"
-    before=''
+    before='' gpu=()
+    [ "$gpus" = 0 ] || gpu=(--gpu)
     [ "$gpus" -le 1 ] || before=$root/scripts/on_gpu.sh
     python -m fairseq_lskd.experiments.hours "$experiment" "$scale" --root "$root" --jobs "$jobs" --threads "$threads" \
-        --before "$before" ${name:+--name "$name"} ${recipe:+--recipe "$recipe"}
+        --before "$before" "${gpu[@]}" ${name:+--name "$name"} ${recipe:+--recipe "$recipe"}
     [ $hours = 0 ] || exit 0
 fi
 start=$SECONDS

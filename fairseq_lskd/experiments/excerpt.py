@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..names import PLAIN
 from ..reading import COUNT, read_json
 
-TOKENS = 60_000  #: of the target side: some 15 batches of 4,096
+TOKENS = 30_000  #: of the target side: some eight batches of 4,096
 HELD_OUT = 100  #: pairs of valid and test
 
 

@@ -18,6 +18,8 @@ import shlex
 import shutil
 import statistics
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +35,7 @@ from .plan import Plan, System
 
 SECONDS = 45.0  #: that a training is measured for, its start not counted
 WARM_UP = 2  #: updates that are not counted
+BUSY = 0.8  #: a share of the cores' time below which other programs are mentioned; starting takes some, too
 FOLDER = ".hours"  #: where it is measured
 #: They come after the recipe's own, and so count.
 _TRAIN = (
@@ -48,6 +51,8 @@ _TRAIN = (
         "0",
     ),
 )
+#: An untrained teacher ends no translation by itself.
+_TRANSLATE = ("--max-len-a", "1", "--max-len-b", "0")
 #: What `lskd cache` says of its speed.
 _CACHE_SPEED = re.compile(r" at ([\d,]+) tokens/s")
 
@@ -63,12 +68,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Rate:
-    """What a kind of job costs: `seconds` a unit, so many `units`, and `before`, the seconds until the first unit."""
+    """What a kind of job costs: `seconds` a unit, so many `units`, and `before`, the seconds until the first unit.
+
+    `share` is the part of its cores' time that the job got while it was measured, from 0 to 1.
+    """
 
     seconds: float
     units: float
     unit: str
     before: float = 0.0
+    share: float = 1.0
 
     def hours(self, done: float = 0.0) -> float:
         """Of a job that has `done` so many units."""
@@ -141,9 +150,9 @@ class Measurement:
     """Measures a plan's kinds of jobs in `FOLDER`, `jobs` at once, as the experiment would run them."""
 
     def __init__(self, plan: Plan, jobs: int, threads: int, before: str = "") -> None:
-        train = [*plan.settings.train, *_TRAIN]
-        self.plan = replace(plan, settings=replace(plan.settings, train=train))
-        self.jobs, self.before, self.folder = jobs, before, Path(FOLDER)
+        train, translate = [*plan.settings.train, *_TRAIN], [*plan.settings.translate, *_TRANSLATE]
+        self.plan = replace(plan, settings=replace(plan.settings, train=train, translate=translate))
+        self.jobs, self.threads, self.before, self.folder = jobs, threads, before, Path(FOLDER)
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
     def rates(self) -> dict[str, Rate]:
@@ -166,17 +175,17 @@ class Measurement:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _measured(self, job: Job) -> Rate:
-        print(f"measuring: {job.kind}", flush=True)
+        print(f"measuring: {job.kind}\n", end="", flush=True)  # in one piece: two may say it at once
         if job.name in self.plan.caches:
-            said = self._run(self.plan.cache_command(job.name), job)
-            return Rate(1 / self._cache_speed(said, job), self.tokens, "token")
+            said, share = self._run(self.plan.cache_command(job.name), job)
+            return Rate(1 / self._cache_speed(said, job), self.tokens, "token", share=share)
         if job.name in self.plan.translations:
             return self._translations(job)
         return self._training(job)
 
     def _training(self, job: Job) -> Rate:
         # The script's last step fails: there is nothing to average, since all that is saved is where it stopped.
-        said = self._run(self.plan.train_command(job.name), job, check=False)
+        said, share = self._run(self.plan.train_command(job.name), job, check=False)
         run = self.folder / self.plan.runs / job.name
         try:
             seconds = seconds_an_update((run / "log.txt").read_text(encoding="utf-8", errors="replace"))
@@ -186,18 +195,18 @@ class Measurement:
             last.replace(run / "checkpoint_average.pt")
         made = read_json(run / "run.json", {"command": [str]})
         before = self.tokens / self._cache_speed(said, job) if "cached" in job.kind and "both" in job.kind else 0.0
-        return Rate(seconds, updates_of(made["command"]), "update", before)
+        return Rate(seconds, updates_of(made["command"]), "update", before, share)
 
     def _translations(self, job: Job) -> Rate:
         """Seconds a token that is generated: an untrained teacher's translations are of other lengths than text."""
-        self._run(self.plan.translate_command(job.name), job)
+        _, share = self._run(self.plan.translate_command(job.name), job)
         out = self.folder / self.plan.runs / job.name / "nbest.jsonl"
         seconds = read_json(out.with_name(f"{out.name}.manifest.json"), {"seconds": NUMBER})["seconds"]
         with out.open(encoding="utf-8") as lines:
             texts = ([each["text"] for each in json.loads(line)["hypotheses"]] for line in lines)
             # Those of a sentence are searched for side by side, until the longest ends.
             generated = sum(max((len(text.split()) + 1 for text in each), default=0) for each in texts)
-        return Rate(seconds / max(generated, 1), self.tokens, "token")
+        return Rate(seconds / max(generated, 1), self.tokens, "token", share=share)
 
     def _cache_speed(self, said: str, job: Job) -> float:
         found = _CACHE_SPEED.findall(said)
@@ -205,19 +214,20 @@ class Measurement:
             raise UserError(f"{job.name} could not be measured. It said:\n{_end_of(said)}")
         return float(found[-1].replace(",", "")) or 1.0
 
-    def _run(self, command: str, job: Job, check: bool = True) -> str:
-        done = subprocess.run(
-            [*shlex.split(self.before), *shlex.split(command)],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-        )
-        if check and done.returncode != 0:
-            raise UserError(f"{job.name} could not be measured. It said:\n{_end_of(done.stdout)}")
-        return done.stdout
+    def _run(self, command: str, job: Job, check: bool = True) -> tuple[str, float]:
+        """What a command said, and the share of its cores' time that it got."""
+        words = [*shlex.split(self.before), *shlex.split(command)]
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+            start = time.monotonic()
+            process = subprocess.Popen(words, cwd=self.folder, env=self.environment, stdout=said, stderr=said)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            seconds = time.monotonic() - start
+            said.seek(0)
+            output = said.read()
+        if check and process.returncode != 0:
+            raise UserError(f"{job.name} could not be measured. It said:\n{_end_of(output)}")
+        return output, min(1.0, (used.ru_utime + used.ru_stime) / (seconds * self.threads))
 
 
 def stages(jobs: Mapping[str, Job]) -> list[list[Job]]:
@@ -253,8 +263,13 @@ def done_of(plan: Plan, job: Job) -> float:
     return float(logged[-1]) if logged else 0.0
 
 
-def table(jobs: Mapping[str, Job], rates: Mapping[str, Rate], done: Mapping[str, float], at_once: int) -> str:
-    """What, how many, how fast, and the hours; below it the time that all takes with so many jobs at once."""
+def table(
+    jobs: Mapping[str, Job], rates: Mapping[str, Rate], done: Mapping[str, float], at_once: int, gpu: bool = False
+) -> str:
+    """What, how many, how fast, and the hours; below it the time that all takes with so many jobs at once.
+
+    On a GPU a job needs little of its cores, so that their share says nothing.
+    """
     from tabulate import tabulate
 
     rows = []
@@ -270,21 +285,34 @@ def table(jobs: Mapping[str, Job], rates: Mapping[str, Rate], done: Mapping[str,
     def hours(job: Job) -> float:
         return rates[job.kind].hours(done[job.name])
 
+    def alone(job: Job) -> float:
+        return hours(job) * rates[job.kind].share
+
+    def takes(each: Callable[[Job], float]) -> float:
+        return max(sum(map(each, jobs.values())) / at_once, longest_chain(jobs, each))
+
     total, chain = sum(map(hours, jobs.values())), longest_chain(jobs, hours)
     aligned = ["left", *["right"] * (len(heads) - 1)]
-    return "\n".join(
-        [
-            tabulate(rows, headers=heads, colalign=aligned, disable_numparse=True),
-            "",
-            f"An estimate: about {max(total / at_once, chain):.1f} hours with {at_once} job{'s' * (at_once > 1)} "
-            f"at once ({total:.1f} hours of jobs; those that wait for each other take {chain:.1f}).",
-            "Each speed was measured for a minute, beside whatever else ran. Trainings that stop early take less; "
-            "validation, scoring, the analysis and the measurement of speed come on top.",
-        ]
+    lines = [
+        tabulate(rows, headers=heads, colalign=aligned, disable_numparse=True),
+        "",
+        f"An estimate: about {takes(hours):.1f} hours with {at_once} job{'s' * (at_once > 1)} at once "
+        f"({total:.1f} hours of jobs; those that wait for each other take {chain:.1f}).",
+    ]
+    if not gpu and takes(alone) < BUSY * takes(hours):
+        lines.append(
+            f"Other programs ran meanwhile: the jobs got {takes(alone) / takes(hours):.0%} of their cores' time. "
+            f"With the machine to itself it would take about {takes(alone):.1f} hours, by the processor time that they "
+            "used."
+        )
+    lines.append(
+        "Trainings that stop early take less; validation, scoring, the analysis and the measurement of speed come on "
+        "top."
     )
+    return "\n".join(lines)
 
 
-def estimate(plan: Plan, recipe: Path, jobs: int, threads: int, before: str = "") -> str:
+def estimate(plan: Plan, recipe: Path, jobs: int, threads: int, before: str = "", gpu: bool = False) -> str:
     """The table of an experiment whose data are prepared; rates that were measured for the same before are taken again.
 
     Raises:
@@ -293,17 +321,18 @@ def estimate(plan: Plan, recipe: Path, jobs: int, threads: int, before: str = ""
     every = jobs_of(plan)
     commands = [plan.train_command(name) for name in plan.systems]
     made_from = {"commands": commands, "recipe": sha256(recipe), "tokens": train_tokens(Path(plan.data))}
-    made_from |= {"jobs": jobs, "threads": threads, "cores": cores(), "gpu": before}
+    made_from |= {"jobs": jobs, "threads": threads, "cores": cores(), "gpu": gpu}
     kept = Path(plan.results, "hours.json")
     found = _kept(kept, made_from)
     if found is None:
         found = Measurement(plan, jobs, threads, before).rates()
         write_json(kept, {"made_from": made_from, "rates": {kind: asdict(rate) for kind, rate in found.items()}})
-    return table(every, found, {name: done_of(plan, job) for name, job in every.items()}, jobs)
+    return table(every, found, {name: done_of(plan, job) for name, job in every.items()}, jobs, gpu)
 
 
 def _kept(path: Path, made_from: dict[str, Any]) -> dict[str, Rate] | None:
-    shape = {"made_from": dict, "rates": {str: {"seconds": NUMBER, "units": NUMBER, "unit": str, "before": NUMBER}}}
+    numbers = dict.fromkeys(("seconds", "units", "before", "share"), NUMBER)
+    shape = {"made_from": dict, "rates": {str: {"unit": str, **numbers}}}
     if not path.is_file():
         return None
     record = read_json(path, shape, "what --hours measured", "Delete it")
@@ -323,13 +352,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="at once (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of each (%(default)s)")
     parser.add_argument("--before", default="", help="words before each command")
+    parser.add_argument("--gpu", action="store_true", help="trainings are on a GPU")
     args = parser.parse_args(words)
     with exit_on_user_error("hours"):
         root = args.root.resolve()
         plan = Plan.read(
             args.experiment, args.scale, root / "experiments", args.name, args.recipe, scripts=f"{root}/scripts"
         )
-        print(estimate(plan, plan.recipe_file(root / "scripts/recipes"), args.jobs, args.threads, args.before))
+        recipe = plan.recipe_file(root / "scripts/recipes")
+        print(estimate(plan, recipe, args.jobs, args.threads, args.before, args.gpu))
 
 
 if __name__ == "__main__":

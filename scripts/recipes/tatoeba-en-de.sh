@@ -3,5 +3,6 @@
 . "$root/scripts/recipes/europarl-en-fr.sh"
 teacher_model+=(--dropout 0.2)
 teacher_large_model+=(--dropout 0.2)
-teacher_updates=3000
-student_updates=3500
+teacher_updates=2500
+student_updates=3200
+training+=(--save-interval-updates 200)
