@@ -33,13 +33,13 @@ from ..reading import NUMBER, parse_json, read_json
 from .excerpt import train_tokens, write_excerpt
 from .plan import Plan, System
 
-SECONDS = 45.0  #: that a training is measured for, its start not counted
-WARM_UP = 2  #: updates that are not counted
+SECONDS = (45, 240)  #: that a training is measured for; the second, where the first are not enough on a busy machine
+WARM_UP = 1  #: logged updates that are not counted; fairseq does not log the first
 BUSY = 0.8  #: a share of the cores' time below which other programs are mentioned; starting takes some, too
 FOLDER = ".hours"  #: where it is measured
 #: They come after the recipe's own, and so count.
 _TRAIN = (
-    *("--max-update", "300", "--stop-time-hours", f"{SECONDS / 3600:.5f}", "--log-interval", "1"),
+    *("--max-update", "300", "--stop-time-hours", f"{SECONDS[0] / 3600:.5f}", "--log-interval", "1"),
     *(
         "--disable-validation",
         "--patience",
@@ -137,7 +137,7 @@ def seconds_an_update(log: str) -> float:
     # fairseq rounds the time itself to whole seconds.
     seconds = [float(each["wpb"]) / float(each["wps"]) for each in stats[WARM_UP:] if float(each["wps"]) > 0]
     if not seconds:
-        raise UserError(f"{len(stats)} updates in {SECONDS:.0f} s, expected more than {WARM_UP}")
+        raise UserError(f"{len(stats)} updates were logged, expected more than {WARM_UP}")
     return statistics.median(seconds)
 
 
@@ -184,18 +184,20 @@ class Measurement:
         return self._training(job)
 
     def _training(self, job: Job) -> Rate:
-        # The script's last step fails: there is nothing to average, since all that is saved is where it stopped.
-        said, share = self._run(self.plan.train_command(job.name), job, check=False)
         run = self.folder / self.plan.runs / job.name
-        try:
-            seconds = seconds_an_update((run / "log.txt").read_text(encoding="utf-8", errors="replace"))
-        except (OSError, UserError) as error:
-            raise UserError(f"{job.name} could not be measured: {error}. It said:\n{_end_of(said)}") from None
-        if (last := run / "checkpoint_last.pt").is_file():
-            last.replace(run / "checkpoint_average.pt")
+        command = self.plan.train_command(job.name)
+        for seconds in SECONDS:
+            shutil.rmtree(run, ignore_errors=True)
+            said, share = self._run(f"{command} --stop-time-hours {seconds / 3600:.5f}", job)
+            try:
+                found = seconds_an_update((run / "log.txt").read_text(encoding="utf-8", errors="replace"))
+                break
+            except UserError as error:
+                if seconds == SECONDS[-1]:
+                    raise UserError(f"{job.name} could not be measured in {seconds} s: {error}") from None
         made = read_json(run / "run.json", {"command": [str]})
-        before = self.tokens / self._cache_speed(said, job) if "cached" in job.kind and "both" in job.kind else 0.0
-        return Rate(seconds, updates_of(made["command"]), "update", before, share)
+        before = self.tokens / self._cache_speed(said, job) if "--cache-top-k" in command else 0.0
+        return Rate(found, updates_of(made["command"]), "update", before, share)
 
     def _translations(self, job: Job) -> Rate:
         """Seconds a token that is generated: an untrained teacher's translations are of other lengths than text."""
@@ -214,7 +216,7 @@ class Measurement:
             raise UserError(f"{job.name} could not be measured. It said:\n{_end_of(said)}")
         return float(found[-1].replace(",", "")) or 1.0
 
-    def _run(self, command: str, job: Job, check: bool = True) -> tuple[str, float]:
+    def _run(self, command: str, job: Job) -> tuple[str, float]:
         """What a command said, and the share of its cores' time that it got."""
         words = [*shlex.split(self.before), *shlex.split(command)]
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
@@ -225,7 +227,7 @@ class Measurement:
             seconds = time.monotonic() - start
             said.seek(0)
             output = said.read()
-        if check and process.returncode != 0:
+        if process.returncode != 0:
             raise UserError(f"{job.name} could not be measured. It said:\n{_end_of(output)}")
         return output, min(1.0, (used.ru_utime + used.ru_stime) / (seconds * self.threads))
 
