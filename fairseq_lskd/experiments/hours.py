@@ -39,17 +39,8 @@ BUSY = 0.8  #: a share of the cores' time below which other programs are mention
 FOLDER = ".hours"  #: where it is measured
 #: They come after the recipe's own, and so count.
 _TRAIN = (
-    *("--max-update", "300", "--stop-time-hours", f"{SECONDS[0] / 3600:.5f}", "--log-interval", "1"),
-    *(
-        "--disable-validation",
-        "--patience",
-        "-1",
-        "--no-epoch-checkpoints",
-        "--save-interval",
-        "1000000",
-        "--save-interval-updates",
-        "0",
-    ),
+    *("--max-update", "300", "--log-interval", "1", "--disable-validation", "--patience", "-1"),
+    *("--no-epoch-checkpoints", "--save-interval", "1000000", "--save-interval-updates", "0"),
 )
 #: An untrained teacher ends no translation by itself.
 _TRANSLATE = ("--max-len-a", "1", "--max-len-b", "0")

@@ -172,6 +172,30 @@ def test_rates_are_kept_for_the_same_jobs_alone(data: Path, tmp_path: Path, monk
         hours.estimate(found, recipe, 1, 1)
 
 
+def test_a_busy_machine_is_measured_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    called = []
+
+    def run(self: hours.Measurement, command: str, job: Job) -> tuple[str, float]:
+        called.append(command)
+        folder = self.folder / self.plan.runs / job.name
+        folder.mkdir(parents=True)
+        (folder / "log.txt").write_text("".join(INNER % (50, 100, i) for i in range(len(called) if logs else 0)))
+        (folder / "run.json").write_text(json.dumps({"command": ["--max-update", "900", *hours._TRAIN]}))
+        return "", 0.5
+
+    monkeypatch.setattr(hours.Measurement, "_run", run)
+    found = plan("methods", "medium")
+    job = hours.jobs_of(found)["student-s1"]
+    logs = True
+    assert hours.Measurement(found, 2, 1)._training(job) == Rate(2.0, 900, "update", share=0.5)
+    stops = [float(command.split()[-1]) * 3600 for command in called]
+    assert stops == pytest.approx(list(hours.SECONDS), abs=0.1)
+    logs = False
+    with pytest.raises(UserError, match=r"student-s1 could not be measured in 240 s"):
+        hours.Measurement(found, 2, 1)._training(job)
+
+
 @pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".venv" / ".lskd-stamp").exists(), reason="scripts/setup.sh has not made .venv")
