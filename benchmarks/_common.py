@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import platform
 import shlex
 import statistics
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from fairseq_lskd import __version__
+from fairseq_lskd import __version__, busy
+from fairseq_lskd.busy import Others
 from fairseq_lskd.compat.versions import PACKAGES
 from fairseq_lskd.files import write_beside
+
+__all__ = ["Others", "command", "doubt", "four", "quartiles", "spread", "versions", "write_rows"]
 
 
 def versions(*packages: str) -> dict[str, str | None]:
@@ -44,39 +43,9 @@ def spread(name: str, values: Sequence[float]) -> dict[str, Any]:
     return {f"{name}_median": median, f"{name}_quartiles": [low, high]}
 
 
-class Others:
-    """Cores that other programs keep busy from now on, on average: what makes times of this machine doubtful."""
-
-    def __init__(self) -> None:
-        self._start, self._busy, self._ours = time.monotonic(), _busy(), _ours()
-
-    def cores(self) -> float:
-        """So many so far."""
-        others = (_busy() - self._busy) - (_ours() - self._ours)
-        return round(max(0.0, others / (time.monotonic() - self._start)), 2)
-
-
 def doubt(rows: Iterable[dict[str, Any]]) -> str:
     """What a table says of rows that were measured beside other programs, else nothing. Older rows do not tell."""
-    others = max((row.get("others_cores", 0.0) for row in rows), default=0.0)
-    return f"; other programs kept {others:.1f} cores busy: doubtful" if others > 0.1 else ""
-
-
-def _busy() -> float:
-    """Seconds that the machine's cores have worked, all programs together."""
-    times = psutil.cpu_times()
-    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
-
-
-def _ours() -> float:
-    """Seconds that this process and those that it has started have worked."""
-    me = psutil.Process()
-    found = 0.0
-    for process in (me, *me.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            found += times.user + times.system + times.children_user + times.children_system
-    return found
+    return busy.doubt(max((row.get("others_cores") or 0.0 for row in rows), default=0.0))
 
 
 def command() -> str:

@@ -68,7 +68,7 @@ fi
 [ -n "$jobs" ] || jobs=$((gpus > 0 ? gpus : (cores > 1 ? 2 : 1)))
 threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 
-# Mistakes in the YAML end here, in one line. Some scales say how long they take before they start.
+# Mistakes in the YAML end here, in one line. What the results will lack is said, and some scales say how long they take before they start.
 first=$(python - "$root/experiments" "$experiment" "$scale" "$recipe" <<'PYTHON'
 import sys
 from pathlib import Path
@@ -76,6 +76,8 @@ from fairseq_lskd.errors import exit_on_user_error
 with exit_on_user_error("experiment.sh"):
     from fairseq_lskd.experiments.plan import Plan
     plan = Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]), recipe=sys.argv[4] or None)
+    if why := plan.without_exports():
+        print(f"experiment.sh: no model is measured as `lskd export` ships it: {why}", file=sys.stderr)
     print("hours" if plan.settings.hours else "")
 PYTHON
 )

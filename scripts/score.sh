@@ -6,6 +6,7 @@
 #   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
 #   ... --recipe multi30k                                 whose search is taken (default: the run's own)
 #   ... --user-dir mine                                   the training's own modules, where its model is one of them
+#   ... --export int8                                     also as `lskd export` ships it, where CTranslate2 can do that
 #   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd score`
 #   ... -- --tokenize char                                BLEU's tokeniser (default: that of the target language)
 #
@@ -13,7 +14,7 @@
 # The record, of the last checkpoint scored, is RUN/result.json (of a further test set: RUN/result-NAME.json); `lskd table RUN/result.json ...` prints records side by side.
 
 . "$(dirname "$0")/lib.sh"
-data='' run='' checkpoint='' recipe='' further='' modules=()
+data='' run='' checkpoint='' recipe='' further='' export='' modules=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -22,6 +23,7 @@ while [ $# -gt 0 ]; do
         --checkpoint) checkpoint=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --test-set) further=$2; shift 2 ;;
+        --export) export=$2; shift 2 ;;
         --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
         --) shift; break ;;
         *) die "unknown option $1 (see --help; options for lskd score go after --)" ;;
@@ -70,6 +72,14 @@ score=(lskd score --run "$run" -l "$src-$tgt" --references "${references[@]}" --
 
 # Mistakes are told before anything is decoded.
 "${score[@]}" --check
+exported=() folder=$run/exported$scored
+if [ -n "$export" ]; then
+    translated=$folder$mark.$tgt
+    rm -f "$translated"
+    lskd export "$checkpoint" --out "$folder" --compute-type "$export" --if-possible --data "$binarised" "${own[@]}" \
+        --generate "$translated" --search="-s $src -t $tgt ${decoding[*]} ${task[*]}"
+    [ ! -f "$translated" ] || exported=(--exported "$folder" --exported-hypotheses "$translated")
+fi
 lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
     fairseq-validate "$data/bin" --task translation -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --path "$checkpoint" --valid-subset valid --max-tokens 4000 \
@@ -79,4 +89,4 @@ lskd run --out "$test" --title "$name test$mark" --input "$checkpoint" --input "
     fairseq-generate "$binarised" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
     "${decoding[@]}" --remove-bpe "$scheme" "${own[@]}" "${task[@]}"
 lskd harvest "$test/log.txt" --source "$source" --pieces "$data/pieces" --out "$test/hypotheses.$tgt"
-"${score[@]}" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" --validation "$validate/log.txt"
+"${score[@]}" "${exported[@]}" --checkpoint "$checkpoint" --hypotheses "$test/hypotheses.$tgt" --validation "$validate/log.txt"

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Measure how fast runs decode the test set with plain fairseq-generate, taking turns. Let nothing else run meanwhile.
+# Measure how fast runs decode the test set with plain fairseq-generate, taking turns; those that score.sh --export has
+# exported, as such too. Let nothing else run meanwhile.
 #
 #   scripts/speed.sh --data data/multi30k --out runs/mine/speed.json runs/mine/teacher-0.1 runs/mine/word-0.1
 #   ... --recipe multi30k                                 whose search is taken (default: the first run's own)
 #   ... --user-dir mine                                   the trainings' own modules, where their models are some of them
+#   ... --threads 1                                       on so many CPU cores (default: OMP_NUM_THREADS, or a GPU)
 #   ... --rounds 3                                        the median of so many
 #
 # `lskd table ... --speed OUT` puts the speeds beside the scores.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' first='' recipe='' rounds=3 runs=() modules=()
+data='' out='' first='' recipe='' rounds=3 threads='' runs=() modules=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -17,12 +19,15 @@ while [ $# -gt 0 ]; do
         --out) out=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --rounds) rounds=$2; shift 2 ;;
+        --threads) threads=$2; shift 2 ;;
         --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
         -*) die "unknown option $1 (see --help)" ;;
         *)
             [ -f "$1/run.json" ] || die "unknown option $1, or no folder of a run (see --help)"
             first=${first:-$1}
-            runs+=(--model "$(basename "$1")=$1/checkpoint_average.pt"); shift ;;
+            runs+=(--model "$(basename "$1")=$1/checkpoint_average.pt")
+            [ ! -f "$1/exported/export.json" ] || runs+=(--exported "$(basename "$1")=$1/exported")
+            shift ;;
     esac
 done
 need "$data" --data
@@ -33,5 +38,6 @@ load_recipe "$recipe"
 languages "$data"
 read -ra task < <(task_of "$first") || exit 1
 
-lskd speed --data "$data/bin" "${runs[@]}" "${modules[@]}" --out "$out" --rounds "$rounds" -- \
+lskd speed --data "$data/bin" "${runs[@]}" "${modules[@]}" --out "$out" --rounds "$rounds" \
+    ${threads:+--threads "$threads"} -- \
     -s "$src" -t "$tgt" "${decoding[@]}" --remove-bpe "$scheme" "${task[@]}"

@@ -24,8 +24,15 @@ _MEASURE = Kind("a number, or nothing", lambda v: v is None or (isinstance(v, in
 _LABEL = Kind("a text, a number or nothing", lambda value: value is None or isinstance(value, str | int | float))
 _ANSWER = Kind("true, false or nothing", lambda value: value is None or isinstance(value, bool))
 _WORDS = Kind("a list of texts", lambda v: v is None or (isinstance(v, list) and all(isinstance(w, str) for w in v)))
+#: A system as `lskd export` ships it: scores, and how large and fast it is.
+_EXPORTED = {
+    **{f"{name}{std}?": _MEASURE for name in ("bleu", "chrf", "chrf++", "ter") for std in ("", "_std")},
+    **{"sentences_per_second?": _MEASURE, "bytes": _MEASURE, "compute_type": str},
+}
 SHAPE = {
     "system": str,
+    "exported?": (type(None), _EXPORTED),
+    "speed_others_cores?": _MEASURE,
     **{f"{name}{std}?": _MEASURE for name in (*MEASURED, "parameters", "sentences_per_second") for std in ("", "_std")},
     **{f"{name}?": _LABEL for name in ("seed", "role", "method", "size", "strategy", "temperature", "cached")},
     **{f"{name}?": _LABEL for name in ("teacher_smoothing", "checkpoint_sha256", "speed_machine", "seeds", "test_set")},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import platform
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -40,6 +41,8 @@ EXAMPLES = """examples:
   python examples/translate_raw.py exported/de-en < data/multi30k/raw/test.de
   lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en \\
       --compare data/multi30k/raw/test.de data/multi30k/raw/test.en
+  lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en --data data/multi30k/bin \\
+      --generate test.hyp.en --search='--beam 5 --max-tokens 4000'
   lskd export other.pt --out exported/other --teacher-data other-bin --sentencepiece-source de.model \\
       --sentencepiece-target en.model --compute-type float16
 """
@@ -52,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compute-type", choices=COMPUTE_TYPES, default="int8", help="what weights are stored as (%(default)s)"
     )
+    parser.add_argument(
+        "--if-possible",
+        action="store_true",
+        help="warn instead of failing where CTranslate2 is missing or cannot do it",
+    )
     add_user_dir(parser)
     text = parser.add_argument_group("its vocabulary; looked for beside the checkpoint and its data")
     text.add_argument("--teacher-data", "--data", metavar="DIR", help="folder of its dict.LANG.txt")
@@ -60,6 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text.add_argument("--sentencepiece", type=Path, metavar="FILE", help="the model of both sides")
     text.add_argument("--sentencepiece-source", type=Path, metavar="FILE", help="the source's, if it is another")
     text.add_argument("--sentencepiece-target", type=Path, metavar="FILE", help="the target's, if it is another")
+    generate = parser.add_argument_group("translations of a split of --data, as fairseq-generate makes them")
+    generate.add_argument(
+        "--generate", type=Path, metavar="FILE", help="translate it with the folder into FILE, a sentence a line"
+    )
+    generate.add_argument("--subset", default="test", metavar="SPLIT", help="(%(default)s)")
+    generate.add_argument(
+        "--search", metavar="OPTIONS", help="options of fairseq-generate, in quotes: --search='--beam 4 --lenpen 0.6'"
+    )
     compare = parser.add_argument_group("a comparison with the checkpoint: size, sentences a second, BLEU")
     compare.add_argument(
         "--compare",
@@ -75,33 +91,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the folder, or say that it is there; compare it."""
+    """Write the folder, or say that it is there; translate with it; compare it."""
     from ..sequences.engines.choose import require_ctranslate2
 
     _check(args)
-    require_ctranslate2("lskd export")
+    try:
+        require_ctranslate2("lskd export")
+    except UserError as error:
+        return _impossible(args, error)
     # fairseq tells of its plug-ins and dictionaries, and asks torch for what that calls deprecated.
     for name in ("fairseq", "fairseq_lskd"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
-    from ..export.folder import export_student, size
-    from ..export.pieces import find_pieces
+    from ..export.facts import size
+    from ..export.folder import export_student
+    from ..export.pieces import NoPieces, find_pieces
     from ..sequences.engines.conversion import Unsupported
     from ..teachers.alone import load_teacher
 
     test = _test_set(args)
     student = load_teacher(args.checkpoint, args.teacher_data, args.source_lang, args.target_lang)
-    pieces = find_pieces(student, args.sentencepiece, args.sentencepiece_source, args.sentencepiece_target)
     try:
+        pieces = find_pieces(student, args.sentencepiece, args.sentencepiece_source, args.sentencepiece_target)
         new = export_student(student, pieces, args.out, args.compute_type)
+    except NoPieces as error:
+        return _impossible(args, error)
     except Unsupported as error:
-        raise UserError(
+        said = (
             f"{args.checkpoint} cannot be exported: {error}. fairseq-generate, and `lskd translate`, run it as it is."
-        ) from None
+        )
+        return _impossible(args, UserError(said))
     done = f"{args.compute_type}, {size(args.out) / 1e6:,.2f} MB" if new else "up to date"
     print(f"{args.out}: {done}", file=sys.stderr)
+    if args.generate:
+        _generate(args)
     if test:
         _compare(args, student, pieces, test)
+    return 0
+
+
+def _impossible(args: argparse.Namespace, error: UserError) -> int:
+    """Fail, or warn where that was asked for."""
+    if not args.if_possible:
+        raise error
+    print(f"warning: {error}", file=sys.stderr)
     return 0
 
 
@@ -111,6 +144,27 @@ def _check(args: argparse.Namespace) -> None:
             f"CHECKPOINT {args.checkpoint}: expected one, CTranslate2 has no ensembles; average the checkpoints of one "
             "run with `lskd average`, or distil the ensemble into a student"
         )
+    if args.generate and not args.teacher_data:
+        raise UserError("--generate needs --data, the folder of the binarised split")
+    if args.search and not args.generate:
+        raise UserError(f"--search {args.search}: goes with --generate")
+
+
+def _generate(args: argparse.Namespace) -> None:
+    from ..export.generation import Exported, Generation
+    from ..files import write_beside
+    from ..machine import threads
+
+    try:
+        options = shlex.split(args.search or "")
+    except ValueError as error:
+        raise UserError(f"--search {args.search}: expected options as in a shell ({error})") from None
+    options += [word for folder in args.user_dirs for word in ("--user-dir", folder)]
+    generation = Generation.read(Path(args.teacher_data), args.subset, options)
+    lines = Exported(args.out, generation.search, threads()).texts(generation)
+    with write_beside(args.generate) as part:
+        part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    print(f"{args.generate}: {len(lines):,} sentences", file=sys.stderr)
 
 
 def _test_set(args: argparse.Namespace) -> RawBitext | None:

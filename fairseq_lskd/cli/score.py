@@ -96,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--checkpoint", type=Path, metavar="FILE", help="the model that was decoded")
     run.add_argument("--hypotheses", type=Path, metavar="FILE", help="its translations, detokenised")
+    run.add_argument(
+        "--exported", type=Path, metavar="DIR", help="a folder that `lskd export` wrote of it: adds its scores and size"
+    )
+    run.add_argument(
+        "--exported-hypotheses", type=Path, metavar="FILE", help="its translations, by `lskd export --generate`"
+    )
     run.add_argument("--validation", type=Path, metavar="LOG", help="what fairseq-validate --log-format json printed")
     run.add_argument(
         "--truth",
@@ -114,6 +120,8 @@ _OF_RUN = {
     "test_name": None,
     "checkpoint": None,
     "hypotheses": None,
+    "exported": None,
+    "exported_hypotheses": None,
     "validation": None,
     "truth": None,
     "pieces": None,
@@ -145,6 +153,8 @@ def _record(args: argparse.Namespace) -> int:
         problems.append("--truth needs --validation and --pieces, which it is compared with")
     if args.test_name and not is_plain(args.test_name):
         problems.append(f"--test-name {args.test_name}: expected {PLAIN.words}")
+    if (args.exported is None) != (args.exported_hypotheses is None):
+        problems.append("--exported and --exported-hypotheses go together")
     if "comet" in (args.metrics or ()):
         problems.append("--metrics comet does not go with --run")
     problems += _wrong_pair(args)
@@ -182,6 +192,11 @@ def _record(args: argparse.Namespace) -> int:
         *(args.folder, args.checkpoint, hypotheses, references, metrics),
         *(args.validation, args.truth, args.pieces, chosen),
     )
+    if args.exported:
+        from ..export.facts import exported_facts
+
+        translated = list(read_lines(args.exported_hypotheses))
+        result["exported"] = exported_facts(args.exported, args.checkpoint, translated, references, metrics, chosen)
     data = Data(references, [Output(args.folder.name, args.hypotheses)], [hypotheses])
     data.check(names, training, *allowed, weak=True, language=language)
     _warn([*chosen.warnings, *filter(None, [of_words(metrics, chosen)])])

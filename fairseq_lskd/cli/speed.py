@@ -3,6 +3,9 @@
 Each round decodes the split with every checkpoint, in an order that is turned by one each time; a checkpoint's speed is
 the median of its rounds. Counted is what fairseq-generate counts: searching, not loading. Let nothing else run
 meanwhile.
+
+With --exported, folders that `lskd export` wrote take turns too, on the same batches with the same search. All then
+decode on the CPU.
 """
 
 from __future__ import annotations
@@ -10,15 +13,22 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import write_json
 from ..user_dir import add_user_dir
 
+if TYPE_CHECKING:
+    from ..scoring.speed import Turn
+
 EXAMPLES = """examples:
   lskd speed --data data/mine/bin --model teacher=runs/mine/teacher/checkpoint_average.pt \\
       --model word=runs/mine/word/checkpoint_average.pt --out runs/mine/speed.json -- --beam 5 --max-tokens 4000
+  lskd speed --data data/mine/bin --model word=runs/mine/word/checkpoint_average.pt --threads 1 \\
+      --exported word=runs/mine/word/exported --out runs/mine/speed.json -- --beam 5 --max-tokens 4000
   lskd table runs/mine/*/result.json --speed runs/mine/speed.json
 """
 
@@ -32,9 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FILE",
         help="a checkpoint, by its name in tables (repeatable)",
     )
+    parser.add_argument(
+        "--exported",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="a folder that `lskd export` wrote of the --model of that name (repeatable)",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON to write")
     parser.add_argument("--subset", default="test", metavar="SPLIT", help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(%(default)s)")
+    parser.add_argument("--threads", type=int, metavar="N", help="decode on so many CPU cores (OMP_NUM_THREADS)")
     add_user_dir(parser)
     parser.usage = f"{parser.prog} --data DIR --model NAME=FILE ... --out FILE [-- options of fairseq-generate]"
     parser.add_argument("options", nargs="*", metavar="OPTIONS", help="of fairseq-generate, after --")
@@ -42,27 +60,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..machine import machine
-    from ..scoring.speed import measure
+    from ..machine import threads as usual_threads
+    from ..scoring.speed import fairseq_turn, measure
 
-    if args.rounds < 1:
-        raise UserError(f"--rounds {args.rounds}: expected 1 or more")
+    for flag, number in (("--rounds", args.rounds), ("--threads", args.threads)):
+        if number is not None and number < 1:
+            raise UserError(f"{flag} {number}: expected 1 or more")
     # As an interrupt does, it ends fairseq-generate too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    models: dict[str, Path] = {}
-    for word in args.model:
-        name, equals, path = word.partition("=")
-        if not name or not equals or not Path(path).is_file():
-            raise UserError(f"--model {word}: expected NAME=FILE, of a checkpoint that is there")
-        if name in models:
-            raise UserError(f"--model {word}: {name} is {models[name]} already; give each a name of its own")
-        models[name] = Path(path)
+    models = _named("--model", args.model, Path.is_file, "NAME=FILE, of a checkpoint that is there")
+    exported = _named("--exported", args.exported, Path.is_dir, "NAME=DIR, of a folder that `lskd export` wrote")
+    if unknown := [name for name in exported if name not in models]:
+        raise UserError(f"--exported {', '.join(unknown)}: expected the name of a --model ({', '.join(models)})")
     if len(args.user_dirs) > 1:
         raise UserError(
             f"--user-dir {', '.join(args.user_dirs)}: fairseq-generate takes one; have one import the others"
         )
+    threads = args.threads or usual_threads()
     options = [*(word for folder in args.user_dirs for word in ("--user-dir", folder)), *args.options]
-    found = measure(args.data, models, args.subset, args.rounds, options)
-    write_json(args.out, {"machine": machine(), **found})
-    for name, entry in found["systems"].items():
-        print(f"{name}: {entry['sentences_per_second']:,.1f} sentences/s")
+    if (exported or args.threads) and "--cpu" not in options:
+        options.append("--cpu")
+    of_exported = _exported_turns(args, exported, options, threads) if exported else {}
+    turns = {}
+    for name, checkpoint in models.items():
+        turns[name, "fairseq"] = fairseq_turn(args.data, checkpoint, args.subset, options, threads)
+        if name in of_exported:
+            turns[name, "exported"] = of_exported[name][0]
+    sentences, measured = measure(turns, args.rounds)
+    systems = {name: measured[name, "fairseq"] for name in models}
+    for name, (_, compute_type) in of_exported.items():
+        systems[name]["exported"] = {"compute_type": compute_type, **measured[name, "exported"]}
+    found = {"machine": machine(), "device": "cpu" if "--cpu" in options else "any", "options": options}
+    write_json(args.out, {**found, "threads": threads, "sentences": sentences, "systems": systems})
+    for name, entry in systems.items():
+        shipped = f", exported {entry['exported']['sentences_per_second']:,.1f}" if "exported" in entry else ""
+        print(f"{name}: {entry['sentences_per_second']:,.1f} sentences/s{shipped}")
     return 0
+
+
+def _named(flag: str, words: list[str], is_there: Callable[[Path], bool], expected: str) -> dict[str, Path]:
+    """The paths of a repeatable option NAME=PATH."""
+    found: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not name or not equals or not is_there(Path(path)):
+            raise UserError(f"{flag} {word}: expected {expected}")
+        if name in found:
+            raise UserError(f"{flag} {word}: {name} is {found[name]} already; give each a name of its own")
+        found[name] = Path(path)
+    return found
+
+
+def _exported_turns(
+    args: argparse.Namespace, folders: dict[str, Path], options: list[str], threads: int
+) -> dict[str, tuple[Turn, str]]:
+    """The turn of each exported folder, and what it computes with. They are read before anything is decoded."""
+    from ..sequences.engines.choose import require_ctranslate2
+
+    require_ctranslate2("--exported")
+    from ..export.generation import Exported, Generation
+
+    generation = Generation.read(args.data, args.subset, options)
+
+    def turn_of(model: Exported) -> Turn:
+        def turn() -> tuple[int, float]:
+            _, seconds = model.translate(generation)
+            return generation.sentences, round(generation.sentences / seconds, 2)
+
+        return turn
+
+    models = {name: Exported(folder, generation.search, threads) for name, folder in folders.items()}
+    return {name: (turn_of(model), model.compute_type) for name, model in models.items()}

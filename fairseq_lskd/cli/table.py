@@ -24,9 +24,16 @@ STYLES = {".md": "github", ".tex": "latex_booktabs", ".tsv": "tsv", ".html": "ht
 
 
 _SPEEDS = {
-    "systems": {str: {"sentences_per_second": NUMBER}},
+    "systems": {
+        str: {
+            "sentences_per_second": NUMBER,
+            "others_cores?": (NUMBER, type(None)),
+            "exported?": {"sentences_per_second": NUMBER, "others_cores?": (NUMBER, type(None))},
+        }
+    },
     "machine": {"gpus": [str], "cpu": str},
     "threads": COUNT,
+    "device?": str,
 }
 
 
@@ -145,9 +152,13 @@ def _speeds(path: Path) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
-    """Every field that is a number or a word; commands and versions stay in the JSON."""
+    """Every field that is a number or a word, those of `exported` too; commands and versions stay in the JSON."""
     import csv
 
+    records = [
+        record | {f"exported_{name}": value for name, value in (record.get("exported") or {}).items()}
+        for record in records
+    ]
     names = [
         name
         for name in dict.fromkeys(name for record in records for name in record)

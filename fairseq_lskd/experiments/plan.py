@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..compat.versions import OPTIONAL
 from ..errors import UserError
+from ..extras import is_installed
 from . import settings
 from .settings import Settings
 
@@ -20,6 +22,7 @@ SCRIPTS = {
 _SHORT = {"sequence": "seq", "none": "student"}
 NBEST = 5  #: translations that students of any strategy choose from
 TOP_K = 16
+EXPORTED_AS = "int8"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Plan:
     runs: str
     scripts: str = "scripts"
     raw: str | None = None  #: the corpus's files, for --raw of prepare.sh
+    exports: bool = True  #: whether models are measured as `lskd export` ships them, too
     systems: dict[str, System] = field(default_factory=dict)
     caches: dict[str, Cache] = field(default_factory=dict)
     translations: dict[str, str] = field(default_factory=dict)  #: name -> teacher
@@ -217,6 +221,7 @@ class Plan:
     def score_command(self, system: str, before: str = "") -> str:
         """One call for the data's own test set, and one for each further one, with words before each."""
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--run", f"{self.runs}/{system}"]
+        words += ["--export", EXPORTED_AS] if self.exports else []
         more = ["--", *self.settings.score] if self.settings.score else []
         further = (["--test-set", name] for name in self.settings.tests)
         return " && ".join(before + self._call("score.sh", *words, *test, *more) for test in ([], *further))
@@ -234,12 +239,24 @@ class Plan:
         """Prints them as a table, with a warning where the teacher is no better."""
         return shlex.join(["lskd", "table", *self.compared(teacher)])
 
+    def without_exports(self) -> str | None:
+        """Why the models cannot be measured as `lskd export` ships them, in words; None if they can."""
+        if "moses-bpe" in self.settings.prepare:
+            return "data in Moses' tokens and BPE have no SentencePiece model, which `lskd export` needs"
+        if not is_installed("ctranslate2"):
+            return f"CTranslate2 is not installed. Get it with: {OPTIONAL['ctranslate2'].how_to_get}"
+        return None
+
     def speed_command(self) -> str:
-        """Decoding speed of the first seed's systems (all are of one size), in as many rounds as there are seeds."""
+        """Decoding speed of the first seed's systems (all are of one size), in as many rounds as there are seeds.
+
+        On one core, wherever it was trained: what a model that is shipped has.
+        """
         first = [system for system in self.systems if system.endswith(f"-s{self.settings.seeds[0]}")]
         runs = [f"{self.runs}/{system}" for system in first]
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--out", f"{self.results}/speed.json"]
-        return self._call("speed.sh", *words, "--rounds", str(len(self.settings.seeds)), *runs)
+        words += ["--threads", "1", "--rounds", str(len(self.settings.seeds))]
+        return self._call("speed.sh", *words, *runs)
 
     def report_command(self) -> str:
         records = [f"{self.runs}/{system}/result.json" for system in self.in_order()]

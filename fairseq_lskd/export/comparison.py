@@ -25,7 +25,7 @@ from ..sequences.engines.fairseq_engine import FairseqEngine
 from ..sequences.segmentation import SENTENCEPIECE, joiner, splitter
 from ..sequences.translate import Translator
 from ..teachers.alone import Teacher
-from .folder import contents
+from .facts import contents
 from .pieces import Pieces
 
 #: Sentences sorted by length together: all of most test sets.

@@ -13,9 +13,8 @@ from ..data.outputs import Manifest
 from ..files import sha256
 from ..sequences.engines.conversion import VERIFIED, FromModel, convert
 from ..teachers.alone import Teacher
+from .facts import MANIFEST, size
 from .pieces import Pieces
-
-MANIFEST = "export.json"
 
 
 def export_student(student: Teacher, pieces: Pieces, out: Path, compute_type: str) -> bool:
@@ -60,14 +59,3 @@ def export_student(student: Teacher, pieces: Pieces, out: Path, compute_type: st
             "float32_largest_difference": difference,
         }
     return True
-
-
-def size(folder: Path) -> int:
-    """Bytes of what translates: all but the records."""
-    return sum(path.stat().st_size for path in contents(folder))
-
-
-def contents(folder: Path) -> list[Path]:
-    """The files in a folder that translate."""
-    names = ("model.bin", "config.json", "*_vocabulary.json", "sentencepiece*.model")
-    return sorted(path for name in names for path in folder.glob(name))

@@ -28,6 +28,10 @@ MAX_UNSEEN = 0.1
 MARK = re.compile(r"<\S+>|__\S+__")
 
 
+class NoPieces(UserError):
+    """A student's SentencePiece model cannot be found, or it has none."""
+
+
 class Pieces(NamedTuple):
     """A model of each side; often it is one."""
 
@@ -80,11 +84,11 @@ def _find(student: Teacher) -> Pieces:
             if all((folder / name).is_file() for name in names):
                 return Pieces(*(folder / name for name in names))
     if classical := next((folder / CODES for folder in folders if (folder / CODES).is_file()), None):
-        raise UserError(
+        raise NoPieces(
             f"{checkpoint} was trained on Moses' tokens and BPE ({classical}), which an export cannot do: it has "
             "SentencePiece models. Export a student of data from `lskd encode` without --recipe moses-bpe"
         )
-    raise UserError(
+    raise NoPieces(
         f"found no SentencePiece model of {checkpoint}: there is no "
         f"{', no '.join(str(folder / MODEL) for folder in folders)}. Name it with "
         "--sentencepiece, or those of the two sides with --sentencepiece-source and --sentencepiece-target"

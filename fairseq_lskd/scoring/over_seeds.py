@@ -19,15 +19,24 @@ def system_of(record: dict[str, Any]) -> str:
 
 
 def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> None:
-    """Put the speeds that `lskd speed` measured into records of the same system, whichever seed was measured."""
-    rates = {re.sub(r"-s\d+$", "", name): entry["sentences_per_second"] for name, entry in speeds["systems"].items()}
+    """Put the speeds that `lskd speed` measured into records of the same system, whichever seed was measured.
+
+    `speed_others_cores` is how many cores other programs kept busy meanwhile, None where nobody counted.
+    """
+    entries = {re.sub(r"-s\d+$", "", name): entry for name, entry in speeds["systems"].items()}
     machine = speeds["machine"]
     threads = f"{speeds['threads']} thread{'s' * (speeds['threads'] != 1)}"
-    where = f"{machine['gpus'][0] if machine['gpus'] else machine['cpu']}, {threads}"
+    on_gpu = machine["gpus"] and speeds.get("device") != "cpu"
+    where = f"{machine['gpus'][0] if on_gpu else machine['cpu']}, {threads}"
     for record in records:
-        rate = rates.get(system_of(record))
-        if rate is not None:
-            record |= {"sentences_per_second": rate, "speed_machine": where}
+        if (entry := entries.get(system_of(record))) is None:
+            continue
+        exported = entry.get("exported", {})
+        others = [each for each in (entry.get("others_cores"), exported.get("others_cores")) if each is not None]
+        record |= {"sentences_per_second": entry["sentences_per_second"], "speed_machine": where}
+        record["speed_others_cores"] = max(others, default=None)
+        if exported and record.get("exported"):
+            record["exported"] = record["exported"] | {"sentences_per_second": exported["sentences_per_second"]}
 
 
 def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -43,11 +52,9 @@ def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         mean = {**group[0], "system": name}
         if len(groups) < len(records):
             mean["seeds"] = len(group)
-        for key in MEASURED:
-            values = [record[key] for record in group if record.get(key) is not None]
-            if values:
-                found = spread(values)
-                mean |= {key: found.mean, f"{key}_std": found.std}
+        mean |= _means(group)
+        if exported := [record["exported"] for record in group if record.get("exported")]:
+            mean["exported"] = {**exported[0], **_means(exported)}
         if any("converged" in record for record in group):
             mean["converged"] = _all_converged([record.get("converged") for record in group])
         means.append(mean)
@@ -59,3 +66,14 @@ def _all_converged(answers: Sequence[bool | None]) -> bool | None:
     if False in answers:
         return False
     return None if None in answers else True
+
+
+def _means(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of what is measured, where any record has it."""
+    means: dict[str, Any] = {}
+    for key in MEASURED:
+        values = [record[key] for record in group if record.get(key) is not None]
+        if values:
+            found = spread(values)
+            means |= {key: found.mean, f"{key}_std": found.std}
+    return means

@@ -1,88 +1,207 @@
-"""A picture of what a distilled model is for: quality against size and against speed."""
+"""A picture of what a distilled model is for: quality against speed and size, each model as it is shipped too."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from .figures import pyplot, save
+import numpy as np
 
-#: Role and method -> marker and colour: teachers stand apart, every way to distil has its own.
-_LOOKS = {
-    "teacher": ("s", "#444444"),
-    "none": ("o", "#999999"),
-    "word": ("^", "#1f77b4"),
-    "sequence": ("v", "#d95f02"),
-    "both": ("D", "#7b3294"),
+from ..errors import UserError
+from .bought import Model, Point, best_student, headline, models_of, plain_of
+from .figures import pyplot, save
+from .taught import teacher_of
+
+#: Teachers stand apart, every way to distil has its own look: number of a colour in `analysis.style`, and marker.
+_LOOKS = {"teacher": (6, "s"), "none": (-1, "o"), "word": (0, "^"), "sequence": (1, "v"), "both": (2, "D")}
+Look = dict[str, Any]  #: of a text, matplotlib's
+_PANELS: dict[str, tuple[str, Callable[[Point], float | None]]] = {
+    "rate": ("sentences per second, faster →", lambda point: point.rate),
+    "megabytes": ("size in MB, smaller →", lambda point: point.megabytes),
 }
-_LABELS = {"none": "student alone", "word": "word level", "sequence": "sequence level", "both": "both levels"}
+HEIGHT = 12.0  #: of a label's line, points
+LINE = 0.19  #: of a line above the panels, inches
+LONGEST = 28  #: characters of a label
 
 
 def draw(records: Sequence[dict[str, Any]], path: Path, title: str = "") -> None:
-    """BLEU against parameters and, where it was measured, decoding speed; bars are standard deviations over seeds.
+    """BLEU against decoding speed, where it was measured, and size; bars are 95 % intervals over seeds.
+
+    A filled marker is the model in fairseq, an open one as `lskd export` wrote it; better is up and to the right.
 
     Args:
-        records: a point each, as of `over_seeds.mean_records`.
+        records: one a system, as of `over_seeds.mean_records`.
         path: .svg, .png or .pdf.
 
     Raises:
         UserError: if no record has BLEU, or matplotlib is missing or cannot write such a file.
     """
     plt = pyplot()
-    records = [record for record in records if record.get("bleu") is not None]
-    if not records:
+    models = models_of(records)
+    if not models:
         raise UserError("--plot: no record has BLEU, which the picture shows; score with --metrics bleu")
-    axes_of = {"parameters": "parameters, as decoded"}
-    if any(record.get("sentences_per_second") for record in records):
-        axes_of["sentences_per_second"] = "decoding, sentences a second"
-    # The same file from the same rows, byte by byte.
-    figure, axes = plt.subplots(1, len(axes_of), figsize=(5.2 * len(axes_of), 4), sharey=True, squeeze=False)
-    for axis, (key, label) in zip(axes[0], axes_of.items(), strict=True):
-        for record in records:
-            if record.get(key) is not None:
-                _point(axis, record, key)
-        axis.set_xlabel(label)
-        axis.set_xscale("log")
-        axis.margins(0.15)
-        axis.grid(alpha=0.3)
-        _plain_ticks(axis)
-    axes[0][0].set_ylabel("BLEU")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    order = [label for label in ("teacher", *_LABELS.values()) if label in once]
-    axes[0][-1].legend([once[label] for label in order], order, title="filled: (teacher) with label smoothing")
-    figure.suptitle(title)
-    figure.tight_layout()
-    save(figure, path)
+    from ..analysis.style import STYLE
+
+    panels = [
+        panel
+        for panel in _PANELS.values()
+        if any(panel[1](point) is not None for model in models for point in _points(model))
+    ] or [_PANELS["megabytes"]]
+    lines = _heading(title, records, models)
+    # Beside the last panel, how much of the gap each closes.
+    texts = [[_name(model) for model in models]] * (len(panels) - 1) + [[_name(m, m.closed) for m in models]]
+    # Inches: of a panel, of the names beside each, and of what is above and below.
+    wide, names = 3.9, [0.25 + 0.062 * max(map(len, column)) for column in texts]
+    high, above, below, left = max(2.5, len(models) * HEIGHT / 72), 0.25 + LINE * len(lines), 0.5, 0.65
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        width, height = len(panels) * (left + wide) + sum(names), above + high + below
+        figure, axes = plt.subplots(1, len(panels), figsize=(width, height), sharey=True, squeeze=False)
+        for number, (axis, (label, value)) in enumerate(zip(axes[0], panels, strict=True)):
+            start = left + number * (wide + left) + sum(names[:number])
+            axis.set_position((start / width, below / height, wide / width, high / height))
+            _panel(axis, models, value)
+            axis.set_xlabel(label)
+            axis.tick_params(labelleft=True)
+        axes[0][0].set_ylabel("BLEU")
+        _lines(axes[0], records)
+        for axis, (_, value), column in zip(axes[0], panels, texts, strict=True):
+            _labels(figure, axis, models, value, column)
+        for number, (text, look) in enumerate(lines):
+            figure.text(left / width, 1 - (0.1 + LINE * number) / height, text, va="top", **look)
+        save(figure, path)
 
 
-def _kind(record: dict[str, Any]) -> str:
-    return "teacher" if record.get("role") == "teacher" else str(record.get("method") or "none")
+def apart(wanted: Sequence[float], least: float, low: float, high: float) -> list[float]:
+    """Places as near to those wanted as can be, in the same order, at least `least` apart, from `low` to `high`.
+
+    By pooling adjacent violators: in order, less i * `least`, they are to be the nearest sequence that never falls.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    pools: list[list[float]] = []  # of what is to be one value: its mean, and how many
+    for place, index in enumerate(order):
+        pools.append([wanted[index] - place * least, 1])
+        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
+            mean, count = pools.pop()
+            pools[-1] = [(pools[-1][0] * pools[-1][1] + mean * count) / (pools[-1][1] + count), pools[-1][1] + count]
+    level = [mean for mean, count in pools for _ in range(int(count))]
+    highest = high - (len(order) - 1) * least
+    placed = [0.0] * len(wanted)
+    for place, index in enumerate(order):
+        placed[index] = max(min(level[place], highest), low) + place * least
+    return placed
 
 
-def _point(axis: Any, record: dict[str, Any], key: str) -> None:
-    kind = _kind(record)
-    marker, colour = _LOOKS.get(kind, ("x", "black"))
-    # A smoothed teacher, or its student, is filled.
-    filled = colour if (record.get("teacher_smoothing") or kind == "none") else "white"
-    axis.errorbar(
-        record[key], record["bleu"], yerr=record.get("bleu_std") or 0, fmt=marker, color=colour, mfc=filled,
-        markersize=7, elinewidth=1, label=_LABELS.get(kind, kind),
-    )  # fmt: skip
+def _points(model: Model) -> list[Point]:
+    return [model.fairseq, *([model.exported] if model.exported else [])]
+
+
+def _colour(model: Model) -> str:
+    from ..analysis.style import COLOURS, GREY
+
+    number = _LOOKS.get(model.kind, (3, "X"))[0]
+    return GREY if number < 0 else COLOURS[number]
+
+
+def _panel(axis: Any, models: Sequence[Model], value: Callable[[Point], float | None]) -> None:
+    """The points of one panel; what lies to the right is better, so sizes fall."""
+    for model in models:
+        colour, marker = _colour(model), _LOOKS.get(model.kind, (3, "X"))[1]
+        known = [(value(point), point) for point in _points(model) if value(point) is not None]
+        axis.plot([x for x, _ in known], [point.bleu for _, point in known], color=colour, lw=0.8, alpha=0.45, zorder=2)
+        for x, point in known:
+            if point.half:  # many lie on each other: models of one size
+                ends = point.bleu - point.half, point.bleu + point.half
+                axis.vlines(x, *ends, color=colour, lw=1, alpha=0.3, zorder=1)
+            if point is model.fairseq:
+                axis.plot([x], [point.bleu], marker, ms=7.5, mfc=colour, mec="white", mew=0.6, zorder=3)
+            else:
+                axis.plot([x], [point.bleu], marker, ms=6, mfc="white", mec=colour, mew=1.2, zorder=4)
+    axis.set_xscale("log")
+    axis.margins(x=0.08, y=0.07)
+    axis.autoscale_view()
+    if value is _PANELS["megabytes"][1]:
+        axis.invert_xaxis()
+    axis.grid(axis="x", color="#eeeeee", lw=0.6)
+    _plain_ticks(axis)
+    axis.autoscale(False)  # lines that are drawn later lead out of it
+
+
+def _lines(axes: Sequence[Any], records: Sequence[dict[str, Any]]) -> None:
+    """What there is to gain: from the BLEU of the student alone to its teacher's."""
+    for record in _between(records):
+        for axis in axes:
+            axis.axhline(record["bleu"], color="#b5b5b5", lw=0.8, ls=(0, (4, 3)), zorder=0)
+
+
+def _between(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The best student's teacher, and the student without one; nothing where one of the two is not known."""
+    student = best_student(records)
+    ends = (teacher_of(student, records), plain_of(student, records)) if student else (None, None)
+    found = [record for record in ends if record is not None and record.get("bleu") is not None]
+    return found if len(found) == 2 else []
+
+
+def _name(model: Model, more: str = "") -> str:
+    name = model.name if len(model.name) <= LONGEST else f"{model.name[: LONGEST - 1]}…"
+    return f"{name}   {more}" if more else name
+
+
+def _labels(
+    figure: Any, axis: Any, models: Sequence[Model], value: Callable[[Point], float | None], texts: Sequence[str]
+) -> None:
+    """A name beside the panel for each model, led to from its point furthest to the right, none on another."""
+    shown = [(m, text, value(m.best)) for m, text in zip(models, texts, strict=True) if value(m.best) is not None]
+    if not shown:
+        return
+    points_per_pixel = 72 / figure.dpi
+    places = axis.transData.transform([(x, model.best.bleu) for model, _, x in shown])[:, 1] * points_per_pixel
+    (_, bottom), (_, top) = axis.transAxes.transform([(0, 0), (0, 1)]) * points_per_pixel
+    ends = (np.array(apart(list(places), HEIGHT, bottom, top)) - bottom) / (top - bottom)
+    starts = (places - bottom) / (top - bottom)
+    edge = axis.get_xlim()[1]
+    for (model, text, x), start, end in zip(shown, starts, ends, strict=True):
+        look = {"color": _colour(model), "lw": 0.5, "alpha": 0.5, "zorder": 1}
+        axis.plot([x, edge], [model.best.bleu] * 2, **look)
+        axis.plot([1, 1.03], [start, end], transform=axis.transAxes, clip_on=False, **look)
+        axis.text(1.04, end, text, transform=axis.transAxes, color=_colour(model), fontsize=8, va="center")
+
+
+def _heading(
+    title: str, records: Sequence[dict[str, Any]], models: Sequence[Model]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Title, what distilling bought, and how to read the rest: each a line, with its look."""
+    lines: list[tuple[str, Look]] = [(title, {"fontsize": 9, "color": "#555555"})] if title else []
+    if said := headline(records):
+        lines.append((said, {"fontsize": 10.5, "fontweight": "bold"}))
+    small = {"fontsize": 7.5, "color": "#555555"}
+    return [*lines, *((text, small) for text in _how_to_read(records, models) if text)]
+
+
+def _how_to_read(records: Sequence[dict[str, Any]], models: Sequence[Model]) -> list[str]:
+    from ..busy import doubt
+
+    parts = []
+    if stored := sorted({model.stored for model in models if model.exported}):
+        parts.append(f"filled: fairseq, float32; open: exported, {' or '.join(stored)}")
+    if seeds := sorted({record["seeds"] for record in records if record.get("seeds")}):
+        parts.append(f"bars: 95 % interval over {' or '.join(map(str, seeds))} seeds")
+    if _between(records):
+        parts.append("dashed: the teacher, and the student without one")
+    if any(model.closed for model in models):
+        parts.append("%: of the gap between the two closed [95 % interval]")
+    where = []
+    for place in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
+        busy = max(r.get("speed_others_cores") or 0.0 for r in records if r.get("speed_machine") == place)
+        where.append(f"speed on {place}{doubt(busy)}")
+    return ["; ".join(parts), "; ".join(where)]
 
 
 def _plain_ticks(axis: Any) -> None:
-    """Numbers with a unit at 1, 2, 5, 10, ... instead of powers of ten."""
+    """Plain numbers at 1, 2, 5, 10, ... instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    def text(value: float, _: int) -> str:
-        for size, unit in ((1e6, " M"), (1e3, " k"), (1.0, "")):
-            if value >= size:
-                return f"{value / size:g}{unit}"
-        return f"{value:g}"
-
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter(FuncFormatter(text))
+    low, high = sorted(axis.get_xlim())
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 4 * low else range(1, 10)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())

@@ -9,6 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ..analysis.convergence import SHARE
+from ..busy import doubt
 from .budgets import budgets
 from .differences import Difference, bound
 from .gap import NO_GAP, UNDECIDED, Share
@@ -104,7 +105,8 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
             "loss, not to be compared with it"
         )
     for where in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
-        notes.append(f"sent/s: fairseq-generate on {where}")
+        busy = [record.get("speed_others_cores") or 0.0 for record in records if record.get("speed_machine") == where]
+        notes.append(f"sent/s: fairseq-generate on {where}{doubt(max(busy))}")
     notes += _of_shares([record[field] for record in records for field in SHARES.values() if field in record])
     return "\n".join([table, "", *_plain([*sorted(signatures), *notes, *warnings], style)])
 

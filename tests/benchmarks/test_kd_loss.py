@@ -4,7 +4,6 @@ import json
 import math
 import shlex
 
-import _common
 import _forms
 import kd_loss
 import pytest
@@ -236,13 +235,3 @@ def test_rows_under_load_are_marked():
     rows = kd_loss.main(["--tokens", "32", "--vocab", "64", "--forms", "fused", *SMALL])
     assert "doubtful" in kd_loss.table([rows[0] | {"others_cores": 0.5}])
     assert "doubtful" not in kd_loss.table([rows[0] | {"others_cores": 0.02}])
-
-
-def test_others_are_the_machines_work_without_ours(monkeypatch):
-    times = iter([(100.0, 30.0), (112.0, 38.0)])
-    busy, ours = zip(*times, strict=True)
-    busy, ours, clock = iter(busy), iter(ours), iter([0.0, 10.0])
-    monkeypatch.setattr(_common, "_busy", lambda: next(busy))
-    monkeypatch.setattr(_common, "_ours", lambda: next(ours))
-    monkeypatch.setattr(_common.time, "monotonic", lambda: next(clock))
-    assert _common.Others().cores() == 0.4
