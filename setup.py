@@ -98,7 +98,7 @@ setup(
         "analysis": ["matplotlib>=3.8", "jinja2>=3.0"],
         "vision": ["scikit-learn>=1.5", "matplotlib>=3.8"],  # examples/vision: real images that come with a library
         # snakemake 9.10 to 9.16 start more jobs than there are cores.
-        "pipeline": ["snakemake>=9.17", "matplotlib>=3.8"],
+        "pipeline": ["snakemake>=9.17", "matplotlib>=3.8", "psutil"],
         "slurm": ["snakemake>=9.17", "matplotlib>=3.8", "snakemake-executor-plugin-slurm>=2.0"],
         "dev": [
             "ctranslate2>=4.0",

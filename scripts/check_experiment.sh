@@ -56,9 +56,16 @@ import sys
 from pathlib import Path
 
 # A checkpoint of fairseq's holds times, and parameters that nothing sets or uses.
-TIMES = {"train_seconds", "sentences_per_second", "speed_machine", "checkpoint_sha256", "teacher_sha256"}
+TIMES = {"train_seconds", "sentences_per_second", "speed_machine", "speed_others_cores", "checkpoint_sha256"}
+TIMES |= {"teacher_sha256"}
+
+
+def untimed(row):
+    return {key: untimed(v) if isinstance(v, dict) else v for key, v in row.items() if key not in TIMES}
+
+
 (killed,), (whole,) = (list(Path(sys.argv[1], run).glob("runs/*/results/*/results.json")) for run in ("killed", "whole"))
-rows = [[{k: v for k, v in row.items() if k not in TIMES} for row in json.loads(p.read_text())] for p in (killed, whole)]
+rows = [[untimed(row) for row in json.loads(p.read_text())] for p in (killed, whole)]
 if rows[0] != rows[1]:
     for one, other in zip(*rows):
         for key in one.keys() | other.keys():

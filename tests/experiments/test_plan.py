@@ -153,6 +153,22 @@ def test_commands_are_what_a_person_would_type(tmp_path: Path) -> None:
     )
 
 
+def test_models_are_measured_as_they_are_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plan(tmp_path)
+    words = shlex.split(found.score_command("teacher-0.0-s1"))
+    assert words[words.index("--export") + 1] == "int8"
+    words = shlex.split(found.speed_command())
+    assert words[words.index("--threads") + 1] == "1" and words[words.index("--rounds") + 1] == "2"
+    found.exports = False
+    assert "--export" not in found.score_command("teacher-0.0-s1")
+    monkeypatch.setattr("fairseq_lskd.experiments.plan.is_installed", lambda _: True)
+    assert found.without_exports() is None
+    monkeypatch.setattr("fairseq_lskd.experiments.plan.is_installed", lambda _: False)
+    assert "ctranslate2" in str(found.without_exports())
+    moses = plan(tmp_path, MINE.replace("data: tiny", "data: tiny, prepare: [--recipe, moses-bpe]"))
+    assert "Moses" in str(moses.without_exports())
+
+
 def test_the_first_seeds_models_are_analysed(tmp_path: Path) -> None:
     found = plan(tmp_path)
     teachers, students = found.analysed()

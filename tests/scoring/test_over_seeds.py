@@ -102,6 +102,20 @@ class TestTable:
         assert "| word-0.1    |" in Path("t.md").read_text() and "`BLEU: nrefs:1|tok:13a`" in Path("t.md").read_text()
         assert r"\toprule" in Path("t.tex").read_text()
 
+    def test_exported_models_are_in_the_csv(self) -> None:
+        exported = {"bleu": 29.5, "chrf": 49.0, "bytes": 1000, "compute_type": "int8"}
+        Path("rows.json").write_text(json.dumps([row | {"exported": exported} for row in ROWS]))
+        speeds = json.loads(json.dumps(SPEEDS))
+        speeds["systems"]["teacher-0.1-s1"] |= {"exported": {"sentences_per_second": 70.0}, "others_cores": 1.5}
+        Path("speed.json").write_text(json.dumps(speeds))
+        assert main(["table", "rows.json", "--speed", "speed.json", "--csv", "out.csv", "--write", "t.md"]) == 0
+        with Path("out.csv").open() as stream:
+            teacher, _, word, _ = csv.DictReader(stream)
+        assert (teacher["exported_bleu"], teacher["exported_bytes"]) == ("29.5", "1000")
+        assert (teacher["exported_sentences_per_second"], word["exported_sentences_per_second"]) == ("70.0", "")
+        assert teacher["exported_compute_type"] == "int8" and teacher["speed_others_cores"] == "1.5"
+        assert "other programs kept 1.5 cores busy: doubtful" in Path("t.md").read_text()
+
     def test_the_same_record_counts_once(self, capsys: pytest.CaptureFixture) -> None:
         rows = [{**row, "checkpoint_sha256": f"{i:064x}"} for i, row in enumerate(ROWS)]
         Path("rows.json").write_text(json.dumps(rows))

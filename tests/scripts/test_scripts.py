@@ -51,7 +51,7 @@ STEPS = {
     ],
     "translate.sh": ["--data", "--out", "--teacher", "--nbest"],
     "speed.sh": ["--data", "--out", "--recipe", "--rounds", "--user-dir"],
-    "score.sh": ["--data", "--run", "--checkpoint", "--recipe", "--user-dir", "--test-set"],
+    "score.sh": ["--data", "--run", "--checkpoint", "--recipe", "--export", "--user-dir", "--test-set"],
     "check_experiment.sh": ["--experiment", "--scale", "--kill-after", "--clone", "--raw"],
     "quickstart.sh": ["--corpus", "--raw", "--name"],
 }
