@@ -159,6 +159,8 @@ def _generate(args: argparse.Namespace) -> None:
         options = shlex.split(args.search or "")
     except ValueError as error:
         raise UserError(f"--search {args.search}: expected options as in a shell ({error})") from None
+    # On several GPUs fairseq would take a part of the split each.
+    options = ["--distributed-world-size", "1", *options]
     options += [word for folder in args.user_dirs for word in ("--user-dir", folder)]
     generation = Generation.read(Path(args.teacher_data), args.subset, options)
     lines = Exported(args.out, generation.search, threads()).texts(generation)

@@ -34,7 +34,11 @@ def contents(folder: Path) -> list[Path]:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The export.json of a folder; `UserError` if it is no folder of `lskd export`."""
-    return read_json(folder / MANIFEST, _SHAPE, "the record of a folder that `lskd export` wrote")
+    expected = "the record of a folder that `lskd export` wrote"
+    found: dict[str, Any] = read_json(folder / MANIFEST, _SHAPE, expected)
+    if len(found["max_positions"]) != 2:
+        raise UserError(f"{folder / MANIFEST}: max_positions: expected 2 numbers; expected {expected}")
+    return found
 
 
 def exported_facts(

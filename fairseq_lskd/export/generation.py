@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,10 @@ class Generation:
         )
         words = task.source_dictionary
         batches = []
-        for sample in iterator.next_epoch_itr(shuffle=False):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="'pin_memory'")  # which is of no use without a GPU
+            samples = list(iterator.next_epoch_itr(shuffle=False))
+        for sample in samples:
             if "net_input" in sample:
                 rows = sample["net_input"]["src_tokens"].tolist()
                 sources = [[words[i] for i in row if i not in (words.pad(), words.eos())] for row in rows]
@@ -72,14 +76,21 @@ class Generation:
 
 
 class Exported:
-    """A folder of `lskd export` on the CPU."""
+    """A folder of `lskd export` on the CPU.
+
+    Raises:
+        UserError: if it is none, or damaged.
+    """
 
     def __init__(self, folder: Path, search: DecodingOptions, threads: int):
         positions = read_manifest(folder)["max_positions"]
         self.folder = folder
         self.engine = CTranslate2Engine(folder, search, "cpu", threads, (positions[0], positions[-1]))
-        # What the weights are stored as may not be what this processor computes with.
-        self.compute_type: str = ctranslate2.Translator(str(folder)).compute_type
+        try:
+            # What the weights are stored as may not be what this processor computes with.
+            self.compute_type: str = ctranslate2.Translator(str(folder)).compute_type
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{folder} is not a model that CTranslate2 can load: {error}; export it again") from None
         # Batches are made already.
         self.engine.configure(Settings("cpu", self.compute_type, 1, threads, max_tokens=2**31))
 

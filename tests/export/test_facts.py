@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from fairseq_lskd.errors import UserError
 
 pytest.importorskip("ctranslate2")
 
-from fairseq_lskd.export.facts import exported_facts
+from fairseq_lskd.export.facts import exported_facts, read_manifest
 from fairseq_lskd.scoring.metrics import score_corpus
 
 
@@ -31,3 +32,15 @@ def test_a_folder_of_another_checkpoint_is_refused(tmp_path: Path, folders: dict
         exported_facts(folders["int8"], other, ["a"], [["a"]], ("bleu",), None)
     with pytest.raises(UserError, match=r"export\.json"):
         exported_facts(tmp_path, other, ["a"], [["a"]], ("bleu",), None)
+
+
+@pytest.mark.parametrize("field", ["inputs", "options", "max_positions", "versions"])
+@pytest.mark.parametrize("value", [None, 3, [], {}], ids=str)
+def test_a_record_of_another_form_is_refused(field: str, value: object, tmp_path: Path) -> None:
+    good = {"inputs": {"checkpoint": "a"}, "options": {"compute-type": "int8"}, "max_positions": [9, 9]}
+    good |= {"versions": {"ctranslate2": "4.0"}}
+    (tmp_path / "export.json").write_text(json.dumps(good))
+    assert read_manifest(tmp_path) == good
+    (tmp_path / "export.json").write_text(json.dumps(good | {field: value}))
+    with pytest.raises(UserError, match=r"export\.json: .*" + field):
+        read_manifest(tmp_path)

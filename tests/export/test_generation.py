@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fairseq_lskd.errors import UserError
 pytest.importorskip("ctranslate2")
 
 from fairseq_lskd.export.generation import Exported, Generation
+from fairseq_lskd.sequences.decoding import DecodingOptions
 
 SEARCH = ["--beam", "3", "--max-tokens", "40", "--max-len-a", "1.5", "--max-len-b", "4", "--lenpen", "0.6"]
 
@@ -94,3 +96,11 @@ def test_both_take_turns(data: Path, checkpoint: Path, folders: dict[str, Path],
     exported = found["systems"]["a"]["exported"]
     assert exported["compute_type"].startswith("int8") and len(exported["rounds"]) == 2
     assert exported["sentences_per_second"] > 0 and found["systems"]["a"]["sentences_per_second"] > 0
+
+
+def test_a_damaged_folder_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folders["int8"], broken)
+    (broken / "model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"broken is not a model that CTranslate2 can load"):
+        Exported(broken, DecodingOptions(), 1)

@@ -50,7 +50,7 @@ STEPS = {
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
     "translate.sh": ["--data", "--out", "--teacher", "--nbest"],
-    "speed.sh": ["--data", "--out", "--recipe", "--rounds", "--user-dir"],
+    "speed.sh": ["--data", "--out", "--recipe", "--rounds", "--threads", "--user-dir"],
     "score.sh": ["--data", "--run", "--checkpoint", "--recipe", "--export", "--user-dir", "--test-set"],
     "check_experiment.sh": ["--experiment", "--scale", "--kill-after", "--clone", "--raw"],
     "quickstart.sh": ["--corpus", "--raw", "--name"],
