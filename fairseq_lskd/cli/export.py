@@ -123,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
         return _impossible(args, UserError(said))
     done = f"{args.compute_type}, {size(args.out) / 1e6:,.2f} MB" if new else "up to date"
     print(f"{args.out}: {done}", file=sys.stderr)
-    if args.generate:
-        _generate(args)
+    if args.generate and (reason := _generate(args)):
+        return _impossible(args, reason)
     if test:
         _compare(args, student, pieces, test)
     return 0
@@ -150,8 +150,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--search {args.search}: goes with --generate")
 
 
-def _generate(args: argparse.Namespace) -> None:
-    from ..export.generation import Exported, Generation
+def _generate(args: argparse.Namespace) -> UserError | None:
+    """Translate the split; or why CTranslate2 cannot."""
+    from ..export.generation import Exported, Generation, NoSuchSearch
     from ..files import write_beside
     from ..machine import threads
 
@@ -162,11 +163,15 @@ def _generate(args: argparse.Namespace) -> None:
     # On several GPUs fairseq would take a part of the split each.
     options = ["--distributed-world-size", "1", *options]
     options += [word for folder in args.user_dirs for word in ("--user-dir", folder)]
-    generation = Generation.read(Path(args.teacher_data), args.subset, options)
+    try:
+        generation = Generation.read(Path(args.teacher_data), args.subset, options)
+    except NoSuchSearch as reason:
+        return reason
     lines = Exported(args.out, generation.search, threads()).texts(generation)
     with write_beside(args.generate) as part:
         part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     print(f"{args.generate}: {len(lines):,} sentences", file=sys.stderr)
+    return None
 
 
 def _test_set(args: argparse.Namespace) -> RawBitext | None:

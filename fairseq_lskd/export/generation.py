@@ -27,6 +27,10 @@ _SEARCH = ("beam", "nbest", "lenpen", "max_len_a", "max_len_b", "min_len", "unkp
 _HARMLESS = ("no_beamable_mm", "sacrebleu", "print_alignment", "print_step", "retain_iter_history", "no_seed_provided")
 
 
+class NoSuchSearch(UserError):
+    """CTranslate2 does not search as fairseq-generate is asked to."""
+
+
 @dataclass(frozen=True)
 class Generation:
     """What fairseq-generate does with its options: the search, and the batches of a split."""
@@ -43,7 +47,8 @@ class Generation:
         """As fairseq-generate reads `options`, and makes batches of the split.
 
         Raises:
-            UserError: if it does not know an option, or CTranslate2 has no such search.
+            UserError: if it does not know an option, or there is no such split.
+            NoSuchSearch: which is one, too.
         """
         args = _read(data, subset, options)
         search = _search(args)
@@ -140,5 +145,5 @@ def _search(args: argparse.Namespace) -> DecodingOptions:
         other.append("unkpen")
     if other:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(other))
-        raise UserError(f"{named}: CTranslate2 has no such search; leave the options out, or the exported models")
+        raise NoSuchSearch(f"{named}: CTranslate2 has no such search; leave the options out, or the exported models")
     return DecodingOptions(**{name: getattr(args, name) for name in _SEARCH})

@@ -98,6 +98,28 @@ def test_both_take_turns(data: Path, checkpoint: Path, folders: dict[str, Path],
     assert exported["sentences_per_second"] > 0 and found["systems"]["a"]["sentences_per_second"] > 0
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_what_is_impossible_is_a_warning_if_asked_for(
+    data: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    installed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call = ["export", str(checkpoint), "--out", str(tmp_path / "out"), "--data", f"{data}/bin", "--subset", "valid"]
+    call += ["--generate", str(tmp_path / "hyp"), "--search=--prefix-size 2"]
+    if not installed:
+        monkeypatch.setattr("fairseq_lskd.extras.is_installed", lambda module: module != "ctranslate2")
+    with pytest.raises(SystemExit):
+        main(call)
+    capsys.readouterr()
+    assert main([*call, "--if-possible"]) == 0
+    said = "--prefix-size" if installed else "lskd export needs CTranslate2"
+    assert f"warning: {said}" in capsys.readouterr().err
+    assert not (tmp_path / "hyp").exists()
+
+
 def test_a_damaged_folder_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(folders["int8"], broken)
