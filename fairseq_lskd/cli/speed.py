@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     options = [*(word for folder in args.user_dirs for word in ("--user-dir", folder)), *args.options]
     if (exported or args.threads) and "--cpu" not in options:
         options.append("--cpu")
-    of_exported = _exported_turns(args, exported, options, threads) if exported else {}
+    of_exported = _exported_turns(args, models, exported, options, threads) if exported else {}
     turns = {}
     for name, checkpoint in models.items():
         turns[name, "fairseq"] = fairseq_turn(args.data, checkpoint, args.subset, options, threads)
@@ -112,14 +112,17 @@ def _named(flag: str, words: list[str], is_there: Callable[[Path], bool], expect
 
 
 def _exported_turns(
-    args: argparse.Namespace, folders: dict[str, Path], options: list[str], threads: int
+    args: argparse.Namespace, checkpoints: dict[str, Path], folders: dict[str, Path], options: list[str], threads: int
 ) -> dict[str, tuple[Turn, str]]:
     """The turn of each exported folder, and what it computes with. They are read before anything is decoded."""
     from ..sequences.engines.choose import require_ctranslate2
 
     require_ctranslate2("--exported")
+    from ..export.facts import manifest_of
     from ..export.generation import Exported, Generation
 
+    for name, folder in folders.items():
+        manifest_of(folder, checkpoints[name])
     generation = Generation.read(args.data, args.subset, options)
 
     def turn_of(model: Exported) -> Turn:

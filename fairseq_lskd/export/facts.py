@@ -41,6 +41,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def manifest_of(folder: Path, checkpoint: Path) -> dict[str, Any]:
+    """The export.json of a folder; `UserError` if it is none of this checkpoint."""
+    manifest = read_manifest(folder)
+    if manifest["inputs"]["checkpoint"] != sha256(checkpoint):
+        raise UserError(f"{folder} was exported from another checkpoint than {checkpoint}: export that one again")
+    return manifest
+
+
 def exported_facts(
     folder: Path,
     checkpoint: Path,
@@ -59,9 +67,7 @@ def exported_facts(
     Raises:
         UserError: if the folder is of another checkpoint, or the numbers of lines differ.
     """
-    manifest = read_manifest(folder)
-    if manifest["inputs"]["checkpoint"] != sha256(checkpoint):
-        raise UserError(f"{folder} was exported from another checkpoint than {checkpoint}: export that one again")
+    manifest = manifest_of(folder, checkpoint)
     scores = score_corpus(hypotheses, *references, metrics=metrics, chosen=chosen)
     return {
         **{name: scores[name] for name in metrics},

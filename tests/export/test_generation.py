@@ -95,6 +95,12 @@ def test_both_take_turns(data: Path, checkpoint: Path, folders: dict[str, Path],
     assert (found["sentences"], found["threads"], found["device"]) == (9, 1, "cpu")
     exported = found["systems"]["a"]["exported"]
     assert exported["compute_type"].startswith("int8") and len(exported["rounds"]) == 2
+    # Another's folder would be measured under its name.
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"")
+    words[words.index(f"a={checkpoint}")] = f"a={other}"
+    with pytest.raises(SystemExit, match=r"exported from another checkpoint than .*other\.pt"):
+        main(["speed", *words, "--", *SEARCH])
     assert exported["sentences_per_second"] > 0 and found["systems"]["a"]["sentences_per_second"] > 0
 
 
