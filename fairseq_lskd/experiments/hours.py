@@ -35,7 +35,7 @@ from .plan import Plan, System
 
 SECONDS = (45, 240)  #: that a training is measured for; the second, where the first are not enough on a busy machine
 WARM_UP = 1  #: logged updates that are not counted; fairseq does not log the first
-BUSY = 0.8  #: a share of the cores' time below which other programs are mentioned; starting takes some, too
+BUSY = 0.6  #: a share of the cores' time below which other programs are mentioned
 FOLDER = ".hours"  #: where it is measured
 #: They come after the recipe's own, and so count.
 _TRAIN = (
@@ -278,25 +278,19 @@ def table(
     def hours(job: Job) -> float:
         return rates[job.kind].hours(done[job.name])
 
-    def alone(job: Job) -> float:
-        return hours(job) * rates[job.kind].share
-
-    def takes(each: Callable[[Job], float]) -> float:
-        return max(sum(map(each, jobs.values())) / at_once, longest_chain(jobs, each))
-
     total, chain = sum(map(hours, jobs.values())), longest_chain(jobs, hours)
     aligned = ["left", *["right"] * (len(heads) - 1)]
     lines = [
         tabulate(rows, headers=heads, colalign=aligned, disable_numparse=True),
         "",
-        f"An estimate: about {takes(hours):.1f} hours with {at_once} job{'s' * (at_once > 1)} at once "
+        f"An estimate: about {max(total / at_once, chain):.1f} hours with {at_once} job{'s' * (at_once > 1)} at once "
         f"({total:.1f} hours of jobs; those that wait for each other take {chain:.1f}).",
     ]
-    if not gpu and takes(alone) < BUSY * takes(hours):
+    # Starting and reading take some of the time, too: what is missing is no measure of how much faster it would be.
+    if not gpu and (share := statistics.mean(rate.share for rate in rates.values())) < BUSY:
         lines.append(
-            f"Other programs ran meanwhile: the jobs got {takes(alone) / takes(hours):.0%} of their cores' time. "
-            f"With the machine to itself it would take about {takes(alone):.1f} hours, by the processor time that they "
-            "used."
+            f"The jobs got {share:.0%} of their cores' time: if other programs ran, it will take fewer hours without "
+            "them. Delete hours.json to measure again."
         )
     lines.append(
         "Trainings that stop early take less; validation, scoring, the analysis and the measurement of speed come on "

@@ -95,13 +95,11 @@ def test_the_table_by_hand() -> None:
     assert cells["teacher"] == ["1", "1", "3.6 s an update", "1,000 updates", "1.00", "0.00"]
     assert cells["translations"] == ["1", "1,000 tokens/s", "1,800,000 tokens", "0.50", "0.50"]
     assert cells["student"] == ["2", "7.2 s an update", "1,000 updates", "2.00", "3.00"]
-    # Nothing ran beside them.
-    assert "Other programs" not in hours.table(jobs, rates, done, 2)
-    # Students that got a quarter of a core: 0.5 + 0.5 hours in the longest chain.
-    busy = rates | {"student": Rate(7.2, 1000, "update", share=0.25)}
-    (line,) = [line for line in hours.table(jobs, busy, done, 2).splitlines() if "Other programs" in line]
-    assert "40%" in line and "1.0 hours" in line
-    assert "Other programs" not in hours.table(jobs, busy, done, 2, gpu=True)
+    # Nothing ran beside them; then the kinds got 0.4, 1 and 0.1 of theirs.
+    assert "cores' time" not in hours.table(jobs, rates, done, 2)
+    busy = rates | {"student": Rate(7.2, 1000, "update", share=0.1), "teacher": Rate(3.6, 1000, "update", share=0.4)}
+    assert "50% of their cores' time" in hours.table(jobs, busy, done, 2)
+    assert "cores' time" not in hours.table(jobs, busy, done, 2, gpu=True)
     # 3.5 hours of jobs are 1.75 for two at once, but the longest chain takes 2.5.
     (said,) = [line for line in hours.table(jobs, rates, done, 2).splitlines() if "estimate" in line]
     assert "2.5 hours with 2 jobs" in said and "3.5 hours of jobs" in said
