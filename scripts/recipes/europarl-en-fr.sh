@@ -9,10 +9,10 @@ student_model=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0
     --decoder-layers 1 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4)
 teacher_large_model=("${teacher_model[@]}" --encoder-layers 6)
 student_small_model=("${student_model[@]}" --encoder-layers 1)
-# Twelve hours on two cores allow no more: two epochs. On a GPU, give more in a copy of this
-# file (scripts/experiment.sh --recipe FILE).
-teacher_updates=6000
-student_updates=6500
+# Twelve hours on two cores allow no more: two epochs. On a GPU, give more in a copy of this file
+# (scripts/experiment.sh --recipe FILE).
+teacher_updates=5500
+student_updates=6000
 training=(--optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 1.0
     --lr-scheduler inverse_sqrt --warmup-updates 1000 --max-tokens 4096
     --no-epoch-checkpoints --save-interval-updates 500 --keep-interval-updates 5 --validate-interval 1000)
