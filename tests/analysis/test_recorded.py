@@ -94,7 +94,7 @@ def test_the_long_tail(translations: list[str], tmp_path: Path, capsys: pytest.C
     assert by["plain", "1"]["F1 (%)"] == 100 and by["smoothed", "1"]["F1 (%)"] == 0
     assert by["smoothed", "1"]["minus plain"] == -100
     # The order of systems says which is the base: another report.
-    with pytest.raises(SystemExit, match=r"--hypotheses: \['plain', 'smoothed'\] there, \['smoothed', 'plain'\] now"):
+    with pytest.raises(SystemExit, match="--hypotheses: plain smoothed there, smoothed plain now"):
         main(["analyze", translations[1], translations[0], *translations[2:], "--out", str(out)])
 
 

@@ -58,7 +58,7 @@ def recorded(path: Path, out: Path, labels: dict | None = None, **criterion: obj
                 "kd_weight": 0.3,
             },
             None,
-            Origin(0.0, None, "a.pt", 1.0, {"method": "both", "kd_weight": 0.3}),
+            Origin(0.0, None, "a.pt", 1.0, {"method": "both", "cached": False, "kd_weight": 0.3}),
         ),
     ],
 )

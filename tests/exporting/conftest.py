@@ -1,4 +1,7 @@
-"""A trained student of a tiny bitext, and the folders that are exported of it."""
+"""A trained student of a tiny bitext, and the folders that are exported of it.
+
+The folder is not called export: benchmarks/export.py is imported by that name.
+"""
 
 from __future__ import annotations
 
