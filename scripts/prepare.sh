@@ -47,10 +47,11 @@ enter_environment
 
 case $corpus in
     generated)
-        # A small lexicon, which a small model learns in minutes, and BPE, whose pieces grow to whole words.
-        src=xx tgt=yy vocab=${vocab:-900} type=bpe
-        lskd generate --out "$data/raw" --train 8000 --nouns 40 --verbs 20 --adjectives 15 --adverbs 8 \
-            --prepositions 5 "${generated[@]}"
+        # A small lexicon, which a small model learns in minutes, and BPE, whose pieces grow to whole words. Many right
+        # translations of a sentence, and few pairs: a teacher's distribution says more than one translation of each.
+        src=xx tgt=yy vocab=${vocab:-1000} type=bpe
+        lskd generate --out "$data/raw" --train 4000 --valid 300 --test 1000 --references 16 --nouns 40 --verbs 20 \
+            --adjectives 15 --adverbs 8 --prepositions 5 --synonyms 4 "${generated[@]}"
         ;;
     '')
         need "$raw" "--corpus or --raw"
