@@ -10,13 +10,14 @@ student_model=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0
     --encoder-layers 1 --encoder-embed-dim 36 --encoder-ffn-embed-dim 72 --encoder-attention-heads 4
     --decoder-layers 1 --decoder-embed-dim 36 --decoder-ffn-embed-dim 72 --decoder-attention-heads 4)
 student_small_model=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.1 --lr 5e-3
-    --encoder-layers 1 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 4
-    --decoder-layers 1 --decoder-embed-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 4)
+    --encoder-layers 1 --encoder-embed-dim 24 --encoder-ffn-embed-dim 48 --encoder-attention-heads 4
+    --decoder-layers 1 --decoder-embed-dim 24 --decoder-ffn-embed-dim 48 --decoder-attention-heads 4)
 teacher_updates=2000
 student_updates=2400
 training=(--optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 1.0
     --lr-scheduler cosine --warmup-updates 200 --max-tokens 1024 --num-workers 0
-    --no-epoch-checkpoints --save-interval-updates 200 --keep-interval-updates 3 --validate-interval 1000)
+    --no-epoch-checkpoints --save-interval-updates 200 --validate-interval-updates 200 --validate-interval 1000
+    --keep-interval-updates 3)
 validation_metric=bleu
 patience=8
 # Bounded: a small model may repeat itself without end.

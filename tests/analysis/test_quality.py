@@ -79,14 +79,14 @@ def test_a_perfect_order_of_few_is_not_certain() -> None:
 def test_the_quickstart_s_rows() -> None:
     found = section(QUICKSTART)
     assert [row[1::3] for row in found.tables[1].rows[:2]] == [
-        ("teacher-0.0-s1", "word-0.0-s1"),
-        ("teacher-0.1-s1", "word-0.1-s1"),
+        ("teacher-0.0-s1", "word-cached-0.0-w1-s1"),
+        ("teacher-0.1-s1", "word-cached-0.1-w1-s1"),
     ]
     assert [(row[0], row[1], row[3]) for row in found.tables[0].rows] == [
-        ("word level, T = 1.0", 2, None),
+        ("word level, cached, T = 1.0", 2, None),
         ("sequence level", 2, None),
     ]
-    assert "2 teachers, 4 students, of which 2 better than their teacher." in found.words
+    assert "2 teachers, 4 students, of which 0 better than their teacher." in found.words
 
 
 def test_better_teachers_better_students(tmp_path: Path) -> None:
