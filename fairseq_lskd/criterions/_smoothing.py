@@ -10,6 +10,7 @@ import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
+from sacrebleu.metrics import BLEU
 from torch import Tensor
 
 from ..errors import UserError, exit_on_user_error
@@ -185,6 +186,9 @@ class SmoothingCriterion(FairseqCriterion):
             # A batch whose every target is masked has nothing to average.
             metrics.log_scalar(key, value / count / math.log(2) if count else 0.0, count, round=3)
 
+        # fairseq logs no BLEU where nothing was decoded, and then has nothing to choose the best checkpoint by.
+        if any("_bleu_totals_0" in log for log in logging_outputs) and not total("_bleu_totals_0"):
+            metrics.log_derived("bleu", _bleu)
         log_bits("loss", total("loss"), total("sample_size"))
         # On the student's own translations there is none.
         if total("nll_tokens") or not any("on_policy_tokens" in log for log in logging_outputs):
@@ -206,3 +210,17 @@ class SmoothingCriterion(FairseqCriterion):
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         return True
+
+
+def _bleu(meters: Any) -> float:
+    """The BLEU of all batches, as fairseq's translation task has it: 0 where none has a word."""
+    if "_bleu_totals" not in meters:
+        return 0.0
+    found = BLEU.compute_bleu(
+        correct=[int(each) for each in meters["_bleu_counts"].sum],
+        total=[int(each) for each in meters["_bleu_totals"].sum],
+        sys_len=int(meters["_bleu_sys_len"].sum),
+        ref_len=int(meters["_bleu_ref_len"].sum),
+        smooth_method="exp",
+    )
+    return round(found.score, 2)
