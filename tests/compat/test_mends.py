@@ -23,6 +23,7 @@ from fairseq_lskd.compat import (
     dataclass_defaults,
     encoder_fastpath,
     finished_trainings,
+    kept_patience,
     last_batch,
     numpy_removals,
     pytorch_ddp,
@@ -514,3 +515,48 @@ def test_trainings_that_are_finished(options, updates, hours, said):
         _previous_training_time=3600 * hours,
     )
     assert finished_trainings.reached(trainer) == said
+
+
+@pytest.mark.parametrize(
+    ("kept", "best", "patience", "counted", "ends"),
+    [
+        ({"best": 3.0, "count": 1}, 3.0, 2, 1, False),
+        ({"best": 3.0, "count": 2}, 3.0, 2, 2, True),
+        ({"best": 3.0, "count": 2}, 3.0, 5, 2, False),  # more patience than before
+        ({"best": 3.0, "count": 2}, None, 2, None, False),  # fairseq took up no best value: another training
+        ({"best": 3.0, "count": 2}, 3.0, -1, None, False),
+        (None, 3.0, 2, None, False),  # a checkpoint of before
+        ("2", 3.0, 2, None, False),
+    ],
+)
+def test_a_count_of_patience_is_taken_up(kept, best, patience, counted, ends, monkeypatch):
+    saved = {}
+
+    class Trainer:
+        cfg = SimpleNamespace(checkpoint=SimpleNamespace(patience=2))
+
+        def save_checkpoint(self, filename, extra_state):
+            saved[filename] = extra_state
+
+    def save_checkpoint():
+        """fairseq keeps the best value on its own function."""
+
+    def should_stop_early():
+        """And so the count."""
+
+    found = {"best": 3.0} | ({} if kept is None else {"patience": kept})
+    utils = ModuleType("made_up")
+    utils.save_checkpoint, utils.load_checkpoint = save_checkpoint, lambda cfg, trainer: (found, "iterator")
+    module = SimpleNamespace(Trainer=Trainer, checkpoint_utils=utils)
+    monkeypatch.setitem(sys.modules, kept_patience.MODULE, module)
+    monkeypatch.setitem(sys.modules, "fairseq_cli.train", SimpleNamespace(should_stop_early=should_stop_early))
+    if best is not None:
+        save_checkpoint.best = best
+    assert kept_patience.needed()
+    kept_patience.apply()
+    kept_patience.apply()  # changes nothing
+    _, iterator = utils.load_checkpoint(SimpleNamespace(patience=patience), None)
+    assert isinstance(iterator, finished_trainings.Ended) == ends
+    assert getattr(should_stop_early, "num_runs", None) == counted
+    Trainer().save_checkpoint("x.pt", {"val_loss": 1.0})
+    assert saved["x.pt"] == {"val_loss": 1.0} | ({"patience": kept} if counted is not None else {})
