@@ -189,11 +189,14 @@ def _how_to_read(records: Sequence[dict[str, Any]], models: Sequence[Model]) -> 
     if _between(records):
         parts.append("dashed: the teacher, and the student without one")
     if any(model.closed for model in models):
-        parts.append("%: of the gap between the two closed [95 % interval]")
+        interval = " [95 % interval]" if any("[" in model.closed for model in models) else ""
+        parts.append(f"%: of the gap between the two closed{interval}")
     where = []
     for place in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
         busy = max(r.get("speed_others_cores") or 0.0 for r in records if r.get("speed_machine") == place)
         where.append(f"speed on {place}{doubt(busy)}")
+    if stored:  # of small models the pieces and positions are most of a folder
+        where.append("size: fairseq's parameters at 4 bytes; all of the exported folder, its SentencePiece model too")
     return ["; ".join(parts), "; ".join(where)]
 
 
