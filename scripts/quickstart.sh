@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to a table: teachers with and without label smoothing, students of each, all scored.
 #
-#   scripts/quickstart.sh                                   a generated bitext; ten to eleven minutes on two CPU cores
+#   scripts/quickstart.sh                                   a generated bitext; 20 minutes of processor time
 #   scripts/quickstart.sh --corpus multi30k                 Multi30k de-en, downloaded; forty minutes
 #   scripts/quickstart.sh --corpus multi30k --raw DIR       the same from {train,val,test_2016_flickr}.{de,en}[.gz]
 #   ... --name NAME                                         results in runs/NAME (default: the corpus' name)
