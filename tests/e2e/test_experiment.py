@@ -111,7 +111,7 @@ def test_it_ends_in_a_table_and_pictures(experiment: Experiment) -> None:
     assert [row["system"] for row in rows] == SYSTEMS
     for row in rows:
         assert row["parameters"] > 1000 and row["sentences_per_second"] > 0 and row["train_seconds"] > 0
-        assert row["seed"] == 1 and row["signature"].startswith("nrefs:1|")
+        assert row["seed"] == 1 and row["signature"].startswith("nrefs:16|")
         # Twice: as fairseq decodes it, and as `lskd export` ships it.
         exported = row["exported"]
         assert exported["compute_type"] == "int8" and exported["sentences_per_second"] > 0
