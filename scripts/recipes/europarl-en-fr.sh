@@ -15,7 +15,8 @@ teacher_updates=5500
 student_updates=6000
 training=(--optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 1.0
     --lr-scheduler inverse_sqrt --warmup-updates 1000 --max-tokens 4096
-    --no-epoch-checkpoints --save-interval-updates 500 --keep-interval-updates 5 --validate-interval 1000)
+    --no-epoch-checkpoints --save-interval-updates 500 --validate-interval-updates 500
+    --keep-interval-updates 5 --validate-interval 1000)
 validation_metric=bleu
 patience=5
 precision=(--fp16)

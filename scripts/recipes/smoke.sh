@@ -12,7 +12,8 @@ teacher_updates=240
 student_updates=200
 training=(--dropout 0.1 --optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 1.0
     --lr 8e-3 --lr-scheduler inverse_sqrt --warmup-updates 60 --max-tokens 1024 --num-workers 0
-    --no-epoch-checkpoints --save-interval-updates 60 --keep-interval-updates 3 --validate-interval 1000)
+    --no-epoch-checkpoints --save-interval-updates 60 --validate-interval-updates 60
+    --keep-interval-updates 3 --validate-interval 1000)
 # Four validations, for each decodes.
 validation_metric=bleu
 patience=3

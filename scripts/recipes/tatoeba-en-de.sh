@@ -5,4 +5,4 @@ teacher_model+=(--dropout 0.2)
 teacher_large_model+=(--dropout 0.2)
 teacher_updates=2500
 student_updates=3200
-training+=(--save-interval-updates 200)
+training+=(--save-interval-updates 200 --validate-interval-updates 200)
