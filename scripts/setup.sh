@@ -5,7 +5,7 @@
 #   PYTHON=python3.12 scripts/setup.sh    with this Python
 #   LSKD_VENV=dir scripts/setup.sh        in this folder
 #   LSKD_SYSTEM_SITE=1 scripts/setup.sh   on top of the packages that the Python has (an installed CUDA build of torch)
-#   LSKD_EXTRAS=pipeline scripts/setup.sh with these extras of setup.py (default: dev, all that the tests need)
+#   LSKD_EXTRAS=pipeline scripts/setup.sh with these extras of pyproject.toml (default: dev, all that the tests need)
 #   LSKD_WHEELS=dir scripts/setup.sh      of the wheels in this folder alone, all of them and nothing else: no network needed
 #
 # A torch that is already there is left alone; with LSKD_SYSTEM_SITE=1 so is every package that the Python has, also when

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up, check style, layers and types, run the tests.
+# Set up, check style, layers, dependencies and types, run the tests.
 #
 #   scripts/test.sh                   the fast suite, a few minutes
 #   scripts/test.sh --all             also the slow tests, compat on the other Pythons of the machine, and the GPU rehearsal
@@ -18,6 +18,7 @@ all=0
 ruff check .
 ruff format --check .
 lint-imports --no-cache --no-logo
+deptry .
 mypy
 # A thread a process: the models are tiny, and two processes share the cores better than two threads.
 export OMP_NUM_THREADS=1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+import tomllib
 import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a build reads, for builds leave folders behind."""
     folder = tmp_path_factory.mktemp("tree")
-    for name in ("setup.py", "pyproject.toml", "_fairseq_lskd_hook.py"):
+    for name in ("setup.py", "pyproject.toml", "_fairseq_lskd_hook.py", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, folder)
     for name in ("fairseq_lskd", "data-prep"):
         shutil.copytree(CHECKOUT / name, folder / name)
@@ -52,6 +55,7 @@ def test_pth_is_at_the_root_and_comes_last(site):
 def test_package_is_whole(site):
     if (site / "fairseq_lskd").exists():
         assert (site / "fairseq_lskd" / "compat" / "dataclass_defaults.py").exists()
+        assert (site / "fairseq_lskd" / "py.typed").exists()
         assert (site / "_fairseq_lskd_hook.py").exists()
         assert not (site / "tests").exists()
         corpora = site / "fairseq_lskd" / "data" / "corpora"
@@ -60,6 +64,19 @@ def test_package_is_whole(site):
         }
     (entry_points,) = site.glob("*.dist-info/entry_points.txt")
     assert "lskd = fairseq_lskd.cli:main" in entry_points.read_text()
+
+
+def test_metadata_are_those_of_the_project(site):
+    (path,) = site.glob("*.dist-info/METADATA")
+    found = message_from_string(path.read_text(encoding="utf-8"))
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    version = re.search(r'__version__ = "(.*)"', (CHECKOUT / "fairseq_lskd" / "__init__.py").read_text())[1]
+    assert (found["Name"], found["Version"], found["Summary"]) == ("fairseq_lskd", version, project["description"])
+    assert found["License-Expression"] == "MIT" and found["Requires-Python"] == ">=3.11"
+    required = [row for row in found.get_all("Requires-Dist") if "extra ==" not in row]
+    assert len(required) == len(project["dependencies"]) and "PyYAML>=6.0" in required
+    assert set(found.get_all("Provides-Extra")) == set(project["optional-dependencies"])
+    assert found.get_payload().strip() == (CHECKOUT / "README.md").read_text(encoding="utf-8").strip()
 
 
 def test_python_with_that_site_mends_fairseq(site, tmp_path):

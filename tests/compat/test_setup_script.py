@@ -77,7 +77,10 @@ def test_nothing_to_do_takes_no_time(checkout):
     done = run(["bash", str(checkout / "scripts" / "setup.sh")], PYTHON="")
     assert done.stdout == "setup: .venv is up to date\n"
     assert time.monotonic() - begun < 10
-    # Another pin, another set-up.
-    (checkout / "constraints.txt").write_text("torch==1.0\n")
-    changed = run(["bash", str(checkout / "scripts" / "setup.sh")], PYTHON=str(checkout / "none"))
-    assert changed.returncode == 1
+    # Another pin, another dependency, another build: another set-up.
+    for name in ("constraints.txt", "pyproject.toml", "setup.py", "_fairseq_lskd_hook.py", "fairseq_lskd/__init__.py"):
+        before = (checkout / name).read_text()
+        (checkout / name).write_text(f"{before}\n# changed\n")
+        changed = run(["bash", str(checkout / "scripts" / "setup.sh")], PYTHON=str(checkout / "none"))
+        assert changed.returncode == 1
+        (checkout / name).write_text(before)

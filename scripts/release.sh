@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Build the source distribution and the wheel, install the wheel outside the checkout, and try it on every Python.
+#
+#   scripts/release.sh                    into dist/; Python 3.11, 3.12 and 3.13
+#   PYTHONS=3.12 scripts/release.sh       on this Python alone
+#   scripts/release.sh --rehearse         the same of a version that is not released yet; leaves nothing in dist/
+#
+# The wheel is built from the source distribution. A Python that is neither on PATH nor among pyenv's is an error, because
+# a release has to be tried on all of them. What to do before and after is in CONTRIBUTING.md.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/release.sh; exit ;; esac
+root=$PWD rehearse=
+case ${1:-} in
+    '') ;;
+    --rehearse) rehearse=1 ;;
+    *) echo "release: error: unknown option $1 (see --help)" >&2; exit 1 ;;
+esac
+fail() {
+    printf 'release: error: %s\n' "$*" >&2
+    exit 1
+}
+
+# On PATH, or installed by pyenv without being chosen.
+find_python() {
+    local candidate
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        if "$candidate" -c "import sys; raise SystemExit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
+read -ra pythons <<<"${PYTHONS:-3.11 3.12 3.13}"
+missing=
+for version in "${pythons[@]}"; do
+    [ "$(find_python "$version")" ] || missing+=" $version"
+done
+[ -z "$missing" ] || fail "Python$missing not found on PATH or among pyenv's versions; install it, or name others in PYTHONS"
+
+scripts/setup.sh
+PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
+version=$(python -c 'import fairseq_lskd; print(fairseq_lskd.__version__)')
+[ "$rehearse" ] || grep -q "^## \[$version\]" CHANGELOG.md || fail "CHANGELOG.md has no heading ## [$version]"
+grep -q "^version: $version$" CITATION.cff || fail "CITATION.cff has another version than fairseq_lskd/__init__.py: $version"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python -m build --outdir "$work/dist" .
+wheels=("$work"/dist/fairseq_lskd-"$version"-*.whl)
+for python in "${pythons[@]}"; do
+    echo "release: Python $python"
+    venv=$work/venv-$python
+    "$(find_python "$python")" -m venv "$venv"
+    pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet install -c "$root/constraints.txt")
+    (cd "$work" && "${pip[@]}" "${wheels[0]}" && "${pip[@]}" --no-deps "$(grep '^fairseq==' "$root/constraints.txt")")
+    scripts/smoke.sh "$venv"
+    rm -rf "$venv"
+done
+if [ "$rehearse" ]; then
+    echo "release: rehearsed on Python ${pythons[*]}"
+    exit
+fi
+mkdir -p dist
+cp "$work"/dist/* dist/
+echo "release: passed on Python ${pythons[*]}:"
+printf '  %s\n' dist/fairseq_lskd-"$version"*
