@@ -36,10 +36,12 @@ fairseq-train data/bin --user-dir "$package" --criterion word_kd --teacher-path 
     --kd-weight 0.5 "${training[@]}" --save-dir student >student.txt 2>&1 || { tail -n 20 student.txt; exit 1; }
 # Without the plug-in and without the teacher's file.
 rm -r teacher
-fairseq-generate data/bin --path student/checkpoint_best.pt --beam 2 --max-len-b 20 --cpu >generated.txt 2>&1 ||
+fairseq-generate data/bin --path student/checkpoint_best.pt --beam 2 --max-len-b 20 --cpu \
+    --remove-bpe sentencepiece >generated.txt 2>&1 ||
     { tail -n 20 generated.txt; exit 1; }
 lskd harvest generated.txt --source data/raw/test.xx --out hypotheses.yy --pieces data/pieces
 [ "$(wc -l <hypotheses.yy)" = 20 ]
-lskd score hypotheses.yy --references data/raw/test.yy
+# The generated language has spaces before its punctuation; six updates may leave a sentence empty.
+lskd score hypotheses.yy --references data/raw/test.yy --allow-tokenised --allow-empty
 echo "smoke: passed, $("$venv/bin/python" -c 'import fairseq_lskd, platform
 print(f"fairseq_lskd {fairseq_lskd.__version__}, Python {platform.python_version()}")')"

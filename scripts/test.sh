@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up, check style, layers, dependencies and types, run the tests.
+# Set up, check style, layers, dependencies, types and the documentation, run the tests.
 #
 #   scripts/test.sh                   the fast suite, a few minutes
 #   scripts/test.sh --all             also the slow tests, compat on the other Pythons of the machine, and the GPU rehearsal
@@ -20,6 +20,8 @@ ruff format --check .
 lint-imports --no-cache --no-logo
 deptry .
 mypy
+# Every page, every link between pages, and the reference pages generated from the code.
+NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --site-dir "$(mktemp -d)"
 # A thread a process: the models are tiny, and two processes share the cores better than two threads.
 export OMP_NUM_THREADS=1
 if [ $# -gt 0 ]; then

@@ -1,0 +1,85 @@
+"""The marked blocks of README and tutorials run as they stand, on little text and for a few updates."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from .pages import MARK, ROOT, pages, runnable
+
+BIN = Path(sysconfig.get_path("scripts"))
+#: Pages whose blocks run one after the other in one folder.
+CHAINS = [
+    ["README.md"],
+    ["docs/tutorials/first-distillation.md"],
+    ["docs/tutorials/language-pair.md", "docs/monolingual.md"],
+]
+#: In place of fairseq-train: the same command, but small and short.
+SHORT = """#!/usr/bin/env bash
+exec "{train}" "$@" --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16 \\
+    --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 --encoder-attention-heads 2 --decoder-attention-heads 2 \\
+    --max-update 4 --save-interval-updates 2 --validate-interval-updates 4 --warmup-updates 2
+"""
+
+
+def write_text(folder: Path) -> None:
+    """A bitext that passes the filters, with enough words for 8,000 pieces, and German text alone."""
+    source = random.Random(1)
+    syllables = [a + b for a in "bdfgklmnprstvw" for b in ("a", "e", "i", "o", "u", "ei", "au", "en", "er")]
+
+    def name() -> str:
+        return "".join(source.choices(syllables, k=source.randint(2, 4)))
+
+    def pair() -> tuple[str, str]:
+        names = [name() for _ in range(4)]
+        return (
+            "Die {} und der {} sind mit dem {} in das Haus von {} gegangen.".format(*names),
+            "The {} and the {} have gone with the {} into the house of {}.".format(*names),
+        )
+
+    for split, count in (("train", 1500), ("valid", 20), ("test", 20), ("mono", 60)):
+        rows = [pair() for _ in range(count)]
+        for place, language in enumerate(("de", "en")):
+            path = folder / "text" / f"{split}.{language}"
+            if split == "mono":
+                path = folder / "mono" / f"train.{language}"
+            if (split, language) != ("mono", "en"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("".join(row[place] + "\n" for row in rows))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """What a checkout has, and text of one's own."""
+    for name in ("data-prep", "examples", "experiments", "fairseq_lskd", "scripts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    write_text(tmp_path / "my")
+    short = tmp_path / "bin" / "fairseq-train"
+    short.parent.mkdir()
+    short.write_text(SHORT.format(train=BIN / "fairseq-train"))
+    short.chmod(0o755)
+    return tmp_path
+
+
+def test_all_marked_pages_are_run() -> None:
+    marked = {str(page.relative_to(ROOT)) for page in pages() if MARK in page.read_text(encoding="utf-8")}
+    assert marked == {page for chain in CHAINS for page in chain}
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.skipif(not (BIN / "fairseq-train").exists(), reason="fairseq's commands are not installed")
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: Path(chain[-1]).stem)
+def test_blocks_run_as_they_stand(chain: list[str], home: Path) -> None:
+    environment = {**os.environ, "PATH": f"{home / 'bin'}:{BIN}:{os.environ['PATH']}"}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    for page in chain:
+        for block in runnable(ROOT / page):
+            command = ["bash", "-euo", "pipefail", "-c", block]
+            done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=900)
+            assert done.returncode == 0, f"{page}:\n{block}\n{(done.stdout + done.stderr)[-3000:]}"
