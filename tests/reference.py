@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -163,6 +163,37 @@ def total_variation(log_p: Row, log_q: Row) -> float:
     return math.fsum(abs(math.exp(t) - math.exp(s)) for t, s in zip(log_p, log_q, strict=True)) / 2
 
 
+def symmetric_kl(log_p: Row, log_q: Row) -> float:
+    """1/2 sum_k (p - q) (log p - log q)."""
+    return (forward_kl(log_p, log_q) + forward_kl(log_q, log_p)) / 2
+
+
+def skewed(log_p: Row, log_q: Row, skew: float) -> float:
+    """KL(p || skew p + (1 - skew) q), a class without p adding nothing."""
+    log_m = [log_sum([t + math.log(skew), s + math.log(1 - skew)]) for t, s in zip(log_p, log_q, strict=True)]
+    return forward_kl(log_p, log_m)
+
+
+def adaptive_weight(log_p: Row, log_q: Row, head: float) -> float:
+    """The share of sum_k |p - q| at the classes k with sum_j [p_j > p_k] p_j < head; 1/2 where there is nothing."""
+    p, q = ([math.exp(value) for value in row] for row in (log_p, log_q))
+    gaps = [abs(t - s) for t, s in zip(p, q, strict=True)]
+    of_head = [gap for gap, t in zip(gaps, p, strict=True) if math.fsum(u for u in p if u > t) < head]
+    return math.fsum(of_head) / total if (total := math.fsum(gaps)) else 0.5
+
+
+def adaptive_kl(log_p: Row, log_q: Row, weight: float) -> float:
+    """w KL(p || q) + (1 - w) KL(q || p)."""
+    back = forward_kl(log_q, log_p) if weight < 1 else 0.0
+    return weight * forward_kl(log_p, log_q) + (1 - weight) * back
+
+
+def alpha_divergence(log_p: Row, log_q: Row, alpha: float) -> float:
+    """(1 - sum_k p^alpha q^(1 - alpha)) / (alpha (1 - alpha))."""
+    both = math.fsum(math.exp(alpha * t + (1 - alpha) * s) for t, s in zip(log_p, log_q, strict=True))
+    return (1 - both) / (alpha * (1 - alpha))
+
+
 def best(values: Row, k: int) -> list[int]:
     """The k classes of the greatest values, the greatest first."""
     return sorted(range(len(values)), key=lambda i: -values[i])[:k]
@@ -184,37 +215,61 @@ def ranking(log_p: Row, q: Row, k: int) -> float:
     return first + math.fsum(max(0.0, q[j] - q[i]) for i in theirs for j in ours if log_p[i] > log_p[j])
 
 
+#: Divergences that are infinite where the student has probability and the teacher none.
+UNBOUNDED = ("reverse_kl", "symmetric_kl", "adaptive_kl")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How a student's distribution is compared with a teacher's."""
 
     name: str = "forward_kl"
-    beta: float = 0.5
+    parameter: float = 0.5  #: of those that have one
     temperature: float = 1.0
     k: int | None = None
     rest: str = "class"
     ranking: int = 0
+    weight: float | None = None  #: of adaptive_kl, if it is held fixed
 
     def divergence(self, log_p: Row, log_q: Row) -> float:
         """The divergence itself; `log_p` is the teacher's."""
         if self.name == "jensen_shannon":
-            return jensen_shannon(log_p, log_q, self.beta)
+            return jensen_shannon(log_p, log_q, self.parameter)
+        if self.name == "skewed_forward_kl":
+            return skewed(log_p, log_q, self.parameter)
+        if self.name == "skewed_reverse_kl":
+            return skewed(log_q, log_p, self.parameter)
+        if self.name == "alpha_divergence":
+            return alpha_divergence(log_p, log_q, self.parameter)
+        if self.name == "adaptive_kl":
+            weight = adaptive_weight(log_p, log_q, self.parameter) if self.weight is None else self.weight
+            return adaptive_kl(log_p, log_q, weight)
         by_name = {"forward_kl": forward_kl, "reverse_kl": reverse_kl, "total_variation": total_variation}
-        return by_name[self.name](log_p, log_q)
+        return (by_name | {"symmetric_kl": symmetric_kl})[self.name](log_p, log_q)
+
+    def at(self, logits: Row, log_p: Row) -> Comparison:
+        """What is differentiated at a student's logits: the adaptive KL's weight has no derivative."""
+        if self.name != "adaptive_kl":
+            return self
+        theirs, ours = self._compared(log_p, log_softmax(logits, self.temperature))
+        return replace(self, weight=adaptive_weight(theirs, ours, self.parameter))
 
     def __call__(self, logits: Row, log_p: Row) -> float:
         """T^2 (D + R) of a student's logits and a teacher's log-probabilities, which are at T already."""
         log_q = log_softmax(logits, self.temperature)
-        theirs, ours = log_p, log_q
-        if self.k is not None:
-            ids = best(log_p, self.k)
-            theirs, ours = coarsened(log_p, ids), coarsened(log_q, ids)
-            if self.rest == "renormalise":
-                theirs = [*log_softmax(theirs[:-1]), -math.inf]
-        value = self.divergence(theirs, ours)
+        value = self.divergence(*self._compared(log_p, log_q))
         if self.ranking:
             value += ranking(log_p, [math.exp(value) for value in log_q], self.ranking)
         return self.temperature**2 * value
+
+    def _compared(self, log_p: Row, log_q: Row) -> tuple[Row, Row]:
+        if self.k is None:
+            return log_p, log_q
+        ids = best(log_p, self.k)
+        theirs, ours = coarsened(log_p, ids), coarsened(log_q, ids)
+        if self.rest == "renormalise":
+            theirs = [*log_softmax(theirs[:-1]), -math.inf]
+        return theirs, ours
 
 
 def slope(function: Callable[[list[float]], float], at: Row, step: float = 1e-4) -> list[float]:
@@ -274,7 +329,8 @@ def weighted(
         if b and how is not None:
             kd[n] = how(row, log_teacher[n])
             loss.append(b * kd[n])
-            changes = slope(lambda z, n=n: how(z, log_teacher[n]), row)
+            fixed = how.at(row, log_teacher[n])
+            changes = slope(lambda z, n=n, fixed=fixed: fixed(z, log_teacher[n]), row)
             slopes = [mine + b * change for mine, change in zip(slopes, changes, strict=True)]
         gradient[n] = torch.tensor(slopes, dtype=torch.float64)
     return Weighted(math.fsum(loss), nll, kd, gradient)

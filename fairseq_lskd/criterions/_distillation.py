@@ -9,7 +9,7 @@ import torch
 from fairseq.distributed import utils as distributed_utils
 from torch import Tensor, nn
 
-from ..losses import Objective, Projection, TopK, divergence, push
+from ..losses import Objective, Parameters, Projection, TopK, divergence, push
 from ..teachers import CachedTeacher, OnlineTeacher
 from ._batch import Batch
 from ._options import check_classes, check_distillation, raise_for, remembered
@@ -78,7 +78,7 @@ class DistillationCriterion(SmoothingCriterion):
                 self.teacher = OnlineTeacher.from_checkpoints(cfg.teacher_path, task, cfg.teacher_data)
             raise_for(check_classes(cfg, len(task.target_dictionary), "the vocabulary has"))
         self.objective = Objective(
-            divergence(str(cfg.kd_divergence), cfg.kd_beta),
+            divergence(str(cfg.kd_divergence), **{name: cfg[f"kd_{name}"] for name in Parameters._fields}),
             cfg.kd_temperature,
             # A cache is cut when it is read.
             cfg.kd_top_k if self.cache is None else None,

@@ -10,7 +10,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from ..errors import UserError
-from ..losses import DIVERGENCES, RESTS
+from ..losses import DIVERGENCES, RESTS, Parameters, divergence
 from ._selection import SELECTIONS
 
 SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
@@ -83,6 +83,18 @@ class DistillationConfig(SmoothingConfig):
     kd_beta: float = field(
         default=0.5, metadata={"help": "beta of jensen_shannon, the teacher's share of the mixture, in (0, 1)"}
     )
+    kd_skew: float = field(
+        default=0.1,
+        metadata={
+            "help": "of skewed_forward_kl and skewed_reverse_kl, in (0, 1): a side's share in what it is compared with"
+        },
+    )
+    kd_head: float = field(
+        default=0.5, metadata={"help": "of adaptive_kl, in (0, 1): the teacher's mass that makes up the head"}
+    )
+    kd_alpha: float = field(
+        default=0.5, metadata={"help": "alpha of alpha_divergence, in (0, 1); towards 1 it is the forward KL"}
+    )
     kd_top_k: Optional[int] = field(
         default=None,
         metadata={"help": "compare the teacher's K most probable types only (default: all, or all that a cache has)"},
@@ -140,8 +152,9 @@ def check_distillation(cfg: Any) -> list[str]:
         problems.append(f"--kd-weight {cfg.kd_weight}: expected a number in [0, 1]")
     if not 1e-6 <= cfg.kd_temperature < float("inf"):  # what is divided by less is no number in float32
         problems.append(f"--kd-temperature {cfg.kd_temperature}: expected a number above 0, not smaller than 1e-06")
-    if not 0 < cfg.kd_beta < 1:
-        problems.append(f"--kd-beta {cfg.kd_beta}: expected a number between 0 and 1")
+    for name in Parameters._fields:
+        if not 0 < (value := getattr(cfg, f"kd_{name}")) < 1:
+            problems.append(f"--kd-{name} {value}: expected a number between 0 and 1")
     if not 0 < cfg.kd_select_share <= 1:
         problems.append(f"--kd-select-share {cfg.kd_select_share}: expected a number in (0, 1]")
     for flag, least in (("kd_ranking", 0), ("kd_iterations", 1), ("kd_queue_size", 1), ("kd_top_k", 1)):
@@ -149,9 +162,9 @@ def check_distillation(cfg: Any) -> list[str]:
         if value is not None and value < least:
             problems.append(f"--{flag.replace('_', '-')} {value}: expected {least} or more")
     cut = cfg.kd_top_k is not None or cfg.teacher_cache is not None
-    if cut and str(cfg.kd_rest) == "renormalise" and str(cfg.kd_divergence) == "reverse_kl":
+    if cut and str(cfg.kd_rest) == "renormalise" and divergence(str(cfg.kd_divergence)).unbounded:
         problems.append(
-            "--kd-divergence reverse_kl with --kd-rest renormalise is infinite: the student has probability "
+            f"--kd-divergence {cfg.kd_divergence} with --kd-rest renormalise is infinite: the student has probability "
             "where the teacher has none; take --kd-rest class"
         )
     if cfg.kd_iterations > 1 and cfg.teacher_cache is not None:

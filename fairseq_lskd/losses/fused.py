@@ -134,7 +134,7 @@ def _chunk_size(problem: _Problem, student: Projection) -> int:
     elif _is_plain_kl(problem):
         buffers = 2 + 2 * min(1, BLOCK / classes)
     else:
-        buffers = 7 if problem.objective.temperature <= WIDE else 14
+        buffers = problem.objective.divergence.buffers * (1 if problem.objective.temperature <= WIDE else 2)
     row = 4 * classes
     least, most = CHUNK_BYTES["cuda" if student.hidden.is_cuda else "cpu"]
     tokens = student.hidden.size(0)

@@ -24,6 +24,11 @@ FLAGS = {
     "no labels' part": {"kd_weight": 1.0, "kd_temperature": 0.5},
     "reverse": {"kd_divergence": "reverse_kl", "kd_temperature": 2.0},
     "beta": {"kd_divergence": "jensen_shannon", "kd_beta": 0.2, "ignore_prefix_size": 1},
+    "symmetric": {"kd_divergence": "symmetric_kl", "kd_temperature": 2.0},
+    "skewed forward": {"kd_divergence": "skewed_forward_kl", "kd_skew": 0.2},
+    "skewed reverse": {"kd_divergence": "skewed_reverse_kl", "kd_skew": 0.2, "kd_top_k": 4},
+    "adaptive": {"kd_divergence": "adaptive_kl", "kd_head": 0.7},
+    "alpha": {"kd_divergence": "alpha_divergence", "kd_alpha": 0.3, "kd_temperature": 2.0},
     "variation": {"kd_divergence": "total_variation", "kd_top_k": 4},
     "top 1": {"kd_top_k": 1},
     "renormalised": {"kd_top_k": 3, "kd_rest": "renormalise", "kd_temperature": 3.0},
@@ -165,7 +170,7 @@ def test_a_cached_teacher_is_the_running_one_cut_down(task, caches, teacher_path
 
 
 @pytest.mark.parametrize("form", ["fused", "plain"])
-@pytest.mark.parametrize("flags", ["reverse", "beta", "variation", "renormalised", "top ranking"])
+@pytest.mark.parametrize("flags", ["reverse", "beta", "variation", "renormalised", "top ranking", "adaptive", "alpha"])
 def test_loss_and_every_gradient_are_the_formulas(task, teacher_path, other_teacher_path, form, flags):
     """Of an ensemble, with padding; that both forms agree does not make them right."""
     settings = {"kd_weight": 0.4, "label_smoothing": 0.1, **FLAGS[flags]}
@@ -176,7 +181,7 @@ def test_loss_and_every_gradient_are_the_formulas(task, teacher_path, other_teac
     counts[:, : settings.get("ignore_prefix_size", 0)] = False
     how = Comparison(
         settings.get("kd_divergence", "forward_kl"),
-        settings.get("kd_beta", 0.5),
+        next((settings[flag] for flag in ("kd_beta", "kd_skew", "kd_head", "kd_alpha") if flag in settings), 0.5),
         settings.get("kd_temperature", 1.0),
         settings.get("kd_top_k"),
         settings.get("kd_rest", "class"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cached import K, write_cache
+from reference import UNBOUNDED
 from tiny import MODEL, TRAIN, batch, configure, make_criterion, make_model
 
 ALL = ("label_smoothed_teacher", "word_kd", "seq_kd")
@@ -47,7 +48,10 @@ def test_kd_temperature(task, name, value):
 
 
 OUT_OF_RANGE = {
-    "kd_beta": ("a number between 0 and 1", [0.0, 1.0, -0.5, float("nan")]),
+    **{
+        name: ("a number between 0 and 1", [0.0, 1.0, -0.5, float("nan")])
+        for name in ("kd_beta", "kd_skew", "kd_head", "kd_alpha")
+    },
     "kd_select_share": ("a number in (0, 1]", [0.0, -0.1, 1.1, float("nan")]),
     "kd_ranking": ("0 or more", [-1]),
     "kd_iterations": ("1 or more", [0, -1]),
@@ -67,9 +71,10 @@ def test_numbers_out_of_range(task, name, option):
 
 @pytest.mark.parametrize("name", KD)
 @pytest.mark.parametrize("cut", [{"kd_top_k": 3, "teacher_path": "t.pt"}, {"teacher_cache": "cache"}])
-def test_an_infinite_divergence(task, name, cut):
-    said = complaint(task, name, kd_divergence="reverse_kl", kd_rest="renormalise", **cut)
-    assert "error: --kd-divergence reverse_kl with --kd-rest renormalise is infinite" in said
+@pytest.mark.parametrize("divergence", UNBOUNDED)
+def test_an_infinite_divergence(task, name, cut, divergence):
+    said = complaint(task, name, kd_divergence=divergence, kd_rest="renormalise", **cut)
+    assert f"error: --kd-divergence {divergence} with --kd-rest renormalise is infinite" in said
     assert said.endswith("take --kd-rest class")
 
 
@@ -135,7 +140,7 @@ def test_reference_weight(task, value):
 OF_THE_TEACHER = {
     **{"teacher_data": "data", "kd_weight": 0.7, "kd_temperature": 2.0, "kd_divergence": "reverse_kl", "kd_beta": 0.3},
     **{"kd_top_k": 3, "kd_rest": "renormalise", "kd_ranking": 5, "kd_iterations": 3, "kd_select": "batch"},
-    **{"kd_select_share": 0.2, "kd_queue_size": 9},
+    **{"kd_select_share": 0.2, "kd_queue_size": 9, "kd_skew": 0.2, "kd_head": 0.3, "kd_alpha": 0.4},
 }
 
 

@@ -1,0 +1,30 @@
+"""A few updates by every objective: a student comes closer to its teacher."""
+
+import pytest
+import torch
+from tiny import batch, make_criterion, make_model
+
+from fairseq_lskd.losses import DIVERGENCES
+
+pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
+
+
+def distances(task, teacher_path, updates=12, **settings):
+    """The teacher's part of the loss on one batch, before each update by it alone."""
+    student = make_model(task, "--dropout", "0", seed=3).train()
+    criterion = make_criterion(task, "word_kd", teacher_path=str(teacher_path), **{"kd_weight": 1.0} | settings).train()
+    sample, found = batch(task, range(12)), []
+    optimizer = torch.optim.Adam([*student.parameters(), *criterion.parameters()], lr=3e-3)
+    for _ in range(updates):
+        optimizer.zero_grad()
+        loss, size, log = criterion(student, sample)
+        (loss / size).backward()
+        optimizer.step()
+        found.append(log["kd_loss"].item())
+    return found
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_every_divergence_trains(task, teacher_path, name):
+    found = distances(task, teacher_path, kd_divergence=name)
+    assert found[-1] < 0.8 * found[0]
