@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .pages import ROOT
+from .pages import ROOT, pages
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -27,3 +27,22 @@ def test_the_quickstart_table_is_that_of_the_committed_rows() -> None:
     assert shown[1:] == [[system[place] for place in places] for system in systems]
     (signature,) = re.findall(r"`(BLEU: .*)`", README)
     assert signature in committed
+
+
+def test_old_riddles_are_gone() -> None:
+    """Sentences that readers stumbled over, and the way they were built."""
+    old = [
+        "is told by the digests",
+        "is seen by how it begins",
+        "What nothing has changed for",
+        "Measured is one training step",
+        "then mends in memory what would fail",
+        "in nats a sentence",
+        "nats a token",
+        "make training data of",
+        "was made otherwise",
+        "scores of this would be wrong",
+    ]
+    prose = {page: page.read_text(encoding="utf-8") for page in pages() if "docs/results" not in str(page)}
+    found = {(str(page.relative_to(ROOT)), words) for page, text in prose.items() for words in old if words in text}
+    assert not found
