@@ -36,6 +36,7 @@ EXAMPLES = """examples:
       --student-data data/mine/bin --out data/mine/nearest
   lskd select train.nbest.jsonl.gz -s de -t en --strategy n-best --score-temperature 0.1 --filter-length-ratio 3 \\
       --filter-copies 0.5 --filter-repeats 4,2 --student-data data/mine/bin --out data/mine/n-best
+  lskd select samples.jsonl -s de -t en --strategy mbr --student-data data/mine/bin --out data/mine/mbr
   lskd select mono.jsonl -s de -t en --add data/mine/nearest --student-data data/mine/bin --out data/mine/mixed
   lskd select big-teacher.en --format text --source train.de -s de -t en --sentencepiece-source my/spm.model \\
       --sentencepiece-target my/spm.model --student-data data/mine/bin --out data/mine/foreign
@@ -62,6 +63,7 @@ def _pair(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, Any]]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..sequences.candidates import FORMATS
+    from ..sequences.mbr import EVIDENCE
     from ..sequences.pieces import SCHEMES
     from ..sequences.select import METRICS, STRATEGIES
 
@@ -100,17 +102,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--strategy",
         choices=STRATEGIES,
         default=STRATEGIES[0],
-        help="1-best; nearest: the hypothesis most like the reference; n-best: all, weighed by softmax(score / T) "
-        "(default: %(default)s)",
+        help="1-best; nearest: the hypothesis most like the reference; n-best: all, weighed by softmax(score / T); "
+        "mbr: the one most like the others (minimum Bayes risk); mbr-n: the N of them (default: %(default)s)",
     )
-    group.add_argument("--metric", choices=METRICS, default=METRICS[0], help="of nearest (default: %(default)s)")
+    group.add_argument(
+        "--metric", choices=METRICS, help="of nearest (default: sentence-bleu), and the utility of mbr (default: chrf)"
+    )
+    group.add_argument("--mbr-best", type=int, metavar="N", help="of mbr-n, weighed equally (default: 5)")
+    group.add_argument(
+        "--mbr-evidence",
+        choices=EVIDENCE,
+        help="what each of the others counts for: how often it is there, which is right for samples, or "
+        "softmax(score / T), for a beam's list (default: counts)",
+    )
+    group.add_argument(
+        "--mbr-aggregate",
+        action="store_true",
+        default=None,
+        help="compare with all others at once, by mean counts of n-grams: faster, and nearly the same",
+    )
     group.add_argument(
         "--score-temperature",
         type=float,
         default=1.0,
         metavar="T",
-        help="of n-best. Scores are per token and lie close together, so that the default, %(default)s, weighs all "
-        "of a sentence nearly alike; 0.05 prefers the better ones",
+        help="of n-best and --mbr-evidence scores. Scores are per token and lie close together, so that the default, "
+        "%(default)s, weighs all of a sentence nearly alike; 0.05 prefers the better ones",
     )
     group.add_argument("--max-hypotheses", type=int, metavar="N", help="only the N best that pass the filters")
     group.add_argument(
@@ -210,14 +227,16 @@ def run(args: argparse.Namespace) -> int:
     from ..scoring.lineage import translators
     from ..sequences.candidates import Candidates
     from ..sequences.report import Report
-    from ..sequences.select import Selector, least_score, select
+    from ..sequences.select import USUAL_METRIC, Selector, least_score, select
     from ..sequences.training_set import Selected, binarise, check_vocabulary, write_pairs
 
     _check(args)
+    # Recorded as it was before there was a choice.
+    args.metric = args.metric or USUAL_METRIC.get(args.strategy, "sentence-bleu")
     selection = _selection(args)
     selector = Selector(selection)
     signature = selector.signature  # and its mistakes come before the work
-    if args.strategy == "nearest" and args.metric == "sentence-bleu":
+    if args.strategy in USUAL_METRIC and selection.metric == "sentence-bleu":
         from ..data.writing_systems import available_tokeniser
 
         if missing := available_tokeniser(args.target_lang)[1]:
@@ -286,7 +305,8 @@ def _check(args: argparse.Namespace) -> None:
     """Options that do not go together, all at once."""
     foreign, text = args.format != "json", args.format == "text"
     pieces = args.add_references or args.replace_by_references or args.on_empty == "reference"
-    scored = args.strategy == "n-best" or args.filter_score_quantile
+    scored = args.strategy == "n-best" or args.filter_score_quantile or args.mbr_evidence == "scores"
+    risk = args.strategy in ("mbr", "mbr-n")
     dictionaries = args.srcdict, args.tgtdict
     quantile = args.filter_score_quantile
     problems = [
@@ -297,7 +317,7 @@ def _check(args: argparse.Namespace) -> None:
             (args.nbest is not None and args.nbest < 1, f"--nbest {args.nbest}: expected 1 or more"),
             (
                 text and scored and not args.scores,
-                "--strategy n-best and --filter-score-quantile go by the scores: give --scores",
+                "--strategy n-best, --mbr-evidence scores and --filter-score-quantile go by the scores: give --scores",
             ),
             (
                 (args.strategy == "nearest" or pieces) and not args.references,
@@ -307,6 +327,14 @@ def _check(args: argparse.Namespace) -> None:
             (
                 quantile is not None and not 0 < quantile < 1,
                 f"--filter-score-quantile {quantile}: expected above 0, below 1",
+            ),
+            (
+                bool(args.mbr_evidence or args.mbr_aggregate) and not risk,
+                f"--mbr-evidence and --mbr-aggregate go with --strategy mbr and mbr-n, found {args.strategy}",
+            ),
+            (
+                args.mbr_best is not None and args.strategy != "mbr-n",
+                f"--mbr-best goes with --strategy mbr-n, found {args.strategy}",
             ),
             (args.workers < 1, f"--workers {args.workers}: expected 1 or more"),
             *(
@@ -329,6 +357,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _selection(args: argparse.Namespace) -> SelectionOptions:
     from ..sequences.filters import Copies, Language, LengthRatio, Repeats, Unknown
+    from ..sequences.mbr import EVIDENCE
     from ..sequences.select import SelectionOptions
 
     asked = (
@@ -344,6 +373,9 @@ def _selection(args: argparse.Namespace) -> SelectionOptions:
         metric=args.metric,
         target_lang=args.target_lang,
         score_temperature=args.score_temperature,
+        mbr_best=5 if args.mbr_best is None else args.mbr_best,
+        mbr_evidence=args.mbr_evidence or EVIDENCE[0],
+        mbr_aggregate=bool(args.mbr_aggregate),
         max_hypotheses=args.max_hypotheses,
         add_references=args.add_references,
         replace_by_references=args.replace_by_references,

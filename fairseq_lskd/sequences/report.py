@@ -46,6 +46,9 @@ class Report:
         self._compared = 0
         self._elsewhere = 0
         self._similarity = [0.0, 0.0]
+        self._ranked = 0
+        self._risen = 0
+        self._utility = [0.0, 0.0]
         self._chance = random.Random(1)
 
     def add(self, outcome: Outcome) -> None:
@@ -74,6 +77,11 @@ class Report:
             self._elsewhere += outcome.similarity[0] < outcome.similarity[1]
             for i, value in enumerate(outcome.similarity):
                 self._similarity[i] += value
+        if outcome.utility:
+            self._ranked += 1
+            self._risen += outcome.utility[0] < outcome.utility[1]
+            for i, value in enumerate(outcome.utility):
+                self._utility[i] += value
         self._count_drops(outcome)
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +106,14 @@ class Report:
                 "best": first,
                 "nearest": nearest,
                 "nearest is not the best": round(self._elsewhere / self._compared, 4),
+            }
+        if self._ranked:
+            best, chosen = (round(total / self._ranked, 2) for total in self._utility)
+            record["expected utility"] = {
+                "signature": self.signature,
+                "best": best,
+                "chosen": chosen,
+                "chosen is not the best": round(self._risen / self._ranked, 4),
             }
         return record
 
@@ -126,7 +142,8 @@ class Report:
             parts.append(_table([[f"{value:.3f}" for value in record["best scores"].values()]], record["best scores"]))
         if record.get("effective hypotheses", 1) > 1:
             most = self.pairs["translations"] / self.sentences["translations"]
-            alike = record["effective hypotheses"] > UNIFORM * most
+            # Those of minimum Bayes risk weigh the same on purpose.
+            alike = not self._ranked and record["effective hypotheses"] > UNIFORM * most
             parts.append(
                 f"Hypotheses a sentence, by the entropy of their weights: {record['effective hypotheses']:.2f} of "
                 f"{most:.2f}."
@@ -138,6 +155,12 @@ class Report:
                 f"Similarity to the reference, on average: {similar['nearest']:.2f} of the nearest hypothesis, "
                 f"{similar['best']:.2f} of the best. They differ in {similar['nearest is not the best']:.1%} of the "
                 f"sentences.\n`{similar['signature']}`"
+            )
+        if expected := record.get("expected utility"):
+            parts.append(
+                f"Expected utility, on average: {expected['chosen']:.2f} of the chosen hypothesis, "
+                f"{expected['best']:.2f} of the one with the highest score. They differ in "
+                f"{expected['chosen is not the best']:.1%} of the sentences.\n`{expected['signature']}`"
             )
         return "\n\n".join(parts) + "\n"
 

@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,14 +19,19 @@ import numpy as np
 
 from ..data.chunks import map_chunks
 from ..data.sentencepiece_model import load_model
-from ..data.writing_systems import available_tokeniser
 from ..errors import UserError
 from .filters import Filter, refused_by
+from .mbr import EVIDENCE, Risk
 from .pieces import has_unknown, to_text
 from .segmentation import SENTENCEPIECE
+from .utility import UTILITIES, make_metric, make_utility, signature
+from .weights import softmax
 
-STRATEGIES = ("1-best", "nearest", "n-best")
-METRICS = ("sentence-bleu", "chrf")
+STRATEGIES = ("1-best", "nearest", "n-best", "mbr", "mbr-n")
+BY_RISK = ("mbr", "mbr-n")
+METRICS = UTILITIES
+#: Each strategy's metric where none is given.
+USUAL_METRIC = {"nearest": "sentence-bleu", "mbr": "chrf", "mbr-n": "chrf"}
 #: Reasons for dropping a hypothesis, beside the names of filters.
 EMPTY, LOW_SCORE, DUPLICATE = "empty", "teacher score", "duplicate"
 BATCH = 200  # sentences that a worker process is given at a time
@@ -43,9 +48,12 @@ class SelectionOptions:
     """
 
     strategy: str = "1-best"
-    metric: str = "sentence-bleu"
+    metric: str | None = None  #: one of `METRICS`; None is `USUAL_METRIC`
     target_lang: str = ""  #: sentence BLEU tokenises Chinese, Japanese and Korean in their own ways
     score_temperature: float = 1.0
+    mbr_best: int = 5  #: hypotheses that mbr-n takes of a sentence
+    mbr_evidence: str = "counts"  #: one of `mbr.EVIDENCE`
+    mbr_aggregate: bool = False
     max_hypotheses: int | None = None
     add_references: float = 0.0  #: the reference's weight, beside the translations of its source
     replace_by_references: float = 0.0  #: the share of sources that have the reference in place of translations
@@ -64,7 +72,15 @@ class SelectionOptions:
             text
             for wrong, text in (
                 (self.strategy not in STRATEGIES, f"--strategy {self.strategy}: expected {', '.join(STRATEGIES)}"),
-                (self.metric not in METRICS, f"--metric {self.metric}: expected {', '.join(METRICS)}"),
+                (
+                    self.metric is not None and self.metric not in METRICS,
+                    f"--metric {self.metric}: expected {', '.join(METRICS)}",
+                ),
+                (self.mbr_best < 1, f"--mbr-best {self.mbr_best}: expected 1 or more"),
+                (
+                    self.mbr_evidence not in EVIDENCE,
+                    f"--mbr-evidence {self.mbr_evidence}: expected {', '.join(EVIDENCE)}",
+                ),
                 (
                     not 0 < self.score_temperature < math.inf,
                     f"--score-temperature {self.score_temperature:g}: expected above 0",
@@ -119,6 +135,7 @@ class Outcome:
     replaced: bool = False  #: by its reference, before anything else
     drops: list[Drop] = field(default_factory=list)
     similarity: tuple[float, float] | None = None  #: to the reference, of the best hypothesis and of the nearest
+    utility: tuple[float, float] | None = None  #: expected, of the hypothesis with the highest score and of the chosen
     pairs: list[Pair] = field(default_factory=list)
     alone: float | None = None  #: where a mixture has only one kind of target for it: the share that references have
 
@@ -132,7 +149,12 @@ class Selector:
 
     def __init__(self, options: SelectionOptions):
         self.options = options
-        self.metric = _metric(options) if options.strategy == "nearest" else None
+        name = options.metric or USUAL_METRIC.get(options.strategy, METRICS[0])
+        self.metric = make_metric(name, options.target_lang) if options.strategy == "nearest" else None
+        self.risk = None
+        if options.strategy in BY_RISK:
+            utility = make_utility(name, options.target_lang)
+            self.risk = Risk(utility, options.mbr_evidence, options.score_temperature, options.mbr_aggregate)
         self._encoders = [
             _sentencepiece("--sentencepiece-source", options.sentencepiece_source),
             _sentencepiece("--sentencepiece-target", options.sentencepiece_target),
@@ -140,11 +162,10 @@ class Selector:
 
     @property
     def signature(self) -> str | None:
-        """sacreBLEU's, of the metric of `nearest`."""
-        if self.metric is None:
-            return None
-        self.metric.sentence_score("a", ["a"])  # only then the number of references is known to it
-        return str(self.metric.get_signature())
+        """sacreBLEU's, of the metric of `nearest` or the utility of `mbr`."""
+        if self.risk is not None:
+            return self.risk.utility.signature
+        return None if self.metric is None else signature(self.metric)
 
     def pieces(self, record: dict[str, Any]) -> tuple[str, list[str]]:
         """A sentence's source and all its translations as a student reads them."""
@@ -211,7 +232,7 @@ class Selector:
                 reason: str | None = EMPTY
             elif outcome.scores[0] < self.options.least_score:
                 reason = LOW_SCORE
-            elif self.options.dedup and text in texts:
+            elif self.options.dedup and text in texts and self.risk is None:  # to whom it is evidence
                 reason = DUPLICATE
             else:
                 reason = refused_by(self.options.filters, outcome.source, text)
@@ -234,6 +255,11 @@ class Selector:
             nearest = max(range(len(kept)), key=similar.__getitem__)  # of equals the first, which scores best
             outcome.similarity = similar[0], similar[nearest]
             return [(kept[nearest], 1.0)]
+        if self.risk is not None and kept:
+            ranked, utilities = self.risk.rank(kept)
+            outcome.utility = utilities[ranked.index(kept[0])], utilities[0]
+            best = ranked[: 1 if self.options.strategy == "mbr" else self.options.mbr_best]
+            return [(hypothesis, 1 / len(best)) for hypothesis in best]
         return [(hypothesis, 1.0) for hypothesis in kept[:1]]
 
     def _encode(self, side: int, line: str, text: str) -> str:
@@ -248,14 +274,6 @@ class Selector:
                 f"--references, line {record['id'] + 1} is text, the translations are in pieces: the student would see "
                 "both. Give --sentencepiece-target, or --references in the same pieces"
             )
-
-
-def softmax(scores: Sequence[float], temperature: float) -> np.ndarray:
-    """`softmax(scores / temperature)`, float64 `[N]`."""
-    values = np.asarray(scores, dtype=np.float64)
-    with np.errstate(over="ignore"):  # what is infinitely less has no weight
-        powers = np.exp((values - values.max()) / temperature)
-    return powers / powers.sum()
 
 
 def least_score(records: Iterable[dict[str, Any]], quantile: float) -> float:
@@ -281,14 +299,6 @@ def select(items: Iterable[Item], options: SelectionOptions, workers: int = 1) -
 
 def _select_batch(selector: Selector, items: list[Item]) -> list[Outcome]:
     return list(itertools.starmap(selector, items))
-
-
-def _metric(options: SelectionOptions) -> Any:
-    from sacrebleu.metrics import BLEU, CHRF
-
-    if options.metric == "chrf":
-        return CHRF()
-    return BLEU(effective_order=True, tokenize=available_tokeniser(options.target_lang)[0])
 
 
 def _sentencepiece(flag: str, path: Path | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,3 +75,11 @@ class SequenceWeights:
         if not weight.any():
             raise UserError(f"{name}: every weight is 0, so there is nothing to train on")
         return cls(weight, reference)
+
+
+def softmax(scores: Sequence[float], temperature: float) -> np.ndarray:
+    """`softmax(scores / temperature)`, float64 `[N]`."""
+    values = np.asarray(scores, dtype=np.float64)
+    with np.errstate(over="ignore"):  # what is infinitely less has no weight
+        powers = np.exp((values - values.max()) / temperature)
+    return powers / powers.sum()

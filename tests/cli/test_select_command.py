@@ -129,6 +129,22 @@ def test_the_source_says_whose_translations_these_are() -> None:
     assert "expected 1" in refused("--source", "short")
 
 
+def test_minimum_bayes_risk_needs_no_references(bitext: Path) -> None:
+    assert run("--strategy", "mbr-n", "--mbr-best", "2", "--student-data", bitext) == 0
+    assert len(rows()) == 2 * 59 and {row[2] for row in rows()} == {0.5}
+    assert run("--strategy", "mbr", out="one") == 0
+    # The middle one of three is most like both of the others.
+    assert [row[1] for row in rows("one")] == [r["hypotheses"][1]["tokens"] for r in records() if r["hypotheses"]]
+    assert json.loads(Path("one/report.json").read_text())["expected utility"]["chosen is not the best"] == 1
+    assert run("--strategy", "mbr", "--workers", "2", out="two") == 0 and rows("one") == rows("two")
+
+
+def test_options_that_are_new_do_not_make_older_folders_out_of_date() -> None:
+    assert run() == 0
+    recorded = json.loads(Path("out/select.json").read_text())["options"]
+    assert recorded["metric"] == "sentence-bleu" and not [name for name in recorded if name.startswith("mbr")]
+
+
 @pytest.mark.parametrize("strategy", ["1-best", "n-best"])
 def test_every_source_of_a_mixture_weighs_the_same_at_every_share(strategy: str) -> None:
     """Also one that was not translated, and one without a reference."""
@@ -412,8 +428,14 @@ class TestMistakes:
             (["--format", "text", "--source", "de", "--nbest", "0"], "--nbest 0: expected 1 or more"),
             (
                 ["--format", "text", "--source", "de", "--strategy", "n-best"],
-                "--strategy n-best and --filter-score-quantile go by the scores: give --scores",
+                "--strategy n-best, --mbr-evidence scores and --filter-score-quantile go by the scores: give --scores",
             ),
+            (
+                ["--mbr-evidence", "counts"],
+                "--mbr-evidence and --mbr-aggregate go with --strategy mbr and mbr-n, found 1-best",
+            ),
+            (["--strategy", "mbr", "--mbr-best", "3"], "--mbr-best goes with --strategy mbr-n, found mbr"),
+            (["--strategy", "mbr-n", "--mbr-best", "0"], "--mbr-best 0: expected 1 or more"),
             *(
                 (
                     options,

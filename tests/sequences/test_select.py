@@ -83,6 +83,56 @@ class TestStrategies:
         assert chosen(DOGS, "a dog runs", strategy="nearest", max_hypotheses=2) == [("▁the ▁dog", 1.0)]
 
 
+class TestMinimumBayesRisk:
+    #: The one with the highest score is unlike the others, two of which are the same.
+    GIVEN = record(
+        ("the cat sits", -0.5), ("a dog ran", -0.75), ("a dog runs", -1.0), ("a dog runs", -1.5), ("a dog", -2.0)
+    )
+
+    @pytest.mark.parametrize("options", [{}, {"mbr_aggregate": True}, {"metric": "sentence-bleu"}, {"dedup": True}])
+    def test_the_one_most_like_the_others_is_chosen(self, options: dict[str, Any]) -> None:
+        assert chosen(self.GIVEN, strategy="mbr", **options) == [("▁a ▁dog ▁runs", 1.0)]
+
+    def test_the_utility_is_expected_over_what_the_filters_leave(self) -> None:
+        outcome = Selector(SelectionOptions(strategy="mbr", max_hypotheses=4, filters=(Repeats(1, 2),)))(
+            record(("the cat sits", -0.5), ("a a a", -0.6), ("a dog ran", -0.75), ("a dog runs", -1.0), ("a dog", -2.0))
+        )
+        texts = ["the cat sits", "a dog ran", "a dog runs", "a dog"]
+        wanted = {a: np.mean([CHRF().sentence_score(a, [b]).score for b in texts]) for a in texts}
+        best = max(wanted, key=lambda text: wanted[text])
+        assert [pair.target for pair in outcome.pairs] == [" ".join(f"▁{word}" for word in best.split())]
+        assert outcome.utility == pytest.approx((wanted["the cat sits"], wanted[best]))
+
+    def test_the_n_best_of_them_weigh_the_same(self) -> None:
+        found = chosen(self.GIVEN, strategy="mbr-n", mbr_best=3)
+        assert [weight for _, weight in found] == pytest.approx([1 / 3] * 3)
+        assert next(target for target, _ in found) == "▁a ▁dog ▁runs" and len({target for target, _ in found}) == 3
+        # Each text once, though there are five hypotheses.
+        assert len(chosen(self.GIVEN, strategy="mbr-n")) == 4
+        assert len(chosen(self.GIVEN, strategy="mbr-n", mbr_best=1)) == 1
+
+    def test_evidence_by_scores(self) -> None:
+        """At a low temperature only the best counts, which is then most like itself."""
+        options = {"strategy": "mbr", "mbr_evidence": "scores", "score_temperature": 0.01}
+        assert chosen(self.GIVEN, **options) == [("▁the ▁cat ▁sits", 1.0)]
+
+    def test_the_report_says_what_was_won(self) -> None:
+        selector = Selector(SelectionOptions(strategy="mbr"))
+        report = Report(selector.signature)
+        for given in (self.GIVEN, record(("a", -1), index=1), record(skipped="empty", index=2)):
+            report.add(selector(given))
+        found = report.to_json()["expected utility"]
+        assert found["signature"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:")
+        assert found["chosen"] > found["best"] and found["chosen is not the best"] == 0.5
+        assert f"{found['chosen']:.2f}" in report.tables() and "50.0%" in report.tables()
+
+    def test_equal_weights_are_no_reason_to_warn(self) -> None:
+        selector = Selector(SelectionOptions(strategy="mbr-n"))
+        report = Report(selector.signature)
+        report.add(selector(self.GIVEN))
+        assert report.to_json()["effective hypotheses"] == 4 and "--score-temperature" not in report.tables()
+
+
 class TestReferences:
     def test_added_they_share_the_weight_of_their_source(self) -> None:
         outcome = Selector(SelectionOptions(add_references=0.25))(DOGS, "▁a  ▁dog ")
@@ -214,11 +264,13 @@ class TestForm:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "best"}, "--strategy best: expected 1-best, nearest, n-best"),
+        ({"strategy": "best"}, "--strategy best: expected 1-best, nearest, n-best, mbr, mbr-n"),
         ({"metric": "bleu"}, "--metric bleu: expected sentence-bleu, chrf"),
         ({"score_temperature": 0.0}, "--score-temperature 0: expected above 0"),
         ({"score_temperature": math.nan}, "--score-temperature nan: expected above 0"),
         ({"max_hypotheses": 0}, "--max-hypotheses 0: expected 1 or more"),
+        ({"mbr_best": 0}, "--mbr-best 0: expected 1 or more"),
+        ({"mbr_evidence": "all"}, "--mbr-evidence all: expected counts, scores"),
         ({"add_references": 1.0}, "--add-references 1: expected a weight above 0 and below 1"),
         ({"replace_by_references": 1.5}, "--replace-by-references 1.5: expected a share from 0 to 1"),
         (
@@ -252,9 +304,11 @@ def many(count: int) -> list[tuple[dict[str, Any], str]]:
     ]
 
 
-def test_processes_yield_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("strategy", ["nearest", "mbr-n"])
+def test_processes_yield_what_one_does(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 7)
-    options = SelectionOptions(strategy="nearest", filters=(LengthRatio(3),), replace_by_references=0.2)
+    more = {"filters": (LengthRatio(3),), "replace_by_references": 0.2}
+    options = SelectionOptions(strategy=strategy, **more)
     assert list(select(many(100), options, workers=2)) == list(select(many(100), options))
 
 
