@@ -19,6 +19,7 @@ import busy_cores
 import export
 import kd_loss
 import matplotlib
+import mbr
 import prepare
 import student_throughput
 import translate
@@ -38,6 +39,7 @@ TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "busy_cores": busy_cores.table,
     "export": export.table,
     "kd_loss": kd_loss.table,
+    "mbr": mbr.table,
     "prepare": prepare.table,
     "student_throughput": student_throughput.table,
     "translate": translate.table,
