@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--style", default="simple", metavar="NAME", help="simple, markdown, latex, json, or one of tabulate's"
     )
-    for what in ("tokenised", "empty", "overlap"):
+    for what in ("tokenised", "empty", "overlap", "unknown"):
         files.add_argument(f"--allow-{what}", action="store_true", help="warn instead of refusing")
     run = parser.add_argument_group("the record of a run")
     run.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="the run's folder; gets result.json")
@@ -260,7 +260,8 @@ def _compare(args: argparse.Namespace) -> int:
     chosen = choose(references[0], language, args.tokenize)
     metrics = list(dict.fromkeys(args.metrics or (METRICS[:2] if chosen.unspaced else METRICS[:-1])))
     training = read_training(args.train, pair)
-    data.check(names, training, args.allow_tokenised, args.allow_empty, args.allow_overlap, language=language)
+    allowed = (args.allow_tokenised, args.allow_empty, args.allow_overlap)
+    data.check(names, training, *allowed, language=language, allow_unknown=args.allow_unknown)
     _warn([*chosen.warnings, *filter(None, [of_words(metrics, chosen)]), *data.warnings])
 
     comet = None

@@ -33,7 +33,7 @@ _BETWEEN = regex.compile(rf"(?<={UNSPACED_CHARACTER}) (?={UNSPACED_CHARACTER})")
 _CHARACTER = regex.compile(UNSPACED_CHARACTER)
 _SPACED = 0.1
 #: What models and fairseq write for a word that they do not know.
-_UNKNOWN = re.compile(r"<unk>|⁇")
+_UNKNOWN = re.compile(r"<unk>|⁇", re.IGNORECASE)
 
 
 def looks_tokenised(lines: Sequence[str], language: str | None = None, punctuation: bool = True) -> list[str]:

@@ -37,6 +37,7 @@ class Data:
         allow_overlap: bool = False,
         weak: bool = False,
         language: str = "",
+        allow_unknown: bool = False,
     ) -> None:
         """Refuse what makes scores wrong, everything at once; what was allowed goes to `warnings`.
 
@@ -68,10 +69,11 @@ class Data:
                 note(text, allow_tokenised, "--allow-tokenised")
         for output, lines in zip(self.outputs, self.translations, strict=True):
             if unknown := unknown_words(lines):
-                self.warnings.append(
+                text = (
                     f"{output.label}: {some_lines(unknown)} of {len(lines):,} with <unk> or \u2047, "
-                    "which the model writes for words that it does not know; they count as wrong ones"
+                    "which stands for a word that the model or its vocabulary lacks, and counts as a wrong one"
                 )
+                note(text, allow_unknown or weak, "--allow-unknown")
         for output, lines in zip(self.outputs, self.translations, strict=True):
             if empty := empty_lines(lines):
                 note(f"{output.label}: {some_lines(empty)} without a translation", allow_empty, "--allow-empty")

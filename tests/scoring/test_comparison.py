@@ -95,6 +95,16 @@ def test_every_form_of_the_same_translations_scores_the_same() -> None:
     assert "cut was cut off" in refused("cut", *bleu)
 
 
+@pytest.mark.parametrize("word", ["<unk>", "<<unk>>", "<UNK>", "\u2047"])
+def test_a_word_that_was_lost_is_refused(word: str, capsys: pytest.CaptureFixture) -> None:
+    lines = text(1, 0.1)
+    write("lost", [f"a {word} {lines[0]}", *lines[1:]])
+    said = refused("lost", "-r", "ref", "-m", "bleu")
+    assert "lost: 1 line (1) of 60 with" in said and "--allow-unknown" in said
+    assert score("lost", "-r", "ref", "-m", "bleu", "--allow-unknown")["systems"][0]["bleu"] > 0
+    assert "warning: lost: 1 line (1) of 60 with" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["bs", "ar"])
 def test_a_paired_test_is_that_of_sacrebleu(kind: str, capsys: pytest.CaptureFixture) -> None:
     words = ["good=good.1", "bad=bad.1", "-r", "ref", "--baseline", "bad", "--paired", kind, "--samples", "200"]
