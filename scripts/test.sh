@@ -21,7 +21,9 @@ lint-imports --no-cache --no-logo
 deptry .
 mypy
 # Every page, every link between pages, and the reference pages generated from the code.
-NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --site-dir "$(mktemp -d)"
+site=$(mktemp -d)
+NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --site-dir "$site"
+rm -rf "$site"
 # A thread a process: the models are tiny, and two processes share the cores better than two threads.
 export OMP_NUM_THREADS=1
 if [ $# -gt 0 ]; then
