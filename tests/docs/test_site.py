@@ -67,6 +67,13 @@ def test_every_option_of_the_criterions_is_in_the_reference() -> None:
     assert not {name for name in names if f"`--{name.replace('_', '-')}`" not in page}
 
 
+def test_every_divergence_is_explained() -> None:
+    from fairseq_lskd.losses import DIVERGENCES
+
+    page = (ROOT / "docs/explanation/losses.md").read_text(encoding="utf-8").replace("\\_", "_")
+    assert not {name for name in DIVERGENCES if name not in page}
+
+
 def test_every_script_and_patch_is_in_the_reference() -> None:
     import patch_pages
     import script_pages
