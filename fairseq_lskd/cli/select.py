@@ -88,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the source, a sentence a line; json has it: lists of other sentences or pieces are refused",
     )
+    group.add_argument(
+        "--allow-shifted",
+        action="store_true",
+        default=None,
+        help="warn instead of refusing where translations or references look like those of other lines",
+    )
     group.add_argument("--nbest", type=int, metavar="N", help="text: lines a sentence (default: 1)")
     group.add_argument("--scores", type=Path, metavar="FILE", help="text: a score for each line")
     group.add_argument(
@@ -252,7 +258,7 @@ def run(args: argparse.Namespace) -> int:
     for other in added:
         other.check()
         files |= other.files()
-    here = {"translations", "add", "out", "workers", "subcommand", "run"}
+    here = {"translations", "add", "out", "workers", "subcommand", "run", "allow_shifted"}
     options = {
         name.replace("_", "-"): value
         for name, value in vars(args).items()
@@ -263,6 +269,11 @@ def run(args: argparse.Namespace) -> int:
     if manifest.is_up_to_date(args.out):
         print(f"{args.out}: up to date", file=sys.stderr)
         return 0
+
+    if shifted := "; ".join(candidates.out_of_step()):
+        if not args.allow_shifted:
+            raise UserError(f"{shifted}. Put the line back, or make the file again; --allow-shifted lets it pass")
+        print(f"warning: {shifted}", file=sys.stderr)
 
     def read(doing: str) -> Iterable[dict[str, Any]]:
         total = candidates.sentences

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..data.bitext import Side, check_unchanged, examine
+from ..data.shifting import Steps
 from ..errors import UserError
 from ..lines import read_lines
 from . import foreign
@@ -107,6 +108,30 @@ class Candidates:
     def read_references(self) -> Iterator[str | None]:
         """A line for every source sentence; None for all if there are no references."""
         return self._all(read_lines(self.references)) if self.references else itertools.repeat(None, self.sentences)
+
+    def out_of_step(self) -> list[str]:
+        """In words, where translations or references belong to other lines of the source; reads all of them.
+
+        Translations of JSON lines have their source beside them, so of these only references are looked at.
+
+        Raises:
+            UserError: as `read` does.
+        """
+        source = str(self.source or self.path)
+        sides: dict[str, Steps] = {str(self.path): Steps()} if self.format != "json" else {}
+        if self.references:
+            sides[f"--references {self.references}"] = Steps()
+        if not sides:
+            return []
+        for record, reference in zip(self.read(), self.read_references(), strict=True):
+            line = to_text(record["source"], self.remove_bpe)
+            targets = [next((each["text"] for each in record["hypotheses"]), None)] if self.format != "json" else []
+            if self.references:
+                targets.append(to_text(reference or "", self.remove_bpe))
+            for steps, target in zip(sides.values(), targets, strict=True):
+                steps.add(line, target)
+        found = ((name, steps.shift()) for name, steps in sides.items())
+        return [shift.words(f"the source, {source},", name) for name, shift in found if shift]
 
     def check_unchanged(self) -> None:
         """Raise a `UserError` if a file has another text now than when it was counted."""

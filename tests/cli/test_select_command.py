@@ -149,6 +149,31 @@ def test_options_that_are_new_do_not_make_older_folders_out_of_date() -> None:
     assert recorded["metric"] == "sentence-bleu" and not [name for name in recorded if name.startswith("mbr")]
 
 
+@pytest.mark.parametrize("form", ["text", "moses", "fairseq"])
+def test_translations_that_are_out_of_step_are_refused(form: str, capsys: pytest.CaptureFixture) -> None:
+    sources = [" ".join("abc" for _ in range(1 + (7 * i) % 23)) for i in range(200)]
+    targets = [line.replace("a", "xy") for line in sources]
+    Path("source").write_text("".join(f"{line}\n" for line in sources))
+    marks = {"text": "{}\n", "moses": "{i} ||| {} ||| f= 0 ||| -1\n", "fairseq": "H-{i}\t-1\t{}\n"}
+    end = "Generate test with beam=5:\n" if form == "fairseq" else ""
+
+    def translated(lines: list[str]) -> None:
+        text = "".join(marks[form].format(line, i=i) for i, line in enumerate(lines))
+        Path("nbest.jsonl").write_text(text + end)
+
+    options = "--format", form, "--source", "source"
+    translated(targets)
+    assert run(*options, out="right") == 0
+    translated([*targets[:80], *targets[81:], "xybc"])
+    said = refused(*options)
+    assert "lines 81 to 199 of nbest.jsonl" in said and "lines 82 to 200 of the source" in said
+    assert "--allow-shifted" in said
+    assert run(*options, "--allow-shifted", out="warned") == 0 and "lines 81 to 199" in capsys.readouterr().err
+    translated(targets)
+    Path("references").write_text("".join(f"{line}\n" for line in [*targets[1:], "xybc"]))
+    assert "--references references" in refused(*options, "--references", "references")
+
+
 @pytest.mark.parametrize("strategy", ["1-best", "n-best"])
 def test_every_source_of_a_mixture_weighs_the_same_at_every_share(strategy: str) -> None:
     """Also one that was not translated, and one without a reference."""
