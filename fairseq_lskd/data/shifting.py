@@ -67,7 +67,8 @@ class Steps:
         some = (source > 0) & (target > 0)
         if some.sum() < LEAST:
             return None
-        usual = float(np.median(np.log(target[some] / source[some])))
+        # Not of their ratios, of which those of other lines may be skewed.
+        usual = float(np.median(np.log(target[some])) - np.median(np.log(source[some])))
         own = _fit(source, theirs, target, mine, usual)
         best, found = 0.0, None
         for by in (step for distance in range(1, FURTHEST + 1) for step in (distance, -distance)):

@@ -117,7 +117,7 @@ class Candidates:
         Raises:
             UserError: as `read` does.
         """
-        source = str(self.source or self.path)
+        source = f"--source {self.source}" if self.source else f"the source in {self.path}"
         sides: dict[str, Steps] = {str(self.path): Steps()} if self.format != "json" else {}
         if self.references:
             sides[f"--references {self.references}"] = Steps()
@@ -131,7 +131,7 @@ class Candidates:
             for steps, target in zip(sides.values(), targets, strict=True):
                 steps.add(line, target)
         found = ((name, steps.shift()) for name, steps in sides.items())
-        return [shift.words(f"the source, {source},", name) for name, shift in found if shift]
+        return [shift.words(source, name) for name, shift in found if shift]
 
     def check_unchanged(self) -> None:
         """Raise a `UserError` if a file has another text now than when it was counted."""

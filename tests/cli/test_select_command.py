@@ -166,7 +166,7 @@ def test_translations_that_are_out_of_step_are_refused(form: str, capsys: pytest
     assert run(*options, out="right") == 0
     translated([*targets[:80], *targets[81:], "xybc"])
     said = refused(*options)
-    assert "lines 81 to 199 of nbest.jsonl" in said and "lines 82 to 200 of the source" in said
+    assert "lines 81 to 199 of nbest.jsonl" in said and "lines 82 to 200 of --source source" in said
     assert "--allow-shifted" in said
     assert run(*options, "--allow-shifted", out="warned") == 0 and "lines 81 to 199" in capsys.readouterr().err
     translated(targets)
