@@ -20,11 +20,18 @@ def pages() -> list[Path]:
     return sorted(ROOT / name for name in names if name and (ROOT / name).exists())
 
 
+def is_marked(page: Path) -> bool:
+    """Whether a page has a block that the tests run."""
+    return re.search(rf"^{MARK}$", page.read_text(encoding="utf-8"), re.M) is not None
+
+
 def runnable(page: Path) -> list[str]:
     """The marked blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
     blocks = _BLOCK.findall(text)
-    assert len(blocks) == text.count(MARK), f"{page}: a mark stands before something else than a block of bash"
+    assert len(blocks) == len(re.findall(rf"^{MARK}$", text, re.M)), (
+        f"{page}: a mark stands before something else than a block of bash"
+    )
     return blocks
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .pages import MARK, ROOT, pages, runnable
+from .pages import ROOT, is_marked, pages, runnable
 
 BIN = Path(sysconfig.get_path("scripts"))
 #: Pages whose blocks run one after the other in one folder.
@@ -33,7 +33,7 @@ def write_text(folder: Path) -> None:
     syllables = [a + b for a in "bdfgklmnprstvw" for b in ("a", "e", "i", "o", "u", "ei", "au", "en", "er")]
 
     def name() -> str:
-        return "".join(source.choices(syllables, k=source.randint(2, 4)))
+        return "".join(source.choices(syllables, k=source.randint(2, 5)))
 
     def pair() -> tuple[str, str]:
         names = [name() for _ in range(4)]
@@ -42,7 +42,7 @@ def write_text(folder: Path) -> None:
             "The {} and the {} have gone with the {} into the house of {}.".format(*names),
         )
 
-    for split, count in (("train", 1500), ("valid", 20), ("test", 20), ("mono", 60)):
+    for split, count in (("train", 3500), ("valid", 20), ("test", 20), ("mono", 60)):
         rows = [pair() for _ in range(count)]
         for place, language in enumerate(("de", "en")):
             path = folder / "text" / f"{split}.{language}"
@@ -67,7 +67,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_all_marked_pages_are_run() -> None:
-    marked = {str(page.relative_to(ROOT)) for page in pages() if MARK in page.read_text(encoding="utf-8")}
+    marked = {str(page.relative_to(ROOT)) for page in pages() if is_marked(page)}
     assert marked == {page for chain in CHAINS for page in chain}
 
 
