@@ -87,7 +87,7 @@ fi
 
 # `lskd run` says it too, when all is translated.
 python -m fairseq_lskd.validations "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --criterion seq_kd \
-    "${training[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1
+    "${training[@]}" "${distilled[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1
 if [ -z "$translations" ]; then
     translations=$made/nbest.jsonl
     # The other strategies choose among several.
@@ -108,6 +108,6 @@ lskd run --out "$out" --label role=student --label method="$method" --label stra
     --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
-    "${model[@]}" "${training[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
+    "${model[@]}" "${training[@]}" "${distilled[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 lskd average "$out" --last "$average" --or-fewer

@@ -62,6 +62,6 @@ lskd run --out "$out" --label role=student --label method=word --label recipe="$
     "${inputs[@]}" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion word_kd "${from[@]}" --kd-weight "$weight" --kd-temperature "$temperature" \
-    "${model[@]}" "${training[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
+    "${model[@]}" "${training[@]}" "${distilled[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
 lskd average "$out" --last "$average" --or-fewer

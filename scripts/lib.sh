@@ -48,8 +48,9 @@ plain_name() {
 # student_model, training, precision and decoding, the numbers
 # teacher_updates, student_updates, batches (of --max-tokens in an update, on all GPUs together) and average, and what
 # ends a training before its updates: patience, validations in which validation_metric (bleu or loss) does not improve.
+# distilled has what is different for a student that a teacher teaches.
 load_recipe() {
-    batches=1 average=3 precision=() validation_metric=loss patience=''
+    batches=1 average=3 precision=() distilled=() validation_metric=loss patience=''
     local file=$root/scripts/recipes/$1.sh
     case $1 in */* | *.sh) file=$1 ;; esac
     [ -f "$file" ] || die "--recipe $1: expected a file (.sh), or one of $(cd "$root/scripts/recipes" && echo *.sh | sed 's/\.sh//g')"

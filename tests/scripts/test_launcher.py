@@ -172,6 +172,15 @@ def test_teachers_and_students_are_validated_by_one_rule(home: Path, script: str
     assert "--eval-bleu" in command and "--maximize-best-checkpoint-metric" not in command
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_options_of_a_recipe_for_taught_students_alone(home: Path, script: str) -> None:
+    recipe = home / "mine.sh"
+    recipe.write_text(f"""{(ROOT / "scripts/recipes/multi30k.sh").read_text()}\ndistilled=(--dropout 0.07)\n""")
+    command = training(home, script, *SCRIPTS[script], "--recipe", str(recipe))
+    last = command[len(command) - 1 - command[::-1].index("--dropout") + 1]  # which is what fairseq takes
+    assert (last == "0.07") == (script != "train_teacher.sh")
+
+
 def test_a_rule_that_comes_to_nothing_is_refused_before_the_teacher_translates(home: Path) -> None:
     done = call(home, "distill_seq.sh", "--teacher", "t.pt", "--", "--max-update", "30")
     assert (done.returncode, done.stdout) == (1, "")
