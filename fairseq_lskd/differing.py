@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -20,6 +22,27 @@ def what_differs(there: Mapping[str, Any], asked: Mapping[str, Any], label: str 
         for name in dict.fromkeys([*asked, *there])
         if there.get(name) != asked.get(name)
     ]
+
+
+def commands_differ(there: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """A line for each place where two command lines differ, in whole options."""
+    before, now = _options(there), _options(asked)
+    return [
+        f"its command has {' '.join(before[i:j]) or 'nothing'} where this has {' '.join(now[k:m]) or 'nothing'}"
+        for kind, i, j, k, m in difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes()
+        if kind != "equal"
+    ]
+
+
+def _options(command: Sequence[str]) -> list[str]:
+    """The options of a command, each with its values."""
+    options: list[str] = []
+    for word in command:
+        if word.startswith("-") or not options:
+            options.append(shlex.quote(word))
+        else:
+            options[-1] += f" {shlex.quote(word)}"
+    return options
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import difflib
 import fcntl
 import math
 import os
@@ -14,12 +13,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from . import __version__
-from .commands import option
+from .commands import option, trains, without
+from .differing import commands_differ
 from .errors import UserError
 from .files import contents, is_leftover, sha256, sweep, write_json
 from .reading import NUMBER, parse_json, read_json
@@ -34,25 +34,9 @@ SHAPE = {
 OURS = (RECORD, "log.txt", "log.txt.[0-9]*", "checkpoint*.pt", "result.json", "result-*.json", "hypotheses.*")
 
 
-def _options(command: Sequence[str]) -> list[str]:
-    """The options of a command, each with its values."""
-    options: list[str] = []
-    for word in command:
-        if word.startswith("-") or not options:
-            options.append(shlex.quote(word))
-        else:
-            options[-1] += f" {shlex.quote(word)}"
-    return options
-
-
 def _differences(old: dict[str, Any], command: Sequence[str], inputs: dict[str, str]) -> list[str]:
     """How a recorded run differs from the one that is asked for, in words."""
-    changes = []
-    before, now = _options(old["command"]), _options(command)
-    for kind, i, j, k, m in difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
-        if kind != "equal":
-            there, here = " ".join(before[i:j]), " ".join(now[k:m])
-            changes.append(f"its command has {there or 'nothing'} where this has {here or 'nothing'}")
+    changes = commands_differ(old["command"], command)
     changes += [
         f"its input {path} had other contents"
         for path, digest in inputs.items()
@@ -68,20 +52,15 @@ _TO_THE_END = {"cosine", "tri_stage"}
 
 def _split(command: Sequence[str]) -> tuple[list[str], list[float]]:
     """A command without the options that say when it ends, and their values: the last ones, infinite if not given."""
-    rest, ends = [], dict.fromkeys(_ENDS, math.inf)
-    words = iter(command)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name in _ENDS:
-            try:
-                # To fairseq, 0 is no end, and a patience below it none either.
-                end = float(value if equals else next(words, ""))
-                ends[name] = math.inf if end == 0 or (name == "--patience" and end < 0) else end
-            except ValueError:
-                ends[name] = math.nan  # neither earlier nor later than any other
-        else:
-            rest.append(word)
-    return rest, list(ends.values())
+    return without(command, _ENDS), [_end(name, option(command, name)) for name in _ENDS]
+
+
+def _end(name: str, given: str | None) -> float:
+    # To fairseq, 0 is no end, and a patience below it none either.
+    end = 0.0 if given is None else _number(given)
+    if end is None:
+        return math.nan  # neither earlier nor later than any other
+    return math.inf if end == 0 or (name == "--patience" and end < 0) else end
 
 
 def trains_longer(old: Sequence[str], new: Sequence[str]) -> bool:
@@ -91,8 +70,11 @@ def trains_longer(old: Sequence[str], new: Sequence[str]) -> bool:
     return before == now and later and not _TO_THE_END.intersection(now)
 
 
-def read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path, whole: bool = True) -> dict[str, Any]:
     """What `run` recorded in a folder.
+
+    Args:
+        whole: whether it has to be all there, to be gone on with; else what it lacks is nothing.
 
     Raises:
         UserError: if there is no record, or it is broken.
@@ -100,7 +82,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise UserError(f"{folder} is not the folder of a run: found no {RECORD} there, which `lskd run` writes")
-    return read_json(path, SHAPE, "a record of `lskd run`", "Delete the folder, or name another.")
+    shape = SHAPE if whole else {f"{name.removesuffix('?')}?": kind for name, kind in SHAPE.items()}
+    nothing = {"command": [], "inputs": {}, "seconds": None, "finished": None, "labels": {}}
+    return nothing | read_json(path, shape, "a record of `lskd run`", "Delete the folder, or name another.")
 
 
 def _left_something(out: Path, log: str) -> bool:
@@ -224,15 +208,19 @@ def run(
     inputs: Sequence[Path] = (),
     title: str | None = None,
     labels: dict[str, Any] | None = None,
+    describe: Callable[[Path, dict[str, Any]], None] | None = None,
 ) -> None:
     """Run a command whose output folder is `out`; do nothing if that very run is finished there.
 
     The folder gets a `run.json`: command line, SHA-256 of `inputs`, seconds (summed over resumed
-    calls), when it finished, and `labels`, what the run is to be called in results. The command's
+    calls), when it finished, and `labels`, what a person calls the run in results. The command's
     output goes to `out/log`, its progress to stderr. An unfinished run is started again, and
     fairseq-train goes on from its last checkpoint. So does a run, finished or not, whose command now has a larger
     `--max-update`, `--max-epoch` or `--patience` and is the same otherwise; `earlier` in the record has its shorter
     commands.
+
+    Where a training has ended, `describe(out, record)` adds to the record what it was. The model and the rest of the
+    record stay if that raises.
 
     Raises:
         UserError: if an input is missing, `out` holds another run or one that is going on, or the command fails.
@@ -250,6 +238,7 @@ def run(
         lock = stack.enter_context(_locked(out))
         sweep(out / RECORD, "part", seconds=-1)  # nobody else writes it while it is locked
         record, anew = _claim(out, log, command, digests)
+        before = record.get("labels")
         record |= {"labels": labels or {}}
         if anew:
             lock = stack.enter_context(_begun_anew(place, record))
@@ -259,6 +248,8 @@ def run(
         write_json(out / RECORD, record)
         if record["finished"]:
             print(f"{title} | up to date: {out}", file=sys.stderr)
+            if "training" not in record or record["labels"] != before:
+                _describe(out, record, describe)
             return
         print(f"{title} | {shlex.join(command)}", file=sys.stderr)
         try:
@@ -268,6 +259,16 @@ def run(
         except UserError as error:
             raise UserError(f"{error}{_give_back(place, log)}") from None
         settle(place, _KIND)
+        _describe(out, record, describe)
+
+
+def _describe(out: Path, record: dict[str, Any], describe: Callable[[Path, dict[str, Any]], None] | None) -> None:
+    if describe is not None and trains(record["command"]) is not None:
+        record.pop("training", None)
+        try:
+            describe(out, record)
+        finally:
+            write_json(out / RECORD, record)
 
 
 def _recorded(command: Sequence[str], out: Path, log: str, title: str, record: dict[str, Any], lock: int) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .analysis.logs import option, trains
+from .commands import option, trains
 from .errors import UserError, exit_on_user_error
 
 #: Metrics of which a larger value is a better one, a smaller one, and those of which it depends.

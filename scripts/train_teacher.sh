@@ -41,10 +41,9 @@ languages "$data"
 size "$size"
 validation "$metric" "$@"
 launcher "$@"
-labels=(--label role="$role" --label method=none --label recipe="$recipe" --label size="$size")
 [ "$role" != teacher ] || smoothing=${smoothing:-0.1}
 
-lskd run --out "$out" "${labels[@]}" \
+lskd run --out "$out" --label role="$role" --label recipe="$recipe" --label size="$size" \
     --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion label_smoothed_teacher --label-smoothing "${smoothing:-0.0}" \

@@ -23,13 +23,13 @@ import torch
 from fairseq_lskd.analysis.bootstrap import DRAWS, Interval, interval
 from fairseq_lskd.analysis.document import Picture, Section, Table
 from fairseq_lskd.analysis.intervals import verdict
-from fairseq_lskd.analysis.quality import read_records
 from fairseq_lskd.analysis.saving import save
 from fairseq_lskd.analysis.style import COLOURS, figure, styled
 from fairseq_lskd.analysis.tail import Buckets, Matches, match_words, split_words
 from fairseq_lskd.errors import UserError, exit_on_user_error
 from fairseq_lskd.files import find
 from fairseq_lskd.lines import read_lines
+from fairseq_lskd.scoring.quality import read_records
 
 #: What a teacher has to have learnt before its smoothing can be judged.
 LEAST_BLEU = 10

@@ -24,9 +24,9 @@ from ..user_dir import add_user_dir
 
 if TYPE_CHECKING:
     from ..analysis.measurement import Measurement
-    from ..analysis.recorded import Recorded
     from ..analysis.saved import Saved
     from ..measuring.study import Study
+    from ..scoring.recorded import Recorded
 
 MANIFEST = "analysis.json"
 EXAMPLES = """examples:
@@ -106,8 +106,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the report."""
     require("lskd analyze", "matplotlib", "jinja2")  # what writes the report
-    from ..analysis.recorded import Recorded
     from ..data.outputs import Manifest
+    from ..scoring.recorded import Recorded
 
     recorded: Recorded = _of(Recorded, args)
     if problems := [*_problems(args), *recorded.problems()]:

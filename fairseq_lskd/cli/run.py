@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..reading import parse_json
@@ -44,6 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", nargs="+", metavar="COMMAND ...", help="the command, after --")
 
 
+def _describe(folder: Path, made: dict[str, Any]) -> None:
+    """What a training was, when it has ended; it takes torch and fairseq to read a checkpoint."""
+    import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
+
+    from ..records.derive import describe
+
+    describe(folder, made)
+
+
 def run(args: argparse.Namespace) -> int:
     labels = {}
     for label in args.label:
@@ -54,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
             labels[name] = parse_json(value)
         except ValueError:
             labels[name] = value
-    labels = labels_of(args.command, labels)
+    labels_of(args.command, labels)
     check_validation(args.command)
     # As an interrupt does, it ends the command too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    run_recorded(args.command, args.out, args.log, args.input, args.title, labels)
+    run_recorded(args.command, args.out, args.log, args.input, args.title, labels, _describe)
     return 0

@@ -191,7 +191,7 @@ def _record(args: argparse.Namespace) -> int:
     result = make_record(
         *(args.folder, args.checkpoint, hypotheses, references, metrics),
         *(args.validation, args.truth, args.pieces, chosen),
-    )
+    ).to_row()
     if args.exported:
         from ..export.facts import exported_facts
 

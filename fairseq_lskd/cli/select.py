@@ -230,7 +230,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..data.outputs import Manifest
-    from ..scoring.lineage import translators
+    from ..records.derive import translators
     from ..sequences.candidates import Candidates
     from ..sequences.report import Report
     from ..sequences.select import USUAL_METRIC, Selector, least_score, select

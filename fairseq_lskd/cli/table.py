@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
     """All records, the same one only once; with `one_a_seed`, no other one of its system and seed."""
-    from ..analysis.results import read_results
+    from ..records.result import read_results
 
     kept: dict[tuple[Any, ...], tuple[Path, dict[str, Any]]] = {}
     for path in paths:

@@ -27,15 +27,21 @@ EXPORTED_AS = "int8"
 
 @dataclass(frozen=True)
 class System:
-    """A model to train. Its name is its folder's, and says all that tells it from others of the experiment."""
+    """A model to train, by the name of its folder, which is `called` what all its seeds are called, and its seed."""
 
-    name: str
+    called: str
+    seed: int
     script: str
     options: tuple[str, ...]
     teacher: str | None = None  #: a system
     online: bool = False  #: whether the teacher runs beside the student
     cache: str | None = None
     translations: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.called}-s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -115,10 +121,10 @@ class Plan:
     def _teacher(self, teacher: dict[str, Any], seed: int) -> tuple[str, tuple[str, ...]]:
         """Its name, and what its students are called by."""
         size, smoothing = teacher.get("size", "teacher"), float(teacher["label_smoothing"])
-        name = f"{size.replace('_', '-')}-{smoothing}-s{seed}"
         options = ("--size", size, "--label-smoothing", str(smoothing), "--seed", str(seed))
-        self._add(System(name, "train_teacher.sh", options))
-        return name, ("--teacher-smoothing", str(smoothing), "--teacher-size", size)
+        system = System(f"{size.replace('_', '-')}-{smoothing}", seed, "train_teacher.sh", options)
+        self._add(system)
+        return system.name, ("--teacher-smoothing", str(smoothing), "--teacher-size", size)
 
     def _student(self, student: dict[str, Any], teacher: str | None, labels: tuple[str, ...], seed: int) -> str:
         method, size = student["method"], student.get("size", "student")
@@ -149,15 +155,16 @@ class Plan:
         if size != "student":
             parts.append(size.removeprefix("student_").replace("_", "-"))
         if teacher is not None:
-            of = teacher.removesuffix(f"-s{seed}").removeprefix("teacher-").split("-")
+            of = self.systems[teacher].called.removeprefix("teacher-").split("-")
             parts += [of[-1], *(["of", *of[:-1]] if of[:-1] else [])]
             options += labels
         parts += [f"T{temperature:g}"] if temperature != 1 else []
         parts += [f"{short}{student[key]:g}" for key, short in _MARKS.items() if key in student]
         online = method in ("word", "both") and not cache
-        name = "-".join([*parts, f"s{seed}"])
-        self._add(System(name, SCRIPTS[method], tuple(options), teacher, online, cache, translations))
-        return name
+        called = "-".join(parts)
+        system = System(called, seed, SCRIPTS[method], tuple(options), teacher, online, cache, translations)
+        self._add(system)
+        return system.name
 
     # What is made, by which command, from what.
 
@@ -252,8 +259,7 @@ class Plan:
 
         On one core, wherever it was trained: what a model that is shipped has.
         """
-        first = [system for system in self.systems if system.endswith(f"-s{self.settings.seeds[0]}")]
-        runs = [f"{self.runs}/{system}" for system in first]
+        runs = [f"{self.runs}/{name}" for name, system in self.systems.items() if system.seed == self.settings.seeds[0]]
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--out", f"{self.results}/speed.json"]
         words += ["--threads", "1", "--rounds", str(len(self.settings.seeds))]
         return self._call("speed.sh", *words, *runs)
@@ -293,9 +299,8 @@ class Plan:
 
     def analysed(self) -> tuple[list[str], list[str]]:
         """The teachers and students that the analysis is of: those of the first seed."""
-        first = [system for system in self.in_order() if system.endswith(f"-s{self.settings.seeds[0]}")]
-        teachers = [system for system in first if self.systems[system].script == "train_teacher.sh"]
-        return [t for t in teachers if t.startswith("teacher-")], [s for s in first if self.systems[s].teacher]
+        first = [system for system in self.in_order() if self.systems[system].seed == self.settings.seeds[0]]
+        return [s for s in first if s in self.leads], [s for s in first if self.systems[s].teacher]
 
     def analyse_command(self) -> str:
         words = ["lskd", "analyze", "--data", f"{self.data}/bin", "--out", f"{self.results}/analysis"]
@@ -305,14 +310,14 @@ class Plan:
             for system in systems:
                 words += [f"--{kind}", self.checkpoint(system)]
             if systems:
-                names = ",".join(system.rsplit("-s", 1)[0] for system in systems)
+                names = ",".join(self.systems[system].called for system in systems)
                 words += ["--names" if kind == "teacher" else "--student-names", names]
         return shlex.join(words)
 
     def in_order(self) -> list[str]:
         """The systems, those that differ only in their seed side by side."""
-        names = [name.rsplit("-s", 1)[0] for name in self.systems]
-        return [f"{name}-s{seed}" for name in dict.fromkeys(names) for seed in self.settings.seeds]
+        called = list(dict.fromkeys(system.called for system in self.systems.values()))
+        return sorted(self.systems, key=lambda name: called.index(self.systems[name].called))
 
     def _call(self, script: str, *words: str) -> str:
         return shlex.join([f"{self.scripts}/{script}", *words])

@@ -24,10 +24,12 @@ from ..analysis.terms import TRANSLATION
 from ..analysis.truth import read_log_probs, truth_path
 from ..errors import UserError
 from ..files import sha256
-from ..teachers.checkpoint import parameters
+from ..records.derive import training_of
+from ..records.training import Training, number, same
+from ..teachers.checkpoint import parameters, read_archive
+from ..teachers.soundness import check_weights
 from ..teachers.task import translation_task
 from .model import Model
-from .origin import Origin, origin, same_file
 from .splits import count_types, holding, load_split
 
 #: Occurrences of a type, and draws of dropout, for the mutual information.
@@ -57,13 +59,13 @@ class Request(Choice):
         """Of models their number."""
         return {**super().options(), "teacher": len(self.teacher), "student": len(self.student)}
 
-    def model_names(self, origins: list[Origin]) -> list[str]:
+    def model_names(self, trainings: list[Training]) -> list[str]:
         """What models are called: as given, else teachers by their smoothing and students by their folder."""
         folders = [Path(paths.split(":")[0]).resolve().parent.name for paths in (*self.teacher, *self.student)]
         count = len(self.teacher)
         own = [
-            folder if o.smoothing is None else f"LS {o.smoothing:g}"
-            for folder, o in zip(folders[:count], origins, strict=False)
+            folder if each.label_smoothing is None else f"LS {each.label_smoothing:g}"
+            for folder, each in zip(folders[:count], trainings, strict=False)
         ]
         return distinct(
             [*self.called(own), *(self.student_names.split(",") if self.student_names else folders[count:])]
@@ -134,11 +136,11 @@ class Study:
         """
         request = self.request
         paths, count = [*request.teacher, *request.student], len(request.teacher)
-        self.origins = [origin(each) for each in paths]
+        self.trainings = [_training_of(each) for each in paths]
         like = torch.empty(0, device=self.device)
         self.models = [
             Model(each, name, self.task, request.teacher_data, like, request.max_tokens)
-            for each, name in zip(paths, request.model_names(self.origins), strict=True)
+            for each, name in zip(paths, request.model_names(self.trainings), strict=True)
         ]
         request.check_outputs([(model.name, why) for model in self.models[:count] if (why := model.why_no_points)])
         ids = np.arange(len(self.dataset))
@@ -182,8 +184,8 @@ class Study:
         marks = self.dictionary.eos(), self.dictionary.unk(), self.dictionary.bos()
         triple = self.chosen or propose_three(similarity, measured[0].exact, left_out=marks)
         systems = [
-            System(model.name, one, o.smoothing, model.why_no_points, extra=_facts_of(model, o))
-            for model, one, o in zip(self.models, measured, self.origins, strict=True)
+            System(model.name, one, how.label_smoothing, model.why_no_points, extra=_facts_of(model, how))
+            for model, one, how in zip(self.models, measured, self.trainings, strict=True)
         ]
         teachers = []
         for system, model in tqdm(
@@ -192,7 +194,8 @@ class Study:
             disable=not sys.stderr.isatty(),
         ):
             teachers.append(self._pictured(system, model, triple))
-        students = [self._taught(s, o, teachers) for s, o in zip(systems[count:], self.origins[count:], strict=True)]
+        taught = zip(systems[count:], self.trainings[count:], strict=True)
+        students = [self._taught(system, how, teachers) for system, how in taught]
         return Findings(
             teachers=least_smoothed_first(teachers),
             students=students,
@@ -226,29 +229,31 @@ class Study:
         """SHA-256 of each teacher's checkpoints, sorted."""
         return [tuple(sorted(map(sha256, paths.split(":")))) for paths in self.request.teacher]
 
-    def _taught(self, student: System, o: Origin, teachers: list[System]) -> System:
-        """A student with its teacher's name: by the digests of the teacher's checkpoints, where its run recorded them.
+    def _taught(self, student: System, how: Training, teachers: list[System]) -> System:
+        """A student with its teacher's name: by the digests of the teacher's checkpoints.
 
-        Else by the teacher's path, or by its smoothing if that is one teacher's. Digests, or a path that is there, and
-        none of these teachers', are of another teacher, whatever its smoothing.
+        Where they are not known, by its smoothing if that is one teacher's.
         """
-        if o.teachers:
-            mine = [digests == o.teachers for digests in self._digests]
+        facts = how.described()
+        if digests := tuple(each.sha256 for each in how.teachers):
+            names = [teacher.name for teacher, own in zip(teachers, self._digests, strict=True) if own == digests]
         else:
-            mine = [o.teacher_path is not None and same_file(o.teacher_path, paths) for paths in self.request.teacher]
-        names = [teacher.name for teacher, is_mine in zip(teachers, mine, strict=True) if is_mine]
-        moved = o.teacher_path is None or not all(Path(path).is_file() for path in o.teacher_path.split(":"))
-        if not names and not o.teachers and moved and o.teacher_smoothing is not None:
-            names = [teacher.name for teacher in teachers if teacher.smoothing == o.teacher_smoothing]
+            names = [
+                t.name for t in teachers if t.smoothing is not None and same(facts["teacher_smoothing"], t.smoothing)
+            ]
         if len(names) != 1:
             print(
-                f"{student.name}: none of the teachers is known to be its own (by the --teacher-path of its training, "
+                f"{student.name}: none of the teachers is known to be its own (by the digests of its training, "
                 "or the teacher_smoothing in its run.json); it is listed, and compared with none",
                 file=sys.stderr,
             )
         taught_by = names[0] if len(names) == 1 else None
         return dataclasses.replace(
-            student, taught_by=taught_by, temperature=o.temperature, setting=o.setting, seed=o.seed
+            student,
+            taught_by=taught_by,
+            temperature=number(facts["temperature"]),
+            setting=how.setting,
+            seed=facts.get("seed"),
         )
 
     def _facts(self, one: Measurement) -> dict[str, str]:
@@ -263,8 +268,16 @@ class Study:
         }
 
 
-def _facts_of(model: Model, o: Origin) -> dict[str, str]:
+def _training_of(paths: str) -> Training:
+    """Of the first of several checkpoints, joined by `:`, in all of which every weight is a number."""
+    for path in paths.split(":"):
+        check_weights(path, read_archive(path)["model"])
+    return training_of(paths.split(":")[0])
+
+
+def _facts_of(model: Model, how: Training) -> dict[str, str]:
     first = model.paths.split(":")[0]
     size = sum(map(parameters, model.teacher.models))
     found = {"checkpoint": Path(first).name, "SHA-256": sha256(first)[:12], "parameters": f"{size:,}"}
-    return found | ({} if o.temperature is None else {"temperature": f"{o.temperature:g}"})
+    temperature = number(how.described()["temperature"])
+    return found | ({} if temperature is None else {"temperature": f"{temperature:g}"})

@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from .metrics import NAMES
+from ..records.result import COLUMNS
 
 
 def tables(result: dict[str, Any], style: str) -> str:
@@ -17,7 +17,7 @@ def tables(result: dict[str, Any], style: str) -> str:
         [row["system"], *([row["seed"]] if several else []), *(_cell(row, name) for name in metrics)]
         for row in result["systems"]
     ]
-    titles = [NAMES.get(name, name.upper()) for name in metrics]
+    titles = [COLUMNS[name].name for name in metrics]
     parts = [_table(["system", *(["seed"] if several else []), *titles], rows, style)]
     if several:
         over = [
@@ -36,7 +36,7 @@ def tables(result: dict[str, Any], style: str) -> str:
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
-    text = f"{row[name]:.1f}"
+    text = COLUMNS[name].shown(row[name])
     if f"{name}_ci" in row:
         text += f" +- {row[f'{name}_ci']:.1f}"
     if f"{name}_p" in row:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..analysis.logs import LOG, logs_of, read_curves
 from ..errors import UserError
 from ..files import write_beside
+from ..records import logs
+from ..records.result import COLUMNS, system_of
 from .figures import pyplot, save
 
 #: What is kept of a log (subset_metric), and how a picture calls it. fairseq's losses: bits a token.
 CURVES = {
-    "valid_ppl": "validation perplexity",
-    "valid_bleu": "validation BLEU (of tokens)",
-    "train_nll_loss": "training NLL, bits",
-    "train_kd_loss": "training distillation loss, bits",
+    **{"valid_ppl": COLUMNS["valid_ppl"].title, "valid_bleu": "validation BLEU (of tokens)"},
+    **{name: COLUMNS[name].title for name in ("train_nll_loss", "train_kd_loss")},
 }
 
 
@@ -28,6 +27,7 @@ class Row(NamedTuple):
     update: int
     name: str
     value: float
+    seed: int | None = None  #: None where it is not known
 
 
 def read_run(folder: Path) -> list[Row]:
@@ -39,36 +39,23 @@ def read_run(folder: Path) -> list[Row]:
     Raises:
         UserError: if there is no log, or it has no such points.
     """
-    logs = logs_of(folder)
-    curves = read_curves(logs)
-    kept = {}
-    for name in CURVES:
-        subset, metric = name.split("_", 1)
-        curve = curves.get((subset, metric))
-        kept[name] = curves.get(("train_epoch", metric)) if subset == "train" and curve is None else curve
-    system = _name(folder)
+    run = logs.read_run(folder)
+    seed = run.labels["seed"]
     rows = [
-        Row(system, update, name, value)
-        for name, curve in kept.items()
-        if curve
+        Row(run.name, update, name, value, int(seed) if str(seed).isdecimal() else None)
+        for name in CURVES
+        if (curve := run.curve(*name.split("_", 1)))
         for update, value in zip(curve.updates, curve.values, strict=True)
     ]
     if not rows:
-        raise UserError(f"{folder}: no validation in {logs[-1].name}, and no loss that can be drawn")
-    return sorted(rows)
-
-
-def _name(path: Path) -> str:
-    """What a training is called: its folder, but for a log of another name."""
-    if path.is_dir():
-        return path.resolve().name
-    return path.resolve().parent.name if path.name == LOG else path.stem
+        raise UserError(f"{folder}: no validation in {logs.logs_of(folder)[-1].name}, and no loss that can be drawn")
+    return sorted(rows, key=lambda row: row[:4])
 
 
 def read_runs(folders: Sequence[Path]) -> list[Row]:
     """The points of several trainings, called by their folders' names, or paths where these are the same."""
     rows = [read_run(folder) for folder in folders]
-    if len({_name(folder) for folder in folders}) < len(set(folders)):
+    if len({of[0].system for of in rows}) < len(set(folders)):
         rows = [[row._replace(system=str(folder)) for row in of] for folder, of in zip(folders, rows, strict=True)]
     return list(itertools.chain.from_iterable(rows))
 
@@ -86,7 +73,7 @@ def read_csv(path: Path) -> list[Row]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = [
-                Row(row["system"], int(row["update"]), row["name"], float(row["value"]))
+                Row(row["system"], int(row["update"]), row["name"], float(row["value"]), _seed(row))
                 for row in csv.DictReader(stream)
             ]
         if not rows:
@@ -99,6 +86,14 @@ def read_csv(path: Path) -> list[Row]:
     return rows
 
 
+def _seed(row: Mapping[str, str]) -> int | None:
+    if "seed" in row:
+        return int(row["seed"]) if row["seed"] else None
+    # Of older rows the end of the name is all that tells it.
+    mark = re.search(r"-s(\d+)$", row["system"])
+    return int(mark[1]) if mark else None
+
+
 def draw(rows: Sequence[Row], path: Path) -> None:
     """A panel a curve, a line a system (seeds of a system in one colour).
 
@@ -108,27 +103,28 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     plt = pyplot()
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    from ..analysis.style import STYLE, line
+
     names = [name for name in CURVES if any(row.name == name for row in rows)]
-    systems = list(dict.fromkeys(row.system for row in rows))
-    groups = list(dict.fromkeys(re.sub(r"-s\d+$", "", system) for system in systems))
-    colours = plt.get_cmap("tab10" if len(groups) <= 10 else "tab20")
-    size = (4.2 * len(names) + 1.6, max(3.8, 0.25 * len(groups)))
-    figure, axes = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
-    for axis, name in zip(axes[0], names, strict=True):
-        for system in systems:
-            points = [(row.update, row.value) for row in rows if (row.system, row.name) == (system, name)]
-            group = re.sub(r"-s\d+$", "", system)
-            if points:
-                axis.plot(*zip(*points, strict=True), color=colours(groups.index(group)), label=group, lw=1.2)
-        axis.set_title(CURVES[name], fontsize=9)
-        axis.set_xlabel("update")
-        if name in ("valid_ppl", "train_nll_loss", "train_kd_loss"):
-            axis.set_yscale("log")
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.grid(alpha=0.3, which="both")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    figure.legend(once.values(), once.keys(), fontsize=8, loc="outside right center")
-    save(figure, path)
+    groups = {row.system: system_of(row._asdict()) for row in rows}
+    looks = {group: line(index) | {"marker": None} for index, group in enumerate(dict.fromkeys(groups.values()))}
+    size = (4.2 * len(names) + 1.6, max(3.8, 0.25 * len(looks)))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
+        for axis, name in zip(axes[0], names, strict=True):
+            for system, group in groups.items():
+                points = [(row.update, row.value) for row in rows if (row.system, row.name) == (system, name)]
+                if points:
+                    axis.plot(*zip(*points, strict=True), label=group, lw=1.2, **looks[group])
+            axis.set_title(CURVES[name])
+            axis.set_xlabel("update")
+            if not name.endswith("_bleu"):
+                axis.set_yscale("log")
+                axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+                axis.yaxis.set_major_formatter("{x:g}")
+                axis.yaxis.set_minor_formatter(NullFormatter())
+            axis.grid(which="both")
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        once = dict(zip(labels, handles, strict=True))
+        figure.legend(once.values(), once.keys(), fontsize=8, loc="outside right center")
+        save(figure, path)

@@ -5,34 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..analysis.results import COURSE
-from .over_seeds import MEASURED, system_of
+from ..records.result import SCORES, is_label, measured, system_of
 from .seeds import Spread, spread
 from .taught import plain_system
-
-#: What is compared: all that is measured but how long a training was, which is no matter of seeds.
-COMPARED = tuple(name for name in MEASURED if name not in ("train_seconds", *COURSE))
-#: Other fields of a record that are no labels of its run.
-_STORY = {
-    "system",
-    "seed",
-    "parameters",
-    "empty_hypotheses",
-    "unknown_hypotheses",
-    "command",
-    "checkpoint_sha256",
-    "versions",
-}
-_STORY |= {
-    "test_set",
-    "kd_top_k",
-    "teacher_sha256",
-    "sentences_per_second",
-    "speed_machine",
-    "signature",
-    *MEASURED,
-    *COURSE,
-}
 
 
 def bound(record: dict[str, Any]) -> Any:
@@ -75,7 +50,7 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
         both = [(runs[system][seed], runs[baseline][seed]) for seed in seeds]
         values = {
             name: spread([one[name] - other[name] for one, other in both])
-            for name in COMPARED
+            for name in measured(SCORES)
             if both
             and all(record.get(name) is not None for pair in both for record in pair)
             # Losses of other numbers of types are other quantities.
@@ -88,7 +63,7 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
 
 def _labels(firsts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Those of every system whose labels no system before it has."""
-    names = [name for name in dict.fromkeys(n for record in firsts.values() for n in record) if _is_label(name)]
+    names = [name for name in dict.fromkeys(n for record in firsts.values() for n in record) if is_label(name)]
     found: dict[str, dict[str, Any]] = {}
     for system, record in firsts.items():
         labels = {name: record.get(name) for name in names}
@@ -107,7 +82,3 @@ def _pairs(labels: dict[str, dict[str, Any]], firsts: dict[str, dict[str, Any]])
     for system in labels:
         if plain := plain_system(firsts[system], firsts):
             yield DISTILLED, system, plain
-
-
-def _is_label(name: str) -> bool:
-    return name not in _STORY and not name.endswith("_signature")

@@ -9,10 +9,11 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric
 
 from ..errors import UserError
+from ..records.result import COLUMNS
 from .tokeniser import ASIAN, Chosen, choose
 
 #: What `--metrics` calls a metric -> how tables call it.
-NAMES = {"bleu": "BLEU", "chrf": "chrF", "chrf++": "chrF++", "ter": "TER"}
+NAMES = {name: COLUMNS[name].name for name in ("bleu", "chrf", "chrf++", "ter")}
 
 
 def make_metric(name: str, tokenize: str = "13a", lowercase: bool = False, language: str = "") -> Metric:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..analysis.results import MEASURED
+from ..records.result import measured, system_of
 from .seeds import spread
-
-__all__ = ["MEASURED", "add_speeds", "mean_records", "system_of"]
-
-
-def system_of(record: dict[str, Any]) -> str:
-    """A record's system without the mark of its seed, `-s1`."""
-    name = record["system"]
-    return name.removesuffix(f"-s{record['seed']}") if record.get("seed") is not None else name
 
 
 def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> None:
@@ -23,7 +14,9 @@ def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> Non
 
     `speed_others_cores` is how many cores other programs kept busy meanwhile, None where nobody counted.
     """
-    entries = {re.sub(r"-s\d+$", "", name): entry for name, entry in speeds["systems"].items()}
+    of_runs = speeds["systems"]
+    entries = {system_of(record): of_runs[record["system"]] for record in records if record["system"] in of_runs}
+    entries |= of_runs
     machine = speeds["machine"]
     threads = f"{speeds['threads']} thread{'s' * (speeds['threads'] != 1)}"
     on_gpu = machine["gpus"] and speeds.get("device") != "cpu"
@@ -71,7 +64,7 @@ def _all_converged(answers: Sequence[bool | None]) -> bool | None:
 def _means(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Of what is measured, where any record has it."""
     means: dict[str, Any] = {}
-    for key in MEASURED:
+    for key in measured():
         values = [record[key] for record in group if record.get(key) is not None]
         if values:
             found = spread(values)

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from ..records.result import system_of
 from .gap import UNDECIDED, Share
 from .metrics import NAMES
-from .over_seeds import system_of
 from .taught import method_of, shares_of, trios
 
 #: What a teacher is compared by with a student before others learn from it: the first that all have.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
-from ..analysis.convergence import SHARE
 from ..busy import doubt
+from ..records.convergence import SHARE
+from ..records.result import COLUMNS, SCORES, Column
 from .budgets import budgets
 from .differences import Difference, bound
 from .gap import NO_GAP, UNDECIDED, Share
@@ -17,57 +18,22 @@ from .metrics import NAMES, signature_key
 from .seeds import Spread
 from .taught import SHARES
 
-#: Header -> the record's field. A column with nothing in it is left out.
-COLUMNS = {
-    "system": "system",
-    "teacher LS": "teacher_smoothing",
-    "method": "method",
-    "T": "temperature",
-    "seeds": "seeds",
-    "parameters": "parameters",
-    "sent/s": "sentences_per_second",
-    "BLEU": "bleu",
-    "chrF": "chrf",
-    "chrF++": "chrf++",
-    "TER": "ter",
-    "gap closed": "bleu_gap_closed",
-    "chrF gap closed": "chrf_gap_closed",
-    "valid ppl": "valid_ppl",
-    "KL to truth": "kl_to_truth",
-    "train KD": "train_kd_loss",
-    "updates": "updates",
-    "train s": "train_seconds",
-}
-_FORMATS = {
-    "parameters": "{:,}",
-    "sentences_per_second": "{:.0f}",
-    "chrf++": "{:.1f}",
-    "ter": "{:.1f}",
-    "train_kd_loss": "{:.3f}",
-    "bleu": "{:.1f}",
-    "chrf": "{:.1f}",
-    "valid_ppl": "{:.2f}",
-    "kl_to_truth": "{:.2f}",
-    "updates": "{:,.0f}",
-    "train_seconds": "{:.0f}",
-}
 #: Beside the name of a system that had not converged; text in every style.
 UNCONVERGED = "!"
 
 
-def _cell(record: dict[str, Any], field: str) -> str:
-    value = record.get(field)
+def _cell(record: dict[str, Any], column: Column) -> str:
+    value = record.get(column.key)
     if value is None:
         return ""
-    form = _FORMATS.get(field, "{}")
-    std = record.get(f"{field}_std")
-    text = form.format(value)
-    if field == "system" and record.get("converged") is False:
+    std = record.get(f"{column.key}_std")
+    text = column.shown(value)
+    if column.key == "system" and record.get("converged") is False:
         text = f"{text} {UNCONVERGED}"
-    if field == "train_kd_loss" and bound(record):
+    if column.key == "train_kd_loss" and bound(record):
         text = f">= {text}"
     # How much the length of a training varies says nothing of its seeds.
-    return text if std is None or field in ("updates", "train_seconds") else f"{text} +- {form.format(std)}"
+    return text if std is None or column.part != SCORES else f"{text} +- {column.shown(std)}"
 
 
 def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warnings: Sequence[str] = ()) -> str:
@@ -79,10 +45,11 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
         style: a table format of tabulate's: simple, github, latex, tsv, ...
         warnings: for the end.
     """
-    columns = {head: field for head, field in COLUMNS.items() if any(r.get(field) is not None for r in records)}
-    rows = [[_cell(record, field) for field in columns.values()] for record in records]
-    aligned = ["left" if field in ("system", "method") else "right" for field in columns.values()]
-    table = tabulate(rows, headers=list(columns), tablefmt=style, colalign=aligned, disable_numparse=True)
+    columns = _columns(lambda key: any(record.get(key) is not None for record in records))
+    rows = [[_cell(record, column) for column in columns] for record in records]
+    aligned = ["left" if column.left else "right" for column in columns]
+    heads = [str(column.header) for column in columns]
+    table = tabulate(rows, headers=heads, tablefmt=style, colalign=aligned, disable_numparse=True)
     signatures = {
         f"{title}: {record[key]}"
         for record in records
@@ -109,6 +76,10 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
         notes.append(f"sent/s: fairseq-generate on {where}{doubt(max(busy))}")
     notes += _of_shares([record[field] for record in records for field in SHARES.values() if field in record])
     return "\n".join([table, "", *_plain([*sorted(signatures), *notes, *warnings], style)])
+
+
+def _columns(is_there: Callable[[str], bool]) -> list[Column]:
+    return [column for key, column in COLUMNS.items() if column.header is not None and is_there(key)]
 
 
 def _of_shares(shares: Sequence[Share]) -> list[str]:
@@ -151,19 +122,17 @@ def format_differences(
     """
     if not differences:
         return "No two systems with a seed in common differ in one label alone (labels: those of `lskd run --label`)."
-    columns = {
-        head: field for head, field in COLUMNS.items() if any(field in difference.values for difference in differences)
-    }
+    columns = _columns(lambda key: any(key in difference.values for difference in differences))
     rows = [
         [
             each.choice,
             each.system,
             each.baseline,
-            *(_change(each.values.get(field), field) for field in columns.values()),
+            *(_change(each.values.get(column.key), column) for column in columns),
         ]
         for each in differences
     ]
-    heads = ["what differs", "system", "less", *columns]
+    heads = ["what differs", "system", "less", *(str(column.header) for column in columns)]
     aligned = ["left"] * 3 + ["right"] * len(columns)
     table = tabulate(rows, headers=heads, tablefmt=style, colalign=aligned, disable_numparse=True)
     seeds = sorted({found.n for each in differences for found in each.values.values()})
@@ -175,11 +144,11 @@ def format_differences(
     return "\n".join([table, "", *_plain(lines, style)])
 
 
-def _change(found: Spread | None, field: str) -> str:
+def _change(found: Spread | None, column: Column) -> str:
     if found is None:
         return ""
-    form = _FORMATS.get(field, "{}").replace(":", ":+")
+    mean = column.shown(found.mean, sign=True)
     if found.interval is None:
-        return form.format(found.mean)
+        return mean
     low, high = found.interval
-    return f"{form.format(found.mean)} [{form.format(low)}, {form.format(high)}]{'*' * (low > 0 or high < 0)}"
+    return f"{mean} [{column.shown(low, sign=True)}, {column.shown(high, sign=True)}]{'*' * (low > 0 or high < 0)}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from ..commands import option
+from ..records.result import COLUMNS, system_of
 from .gap import Share, share_of_gap
 from .metrics import signature_key
-from .over_seeds import system_of
 
 #: Metrics of which a share is given, and the field of a row that has it.
-SHARES = {"bleu": "bleu_gap_closed", "chrf": "chrf_gap_closed"}
+SHARES = {metric: field for metric in COLUMNS if (field := f"{metric}_gap_closed") in COLUMNS}
 
 
 class Trio(NamedTuple):
@@ -45,23 +46,35 @@ def budget(record: Mapping[str, Any]) -> tuple[str | None, ...]:
 
 
 def teacher_of(student: Mapping[str, Any], records: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The record of the one model that taught a student: by its digest, or by labels where the student has none.
+    """The record of the one model that taught a student: by its digest.
+
+    In older records, which have none: the one whose folder its --teacher-path names; else, of the teachers beside it,
+    the only one of its seed with the smoothing, and the size, that its labels say.
 
     None where there is no such record, as of an ensemble, or where several fit.
     """
     if digests := student.get("teacher_sha256"):
         found = [record for record in records if record.get("checkpoint_sha256") in digests]
         return found[0] if found and len(digests) == 1 else None
-    smoothing, size = student.get("teacher_smoothing"), student.get("teacher_size")
+    teachers = [record for record in records if record.get("role") == "teacher"]
+    path = option(student.get("command") or (), "--teacher-path")
+    beside = [each for each in teachers if path and _folder(each) == PurePath(path).parent]
+    if beside:
+        return beside[-1]
+    smoothing, size, home = student.get("teacher_smoothing"), student.get("teacher_size"), _folder(student).parent
     found = [
         record
-        for record in records
-        if record.get("role") == "teacher"
-        and record.get("seed") == student.get("seed")
+        for record in teachers
+        if record.get("seed") == student.get("seed")
         and record.get("teacher_smoothing") == smoothing is not None
         and (size is None or record.get("size") == size)
+        and _folder(record).parent == home
     ]
     return found[0] if len(found) == 1 else None
+
+
+def _folder(record: Mapping[str, Any]) -> PurePath:
+    return PurePath(option(record.get("command") or (), "--save-dir") or "")
 
 
 def trios(records: Sequence[dict[str, Any]]) -> dict[str, list[Trio]]:

@@ -143,7 +143,7 @@ def test_distances_of_the_projection_are_those_of_naive_loops(data: Path, teache
 
 
 def test_parameters_are_those_of_lskd_score(teachers: list[Path], analysed: Path) -> None:
-    from fairseq_lskd.scoring.parameters import count_parameters
+    from fairseq_lskd.records.parameters import count_parameters
     from fairseq_lskd.teachers.checkpoint import read_archive
 
     for row, path in zip(rows("models", str(analysed)), teachers, strict=True):

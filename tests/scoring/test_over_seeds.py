@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fairseq_lskd.cli import main
-from fairseq_lskd.scoring.over_seeds import add_speeds, mean_records, system_of
+from fairseq_lskd.records.result import system_of
+from fairseq_lskd.scoring.over_seeds import add_speeds, mean_records
 
 MACHINE = {"gpus": [], "cpu": "A CPU"}
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from tiny import WIDER, make_model, make_task
 
-from fairseq_lskd.analysis.results import COURSE
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256
+from fairseq_lskd.records.parameters import count_parameters
+from fairseq_lskd.records.result import COLUMNS, COURSE, SCHEMA
 from fairseq_lskd.scoring import score_corpus
-from fairseq_lskd.scoring.parameters import count_parameters
 from fairseq_lskd.scoring.validation import divergence_from_truth, read_validation
 
 # As fairseq-validate 0.12.2 prints it.
@@ -96,6 +96,7 @@ class TestCommand:
         recorded = json.loads((self.run / "run.json").read_text())
         scores = score_corpus(["a b c d x", "e f g h"], ["a b c d e", "e f g h"])
         assert found == {
+            "schema": SCHEMA,
             "system": "word-0.1",
             "role": None,
             "teacher_smoothing": None,
@@ -256,7 +257,7 @@ class TestCommand:
         assert self.score() == 0
         found = json.loads((self.run / "result.json").read_text())
         # By the loss, fairseq's default, which fell from 6 to 4.5 in the last fifth.
-        assert {name: found[name] for name in COURSE} == {
+        assert {name: value for name, value in found.items() if name in COLUMNS and COLUMNS[name].part == COURSE} == {
             **{"updates": 100, "target_tokens": 5000, "max_updates": None, "patience": None},
             **{"validation_metric": "loss", "validation_interval": 10, "validation_best": 4.0},
             **{"last_fifth_gain": 1.5, "converged": False},

@@ -15,7 +15,7 @@ from fairseq import checkpoint_utils
 from tiny import make_model
 
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.scoring.parameters import count_parameters
+from fairseq_lskd.records.parameters import count_parameters
 from fairseq_lskd.teachers.checkpoint import is_weight, parameters, read_archive, read_checkpoint
 
 STATE = {"model": {"weight": torch.arange(6.0)}, "cfg": {"model": {"dropout": 0.1}}}

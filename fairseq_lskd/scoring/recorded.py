@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..analysis import tail
+from ..analysis.document import Section
 from ..files import sha256
-from . import curves, quality, tail
-from .document import Section
-from .logs import find_runs, logs_of
+from ..records.logs import find_runs, logs_of
+from ..runs import RECORD
+from . import curve_claims, quality
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Recorded:
             flag: sha256(path) for flag in ("references", "training") if (path := getattr(self, flag)) is not None
         }
         if self.runs is not None:
-            read = [path for run in self._trainings for path in (run / "run.json", *logs_of(run))]
+            read = [path for run in self._trainings for path in (run / RECORD, *logs_of(run))]
             found |= {f"runs: {path.relative_to(self.runs)}": sha256(path) for path in (*read, *self._results)}
         return found
 
@@ -90,7 +92,7 @@ class Recorded:
             UserError: as these sections do.
         """
         if self.runs is not None:
-            yield curves.section(self._trainings)
+            yield curve_claims.section(self._trainings)
             if quality.has_pairs(self.runs):
                 yield quality.section(self.runs)
             else:

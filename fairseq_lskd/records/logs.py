@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..commands import option
+from ..commands import option, trains
 from ..errors import UserError
 from ..files import find
-from ..reading import parse_json, read_json
+from ..reading import parse_json
+from ..runs import RECORD, labels_of, read_record
+from .training import Training, method_of
 
 #: fairseq's logger, and Hydra's under fairseq-hydra-train: the name of the subset, and what is said of it.
 _LINES = (
@@ -30,9 +32,7 @@ _INNER = re.compile(r"^epoch \d+.*?: +\d+ / \d+ (?P<stats>\S.*)$")
 #: At its end: "epoch 001 | valid on 'valid' subset | loss 5.1 | num_updates 100".
 _STAT = re.compile(r"^(?P<name>\w+) (?P<value>\S+)$")
 
-#: What trains, called by itself or by a launcher: `torchrun ... -m fairseq_cli.train`.
-PROGRAMS, MODULES = ("fairseq-train", "fairseq-hydra-train"), ("fairseq_cli.train", "fairseq_cli.hydra_train")
-RECORD, LOG = "run.json", "log.txt"
+LOG = "log.txt"
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Run:
 
     name: str
     curves: Curves
-    labels: dict[str, Any]  #: role, method, teacher_smoothing, temperature, seed; None where not known
+    labels: dict[str, Any]  #: facts and labels, role, method, teacher_smoothing, temperature and seed at least
     folder: Path = Path()
     command: tuple[str, ...] = ()  #: that of the run, if it is known
 
@@ -198,16 +198,22 @@ def read_run(path: Path) -> Run:
     """
     logs = logs_of(path)
     folder = logs[-1].parent
-    labels: dict[str, Any] = dict.fromkeys(("role", "method", "teacher_smoothing", "temperature", "seed"))
+    facts: dict[str, Any] = dict.fromkeys(("role", "method", "teacher_smoothing", "temperature", "seed"))
     command: tuple[str, ...] = ()
-    record = folder / RECORD
-    if record.is_file() and logs[-1].name == LOG:
-        found = _record(record)
-        command = tuple(found["command"])
-        labels |= found.get("labels", {})
-        labels["seed"] = option(command, "--seed")
+    if (folder / RECORD).is_file() and logs[-1].name == LOG:
+        made = read_record(folder, whole=False)
+        command = tuple(made["command"])
+        training = Training.from_json(made.get("training"))
+        # Of one that has not ended, or that an older version recorded, its command and labels tell.
+        facts |= _by_command(command) | labels_of(command, made["labels"]) if training is None else training.described()
+        facts["seed"] = option(command, "--seed")
     name = folder.resolve().name if logs[-1].name == LOG else path.stem
-    return Run(name, read_curves(logs), labels, folder, command)
+    return Run(name, read_curves(logs), facts, folder, command)
+
+
+def _by_command(command: Sequence[str]) -> dict[str, Any]:
+    beside = any(option(command, name) for name in ("--teacher-path", "--teacher-cache"))
+    return {"method": method_of(option(command, "--criterion"), beside)}
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -218,22 +224,15 @@ def find_runs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    records = [path for path in find(folder, RECORD) if trains(_record(path)["command"]) is not None]
-    found = [path.parent for path in records if (path.parent / LOG).is_file()]
+    records = [path.parent for path in find(folder, RECORD) if trains(_command(path.parent)) is not None]
+    found = [path for path in records if (path / LOG).is_file()]
     if not found:
         raise UserError(f"{folder}: no run of fairseq-train in there, expected folders with {RECORD} and {LOG}")
     return found
 
 
-def trains(command: Sequence[str]) -> int | None:
-    """Where in a command fairseq's training is called, what follows being its own; None if it trains nothing."""
-    if command and Path(command[0]).name in PROGRAMS:
-        return 0
-    return next((position for position, word in enumerate(command) if word in MODULES), None)
-
-
-def _record(path: Path) -> dict[str, Any]:
-    record = read_json(path, {"command": [str], "labels?": dict}, "the record of `lskd run`, with the run's command")
-    if not record["command"]:
-        raise UserError(f"{path}: expected the record of `lskd run`, with the run's command, which is empty")
-    return record
+def _command(folder: Path) -> list[str]:
+    command: list[str] = read_record(folder, whole=False)["command"]
+    if not command:
+        raise UserError(f"{folder / RECORD}: expected a record of `lskd run`, with the run's command, which is empty")
+    return command

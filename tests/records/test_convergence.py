@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from fairseq_lskd.analysis.convergence import Convergence, convergence, target_tokens, updates_of
-from fairseq_lskd.analysis.logs import Curve
+from fairseq_lskd.records.convergence import Convergence, convergence, target_tokens, updates_of
+from fairseq_lskd.records.logs import Curve
 
 
 def curve(values: list[float], interval: int = 100) -> Curve:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..analysis.bootstrap import Interval
+from ..analysis.document import Picture, Section, Table
+from ..analysis.intervals import series_interval, t_interval, verdict
+from ..analysis.style import figure, line, styled
+from ..commands import trains, without
 from ..errors import UserError
-from .bootstrap import Interval
-from .document import Picture, Section, Table
-from .intervals import series_interval, t_interval, verdict
-from .logs import Run, read_run, trains
-from .style import figure, line, styled
+from ..records.logs import Run, read_run
 
 #: What goes into the table of points, where a log has it: subset, metric.
 POINTS = (
@@ -133,15 +134,7 @@ def _setting(run: Run) -> tuple[str, ...]:
     if program is not None and run.labels["method"] in ("sequence", "both"):
         data = command[program + 1 : program + 2]
         del command[program : program + 1 + (bool(data) and not data[0].startswith("-"))]
-    words, skip = [], False
-    for word in command:
-        if skip:
-            skip = False
-        elif word in own:
-            skip = True
-        elif not word.startswith(tuple(f"{option}=" for option in own)):
-            words.append(word)
-    return tuple(words)
+    return tuple(without(command, own))
 
 
 def _gap(smoothed: Run, plain: Run, question: Question) -> list[float]:

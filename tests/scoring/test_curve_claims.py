@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from records.written import log_text, write_run
 
-from fairseq_lskd.analysis.curves import answer, section
-from fairseq_lskd.analysis.logs import read_run
 from fairseq_lskd.errors import UserError
-
-from .written import log_text, write_run
+from fairseq_lskd.records.logs import read_run
+from fairseq_lskd.scoring.curve_claims import answer, section
 
 
 def falling(end: float) -> Callable[[int], float]:

@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from records.written import write_run
 
-from fairseq_lskd.analysis.recorded import Recorded
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
-
-from .written import write_run
+from fairseq_lskd.scoring.recorded import Recorded
 
 
 def result(folder: Path, role: str, bleu: float, *command: str, method: str = "none") -> None:
@@ -101,7 +100,7 @@ def test_the_long_tail(translations: list[str], tmp_path: Path, capsys: pytest.C
 def test_sections_go_with_those_of_saved_outputs(
     runs: Path, translations: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from .test_saved import write
+    from analysis.test_saved import write
 
     argv = ["analyze", f"--from-npz={write(tmp_path, 'x')}", "--runs", str(runs), *translations]
     assert main([*argv, "--out", str(tmp_path / "out")]) == 0

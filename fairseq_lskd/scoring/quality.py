@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..commands import option
+from ..analysis.bootstrap import Interval
+from ..analysis.classes import ranks
+from ..analysis.document import Picture, Section, Table
+from ..analysis.intervals import unsure, verdict
+from ..analysis.style import COLOURS, MARKERS, figure, styled
 from ..errors import UserError
 from ..files import find
-from .bootstrap import Interval
-from .classes import ranks
-from .document import Picture, Section, Table
-from .intervals import unsure, verdict
-from .results import read_results
-from .style import COLOURS, MARKERS, figure, styled
+from ..records.result import COLUMNS, SCORES, measured, read_results
+from .taught import method_of, teacher_of
 
-#: What can be compared: field of a record -> its name, and whether more is better.
-METRICS = {"bleu": ("BLEU", True), "chrf": ("chrF", True), "valid_ppl": ("validation perplexity", False),
-           "valid_accuracy": ("validation accuracy, %", True)}  # fmt: skip
+#: What can be compared.
+METRICS = {key: COLUMNS[key] for key in measured(SCORES) if COLUMNS[key].better is not None}
 
 
 @dataclass(frozen=True)
@@ -89,41 +88,17 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
-    """Students with their teachers, and the names of students whose teacher is not among the records.
-
-    A student's teacher is the one whose checkpoint's digest its record holds; in records without, the run whose folder
-    its --teacher-path names, or else the only teacher of the folder with the smoothing that the student's label tells.
-    """
-    teachers = [record for record in records if record.get("role") == "teacher"]
-    by_folder = {folder: record for record in teachers if (folder := _folder(record))}
-    by_digest = {record.get("checkpoint_sha256"): record for record in teachers}
+    """Students with their teachers (`taught.teacher_of`), and the names of those whose teacher has no record."""
     pairs, alone = [], []
     for record in records:
-        if record.get("role") != "student" or record.get("method") in (None, "none"):
+        if method_of(record) in (None, "none"):
             continue
-        if taught_by := record.get("teacher_sha256"):
-            teacher = by_digest.get(taught_by[0]) if len(taught_by) == 1 else None
-        else:
-            path = option(record.get("command") or (), "--teacher-path")
-            teacher = by_folder.get(str(PurePath(path).parent)) if path else None
-            teacher = teacher or _by_smoothing(record, teachers)
+        teacher = teacher_of(record, [each for each in records if each.get("role") == "teacher"])
         if teacher is None:
             alone.append(record["system"])
         else:
             pairs.append(Pair(teacher, record))
     return pairs, alone
-
-
-def _by_smoothing(record: dict[str, Any], teachers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The only one of the teachers beside a student that has the smoothing of its label."""
-    home, smoothing = PurePath(_folder(record) or "").parent, record.get("teacher_smoothing")
-    near = [t for t in teachers if PurePath(_folder(t) or "").parent == home]
-    alike = [t for t in near if smoothing is not None and t.get("teacher_smoothing") == smoothing]
-    return alike[0] if len(alike) == 1 else None
-
-
-def _folder(record: dict[str, Any]) -> str | None:
-    return option(record.get("command") or (), "--save-dir")
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
@@ -160,7 +135,7 @@ def correlate(pairs: Sequence[Pair], metric: str = "bleu") -> list[Correlation]:
 
     Students of one teacher are not independent of each other: their mean counts.
     """
-    sign = 1 if METRICS[metric][1] else -1
+    sign = 1 if METRICS[metric].better else -1
     found = []
     for group in dict.fromkeys(pair.group for pair in pairs):
         students: dict[int, list[float]] = {}
@@ -193,7 +168,7 @@ def section(folder: Path, metric: str = "bleu") -> Section:
         raise UserError(f"{folder}: no record of a student and of its teacher in there{students}; score both")
     if lacking := sorted({r["system"] for p in pairs for r in (p.teacher, p.student) if r.get(metric) is None}):
         raise UserError(f"{folder}: no {metric} in the records of {', '.join(lacking)}")
-    name, more = METRICS[metric]
+    name, more = METRICS[metric].title, METRICS[metric].better
     found = correlate(pairs, metric)
     columns = ["students", "teacher", "teacher LS", f"teacher {name}", "student", f"student {name}"]
     rows = []
@@ -223,7 +198,7 @@ def _or_none(value: float) -> float | None:
 
 
 def _words(found: Sequence[Correlation], pairs: Sequence[Pair], alone: Sequence[str], metric: str) -> Iterator[str]:
-    name, more = METRICS[metric]
+    name, more = METRICS[metric].title, METRICS[metric].better
     for c in found:
         said = f"A better teacher has the better student ({c.group}, {c.teachers} teachers, by {name}): {c.verdict}"
         yield f"{said}; rank correlation {c.rho.shown()}." if not math.isnan(c.rho.value) else f"{said}; no variation."
@@ -238,7 +213,7 @@ def _words(found: Sequence[Correlation], pairs: Sequence[Pair], alone: Sequence[
 
 @styled
 def _draw(pairs: Sequence[Pair], metric: str) -> Any:
-    name = METRICS[metric][0]
+    name = METRICS[metric].title
     drawn = figure(4.6, 3.8)
     panel = drawn.subplots()
     for index, group in enumerate(dict.fromkeys(pair.group for pair in pairs)):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import batch, binarise, make_model, make_task
 
-from fairseq_lskd.scoring.parameters import count_parameters
+from fairseq_lskd.records.parameters import count_parameters
 from fairseq_lskd.teachers.checkpoint import read_archive
 
 

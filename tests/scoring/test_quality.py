@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from fairseq_lskd.analysis.quality import Pair, pair_up, read_records, section, spearman, spearman_interval
 from fairseq_lskd.errors import UserError
+from fairseq_lskd.scoring.quality import Pair, pair_up, read_records, section, spearman, spearman_interval
 
 QUICKSTART = Path(__file__).parents[2] / "docs" / "results" / "quickstart-generated.json"
 
@@ -173,8 +173,8 @@ def test_records_of_which_quality_cannot_be_told_are_refused(tmp_path: Path) -> 
         section(tmp_path / "none")
     with pytest.raises(UserError, match=r"no result\.json in there"):
         section(tmp_path)
-    with pytest.raises(UserError, match="the quality 'ter': expected one of bleu, chrf"):
-        section(tmp_path, "ter")
+    with pytest.raises(UserError, match="the quality 'valid_entropy': expected one of bleu, chrf"):
+        section(tmp_path, "valid_entropy")
     write(tmp_path, [record("runs/x/word", "student", 20, 0.1, method="word")])
     with pytest.raises(UserError, match=r"no record of a student and of its teacher in there \(word: no record"):
         section(tmp_path)

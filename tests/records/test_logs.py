@@ -12,8 +12,8 @@ import hostile
 import pytest
 from hypothesis import given
 
-from fairseq_lskd.analysis.logs import Curve, epoch_means, find_runs, logs_of, read_curves, read_run
 from fairseq_lskd.errors import UserError
+from fairseq_lskd.records.logs import Curve, epoch_means, find_runs, logs_of, read_curves, read_run
 
 from .written import HYDRA, PLAIN, log_text
 
@@ -114,7 +114,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         find_runs(tmp_path)
     for text in ("{}", "[]", '{"command": []}', '{"command": [1]}', '{"command": ["a"], "labels": 1.5}', "[" * 9999):
         (tmp_path / "run.json").write_text(text)
-        with pytest.raises(UserError, match=r"run\.json: .*expected the record of `lskd run`"):
+        with pytest.raises(UserError, match=r"run\.json: .*expected a record of `lskd run`"):
             find_runs(tmp_path)
 
 

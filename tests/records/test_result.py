@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fairseq_lskd.analysis.quality import read_records
-from fairseq_lskd.analysis.results import SHAPE, read_results
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
+from fairseq_lskd.records.result import SHAPE, read_results
+from fairseq_lskd.scoring.quality import read_records
 
 RECORD = {"system": "a-s1", "seed": 1, "bleu": 20.0, "signature": "nrefs:1", "role": "teacher", "parameters": 9}
 

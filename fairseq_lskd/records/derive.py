@@ -1,0 +1,275 @@
+"""From a checkpoint and the manifests of what it was made of to the record of its training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..commands import option
+from ..errors import UserError
+from ..files import sha256
+from ..reading import read_json
+from ..runs import RECORD, read_record
+from ..teachers.checkpoint import read_archive
+from .convergence import convergence, target_tokens, updates_of
+from .logs import Curve, Curves, epoch_means, logs_of, read_curves
+from .parameters import count_parameters
+from .training import Budget, Teacher, Training, method_of
+
+CACHE, SELECTED, BINARISED = "cache.json", "select.json", "binarise.json"
+
+
+def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = False) -> Training:
+    """How a checkpoint was trained.
+
+    Args:
+        folder: of its run, whose run.json and logs are read if they are there (that of the checkpoint).
+        say: whether to tell on stderr of teachers whose checkpoint is gone, so that no more is known of them.
+
+    Raises:
+        UserError: if the checkpoint cannot be read.
+    """
+    checkpoint = Path(checkpoint)
+    folder = checkpoint.parent if folder is None else folder
+    state = read_archive(checkpoint)
+    options, made = Options(state), _made(folder)
+    name, teacher_path = options("criterion", "_name"), options("criterion", "teacher_path")
+    cache, selected = _folder(options("criterion", "teacher_cache")), _selected(options)
+    found: dict[str, Any] = {}
+    beside = cache is not None or teacher_path not in (None, "none")
+    method = method_of(name, beside)
+    if method == "none" and selected:
+        method = "sequence"
+    taught = method not in (None, "none")
+    if taught:
+        found["reference_weight"] = options("criterion", "reference_weight")
+        if beside and method != "sequence":
+            top_k = options("criterion", "kd_top_k"), _read(cache, CACHE, "options", "--top-k")
+            found |= {"cached": cache is not None, "kd_top_k": min(filter(None, map(_count, top_k)), default=None)}
+            found |= {field: options("criterion", f"kd_{field}") for field in ("divergence", "temperature")}
+            found["kd_weight"] = options("criterion", "kd_weight")
+    if method in ("sequence", "both"):
+        chosen = _read(selected, SELECTED, "options") or {}
+        found |= {"strategy": chosen.get("strategy"), "score_temperature": chosen.get("score-temperature")}
+    labels, curves, budget = made["labels"], _curves(folder), budget_of(options)
+    smoothing = options("criterion", "label_smoothing")
+    if smoothing is None and name == "cross_entropy":
+        smoothing = 0.0
+    return Training(
+        criterion=name,
+        role=labels.get("role") or ("student" if taught else None),
+        method=method,
+        seed=options("common", "seed"),
+        label_smoothing=None if smoothing is None else float(smoothing),
+        teachers=_teachers(_paths(teacher_path), made, cache, selected, say) if taught else (),
+        arch=options("model", "_name"),
+        parameters=count_parameters(state["model"]),
+        budget=budget,
+        course={**losses(curves), **course(curves, budget)},
+        # Those of a training that was killed, or is going on, are not all yet.
+        seconds=made["seconds"] if made["finished"] else None,
+        data=_data(options, selected),
+        cache=_digest(cache, CACHE),
+        translations=_digest(selected, SELECTED),
+        labels=dict(labels),
+        **found,
+    )
+
+
+def describe(folder: Path, made: dict[str, Any]) -> None:
+    """Put the record of a training that has ended into that of its run, under `training`.
+
+    Raises:
+        UserError: if a label contradicts the checkpoint, naming both.
+    """
+    saved = Path(option(made["command"], "--save-dir") or folder)
+    checkpoint = next((path for name in ("last", "best") if (path := saved / f"checkpoint_{name}.pt").is_file()), None)
+    if checkpoint is None:  # --no-save
+        return
+    try:
+        training = training_of(checkpoint, folder, say=True)
+    except UserError as error:
+        print(f"warning: nothing is recorded of this training but its command: {error}", file=sys.stderr)
+        return
+    training.check_labels(checkpoint)
+    made["training"] = training.to_json()
+
+
+class Options:
+    """The options in a checkpoint, in fairseq's present form, by section, or its old one, a flat one under "args"."""
+
+    def __init__(self, archive: Mapping[str, Any]):
+        """archive: as of `read_archive`."""
+        self._old, self._cfg = archive.get("args"), archive.get("cfg")
+
+    def __call__(self, section: str, name: str) -> Any:
+        """An option's value; None where it is not there, or stands for another that is not there."""
+        try:
+            if self._old is not None:
+                return getattr(
+                    self._old, {"criterion": "criterion", "model": "arch"}[section] if name == "_name" else name
+                )
+            options = self._cfg.get(section)
+            value = options.get(name) if hasattr(options, "get") else getattr(options, name)
+        except Exception:  # OmegaConf's own, of a file that may hold anything
+            return None
+        return getattr(value, "value", value)  # of an enumeration
+
+
+def budget_of(options: Options) -> Budget:
+    """What the options of a training say of its end; fairseq's defaults where they say nothing."""
+    metric, subset = options("checkpoint", "best_checkpoint_metric"), options("dataset", "valid_subset")
+    return Budget(
+        _count(options("optimization", "max_update")),
+        _count(options("checkpoint", "patience")),
+        metric if isinstance(metric, str) else "loss",
+        options("checkpoint", "maximize_best_checkpoint_metric") is True,
+        # fairseq takes the first of several.
+        subset.split(",")[0] if isinstance(subset, str) else "valid",
+    )
+
+
+def losses(curves: Curves) -> dict[str, float]:
+    """The losses of the last epoch of a training, in fairseq's units; nothing where there are none.
+
+    `train_kd_loss` is the training distillation loss, of the criterions that have one.
+    """
+    means = {f"train_{metric}": epoch_means(curves, metric) for metric in ("nll_loss", "kd_loss")}
+    return {name: curve.values[-1] for name, curve in means.items() if curve}
+
+
+def course(curves: Curves, budget: Budget) -> dict[str, Any]:
+    """How long a training was, how long it might have been, and whether it had stopped improving.
+
+    Nothing where there are no curves.
+    """
+    if not curves:
+        return {}
+    updates = updates_of(curves)
+    found = convergence(curves.get((budget.subset, budget.metric), Curve()), updates, budget.maximize)
+    return {
+        "updates": updates,
+        "target_tokens": target_tokens(curves),
+        "max_updates": budget.max_updates,
+        "patience": budget.patience,
+        "validation_metric": budget.metric,
+        "validation_interval": found.interval,
+        "validation_best": found.best,
+        "last_fifth_gain": None if found.gain is None else round(found.gain, 4),
+        "converged": found.converged,
+    }
+
+
+def translators(selected: Path) -> set[str]:
+    """The SHA-256 of the checkpoints that translated what is in a folder of `lskd select`."""
+    parts = (("translations", "run", "teacher"), ("added", "teachers"))
+    return set().union(*(_digests(_read(selected, SELECTED, *keys)) for keys in parts))
+
+
+def _teachers(
+    beside: list[str], made: Mapping[str, Any], cache: Path | None, selected: Path | None, say: bool
+) -> tuple[Teacher, ...]:
+    """Those beside the student, the one that wrote the cache, and the one that translated."""
+    digests = {digest for path in beside if (digest := made["inputs"].get(path) or _digest(Path(path)))}
+    digests |= _digests(_read(cache, CACHE, "teachers")) | (translators(selected) if selected else set())
+    before = Training.from_json(made.get("training"))
+    known = {} if before is None else {each.sha256: each.training for each in before.teachers}
+    if not digests:  # what was read then may be gone
+        digests = set(known)
+    command = _read(selected, SELECTED, "translations", "command")
+    translator = option(command, "--teacher-path") if isinstance(command, list) else None
+    places = [*beside, *_paths(_read(cache, CACHE, "teacher_path")), *_paths(translator)]
+    found = {}
+    for digest in sorted(digests):
+        training = known.get(digest)
+        if training is None:
+            path = next((path for path in places if _digest(Path(path)) == digest), None)
+            try:
+                training = training_of(path) if path else None
+            except UserError as error:
+                print(f"warning: {error}", file=sys.stderr)
+            if training is None and say:
+                print(
+                    f"warning: no checkpoint of SHA-256 {digest[:12]}…, a teacher of this training, is at "
+                    f"{', '.join(places) or 'a place that is recorded'}: nothing is recorded of it but the digest",
+                    file=sys.stderr,
+                )
+        found[digest] = Teacher(digest, training)
+    return tuple(found.values())
+
+
+def _made(folder: Path) -> dict[str, Any]:
+    """What `lskd run` recorded, as far as it is there; beside another's checkpoint may be anything."""
+    try:
+        return read_record(folder, whole=False)
+    except UserError:
+        return {"command": [], "inputs": {}, "labels": {}, "seconds": None, "finished": None}
+
+
+def _curves(folder: Path) -> Curves:
+    """Those of a training; none of a run of something else."""
+    try:
+        return read_curves(logs_of(folder)) if (folder / RECORD).is_file() else {}
+    except UserError:
+        return {}
+
+
+def _selected(options: Options) -> Path | None:
+    """The folder of `lskd select` that a training learnt from: that of its weights, or of its data."""
+    weights, data = _folder(options("criterion", "sequence_weights")), _data_folder(options)
+    folders = [path.parent for path in (weights, data) if path is not None]
+    return next((folder for folder in folders if (folder / SELECTED).is_file()), None)
+
+
+def _data_folder(options: Options) -> Path | None:
+    data = options("task", "data")
+    return _folder(data.split(":")[0]) if isinstance(data, str) and data else None
+
+
+def _data(options: Options, selected: Path | None) -> dict[str, str]:
+    """Digests of the training side, from the manifest of the data that the training read."""
+    folder = _data_folder(options)
+    if selected and folder and folder.parent == selected:
+        found = _read(selected, SELECTED, "digests")
+    else:
+        found = _read(folder, BINARISED, "digests")
+    files = found.items() if isinstance(found, dict) else ()
+    names = ((Path(str(name)).name, digest) for name, digest in files)
+    return {name: digest for name, digest in names if name.startswith("train.") and isinstance(digest, str)}
+
+
+def _paths(given: Any) -> list[str]:
+    """Checkpoints joined by `:`."""
+    return given.split(":") if isinstance(given, str) and given != "none" else []
+
+
+def _folder(given: Any) -> Path | None:
+    return Path(given) if isinstance(given, str) else None
+
+
+def _digest(path: Path | None, name: str = "") -> str | None:
+    file = None if path is None else path / name
+    return sha256(file) if file is not None and file.is_file() else None
+
+
+def _digests(found: Any) -> set[str]:
+    values = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    return {each for each in values if isinstance(each, str)}
+
+
+def _read(folder: Path | None, name: str, *keys: str) -> Any:
+    """What is under these keys of a JSON file; nothing in a folder that was moved or deleted."""
+    try:
+        found = read_json(folder / name) if folder else None
+        for key in keys:
+            found = found[key]
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return None
+    return found
+
+
+def _count(value: Any) -> int | None:
+    """A number above 0; to fairseq, others are no limit."""
+    return value if isinstance(value, int) and value > 0 else None
