@@ -50,27 +50,5 @@ set +m
 "${call[@]}" --directory "$clone/killed"
 "${call[@]}" --directory "$clone/whole" >"$clone/whole.log" 2>&1 || die "the second run failed, see $clone/whole.log"
 
-"$clone/.venv/bin/python" - "$clone" <<'PYTHON'
-import json
-import sys
-from pathlib import Path
-
-# A checkpoint of fairseq's holds times, and parameters that nothing sets or uses.
-TIMES = {"train_seconds", "sentences_per_second", "speed_machine", "speed_others_cores", "checkpoint_sha256"}
-TIMES |= {"teacher_sha256"}
-
-
-def untimed(row):
-    return {key: untimed(v) if isinstance(v, dict) else v for key, v in row.items() if key not in TIMES}
-
-
-(killed,), (whole,) = (list(Path(sys.argv[1], run).glob("runs/*/results/*/results.json")) for run in ("killed", "whole"))
-rows = [[untimed(row) for row in json.loads(p.read_text())] for p in (killed, whole)]
-if rows[0] != rows[1]:
-    for one, other in zip(*rows):
-        for key in one.keys() | other.keys():
-            if one.get(key) != other.get(key):
-                print(f"{one['system']}: {key} is {one.get(key)} after the kills, {other.get(key)} without")
-    sys.exit("check_experiment.sh: the tables differ")
-print(f"{len(rows[0])} systems: the same table after two kills, to the last digit")
-PYTHON
+"$clone/.venv/bin/python" -m fairseq_lskd.records.untimed "$clone"/killed/runs/*/results/*/results.json \
+    "$clone"/whole/runs/*/results/*/results.json

@@ -69,18 +69,8 @@ fi
 threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 
 # Mistakes in the YAML end here, in one line. What the results will lack is said, and some scales say how long they take before they start.
-first=$(python - "$root/experiments" "$experiment" "$scale" "$recipe" <<'PYTHON'
-import sys
-from pathlib import Path
-from fairseq_lskd.errors import exit_on_user_error
-with exit_on_user_error("experiment.sh"):
-    from fairseq_lskd.experiments.plan import Plan
-    plan = Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]), recipe=sys.argv[4] or None)
-    if why := plan.without_exports():
-        print(f"experiment.sh: no model is measured as `lskd export` ships it: {why}", file=sys.stderr)
-    print("hours" if plan.settings.hours else "")
-PYTHON
-)
+asked=$(python -m fairseq_lskd.experiments "$experiment" "$scale" "$root/experiments" "$name" "$recipe")
+first=${asked%% *} results=${asked#* }
 
 # Snakemake's own lock outlives a kill. This one ends with the last process that came from here.
 exec 8>.experiment.lock
@@ -118,13 +108,6 @@ fi
 start=$SECONDS
 "${call[@]}" "$@" || die "a step failed or was stopped, see above; mend it and call this again: finished steps are kept"
 
-results=$(python - "$root/experiments" "$experiment" "$scale" "$name" "$recipe" <<'PYTHON'
-import sys
-from pathlib import Path
-from fairseq_lskd.experiments.plan import Plan
-print(Plan.read(sys.argv[2], sys.argv[3], Path(sys.argv[1]), sys.argv[4] or None, sys.argv[5] or None).results)
-PYTHON
-)
 echo
 lskd table "$results/results.json" --over-seeds
 echo

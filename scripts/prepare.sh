@@ -67,12 +67,7 @@ case $corpus in
         ;;
     *)
         lskd data prepare "$corpus" --out "$data" ${raw:+--raw "$raw"} ${src:+-s "$src"} ${tgt:+-t "$tgt"}
-        read -r src tgt size type joint < <(python -c '
-import json, sys
-record = json.load(open(sys.argv[1]))
-vocabulary = {"size": 8000, "type": "unigram", "joint": True} | record["vocabulary"]
-print(*record["options"]["languages"], *(vocabulary[name] for name in ("size", "type", "joint")))
-' "$data/raw/prepare.json")
+        read -r src tgt size type joint < <(python -m fairseq_lskd.records.told vocabulary "$data" prepare.sh) || exit 1
         vocab=${vocab:-$size}
         [ "$joint" = True ] || separate=(--separate)
         ;;

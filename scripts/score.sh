@@ -7,7 +7,7 @@
 #   ... --recipe multi30k                                 whose search is taken (default: the run's own)
 #   ... --user-dir mine                                   the training's own modules, where its model is one of them
 #   ... --export int8                                     also as `lskd export` ships it, where CTranslate2 can do that
-#   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd score`
+#   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd record`
 #   ... -- --tokenize char                                BLEU's tokeniser (default: that of the target language)
 #
 # All references of the test set count: DATA/raw/test.LANG, and test.1.LANG, test.2.LANG and so on beside it (or .gz).
@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
         --export) export=$2; shift 2 ;;
         --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
         --) shift; break ;;
-        *) die "unknown option $1 (see --help; options for lskd score go after --)" ;;
+        *) die "unknown option $1 (see --help; options for lskd record go after --)" ;;
     esac
 done
 need "$data" --data
@@ -67,7 +67,7 @@ validate=$run/validate$scored test=$run/test$mark$scored
 
 truth=()
 [ -f "$tested/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
-score=(lskd score --run "$run" -l "$src-$tgt" --references "${references[@]}" --train "$train" --allow-empty "${truth[@]}"
+score=(lskd record --run "$run" -l "$src-$tgt" --references "${references[@]}" --train "$train" --allow-empty "${truth[@]}"
     "${named[@]}" "$@")
 
 # Mistakes are told before anything is decoded.

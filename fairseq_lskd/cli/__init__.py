@@ -35,7 +35,8 @@ COMMANDS = {
     "export": "turn a student into a folder that translates raw text with CTranslate2, in int8",
     "criterion": "print the options of a criterion",
     "analyze": "measure what label smoothing did to teachers, and report which to distil from",
-    "score": "score translations with sacreBLEU: files side by side, or a run and its result record",
+    "score": "score translations with sacreBLEU: files side by side",
+    "record": "score a run, and write its result record",
     "speed": "measure how fast models decode, side by side on one machine",
     "curves": "gather and draw the curves of trainings",
     "table": "gather result records in results.json and print them as a table",
@@ -77,6 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(argv)
 
 
+def _module(name: str, argv: Sequence[str]) -> str:
+    """The module of a subcommand. `lskd score --run`, as it was called once, is `lskd record`."""
+    of_run = any(word == "--run" or word.startswith("--run=") for word in argv)
+    return "record" if name == "score" and of_run else name
+
+
 def _main(argv: Sequence[str] | None) -> int:
     openmp.wait_passively()
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -92,7 +99,7 @@ def _main(argv: Sequence[str] | None) -> int:
             subparsers.add_parser(name, help=line)
             continue
         with _no_traceback(f"lskd {name}"):
-            module = importlib.import_module(f"{__name__}.{name}")
+            module = importlib.import_module(f"{__name__}.{_module(name, argv)}")
         subparser = subparsers.add_parser(
             name,
             help=line,

@@ -115,7 +115,7 @@ def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
     for path in paths:
         for record in read_results(path):
             if not _is_record(record):
-                raise UserError(f"{path}: a record without a sacreBLEU signature: expected those of `lskd score --run`")
+                raise UserError(f"{path}: a record without a sacreBLEU signature: expected those of `lskd record`")
             same = record.get("checkpoint_sha256") or json.dumps(record, sort_keys=True)
             key = record["system"], record.get("seed"), same, record.get("test_set")
             kept[key] = path, kept.get(key, (path, {}))[1] | record

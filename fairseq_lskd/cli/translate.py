@@ -8,36 +8,16 @@ same command goes on there. docs/translate.md says more.
 from __future__ import annotations
 
 import argparse
-import logging
-import math
-import platform
 import sys
-import time
-import warnings
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..machine import threads
-from ..sequences.nbest import EMPTY, TOO_LONG
 from ..user_dir import add_user_dir
 
 if TYPE_CHECKING:
-    from ..sequences.corpus import Corpus
-    from ..sequences.decoding import DecodingOptions, Engine, Settings
-    from ..sequences.shards import Shard
-    from ..sequences.translate import Translator
-
-    #: What makes an engine, its vocabularies, the files that it depends on, and the source's language.
-    Loaded = tuple[Callable[[], Engine], tuple[list[str], list[str]], dict[str, list[Path]], str | None]
-
-MARKS = ("source_prefix", "source_suffix", "target_prefix")
-MARKS_SHARE = 0.02  #: of a teacher's types that no text need have
-COUNTS = ("window", "num_shards", "limit", "max_source_positions", "max_target_positions")
-SETTINGS = ("device", "compute_type", "threads", "workers", "max_tokens", "batch_size")
+    from ..sequences.translation import Plan
 
 EXAMPLES = """examples:
   lskd translate data/multi30k/bin --teacher-path runs/mine/teacher/checkpoint_average.pt --out runs/mine/nbest.jsonl \\
@@ -144,277 +124,28 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.corpus is None:
         raise UserError("CORPUS is missing: name a text file, or a binarised folder")
-    return _translate(args)
+    from ..sequences.decoding import DecodingOptions
+    from ..sequences.translation import Request, plan, translate
 
-
-def _translate(args: argparse.Namespace) -> int:
-    from ..reading import COUNT, NUMBER
-    from ..sequences.decoding import RECORDED, Settings
-    from ..sequences.nbest import to_line
-    from ..sequences.resumable import ResumableFile
-    from ..sequences.shards import Shard, shard_path
-    from ..sequences.translate import UNKNOWN_SENTENCES, Progress, count
-
-    translator, identity = _translator(args)
-    sentences = min(args.limit or translator.corpus.sentences, translator.corpus.sentences)
-    shard = Shard.cut(sentences, args.window, args.shard_id, args.num_shards)
+    search = DecodingOptions(**{each.name: getattr(args, each.name) for each in fields(DecodingOptions)})
+    asked = {each.name: getattr(args, each.name) for each in fields(Request) if each.name != "search"}
+    request = Request(search=search, **asked)
     if args.plan:
-        return _plan(args, translator, sentences)
-    identity |= {"sentences": sentences, "shard": f"{shard.number} of {shard.of}"}
-    kept = {"settings": RECORDED, "measured": list, "seconds": NUMBER, "counts": {str: COUNT}}
-    wanted = shard.stop - shard.start
-    path = shard_path(args.out, shard.number, shard.of)
-    output = ResumableFile(path, identity, zipped=args.out.suffix == ".gz", state=kept, lines=wanted)
-    title = output.out.name
-    if output.finished:
-        print(f"{title} | up to date", file=sys.stderr)
-        return 0
-    state = output.state
-    if state:
-        print(f"{title} | going on after {output.done:,} sentences", file=sys.stderr)
-        settings = Settings(**{each.name: state["settings"].get(each.name) for each in fields(Settings)})
-        if settings.device == "cuda" and translator.engine.default.device != "cuda":
-            raise UserError(
-                f"{output.out} was begun on cuda, and there is no GPU here: go on where there is one, or delete "
-                f"{title}* to begin again"
-            )
-        translator.engine.configure(settings)
+        _print(plan(request), request.num_shards)
     else:
-        settings, rows = _settings(args, translator, shard)
-        state = {"settings": vars(settings), "measured": rows, "seconds": 0.0, "counts": {}}
-        output.append([], state)
-    print(f"{title} | {translator.engine.name}, {settings}", file=sys.stderr)
-    progress = Progress(title, output.done, wanted)
-    begun = time.monotonic()
-    for records in translator.translate(settings, shard.start + output.done, shard.stop, progress):
-        now = time.monotonic()
-        counts = Counter(state["counts"]) + Counter(count(records))
-        state = {**state, "seconds": round(state["seconds"] + now - begun, 3), "counts": dict(counts)}
-        begun = now
-        translator.corpus.check_unchanged()  # nothing of another text is kept
-        output.append([to_line(record, str(args.teacher_path or args.model)) for record in records], state)
-    command = ["lskd", *sys.argv[1:]]
-    output.finish({**state, "corpus": str(args.corpus), "command": command, "versions": _versions()})
-    skipped = ", ".join(f"{n:,} {why}" for why in (EMPTY, TOO_LONG) if (n := state["counts"].get(why)))
-    if unknown := state["counts"].get(UNKNOWN_SENTENCES, 0):
-        print(
-            f"{title} | {unknown:,} sentences have <unk> in their translations ({unknown / output.done:.1%}), which a "
-            "student would learn: --unkpen inf makes none, --filter-unk of lskd select drops them",
-            file=sys.stderr,
-        )
-    rate = output.done / max(state["seconds"], 1e-3)
-    print(
-        f"{title} | {output.done:,} sentences, {rate:,.0f} a second{f'; skipped: {skipped}' if skipped else ''}",
-        file=sys.stderr,
-    )
+        translate(request)
     return 0
 
 
-def _translator(args: argparse.Namespace) -> tuple[Translator, dict[str, Any]]:
-    """What is to translate, and what tells this run from another."""
-    from ..files import sha256
-    from ..sequences.corpus import open_corpus
-    from ..sequences.decoding import DecodingOptions
-    from ..sequences.segmentation import SENTENCEPIECE, check_pieces, joiner, splitter
-    from ..sequences.translate import Translator
-
-    options = DecodingOptions(**{field.name: getattr(args, field.name) for field in fields(DecodingOptions)})
-    if not args.corpus.exists():
-        raise UserError(f"CORPUS {args.corpus}: no such file or folder")
-    if (args.teacher_path is None) == (args.model is None):
-        raise UserError("expected --teacher-path with fairseq checkpoints, or --model with a CTranslate2 model folder")
-    sides = {side: getattr(args, f"sentencepiece_{side}") for side in ("source", "target")}
-    models = {side: path or args.sentencepiece for side, path in sides.items()}
-    flags = {side: f"--sentencepiece-{side}" if path else "--sentencepiece" for side, path in sides.items()}
-    if args.corpus.is_dir():
-        if args.sentencepiece_source:
-            raise UserError(
-                f"--sentencepiece-source is for raw text, the folder {args.corpus} is in pieces: leave it out"
-            )
-        models["source"] = None
-    split = splitter(models["source"], flags["source"])
-    make_engine, (known, symbols), inputs, source_lang = (_from_model if args.model else _from_checkpoints)(
-        args, options
-    )
-    corpus = open_corpus(args.corpus, args.subset, source_lang)
-    if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
-        raise UserError(
-            f"{args.corpus} is in SentencePiece's pieces, not raw text: leave out --sentencepiece and "
-            "--sentencepiece-source (--sentencepiece-target may stay)"
-        )
-    if not args.model:  # whose marks have other names, and whose vocabulary may be a part of the corpus's
-        _check_dictionary(corpus, known, models["source"] is None)
-    if options.sampling_topk > len(symbols):
-        raise UserError(
-            f"--sampling-topk {options.sampling_topk}: expected at most {len(symbols):,}, the teacher's vocabulary"
-        )
-    check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {args.corpus}")
-    engine = make_engine()  # which may take minutes
-    marks = len(f"{args.source_prefix} {args.source_suffix or ''}".split())
-    join = joiner(models["target"], symbols, flags["target"])
-    translator = Translator(corpus, engine, split, join, args.window, marks + 1)
-    identity = {
-        "corpus": corpus.digest,
-        **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},
-        **{f"sentencepiece-{side}": sha256(path) for side, path in models.items() if path},
-        "engine": engine.name,
-        **{name.replace("_", "-"): value for name, value in asdict(options).items() if name != "unkpen"},
-        **({"unkpen": f"{options.unkpen:g}"} if options.unkpen else {}),  # JSON has no infinity
-        **{
-            name.replace("_", "-"): value
-            for name in (*MARKS, *COUNTS, *SETTINGS)
-            if (value := getattr(args, name)) not in (None, "")
-        },
-    }
-    return translator, identity
-
-
-def _from_checkpoints(args: argparse.Namespace, options: DecodingOptions) -> Loaded:
-    # fairseq tells of its plug-ins and dictionaries, and asks torch for what that calls deprecated.
-    for name in ("fairseq", "fairseq_lskd"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
-    from ..sequences.engines.choose import choose_engine
-    from ..teachers.alone import load_teacher
-
-    for name in MARKS:
-        if getattr(args, name):
-            raise UserError(f"--{name.replace('_', '-')} goes with --model")
-    teacher = load_teacher(args.teacher_path, args.teacher_data, args.source_lang, args.target_lang)
-    limits = (args.max_source_positions, args.max_target_positions)
-    source, target = (min(given or own, own) for given, own in zip(limits, teacher.max_positions, strict=True))
-    teacher.max_positions = (source, target)
-    cache = args.cache_dir or args.out.parent / "ctranslate2-models"
-    inputs = {"teacher": teacher.paths, "dictionaries": list(teacher.dictionaries)}
-    symbols = (teacher.task.source_dictionary.symbols, teacher.task.target_dictionary.symbols)
-
-    def make_engine() -> Engine:
-        return choose_engine(teacher, options, args.engine, args.device, _cores(args), cache)
-
-    return make_engine, symbols, inputs, teacher.task.cfg.source_lang
-
-
-def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None:
-    """Prepared data have to be in the teacher's pieces, which another dictionary's are not, or only by chance.
-
-    One that `lskd encode` made is the whole vocabulary: a part of the teacher's is another one, too.
-    """
-    from ..data.dictionary import FAIRSEQ_SPECIALS, read_dictionary
-    from ..sequences.corpus import BinarisedCorpus
-    from ..sequences.segmentation import SENTENCEPIECE
-
-    if isinstance(corpus, BinarisedCorpus):
-        folder, types, whole = corpus.path.parent, corpus.dictionary.symbols, "binarise.json"
-    else:
-        folder, whole = corpus.path.parent, "encode.json"
-        dictionary = folder / f"dict.{corpus.path.name.removesuffix('.gz').rpartition('.')[2]}.txt"
-        if not (in_pieces and dictionary.is_file() and (folder / whole).is_file()):
-            return
-        types = list(read_dictionary(dictionary))
-
-    def lacking(words: list[str], there: list[str]) -> list[str]:
-        known = {*there, *FAIRSEQ_SPECIALS}
-        # fairseq fills dictionaries up with made-up words.
-        return [word for word in words if word not in known and not word.startswith("madeupword")]
-
-    here = lacking(types, known)
-    is_whole = (folder / whole).is_file() and any(word.startswith(SENTENCEPIECE) for word in types)
-    # Marks of languages, for one, are in no text.
-    more = found if is_whole and len(found := lacking(known, types)) > MARKS_SHARE * len(known) else []
-    if not here and not more:
-        return
-    facts = [f"{len(here):,} of its {len(types):,} types are not the teacher's, {here[0]!r} for one"] if here else []
-    facts += [f"{len(more):,} of the teacher's {len(known):,} types are not in it, {more[0]!r} for one"] if more else []
-    raise UserError(
-        f"CORPUS {folder} has another vocabulary than the teacher: "
-        f"{', and '.join(facts)}. Binarise or encode it with the teacher's (lskd encode --spm-model). Or translate its "
-        "raw text with --sentencepiece, the teacher's model; lskd select makes the student's pieces of that, by "
-        "--sentencepiece-source and --sentencepiece-target"
-    )
-
-
-def _from_model(args: argparse.Namespace, options: DecodingOptions) -> Loaded:
-    from ..sequences.engines.choose import require_ctranslate2
-    from ..sequences.segmentation import model_symbols
-
-    require_ctranslate2("--model")
-    if args.engine == "fairseq" or options.diverse_beam_groups > 0 or 0 < options.unkpen < math.inf:
-        raise UserError("--engine fairseq, --diverse-beam-groups and an --unkpen below inf go with --teacher-path")
-    from ..sequences.engines.ctranslate2_engine import CTranslate2Engine, Marks, read_config
-
-    symbols = model_symbols(args.model, "source"), model_symbols(args.model)
-    if args.source_suffix is None and not read_config(args.model).get("add_source_eos", True):
-        raise UserError(
-            f"--model {args.model} puts no end mark after a source (its config.json says so, add_source_eos): "
-            "give it, --source-suffix '</s>' for most models, or --source-suffix '' for none"
-        )
-    positions = (args.max_source_positions or 512, args.max_target_positions or 512)
-    marks = Marks(*(tuple((getattr(args, name) or "").split()) for name in MARKS))
-    files = sorted(path for path in args.model.iterdir() if path.is_file())
-
-    def make_engine() -> Engine:
-        return CTranslate2Engine(args.model, options, args.device, _cores(args), positions, marks)
-
-    return make_engine, symbols, {"model": files}, args.source_lang
-
-
-def _cores(args: argparse.Namespace) -> int:
-    return args.threads or threads()
-
-
-def _settings(args: argparse.Namespace, translator: Translator, shard: Shard) -> tuple[Settings, list[dict[str, Any]]]:
-    """The engine's settings, and what they were chosen from; the engine is ready with them."""
-    from ..sequences.measure import measure
-
-    fixed = _fixed(args)
-    sample = [] if {"compute_type", "workers", "max_tokens"} <= fixed.keys() else translator.sample(shard)
-    if not sample:
-        settings = replace(translator.engine.default, **fixed)
-        translator.engine.configure(settings)
-        return settings, []
-    measurement = measure(translator.engine, fixed, sample, shard.stop - shard.start)
-    return measurement.settings, measurement.rows
-
-
-def _fixed(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the user chose."""
-    fixed = {name: value for name in ("max_tokens", "batch_size") if (value := getattr(args, name))}
-    if args.compute_type != "auto":
-        fixed["compute_type"] = args.compute_type
-    if args.workers:
-        fixed |= {"workers": args.workers, "threads": max(1, _cores(args) // args.workers)}
-    return fixed
-
-
-def _plan(args: argparse.Namespace, translator: Translator, sentences: int) -> int:
+def _print(found: Plan, shards: int) -> None:
     from tqdm import tqdm
 
-    from ..sequences.measure import measure
-    from ..sequences.shards import Shard
+    from ..sequences.nbest import EMPTY, TOO_LONG
 
-    whole = Shard.cut(sentences, args.window)
-    sample = translator.sample(whole)
-    if not sample:
-        raise UserError(f"{args.corpus}: every sentence is empty or too long")
-    counts = translator.survey(whole)
-    found = measure(translator.engine, _fixed(args), sample, sentences)
-    shards = [Shard.cut(sentences, args.window, index, args.num_shards) for index in range(args.num_shards)]
-    largest = max(shard.stop - shard.start for shard in shards)
-    whole_time, shard_time = (tqdm.format_interval(n / found.rate) for n in (sentences, largest))
-    skipped = f"; {counts[EMPTY]:,} {EMPTY} and {counts[TOO_LONG]:,} {TOO_LONG} are skipped"
-    print(f"sentences  {sentences:,}, of {counts['pieces']:,} pieces{skipped}")
-    print(f"engine     {translator.engine.name}, {found.settings} (the best of {len(found.rows)} settings)")
+    whole_time, shard_time = (tqdm.format_interval(n / found.rate) for n in (found.sentences, found.largest))
+    skipped = f"; {found.skipped[EMPTY]:,} {EMPTY} and {found.skipped[TOO_LONG]:,} {TOO_LONG} are skipped"
+    print(f"sentences  {found.sentences:,}, of {found.skipped['pieces']:,} pieces{skipped}")
+    print(f"engine     {found.engine}, {found.settings} (the best of {found.tried} settings)")
     print(f"rate       {found.rate:,.0f} sentences a second in a sample")
-    print(f"shards     {len(shards)}, of {largest:,} sentences at most")
-    print(f"time       {whole_time}" + (f", {shard_time} a shard" if len(shards) > 1 else ""))
-    return 0
-
-
-def _versions() -> dict[str, str]:
-    from ..compat.versions import version_of
-
-    packages = ("fairseq_lskd", "fairseq", "torch", "ctranslate2", "sentencepiece")
-    return {
-        "python": platform.python_version(),
-        **{name: version_of(name) for name in packages if name in sys.modules},
-    }
+    print(f"shards     {shards}, of {found.largest:,} sentences at most")
+    print(f"time       {whole_time}" + (f", {shard_time} a shard" if shards > 1 else ""))

@@ -13,7 +13,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from ..errors import UserError, exit_on_user_error
-from ..losses import BINS, prediction_sums, unigram_prior
+from ..losses import BINS, count_types, prediction_sums, unigram_prior
 from ..models import why_not_projected
 from ._batch import Batch
 from ._forms import Distributions, Fused, Plain, Terms, compute
@@ -165,13 +165,7 @@ class SmoothingCriterion(FairseqCriterion):
                 ) from None
         targets = self.task.dataset(split).tgt
         logger.info(f"counting the target tokens of {len(targets):,} training sentences for the unigram prior")
-        classes = len(self.task.target_dictionary)
-        counts = torch.zeros(classes, dtype=torch.long)
-        for start in range(0, len(targets), 10_000):
-            block = torch.cat([targets[i] for i in range(start, min(start + 10_000, len(targets)))])
-            counts += torch.bincount(block.long(), minlength=classes)
-        counts[self.padding_idx] = 0
-        return counts
+        return count_types(targets, range(len(targets)), len(self.task.target_dictionary), self.padding_idx)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

@@ -30,6 +30,7 @@ from ..errors import UserError, exit_on_user_error
 from ..files import sha256, write_json
 from ..machine import cores
 from ..reading import NUMBER, parse_json, read_json
+from ..runs import read_record
 from .excerpt import train_tokens, write_excerpt
 from .plan import Plan, System
 
@@ -186,7 +187,7 @@ class Measurement:
             except UserError as error:
                 if seconds == SECONDS[-1]:
                     raise UserError(f"{job.name} could not be measured in {seconds} s: {error}") from None
-        made = read_json(run / "run.json", {"command": [str]})
+        made = read_record(run, whole=False)
         before = self.tokens / self._cache_speed(said, job) if "--cache-top-k" in command else 0.0
         return Rate(found, updates_of(made["command"]), "update", before, share)
 

@@ -65,7 +65,7 @@ class Settings:
     data: str
     train: list[str]  #: more options of fairseq-train, those of the scale first
     translate: list[str]  #: more options of `lskd translate`
-    score: list[str]  #: more options of `lskd score`
+    score: list[str]  #: more options of `lskd record`
     tests: dict[str, str | None]  #: further test sets by name, and what sacreBLEU calls each
     hours: bool  #: whether its hours are estimated before it starts
     apart: bool  #: whether its runs are no other experiment's: it, or its own scale, trains otherwise on shared data

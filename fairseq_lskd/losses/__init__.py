@@ -22,7 +22,7 @@ from .fused import FusedLoss, Projection, fused_loss
 from .objective import Objective, teacher_loss
 from .ranking import ranking_loss
 from .selection import loss_threshold, push
-from .smoothing import negative_log_likelihood, smoothed_cross_entropy, smoothing_term, unigram_prior
+from .smoothing import count_types, negative_log_likelihood, smoothed_cross_entropy, smoothing_term, unigram_prior
 from .topk import RESTS, TopK, top_k
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "TopK",
     "adaptive_kl",
     "alpha_divergence",
+    "count_types",
     "divergence",
     "forward_kl",
     "fused_loss",

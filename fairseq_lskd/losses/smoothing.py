@@ -7,6 +7,9 @@ on every other class, so the label gets nothing back. With another prior `u` (Sz
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -60,6 +63,22 @@ def smoothed_cross_entropy(
     # `smooth` sums over the label too, hence the second subtraction.
     other = label_smoothing / (classes - 1)
     return (1.0 - label_smoothing - other) * nll + other * smooth
+
+
+def count_types(targets: Any, ids: Sequence[int], classes: int, padding: int) -> Tensor:
+    """`[K]` int64, how often each type occurs in these sentences, padding aside.
+
+    Args:
+        targets: by number, `[length]` int tensors.
+        ids: the numbers that count.
+        classes: K.
+    """
+    counts = torch.zeros(classes, dtype=torch.int64)
+    for start in range(0, len(ids), 10_000):
+        block = torch.cat([targets[i] for i in ids[start : start + 10_000]])
+        counts += torch.bincount(block.long(), minlength=classes)
+    counts[padding] = 0
+    return counts
 
 
 def unigram_prior(counts: Tensor) -> Tensor:

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import UserError
 from ..teachers.task import load_split as read_split
@@ -29,16 +27,6 @@ def load_split(task: Any, split: str) -> Any:
         files = Path(task.cfg.data).glob(f"*.{pair}.{task.cfg.target_lang}.idx")
         there = ", ".join(sorted(path.name.split(".")[0] for path in files)) or "none"
         raise UserError(f"--split {split}: {task.cfg.data} has no such split of {pair}; it has: {there}") from None
-
-
-def count_types(dataset: Any, ids: np.ndarray, classes: int, padding: int) -> Tensor:
-    """`[V]` int64, how often each target token type occurs in these sentences."""
-    counts = torch.zeros(classes, dtype=torch.int64)
-    for start in range(0, len(ids), 10_000):
-        block = torch.cat([dataset.tgt[i] for i in ids[start : start + 10_000]])
-        counts += torch.bincount(block.long(), minlength=classes)
-    counts[padding] = 0
-    return counts
 
 
 def holding(dataset: Any, types: list[int], most: int) -> np.ndarray:

@@ -24,13 +24,14 @@ from ..analysis.terms import TRANSLATION
 from ..analysis.truth import read_log_probs, truth_path
 from ..errors import UserError
 from ..files import sha256
+from ..losses import count_types
 from ..records.derive import training_of
 from ..records.training import Training, number, same
 from ..teachers.checkpoint import parameters, read_archive
 from ..teachers.soundness import check_weights
 from ..teachers.task import translation_task
 from .model import Model
-from .splits import count_types, holding, load_split
+from .splits import holding, load_split
 
 #: Occurrences of a type, and draws of dropout, for the mutual information.
 OCCURRENCES, LOOKS = 150, 8
@@ -147,7 +148,7 @@ class Study:
         for model in self.models:
             ids = self.dataset.filter_indices_by_size(ids, model.forcing(self.dataset).limits)[0]
         self.ids = np.sort(ids)
-        self.counts = count_types(self.dataset, self.ids, len(self.dictionary), self.dictionary.pad())
+        self.counts = count_types(self.dataset.tgt, self.ids, len(self.dictionary), self.dictionary.pad())
         where = f"{request.split} of {request.data}"
         self.plan = request.plan(self.counts, len(self.models), where, TRANSLATION)
         unknown = f"is not in {request.data}/dict.{self.task.cfg.target_lang}.txt"

@@ -16,7 +16,7 @@ from ..teachers.checkpoint import read_archive
 from .convergence import convergence, target_tokens, updates_of
 from .logs import Curve, Curves, epoch_means, logs_of, read_curves
 from .parameters import count_parameters
-from .training import Budget, Teacher, Training, method_of
+from .training import Budget, Teacher, Training, method_of, number
 
 CACHE, SELECTED, BINARISED = "cache.json", "select.json", "binarise.json"
 
@@ -51,18 +51,16 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
             found |= {field: options("criterion", f"kd_{field}") for field in ("divergence", "temperature")}
             found["kd_weight"] = options("criterion", "kd_weight")
     if method in ("sequence", "both"):
-        chosen = _read(selected, SELECTED, "options") or {}
-        found |= {"strategy": chosen.get("strategy"), "score_temperature": chosen.get("score-temperature")}
+        names = {"strategy": "strategy", "score_temperature": "score-temperature"}
+        found |= {field: _read(selected, SELECTED, "options", of) for field, of in names.items()}
     labels, curves, budget = made["labels"], _curves(folder), budget_of(options)
-    smoothing = options("criterion", "label_smoothing")
-    if smoothing is None and name == "cross_entropy":
-        smoothing = 0.0
+    smoothing = 0.0 if name == "cross_entropy" else number(options("criterion", "label_smoothing"))
     return Training(
         criterion=name,
         role=labels.get("role") or ("student" if taught else None),
         method=method,
         seed=options("common", "seed"),
-        label_smoothing=None if smoothing is None else float(smoothing),
+        label_smoothing=smoothing,
         teachers=_teachers(_paths(teacher_path), made, cache, selected, say) if taught else (),
         arch=options("model", "_name"),
         parameters=count_parameters(state["model"]),
@@ -108,9 +106,7 @@ class Options:
         """An option's value; None where it is not there, or stands for another that is not there."""
         try:
             if self._old is not None:
-                return getattr(
-                    self._old, {"criterion": "criterion", "model": "arch"}[section] if name == "_name" else name
-                )
+                return getattr(self._old, {"model": "arch"}.get(section, section) if name == "_name" else name)
             options = self._cfg.get(section)
             value = options.get(name) if hasattr(options, "get") else getattr(options, name)
         except Exception:  # OmegaConf's own, of a file that may hold anything
@@ -178,8 +174,10 @@ def _teachers(
     known = {} if before is None else {each.sha256: each.training for each in before.teachers}
     if not digests:  # what was read then may be gone
         digests = set(known)
-    command = _read(selected, SELECTED, "translations", "command")
-    translator = option(command, "--teacher-path") if isinstance(command, list) else None
+    translated = _read(selected, SELECTED, "translations")
+    translated = translated if isinstance(translated, dict) else {}
+    # Older manifests have it in the command alone.
+    translator = translated.get("teacher_path") or option(translated.get("command") or (), "--teacher-path")
     places = [*beside, *_paths(_read(cache, CACHE, "teacher_path")), *_paths(translator)]
     found = {}
     for digest in sorted(digests):

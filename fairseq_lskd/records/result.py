@@ -1,6 +1,6 @@
 """What a system scored: the fields of its record, each described once, for tables, CSV, differences and pictures.
 
-`lskd score` writes a run's result.json, and `lskd table` a results.json of many. In a program a record is a row, a
+`lskd record` writes a run's result.json, and `lskd table` a results.json of many. In a program a record is a row, a
 mapping by the names of these fields; what else is in it are facts and labels of the training.
 """
 
@@ -128,7 +128,7 @@ class Result:
         return cls(**known, more={key: value for key, value in row.items() if key not in _NAMES})
 
     def to_row(self) -> dict[str, Any]:
-        """A row as `lskd score` writes it: without what is not known, but for what every record says."""
+        """A row as `lskd record` writes it: without what is not known, but for what every record says."""
         found = {key: getattr(self, name) for key, name in _NAMES.items()}
         says = {key for key, value in found.items() if value is not None} | _ALWAYS
         if self.updates is not None:

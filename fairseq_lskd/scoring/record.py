@@ -6,6 +6,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
+
 from ..compat.versions import version_of
 from ..data.tokenised import unknown_words
 from ..errors import UserError

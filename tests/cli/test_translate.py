@@ -251,7 +251,7 @@ def test_settings_are_measured_and_a_plan_is_printed(
 
 @pytest.mark.parametrize(("given", "cores"), [("1", 1), ("3,2", 3), ("", 5), ("many", 5), ("0", 5)])
 def test_cores_are_shared_by_omp_num_threads(given: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fairseq_lskd.cli.translate import _cores
+    from fairseq_lskd.sequences.translation import _cores
 
     monkeypatch.setattr("fairseq_lskd.machine.cores", lambda: 5)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))
@@ -424,8 +424,8 @@ def mark(letters: str) -> list[str]:
 )
 def test_pieces_of_lskd_encode_are_the_whole_vocabulary(here: str, teachers: str, said: str | None) -> None:
     """A smaller vocabulary's are all the teacher's, and yet not the teacher's pieces."""
-    from fairseq_lskd.cli.translate import _check_dictionary
     from fairseq_lskd.sequences.corpus import open_corpus
+    from fairseq_lskd.sequences.translation import _check_dictionary
 
     Path("train.de").write_text("".join(f"{piece}\n" for piece in mark(here)), encoding="utf-8")
     Path("dict.de.txt").write_text("".join(f"{piece} 1\n" for piece in mark(here)), encoding="utf-8")

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.measuring.splits import count_types, holding, load_split
+from fairseq_lskd.losses import count_types
+from fairseq_lskd.measuring.splits import holding, load_split
 
 
 def test_counts_are_of_target_tokens_without_padding(task) -> None:
     dictionary = task.target_dictionary
-    found = count_types(task.dataset("valid"), np.array([0, 3]), len(dictionary), dictionary.pad())
+    found = count_types(task.dataset("valid").tgt, np.array([0, 3]), len(dictionary), dictionary.pad())
     tokens = [*task.dataset("valid").tgt[0].tolist(), *task.dataset("valid").tgt[3].tolist()]
     assert found.tolist() == [tokens.count(kind) for kind in range(len(dictionary))]
     assert found[dictionary.eos()] == 2

@@ -10,7 +10,7 @@ import pytest
 
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.records.result import SHAPE, read_results
+from fairseq_lskd.records.result import COLUMNS, SCHEMA, SHAPE, Result, is_label, read_results
 from fairseq_lskd.scoring.quality import read_records
 
 RECORD = {"system": "a-s1", "seed": 1, "bleu": 20.0, "signature": "nrefs:1", "role": "teacher", "parameters": 9}
@@ -25,6 +25,36 @@ def test_one_record_or_many(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     assert read_results(write(path, RECORD)) == [RECORD]
     assert read_results(write(path, [RECORD, RECORD | {"valid_ppl": None}])) == [RECORD, RECORD | {"valid_ppl": None}]
+
+
+COMMITTED = sorted((Path(__file__).parents[2] / "docs/results").glob("**/*.json"))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in COMMITTED if path.name != "rows.json"], ids=lambda path: path.parent.name
+)
+def test_committed_rows_are_read_and_would_be_written_again(path: Path) -> None:
+    for row in read_results(path):
+        again = Result.from_row(row).to_row()
+        assert again.pop("schema") == SCHEMA
+        assert {key: value for key, value in again.items() if value is not None or key in row} == row
+
+
+def test_what_tells_systems_apart() -> None:
+    assert all(map(is_label, ("method", "teacher_smoothing", "kd_weight", "a label of mine")))
+    story = (
+        "system",
+        "seed",
+        "bleu",
+        "updates",
+        "exported",
+        "ter_signature",
+        "bleu_std",
+        "schema",
+        "speed_others_cores",
+    )
+    assert not any(map(is_label, story))
+    assert COLUMNS["valid_accuracy"].title == "validation accuracy, %" and COLUMNS["chrf++"].better
 
 
 @pytest.mark.parametrize("value", [{}, [], {"a": []}], ids=str)

@@ -225,7 +225,6 @@ def test_a_test_set_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
         (["good.1", "-r", "ref", "--samples", "9"], "--samples goes with --baseline"),
         (["good.1", "-r", "ref", "--style", "fancy"], "--style fancy: expected markdown, json, or one of"),
         (["good.1", "-r", "ref", "--tokenize", "x"], "--tokenize x: expected one of none, zh, 13a"),
-        (["good.1", "-r", "ref", "--checkpoint", "x"], "--checkpoint go with --run"),
         (["good.1", "-r", "ref", "-m", "comet"], "--metrics comet needs --source"),
         (["good.1", "-r", "ref", "--train", "."], "--train .: expected a text file, or a folder"),
     ],

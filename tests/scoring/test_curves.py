@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -83,6 +84,17 @@ def test_rows_and_pictures(run: Path) -> None:
     assert Path("c.svg").read_bytes() == Path("d.svg").read_bytes()
     assert main(["curves", "--from", "c.csv", "--csv", "d.csv"]) == 0
     assert Path("c.csv").read_bytes() == Path("d.csv").read_bytes()
+
+
+def test_seeds_are_those_of_the_commands(run: Path) -> None:
+    record = json.loads(Path("word-s1/run.json").read_text())
+    Path("word-s1/run.json").write_text(json.dumps(record | {"command": ["fairseq-train", "--seed", "4"]}))
+    assert {row.seed for row in read_run(run)} == {4}
+    assert main(["curves", "word-s1", "--csv", "c.csv"]) == 0
+    assert read_csv(Path("c.csv")) == read_run(run)
+    # Rows of an older version say it in their name alone.
+    Path("old.csv").write_text("system,update,name,value\nword-s12,1,valid_ppl,2\nword,1,valid_ppl,2\n")
+    assert [row.seed for row in read_csv(Path("old.csv"))] == [12, None]
 
 
 @pytest.mark.parametrize(

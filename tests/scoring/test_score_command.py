@@ -63,7 +63,7 @@ def test_the_divergence_from_the_truth_by_hand(tmp_path: Path) -> None:
 
 class TestCommand:
     @pytest.fixture(autouse=True)
-    def files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher_path: Path) -> None:
+    def there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher_path: Path) -> None:
         monkeypatch.chdir(tmp_path)
         self.run = Path("runs/word-0.1")
         assert (
@@ -77,9 +77,12 @@ class TestCommand:
         Path("pieces").write_text("▁a b ▁c\n▁d\n", encoding="utf-8")
         Path("truth.json").write_text('{"valid": {"log_prob_per_sentence": -3.0}}')
 
+    @property
+    def files(self) -> list[str]:
+        return ["--run", str(self.run), "--checkpoint", "model.pt", "--hypotheses", "hyp", "--references", "ref"]
+
     def score(self, *words: str) -> int:
-        files = ["--checkpoint", "model.pt", "--hypotheses", "hyp", "--references", "ref"]
-        return main(["score", "--run", str(self.run), *files, *words])
+        return main(["score", *self.files, *words])
 
     def refused(self, *words: str) -> str:
         with pytest.raises(SystemExit) as caught:
@@ -263,11 +266,17 @@ class TestCommand:
             **{"last_fifth_gain": 1.5, "converged": False},
         }
 
-    def test_options_of_files_do_not_go_with_a_run(self) -> None:
-        said = self.refused("-t", "wmt14", "--baseline", "a")
-        with pytest.raises(SystemExit, match="files to score do not go with --run"):
+    def test_options_of_files_do_not_go_with_a_run(self, capsys: pytest.CaptureFixture) -> None:
+        assert self.refused("-t", "wmt14", "--baseline", "a") == "2"
+        said = capsys.readouterr().err
+        assert "-t wmt14" in said and "--baseline a" in said
+        assert main(["record", *self.files]) == 0  # by its name, or as it was called once
+        with pytest.raises(SystemExit):
             main(["score", "a.en", "--run", str(self.run)])
-        assert "--test-set, --baseline do not go with --run" in said
+        assert "a.en" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main(["score", "hyp", "-r", "ref", "--checkpoint", "model.pt"])
+        assert "--checkpoint" in capsys.readouterr().err
 
     @pytest.mark.parametrize("name", ["model.pt", "hyp", "ref", "log", "pieces", "truth.json"])
     def test_a_file_that_is_not_there_is_named(self, name: str) -> None:

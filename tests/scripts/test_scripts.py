@@ -167,7 +167,7 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             "smoke tatoeba-en-de wmt14-en-de-base wmt14-en-de-big wmt14-en-fr-base wmt14-en-fr-big wmt16-en-ro-base",
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
-        ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd score go after --)"),
+        ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd record go after --)"),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher or --translations is missing (see distill_seq.sh"),
         (

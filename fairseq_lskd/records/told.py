@@ -1,0 +1,58 @@
+"""What the shell scripts ask of records and manifests, in words for `read`: each kind of file has its one reader.
+
+python -m fairseq_lskd.records.told recipe runs/mine/word score.sh
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..commands import option
+from ..data.writing_systems import UNSPACED, base_language
+from ..errors import UserError, exit_on_user_error
+from ..names import PLAIN, is_plain
+from ..reading import POSITIVE, read_json
+from ..runs import RECORD, read_record
+
+
+def recipe(run: Path) -> list[str]:
+    """The name of the recipe that a run was trained by; a file that only a record names is not to be run."""
+    found = read_record(run, whole=False)["labels"].get("recipe", "multi30k")
+    if not is_plain(found) or found.endswith(".sh"):  # which would be a path
+        raise UserError(
+            f"{run / RECORD} was made by the recipe {found!r}, which is no name of scripts/recipes: give it by --recipe"
+        )
+    return [found]
+
+
+def task(run: Path) -> list[str]:
+    """The options by which fairseq-generate has the task that a run was trained on: the record may be of anybody."""
+    found = option(read_record(run, whole=False)["command"], "--task")
+    return ["--task", found] if found is not None and is_plain(found) else []
+
+
+def data(folder: Path) -> list[str]:
+    """Languages, how pieces are joined, whether dictionaries are one or two, and whether the target has spaces."""
+    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
+    options = read_json(folder / "pieces/encode.json", shape, "what `lskd encode` wrote", "Encode it again")["options"]
+    source, target = options["source-lang"], options["target-lang"]
+    scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
+    spaces = "no" if base_language(target) in UNSPACED else "yes"
+    return [source, target, scheme, "two" if options.get("separate") else "one", spaces]
+
+
+def vocabulary(folder: Path) -> list[str]:
+    """Languages of a corpus that `lskd data prepare` wrote, and the size, type and sharing of its vocabulary."""
+    shape = {"options": {"languages": [PLAIN]}, "vocabulary": {"size?": POSITIVE, "type?": PLAIN, "joint?": bool}}
+    found = read_json(folder / "raw/prepare.json", shape, "what `lskd data prepare` wrote")
+    usual = {"size": 8000, "type": "unigram", "joint": True} | found["vocabulary"]
+    return [*found["options"]["languages"], *(str(usual[name]) for name in ("size", "type", "joint"))]
+
+
+ASKED: dict[str, Callable[[Path], list[str]]] = {"recipe": recipe, "task": task, "data": data, "vocabulary": vocabulary}
+
+if __name__ == "__main__":
+    with exit_on_user_error(sys.argv[3]):
+        print(*ASKED[sys.argv[1]](Path(sys.argv[2])))

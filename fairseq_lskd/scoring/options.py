@@ -1,0 +1,85 @@
+"""What translations are scored against, and by what: options that files and runs share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+from ..lines import read_lines
+from .comparison import Data
+from .metrics import of_words
+from .systems import read_training
+from .tokeniser import Chosen, choose
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """Options; `lskd score --help` says what each is."""
+
+    references: Sequence[Path] | None = None
+    language_pair: str | None = None
+    train: Sequence[Path] = ()
+    metrics: Sequence[str] | None = None
+    tokenize: str | None = None
+    allow_tokenised: bool = False
+    allow_empty: bool = False
+    allow_overlap: bool = False
+    allow_unknown: bool = False
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options, a line each, before anything is read."""
+        source, _, target = (self.language_pair or "s-t").partition("-")
+        return [] if source and target else [f"-l {self.language_pair}: expected S-T, as en-de"]
+
+    def check_options(self) -> None:
+        """Raise one `UserError` that says all of `problems`."""
+        if problems := self.problems():
+            raise UserError("; ".join(problems))
+
+    @property
+    def language(self) -> str:
+        """The target's; empty where it is not given."""
+        return (self.language_pair or "").partition("-")[2]
+
+    def read_references(self) -> tuple[list[str], list[list[str]]]:
+        """What each of the references is called, and its lines."""
+        paths = self.references or ()
+        return [str(path) for path in paths], [list(read_lines(path)) for path in paths]
+
+    def choose(self, references: Sequence[Sequence[str]]) -> Chosen:
+        """BLEU's tokeniser."""
+        return choose(references[0], self.language, self.tokenize)
+
+    def check(self, data: Data, names: Sequence[str], tokenised: bool = False, weak: bool = False) -> None:
+        """Refuse what makes scores wrong: see `Data.check`."""
+        source, _, target = (self.language_pair or "").partition("-")
+        training = read_training(self.train, (source, target) if target else None)
+        allowed = self.allow_tokenised or tokenised, self.allow_empty, self.allow_overlap
+        data.check(names, training, *allowed, weak=weak, language=self.language, allow_unknown=self.allow_unknown)
+
+
+def same_length(names: Sequence[str], sides: Sequence[Sequence[str]]) -> None:
+    """Refuse test sets whose sides do not match.
+
+    Raises:
+        UserError: naming those that are of another length than the first, or that one if it is empty.
+    """
+    if others := [i for i, lines in enumerate(sides) if len(lines) != len(sides[0])]:
+        lengths = [f"{names[i]} has {len(sides[i]):,} lines" for i in (0, *others)]
+        raise UserError(f"{', '.join(lengths)}: they must match line by line")
+    if not sides[0]:
+        raise UserError(f"{names[0]}: there is no line to score")
+
+
+def doubts(chosen: Chosen, metrics: Sequence[str]) -> list[str]:
+    """What is doubtful about these metrics of a test set."""
+    return [*chosen.warnings, *filter(None, [of_words(metrics, chosen)])]
+
+
+def warn(warnings: Sequence[str]) -> None:
+    """On stderr."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)

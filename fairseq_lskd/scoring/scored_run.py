@@ -1,0 +1,97 @@
+"""A run: its translations scored, and all that is known of it written to its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..files import write_json
+from ..lines import read_lines
+from ..names import PLAIN, is_plain
+from ..records.result import Result
+from .comparison import Data
+from .metrics import make_metric
+from .options import ScoringOptions, doubts, same_length, warn
+from .systems import Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(ScoringOptions):
+    """What is asked for; `lskd record --help` says what each is."""
+
+    folder: Path
+    checkpoint: Path | None = None
+    hypotheses: Path | None = None
+    test_name: str | None = None
+    exported: Path | None = None
+    exported_hypotheses: Path | None = None
+    validation: Path | None = None
+    truth: Path | None = None
+    pieces: Path | None = None
+    check_only: bool = False
+
+    def problems(self) -> list[str]:
+        """Options that do not go together too."""
+        needed = ("references",) if self.check_only else ("checkpoint", "hypotheses", "references")
+        missing = [f"--{name}" for name in needed if not getattr(self, name)]
+        found = [f"{', '.join(missing)} missing, which --run needs"] if missing else []
+        if self.truth and not self.check_only and not (self.validation and self.pieces):
+            found.append("--truth needs --validation and --pieces, which it is compared with")
+        if self.test_name and not is_plain(self.test_name):
+            found.append(f"--test-name {self.test_name}: expected {PLAIN.words}")
+        if (self.exported is None) != (self.exported_hypotheses is None):
+            found.append("--exported and --exported-hypotheses go together")
+        if "comet" in (self.metrics or ()):
+            found.append("--metrics comet does not go with --run")
+        return found + super().problems()
+
+    @property
+    def record(self) -> Path:
+        """The file that is written."""
+        return self.folder / (f"result-{self.test_name}.json" if self.test_name else "result.json")
+
+
+def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = None) -> Result | None:
+    """Score a run and write its record; with `check_only`, check the options and the references.
+
+    Args:
+        of_exported: what is said of the folder `run.exported`: `export.facts.exported_facts`, which is above this room.
+
+    Raises:
+        UserError: for options that do not go together, files that are not what they should be, labels that contradict
+            the checkpoint, and all that would make scores wrong.
+    """
+    run.check_options()
+    names, references = run.read_references()
+    same_length(names, references)
+    metrics = tuple(dict.fromkeys(run.metrics or ("bleu", "chrf")))
+    chosen = run.choose(references)
+    generated = run.truth is not None  # whose sentences do end in " ."
+    if run.check_only:
+        for name in metrics:
+            make_metric(name, chosen.tokenize, language=chosen.language)
+        run.check(Data(references, [], []), names, generated)
+        return None
+    assert run.checkpoint is not None and run.hypotheses is not None
+    hypotheses = list(read_lines(run.hypotheses))
+    from .record import make_record  # which loads torch and fairseq
+
+    result = make_record(
+        *(run.folder, run.checkpoint, hypotheses, references, metrics),
+        *(run.validation, run.truth, run.pieces, chosen),
+    )
+    if run.exported and run.exported_hypotheses and of_exported:
+        translated = list(read_lines(run.exported_hypotheses))
+        facts = of_exported(run.exported, run.checkpoint, translated, references, metrics, chosen)
+        result = replace(result, exported=facts)
+    data = Data(references, [Output(run.folder.name, run.hypotheses)], [hypotheses])
+    run.check(data, names, generated, weak=True)
+    warnings = [*doubts(chosen, metrics), *([] if generated else data.warnings)]
+    if result.train_seconds is None:
+        warnings.append(f"{run.folder}: its training is not finished; the record has no seconds of it")
+    warn(warnings)
+    result = replace(result, test_set=run.test_name)
+    write_json(run.record, result.to_row())
+    return result

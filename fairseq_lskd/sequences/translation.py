@@ -1,0 +1,340 @@
+"""Translating a corpus with a teacher, or an ensemble, from its files to n-best lists: what `lskd translate` does."""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..compat.versions import version_of
+from ..data.dictionary import FAIRSEQ_SPECIALS, read_dictionary
+from ..errors import UserError
+from ..files import sha256
+from ..machine import threads
+from ..reading import COUNT, NUMBER
+from .corpus import BinarisedCorpus, Corpus, open_corpus
+from .decoding import RECORDED, DecodingOptions, Engine, Settings
+from .measure import measure
+from .nbest import EMPTY, TOO_LONG, to_line
+from .resumable import ResumableFile
+from .segmentation import SENTENCEPIECE, check_pieces, joiner, model_symbols, splitter
+from .shards import Shard, shard_path
+from .translate import UNKNOWN_SENTENCES, Progress, Translator, count
+
+#: What makes an engine, its vocabularies, the files that it depends on, and the source's language.
+Loaded = tuple[Callable[[], Engine], tuple[list[str], list[str]], dict[str, list[Path]], str | None]
+MARKS = ("source_prefix", "source_suffix", "target_prefix")
+MARKS_SHARE = 0.02  #: of a teacher's types that no text need have
+COUNTS = ("window", "num_shards", "limit", "max_source_positions", "max_target_positions")
+SETTINGS = ("device", "compute_type", "threads", "workers", "max_tokens", "batch_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for; `lskd translate --help` says what each is."""
+
+    corpus: Path
+    out: Path
+    search: DecodingOptions = field(default_factory=DecodingOptions)
+    subset: str | None = None
+    limit: int | None = None
+    teacher_path: str | None = None
+    model: Path | None = None
+    teacher_data: str | None = None
+    source_lang: str | None = None
+    target_lang: str | None = None
+    sentencepiece: Path | None = None
+    sentencepiece_source: Path | None = None
+    sentencepiece_target: Path | None = None
+    source_prefix: str = ""
+    source_suffix: str | None = None
+    target_prefix: str = ""
+    max_source_positions: int | None = None
+    max_target_positions: int | None = None
+    engine: str = "auto"
+    device: str = "auto"
+    compute_type: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
+    max_tokens: int | None = None
+    batch_size: int | None = None
+    cache_dir: Path | None = None
+    num_shards: int = 1
+    shard_id: int = 0
+    window: int = 2000
+
+
+def translate(request: Request) -> None:
+    """Translate a corpus, or one shard of it, into n-best lists; go on where a call that was killed stopped.
+
+    Raises:
+        UserError: for options that do not go together, files that are not what they should be, and an output of another
+            run.
+    """
+    translator, identity = _translator(request)
+    sentences = _sentences(request, translator)
+    shard = Shard.cut(sentences, request.window, request.shard_id, request.num_shards)
+    identity |= {"sentences": sentences, "shard": f"{shard.number} of {shard.of}"}
+    kept = {"settings": RECORDED, "measured": list, "seconds": NUMBER, "counts": {str: COUNT}}
+    wanted = shard.stop - shard.start
+    path = shard_path(request.out, shard.number, shard.of)
+    output = ResumableFile(path, identity, zipped=request.out.suffix == ".gz", state=kept, lines=wanted)
+    title = output.out.name
+    if output.finished:
+        print(f"{title} | up to date", file=sys.stderr)
+        return
+    state = output.state
+    if state:
+        print(f"{title} | going on after {output.done:,} sentences", file=sys.stderr)
+        settings = Settings(**{each.name: state["settings"].get(each.name) for each in fields(Settings)})
+        if settings.device == "cuda" and translator.engine.default.device != "cuda":
+            raise UserError(
+                f"{output.out} was begun on cuda, and there is no GPU here: go on where there is one, or delete "
+                f"{title}* to begin again"
+            )
+        translator.engine.configure(settings)
+    else:
+        settings, rows = _settings(request, translator, shard)
+        state = {"settings": vars(settings), "measured": rows, "seconds": 0.0, "counts": {}}
+        output.append([], state)
+    print(f"{title} | {translator.engine.name}, {settings}", file=sys.stderr)
+    progress = Progress(title, output.done, wanted)
+    begun = time.monotonic()
+    for records in translator.translate(settings, shard.start + output.done, shard.stop, progress):
+        now = time.monotonic()
+        counts = Counter(state["counts"]) + Counter(count(records))
+        state = {**state, "seconds": round(state["seconds"] + now - begun, 3), "counts": dict(counts)}
+        begun = now
+        translator.corpus.check_unchanged()  # nothing of another text is kept
+        output.append([to_line(record, str(request.teacher_path or request.model)) for record in records], state)
+    command = ["lskd", *sys.argv[1:]]
+    made = {"corpus": str(request.corpus), "teacher_path": request.teacher_path, "command": command}
+    output.finish({**state, **made, "versions": _versions()})
+    skipped = ", ".join(f"{n:,} {why}" for why in (EMPTY, TOO_LONG) if (n := state["counts"].get(why)))
+    if unknown := state["counts"].get(UNKNOWN_SENTENCES, 0):
+        print(
+            f"{title} | {unknown:,} sentences have <unk> in their translations ({unknown / output.done:.1%}), which a "
+            "student would learn: --unkpen inf makes none, --filter-unk of lskd select drops them",
+            file=sys.stderr,
+        )
+    rate = output.done / max(state["seconds"], 1e-3)
+    print(
+        f"{title} | {output.done:,} sentences, {rate:,.0f} a second{f'; skipped: {skipped}' if skipped else ''}",
+        file=sys.stderr,
+    )
+
+
+def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
+    """What is to translate, and what tells this run from another."""
+    options = request.search
+    if not request.corpus.exists():
+        raise UserError(f"CORPUS {request.corpus}: no such file or folder")
+    if (request.teacher_path is None) == (request.model is None):
+        raise UserError("expected --teacher-path with fairseq checkpoints, or --model with a CTranslate2 model folder")
+    sides = {side: getattr(request, f"sentencepiece_{side}") for side in ("source", "target")}
+    models = {side: path or request.sentencepiece for side, path in sides.items()}
+    flags = {side: f"--sentencepiece-{side}" if path else "--sentencepiece" for side, path in sides.items()}
+    if request.corpus.is_dir():
+        if request.sentencepiece_source:
+            raise UserError(
+                f"--sentencepiece-source is for raw text, the folder {request.corpus} is in pieces: leave it out"
+            )
+        models["source"] = None
+    split = splitter(models["source"], flags["source"])
+    make_engine, (known, symbols), inputs, source_lang = (_from_model if request.model else _from_checkpoints)(
+        request, options
+    )
+    corpus = open_corpus(request.corpus, request.subset, source_lang)
+    if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
+        raise UserError(
+            f"{request.corpus} is in SentencePiece's pieces, not raw text: leave out --sentencepiece and "
+            "--sentencepiece-source (--sentencepiece-target may stay)"
+        )
+    if not request.model:  # whose marks have other names, and whose vocabulary may be a part of the corpus's
+        _check_dictionary(corpus, known, models["source"] is None)
+    if options.sampling_topk > len(symbols):
+        raise UserError(
+            f"--sampling-topk {options.sampling_topk}: expected at most {len(symbols):,}, the teacher's vocabulary"
+        )
+    check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {request.corpus}")
+    engine = make_engine()  # which may take minutes
+    marks = len(f"{request.source_prefix} {request.source_suffix or ''}".split())
+    join = joiner(models["target"], symbols, flags["target"])
+    translator = Translator(corpus, engine, split, join, request.window, marks + 1)
+    identity = {
+        "corpus": corpus.digest,
+        **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},
+        **{f"sentencepiece-{side}": sha256(path) for side, path in models.items() if path},
+        "engine": engine.name,
+        **{name.replace("_", "-"): value for name, value in asdict(options).items() if name != "unkpen"},
+        **({"unkpen": f"{options.unkpen:g}"} if options.unkpen else {}),  # JSON has no infinity
+        **{
+            name.replace("_", "-"): value
+            for name in (*MARKS, *COUNTS, *SETTINGS)
+            if (value := getattr(request, name)) not in (None, "")
+        },
+    }
+    return translator, identity
+
+
+def _from_checkpoints(request: Request, options: DecodingOptions) -> Loaded:
+    # fairseq tells of its plug-ins and dictionaries, and asks torch for what that calls deprecated.
+    for name in ("fairseq", "fairseq_lskd"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
+    from ..teachers.alone import load_teacher
+    from .engines.choose import choose_engine
+
+    for name in MARKS:
+        if getattr(request, name):
+            raise UserError(f"--{name.replace('_', '-')} goes with --model")
+    teacher = load_teacher(request.teacher_path, request.teacher_data, request.source_lang, request.target_lang)
+    limits = (request.max_source_positions, request.max_target_positions)
+    source, target = (min(given or own, own) for given, own in zip(limits, teacher.max_positions, strict=True))
+    teacher.max_positions = (source, target)
+    cache = request.cache_dir or request.out.parent / "ctranslate2-models"
+    inputs = {"teacher": teacher.paths, "dictionaries": list(teacher.dictionaries)}
+    symbols = (teacher.task.source_dictionary.symbols, teacher.task.target_dictionary.symbols)
+
+    def make_engine() -> Engine:
+        return choose_engine(teacher, options, request.engine, request.device, _cores(request), cache)
+
+    return make_engine, symbols, inputs, teacher.task.cfg.source_lang
+
+
+def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None:
+    """Prepared data have to be in the teacher's pieces, which another dictionary's are not, or only by chance.
+
+    One that `lskd encode` made is the whole vocabulary: a part of the teacher's is another one, too.
+    """
+
+    if isinstance(corpus, BinarisedCorpus):
+        folder, types, whole = corpus.path.parent, corpus.dictionary.symbols, "binarise.json"
+    else:
+        folder, whole = corpus.path.parent, "encode.json"
+        dictionary = folder / f"dict.{corpus.path.name.removesuffix('.gz').rpartition('.')[2]}.txt"
+        if not (in_pieces and dictionary.is_file() and (folder / whole).is_file()):
+            return
+        types = list(read_dictionary(dictionary))
+
+    def lacking(words: list[str], there: list[str]) -> list[str]:
+        known = {*there, *FAIRSEQ_SPECIALS}
+        # fairseq fills dictionaries up with made-up words.
+        return [word for word in words if word not in known and not word.startswith("madeupword")]
+
+    here = lacking(types, known)
+    is_whole = (folder / whole).is_file() and any(word.startswith(SENTENCEPIECE) for word in types)
+    # Marks of languages, for one, are in no text.
+    more = found if is_whole and len(found := lacking(known, types)) > MARKS_SHARE * len(known) else []
+    if not here and not more:
+        return
+    facts = [f"{len(here):,} of its {len(types):,} types are not the teacher's, {here[0]!r} for one"] if here else []
+    facts += [f"{len(more):,} of the teacher's {len(known):,} types are not in it, {more[0]!r} for one"] if more else []
+    raise UserError(
+        f"CORPUS {folder} has another vocabulary than the teacher: "
+        f"{', and '.join(facts)}. Binarise or encode it with the teacher's (lskd encode --spm-model). Or translate its "
+        "raw text with --sentencepiece, the teacher's model; lskd select makes the student's pieces of that, by "
+        "--sentencepiece-source and --sentencepiece-target"
+    )
+
+
+def _from_model(request: Request, options: DecodingOptions) -> Loaded:
+    from .engines.choose import require_ctranslate2
+
+    require_ctranslate2("--model")
+    if request.engine == "fairseq" or options.diverse_beam_groups > 0 or 0 < options.unkpen < math.inf:
+        raise UserError("--engine fairseq, --diverse-beam-groups and an --unkpen below inf go with --teacher-path")
+    from .engines.ctranslate2_engine import CTranslate2Engine, Marks, read_config
+
+    symbols = model_symbols(request.model, "source"), model_symbols(request.model)
+    if request.source_suffix is None and not read_config(request.model).get("add_source_eos", True):
+        raise UserError(
+            f"--model {request.model} puts no end mark after a source (its config.json says so, add_source_eos): "
+            "give it, --source-suffix '</s>' for most models, or --source-suffix '' for none"
+        )
+    positions = (request.max_source_positions or 512, request.max_target_positions or 512)
+    marks = Marks(*(tuple((getattr(request, name) or "").split()) for name in MARKS))
+    files = sorted(path for path in request.model.iterdir() if path.is_file())
+
+    def make_engine() -> Engine:
+        return CTranslate2Engine(request.model, options, request.device, _cores(request), positions, marks)
+
+    return make_engine, symbols, {"model": files}, request.source_lang
+
+
+def _cores(request: Request) -> int:
+    return request.threads or threads()
+
+
+def _settings(request: Request, translator: Translator, shard: Shard) -> tuple[Settings, list[dict[str, Any]]]:
+    """The engine's settings, and what they were chosen from; the engine is ready with them."""
+
+    fixed = _fixed(request)
+    sample = [] if {"compute_type", "workers", "max_tokens"} <= fixed.keys() else translator.sample(shard)
+    if not sample:
+        settings = replace(translator.engine.default, **fixed)
+        translator.engine.configure(settings)
+        return settings, []
+    measurement = measure(translator.engine, fixed, sample, shard.stop - shard.start)
+    return measurement.settings, measurement.rows
+
+
+def _fixed(request: Request) -> dict[str, Any]:
+    """The settings that the user chose."""
+    fixed = {name: value for name in ("max_tokens", "batch_size") if (value := getattr(request, name))}
+    if request.compute_type != "auto":
+        fixed["compute_type"] = request.compute_type
+    if request.workers:
+        fixed |= {"workers": request.workers, "threads": max(1, _cores(request) // request.workers)}
+    return fixed
+
+
+class Plan(NamedTuple):
+    """What there is to do, and how long it takes."""
+
+    sentences: int
+    skipped: Counter[str]  #: why -> how many; and the number of `pieces`
+    engine: str
+    settings: Settings
+    tried: int  #: settings that were measured
+    rate: float  #: sentences a second in a sample
+    largest: int  #: sentences of the largest shard
+
+
+def plan(request: Request) -> Plan:
+    """Look at the corpus, and measure the engine on a sample of it.
+
+    Raises:
+        UserError: as `translate` does, and if there is nothing to translate.
+    """
+    translator, _ = _translator(request)
+    sentences = _sentences(request, translator)
+    whole = Shard.cut(sentences, request.window)
+    sample = translator.sample(whole)
+    if not sample:
+        raise UserError(f"{request.corpus}: every sentence is empty or too long")
+    counts = translator.survey(whole)
+    found = measure(translator.engine, _fixed(request), sample, sentences)
+    shards = [Shard.cut(sentences, request.window, index, request.num_shards) for index in range(request.num_shards)]
+    largest = max(shard.stop - shard.start for shard in shards)
+    return Plan(sentences, counts, translator.engine.name, found.settings, len(found.rows), found.rate, largest)
+
+
+def _sentences(request: Request, translator: Translator) -> int:
+    return min(request.limit or translator.corpus.sentences, translator.corpus.sentences)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("fairseq_lskd", "fairseq", "torch", "ctranslate2", "sentencepiece")
+    return {
+        "python": platform.python_version(),
+        **{name: version_of(name) for name in packages if name in sys.modules},
+    }
