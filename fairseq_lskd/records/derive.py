@@ -260,7 +260,7 @@ def _digests(found: Any) -> set[str]:
 def _read(folder: Path | None, name: str, *keys: str) -> Any:
     """What is under these keys of a JSON file; nothing in a folder that was moved or deleted."""
     try:
-        found = read_json(folder / name) if folder else None
+        found: Any = read_json(folder / name) if folder else None
         for key in keys:
             found = found[key]
     except (OSError, ValueError, KeyError, TypeError, UserError):

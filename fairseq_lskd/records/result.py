@@ -143,15 +143,15 @@ _ALWAYS = {"role", "method", "teacher_smoothing", "temperature", "train_seconds"
 def _columns() -> Iterator[tuple[str, Column]]:
     for name, hint in get_type_hints(Result, include_extras=True).items():
         for found in getattr(hint, "__metadata__", ()):
-            fixed = found.part == SCORES if found.measured is None else found.measured
-            given = {"key": found.key or name, "name": found.name or found.header or "", "measured": fixed}
-            yield name, replace(found, **given)
+            average = found.part == SCORES if found.measured is None else found.measured
+            words = found.name or found.header or ""
+            yield name, replace(found, key=found.key or name, name=words, measured=average)
 
 
 #: Key of a row -> what it is, and -> the attribute that has it.
 COLUMNS = {column.key: column for _, column in _columns()}
 _NAMES = {column.key: name for name, column in _columns()}
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "system": str,
     **{f"{key}?": column.kind for key, column in COLUMNS.items() if column.kind not in (str, object)},
     **{

@@ -10,6 +10,10 @@ from ..reading import COUNT, NUMBER, misfit
 
 #: Of the record. One of another version is derived again.
 SCHEMA = 1
+_FACTS = (
+    *("seed", "method", "teacher_smoothing", "temperature", "kd_weight", "cached", "reference_weight"),
+    *("strategy", "score_temperature", "teacher_size"),
+)
 #: The value at which a row says nothing of it.
 _USUAL = {"divergence": "forward_kl", "label_smoothing": 0.0}
 #: What tells runs of one setting apart, and what is compared within a setting.
@@ -81,9 +85,7 @@ class Training:
     @property
     def facts(self) -> dict[str, Any]:
         """What had a part in it, by the fields of a result."""
-        names = ("seed", "method", "teacher_smoothing", "temperature", "kd_weight", "cached", "reference_weight")
-        names = (*names, "strategy", "score_temperature", "teacher_size")
-        found = {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in _FACTS}
         if self.method not in (None, "none"):
             usual = {name: getattr(self, name) for name in _USUAL}
             found |= {name: value for name, value in usual.items() if value != _USUAL[name]}
@@ -150,7 +152,7 @@ _NOTHING = type(None)
 _TEXTS = ("criterion", "role", "method", "divergence", "strategy", "arch", "cache", "translations")
 _NUMBERS = ("label_smoothing", "temperature", "kd_weight", "reference_weight", "score_temperature", "seconds")
 _COUNTS = ("seed", "kd_top_k", "parameters")
-_SHAPE = {
+_SHAPE: dict[str, Any] = {
     **dict.fromkeys(_TEXTS, (str, _NOTHING)),
     **dict.fromkeys(_NUMBERS, (NUMBER, _NOTHING)),
     **dict.fromkeys(_COUNTS, (int, _NOTHING)),

@@ -149,9 +149,10 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
             )
         models["source"] = None
     split = splitter(models["source"], flags["source"])
-    make_engine, (known, symbols), inputs, source_lang = (_from_model if request.model else _from_checkpoints)(
-        request, options
+    loaded = (
+        _from_model(request.model, request) if request.model else _from_checkpoints(str(request.teacher_path), request)
     )
+    make_engine, (known, symbols), inputs, source_lang = loaded
     corpus = open_corpus(request.corpus, request.subset, source_lang)
     if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
         raise UserError(
@@ -185,7 +186,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
     return translator, identity
 
 
-def _from_checkpoints(request: Request, options: DecodingOptions) -> Loaded:
+def _from_checkpoints(paths: str, request: Request) -> Loaded:
     # fairseq tells of its plug-ins and dictionaries, and asks torch for what that calls deprecated.
     for name in ("fairseq", "fairseq_lskd"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -196,7 +197,7 @@ def _from_checkpoints(request: Request, options: DecodingOptions) -> Loaded:
     for name in MARKS:
         if getattr(request, name):
             raise UserError(f"--{name.replace('_', '-')} goes with --model")
-    teacher = load_teacher(request.teacher_path, request.teacher_data, request.source_lang, request.target_lang)
+    teacher = load_teacher(paths, request.teacher_data, request.source_lang, request.target_lang)
     limits = (request.max_source_positions, request.max_target_positions)
     source, target = (min(given or own, own) for given, own in zip(limits, teacher.max_positions, strict=True))
     teacher.max_positions = (source, target)
@@ -205,7 +206,7 @@ def _from_checkpoints(request: Request, options: DecodingOptions) -> Loaded:
     symbols = (teacher.task.source_dictionary.symbols, teacher.task.target_dictionary.symbols)
 
     def make_engine() -> Engine:
-        return choose_engine(teacher, options, request.engine, request.device, _cores(request), cache)
+        return choose_engine(teacher, request.search, request.engine, request.device, _cores(request), cache)
 
     return make_engine, symbols, inputs, teacher.task.cfg.source_lang
 
@@ -246,26 +247,27 @@ def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None
     )
 
 
-def _from_model(request: Request, options: DecodingOptions) -> Loaded:
+def _from_model(model: Path, request: Request) -> Loaded:
     from .engines.choose import require_ctranslate2
 
     require_ctranslate2("--model")
+    options = request.search
     if request.engine == "fairseq" or options.diverse_beam_groups > 0 or 0 < options.unkpen < math.inf:
         raise UserError("--engine fairseq, --diverse-beam-groups and an --unkpen below inf go with --teacher-path")
     from .engines.ctranslate2_engine import CTranslate2Engine, Marks, read_config
 
-    symbols = model_symbols(request.model, "source"), model_symbols(request.model)
-    if request.source_suffix is None and not read_config(request.model).get("add_source_eos", True):
+    symbols = model_symbols(model, "source"), model_symbols(model)
+    if request.source_suffix is None and not read_config(model).get("add_source_eos", True):
         raise UserError(
-            f"--model {request.model} puts no end mark after a source (its config.json says so, add_source_eos): "
+            f"--model {model} puts no end mark after a source (its config.json says so, add_source_eos): "
             "give it, --source-suffix '</s>' for most models, or --source-suffix '' for none"
         )
     positions = (request.max_source_positions or 512, request.max_target_positions or 512)
     marks = Marks(*(tuple((getattr(request, name) or "").split()) for name in MARKS))
-    files = sorted(path for path in request.model.iterdir() if path.is_file())
+    files = sorted(path for path in model.iterdir() if path.is_file())
 
     def make_engine() -> Engine:
-        return CTranslate2Engine(request.model, options, request.device, _cores(request), positions, marks)
+        return CTranslate2Engine(model, options, request.device, _cores(request), positions, marks)
 
     return make_engine, symbols, {"model": files}, request.source_lang
 
