@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,36 @@ from ..names import PLAIN, is_plain
 from ..reading import shown
 
 if TYPE_CHECKING:
+    from ..sequences.filters import Filter
+    from ..sequences.report import Report
     from ..sequences.select import SelectionOptions
     from ..sequences.training_set import Student
 
 MANIFEST = "select.json"
 LOOKED_AT = 1000  # sentences, to see in which pieces they are
 MUCH_UNKNOWN = 5  # per cent of a side's tokens
+NEARLY_ALL = 0.8  # of the hypotheses: a filter that drops more is in the wrong place
+#: Flags by the reasons that reports have.
+FLAGS = {
+    **{
+        "unknown word": "--filter-unk",
+        "too short to be one": "--filter-short",
+        "length ratio": "--filter-length-ratio",
+    },
+    **{"unusual length": "--filter-usual-length", "script": "--filter-script", "numbers differ": "--filter-numbers"},
+    **{"unbalanced brackets or quotes": "--filter-brackets", "copy of the source": "--filter-copies"},
+    **{"repeated clause": "--filter-clauses", "repeated n-gram": "--filter-repeats", "language": "--filter-language"},
+    **{"duplicate": "--dedup", "teacher score": "--filter-score-quantile"},
+}
+LEARNT = ("script", "unusual length")
+#: What --preset turns on where it is not given. docs/select.md says how often each is wrong.
+PRESETS = {
+    "clean": {
+        **{"filter_unk": True, "filter_short": True, "filter_numbers": True, "filter_brackets": True},
+        **{"filter_clauses": True, "filter_repeats": (4, 2), "filter_copies": 0.8, "filter_script": 0.5},
+        "filter_usual_length": 5.0,
+    }
+}
 
 EXAMPLES = """examples:
   lskd select train.nbest.jsonl.gz -s de -t en --student-data data/mine/bin --out data/mine/1-best
@@ -171,6 +195,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("filters, of each hypothesis")
     group.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="clean: all filters below from --filter-copies to --filter-unk but --filter-language, where they are not "
+        "given, at limits that few good translations reach",
+    )
+    group.add_argument(
         "--filter-length-ratio",
         type=float,
         metavar="R",
@@ -190,6 +220,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pair(str),
         metavar="SRC,TGT",
         help="drop if py3langid is sure that a side is in another language than this (de,en)",
+    )
+    for name, what in (
+        ("numbers", "drop if a number of two or more digits stands on one side only"),
+        ("brackets", "drop if it leaves brackets or quotes open, and the source does not"),
+        ("clauses", "drop if it says a clause again, and more often than the source does"),
+        ("short", "drop if it has no letter or digit, or a single one for a source of ten"),
+    ):
+        # None: left out of the record where it is not given, as it is of older ones.
+        group.add_argument(f"--filter-{name}", action="store_true", default=None, help=what)
+    group.add_argument(
+        "--filter-script",
+        type=float,
+        metavar="P",
+        help="drop if under a share P of its letters is in the script that most translations are in",
+    )
+    group.add_argument(
+        "--filter-usual-length",
+        type=float,
+        metavar="Z",
+        help="drop if its length is Z standard deviations from what is usual for its source's",
     )
     group.add_argument(
         "--filter-score-quantile",
@@ -232,6 +282,7 @@ def run(args: argparse.Namespace) -> int:
     from ..data.outputs import Manifest
     from ..records.derive import translators
     from ..sequences.candidates import Candidates
+    from ..sequences.content_filters import SAMPLE
     from ..sequences.report import Report
     from ..sequences.select import USUAL_METRIC, Selector, least_score, select
     from ..sequences.training_set import Selected, binarise, check_vocabulary, write_pairs
@@ -239,6 +290,9 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     # Recorded as it was before there was a choice.
     args.metric = args.metric or USUAL_METRIC.get(args.strategy, "sentence-bleu")
+    for name, value in PRESETS.get(args.preset, {}).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     selection = _selection(args)
     selector = Selector(selection)
     signature = selector.signature  # and its mistakes come before the work
@@ -258,7 +312,7 @@ def run(args: argparse.Namespace) -> int:
     for other in added:
         other.check()
         files |= other.files()
-    here = {"translations", "add", "out", "workers", "subcommand", "run", "allow_shifted"}
+    here = {"translations", "add", "out", "workers", "subcommand", "run", "allow_shifted", "preset"}
     options = {
         name.replace("_", "-"): value
         for name, value in vars(args).items()
@@ -285,6 +339,9 @@ def run(args: argparse.Namespace) -> int:
         for other in added:
             lines = ((source, [target]) for source, target in itertools.islice(other.pairs(), LOOKED_AT))
             check_vocabulary(lines, student, f"--add {other.folder}")
+    if args.filter_script or args.filter_usual_length:
+        filters = _filters(args, _best(itertools.islice(candidates.read(), SAMPLE), args.remove_bpe))
+        selection = replace(selection, filters=filters)
     report = Report(signature)
     with manifest.written(args.out) as (folder, facts):
         if args.filter_score_quantile:
@@ -300,7 +357,10 @@ def run(args: argparse.Namespace) -> int:
                 f"--strategy {args.strategy}: {args.translations} has no sentence with more than one translation, so "
                 "that there is nothing to choose from: translate with --nbest 5, or take --strategy 1-best"
             )
+        _warn_of_filters(report)
         facts["pairs"] = dict(report.pairs)
+        if learnt := {each.name: vars(each) for each in selection.filters if each.name in LEARNT}:
+            facts["learnt"] = learnt
         if added:
             facts["added"] = {"pairs": more, "teachers": sorted(set().union(*(translators(d) for d in args.add)))}
         facts["translations"] = made_by
@@ -367,18 +427,9 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _selection(args: argparse.Namespace) -> SelectionOptions:
-    from ..sequences.filters import Copies, Language, LengthRatio, Repeats, Unknown
     from ..sequences.mbr import EVIDENCE
     from ..sequences.select import SelectionOptions
 
-    asked = (
-        (Unknown, () if args.filter_unk else None),
-        (LengthRatio, args.filter_length_ratio),
-        (Copies, args.filter_copies),
-        (Repeats, args.filter_repeats),
-        (Language, args.filter_language),  # the slowest last
-    )
-    filters = (kind(*(at if isinstance(at, tuple) else (at,))) for kind, at in asked if at is not None)
     return SelectionOptions(
         strategy=args.strategy,
         metric=args.metric,
@@ -392,12 +443,62 @@ def _selection(args: argparse.Namespace) -> SelectionOptions:
         replace_by_references=args.replace_by_references,
         seed=args.seed,
         on_empty=args.on_empty,
-        filters=tuple(filters),
+        filters=_filters(args),
         dedup=args.dedup,
         remove_bpe=args.remove_bpe,
         sentencepiece_source=args.sentencepiece_source,
         sentencepiece_target=args.sentencepiece_target,
     )
+
+
+def _filters(args: argparse.Namespace, sample: Sequence[tuple[str, str]] = ()) -> tuple[Filter, ...]:
+    """Those that were asked for; `sample`: sources and best translations, of which some of them learn."""
+    from ..sequences import content_filters as content
+    from ..sequences.filters import Copies, Language, LengthRatio, Repeats, Unknown
+
+    def given(value: Any) -> tuple[Any, ...] | None:
+        """What a filter is made with; None where it is not asked for."""
+        if value is None or value is True:
+            return () if value else None
+        return value if isinstance(value, tuple) else (value,)
+
+    asked: tuple[tuple[Callable[..., Filter], Any], ...] = (
+        (Unknown, args.filter_unk),
+        (content.Short, args.filter_short),
+        (LengthRatio, args.filter_length_ratio),
+        (lambda limit: content.UsualLength.learnt(limit, sample), args.filter_usual_length),
+        (lambda share: content.Script.learnt(share, sample), args.filter_script),
+        (content.Numbers, args.filter_numbers),
+        (content.Brackets, args.filter_brackets),
+        (Copies, args.filter_copies),
+        (content.Clauses, args.filter_clauses),
+        (Repeats, args.filter_repeats),
+        (Language, args.filter_language),  # the slowest last
+    )
+    return tuple(kind(*at) for kind, value in asked if (at := given(value)) is not None)
+
+
+def _best(records: Iterable[dict[str, Any]], scheme: str) -> list[tuple[str, str]]:
+    """Each source with its best translation, as text."""
+    from ..sequences.pieces import to_text
+
+    return [
+        (to_text(record["source"], scheme), max(record["hypotheses"], key=lambda each: each["score"])["text"])
+        for record in records
+        if record["hypotheses"]
+    ]
+
+
+def _warn_of_filters(report: Report) -> None:
+    """Name a filter that drops nearly all: it is meant for other languages or text, or its limit is wrong."""
+    for reason, dropped in report.dropped.items():
+        if dropped.hypotheses > NEARLY_ALL * report.hypotheses["read"]:
+            share = dropped.hypotheses / report.hypotheses["read"]
+            print(
+                f"warning: {FLAGS.get(reason, reason)} dropped {share:.0%} of the hypotheses ({reason}): is it right "
+                "for these languages? report.md has examples",
+                file=sys.stderr,
+            )
 
 
 def _student(args: argparse.Namespace) -> Student | None:

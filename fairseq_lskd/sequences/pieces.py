@@ -10,8 +10,9 @@ from .segmentation import SENTENCEPIECE, SUBWORD_NMT
 SCHEMES = ("sentencepiece", "subword_nmt")
 
 
-#: How a word that a teacher could not write looks: fairseq's <unk> and <<unk>>, and SentencePiece's.
-_UNKNOWN = re.compile(r"<unk>|\u2047", re.IGNORECASE)
+#: How a word that a teacher could not write looks: fairseq's <unk> and <<unk>>, escaped or spaced out, BERT's, and
+#: SentencePiece's.
+_UNKNOWN = re.compile(r"(?:<|&lt;) ?unk ?(?:>|&gt;)|\[unk\]|\u2047", re.IGNORECASE)
 
 
 def has_unknown(text: str) -> bool:

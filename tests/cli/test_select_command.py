@@ -149,6 +149,40 @@ def test_options_that_are_new_do_not_make_older_folders_out_of_date() -> None:
     assert recorded["metric"] == "sentence-bleu" and not [name for name in recorded if name.startswith("mbr")]
 
 
+def test_a_preset_is_its_flags(capsys: pytest.CaptureFixture) -> None:
+    changed = records()
+    changed[3]["hypotheses"][0] |= {"text": "So so. So so.", "tokens": "So so. So so."}
+    changed[4]["hypotheses"][0] |= {"text": "[UNK]", "tokens": "[UNK]"}
+    changed[5]["hypotheses"][0] |= {"text": "A 17", "tokens": "A 17"}
+    write(changed)
+    # The languages of this corpus are letters, so that every translation is a copy.
+    assert run("--preset", "clean", "--filter-copies", "1", "--filter-usual-length", "50", out="preset") == 0
+    dropped = json.loads(Path("preset/report.json").read_text())["dropped"]
+    assert {"repeated clause", "unknown word", "numbers differ"} <= dropped.keys()
+    assert "numbers differ" in Path("preset/report.md").read_text()
+    made = json.loads(Path("preset/select.json").read_text())
+    assert made["options"]["filter-copies"] == 1 and made["options"]["filter-numbers"] is True
+    assert made["options"]["filter-repeats"] == [4, 2] and made["learnt"]["script"]["script"] == "Latin"
+    flags = ["unk", "short", "numbers", "brackets", "clauses"]
+    more = ["--filter-repeats", "4,2", "--filter-copies", "1", "--filter-script", "0.5", "--filter-usual-length", "50"]
+    capsys.readouterr()
+    assert run(*(f"--filter-{name}" for name in flags), *more, out="preset") == 0
+    assert "up to date" in capsys.readouterr().err
+
+
+def test_a_filter_that_drops_nearly_all_is_named_before_binarising(bitext: Path, capsys: pytest.CaptureFixture) -> None:
+    write(
+        [
+            r | {"hypotheses": [h | {"text": f"{h['text']} 17"} if i else h for h in r["hypotheses"]]}
+            for i, r in enumerate(records())
+        ]
+    )
+    assert run("--filter-numbers", "--student-data", bitext) == 0
+    said = capsys.readouterr().err
+    assert "--filter-numbers dropped 98% of the hypotheses" in said
+    assert said.index("--filter-numbers") < said.index("binarising")
+
+
 @pytest.mark.parametrize("form", ["text", "moses", "fairseq"])
 def test_translations_that_are_out_of_step_are_refused(form: str, capsys: pytest.CaptureFixture) -> None:
     sources = [" ".join("abc" for _ in range(1 + (7 * i) % 23)) for i in range(200)]
