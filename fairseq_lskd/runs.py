@@ -83,7 +83,7 @@ def read_record(folder: Path, whole: bool = True) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder} is not the folder of a run: found no {RECORD} there, which `lskd run` writes")
     shape = SHAPE if whole else {f"{name.removesuffix('?')}?": kind for name, kind in SHAPE.items()}
-    nothing = {"command": [], "inputs": {}, "seconds": None, "finished": None, "labels": {}}
+    nothing: dict[str, Any] = {"command": [], "inputs": {}, "seconds": None, "finished": None, "labels": {}}
     return nothing | read_json(path, shape, "a record of `lskd run`", "Delete the folder, or name another.")
 
 

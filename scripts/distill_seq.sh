@@ -7,7 +7,7 @@
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    the word-level loss on top
 #   ... --word-level teacher.pt --cache-top-k 16          from its 16 most probable types, written to OUT-data once
 #   ... --reference-weight 0.3                            add the references, with this share of the loss
-#   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    not needed: checked against what the teacher was trained with
 #   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
 #   ... --size student_small                              another size of the recipe
 #   ... --seed 2                                          (default: 1)
@@ -69,9 +69,7 @@ pieces=$data/pieces made=$out-data
 selected=$made/selected
 mixture=() inputs=()
 [ -z "$share" ] || mixture=(--reference-weight "$share")
-method=sequence
 if [ -n "$word_level" ]; then
-    method=both
     mixture+=(--kd-weight "$weight" --kd-temperature "$temperature")
     IFS=: read -ra teachers <<<"$word_level"
     for file in "${teachers[@]}"; do
@@ -79,7 +77,6 @@ if [ -n "$word_level" ]; then
     done
     if [ -n "$top_k" ]; then
         mixture+=(--teacher-cache "$made/top-k") inputs=(--input "$made/top-k/cache.json")
-        labels+=(--label cached=true)
     else
         mixture+=(--teacher-path "$word_level") inputs=("${teachers[@]/#/--input=}")
     fi
@@ -102,9 +99,7 @@ lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --
 # The teacher is asked about what the student learns from: its own translations, not the corpus.
 [ -z "$top_k" ] || lskd cache "$selected/data-bin" -s "$src" -t "$tgt" --teacher-path "$word_level" --top-k "$top_k" \
     --kd-temperature "$temperature" "${own[@]}" --out "$made/top-k"
-lskd run --out "$out" --label role=student --label method="$method" --label strategy="$strategy" \
-    --label score_temperature="$score_temperature" --label recipe="$recipe" --label size="$size" \
-    "${labels[@]}" "${inputs[@]}" \
+lskd run --out "$out" --label role=student --label recipe="$recipe" --label size="$size" "${labels[@]}" "${inputs[@]}" \
     --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$selected/data-bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \

@@ -5,7 +5,7 @@
 #   ... --teacher a.pt:b.pt                               an ensemble: averaged probabilities
 #   ... --teacher-cache runs/mine/cache                   what `lskd cache` wrote; no --teacher
 #   ... --kd-weight 0.7 --kd-temperature 2
-#   ... --teacher-smoothing 0.1 --teacher-size teacher    only labels, for the tables of results
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    not needed: checked against what the teacher was trained with
 #   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
 #   ... --size student_small                              another size of the recipe
 #   ... --seed 2                                          (default: 1)
@@ -57,8 +57,7 @@ if [ -n "$teacher" ]; then
 fi
 [ -z "$cache" ] || from+=(--teacher-cache "$cache") inputs+=(--input "$cache/cache.json")
 
-lskd run --out "$out" --label role=student --label method=word --label recipe="$recipe" --label size="$size" \
-    --label cached="$([ -n "$cache" ] && echo true || echo false)" "${labels[@]}" \
+lskd run --out "$out" --label role=student --label recipe="$recipe" --label size="$size" "${labels[@]}" \
     "${inputs[@]}" --input "$data/pieces/encode.json" -- \
     "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion word_kd "${from[@]}" --kd-weight "$weight" --kd-temperature "$temperature" \

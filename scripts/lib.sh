@@ -63,20 +63,7 @@ load_recipe() {
 recipe_of() {
     enter_environment
     [ -f "$1/run.json" ] || die "$1: no run.json there, which the training scripts write"
-    python - "$1/run.json" "$(basename "$0")" <<'PYTHON'
-import sys
-from fairseq_lskd.errors import UserError, exit_on_user_error
-with exit_on_user_error(sys.argv[2]):
-    from fairseq_lskd.names import is_plain
-    from fairseq_lskd.reading import read_json
-    labels = read_json(sys.argv[1], {"labels": dict}, "the record of a training")["labels"]
-    recipe = labels.get("recipe", "multi30k")
-    if not is_plain(recipe) or recipe.endswith(".sh"):  # which would be a path
-        raise UserError(
-            f"{sys.argv[1]} was made by the recipe {recipe!r}, which is no name of scripts/recipes: give it by --recipe"
-        )
-    print(recipe)
-PYTHON
+    python -m fairseq_lskd.records.told recipe "$1" "$(basename "$0")"
 }
 
 # size NAME: sets model, updates, batches and role from the recipe's NAME_model; teachers are those called teacher or
@@ -98,21 +85,7 @@ languages() {
     [ ! -f "$1/../pieces/encode.json" ] || [ -f "$1/pieces/encode.json" ] ||
         die "--data $1: expected the folder above it, which has raw/, pieces/ and bin/: --data $(dirname "$1")"
     [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"
-    read -r src tgt scheme dictionaries spaces < <(python - "$1/pieces/encode.json" "$(basename "$0")" <<'PYTHON'
-import sys
-from fairseq_lskd.errors import exit_on_user_error
-with exit_on_user_error(sys.argv[2]):
-    from fairseq_lskd.data.writing_systems import UNSPACED, base_language
-    from fairseq_lskd.names import PLAIN
-    from fairseq_lskd.reading import read_json
-    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
-    options = read_json(sys.argv[1], shape, "what `lskd encode` wrote", "Encode it again")["options"]
-    scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
-    source, target = options["source-lang"], options["target-lang"]
-    spaces = "no" if base_language(target) in UNSPACED else "yes"
-    print(source, target, scheme, "two" if options.get("separate") else "one", spaces)
-PYTHON
-    ) || exit 1
+    read -r src tgt scheme dictionaries spaces < <(python -m fairseq_lskd.records.told data "$1" "$(basename "$0")") || exit 1
 }
 
 # validation METRIC [OPTION ...]: sets valid, fairseq-train's options for how good a model is and when training stops, from
@@ -164,19 +137,7 @@ own_modules() {
 
 # task_of RUN: the options by which fairseq-generate has the task that the run was trained on.
 task_of() {
-    python - "$1/run.json" "$(basename "$0")" <<'PYTHON'
-import itertools, sys
-from fairseq_lskd.errors import exit_on_user_error
-with exit_on_user_error(sys.argv[2]):
-    from fairseq_lskd.names import is_plain
-    from fairseq_lskd.reading import read_json
-    command = read_json(sys.argv[1], {"labels": dict}, "the record of a training").get("command")
-    words = [str(word) for word in command] if isinstance(command, list) else []
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--task=") else [word])]
-    task = [value for option, value in itertools.pairwise(words) if option == "--task"][-1:]
-    # A name, and no more words: the record may be of anybody.
-    print(*(["--task", *task] if task and is_plain(task[0]) else []))
-PYTHON
+    python -m fairseq_lskd.records.told task "$1" "$(basename "$0")"
 }
 
 # has_gpu: whether CUDA has one to show, as the environment allows.

@@ -100,7 +100,8 @@ class Options:
 
     def __init__(self, archive: Mapping[str, Any]):
         """archive: as of `read_archive`."""
-        self._old, self._cfg = archive.get("args"), archive.get("cfg")
+        self._old: Any = archive.get("args")
+        self._cfg: Any = archive.get("cfg")
 
     def __call__(self, section: str, name: str) -> Any:
         """An option's value; None where it is not there, or stands for another that is not there."""
