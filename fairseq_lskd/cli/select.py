@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -42,7 +43,7 @@ FLAGS = {
     **{"unusual length": "--filter-usual-length", "script": "--filter-script", "numbers differ": "--filter-numbers"},
     **{"unbalanced brackets or quotes": "--filter-brackets", "copy of the source": "--filter-copies"},
     **{"repeated clause": "--filter-clauses", "repeated n-gram": "--filter-repeats", "language": "--filter-language"},
-    **{"duplicate": "--dedup", "teacher score": "--filter-score-quantile"},
+    **{"duplicate": "--dedup", "teacher score": "--filter-score-quantile", "score": "--filter-score"},
 }
 LEARNT = ("script", "unusual length")
 #: What --preset turns on where it is not given. docs/select.md says how often each is wrong.
@@ -119,7 +120,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="warn instead of refusing where translations or references look like those of other lines",
     )
     group.add_argument("--nbest", type=int, metavar="N", help="text: lines a sentence (default: 1)")
-    group.add_argument("--scores", type=Path, metavar="FILE", help="text: a score for each line")
+    group.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="of every format, in place of the list's own: a number a line for each hypothesis, or a JSON array for "
+        "each sentence",
+    )
+    group.add_argument(
+        "--scores-lowest", action="store_true", default=None, help="the lowest of these is the best (MetricX)"
+    )
     group.add_argument(
         "--remove-bpe",
         choices=SCHEMES,
@@ -241,6 +251,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="Z",
         help="drop if its length is Z standard deviations from what is usual for its source's",
     )
+    group.add_argument("--filter-score", type=float, metavar="X", help="drop if its score is worse than X")
     group.add_argument(
         "--filter-score-quantile",
         type=float,
@@ -303,7 +314,14 @@ def run(args: argparse.Namespace) -> int:
             print(f"warning: {missing.partition(';')[0]}", file=sys.stderr)
     student = _student(args)
     candidates = Candidates(
-        args.translations, args.format, args.source, args.nbest or 1, args.scores, args.references, args.remove_bpe
+        args.translations,
+        args.format,
+        args.source,
+        args.nbest or 1,
+        args.scores,
+        args.references,
+        args.remove_bpe,
+        bool(args.scores_lowest),
     )
     made_by = candidates.made_by()
     files = student.inputs() if student else {}
@@ -376,19 +394,21 @@ def _check(args: argparse.Namespace) -> None:
     """Options that do not go together, all at once."""
     foreign, text = args.format != "json", args.format == "text"
     pieces = args.add_references or args.replace_by_references or args.on_empty == "reference"
-    scored = args.strategy == "n-best" or args.filter_score_quantile or args.mbr_evidence == "scores"
+    quantile = args.filter_score_quantile
+    scored = args.strategy == "n-best" or quantile or args.mbr_evidence == "scores" or args.filter_score is not None
     risk = args.strategy in ("mbr", "mbr-n")
     dictionaries = args.srcdict, args.tgtdict
-    quantile = args.filter_score_quantile
     problems = [
         problem
         for wrong, problem in (
             (foreign and not args.source, f"--format {args.format} needs --source, which gives the source sentences"),
-            ((args.nbest or args.scores) and not text, "--nbest and --scores go with --format text"),
+            (args.nbest and not text, "--nbest goes with --format text"),
+            (args.scores_lowest and not args.scores, "--scores-lowest goes with --scores"),
             (args.nbest is not None and args.nbest < 1, f"--nbest {args.nbest}: expected 1 or more"),
             (
                 text and scored and not args.scores,
-                "--strategy n-best, --mbr-evidence scores and --filter-score-quantile go by the scores: give --scores",
+                "--strategy n-best, --mbr-evidence scores, --filter-score and --filter-score-quantile go by scores: "
+                "give --scores",
             ),
             (
                 (args.strategy == "nearest" or pieces) and not args.references,
@@ -444,11 +464,21 @@ def _selection(args: argparse.Namespace) -> SelectionOptions:
         seed=args.seed,
         on_empty=args.on_empty,
         filters=_filters(args),
+        worst_score=_worst(args),
         dedup=args.dedup,
         remove_bpe=args.remove_bpe,
         sentencepiece_source=args.sentencepiece_source,
         sentencepiece_target=args.sentencepiece_target,
     )
+
+
+def _worst(args: argparse.Namespace) -> float:
+    """The least score that is let through, as scores are compared: the highest is the best."""
+    if args.filter_score is None:
+        return -math.inf
+    if not math.isfinite(args.filter_score):
+        raise UserError(f"--filter-score {args.filter_score}: expected a finite number")
+    return -args.filter_score if args.scores_lowest else args.filter_score
 
 
 def _filters(args: argparse.Namespace, sample: Sequence[tuple[str, str]] = ()) -> tuple[Filter, ...]:

@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..lines import read_lines
 from . import foreign
 from .nbest import read_nbest
+from .outside_scores import is_json, read_scores
 from .pieces import to_text
 from .resumable import check_lines, read_manifest
 
@@ -35,9 +36,10 @@ class Candidates:
     format: str = "json"
     source: Path | None = None  #: of every format; where it is json, to see that it is of these sentences and pieces
     nbest: int = 1  #: of text: lines a sentence
-    scores: Path | None = None  #: of text
+    scores: Path | None = None  #: in place of the list's own; of the last is the sign changed if `negate`
     references: Path | None = None
     remove_bpe: str = "sentencepiece"
+    negate: bool = False  #: where the lowest score is the best
     sentences: int = field(init=False)
     digests: dict[str, str] = field(init=False)  #: SHA-256 by flag
 
@@ -61,8 +63,11 @@ class Candidates:
         counted = sides.get("--source", sides["NBEST"])
         self.sentences = counted.lines
         lines = {"--references": self.sentences} | ({"NBEST": self.sentences} if self.format == "json" else {})
+        self._arrays = self.scores is not None and is_json(self.scores)
         if self.format == "text":
             lines |= dict.fromkeys(("NBEST", "--scores"), self.sentences * self.nbest)
+        if self._arrays:
+            lines["--scores"] = self.sentences
         wrong = [
             f"{flag} {side.path} has {side.lines:,} lines, expected {lines[flag]:,}"
             for flag, side in sides.items()
@@ -154,11 +159,30 @@ class Candidates:
 
     def _records(self) -> Iterator[dict[str, Any]]:
         if self.source is None or self.format == "json":
-            return read_nbest(self.path)
+            return self._rescored(read_nbest(self.path)) if self.scores else read_nbest(self.path)
         if self.format == "text":
-            translations = foreign.read_text(self.path, self.nbest, self.scores)
+            translations = foreign.read_text(self.path, self.nbest)
         elif self.format == "moses":
             translations = foreign.read_moses(self.path, self.sentences)
         else:
             translations = foreign.read_fairseq(self.path, self.sentences)
+        if self.scores:
+            translations = self._scored(translations)
         return foreign.to_records(self.source, translations, self.remove_bpe)
+
+    def _scored(self, translations: Iterator[list[foreign.Scored]]) -> Iterator[list[foreign.Scored]]:
+        """Translations made elsewhere, with the scores of `scores`: those of empty ones are counted, too."""
+        assert self.scores is not None
+        blocks, counted = itertools.tee(translations)
+        found = read_scores(self.scores, map(len, counted), self.negate)
+        for block, scores in zip(blocks, found, strict=True):
+            yield [(text, score) for (text, _), score in zip(block, scores, strict=True)]
+
+    def _rescored(self, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Records with the scores of `scores`."""
+        assert self.scores is not None
+        mine, counted = itertools.tee(records)
+        found = read_scores(self.scores, (len(record["hypotheses"]) for record in counted), self.negate)
+        for record, scores in zip(mine, found, strict=True):
+            hypotheses = [h | {"score": score} for h, score in zip(record["hypotheses"], scores, strict=True)]
+            yield record | {"hypotheses": hypotheses}

@@ -21,13 +21,9 @@ from .pieces import to_text
 Scored = tuple[str, float]  #: a translation as it was given, and its score
 
 
-def read_text(path: Path, n: int = 1, scores: Path | None = None) -> Iterator[list[Scored]]:
-    """`n` translations of every sentence, a line each; without `scores`, a number for each line, all scores are 0.
-
-    Raises:
-        UserError: for a score that is no finite number.
-    """
-    lines = zip(read_lines(path), _read_scores(scores) if scores else itertools.repeat(0.0), strict=False)
+def read_text(path: Path, n: int = 1) -> Iterator[list[Scored]]:
+    """`n` translations of every sentence, a line each; all scores are 0."""
+    lines = zip(read_lines(path), itertools.repeat(0.0), strict=False)
     while block := list(itertools.islice(lines, n)):
         yield block
 
@@ -87,14 +83,6 @@ def _moses_lines(path: Path, sentences: int) -> Iterator[tuple[int, str, float]]
             raise UserError(f"{path}, line {number}: sentence {index} {where}")
         last = index
         yield index, text, score
-
-
-def _read_scores(path: Path) -> Iterator[float]:
-    for number, line in enumerate(read_lines(path), 1):
-        try:
-            yield _finite(line)
-        except ValueError:
-            raise UserError(f"--scores {path}, line {number}: expected a number, found {line[:40]!r}") from None
 
 
 def _finite(text: str) -> float:

@@ -33,7 +33,7 @@ METRICS = UTILITIES
 #: Each strategy's metric where none is given.
 USUAL_METRIC = {"nearest": "sentence-bleu", "mbr": "chrf", "mbr-n": "chrf"}
 #: Reasons for dropping a hypothesis, beside the names of filters.
-EMPTY, LOW_SCORE, DUPLICATE = "empty", "teacher score", "duplicate"
+EMPTY, LOW_SCORE, WORSE, DUPLICATE = "empty", "teacher score", "score", "duplicate"
 BATCH = 200  # sentences that a worker process is given at a time
 
 Item = tuple[dict[str, Any], str | None]  #: a record of `nbest`, and the line of its reference
@@ -62,6 +62,7 @@ class SelectionOptions:
     filters: tuple[Filter, ...] = ()
     dedup: bool = False
     least_score: float = -math.inf  #: a source whose best score is below has its translations dropped
+    worst_score: float = -math.inf  #: a hypothesis whose score is below is dropped
     remove_bpe: str = "sentencepiece"  #: pieces of source and references, one of `pieces.SCHEMES`
     sentencepiece_source: Path | None = None
     sentencepiece_target: Path | None = None
@@ -232,6 +233,8 @@ class Selector:
                 reason: str | None = EMPTY
             elif outcome.scores[0] < self.options.least_score:
                 reason = LOW_SCORE
+            elif hypothesis["score"] < self.options.worst_score:
+                reason = WORSE
             elif self.options.dedup and text in texts and self.risk is None:  # to whom it is evidence
                 reason = DUPLICATE
             else:

@@ -183,6 +183,30 @@ def test_a_filter_that_drops_nearly_all_is_named_before_binarising(bitext: Path,
     assert said.index("--filter-numbers") < said.index("binarising")
 
 
+def test_scores_from_elsewhere_choose_drop_and_weigh() -> None:
+    counts = [len(r["hypotheses"]) for r in records()]
+    # The last of three is the best; the first of the first sentence alone has a score of its own.
+    scores = [[rank + (i == 0 and rank == 0) * 9.0 for rank in range(count)] for i, count in enumerate(counts)]
+    Path("arrays").write_text("".join(f"{json.dumps(each)}\n" for each in scores))
+    Path("numbers").write_text("".join(f"{score}\n" for each in scores for score in each))
+    Path("errors").write_text("".join(f"{-score}\n" for each in scores for score in each))
+    wanted = [r["hypotheses"][0 if i == 0 else 2]["tokens"] for i, r in enumerate(records()) if r["hypotheses"]]
+    for name in ("arrays", "numbers"):
+        assert run("--scores", name, out=f"{name}-out") == 0
+        assert [row[1] for row in rows(f"{name}-out")] == wanted
+    assert run("--scores", "errors", "--scores-lowest", out="errors-out") == 0
+    assert [row[1] for row in rows("errors-out")] == wanted
+    assert run("--scores", "numbers", "--strategy", "n-best", "--filter-score", "1", out="n-best") == 0
+    weights = softmax([9.0, 2.0, 1.0], 1.0).tolist() + softmax([2.0, 1.0], 1.0).tolist() * 58
+    assert [row[2] for row in rows("n-best")] == pytest.approx(weights)
+    dropped = json.loads(Path("n-best/report.json").read_text())["dropped"]["score"]
+    assert dropped["hypotheses"] == 58
+    errors = ["--scores", "errors", "--scores-lowest", "--strategy", "n-best", "--filter-score", "-1"]
+    assert run(*errors, out="same") == 0 and rows("same") == rows("n-best")
+    Path("numbers").write_text("1\n" * (sum(counts) + 1))
+    assert f"--scores numbers, line {sum(counts) + 1}: there are more scores" in refused("--scores", "numbers")
+
+
 @pytest.mark.parametrize("form", ["text", "moses", "fairseq"])
 def test_translations_that_are_out_of_step_are_refused(form: str, capsys: pytest.CaptureFixture) -> None:
     sources = [" ".join("abc" for _ in range(1 + (7 * i) % 23)) for i in range(200)]
@@ -487,11 +511,13 @@ class TestMistakes:
         ("options", "message"),
         [
             (["--format", "text"], "--format text needs --source, which gives the source sentences"),
-            (["--scores", "de"], "--nbest and --scores go with --format text"),
+            (["--nbest", "2"], "--nbest goes with --format text"),
+            (["--scores-lowest"], "--scores-lowest goes with --scores"),
             (["--format", "text", "--source", "de", "--nbest", "0"], "--nbest 0: expected 1 or more"),
             (
                 ["--format", "text", "--source", "de", "--strategy", "n-best"],
-                "--strategy n-best, --mbr-evidence scores and --filter-score-quantile go by the scores: give --scores",
+                "--strategy n-best, --mbr-evidence scores, --filter-score and --filter-score-quantile go by scores: "
+                "give --scores",
             ),
             (
                 ["--mbr-evidence", "counts"],
@@ -514,6 +540,7 @@ class TestMistakes:
             ),
             (["--filter-score-quantile", "1"], "--filter-score-quantile 1.0: expected above 0, below 1"),
             (["--filter-score-quantile", "0"], "--filter-score-quantile 0.0: expected above 0, below 1"),
+            (["--filter-score", "nan"], "--filter-score nan: expected a finite number"),
             (["--workers", "0"], "--workers 0: expected 1 or more"),
             (["-t", "de"], "-s and -t are both de: expected two languages"),
             (["--srcdict", "de"], "--srcdict and --tgtdict go together"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences.candidates import Candidates
 from fairseq_lskd.sequences.foreign import read_fairseq, read_moses, read_text, to_records
+from fairseq_lskd.sequences.outside_scores import read_scores
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +169,8 @@ def test_whatever_is_in_translations_made_elsewhere(text: str, draw: st.DataObje
         lambda: read_moses(path, 3),
         lambda: read_fairseq(path, 3),
         lambda: read_text(path, 1),
-        lambda: read_text(path, 1, path),
+        lambda: read_text(path, 1),
+        lambda: ([("", score) for score in each] for each in read_scores(path, [1, 2])),
     ):
         for block in hostile.read_or_refuse(lambda read=read: list(read()), path) or ():  # type: ignore[misc]
             assert all(math.isfinite(score) and "\n" not in text for text, score in block)
