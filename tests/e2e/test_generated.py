@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from e2e.test_pipeline import TINY, said, script
-from fairseq_lskd.analysis import curves, logs, truth
+from fairseq_lskd.analysis import truth
+from fairseq_lskd.records import logs
+from fairseq_lskd.scoring import curve_claims
 from fairseq_lskd.scoring.sentences import sentence_log_probs
 from fairseq_lskd.teachers.alone import load_teacher
 
@@ -42,6 +44,6 @@ def test_a_model_and_its_distance_from_the_truth(tmp_path):
     section = truth.section({name: each.log_probs for name, each in found.items()}, found["less"].tokens, known)
     kl = {row[0]: row[1] for row in section.tables[0].rows}
     assert kl == pytest.approx({"less": less["kl_to_truth"], "more": more["kl_to_truth"]}, abs=0.1)
-    drawn = curves.section(logs.find_runs(tmp_path / "runs"))
+    drawn = curve_claims.section(logs.find_runs(tmp_path / "runs"))
     points = {(row[0], row[1], row[2]) for row in drawn.tables[1].rows}
     assert {(run, "valid", "nll_loss") for run in ("less", "more")} <= points
