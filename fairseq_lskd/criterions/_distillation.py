@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from fairseq import utils
 from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
 from torch import Tensor, nn
 
-from ..losses import Objective, Parameters, Projection, TopK, divergence, push
+from ..errors import UserError
+from ..losses import Objective, Parameters, Projection, Schedule, TopK, divergence, push
 from ..teachers import CachedTeacher, OnlineTeacher
 from ._batch import Batch
+from ._forms import Terms
 from ._options import check_classes, check_distillation, raise_for, remembered
 from ._selection import SELECTIONS
 from ._smoothing import SmoothingCriterion
@@ -56,6 +60,7 @@ class DistillationCriterion(SmoothingCriterion):
     """
 
     queue: Any  #: the last tokens' cross-entropies, if --kd-select compares with them, else None
+    update: int = 0  #: of the training, counted from 0: the trainer says it
     anchor: Any  #: then a parameter that does nothing: fairseq saves the state of criterions that have one
 
     def __init__(self, cfg: Any, task: Any):
@@ -96,6 +101,22 @@ class DistillationCriterion(SmoothingCriterion):
     def check(cls, cfg: Any) -> list[str]:
         return super().check(cfg) + check_distillation(cfg)
 
+    def begin(self, model: Any, max_update: int) -> None:
+        """Look at the training that this criterion is for, before it starts.
+
+        Args:
+            model: the student; max_update: updates of the whole training, 0 if they are not limited.
+
+        Raises:
+            UserError: if a schedule ends after the training does.
+        """
+        updates = self.cfg.kd_schedule_updates
+        if updates is not None and 0 < max_update < updates:
+            raise UserError(
+                f"--kd-schedule-updates {updates} is past the end of training, --max-update {max_update}: the schedule "
+                "would not come to its end. Give as many at most"
+            )
+
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict[str, Any]]:
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
         return (loss if self.anchor is None else loss + 0 * self.anchor.sum()), sample_size, logging_output
@@ -109,17 +130,38 @@ class DistillationCriterion(SmoothingCriterion):
         teacher = (
             self._cached(sample, batch)
             if self.teacher is None
-            else Online(self.teacher, next(model.parameters()), self.cfg.kd_temperature)
+            else Online(self.teacher, next(model.parameters()), self.kd_temperature)
         )
+        weight = self.kd_weight
         return replace(
             batch,
-            label_weight=1 - self.cfg.kd_weight,
+            label_weight=1 - weight,
             teacher=teacher,
-            teacher_weight=self.cfg.kd_weight,
-            objective=self.objective,
+            teacher_weight=weight,
+            objective=replace(self.objective, temperature=self.kd_temperature),
             select=self._select if self.training and str(self.cfg.kd_select) in SELECTIONS else None,
             iterations=self.cfg.kd_iterations if self.training else 1,
         )
+
+    def logging_output(self, batch: Batch, terms: Terms) -> dict[str, Any]:
+        found = super().logging_output(batch, terms)
+        if batch.teacher is not None and self.training:
+            now = {"kd_weight": batch.teacher_weight, "kd_temperature": batch.objective.temperature}
+            ends = {"kd_weight": self.cfg.kd_weight_end, "kd_temperature": self.cfg.kd_temperature_end}
+            # Weighted by tokens, since fairseq adds up over workers and batches.
+            found |= {name: now[name] * batch.ntokens for name, end in ends.items() if end is not None}
+        return found
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Also what a schedule has come to."""
+        super().reduce_metrics(logging_outputs)
+        for name in ("kd_weight", "kd_temperature"):
+            if any(name in log for log in logging_outputs):
+                value, tokens = (
+                    sum(utils.item(log.get(key, 0)) for log in logging_outputs) for key in (name, "ntokens")
+                )
+                metrics.log_scalar(name, value / tokens if tokens else 0.0, tokens, round=4)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Take over the queue of a checkpoint, if it has one, whatever its size."""
@@ -131,9 +173,27 @@ class DistillationCriterion(SmoothingCriterion):
         return mine if mine or self.teacher is None else self.teacher.why_not_projected
 
     @property
+    def kd_weight(self) -> float:
+        """Of the teacher's part, at this update."""
+        return self._scheduled(self.cfg.kd_weight, self.cfg.kd_weight_end)
+
+    @property
+    def kd_temperature(self) -> float:
+        """Of the teacher's part, at this update."""
+        return self._scheduled(self.cfg.kd_temperature, self.cfg.kd_temperature_end)
+
+    @property
     def _teaches(self) -> bool:
         """A cache is of the training data."""
-        return self.cfg.kd_weight > 0 and (self.teacher is not None or (self.cache is not None and self.training))
+        return self.kd_weight > 0 and (self.teacher is not None or (self.cache is not None and self.training))
+
+    def _scheduled(self, start: float, end: float | None) -> float:
+        """On validation the end, so that losses of one training can be compared."""
+        if end is None:
+            return start
+        if not self.training:
+            return end
+        return Schedule(start, end, self.cfg.kd_schedule_updates, str(self.cfg.kd_schedule)).at(self.update)
 
     def _cached(self, sample: dict[str, Any], batch: Batch) -> Cached:
         assert self.cache is not None

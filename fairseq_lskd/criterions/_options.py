@@ -10,13 +10,14 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from ..errors import UserError
-from ..losses import DIVERGENCES, RESTS, Parameters, divergence
+from ..losses import DIVERGENCES, RESTS, SCHEDULES, Parameters, divergence
 from ._selection import SELECTIONS
 
 SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
 LOSS_FORMS = ChoiceEnum(["auto", "fused", "plain"])
 KD_DIVERGENCES = ChoiceEnum(list(DIVERGENCES))
 KD_RESTS = ChoiceEnum(list(RESTS))
+KD_SCHEDULES = ChoiceEnum(["constant", *SCHEDULES])
 KD_SELECTIONS = ChoiceEnum(["all", *SELECTIONS])
 
 
@@ -75,6 +76,22 @@ class DistillationConfig(SmoothingConfig):
     )
     kd_temperature: float = field(
         default=1.0, metadata={"help": "temperature T > 0 of teacher and student in the teacher's part"}
+    )
+    kd_schedule: KD_SCHEDULES = field(  # type: ignore[valid-type]
+        default="constant",
+        metadata={
+            "help": "how --kd-weight goes to --kd-weight-end, and --kd-temperature to --kd-temperature-end, over the "
+            "first --kd-schedule-updates updates; validation has the values of the end"
+        },
+    )
+    kd_schedule_updates: Optional[int] = field(
+        default=None, metadata={"help": "updates that --kd-schedule takes, --max-update at most"}
+    )
+    kd_weight_end: Optional[float] = field(
+        default=None, metadata={"help": "--kd-weight at the end of --kd-schedule (default: it stays)"}
+    )
+    kd_temperature_end: Optional[float] = field(
+        default=None, metadata={"help": "--kd-temperature at the end of --kd-schedule (default: it stays)"}
     )
     kd_divergence: KD_DIVERGENCES = field(  # type: ignore[valid-type]  # an enum that fairseq makes at run time
         default="forward_kl",
@@ -148,10 +165,13 @@ def check_smoothing(cfg: Any) -> list[str]:
 def check_distillation(cfg: Any) -> list[str]:
     """What is wrong with the options that `DistillationConfig` adds, a line each."""
     problems = []
-    if not 0 <= cfg.kd_weight <= 1:
-        problems.append(f"--kd-weight {cfg.kd_weight}: expected a number in [0, 1]")
-    if not 1e-6 <= cfg.kd_temperature < float("inf"):  # what is divided by less is no number in float32
-        problems.append(f"--kd-temperature {cfg.kd_temperature}: expected a number above 0, not smaller than 1e-06")
+    for flag, value in (("--kd-weight", cfg.kd_weight), ("--kd-weight-end", cfg.kd_weight_end)):
+        if value is not None and not 0 <= value <= 1:
+            problems.append(f"{flag} {value}: expected a number in [0, 1]")
+    for flag, value in (("--kd-temperature", cfg.kd_temperature), ("--kd-temperature-end", cfg.kd_temperature_end)):
+        if value is not None and not 1e-6 <= value < float("inf"):  # what is divided by less is no number in float32
+            problems.append(f"{flag} {value}: expected a number above 0, not smaller than 1e-06")
+    problems += _check_schedule(cfg)
     for name in Parameters._fields:
         if not 0 < (value := getattr(cfg, f"kd_{name}")) < 1:
             problems.append(f"--kd-{name} {value}: expected a number between 0 and 1")
@@ -171,6 +191,28 @@ def check_distillation(cfg: Any) -> list[str]:
         problems.append(
             f"--kd-iterations {cfg.kd_iterations} asks the teacher about the student's predictions, which no "
             "--teacher-cache can know: give --teacher-path alone"
+        )
+    return problems
+
+
+def _check_schedule(cfg: Any) -> list[str]:
+    kind, updates = str(cfg.kd_schedule), cfg.kd_schedule_updates
+    ends = {"--kd-weight-end": cfg.kd_weight_end, "--kd-temperature-end": cfg.kd_temperature_end}
+    given = [f"{flag} {value}" for flag, value in ends.items() if value is not None]
+    if kind == "constant":
+        given += [] if updates is None else [f"--kd-schedule-updates {updates}"]
+        return [f"{', '.join(given)}: of a schedule; give --kd-schedule linear or cosine"] if given else []
+    problems = []
+    if not given:
+        problems.append(f"--kd-schedule {kind} changes nothing: give {' or '.join(ends)}")
+    if updates is None:
+        problems.append(f"--kd-schedule {kind} needs --kd-schedule-updates, after how many it is at its end")
+    elif updates < 1:
+        problems.append(f"--kd-schedule-updates {updates}: expected 1 or more")
+    if cfg.kd_temperature_end is not None and cfg.teacher_cache is not None:
+        problems.append(
+            f"--kd-temperature-end {cfg.kd_temperature_end}: a --teacher-cache has one temperature; give "
+            "--teacher-path alone, or leave this out"
         )
     return problems
 

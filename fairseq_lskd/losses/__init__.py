@@ -21,6 +21,7 @@ from .divergence import (
 from .fused import FusedLoss, Projection, fused_loss
 from .objective import Objective, teacher_loss
 from .ranking import ranking_loss
+from .schedule import SCHEDULES, Schedule
 from .selection import loss_threshold, push
 from .smoothing import count_types, negative_log_likelihood, smoothed_cross_entropy, smoothing_term, unigram_prior
 from .topk import RESTS, TopK, top_k
@@ -29,12 +30,14 @@ __all__ = [
     "BINS",
     "DIVERGENCES",
     "RESTS",
+    "SCHEDULES",
     "Divergence",
     "FusedLoss",
     "Objective",
     "Parameters",
     "PredictionSums",
     "Projection",
+    "Schedule",
     "TopK",
     "adaptive_kl",
     "alpha_divergence",

@@ -125,6 +125,33 @@ def test_limits_of_what_is_compared_are_allowed(task, teacher_path, settings):
     assert loss.isfinite() and log["kd_loss"] > 0
 
 
+@pytest.mark.parametrize("name", KD)
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"kd_weight_end": 0.2}, "--kd-weight-end 0.2: of a schedule; give --kd-schedule linear or cosine"),
+        ({"kd_schedule_updates": 9}, "--kd-schedule-updates 9: of a schedule"),
+        (
+            {"kd_schedule": "cosine", "kd_schedule_updates": 9},
+            "--kd-schedule cosine changes nothing: give --kd-weight-end",
+        ),
+        ({"kd_schedule": "cosine", "kd_weight_end": 0.1}, "--kd-schedule cosine needs --kd-schedule-updates"),
+        (
+            {"kd_schedule": "linear", "kd_schedule_updates": 0, "kd_weight_end": 0.1},
+            "--kd-schedule-updates 0: expected 1",
+        ),
+        ({"kd_schedule": "linear", "kd_weight_end": 1.5}, "--kd-weight-end 1.5: expected a number in [0, 1]"),
+        ({"kd_schedule": "linear", "kd_temperature_end": 0.0}, "--kd-temperature-end 0.0: expected a number above 0"),
+        (
+            {"kd_temperature_end": 2.0, "kd_schedule": "linear", "teacher_cache": "c"},
+            "a --teacher-cache has one temperature",
+        ),
+    ],
+)
+def test_schedules(task, name, settings, expected):
+    assert expected in complaint(task, name, **settings)
+
+
 def test_loss_form(bitext):
     with pytest.raises(SystemExit):
         configure(bitext, "--criterion", "word_kd", "--loss-form", "chunked")
@@ -141,6 +168,7 @@ OF_THE_TEACHER = {
     **{"teacher_data": "data", "kd_weight": 0.7, "kd_temperature": 2.0, "kd_divergence": "reverse_kl", "kd_beta": 0.3},
     **{"kd_top_k": 3, "kd_rest": "renormalise", "kd_ranking": 5, "kd_iterations": 3, "kd_select": "batch"},
     **{"kd_select_share": 0.2, "kd_queue_size": 9, "kd_skew": 0.2, "kd_head": 0.3, "kd_alpha": 0.4},
+    **{"kd_schedule": "linear", "kd_schedule_updates": 5, "kd_weight_end": 0.1, "kd_temperature_end": 2.0},
 }
 
 
@@ -153,7 +181,7 @@ def test_seq_kd_ignores_nothing_for_want_of_a_teacher(task):
     for name, value in OF_THE_TEACHER.items():
         said = complaint(task, "seq_kd", **{name: value})
         assert said.endswith(
-            f"error: --{name.replace('_', '-')} {value}: of the word-level part, which needs --teacher-path or "
+            f"--{name.replace('_', '-')} {value}: of the word-level part, which needs --teacher-path or "
             "--teacher-cache; give one of them, or leave this out"
         )
     assert "--kd-weight 0.7, --kd-rest renormalise: of" in complaint(
