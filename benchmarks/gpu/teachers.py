@@ -29,6 +29,7 @@ from fairseq import utils
 from fairseq_lskd.sequences.resumable import manifest_path
 from fairseq_lskd.teachers import OnlineTeacher
 from fairseq_lskd.teachers.cache_writer import CacheWriter
+from fairseq_lskd.teachers.sampled import Plan
 from fairseq_lskd.teachers.task import translation_task
 from fairseq_lskd.teachers.top_k import TeacherTopK
 
@@ -80,7 +81,7 @@ def cache(run: Run, folder: Path, half: bool) -> None:
     order = random.Random(1)
     for number in range(1 if run.rehearse else ROUNDS + 1):
         out = folder / f"round-{number}"
-        writer = CacheWriter(out, task, "train", min(TOP_K, 4) if run.rehearse else TOP_K, 1.0, path, half=half)
+        writer = CacheWriter(out, task, "train", Plan(min(TOP_K, 4) if run.rehearse else TOP_K), 1.0, path, half=half)
         source = TeacherTopK(teacher, task, writer.dataset, writer.dtype["ids"].shape[0], 1.0, like, MAX_TOKENS)
         blocks = writer.to_do()
         for name in order.sample(list(speeds), 2):

@@ -28,6 +28,9 @@ TEMPERATURE = Limit("a number above 0, not smaller than 1e-06", 1e-6)
 
 LIMITS = {
     "--batch-size": COUNT,
+    "--bytes-per-token": COUNT,
+    "--draws": COUNT,
+    "--sampled": COUNT,
     "--beam": COUNT,
     "--jobs": COUNT,
     "--kd-temperature": TEMPERATURE,

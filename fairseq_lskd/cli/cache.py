@@ -1,5 +1,8 @@
 """Write a teacher's top-k probabilities at each target token of a split, to train students without the teacher.
 
+With --sampled or --bytes-per-token the cache also has classes drawn from the tail, which make the gradient of the
+forward KL unbiased; a top k alone cuts the tail off.
+
 OUT can be read once it has cache.json. Killed, the same command goes on where it stopped; called again on a
 finished cache, it checks it and writes anew what was damaged. Processes that share the work (--shard-id,
 --num-shards) need nothing but the same OUT and the same options; the last to end finishes the cache.
@@ -16,9 +19,11 @@ from typing import Any
 from ..errors import UserError
 from ..user_dir import add_user_dir
 
+TOP_K = 16
 EXAMPLES = """examples:
   lskd cache data/mine/bin --teacher-path runs/mine/teacher/checkpoint_average.pt --out runs/mine/cache
   lskd cache data/mine/bin --teacher-path a.pt:b.pt --top-k 8 --kd-temperature 2 --out runs/mine/ensemble-cache
+  lskd cache data/mine/bin --teacher-path a.pt --bytes-per-token 48 --out runs/mine/sampled-cache
 two processes:
   for i in 0 1; do lskd cache data/mine/bin --teacher-path a.pt --out cache --shard-id $i --num-shards 2 & done; wait
 eight GPUs under SLURM:
@@ -33,7 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="one folder of binarised data")
     parser.add_argument("--teacher-path", required=True, metavar="FILES", help="checkpoint(s), joined by ':'")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the cache")
-    parser.add_argument("--top-k", type=int, default=16, metavar="K", help="classes kept a token (%(default)s)")
+    parser.add_argument("--top-k", type=int, metavar="K", help=f"most probable classes kept a token ({TOP_K})")
+    parser.add_argument(
+        "--sampled", type=int, metavar="M", help="classes drawn from all others a token: an unbiased cache (none)"
+    )
+    parser.add_argument(
+        "--draws", type=int, metavar="R", help="copies of those draws; each epoch of a training reads the next (1)"
+    )
+    parser.add_argument(
+        "--bytes-per-token", type=int, metavar="B", help="an unbiased cache of this size: chooses K and M by measuring"
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of the draws (1)")
     parser.add_argument(
         "--kd-temperature", type=float, default=1.0, metavar="T", help="that of the student's training (%(default)s)"
     )
@@ -75,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..teachers import OnlineTeacher
     from ..teachers.cache_writer import CacheWriter
+    from ..teachers.sampled import Plan, TeacherSampled, errors, sample
     from ..teachers.top_k import TeacherTopK
 
     cuda = torch.cuda.is_available() and not args.cpu
@@ -82,15 +98,36 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--fp16 needs a GPU; " + ("leave out --cpu" if args.cpu else "torch sees none here"))
     like = torch.empty(0, dtype=torch.float16 if args.fp16 else torch.float32, device="cuda" if cuda else "cpu")
     task = _task(args)
+    teacher = None
+    if args.bytes_per_token is None:
+        kept = Plan(args.top_k or TOP_K, args.sampled or 0, args.draws or 1, 1 if args.seed is None else args.seed)
+    elif (found := _planned(args)) is not None:
+        kept = found
+    else:
+        teacher = OnlineTeacher.from_checkpoints(args.teacher_path, task, args.teacher_data)
+        kept = _chosen(args, teacher, task, like)
     writer = CacheWriter(
-        args.out, task, args.subset, args.top_k, args.kd_temperature, args.teacher_path, half=args.fp16
+        args.out,
+        task,
+        args.subset,
+        kept,
+        args.kd_temperature,
+        args.teacher_path,
+        half=args.fp16,
+        bytes_per_token=args.bytes_per_token,
     )
     blocks = writer.to_do(args.shard_id, args.num_shards)
     if blocks:
         tokens = writer.tokens(blocks)
         size = _check_space(args.out, tokens * writer.dtype.itemsize)
-        teacher = OnlineTeacher.from_checkpoints(args.teacher_path, task, args.teacher_data)
-        source = TeacherTopK(teacher, task, writer.dataset, args.top_k, args.kd_temperature, like, args.max_tokens)
+        if teacher is None:
+            teacher = OnlineTeacher.from_checkpoints(args.teacher_path, task, args.teacher_data)
+        settings = (args.kd_temperature, like, args.max_tokens)
+        source = (
+            TeacherSampled(teacher, task, writer.dataset, kept, *settings)
+            if kept.sampled
+            else TeacherTopK(teacher, task, writer.dataset, kept.k, *settings)
+        )
         count = source.too_long()
         if count == len(writer.dataset):
             raise UserError(
@@ -105,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{source.limits[0]} tokens, or their targets than {source.limits[1]}, which fairseq-train skips too",
                 file=sys.stderr,
             )
+        if kept.sampled and args.shard_id == 0:
+            _report(errors(kept, sample(source, range(len(writer.dataset)))))
         speed = writer.speed(blocks[0], source)
         print(
             f"{args.out}: {len(blocks)} of {writer.blocks} blocks to write here, {tokens:,} tokens, {size}, "
@@ -125,6 +164,60 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.shard_id < args.num_shards:
         raise UserError(f"--shard-id {args.shard_id}: expected 0 to {args.num_shards - 1}, --num-shards less 1")
+
+    if args.bytes_per_token is not None:
+        for flag, value in (("--top-k", args.top_k), ("--sampled", args.sampled)):
+            if value is not None:
+                raise UserError(f"{flag} {value} with --bytes-per-token, which chooses it: leave out one of them")
+    elif args.sampled is None:
+        for flag, value in (("--draws", args.draws), ("--seed", args.seed)):
+            if value is not None:
+                raise UserError(f"{flag} {value} is of a sampled cache: give --sampled or --bytes-per-token too")
+    if args.seed is not None and args.seed < 0:
+        raise UserError(f"--seed {args.seed}: expected 0 or more")
+
+
+def _planned(args: argparse.Namespace) -> Any:
+    """What is kept in the cache there, if it was chosen for the same budget; None otherwise."""
+    from ..teachers.cache import PLAN, read_plan
+    from ..teachers.sampled import Plan
+
+    if not (args.out / PLAN).is_file():
+        return None
+    plan = read_plan(args.out / PLAN, f"--out {args.out}")
+    options = plan["options"]
+    wanted = {"--draws": args.draws or 1, "--seed": 1 if args.seed is None else args.seed}
+    if plan.get("bytes_per_token") != args.bytes_per_token or any(options.get(k) != v for k, v in wanted.items()):
+        return None
+    return Plan(options["--top-k"], options["--sampled"], options["--draws"], options["--seed"])
+
+
+def _chosen(args: argparse.Namespace, teacher: Any, task: Any, like: Any) -> Any:
+    """Head and draws for --bytes-per-token, weighed against each other on the first tokens of the data."""
+    from ..teachers.sampled import affordable, choose, sample
+    from ..teachers.task import load_split
+    from ..teachers.top_k import TeacherTopK
+
+    draws, seed = args.draws or 1, 1 if args.seed is None else args.seed
+    affordable(args.bytes_per_token, len(task.target_dictionary), draws)
+    dataset = load_split(task, args.subset, combine=args.subset == task.cfg.train_subset)
+    source = TeacherTopK(teacher, task, dataset, 1, args.kd_temperature, like, args.max_tokens)
+    kept = choose(args.bytes_per_token, sample(source, range(len(dataset))), draws, seed)
+    print(
+        f"--bytes-per-token {args.bytes_per_token}: a head of {kept.k} and {kept.sampled} draws"
+        + (f", {draws} times," if draws > 1 else "")
+        + f" take {kept.dtype(len(task.target_dictionary)).itemsize} bytes and vary least",
+        file=sys.stderr,
+    )
+    return kept
+
+
+def _report(found: dict[str, Any]) -> None:
+    """Bias and variance of the forward KL's gradient, which is the only one that such a cache serves."""
+    print("the forward KL's gradient with respect to the logits, a token (Euclidean norm):", file=sys.stderr)
+    for what, error in found.items():
+        chance = f" (by chance alone {error.chance:.2g})" if error.chance else ""
+        print(f"  {what}: bias {error.bias:.2g}{chance}, standard deviation {error.deviation:.2g}", file=sys.stderr)
 
 
 def _task(args: argparse.Namespace) -> Any:
@@ -152,7 +245,7 @@ def _check_space(out: Path, wanted: int) -> str:
     if wanted > free:
         raise UserError(
             f"--out {out}: {_size(wanted)} are still to be written, {_size(free)} are free. Make room, name a folder "
-            "elsewhere, or lower --top-k (with another --out)."
+            "elsewhere, or lower --top-k or --bytes-per-token (with another --out)."
         )
     return _size(wanted)
 

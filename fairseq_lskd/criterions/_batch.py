@@ -10,17 +10,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..losses import Objective, Projection, TopK
+from ..losses import Objective, Projection, Sampled, TopK
 from ..models import mask_indices
 
 
 class BatchTeacher(Protocol):
     """What a teacher predicts for a batch. A new kind of teacher is a class with these two methods."""
 
-    def projected(self, batch: Batch) -> list[Projection] | TopK | None:
-        """For the N tokens of the mask: each member's hidden states with its output matrix, or the k best classes."""
+    def projected(self, batch: Batch) -> list[Projection] | TopK | Sampled | None:
+        """For the N tokens of the mask: each member's hidden states and output matrix, the k best classes, or draws."""
 
-    def whole(self, batch: Batch) -> Tensor | TopK:
+    def whole(self, batch: Batch) -> Tensor | TopK | Sampled:
         """The same for the batch without its prefix, `[B, T', K]` or `[B, T', k]`, at the objective's temperature."""
 
 

@@ -12,11 +12,11 @@ from fairseq.logging import metrics
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..losses import Objective, Parameters, Projection, Schedule, TopK, divergence, push
+from ..losses import Objective, Parameters, Projection, Sampled, Schedule, TopK, divergence, push
 from ..teachers import CachedTeacher, OnlineTeacher
 from ._batch import Batch
 from ._forms import Terms
-from ._options import check_classes, check_distillation, raise_for, remembered
+from ._options import check_classes, check_distillation, check_sampled, raise_for, remembered
 from ._selection import SELECTIONS
 from ._smoothing import SmoothingCriterion
 
@@ -44,12 +44,12 @@ class Online:
 class Cached:
     """What a teacher once predicted for a batch."""
 
-    best: TopK  #: of the N tokens in the mask
+    best: TopK | Sampled  #: of the N tokens in the mask
 
-    def projected(self, batch: Batch) -> TopK:
+    def projected(self, batch: Batch) -> TopK | Sampled:
         return self.best
 
-    def whole(self, batch: Batch) -> TopK:
+    def whole(self, batch: Batch) -> TopK | Sampled:
         return self.best.scatter(batch.mask[:, batch.prefix :])
 
 
@@ -61,6 +61,7 @@ class DistillationCriterion(SmoothingCriterion):
 
     queue: Any  #: the last tokens' cross-entropies, if --kd-select compares with them, else None
     update: int = 0  #: of the training, counted from 0: the trainer says it
+    epoch: int = 1  #: likewise, counted from 1
     anchor: Any  #: then a parameter that does nothing: fairseq saves the state of criterions that have one
 
     def __init__(self, cfg: Any, task: Any):
@@ -77,6 +78,8 @@ class DistillationCriterion(SmoothingCriterion):
                     teacher_path=cfg.teacher_path,
                     share=_rank_and_world(),
                 )
+            if self.cache.draws:
+                raise_for(check_sampled(cfg))
             raise_for(check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache} has"))
         elif wanted and cfg.teacher_path is not None:
             with remembered(cfg.teacher_path, overrides=WITHOUT_TEACHER):
@@ -198,8 +201,8 @@ class DistillationCriterion(SmoothingCriterion):
     def _cached(self, sample: dict[str, Any], batch: Batch) -> Cached:
         assert self.cache is not None
         real = batch.target.ne(self.padding_idx)
-        best = self.cache.lookup(sample["id"], real.sum(1))
-        if self.cfg.kd_top_k is not None:
+        best = self.cache.lookup(sample["id"], real.sum(1), copy=self.epoch - 1)
+        if self.cfg.kd_top_k is not None and isinstance(best, TopK):
             best = best.first(self.cfg.kd_top_k)
         return Cached(best.rows(batch.mask[real]) if batch.prefix else best)
 

@@ -225,6 +225,23 @@ def check_classes(cfg: Any, classes: int, what: str) -> list[str]:
     return problems
 
 
+def check_sampled(cfg: Any) -> list[str]:
+    """What a cache that has draws from the tail cannot serve, a line each."""
+    given = {
+        "--kd-divergence": (str(cfg.kd_divergence), "forward_kl"),
+        "--kd-top-k": (cfg.kd_top_k, None),
+        "--kd-rest": (str(cfg.kd_rest), "class"),
+        "--kd-ranking": (cfg.kd_ranking, 0),
+    }
+    return [
+        f"{flag} {value}: --teacher-cache {cfg.teacher_cache} has draws from the tail, which are unbiased for the "
+        "forward KL of all types alone. Leave this out, write a cache of a top k (`lskd cache --top-k`), or give "
+        "--teacher-path alone"
+        for flag, (value, served) in given.items()
+        if value != served
+    ]
+
+
 @contextlib.contextmanager
 def remembered(*paths: str | None, overrides: str) -> Iterator[None]:
     """Say the way out where a file is gone that a trained student's checkpoint remembers.

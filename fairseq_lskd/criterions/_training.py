@@ -1,4 +1,4 @@
-"""What fairseq's trainer tells a criterion of ours: first the student and the budget, then each update's number."""
+"""What fairseq's trainer tells a criterion of ours: first the student and the budget, then epochs and updates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import exit_on_user_error
 
 def watch() -> None:
     """Have fairseq's trainer tell; a second call changes nothing."""
-    init, set_num_updates = Trainer.__init__, Trainer.set_num_updates
+    init, set_num_updates, begin_epoch = Trainer.__init__, Trainer.set_num_updates, Trainer.begin_epoch
     if getattr(init, "tells_the_criterion", False):
         return
 
@@ -31,5 +31,11 @@ def watch() -> None:
         if hasattr(criterion := self.get_criterion(), "begin"):
             criterion.update = num_updates
 
+    @functools.wraps(begin_epoch)
+    def told_begin_epoch(self: Any, epoch: int) -> None:
+        if hasattr(criterion := self.get_criterion(), "begin"):
+            criterion.epoch = epoch
+        begin_epoch(self, epoch)
+
     told_init.tells_the_criterion = True  # type: ignore[attr-defined]  # a mark on a function
-    Trainer.__init__, Trainer.set_num_updates = told_init, told_set_num_updates
+    Trainer.__init__, Trainer.set_num_updates, Trainer.begin_epoch = told_init, told_set_num_updates, told_begin_epoch

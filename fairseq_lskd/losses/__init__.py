@@ -21,6 +21,7 @@ from .divergence import (
 from .fused import FusedLoss, Projection, fused_loss
 from .objective import Objective, teacher_loss
 from .ranking import ranking_loss
+from .sampled import Draws, Sampled, choose_head, draw
 from .schedule import SCHEDULES, Schedule
 from .selection import loss_threshold, push
 from .smoothing import count_types, negative_log_likelihood, smoothed_cross_entropy, smoothing_term, unigram_prior
@@ -32,17 +33,21 @@ __all__ = [
     "RESTS",
     "SCHEDULES",
     "Divergence",
+    "Draws",
     "FusedLoss",
     "Objective",
     "Parameters",
     "PredictionSums",
     "Projection",
+    "Sampled",
     "Schedule",
     "TopK",
     "adaptive_kl",
     "alpha_divergence",
+    "choose_head",
     "count_types",
     "divergence",
+    "draw",
     "forward_kl",
     "fused_loss",
     "jensen_shannon",

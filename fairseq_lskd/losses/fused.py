@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from .divergence import WIDE, forward_kl
-from .objective import Objective
+from .objective import Objective, check_sampled
 from .ranking import ranking_loss
+from .sampled import Sampled, without_missing_sampled
 from .smoothing import smoothed_cross_entropy
 from .topk import TopK, teacher_classes, top_k, without_missing
 
@@ -76,7 +77,7 @@ def fused_loss(
     *,
     label_smoothing: float = 0.0,
     prior: Tensor | None = None,
-    teacher: Sequence[Projection] | TopK | None = None,
+    teacher: Sequence[Projection] | TopK | Sampled | None = None,
     teacher_weight: Tensor | None = None,
     skip: bool = True,
     objective: Objective | None = None,
@@ -94,7 +95,8 @@ def fused_loss(
         label_weight: `[N]` float32.
         label_smoothing: alpha, in [0, 1); prior: `[K]` or None (uniform), as for `smoothing_term`.
         teacher: hidden states and output matrix of each member of an ensemble (as wide as they like), whose
-            distributions at the temperature are averaged; or its top k at the temperature; or None.
+            distributions at the temperature are averaged; or its top k, or what was drawn of it, at the temperature; or
+            None.
         teacher_weight: `[N]` float32; None is 1 everywhere.
         skip: whether tokens of weight 0 are found first, and cost no teacher's projection; a GPU is waited for to find
             them.
@@ -105,6 +107,8 @@ def fused_loss(
     Returns:
         `FusedLoss`. Backward can be called once, as its buffers are used up.
     """
+    if isinstance(teacher, Sampled):
+        check_sampled(objective or Objective())
     problem = _Problem(
         target, label_weight, label_smoothing, prior, teacher, teacher_weight, skip, objective or Objective(), guess
     )
@@ -117,7 +121,7 @@ class _Problem(NamedTuple):
     label_weight: Tensor
     label_smoothing: float
     prior: Tensor | None
-    teacher: Sequence[Projection] | TopK | None
+    teacher: Sequence[Projection] | TopK | Sampled | None
     teacher_weight: Tensor | None
     skip: bool
     objective: Objective
@@ -129,7 +133,7 @@ def _chunk_size(problem: _Problem, student: Projection) -> int:
     classes = student.weight.size(0)
     if problem.teacher is None:
         buffers = 1.2
-    elif isinstance(problem.teacher, TopK):
+    elif isinstance(problem.teacher, TopK | Sampled):
         buffers = 2.2
     elif _is_plain_kl(problem):
         buffers = 2 + 2 * min(1, BLOCK / classes)
@@ -149,7 +153,9 @@ def _is_plain_kl(problem: _Problem) -> bool:
     """Whether it is the forward KL of a single teacher, whole: the case that has a path of its own."""
     objective, teacher = problem.objective, problem.teacher
     plain = objective.divergence is forward_kl and objective.top_k is None and not objective.ranking
-    return plain and objective.temperature <= WIDE and not isinstance(teacher, TopK) and len(teacher or ()) == 1
+    return (
+        plain and objective.temperature <= WIDE and not isinstance(teacher, TopK | Sampled) and len(teacher or ()) == 1
+    )
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -208,7 +214,9 @@ class _Work:
     def __init__(self, student: Projection, problem: _Problem, chunk: int, needs: Sequence[bool]):
         self.student, self.problem = _same_dtype(student), problem
         self.is_plain_kl = _is_plain_kl(problem)
-        self.members = [] if isinstance(problem.teacher, TopK) else [_same_dtype(m) for m in problem.teacher or ()]
+        self.members = (
+            [] if isinstance(problem.teacher, TopK | Sampled) else [_same_dtype(m) for m in problem.teacher or ()]
+        )
         tokens = student.hidden.size(0)
         self.dtype = torch.float64 if student.hidden.dtype == torch.float64 else torch.float32
         kind: dict[str, Any] = {"device": student.hidden.device, "dtype": self.dtype}
@@ -266,7 +274,9 @@ class _Work:
         # At temperature 1 both parts share their softmax.
         shared = a if t == 1 else torch.zeros_like(a)
         gradient = normaliser = None
-        if isinstance(theirs, TopK):
+        if isinstance(theirs, Sampled):
+            self.teacher[rows], gradient, normaliser = self._drawn_classes(z, theirs, b, shared)
+        elif isinstance(theirs, TopK):
             self.teacher[rows], gradient, normaliser = self._top_classes(z, theirs, b, shared)
         elif theirs is not None:
             self.teacher[rows], gradient, normaliser = self._all_classes(z, theirs, b, shared)
@@ -396,10 +406,10 @@ class _Work:
 
     # The teacher's part.
 
-    def _teacher_log_probs(self, rows: slice | Tensor, n: int) -> Tensor | TopK:
-        """Its log-probabilities at the temperature, `[n, K]`, or those of its top k."""
+    def _teacher_log_probs(self, rows: slice | Tensor, n: int) -> Tensor | TopK | Sampled:
+        """Its log-probabilities at the temperature, `[n, K]`, or those of its top k, or what was drawn of it."""
         objective = self.problem.objective
-        if isinstance(self.problem.teacher, TopK):
+        if isinstance(self.problem.teacher, TopK | Sampled):
             return self.problem.teacher.rows(rows)
         mixed: Tensor | None = None
         for member in self.members:
@@ -413,7 +423,7 @@ class _Work:
             mixed -= math.log(len(self.members))
         return mixed if objective.top_k is None else top_k(mixed, objective.top_k)
 
-    # Both return the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
+    # All return the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
     # times T; `shared` times the student's distribution is added) or None if there is no need of it, and the
     # log-normaliser [n] of z / T.
 
@@ -465,6 +475,24 @@ class _Work:
         s.scatter_(1, teacher.ids, (b_ * slope + on_q * q)[:, :-1])
         s.scatter_add_(1, rank.ids, rank.slope * b_)
         return loss, s, normaliser.squeeze(1)
+
+    def _drawn_classes(
+        self, z: Tensor, teacher: Sampled, b: Tensor, shared: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        t = self.problem.objective.temperature
+        teacher, known = without_missing_sampled(teacher)
+        b = b.masked_fill(~known, 0.0)
+        s = torch.mul(z, 1 / t, out=self._buffer(1, z.size(0)))
+        probs = teacher.probs.to(s.dtype)
+        normaliser = s.exp().sum(1).log_()  # z is at most 0
+        lowest = torch.finfo(s.dtype).min
+        found = (s.gather(1, teacher.ids) - normaliser.unsqueeze(1)).clamp_min(lowest).mul_(probs).sum(1)
+        loss = (t**2 * (teacher.negentropy.to(s.dtype) - found)).masked_fill(~known, 0.0).to(self.dtype)
+        if not self.needs:
+            return loss, None, normaliser
+        q = s.sub_(normaliser.unsqueeze(1)).exp_()
+        q *= (shared + b * probs.sum(1)).unsqueeze(1)
+        return loss, q.scatter_add_(1, teacher.ids, -b.unsqueeze(1) * probs), normaliser
 
     def _differentiate(self, rows: slice | Tensor, gradient: Tensor) -> None:
         """Carry a gradient with respect to logits on to the projection's three tensors."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .divergence import Divergence, forward_kl, temper
 from .ranking import ranking_loss
+from .sampled import Sampled, without_missing_sampled
 from .topk import TopK, student_classes, teacher_classes, top_k, without_missing
 
 
@@ -25,19 +27,37 @@ class Objective:
     ranking: int = 0  #: k of the ranking loss R (TIE-KD); 0 is none
 
 
-def teacher_loss(log_probs: Tensor, teacher: Tensor | TopK, ignore: Tensor, objective: Objective) -> Tensor:
+def check_sampled(objective: Objective) -> None:
+    """Raise a `ValueError` if a sampled teacher would give a biased gradient."""
+    if objective.divergence.name != forward_kl.name or objective.top_k is not None or objective.ranking:
+        raise ValueError("a sampled teacher serves the forward KL alone, whose gradient is linear in the teacher")
+
+
+def _sampled_loss(student: Tensor, teacher: Sampled, ignore: Tensor) -> Tensor:
+    """The forward KL's estimate: 0 on average, not at each token, where both agree."""
+    teacher, known = without_missing_sampled(teacher)
+    lowest = torch.finfo(student.dtype).min  # 0 * lowest is 0, where 0 * inf would be NaN
+    found = student.gather(-1, teacher.ids).clamp_min(lowest) * teacher.probs.to(student.dtype)
+    return (teacher.negentropy.to(student.dtype) - found.sum(-1)).masked_fill(ignore | ~known, 0.0)
+
+
+def teacher_loss(log_probs: Tensor, teacher: Tensor | TopK | Sampled, ignore: Tensor, objective: Objective) -> Tensor:
     """The teacher's part of the loss at each token, in nats; 0 at ignored tokens. The plain form.
 
     Args:
         log_probs: `[..., K]`, the student's at temperature 1, float32 or wider.
-        teacher: at the objective's temperature: log-probabilities `[..., K]`, or its top k. Where the
-            left-over mass of those is NaN there is no teacher, and the loss is 0.
+        teacher: at the objective's temperature: log-probabilities `[..., K]`, or its top k, or what was
+            drawn of it. Where the left-over mass or the negentropy of those is NaN there is no teacher, and the loss
+            is 0.
         ignore: `[...]`, bool.
 
     Returns:
         `[...]`, of the dtype of `log_probs`.
     """
     student = temper(log_probs, objective.temperature)
+    if isinstance(teacher, Sampled):
+        check_sampled(objective)
+        return (objective.temperature**2 * _sampled_loss(student, teacher, ignore)).to(log_probs.dtype)
     if isinstance(teacher, Tensor) and objective.top_k is not None:
         teacher = top_k(teacher, objective.top_k)
     if isinstance(teacher, Tensor):

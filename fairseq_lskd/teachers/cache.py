@@ -1,4 +1,4 @@
-"""A teacher's top-k probabilities on disk: the format, the fingerprint, and reading.
+"""A teacher's top-k probabilities, with draws from its tail or without, on disk: the format, the fingerprint, reading.
 
 A cache is a folder of
 
@@ -32,7 +32,7 @@ from tqdm import tqdm
 from ..differing import what_differs
 from ..errors import UserError
 from ..files import sha256
-from ..losses import TopK
+from ..losses import Draws, Sampled, TopK
 from ..names import within
 from ..reading import COUNT, POSITIVE, misfit, read_json, shown
 from .compatibility import task_name
@@ -44,8 +44,12 @@ PLAN, MANIFEST = "plan.json", "cache.json"
 
 _DIGESTS = {str: str}
 _PLAN = {
-    **{"options": {"--top-k?": POSITIVE}, "dictionaries": _DIGESTS, "data": _DIGESTS, "teachers": _DIGESTS},
-    **{"blocks?": POSITIVE, "files?": object},
+    "options": {
+        "--top-k?": POSITIVE,
+        **{flag: (POSITIVE, type(None)) for flag in ("--sampled?", "--draws?")},
+    },
+    **{"dictionaries": _DIGESTS, "data": _DIGESTS, "teachers": _DIGESTS},
+    **{"blocks?": POSITIVE, "bytes_per_token?": POSITIVE, "files?": object},
 }
 #: float16's bits of 0.01, by which rounding may make the logarithm of a probability of 1 differ, and of -infinity.
 _ALMOST_0, _NEGATIVE, _LOWEST = 0x211F, 0x8000, 0xFC00
@@ -53,14 +57,21 @@ _ALMOST_0, _NEGATIVE, _LOWEST = 0x211F, 0x8000, 0xFC00
 _NAME = re.compile(r"(?:block-(\d{5})|lengths)-([0-9a-f]{16})\.npy")
 
 
-def record_dtype(k: int, vocabulary: int) -> np.dtype:
+#: Options of sampled caches alone, without which a cache is one of a top k.
+SAMPLED = ("--sampled", "--draws", "--seed")
+
+
+def record_dtype(k: int, vocabulary: int, sampled: int = 0, draws: int = 1) -> np.dtype:
     """A token's record: its k most probable classes in descending order, and the log of the mass left over.
+
+    A sampled cache adds the entropy of the tail, and `draws` copies of `sampled` classes drawn from it.
 
     `rest` is -inf where k is the vocabulary, and NaN where the teacher has nothing to say (then the others are 0).
     float16 keeps a log-probability to a relative 2^-11 and never overflows above e^-65504.
     """
     index = "<u2" if vocabulary <= 2**16 else "<i4"
-    return np.dtype([("ids", index, (k,)), ("log_probs", "<f2", (k,)), ("rest", "<f2")])
+    tail = [("entropy", "<f2"), ("drawn", index, (draws, sampled))] if sampled else []
+    return np.dtype([("ids", index, (k,)), ("log_probs", "<f2", (k,)), ("rest", "<f2"), *tail])
 
 
 def file_name(stem: str, content: bytes | memoryview) -> str:
@@ -209,12 +220,14 @@ def read_plan(path: Path, name: str) -> dict[str, Any]:
 
 
 class CachedTeacher:
-    """The top-k probabilities of a teacher, or an ensemble, at each target token of a split."""
+    """What was kept of a teacher, or an ensemble, at each target token of a split."""
 
     def __init__(self, name: str, lengths: np.ndarray, blocks: Sequence[np.ndarray]):
         """`name` for messages; lengths: `[sentences]` int; blocks: records of `record_dtype`, all tokens in order."""
         self._dtype = blocks[0].dtype
         self.k: int = self._dtype["ids"].shape[0]
+        #: Copies of the draws from the tail; 0 where the cache is one of a top k.
+        self.draws: int = self._dtype["drawn"].shape[0] if "drawn" in (self._dtype.names or ()) else 0
         self._name = name
         self._lengths = lengths.astype(np.int64)
         self._starts = np.cumsum(self._lengths) - self._lengths
@@ -256,7 +269,8 @@ class CachedTeacher:
         k, classes = manifest["options"].get("--top-k"), len(task.target_dictionary)
         if k is not None and k > classes:
             raise UserError(f"{name}: {MANIFEST} says --top-k {k}, of a vocabulary of {classes:,}. {_ANEW}")
-        arrays = _arrays(name, paths, None if k is None else record_dtype(k, classes))
+        sampled, draws = (manifest["options"].get(flag) for flag in ("--sampled", "--draws"))
+        arrays = _arrays(name, paths, None if k is None else record_dtype(k, classes, sampled or 0, draws or 1))
         mine = slice(1 + share[0], None, share[1])
         _check_records(name, arrays[mine], paths[mine], classes)
         if all(np.isnan(block["rest"]).all() for block in arrays[1:]):
@@ -268,15 +282,17 @@ class CachedTeacher:
             )
         return cls(name, arrays[0], arrays[1:])
 
-    def lookup(self, ids: Tensor, lengths: Tensor) -> TopK:
+    def lookup(self, ids: Tensor, lengths: Tensor, copy: int = 0) -> TopK | Sampled:
         """The records of a batch's target tokens, on the device of `ids`.
 
         Args:
             ids: `[B]`, the sentences' indices in the dataset: fairseq's `sample["id"]`.
             lengths: `[B]`, their numbers of target tokens that are not padding.
+            copy: which copy of the draws from the tail, counted beyond the last from the first again.
 
         Returns:
-            `N = lengths.sum()` rows, in the order of `target[target.ne(padding)]`, normalised in float32.
+            `N = lengths.sum()` rows, in the order of `target[target.ne(padding)]`, normalised in float32: of a sampled
+            cache a `Sampled`, else a `TopK`.
 
         Raises:
             UserError: if there is no such sentence, or it is of another length.
@@ -297,9 +313,12 @@ class CachedTeacher:
         rest = torch.from_numpy(records["rest"]).float()
         # float16 left a total that is not quite 1.
         total = log_probs.exp().sum(-1).add_(rest.exp()).log_().nan_to_num_(0.0)
-        return TopK(
-            *(_sent(part, ids.device) for part in (classes, log_probs.sub_(total.unsqueeze(-1)), rest.sub_(total)))
-        )
+        best = TopK(classes, log_probs.sub_(total.unsqueeze(-1)), rest.sub_(total))
+        if not self.draws:
+            return TopK(*(_sent(part, ids.device) for part in best))
+        drawn = torch.from_numpy(records["drawn"][:, copy % self.draws].astype(np.int64)).unsqueeze(1)
+        known = Draws(*best, torch.from_numpy(records["entropy"]).float(), drawn).copy(0)
+        return Sampled(*(_sent(part, ids.device) for part in known))
 
     def _check_lengths(self, sentences: np.ndarray, there: np.ndarray, wanted: np.ndarray, records: np.ndarray) -> None:
         """Other lengths are other data, except where a word of the text is <pad>: there is no teacher there."""
@@ -368,13 +387,23 @@ def _check_records(name: str, blocks: Sequence[np.ndarray], paths: Sequence[Path
         wrong = ((ids[says] < 0) | (ids[says] >= vocabulary)).any(1)
         wrong |= ((bits > _ALMOST_0) & ((bits < _NEGATIVE) | (bits > _LOWEST))).any(1)
         wrong |= bits[:, 0] == _LOWEST  # the most probable class
+        if "drawn" in (block.dtype.names or ()):
+            drawn, entropy = block["drawn"][says].reshape(len(bits), -1), block["entropy"][says]
+            wrong |= ((drawn < 0) | (drawn >= vocabulary)).any(1) | ~((entropy >= 0) & np.isfinite(entropy))
         if wrong.any():
             token = int(np.flatnonzero(says)[wrong.argmax()])
             raise UserError(
                 f"{name}: token {token:,} of {path.name} has classes {shown(ids[token].tolist())} with "
-                f"log-probabilities {shown(block['log_probs'][token].tolist())} and {rest[token]} for all others: "
+                f"log-probabilities {shown(block['log_probs'][token].tolist())} and {rest[token]} for all others"
+                f"{_and_drawn(block, token)}: "
                 f"expected classes of 0 to {vocabulary - 1:,} and numbers up to 0. {_ANEW}"
             )
+
+
+def _and_drawn(block: np.ndarray, token: int) -> str:
+    if "drawn" not in (block.dtype.names or ()):
+        return ""
+    return f", drew {shown(block['drawn'][token].tolist())} of them, whose entropy is {block['entropy'][token]}"
 
 
 _ANEW = "Delete the folder, and write it again with `lskd cache`."

@@ -15,13 +15,13 @@ import numpy as np
 from .. import __version__
 from ..errors import UserError
 from ..files import contents, sha256, stamp, write_beside, write_json
-from ..losses import TopK
 from ..reading import read_json
 from ..replacing import Kind, asked, beside, followed, put_in_place, replaces, settle
 from .cache import (
     FORMAT,
     MANIFEST,
     PLAN,
+    SAMPLED,
     data_files,
     differences,
     file_name,
@@ -29,8 +29,8 @@ from .cache import (
     find_damaged,
     fingerprint,
     read_plan,
-    record_dtype,
 )
+from .sampled import Plan
 from .task import load_split
 from .top_k import TeacherTopK
 
@@ -59,21 +59,36 @@ class CacheWriter:
     """
 
     def __init__(
-        self, folder: Path, task: Any, subset: str, k: int, temperature: float, teacher_path: str, half: bool = False
+        self,
+        folder: Path,
+        task: Any,
+        subset: str,
+        kept: Plan,
+        temperature: float,
+        teacher_path: str,
+        half: bool = False,
+        bytes_per_token: int | None = None,
     ):
         """Look at the folder, load the split; nothing is written yet.
 
         Args:
             task: fairseq's translation task. The subset that is its `train_subset` takes in train1, train2, ...
+            kept: what is kept of each token.
             teacher_path: checkpoints joined by `:`; half: whether they compute in float16.
+            bytes_per_token: the budget that `kept` was chosen for, recorded: a later call need not measure again.
 
         Raises:
-            UserError: if k is larger than the vocabulary, the data or a checkpoint is not as it should be
+            UserError: if the head is larger than the vocabulary, the data or a checkpoint is not as it should be
                 (`fingerprint`), or the folder is that of another cache or of something else.
         """
         vocabulary = len(task.target_dictionary)
-        if not 1 <= k <= vocabulary:
-            raise UserError(f"--top-k {k}: expected 1 to {vocabulary:,}, the size of the target vocabulary")
+        if not 1 <= kept.k <= vocabulary:
+            raise UserError(f"--top-k {kept.k}: expected 1 to {vocabulary:,}, the size of the target vocabulary")
+        if kept.sampled and kept.k == vocabulary:
+            raise UserError(
+                f"--top-k {kept.k} leaves --sampled {kept.sampled} nothing to draw: it is the whole vocabulary"
+            )
+        self._budget = bytes_per_token
         self.folder = folder
         self._teacher_path = teacher_path
         self._data = data_files(task.cfg, subset)
@@ -81,11 +96,13 @@ class CacheWriter:
         self._fingerprint = fingerprint(task, subset, temperature, teacher_path)
         # A student may have others of these, but all processes that write have the same.
         self._fingerprint["options"] |= {
-            "--top-k": k,
+            **kept.options(),
             "--fp16": half,
             "--max-source-positions": task.cfg.max_source_positions,
             "--max-target-positions": task.cfg.max_target_positions,
         }
+        # A cache of a top k has none of the options of a sampled one.
+        self._asked = self._fingerprint | {"options": dict.fromkeys(SAMPLED) | self._fingerprint["options"]}
         settle(followed(folder), _KIND)
         #: How the cache there differs, which this one is to replace when there is something to replace it with.
         self._changes: list[str] = []
@@ -93,7 +110,7 @@ class CacheWriter:
             self._changes = self._check_plan(may_replace=True)
         self.dataset = load_split(task, subset, combine=subset == task.cfg.train_subset)
         self.lengths: np.ndarray = self.dataset.tgt_sizes
-        self.dtype = record_dtype(k, vocabulary)
+        self.dtype = kept.dtype(vocabulary)
         self._edges = block_edges(self.lengths, self.dtype.itemsize)
         self._starts = np.append(0, np.cumsum(self.lengths, dtype=np.int64))
         if not self._starts[-1]:
@@ -131,6 +148,7 @@ class CacheWriter:
             UserError: if a file cannot be written, or the folder has become another cache's meanwhile.
         """
         plan = {"format": FORMAT, "lskd": __version__, "teacher_path": self._teacher_path, "blocks": self.blocks}
+        plan |= {} if self._budget is None else {"bytes_per_token": self._budget}
         # Another process may have replaced it meanwhile.
         if self._changes and (changes := self._check_plan(may_replace=True)):
             replaces(self.folder, changes)
@@ -200,7 +218,7 @@ class CacheWriter:
         for sentences, found in source.infer_all(source.batches(self._sentences(block))):
             places = [np.arange(*self._starts[i : i + 2]) - first for i in sentences]
             rows = np.concatenate([np.arange(0), *places])
-            for field in TopK._fields:
+            for field in found._fields:
                 records[field][rows] = getattr(found, field).numpy()
             yield len(rows)
 
@@ -213,7 +231,7 @@ class CacheWriter:
         name = f"--out {self.folder}"
         if not (self.folder / PLAN).is_file():
             raise UserError(f"{name} has no {PLAN} of a teacher cache: name a folder of its own")
-        if lines := differences(read_plan(self.folder / PLAN, name), self._fingerprint):
+        if lines := differences(read_plan(self.folder / PLAN, name), self._asked):
             if may_replace and asked():
                 return lines
             raise UserError(

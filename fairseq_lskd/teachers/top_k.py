@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..losses import TopK, top_k
+from ..losses import Draws, TopK, top_k
 from .forced import TeacherForcing, distributions
 from .online import OnlineTeacher
+
+#: What is kept of some tokens' distributions.
+Kept = TopK | Draws
 
 
 class TeacherTopK(TeacherForcing):
@@ -26,7 +29,24 @@ class TeacherTopK(TeacherForcing):
         super().__init__(teacher, task, dataset, like, max_tokens)
         self.k, self.temperature = k, temperature
 
-    def infer(self, ids: np.ndarray) -> tuple[np.ndarray, TopK]:
+    @torch.no_grad()
+    def whole(self, ids: np.ndarray) -> list[Tensor]:
+        """All classes' log-probabilities at the tokens of one batch, `[n, V]`, some tokens each, on the CPU."""
+        sample, keep = self._collate(ids)
+        with self._memory():
+            net_input, rows = self._there(sample, keep)
+            found = distributions(self.teacher, net_input, rows, self.like, self.temperature)
+            return [log_probs.cpu() for log_probs, _ in found]
+
+    def _keeper(self, sentences: np.ndarray, counts: np.ndarray) -> Callable[[Tensor, slice], Kept]:
+        """What to keep of the log-probabilities of some of a batch's tokens.
+
+        Args:
+            sentences: the dataset's numbers of a batch's sentences; counts: their tokens.
+        """
+        return lambda log_probs, rows: top_k(log_probs, self.k)
+
+    def infer(self, ids: np.ndarray) -> tuple[np.ndarray, Kept]:
         """The best classes at the tokens of one batch.
 
         Returns:
@@ -38,9 +58,9 @@ class TeacherTopK(TeacherForcing):
         """
         return self._fetch(*self._begin(ids))
 
-    def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, TopK]]:
+    def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Kept]]:
         """`infer` one batch after the other; a GPU is at the next one while the result of the last is fetched."""
-        begun: deque[tuple[np.ndarray, np.ndarray, TopK]] = deque()
+        begun: deque[tuple[np.ndarray, np.ndarray, Kept]] = deque()
         for ids in batches:
             begun.append(self._begin(ids))
             if not self.like.is_cuda or len(begun) > 1:
@@ -49,21 +69,22 @@ class TeacherTopK(TeacherForcing):
             yield self._fetch(*each)
 
     @torch.no_grad()
-    def _begin(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, TopK]:
+    def _begin(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, Kept]:
         """The ids, those of them that the result is of, and the result where it is computed."""
         sample, keep = self._collate(ids)
         sentences, whole = sample["id"].numpy(), keep.any(1).numpy()
+        kept, done = self._keeper(sentences, keep.sum(1).numpy()), 0
         with self._memory():
             net_input, rows = self._there(sample, keep)
-            parts = [
-                top_k(log_probs, self.k)
-                for log_probs, _ in distributions(self.teacher, net_input, rows, self.like, self.temperature)
-            ]
-            return ids, sentences[whole], TopK(*map(torch.cat, zip(*parts, strict=True)))
+            parts = []
+            for log_probs, _ in distributions(self.teacher, net_input, rows, self.like, self.temperature):
+                parts.append(kept(log_probs, slice(done, done + len(log_probs))))
+                done += len(log_probs)
+            return ids, sentences[whole], type(parts[0])(*map(torch.cat, zip(*parts, strict=True)))
 
-    def _fetch(self, ids: np.ndarray, sentences: np.ndarray, result: TopK) -> tuple[np.ndarray, TopK]:
+    def _fetch(self, ids: np.ndarray, sentences: np.ndarray, result: Kept) -> tuple[np.ndarray, Kept]:
         with self._memory():
-            found = TopK(*(field.cpu() for field in result))
+            found = type(result)(*(field.cpu() for field in result))
         if found.log_probs.isnan().any():
             raise UserError(
                 f"--teacher-path: at sentence {ids[0]} and others the teacher's probabilities are not numbers; "

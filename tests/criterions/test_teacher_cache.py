@@ -141,3 +141,69 @@ def test_the_criterions_share_of_the_world_is_all_of_it_without_one():
     from fairseq_lskd.criterions._distillation import _rank_and_world
 
     assert _rank_and_world() == (0, 1) and not torch.distributed.is_initialized()
+
+
+# Caches that have draws from the tail.
+
+
+@pytest.fixture(scope="module")
+def sampled(bitext, teacher_path, tmp_path_factory):
+    out = tmp_path_factory.mktemp("cached") / "sampled"
+    return write_cache(bitext, teacher_path, out, "--sampled", "3", "--draws", "2")
+
+
+def test_both_forms_are_one_loss_of_a_sampled_cache(task, student, sampled):
+    sample, found = batch(task, range(8)), []
+    for form in FORMS:
+        settings = {"teacher_cache": str(sampled), "loss_form": form, "ignore_prefix_size": 1, "label_smoothing": 0.1}
+        loss, _, log = make_criterion(task, "word_kd", **settings).train()(student, sample)
+        found.append((loss.item(), log["kd_loss"].item(), backward(student, loss)))
+    assert found[0][:2] == pytest.approx(found[1][:2], rel=1e-5)
+    assert_same(found[0][2], found[1][2], tolerance=1e-5)
+
+
+def test_the_mean_gradient_of_a_sampled_cache_is_that_of_the_whole_teacher(
+    bitext, task, student, teacher_path, tmp_path
+):
+    """In expectation: of the output bias, which sums p_S - p_T over tokens, within the draws' chance."""
+    copies = 200
+    cache = write_cache(bitext, teacher_path, tmp_path / "c", "--sampled", "2", "--draws", str(copies))
+    student.decoder.output_projection.bias = torch.nn.Parameter(torch.zeros(15))
+    sample, bias = batch(task, range(4)), "decoder.output_projection.bias"
+    criterion = make_criterion(task, "word_kd", teacher_cache=str(cache), kd_weight=1.0).train()
+    found = []
+    for criterion.epoch in range(1, copies + 1):
+        found.append(backward(student, criterion(student, sample)[0])[bias])
+    found = torch.stack(found)
+    whole = make_criterion(task, "word_kd", teacher_path=str(teacher_path), kd_weight=1.0).train()
+    wanted = backward(student, whole(student, sample)[0])[bias]
+    error = found.std(0) / copies**0.5
+    assert (error > 0).any()
+    assert ((found.mean(0) - wanted).abs() <= 5 * error + 2e-3 * sample["ntokens"]).all()
+
+
+def test_each_epoch_reads_the_next_copy(bitext, task, sampled):
+    criterion = make_criterion(task, "word_kd", teacher_cache=str(sampled)).train()
+    trainer = make_trainer(bitext, task, make_model(task), criterion)
+    sample, losses = batch(task, range(8)), []
+    student = make_model(task).eval()
+    for epoch in (1, 2, 3):
+        trainer.begin_epoch(epoch)
+        assert criterion.epoch == epoch
+        losses.append(criterion.train()(student, sample)[0].item())
+    assert losses[0] == losses[2] != losses[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"kd_divergence": "reverse_kl"}, "--kd-divergence reverse_kl: --teacher-cache .* has draws from the tail"),
+        ({"kd_divergence": "skewed_forward_kl"}, "--kd-divergence skewed_forward_kl: "),
+        ({"kd_rest": "renormalise"}, "--kd-rest renormalise: "),
+        ({"kd_top_k": 2}, "--kd-top-k 2: "),
+        ({"kd_ranking": 2}, "--kd-ranking 2: "),
+    ],
+)
+def test_what_a_sampled_cache_cannot_serve(task, sampled, flags, said):
+    with pytest.raises(SystemExit, match=said):
+        make_criterion(task, "word_kd", teacher_cache=str(sampled), **flags)
