@@ -15,6 +15,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .errors import UserError
 from .losses import Projection
 
 #: They leave the parameters where they are; others (fully sharded, say) take them away between forward passes.
@@ -99,6 +100,20 @@ def log_probs(model: Any, net_input: dict[str, Any]) -> Tensor:
         for i, tail in enumerate(adaptive.tail)
     ]
     return torch.cat([head[..., :first], *tails], dim=-1)
+
+
+def target_embeddings(model: Any) -> Tensor:
+    """A model's embeddings of the target's types, `[K, D]`, without a graph.
+
+    Raises:
+        UserError: if it has none.
+    """
+    layer = getattr(getattr(unwrapped(model), "decoder", None), "embed_tokens", None)
+    if layer is None:
+        raise UserError(
+            f"--kd-select-by word_norm: {type(unwrapped(model)).__name__} has no embeddings of target types"
+        )
+    return layer.weight.detach()
 
 
 def unwrapped(model: Any) -> Any:

@@ -49,7 +49,8 @@ class Batch:
     teacher: BatchTeacher | None = None
     teacher_weight: float = 0.0
     teacher_mask: Tensor | None = None  #: [N] bool, true where the teacher's part counts; None is everywhere
-    select: Callable[[Tensor], Tensor] | None = None  #: makes the teacher_mask of the labels' cross-entropies, `[N]`
+    #: Makes the teacher_mask; given what computes the labels' cross-entropies, `[N]`.
+    select: Callable[[Callable[[], Tensor]], Tensor] | None = None
     objective: Objective = field(default_factory=Objective)
     iterations: int = 1
     on_policy: bool | None = None  #: whether the student wrote the targets; None where it never does
@@ -64,6 +65,11 @@ class Batch:
     def labels(self) -> Tensor:
         """`[N]` int64: the targets in the mask."""
         return self.target.flatten()[self.indices]
+
+    @functools.cached_property
+    def sentences(self) -> Tensor:
+        """`[N]` int64: which of the B sentences each token of the mask is in."""
+        return torch.div(self.indices, self.target.size(1), rounding_mode="floor")
 
     @functools.cached_property
     def token_weights(self) -> Tensor:

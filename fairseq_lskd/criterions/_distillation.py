@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..losses import Objective, Parameters, Projection, Sampled, Schedule, TopK, divergence, push
+from ..models import target_embeddings
 from ..teachers import CachedTeacher, OnlineTeacher
+from ..teachers.forced import distributions, mixtures
 from ._batch import Batch
 from ._forms import Terms
 from ._options import check_classes, check_distillation, check_sampled, raise_for, remembered
-from ._selection import SELECTIONS
+from ._selection import CRITERIA, SELECTIONS, Judged
 from ._smoothing import SmoothingCriterion
 
 #: `--teacher-path` of a run without a teacher: to validate a student whose teacher is gone.
@@ -25,16 +28,38 @@ NO_TEACHER = "none"
 WITHOUT_TEACHER = f"{{'teacher_path': '{NO_TEACHER}'}}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Online:
     """What a running teacher predicts for a batch, whatever its decoder reads."""
 
     teacher: OnlineTeacher
     like: Tensor  #: a parameter of the student's
     temperature: float
+    #: What it read last, and what it found, if that is asked for twice.
+    _last: tuple[Any, list[Projection] | None] | None = field(default=None, repr=False)
 
     def projected(self, batch: Batch) -> list[Projection] | None:
+        if self._last is not None and self._last[0] is batch.net_input:
+            return self._last[1]
         return self.teacher.projections(batch.net_input, self.like, batch.indices)
+
+    @torch.no_grad()
+    def statistics(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Entropy and the label's probability at temperature 1, of the tokens in the mask, `[N]` each."""
+        members = self.projected(batch)
+        self._last = (batch.net_input, members)
+        slices = (
+            distributions(self.teacher, batch.net_input, batch.indices, self.like)
+            if members is None
+            else mixtures(members)
+        )
+        entropy, golden, done = [], [], 0
+        for log_probs, _ in slices:
+            labels = batch.labels[done : done + len(log_probs)]
+            golden.append(log_probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1).exp())
+            entropy.append(torch.special.entr(log_probs.exp_()).sum(-1))
+            done += len(log_probs)
+        return torch.cat(entropy), torch.cat(golden)
 
     def whole(self, batch: Batch) -> Tensor:
         return self.teacher.log_probs(batch.net_input, self.like, self.temperature)[:, batch.prefix :]
@@ -68,6 +93,7 @@ class DistillationCriterion(SmoothingCriterion):
         super().__init__(cfg, task)
         self.teacher: OnlineTeacher | None = None
         self.cache: CachedTeacher | None = None
+        self._frequency: Tensor | None = None
         wanted = cfg.teacher_path != NO_TEACHER
         if wanted and cfg.teacher_cache is not None:
             with remembered(cfg.teacher_cache, cfg.teacher_path, overrides=WITHOUT_TEACHER):
@@ -111,8 +137,10 @@ class DistillationCriterion(SmoothingCriterion):
             model: the student; max_update: updates of the whole training, 0 if they are not limited.
 
         Raises:
-            UserError: if a schedule ends after the training does.
+            UserError: if a schedule ends after the training does, or --kd-select-by wants what the student lacks.
         """
+        if str(self.cfg.kd_select) in SELECTIONS and str(self.cfg.kd_select_by) == "word_norm":
+            target_embeddings(model)
         updates = self.cfg.kd_schedule_updates
         if updates is not None and 0 < max_update < updates:
             raise UserError(
@@ -142,7 +170,7 @@ class DistillationCriterion(SmoothingCriterion):
             teacher=teacher,
             teacher_weight=weight,
             objective=replace(self.objective, temperature=self.kd_temperature),
-            select=self._select if self.training and str(self.cfg.kd_select) in SELECTIONS else None,
+            select=self._selector(model, batch, teacher),
             iterations=self.cfg.kd_iterations if self.training else 1,
         )
 
@@ -206,8 +234,25 @@ class DistillationCriterion(SmoothingCriterion):
             best = best.first(self.cfg.kd_top_k)
         return Cached(best.rows(batch.mask[real]) if batch.prefix else best)
 
-    def _select(self, nll: Tensor) -> Tensor:
-        return SELECTIONS[str(self.cfg.kd_select)](nll, self.cfg.kd_select_share, self._remember)
+    def _selector(self, model: Any, batch: Batch, teacher: Any) -> Callable[[Callable[[], Tensor]], Tensor] | None:
+        """What selects the tokens of this batch that are taught; None for all of them."""
+        if not self.training or str(self.cfg.kd_select) not in SELECTIONS:
+            return None
+
+        def select(nll: Callable[[], Tensor]) -> Tensor:
+            judged = Judged(batch, nll, lambda: target_embeddings(model), lambda: self._counts(batch.target), teacher)
+            values = CRITERIA[str(self.cfg.kd_select_by)](judged).detach()
+            values = -values if str(self.cfg.kd_select_side) == "low" else values
+            return SELECTIONS[str(self.cfg.kd_select)](values, self.cfg.kd_select_share, self._remember)
+
+        return select
+
+    def _counts(self, like: Tensor) -> Tensor:
+        """`[K]`: how often each type is in the training target, counted once."""
+        if self._frequency is None:
+            self._frequency = self._count_training_target()
+        self._frequency = self._frequency.to(like.device)
+        return self._frequency
 
     def _remember(self, nll: Tensor) -> Tensor:
         """The queue, NaN where it is not full yet, with new values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
     """The loss of a batch: what its two forms have in common. A step of either is told by a `FusedLoss`."""
     student: Any = form.predict(model, batch)
     if batch.select is not None:
-        batch = replace(batch, teacher_mask=batch.select(form.nll(student, batch)))
+        batch = replace(batch, teacher_mask=batch.select(functools.partial(form.nll, student, batch)))
     steps, current = [form.step(student, batch, guess=batch.iterations > 1)], batch
     while len(steps) < batch.iterations:
         current = current.fed_back(steps[-1].guess)

@@ -11,7 +11,7 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..losses import DIVERGENCES, RESTS, SCHEDULES, Parameters, divergence
-from ._selection import SELECTIONS
+from ._selection import CRITERIA, OF_TEACHER, SELECTIONS
 
 SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
 LOSS_FORMS = ChoiceEnum(["auto", "fused", "plain"])
@@ -19,6 +19,8 @@ KD_DIVERGENCES = ChoiceEnum(list(DIVERGENCES))
 KD_RESTS = ChoiceEnum(list(RESTS))
 KD_SCHEDULES = ChoiceEnum(["constant", *SCHEDULES])
 KD_SELECTIONS = ChoiceEnum(["all", *SELECTIONS])
+KD_CRITERIA = ChoiceEnum(list(CRITERIA))
+KD_SIDES = ChoiceEnum(["high", "low"])
 
 
 @dataclass
@@ -144,6 +146,17 @@ class DistillationConfig(SmoothingConfig):
             "run, --reset-optimizer)"
         },
     )
+    kd_select_by: KD_CRITERIA = field(  # type: ignore[valid-type]
+        default="word_ce",
+        metadata={
+            "help": "what --kd-select batch or global compares: the student's cross-entropy with the label, or its "
+            "mean over the sentence; the norm of the label's embedding, its frequency in the training target, the "
+            "target's length; the teacher's entropy, or the probability that it gives the label"
+        },
+    )
+    kd_select_side: KD_SIDES = field(  # type: ignore[valid-type]
+        default="high", metadata={"help": "teach the tokens with the greatest values of --kd-select-by, or the least"}
+    )
     kd_select_share: float = field(
         default=0.5, metadata={"help": "share of tokens, in (0, 1], that --kd-select batch or global teaches"}
     )
@@ -171,7 +184,7 @@ def check_distillation(cfg: Any) -> list[str]:
     for flag, value in (("--kd-temperature", cfg.kd_temperature), ("--kd-temperature-end", cfg.kd_temperature_end)):
         if value is not None and not 1e-6 <= value < float("inf"):  # what is divided by less is no number in float32
             problems.append(f"{flag} {value}: expected a number above 0, not smaller than 1e-06")
-    problems += _check_schedule(cfg)
+    problems += _check_schedule(cfg) + _check_selection(cfg)
     for name in Parameters._fields:
         if not 0 < (value := getattr(cfg, f"kd_{name}")) < 1:
             problems.append(f"--kd-{name} {value}: expected a number between 0 and 1")
@@ -193,6 +206,23 @@ def check_distillation(cfg: Any) -> list[str]:
             "--teacher-cache can know: give --teacher-path alone"
         )
     return problems
+
+
+def _check_selection(cfg: Any) -> list[str]:
+    by, side = str(cfg.kd_select_by), str(cfg.kd_select_side)
+    if str(cfg.kd_select) == "all":
+        flags = {"--kd-select-by": (by, "word_ce"), "--kd-select-side": (side, "high")}
+        return [
+            f"{flag} {value} selects nothing: give --kd-select batch or global too"
+            for flag, (value, usual) in flags.items()
+            if value != usual
+        ]
+    if by in OF_TEACHER and cfg.teacher_cache is not None:
+        return [
+            f"--kd-select-by {by} asks the whole teacher, of which a --teacher-cache has a part: give --teacher-path "
+            "alone"
+        ]
+    return []
 
 
 def _check_schedule(cfg: Any) -> list[str]:

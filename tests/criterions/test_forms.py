@@ -72,7 +72,7 @@ def describe(prefix, weights):
 
 
 def hardest(nll):
-    return nll >= loss_threshold(nll, 0.4)
+    return nll() >= loss_threshold(nll(), 0.4)
 
 
 # All weights are binary fractions: those of tokens are in float32.

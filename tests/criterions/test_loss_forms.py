@@ -38,6 +38,14 @@ FLAGS = {
     "iterations": {"kd_iterations": 3, "kd_weight": 0.6, "ignore_prefix_size": 1},
     "batch": {"kd_select": "batch", "kd_select_share": 0.3, "ignore_prefix_size": 1},
     "global": {"kd_select": "global", "kd_select_share": 0.4, "kd_queue_size": 70},
+    "by entropy": {
+        "kd_select": "batch",
+        "kd_select_by": "teacher_entropy",
+        "kd_select_side": "low",
+        "kd_iterations": 2,
+        "kd_temperature": 2.0,
+    },
+    "by sentence": {"kd_select": "global", "kd_select_by": "sentence_ce", "ignore_prefix_size": 1},
     "everything": {
         "kd_divergence": "jensen_shannon",
         "kd_beta": 0.3,

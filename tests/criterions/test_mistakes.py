@@ -129,6 +129,12 @@ def test_limits_of_what_is_compared_are_allowed(task, teacher_path, settings):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
+        ({"kd_select_by": "length"}, "--kd-select-by length selects nothing: give --kd-select batch or global"),
+        ({"kd_select_side": "low"}, "--kd-select-side low selects nothing"),
+        (
+            {"kd_select": "batch", "kd_select_by": "teacher_entropy", "teacher_cache": "c"},
+            "--kd-select-by teacher_entropy asks the whole teacher",
+        ),
         ({"kd_weight_end": 0.2}, "--kd-weight-end 0.2: of a schedule; give --kd-schedule linear or cosine"),
         ({"kd_schedule_updates": 9}, "--kd-schedule-updates 9: of a schedule"),
         (
@@ -148,7 +154,7 @@ def test_limits_of_what_is_compared_are_allowed(task, teacher_path, settings):
         ),
     ],
 )
-def test_schedules(task, name, settings, expected):
+def test_settings_that_do_not_fit_each_other(task, name, settings, expected):
     assert expected in complaint(task, name, **settings)
 
 
@@ -168,6 +174,7 @@ OF_THE_TEACHER = {
     **{"teacher_data": "data", "kd_weight": 0.7, "kd_temperature": 2.0, "kd_divergence": "reverse_kl", "kd_beta": 0.3},
     **{"kd_top_k": 3, "kd_rest": "renormalise", "kd_ranking": 5, "kd_iterations": 3, "kd_select": "batch"},
     **{"kd_select_share": 0.2, "kd_queue_size": 9, "kd_skew": 0.2, "kd_head": 0.3, "kd_alpha": 0.4},
+    **{"kd_select_by": "length", "kd_select_side": "low"},
     **{"kd_schedule": "linear", "kd_schedule_updates": 5, "kd_weight_end": 0.1, "kd_temperature_end": 2.0},
 }
 

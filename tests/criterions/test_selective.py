@@ -20,6 +20,8 @@ from tiny import (
     write,
 )
 
+from fairseq_lskd.criterions._selection import CRITERIA
+from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences import SequenceWeights
 
 pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
@@ -251,3 +253,89 @@ def test_training_goes_on_without_the_queue_of_a_checkpoint(bitext, teacher_path
 def test_only_a_global_selection_has_a_queue(task, teacher_path, select):
     criterion = make_kd(task, teacher_path, select)
     assert not criterion.state_dict() and not list(criterion.parameters())
+
+
+# Other criteria than the student's own cross-entropy.
+
+
+def values_by_hand(by, task, student, criterion, sample, counts):
+    """A value for each token that counts, from loops over sentences and types."""
+    target, found = sample["target"], []
+    scores = logits(student, sample).detach().double().log_softmax(-1)
+    with torch.no_grad():
+        theirs = [logits(model, sample).double().softmax(-1) for model in criterion.teacher.models]
+    teacher = sum(theirs) / len(theirs)
+    text = [int(token) for i in range(60) for token in task.dataset("train").tgt[i]]
+    for i, row in enumerate(target.tolist()):
+        ce = [-scores[i, t, row[t]].item() for t in range(len(row)) if counts[i, t]]
+        for t, label in enumerate(row):
+            if not counts[i, t]:
+                continue
+            p = teacher[i, t].tolist()
+            found.append(
+                {
+                    "word_ce": -scores[i, t, label].item(),
+                    "sentence_ce": sum(ce) / len(ce),
+                    "word_norm": student.decoder.embed_tokens.weight[label].norm().item(),
+                    "frequency": text.count(label),
+                    "length": sum(token != task.target_dictionary.pad() for token in row),
+                    "teacher_entropy": -sum(x * math.log(x) for x in p),
+                    "teacher_golden": p[label],
+                }[by]
+            )
+    return found
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+@pytest.mark.parametrize("side", ["high", "low"])
+@pytest.mark.parametrize("by", CRITERIA)
+def test_what_each_criterion_teaches(task, student, teacher_path, other_teacher_path, form, side, by):
+    """By two teachers, whose mean is asked, with a prefix; the temperature of the loss plays no part."""
+    flags = {"kd_select_by": by, "kd_select_side": side, "kd_select_share": 0.4, "kd_temperature": 2.0}
+    paths = f"{teacher_path}:{other_teacher_path}"
+    criterion = make_kd(task, paths, "batch", loss_form=form, ignore_prefix_size=1, **flags)
+    sample = batch(task, [*range(6), 9, 44])
+    counts = sample["target"].ne(task.target_dictionary.pad())
+    counts[:, :1] = False
+    values = values_by_hand(by, task, student, criterion, sample, counts)
+    # Rounded, as equal values are taught together.
+    taught = hardest([round(value if side == "high" else -value, 5) for value in values], 0.4)
+    assert 0 < sum(taught) < len(taught)
+    with torch.no_grad():
+        theirs = [logits(model, sample)[counts] for model in criterion.teacher.models]
+        scores = logits(student, sample)[counts]
+    wanted = weighted(
+        scores,
+        sample["target"][counts],
+        [0.5] * len(values),
+        log_teacher=mean_at_temperature(theirs, 2.0),
+        teacher_weights=[0.5 * hard for hard in taught],
+        how=Comparison(temperature=2.0),
+    )
+    loss, _, log = criterion(student, sample)
+    assert loss.item() == pytest.approx(wanted.loss, rel=1e-5)
+    assert log["kd_loss"].item() == pytest.approx(sum(wanted.kd), rel=1e-5)
+
+
+def test_the_teacher_runs_once_a_batch(task, student, teacher_path, monkeypatch):
+    """Although it is asked for its entropy and for its distribution."""
+    criterion, calls = make_kd(task, teacher_path, "batch", kd_select_by="teacher_entropy"), []
+    real = criterion.teacher.projections
+    monkeypatch.setattr(criterion.teacher, "projections", lambda *args: calls.append(1) or real(*args))
+    criterion(student, batch(task, range(6)))
+    assert len(calls) == 1
+
+
+def test_the_queue_holds_the_values_of_the_criterion(task, student, teacher_path):
+    criterion = make_kd(task, teacher_path, kd_select_by="frequency", kd_select_side="low", kd_queue_size=40)
+    sample = batch(task, range(6))
+    criterion(student, sample)
+    counts = sample["target"].ne(task.target_dictionary.pad())
+    wanted = values_by_hand("frequency", task, student, criterion, sample, counts)
+    assert queue_of(criterion) == [-value for value in wanted][-40:]
+
+
+def test_a_student_without_embeddings_cannot_be_judged_by_them(task, teacher_path):
+    criterion = make_kd(task, teacher_path, "batch", kd_select_by="word_norm")
+    with pytest.raises(UserError, match="--kd-select-by word_norm: Linear has no embeddings"):
+        criterion.begin(torch.nn.Linear(2, 2), 0)

@@ -114,6 +114,8 @@ CHANGES = {
     "kd_ranking": 3,
     "kd_iterations": 2,
     "kd_select": "batch",
+    "kd_select_by": {"kd_select": "batch", "kd_select_by": "frequency"},
+    "kd_select_side": {"kd_select": "batch", "kd_select_side": "low"},
     "kd_select_share": {"kd_select": "batch", "kd_select_share": 0.2},
 }
 
