@@ -37,6 +37,11 @@ then:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="one folder of binarised data")
     parser.add_argument("--teacher-path", required=True, metavar="FILES", help="checkpoint(s), joined by ':'")
+    parser.add_argument(
+        "--teacher-weights",
+        metavar="W:W",
+        help="of several checkpoints, joined by ':'; or entropy: token by token (equal)",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the cache")
     parser.add_argument("--top-k", type=int, metavar="K", help=f"most probable classes kept a token ({TOP_K})")
     parser.add_argument(
@@ -92,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
     from ..teachers.cache_writer import CacheWriter
     from ..teachers.sampled import Plan, TeacherSampled, errors, sample
     from ..teachers.top_k import TeacherTopK
+    from ..teachers.weights import read_mixture
 
+    mixture = read_mixture(args.teacher_weights, args.teacher_path)
     cuda = torch.cuda.is_available() and not args.cpu
     if args.fp16 and not cuda:
         raise UserError("--fp16 needs a GPU; " + ("leave out --cpu" if args.cpu else "torch sees none here"))
@@ -105,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         kept = found
     else:
         teacher = OnlineTeacher.from_checkpoints(args.teacher_path, task, args.teacher_data)
+        teacher.mixture = mixture
         kept = _chosen(args, teacher, task, like)
     writer = CacheWriter(
         args.out,
@@ -115,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
         args.teacher_path,
         half=args.fp16,
         bytes_per_token=args.bytes_per_token,
+        mixture=mixture,
     )
     blocks = writer.to_do(args.shard_id, args.num_shards)
     if blocks:
@@ -122,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         size = _check_space(args.out, tokens * writer.dtype.itemsize)
         if teacher is None:
             teacher = OnlineTeacher.from_checkpoints(args.teacher_path, task, args.teacher_data)
+            teacher.mixture = mixture
         settings = (args.kd_temperature, like, args.max_tokens)
         source = (
             TeacherSampled(teacher, task, writer.dataset, kept, *settings)

@@ -13,18 +13,17 @@ from fairseq.logging import metrics
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..losses import Objective, Parameters, Projection, Sampled, Schedule, TopK, divergence, push
+from ..losses import MEAN, Objective, Parameters, Projection, Sampled, Schedule, TopK, divergence, push
 from ..models import target_embeddings
 from ..teachers import CachedTeacher, OnlineTeacher
 from ..teachers.forced import distributions, mixtures
+from ..teachers.weights import read_mixture
 from ._batch import Batch
 from ._forms import Terms
-from ._options import check_classes, check_distillation, check_sampled, raise_for, remembered
+from ._options import NO_TEACHER, check_classes, check_distillation, check_sampled, raise_for, remembered
 from ._selection import CRITERIA, SELECTIONS, Judged
 from ._smoothing import SmoothingCriterion
 
-#: `--teacher-path` of a run without a teacher: to validate a student whose teacher is gone.
-NO_TEACHER = "none"
 WITHOUT_TEACHER = f"{{'teacher_path': '{NO_TEACHER}'}}"
 
 
@@ -51,7 +50,7 @@ class Online:
         slices = (
             distributions(self.teacher, batch.net_input, batch.indices, self.like)
             if members is None
-            else mixtures(members)
+            else mixtures(members, mixture=self.teacher.mixture)
         )
         entropy, golden, done = [], [], 0
         for log_probs, _ in slices:
@@ -110,6 +109,7 @@ class DistillationCriterion(SmoothingCriterion):
         elif wanted and cfg.teacher_path is not None:
             with remembered(cfg.teacher_path, overrides=WITHOUT_TEACHER):
                 self.teacher = OnlineTeacher.from_checkpoints(cfg.teacher_path, task, cfg.teacher_data)
+            self.teacher.mixture = read_mixture(cfg.teacher_weights, cfg.teacher_path)
             raise_for(check_classes(cfg, len(task.target_dictionary), "the vocabulary has"))
         self.objective = Objective(
             divergence(str(cfg.kd_divergence), **{name: cfg[f"kd_{name}"] for name in Parameters._fields}),
@@ -118,6 +118,7 @@ class DistillationCriterion(SmoothingCriterion):
             cfg.kd_top_k if self.cache is None else None,
             str(cfg.kd_rest),
             cfg.kd_ranking,
+            MEAN if self.teacher is None else self.teacher.mixture,
         )
         remembers = wanted and str(cfg.kd_select) == "global"
         # With a dimension, for --ddp-backend legacy_ddp.

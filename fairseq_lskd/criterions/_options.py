@@ -11,8 +11,11 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..losses import DIVERGENCES, RESTS, SCHEDULES, Parameters, divergence
+from ..teachers.weights import read_mixture
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS
 
+#: `--teacher-path` of a run without a teacher: to validate a student whose teacher is gone.
+NO_TEACHER = "none"
 SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
 LOSS_FORMS = ChoiceEnum(["auto", "fused", "plain"])
 KD_DIVERGENCES = ChoiceEnum(list(DIVERGENCES))
@@ -56,6 +59,13 @@ class DistillationConfig(SmoothingConfig):
         metadata={
             "help": "checkpoint(s) of the teacher, joined by ':'; the distributions of several are averaged. 'none': "
             "no teacher's part, for fairseq-validate --model-overrides \"{'teacher_path': 'none'}\" when it is gone"
+        },
+    )
+    teacher_weights: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "weights of several teachers, joined by ':' in the order of --teacher-path; or entropy: at each "
+            "token a teacher weighs one over its perplexity there (default: all alike)"
         },
     )
     teacher_data: Optional[str] = field(
@@ -184,7 +194,7 @@ def check_distillation(cfg: Any) -> list[str]:
     for flag, value in (("--kd-temperature", cfg.kd_temperature), ("--kd-temperature-end", cfg.kd_temperature_end)):
         if value is not None and not 1e-6 <= value < float("inf"):  # what is divided by less is no number in float32
             problems.append(f"{flag} {value}: expected a number above 0, not smaller than 1e-06")
-    problems += _check_schedule(cfg) + _check_selection(cfg)
+    problems += _check_schedule(cfg) + _check_selection(cfg) + _check_weights(cfg)
     for name in Parameters._fields:
         if not 0 < (value := getattr(cfg, f"kd_{name}")) < 1:
             problems.append(f"--kd-{name} {value}: expected a number between 0 and 1")
@@ -206,6 +216,20 @@ def check_distillation(cfg: Any) -> list[str]:
             "--teacher-cache can know: give --teacher-path alone"
         )
     return problems
+
+
+def _check_weights(cfg: Any) -> list[str]:
+    if cfg.teacher_weights is not None and cfg.teacher_cache is not None:
+        return [
+            f"--teacher-weights {cfg.teacher_weights}: a --teacher-cache has put its teachers together already; give "
+            "the weights to `lskd cache`, and leave them out here"
+        ]
+    if cfg.teacher_path not in (None, NO_TEACHER):
+        try:
+            read_mixture(cfg.teacher_weights, cfg.teacher_path)
+        except UserError as error:
+            return [str(error)]
+    return []
 
 
 def _check_selection(cfg: Any) -> list[str]:

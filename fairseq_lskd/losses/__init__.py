@@ -19,6 +19,7 @@ from .divergence import (
     total_variation,
 )
 from .fused import FusedLoss, Projection, fused_loss
+from .mixture import MEAN, Mixture
 from .objective import Objective, teacher_loss
 from .ranking import ranking_loss
 from .sampled import Draws, Sampled, choose_head, draw
@@ -30,11 +31,13 @@ from .topk import RESTS, TopK, top_k
 __all__ = [
     "BINS",
     "DIVERGENCES",
+    "MEAN",
     "RESTS",
     "SCHEDULES",
     "Divergence",
     "Draws",
     "FusedLoss",
+    "Mixture",
     "Objective",
     "Parameters",
     "PredictionSums",

@@ -95,8 +95,8 @@ def fused_loss(
         label_weight: `[N]` float32.
         label_smoothing: alpha, in [0, 1); prior: `[K]` or None (uniform), as for `smoothing_term`.
         teacher: hidden states and output matrix of each member of an ensemble (as wide as they like), whose
-            distributions at the temperature are averaged; or its top k, or what was drawn of it, at the temperature; or
-            None.
+            distributions at the temperature are averaged, by the objective's mixture; or its top k, or what was drawn
+            of it, at the temperature; or None.
         teacher_weight: `[N]` float32; None is 1 everywhere.
         skip: whether tokens of weight 0 are found first, and cost no teacher's projection; a GPU is waited for to find
             them.
@@ -411,15 +411,23 @@ class _Work:
         objective = self.problem.objective
         if isinstance(self.problem.teacher, TopK | Sampled):
             return self.problem.teacher.rows(rows)
+        mixture = objective.mixture
         mixed: Tensor | None = None
-        for member in self.members:
+        total: Tensor | None = None
+        for number, member in enumerate(self.members):
             part = _project_into(member.rows(rows), self._buffer(1 if mixed is None else 2, n))
             if objective.temperature != 1:
                 part *= 1 / objective.temperature
             _log_softmax_(part)
+            if not mixture.is_mean:
+                weight = mixture.log_weight(number, part)
+                total = weight if total is None else torch.logaddexp(total, weight)
+                part += weight
             mixed = part if mixed is None else torch.logaddexp(mixed, part, out=mixed)
         assert mixed is not None
-        if len(self.members) > 1:
+        if total is not None:
+            mixed -= total
+        elif len(self.members) > 1:
             mixed -= math.log(len(self.members))
         return mixed if objective.top_k is None else top_k(mixed, objective.top_k)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .divergence import Divergence, forward_kl, temper
+from .mixture import MEAN, Mixture
 from .ranking import ranking_loss
 from .sampled import Sampled, without_missing_sampled
 from .topk import TopK, student_classes, teacher_classes, top_k, without_missing
@@ -25,6 +26,7 @@ class Objective:
     top_k: int | None = None  #: compare the teacher's k most probable classes only
     rest: str = "class"  #: what becomes of the mass of all others: see `teacher_classes`
     ranking: int = 0  #: k of the ranking loss R (TIE-KD); 0 is none
+    mixture: Mixture = MEAN  #: of several teachers; the plain form is given what it makes of them
 
 
 def check_sampled(objective: Objective) -> None:

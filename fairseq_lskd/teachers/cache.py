@@ -57,8 +57,8 @@ _ALMOST_0, _NEGATIVE, _LOWEST = 0x211F, 0x8000, 0xFC00
 _NAME = re.compile(r"(?:block-(\d{5})|lengths)-([0-9a-f]{16})\.npy")
 
 
-#: Options of sampled caches alone, without which a cache is one of a top k.
-SAMPLED = ("--sampled", "--draws", "--seed")
+#: Options that a cache has only if they were given: those of sampled ones, and weights of several teachers.
+OPTIONAL = ("--sampled", "--draws", "--seed", "--teacher-weights")
 
 
 def record_dtype(k: int, vocabulary: int, sampled: int = 0, draws: int = 1) -> np.dtype:

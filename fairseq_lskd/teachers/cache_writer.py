@@ -15,13 +15,14 @@ import numpy as np
 from .. import __version__
 from ..errors import UserError
 from ..files import contents, sha256, stamp, write_beside, write_json
+from ..losses import MEAN, Mixture
 from ..reading import read_json
 from ..replacing import Kind, asked, beside, followed, put_in_place, replaces, settle
 from .cache import (
     FORMAT,
     MANIFEST,
+    OPTIONAL,
     PLAN,
-    SAMPLED,
     data_files,
     differences,
     file_name,
@@ -33,6 +34,7 @@ from .cache import (
 from .sampled import Plan
 from .task import load_split
 from .top_k import TeacherTopK
+from .weights import recorded
 
 #: A block is held in memory, and is what a kill can cost: 1 MiB, or more where there would be too many files.
 BLOCK_BYTES = 2**20
@@ -68,6 +70,7 @@ class CacheWriter:
         teacher_path: str,
         half: bool = False,
         bytes_per_token: int | None = None,
+        mixture: Mixture = MEAN,
     ):
         """Look at the folder, load the split; nothing is written yet.
 
@@ -75,6 +78,7 @@ class CacheWriter:
             task: fairseq's translation task. The subset that is its `train_subset` takes in train1, train2, ...
             kept: what is kept of each token.
             teacher_path: checkpoints joined by `:`; half: whether they compute in float16.
+            mixture: of several checkpoints.
             bytes_per_token: the budget that `kept` was chosen for, recorded: a later call need not measure again.
 
         Raises:
@@ -101,8 +105,9 @@ class CacheWriter:
             "--max-source-positions": task.cfg.max_source_positions,
             "--max-target-positions": task.cfg.max_target_positions,
         }
-        # A cache of a top k has none of the options of a sampled one.
-        self._asked = self._fingerprint | {"options": dict.fromkeys(SAMPLED) | self._fingerprint["options"]}
+        if (weights := recorded(mixture, teacher_path)) is not None:
+            self._fingerprint["options"]["--teacher-weights"] = weights
+        self._asked = self._fingerprint | {"options": dict.fromkeys(OPTIONAL) | self._fingerprint["options"]}
         settle(followed(folder), _KIND)
         #: How the cache there differs, which this one is to replace when there is something to replace it with.
         self._changes: list[str] = []

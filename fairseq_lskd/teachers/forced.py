@@ -14,7 +14,7 @@ from fairseq import utils
 from torch import Tensor
 
 from ..errors import UserError
-from ..losses import Projection, mix_log_probs, temper
+from ..losses import MEAN, Mixture, Projection, temper
 from ..models import mask_indices
 from .online import OnlineTeacher
 
@@ -43,19 +43,21 @@ def distributions(
     """
     members = teacher.projections(net_input, like, rows)
     if members is not None:
-        yield from mixtures(members, temperature)
+        yield from mixtures(members, temperature, teacher.mixture)
         return
     log_probs = teacher.log_probs(net_input, like, temperature).flatten(0, 1)
     for part in _slices(len(rows), log_probs.t()):
         yield log_probs[rows[part]], None
 
 
-def mixtures(members: list[Projection], temperature: float = 1.0) -> Iterator[tuple[Tensor, Tensor | None]]:
+def mixtures(
+    members: list[Projection], temperature: float = 1.0, mixture: Mixture = MEAN
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     """The same of what `OnlineTeacher.projections` found."""
     alone = members[0].hidden if len(members) == 1 else None
     for part in _slices(len(members[0].hidden), members[0].weight):
         logits = (F.linear(hidden[part], weight, bias) for hidden, weight, bias in members)
-        mixed = mix_log_probs(temper(F.log_softmax(each, -1, dtype=torch.float32), temperature) for each in logits)
+        mixed = mixture.mix(temper(F.log_softmax(each, -1, dtype=torch.float32), temperature) for each in logits)
         yield mixed, None if alone is None else alone[part]
 
 

@@ -12,7 +12,7 @@ from fairseq import models
 from torch import Tensor
 
 from ..errors import UserError
-from ..losses import Projection, mix_log_probs, temper
+from ..losses import MEAN, Mixture, Projection, temper
 from ..models import log_probs, project, why_not_projected
 from .checkpoint import read_checkpoint, said
 from .compatibility import check_teacher
@@ -37,7 +37,7 @@ def _try(path: str, model: Any, task: Any) -> None:
 
 
 class OnlineTeacher:
-    """Frozen models whose distributions are averaged.
+    """Frozen models whose distributions are averaged, equally unless `mixture` is set otherwise.
 
     Not an `nn.Module`, on purpose: what a criterion holds of it is in no optimizer, checkpoint, EMA,
     gradient clip or DDP bucket.
@@ -48,6 +48,7 @@ class OnlineTeacher:
         if not ensemble:
             raise ValueError("a teacher needs at least one model")
         self.names = list(names) or [str(number) for number in range(1, len(ensemble) + 1)]
+        self.mixture: Mixture = MEAN  #: how their distributions are put together
         self._checked: set[torch.dtype] = set()  #: in which its probabilities were found to be some
         self.models = [model.eval().requires_grad_(False) for model in ensemble]
         #: Why `projections` has nothing to give; None if it has.
@@ -117,7 +118,7 @@ class OnlineTeacher:
 
     @torch.no_grad()
     def log_probs(self, net_input: dict[str, Any], like: Tensor, temperature: float = 1.0) -> Tensor:
-        """Log of the ensemble's mean distribution, the temperature being applied to each member before the mean.
+        """Log of the ensemble's mean distribution, by its mixture; the temperature is applied to each member before.
 
         Args:
             net_input, like: as for `projections`.
@@ -127,7 +128,7 @@ class OnlineTeacher:
         """
         self._follow(like)
         found = (self._outputs(name, model, net_input) for name, model in zip(self.names, self.models, strict=True))
-        mixed = mix_log_probs(temper(each, temperature) for each in found)
+        mixed = self.mixture.mix(temper(each, temperature) for each in found)
         self._checked.add(like.dtype)
         return mixed
 

@@ -12,7 +12,7 @@ from torch import nn
 from fairseq_lskd.criterions._batch import Batch
 from fairseq_lskd.criterions._distillation import Cached, Online
 from fairseq_lskd.criterions._forms import Fused, Plain, compute
-from fairseq_lskd.losses import DIVERGENCES, Objective, divergence, loss_threshold, temper, top_k
+from fairseq_lskd.losses import DIVERGENCES, Mixture, Objective, divergence, loss_threshold, temper, top_k
 from fairseq_lskd.teachers import OnlineTeacher
 
 K, PADDING, END = 7, 1, 2
@@ -87,6 +87,8 @@ PLACES = [(0, None), (1, torch.tensor([[0.5], [2.0]]))]
 SELECT, ITERATIONS, RANKING = [None, hardest], [1, 2], [0, 2]
 #: Of the teacher's: its members, None for a cache, and the temperature.
 TEACHERS = [(1, 1.0), (2, 20.0), (None, 2.5)]
+#: How two teachers are put together, if not equally.
+MIXTURES = [Mixture((0.2, 0.8)), Mixture(by_entropy=True), Mixture((3.0, 1.0), by_entropy=True)]
 
 
 def batches(name, members, temperature, like):
@@ -136,6 +138,17 @@ def test_fused_equals_plain(student, name, members, temperature):
     """And no option is without effect: no two descriptions have the same loss."""
     losses = [assert_alike(student, batch) for batch in batches(name, members, temperature, next(student.parameters()))]
     assert len({f"{loss:.9g}" for loss in losses}) == len(losses) >= 24
+
+
+@pytest.mark.parametrize("name", ["forward_kl", "adaptive_kl"])
+def test_fused_equals_plain_whatever_the_weights_of_the_teachers(student, name):
+    losses = []
+    for mixture in (Mixture(), *MIXTURES):
+        for batch in batches(name, 2, 1.0, next(student.parameters())):
+            batch.teacher.teacher.mixture = mixture
+            batch = dataclasses.replace(batch, objective=dataclasses.replace(batch.objective, mixture=mixture))
+            losses.append(assert_alike(student, batch))
+    assert len({f"{loss:.9g}" for loss in losses}) == len(losses)
 
 
 @pytest.mark.parametrize("place", PLACES)

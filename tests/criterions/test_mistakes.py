@@ -129,6 +129,17 @@ def test_limits_of_what_is_compared_are_allowed(task, teacher_path, settings):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
+        ({"teacher_path": "a:b", "teacher_weights": "1"}, "--teacher-weights 1: 1 weights, but --teacher-path names 2"),
+        (
+            {"teacher_path": "a:b", "teacher_weights": "1:x"},
+            "--teacher-weights 1:x: expected numbers joined by ':', or ent",
+        ),
+        ({"teacher_path": "a:b", "teacher_weights": "1:0"}, "--teacher-weights 1:0: expected numbers above 0"),
+        ({"teacher_path": "a", "teacher_weights": "entropy"}, "--teacher-weights entropy: --teacher-path names one"),
+        (
+            {"teacher_cache": "c", "teacher_weights": "1:2"},
+            "--teacher-weights 1:2: a --teacher-cache has put its teachers",
+        ),
         ({"kd_select_by": "length"}, "--kd-select-by length selects nothing: give --kd-select batch or global"),
         ({"kd_select_side": "low"}, "--kd-select-side low selects nothing"),
         (
@@ -174,7 +185,7 @@ OF_THE_TEACHER = {
     **{"teacher_data": "data", "kd_weight": 0.7, "kd_temperature": 2.0, "kd_divergence": "reverse_kl", "kd_beta": 0.3},
     **{"kd_top_k": 3, "kd_rest": "renormalise", "kd_ranking": 5, "kd_iterations": 3, "kd_select": "batch"},
     **{"kd_select_share": 0.2, "kd_queue_size": 9, "kd_skew": 0.2, "kd_head": 0.3, "kd_alpha": 0.4},
-    **{"kd_select_by": "length", "kd_select_side": "low"},
+    **{"kd_select_by": "length", "kd_select_side": "low", "teacher_weights": "1:2"},
     **{"kd_schedule": "linear", "kd_schedule_updates": 5, "kd_weight_end": 0.1, "kd_temperature_end": 2.0},
 }
 
