@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..losses import Objective, Projection, Sampled, TopK
+from ..losses import HiddenTerm, Objective, Projection, Sampled, TopK
 from ..models import mask_indices
 
 
@@ -31,8 +31,8 @@ class Batch:
         w_n [a H_smoothed(p_S, y)_n + b m_n T^2 D(p_T, p_S)_n]
 
     with `w` sentence_weights, `a` label_weight, `b` teacher_weight and `m` teacher_mask; the teacher's part is the mean
-    over the iterations. B sentences have T target tokens, padding included; N tokens are in the mask; T' is T without
-    the prefix.
+    over the iterations. With `hidden`, `w_n m_n` times its weight and its distance of hidden states is added. B
+    sentences have T target tokens, padding included; N tokens are in the mask; T' is T without the prefix.
     """
 
     net_input: dict[str, Any]  #: fairseq's, target side included
@@ -52,6 +52,7 @@ class Batch:
     #: Makes the teacher_mask; given what computes the labels' cross-entropies, `[N]`.
     select: Callable[[Callable[[], Tensor]], Tensor] | None = None
     objective: Objective = field(default_factory=Objective)
+    hidden: HiddenTerm | None = None  #: only with a teacher whose states are known
     iterations: int = 1
     on_policy: bool | None = None  #: whether the student wrote the targets; None where it never does
 

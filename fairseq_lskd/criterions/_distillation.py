@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,15 +14,15 @@ from fairseq.logging import metrics
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..losses import MEAN, Objective, Parameters, Projection, Sampled, Schedule, TopK, divergence, push
-from ..models import target_embeddings
+from ..losses import MEAN, HiddenTerm, Objective, Parameters, Projection, Sampled, Schedule, TopK, divergence, push
+from ..models import target_embeddings, unwrapped, why_not_projected
 from ..teachers import CachedTeacher, OnlineTeacher
 from ..teachers.forced import distributions, mixtures
 from ..teachers.weights import read_mixture
 from ._batch import Batch
 from ._forms import Terms
 from ._options import NO_TEACHER, check_classes, check_distillation, check_sampled, raise_for, remembered
-from ._selection import CRITERIA, SELECTIONS, Judged
+from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, Judged
 from ._smoothing import SmoothingCriterion
 
 WITHOUT_TEACHER = f"{{'teacher_path': '{NO_TEACHER}'}}"
@@ -34,19 +35,22 @@ class Online:
     teacher: OnlineTeacher
     like: Tensor  #: a parameter of the student's
     temperature: float
-    #: What it read last, and what it found, if that is asked for twice.
+    keeps: bool = False  #: whether it is asked twice about what it reads
+    #: What it read last, and what it found, if it keeps that.
     _last: tuple[Any, list[Projection] | None] | None = field(default=None, repr=False)
 
     def projected(self, batch: Batch) -> list[Projection] | None:
         if self._last is not None and self._last[0] is batch.net_input:
             return self._last[1]
-        return self.teacher.projections(batch.net_input, self.like, batch.indices)
+        found = self.teacher.projections(batch.net_input, self.like, batch.indices)
+        if self.keeps:
+            self._last = (batch.net_input, found)
+        return found
 
     @torch.no_grad()
     def statistics(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Entropy and the label's probability at temperature 1, of the tokens in the mask, `[N]` each."""
         members = self.projected(batch)
-        self._last = (batch.net_input, members)
         slices = (
             distributions(self.teacher, batch.net_input, batch.indices, self.like)
             if members is None
@@ -86,7 +90,8 @@ class DistillationCriterion(SmoothingCriterion):
     queue: Any  #: the last tokens' cross-entropies, if --kd-select compares with them, else None
     update: int = 0  #: of the training, counted from 0: the trainer says it
     epoch: int = 1  #: likewise, counted from 1
-    anchor: Any  #: then a parameter that does nothing: fairseq saves the state of criterions that have one
+    hidden_map: Any  #: the matrix of --kd-hidden, once the student is known, else None
+    anchor: Any  #: with a queue a parameter that does nothing: fairseq saves the state of criterions that have one
 
     def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
@@ -126,6 +131,7 @@ class DistillationCriterion(SmoothingCriterion):
         # The bits of float32, which --fp16 would round.
         queue = torch.full((cfg.kd_queue_size,), torch.nan).view(torch.int32) if remembers else None
         self.register_buffer("queue", queue)
+        self.register_parameter("hidden_map", None)
 
     @classmethod
     def check(cls, cfg: Any) -> list[str]:
@@ -142,6 +148,8 @@ class DistillationCriterion(SmoothingCriterion):
         """
         if str(self.cfg.kd_select) in SELECTIONS and str(self.cfg.kd_select_by) == "word_norm":
             target_embeddings(model)
+        if str(self.cfg.kd_hidden) != "none" and self.teacher is not None:
+            self.hidden_map = self._hidden_map(model, self.teacher)
         updates = self.cfg.kd_schedule_updates
         if updates is not None and 0 < max_update < updates:
             raise UserError(
@@ -151,7 +159,10 @@ class DistillationCriterion(SmoothingCriterion):
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict[str, Any]]:
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
-        return (loss if self.anchor is None else loss + 0 * self.anchor.sum()), sample_size, logging_output
+        for parameter in (self.anchor, self.hidden_map):
+            # Each has a gradient in every batch, also where the teacher says nothing: workers wait for it.
+            loss = loss if parameter is None else loss + 0 * parameter.sum()
+        return loss, sample_size, logging_output
 
     def describe(self, model: Any, sample: dict[str, Any]) -> Batch:
         """With the teacher, where there is one."""
@@ -162,7 +173,7 @@ class DistillationCriterion(SmoothingCriterion):
         teacher = (
             self._cached(sample, batch)
             if self.teacher is None
-            else Online(self.teacher, next(model.parameters()), self.kd_temperature)
+            else Online(self.teacher, next(model.parameters()), self.kd_temperature, self._asks_twice)
         )
         weight = self.kd_weight
         return replace(
@@ -171,12 +182,15 @@ class DistillationCriterion(SmoothingCriterion):
             teacher=teacher,
             teacher_weight=weight,
             objective=replace(self.objective, temperature=self.kd_temperature),
+            hidden=self._hidden,
             select=self._selector(model, batch, teacher),
             iterations=self.cfg.kd_iterations if self.training else 1,
         )
 
     def logging_output(self, batch: Batch, terms: Terms) -> dict[str, Any]:
         found = super().logging_output(batch, terms)
+        if terms.hidden is not None:
+            found["hidden_loss"] = terms.hidden
         if batch.teacher is not None and self.training:
             now = {"kd_weight": batch.teacher_weight, "kd_temperature": batch.objective.temperature}
             ends = {"kd_weight": self.cfg.kd_weight_end, "kd_temperature": self.cfg.kd_temperature_end}
@@ -186,8 +200,13 @@ class DistillationCriterion(SmoothingCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Also what a schedule has come to."""
+        """Also the distance of hidden states, and what a schedule has come to."""
         super().reduce_metrics(logging_outputs)
+        if any("hidden_loss" in log for log in logging_outputs):
+            value, size = (
+                sum(utils.item(log.get(key, 0)) for log in logging_outputs) for key in ("hidden_loss", "sample_size")
+            )
+            metrics.log_scalar("hidden_loss", value / size if size else 0.0, size, round=4)
         for name in ("kd_weight", "kd_temperature"):
             if any(name in log for log in logging_outputs):
                 value, tokens = (
@@ -196,9 +215,12 @@ class DistillationCriterion(SmoothingCriterion):
                 metrics.log_scalar(name, value / tokens if tokens else 0.0, tokens, round=4)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Take over the queue of a checkpoint, if it has one, whatever its size."""
+        """Take over the queue of a checkpoint, if it has one, whatever its size, and the map of hidden states."""
         if self.queue is not None and state_dict and "queue" in state_dict:
             self._remember(state_dict["queue"].view(torch.float32))
+        if self.hidden_map is not None and state_dict and "hidden_map" in state_dict:
+            with torch.no_grad():
+                self.hidden_map.copy_(state_dict["hidden_map"])
 
     def why_not_fused(self, model: Any) -> str | None:
         mine = super().why_not_fused(model)
@@ -234,6 +256,28 @@ class DistillationCriterion(SmoothingCriterion):
         if self.cfg.kd_top_k is not None and isinstance(best, TopK):
             best = best.first(self.cfg.kd_top_k)
         return Cached(best.rows(batch.mask[real]) if batch.prefix else best)
+
+    @property
+    def _asks_twice(self) -> bool:
+        """Whether a batch's teacher is asked for more than its distributions."""
+        return str(self.cfg.kd_hidden) != "none" or str(self.cfg.kd_select_by) in OF_TEACHER
+
+    @property
+    def _hidden(self) -> HiddenTerm | None:
+        """Only in training: a validated student has no matrix of this."""
+        if not self.training or str(self.cfg.kd_hidden) == "none":
+            return None
+        if self.hidden_map is None:
+            raise RuntimeError("--kd-hidden: begin() was not told of the student")
+        return HiddenTerm(str(self.cfg.kd_hidden), self.cfg.kd_hidden_weight, self.hidden_map)
+
+    def _hidden_map(self, model: Any, teacher: OnlineTeacher) -> nn.Parameter:
+        """`[D_T, D_S]`, even in +-1 / sqrt(D_S) as torch's linear layers begin, from a random state of its own."""
+        if why := why_not_projected(model) or teacher.why_not_projected:
+            raise UserError(f"--kd-hidden {self.cfg.kd_hidden}: {why}, so that its hidden states are not known")
+        widths = [unwrapped(each).decoder.output_projection.weight.size(1) for each in (teacher.models[0], model)]
+        even = torch.rand(widths[0], widths[1], generator=torch.Generator().manual_seed(1))
+        return nn.Parameter((2 * even - 1) / math.sqrt(widths[1]))
 
     def _selector(self, model: Any, batch: Batch, teacher: Any) -> Callable[[Callable[[], Tensor]], Tensor] | None:
         """What selects the tokens of this batch that are taught; None for all of them."""

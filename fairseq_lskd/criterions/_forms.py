@@ -20,7 +20,7 @@ from ..losses import (
     smoothing_term,
     teacher_loss,
 )
-from ..models import log_probs, project
+from ..models import log_probs, project, unwrapped
 from ._batch import Batch
 
 #: Tokens whose distributions are looked at together on validation.
@@ -36,6 +36,7 @@ class Terms(NamedTuple):
     kd: Tensor | None  #: any shape, to be summed: the teacher's part, weighted as the sentences are
     nll: Tensor  #: likewise, unweighted
     distributions: Distributions
+    hidden: Tensor | None = None  #: [], the distance of hidden states, weighted as the sentences are
 
 
 def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
@@ -44,11 +45,27 @@ def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
     if batch.select is not None:
         batch = replace(batch, teacher_mask=batch.select(functools.partial(form.nll, student, batch)))
     steps, current = [form.step(student, batch, guess=batch.iterations > 1)], batch
+    apart = [_states_apart(form, student, batch)]
     while len(steps) < batch.iterations:
         current = current.fed_back(steps[-1].guess)
         again: Any = form.predict(model, current)
         steps.append(form.step(again, current, guess=len(steps) + 1 < batch.iterations))
-    return Terms(*form.total(steps, batch), steps[0].nll, form.distributions(student, batch))
+        apart.append(_states_apart(form, again, current))
+    loss, kd = form.total(steps, batch)
+    hidden = None
+    if batch.hidden is not None:
+        values = torch.stack([each for each in apart if each is not None]).mean(0) * batch.teacher_token_weights
+        loss, hidden = form.plus(loss, batch.hidden.weight * values, batch), values.detach().sum()
+    return Terms(loss, kd, steps[0].nll, form.distributions(student, batch), hidden)
+
+
+def _states_apart(form: Fused | Plain, student: Any, batch: Batch) -> Tensor | None:
+    """`[N]`: the distance of the student's hidden states from the teacher's, if it is part of the loss."""
+    if batch.hidden is None or batch.teacher is None:
+        return None
+    teacher = batch.teacher.projected(batch)
+    assert isinstance(teacher, list)  # of a running teacher
+    return batch.hidden(form.states(student, batch), teacher[0].hidden)
 
 
 class Fused:
@@ -82,6 +99,14 @@ class Fused:
             return loss, None
         return loss, torch.stack([step.teacher for step in steps]).mean(0) * batch.teacher_token_weights
 
+    def states(self, student: Projection, batch: Batch) -> Tensor:
+        """`[N, D]`: the student's hidden states at the tokens in the mask."""
+        return student.hidden
+
+    def plus(self, loss: Tensor, values: Tensor, batch: Batch) -> Tensor:
+        """The loss with further values of the tokens in the mask, `[N]`."""
+        return loss + values.sum()
+
     def distributions(self, student: Projection, batch: Batch) -> Distributions:
         rows = torch.arange(len(batch.labels), device=batch.labels.device).split(PREDICTION_ROWS)
         for some in rows or (slice(0),):
@@ -96,9 +121,32 @@ class Plain:
 
     def __init__(self, reduce: bool = True):
         self.reduce = reduce
+        self._states: Tensor | None = None  #: what the output projection was given last, [B, T, D]
 
     def predict(self, model: Any, batch: Batch) -> Tensor:
-        return log_probs(model, batch.net_input)[:, batch.prefix :]  # a view that keeps the batch's shape
+        def keep(module: Any, given: tuple[Tensor, ...]) -> None:
+            self._states = given[0]
+
+        hook = None
+        if batch.hidden is not None:
+            hook = unwrapped(model).decoder.output_projection.register_forward_pre_hook(keep)
+        try:
+            return log_probs(model, batch.net_input)[:, batch.prefix :]  # a view that keeps the batch's shape
+        finally:
+            if hook is not None:
+                hook.remove()
+
+    def states(self, student: Tensor, batch: Batch) -> Tensor:
+        """See `Fused.states`; of the last prediction."""
+        assert self._states is not None
+        return self._states.flatten(0, 1)[batch.indices]
+
+    def plus(self, loss: Tensor, values: Tensor, batch: Batch) -> Tensor:
+        """See `Fused.plus`."""
+        if self.reduce:
+            return loss + values.sum()
+        mask = batch.mask[:, batch.prefix :]
+        return loss + torch.zeros_like(mask, dtype=values.dtype).masked_scatter(mask, values).flatten()
 
     def nll(self, student: Tensor, batch: Batch) -> Tensor:
         target, mask = batch.target[:, batch.prefix :], batch.mask[:, batch.prefix :]

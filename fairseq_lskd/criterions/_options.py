@@ -10,7 +10,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from ..errors import UserError
-from ..losses import DIVERGENCES, RESTS, SCHEDULES, Parameters, divergence
+from ..losses import DIVERGENCES, HIDDEN, RESTS, SCHEDULES, Parameters, divergence
 from ..teachers.weights import read_mixture
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS
 
@@ -23,6 +23,7 @@ KD_RESTS = ChoiceEnum(list(RESTS))
 KD_SCHEDULES = ChoiceEnum(["constant", *SCHEDULES])
 KD_SELECTIONS = ChoiceEnum(["all", *SELECTIONS])
 KD_CRITERIA = ChoiceEnum(list(CRITERIA))
+KD_HIDDEN = ChoiceEnum(["none", *HIDDEN])
 KD_SIDES = ChoiceEnum(["high", "low"])
 
 
@@ -135,6 +136,17 @@ class DistillationConfig(SmoothingConfig):
             "from below; or renormalise: the K get all of it"
         },
     )
+    kd_hidden: KD_HIDDEN = field(  # type: ignore[valid-type]
+        default="none",
+        metadata={
+            "help": "add the distance of the student's last hidden states, mapped by a learned matrix, from the "
+            "teacher's: 1 less their cosine, or the mean squared difference. The matrix is in the checkpoint, not in "
+            "the student (to switch it on or off in the middle of a run, --reset-optimizer)"
+        },
+    )
+    kd_hidden_weight: float = field(
+        default=1.0, metadata={"help": "weight above 0 of --kd-hidden, beside those of labels and teacher"}
+    )
     kd_ranking: int = field(
         default=0,
         metadata={
@@ -194,7 +206,7 @@ def check_distillation(cfg: Any) -> list[str]:
     for flag, value in (("--kd-temperature", cfg.kd_temperature), ("--kd-temperature-end", cfg.kd_temperature_end)):
         if value is not None and not 1e-6 <= value < float("inf"):  # what is divided by less is no number in float32
             problems.append(f"{flag} {value}: expected a number above 0, not smaller than 1e-06")
-    problems += _check_schedule(cfg) + _check_selection(cfg) + _check_weights(cfg)
+    problems += _check_schedule(cfg) + _check_selection(cfg) + _check_weights(cfg) + _check_hidden(cfg)
     for name in Parameters._fields:
         if not 0 < (value := getattr(cfg, f"kd_{name}")) < 1:
             problems.append(f"--kd-{name} {value}: expected a number between 0 and 1")
@@ -215,6 +227,22 @@ def check_distillation(cfg: Any) -> list[str]:
             f"--kd-iterations {cfg.kd_iterations} asks the teacher about the student's predictions, which no "
             "--teacher-cache can know: give --teacher-path alone"
         )
+    return problems
+
+
+def _check_hidden(cfg: Any) -> list[str]:
+    weight, kind = cfg.kd_hidden_weight, str(cfg.kd_hidden)
+    if not 0 < weight < float("inf"):
+        return [f"--kd-hidden-weight {weight}: expected a number above 0"]
+    if kind == "none":
+        return [] if weight == 1 else [f"--kd-hidden-weight {weight} weighs nothing: give --kd-hidden too"]
+    problems = []
+    if cfg.teacher_cache is not None:
+        problems.append(f"--kd-hidden {kind}: no --teacher-cache has hidden states; give --teacher-path alone")
+    if ":" in (cfg.teacher_path or ""):
+        problems.append(f"--kd-hidden {kind} needs one teacher, --teacher-path names several")
+    if 0 in (cfg.kd_weight, cfg.kd_weight_end):
+        problems.append(f"--kd-hidden {kind} needs a --kd-weight above 0: without it no teacher runs")
     return problems
 
 

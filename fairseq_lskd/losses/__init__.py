@@ -19,6 +19,7 @@ from .divergence import (
     total_variation,
 )
 from .fused import FusedLoss, Projection, fused_loss
+from .hidden import HIDDEN, HiddenTerm
 from .mixture import MEAN, Mixture
 from .objective import Objective, teacher_loss
 from .ranking import ranking_loss
@@ -31,12 +32,14 @@ from .topk import RESTS, TopK, top_k
 __all__ = [
     "BINS",
     "DIVERGENCES",
+    "HIDDEN",
     "MEAN",
     "RESTS",
     "SCHEDULES",
     "Divergence",
     "Draws",
     "FusedLoss",
+    "HiddenTerm",
     "Mixture",
     "Objective",
     "Parameters",

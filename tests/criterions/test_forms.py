@@ -12,7 +12,17 @@ from torch import nn
 from fairseq_lskd.criterions._batch import Batch
 from fairseq_lskd.criterions._distillation import Cached, Online
 from fairseq_lskd.criterions._forms import Fused, Plain, compute
-from fairseq_lskd.losses import DIVERGENCES, Mixture, Objective, divergence, loss_threshold, temper, top_k
+from fairseq_lskd.losses import (
+    DIVERGENCES,
+    HIDDEN,
+    HiddenTerm,
+    Mixture,
+    Objective,
+    divergence,
+    loss_threshold,
+    temper,
+    top_k,
+)
 from fairseq_lskd.teachers import OnlineTeacher
 
 K, PADDING, END = 7, 1, 2
@@ -138,6 +148,27 @@ def test_fused_equals_plain(student, name, members, temperature):
     """And no option is without effect: no two descriptions have the same loss."""
     losses = [assert_alike(student, batch) for batch in batches(name, members, temperature, next(student.parameters()))]
     assert len({f"{loss:.9g}" for loss in losses}) == len(losses) >= 24
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_fused_equals_plain_with_hidden_states(student, kind):
+    """The gradient by the matrix included."""
+    torch.manual_seed(3)
+    matrix, losses = torch.randn(4, 3, dtype=torch.float64).requires_grad_(), []
+    for batch in batches("forward_kl", 1, 2.0, next(student.parameters())):
+        without = assert_alike(student, batch)
+        slopes = []
+        batch = dataclasses.replace(batch, hidden=HiddenTerm(kind, 0.5, matrix))
+        for form in (Fused(), Plain()):
+            terms = compute(form, student, batch)
+            slopes.append(torch.autograd.grad(terms.loss, matrix)[0])
+            assert terms.loss.item() == pytest.approx(without + 0.5 * terms.hidden.item(), rel=1e-12)
+        torch.testing.assert_close(*slopes)
+        losses.append(assert_alike(student, batch))
+        each = compute(Plain(reduce=False), student, batch).loss
+        assert each.shape == (TARGET[:, batch.prefix :].numel(),)
+        assert each.sum().item() == pytest.approx(losses[-1], rel=1e-12)
+    assert len({f"{loss:.9g}" for loss in losses}) == len(losses)
 
 
 @pytest.mark.parametrize("name", ["forward_kl", "adaptive_kl"])

@@ -168,7 +168,15 @@ def test_options_are_parsed_and_ignored():
     """Every option has its test: that it does something, or one of its own."""
     own = {"sentence_avg", "teacher_path", "teacher_data", "teacher_cache", "sequence_weights", "loss_form"}
     own |= {"kd_queue_size", "kd_on_policy", "kd_on_policy_temperature"}
-    own |= {"teacher_weights", "kd_schedule", "kd_schedule_updates", "kd_weight_end", "kd_temperature_end"}
+    own |= {
+        "kd_hidden",
+        "kd_hidden_weight",
+        "teacher_weights",
+        "kd_schedule",
+        "kd_schedule_updates",
+        "kd_weight_end",
+        "kd_temperature_end",
+    }
     for config, tested in ((WordKDConfig, test_word_kd.CHANGES), (SeqKDConfig, test_seq_kd.CHANGES)):
         names = {entry.name for entry in dataclasses.fields(config)} - {"_name"}
         assert names - own == tested.keys()

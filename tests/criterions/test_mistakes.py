@@ -140,6 +140,11 @@ def test_limits_of_what_is_compared_are_allowed(task, teacher_path, settings):
             {"teacher_cache": "c", "teacher_weights": "1:2"},
             "--teacher-weights 1:2: a --teacher-cache has put its teachers",
         ),
+        ({"kd_hidden_weight": 2.0}, "--kd-hidden-weight 2.0 weighs nothing: give --kd-hidden too"),
+        ({"kd_hidden": "mse", "kd_hidden_weight": 0.0}, "--kd-hidden-weight 0.0: expected a number above 0"),
+        ({"kd_hidden": "mse", "teacher_cache": "c"}, "--kd-hidden mse: no --teacher-cache has hidden states"),
+        ({"kd_hidden": "mse", "teacher_path": "a:b"}, "--kd-hidden mse needs one teacher"),
+        ({"kd_hidden": "mse", "teacher_path": "a", "kd_weight": 0.0}, "--kd-hidden mse needs a --kd-weight above 0"),
         ({"kd_select_by": "length"}, "--kd-select-by length selects nothing: give --kd-select batch or global"),
         ({"kd_select_side": "low"}, "--kd-select-side low selects nothing"),
         (
@@ -186,6 +191,7 @@ OF_THE_TEACHER = {
     **{"kd_top_k": 3, "kd_rest": "renormalise", "kd_ranking": 5, "kd_iterations": 3, "kd_select": "batch"},
     **{"kd_select_share": 0.2, "kd_queue_size": 9, "kd_skew": 0.2, "kd_head": 0.3, "kd_alpha": 0.4},
     **{"kd_select_by": "length", "kd_select_side": "low", "teacher_weights": "1:2"},
+    **{"kd_hidden": "cosine", "kd_hidden_weight": 2.0},
     **{"kd_schedule": "linear", "kd_schedule_updates": 5, "kd_weight_end": 0.1, "kd_temperature_end": 2.0},
 }
 
