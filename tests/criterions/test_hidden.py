@@ -69,9 +69,6 @@ def test_it_trains_and_resumes_and_is_not_in_the_student(bitext, task, teacher_p
     state = torch.load(path, weights_only=False)
     assert list(state["criterion"]) == ["hidden_map"]
     assert not any("hidden_map" in name for name in state["model"])
-    assert state["model"].keys() == make_model(task).state_dict().keys() or "in_proj" in str(
-        make_model(task).state_dict().keys()
-    )
     resumed = begun(bitext, task, teacher_path)
     resumed.load_checkpoint(str(path))
     found = [resumed.train_step([batch(task, ids)]) for ids in BATCHES[2:]]
