@@ -8,6 +8,7 @@ from typing import Any
 from fairseq.trainer import Trainer
 
 from ..errors import exit_on_user_error
+from ._distillation import DistillationCriterion
 
 
 def watch() -> None:
@@ -19,7 +20,7 @@ def watch() -> None:
     @functools.wraps(init)
     def told_init(self: Any, cfg: Any, task: Any, model: Any, criterion: Any, *args: Any, **kwargs: Any) -> None:
         # Before the trainer copies the criterion to its device, and asks it for parameters.
-        if hasattr(criterion, "begin"):
+        if isinstance(criterion, DistillationCriterion):
             with exit_on_user_error(f"--criterion {criterion.NAME}"):
                 criterion.begin(model, cfg.optimization.max_update)
         init(self, cfg, task, model, criterion, *args, **kwargs)
@@ -28,12 +29,12 @@ def watch() -> None:
     def told_set_num_updates(self: Any, num_updates: int) -> None:
         set_num_updates(self, num_updates)
         # Also after a checkpoint was loaded.
-        if hasattr(criterion := self.get_criterion(), "begin"):
+        if isinstance(criterion := self.get_criterion(), DistillationCriterion):
             criterion.update = num_updates
 
     @functools.wraps(begin_epoch)
     def told_begin_epoch(self: Any, epoch: int) -> None:
-        if hasattr(criterion := self.get_criterion(), "begin"):
+        if isinstance(criterion := self.get_criterion(), DistillationCriterion):
             criterion.epoch = epoch
         begin_epoch(self, epoch)
 
