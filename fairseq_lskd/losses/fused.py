@@ -491,16 +491,17 @@ class _Work:
         teacher, known = without_missing_sampled(teacher)
         b = b.masked_fill(~known, 0.0)
         s = torch.mul(z, 1 / t, out=self._buffer(1, z.size(0)))
-        probs = teacher.probs.to(s.dtype)
-        normaliser = s.exp().sum(1).log_()  # z is at most 0
+        probs, drawn = teacher.probs.to(s.dtype), s.gather(1, teacher.ids)
+        powers = s.exp_()  # z is at most 0
+        total = powers.sum(1)
+        normaliser = total.log()
         lowest = torch.finfo(s.dtype).min
-        found = (s.gather(1, teacher.ids) - normaliser.unsqueeze(1)).clamp_min(lowest).mul_(probs).sum(1)
+        found = (drawn - normaliser.unsqueeze(1)).clamp_min(lowest).mul_(probs).sum(1)
         loss = (t**2 * (teacher.negentropy.to(s.dtype) - found)).masked_fill(~known, 0.0).to(self.dtype)
         if not self.needs:
             return loss, None, normaliser
-        q = s.sub_(normaliser.unsqueeze(1)).exp_()
-        q *= (shared + b * probs.sum(1)).unsqueeze(1)
-        return loss, q.scatter_add_(1, teacher.ids, -b.unsqueeze(1) * probs), normaliser
+        powers *= ((shared + b * probs.sum(1)) / total).unsqueeze(1)
+        return loss, powers.scatter_add_(1, teacher.ids, -b.unsqueeze(1) * probs), normaliser
 
     def _differentiate(self, rows: slice | Tensor, gradient: Tensor) -> None:
         """Carry a gradient with respect to logits on to the projection's three tensors."""
