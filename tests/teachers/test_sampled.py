@@ -175,4 +175,4 @@ def test_the_report_tells_a_biased_cache_from_an_unbiased_one():
     found = [*errors(Plan(3, 12), log_probs).values()]
     assert found[0].bias < 2 * found[0].chance < found[1].bias
     assert found[0].deviation > 0 and found[1].deviation == pytest.approx(0, abs=1e-4)
-    assert found[2].bias > 2 * found[0].chance
+    assert found[2].bias > 1.3 * found[0].chance
