@@ -42,7 +42,8 @@ class Mixture:
         """
         if self.is_mean:
             return mix_log_probs(log_probs)
-        mixed = total = None
+        mixed: Tensor | None = None
+        total: Tensor | None = None
         for member, part in enumerate(log_probs):
             weight = self.log_weight(member, part)
             total = weight if total is None else torch.logaddexp(total, weight)
