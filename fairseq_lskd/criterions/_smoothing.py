@@ -164,7 +164,7 @@ class SmoothingCriterion(FairseqCriterion):
                     "validate without it: --model-overrides \"{'label_smoothing': 0.0}\""
                 ) from None
         targets = self.task.dataset(split).tgt
-        logger.info(f"counting the target tokens of {len(targets):,} training sentences for the unigram prior")
+        logger.info(f"counting the target tokens of {len(targets):,} training sentences")
         return count_types(targets, range(len(targets)), len(self.task.target_dictionary), self.padding_idx)
 
     @classmethod
