@@ -64,7 +64,7 @@ class Brackets:
 
 
 def _unbalanced(text: str) -> bool:
-    if any(text.count(opening) != text.count(closing) for opening, closing in _BRACKETS):
+    if any(text.count(pair[0]) != text.count(pair[1]) for pair in _BRACKETS):
         return True
     return any(sum(map(text.count, marks)) % 2 for marks in _QUOTES)
 
