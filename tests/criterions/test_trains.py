@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cached import write_cache
 from tiny import batch, make_criterion, make_model
 
 from fairseq_lskd.losses import DIVERGENCES
@@ -27,4 +28,21 @@ def distances(task, teacher_path, updates=12, **settings):
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_every_divergence_trains(task, teacher_path, name):
     found = distances(task, teacher_path, kd_divergence=name)
+    assert found[-1] < 0.8 * found[0]
+
+
+def test_a_sampled_cache_trains(bitext, task, teacher_path, tmp_path):
+    """Towards the whole teacher, whom it has never seen whole."""
+    cache = write_cache(bitext, teacher_path, tmp_path / "cache", "--sampled", "2", "--draws", "12")
+    student = make_model(task, "--dropout", "0", seed=3).train()
+    cached = make_criterion(task, "word_kd", teacher_cache=str(cache), kd_weight=1.0).train()
+    whole = make_criterion(task, "word_kd", teacher_path=str(teacher_path), kd_weight=1.0).eval()
+    sample, found = batch(task, range(12)), []
+    optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
+    for cached.epoch in range(1, 13):
+        found.append(whole(student, sample)[2]["kd_loss"].item())
+        optimizer.zero_grad()
+        loss, size, _ = cached(student, sample)
+        (loss / size).backward()
+        optimizer.step()
     assert found[-1] < 0.8 * found[0]
