@@ -7,7 +7,6 @@ on every other class, so the label gets nothing back. With another prior `u` (Sz
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,12 +64,12 @@ def smoothed_cross_entropy(
     return (1.0 - label_smoothing - other) * nll + other * smooth
 
 
-def count_types(targets: Any, ids: Sequence[int], classes: int, padding: int) -> Tensor:
+def count_types(targets: Any, ids: Any, classes: int, padding: int) -> Tensor:
     """`[K]` int64, how often each type occurs in these sentences, padding aside.
 
     Args:
         targets: by number, `[length]` int tensors.
-        ids: the numbers that count.
+        ids: `[n]`, the numbers that count: a range, a list or an array.
         classes: K.
     """
     counts = torch.zeros(classes, dtype=torch.int64)
