@@ -81,5 +81,5 @@ def test_blocks_run_as_they_stand(chain: list[str], home: Path) -> None:
     for page in chain:
         for block in runnable(ROOT / page):
             command = ["bash", "-euo", "pipefail", "-c", block]
-            done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=900)
+            done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=1800)
             assert done.returncode == 0, f"{page}:\n{block}\n{(done.stdout + done.stderr)[-3000:]}"
