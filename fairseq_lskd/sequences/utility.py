@@ -152,10 +152,10 @@ def _bleu(
             precision = np.where(missed, 100.0 / (smooth * total), 100.0 * match / total)
             logs.append(_LOG(np.where(exists, precision, 1.0)))
             orders += exists
-        exponent = _SUM(*logs).astype(np.float64) / np.maximum(orders, 1)
+        exponent = np.asarray(_SUM(*logs), np.float64) / np.maximum(orders, 1)
         short = (length < reference) & (length > 0)
-        penalty = np.where(short, _EXP(np.where(short, 1 - reference / length, 0.0)).astype(np.float64), 1.0)
-    score = penalty * _EXP(exponent).astype(np.float64)
+        penalty = np.where(short, np.asarray(_EXP(np.where(short, 1 - reference / length, 0.0)), np.float64), 1.0)
+    score = penalty * np.asarray(_EXP(exponent), np.float64)
     return np.where(sum(matches) > 0, score, 0.0)
 
 
