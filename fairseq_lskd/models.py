@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from fairseq.data.data_utils import collate_tokens
 from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models.fairseq_decoder import FairseqDecoder
+from fairseq.models.nat import FairseqNATModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.search import Sampling
 from fairseq.sequence_generator import SequenceGenerator
@@ -20,6 +21,12 @@ from .losses import Projection
 
 #: They leave the parameters where they are; others (fully sharded, say) take them away between forward passes.
 TRANSPARENT = (ModuleProxyWrapper, DistributedTimeoutWrapper, LegacyDistributedDataParallel, DistributedDataParallel)
+
+
+def why_not_left_to_right(model: Any) -> str | None:
+    """Why a model does not predict one token after the other; None if it does."""
+    model = unwrapped(model)
+    return f"{type(model).__name__} is not left-to-right" if isinstance(model, FairseqNATModel) else None
 
 
 def why_not_projected(model: Any) -> str | None:

@@ -111,6 +111,11 @@ def run(args: argparse.Namespace) -> int:
 
     test = _test_set(args)
     student = load_teacher(args.checkpoint, args.teacher_data, args.source_lang, args.target_lang)
+    if student.marks is not None:
+        raise UserError(
+            f"{args.checkpoint} translates several languages, by tokens that a folder does not say: expected one of "
+            "the task translation. Convert it with ct2-fairseq-converter."
+        )
     try:
         pieces = find_pieces(student, args.sentencepiece, args.sentencepiece_source, args.sentencepiece_target)
         new = export_student(student, pieces, args.out, args.compute_type)

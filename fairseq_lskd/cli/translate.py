@@ -24,6 +24,7 @@ EXAMPLES = """examples:
       --nbest 5 --max-len-a 1.2 --max-len-b 10
   lskd translate train.de.gz --teacher-path a.pt:b.pt --sentencepiece spm.model --out ensemble.jsonl.gz
   lskd translate train.de.gz --teacher-path a.pt --sentencepiece spm.model --out nbest.jsonl --plan
+  lskd translate train.de.gz --teacher-path multilingual.pt -s de -t en --sentencepiece spm.model --out nbest.jsonl
   lskd translate train.en --model opus-mt-en-de --sentencepiece-source source.spm --sentencepiece-target target.spm \\
       --out opus.jsonl
   lskd translate train.de --teacher-path a.pt --out nbest.jsonl --num-shards 8 --shard-id 3
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     teacher.add_argument("--model", type=Path, metavar="DIR", help="or a CTranslate2 model folder: OPUS-MT, NLLB, M2M")
     text = parser.add_argument_group("its vocabulary")
     text.add_argument("--teacher-data", metavar="DIR", help="folder of its dict.LANG.txt (beside the checkpoint)")
-    text.add_argument("-s", "--source-lang", metavar="LANG", help="where the checkpoint or the folder doesn't say it")
+    text.add_argument("-s", "--source-lang", metavar="LANG", help="where the checkpoint doesn't say it, or has more")
     text.add_argument("-t", "--target-lang", metavar="LANG")
     text.add_argument("--sentencepiece", type=Path, metavar="FILE", help="CORPUS is raw text; the model of both sides")
     text.add_argument("--sentencepiece-source", type=Path, metavar="FILE", help="the source's, if it is another")

@@ -25,6 +25,7 @@ from typing import Any
 
 from . import (
     archive_members,
+    bart_args,
     bf16_on_gpu,
     checkpoint_copies,
     checkpoint_globals,
@@ -60,6 +61,7 @@ MENDS: tuple[Any, ...] = (
     archive_members,
     bf16_on_gpu,
     unknown_names,
+    bart_args,
 )
 
 #: Name of a mend -> "waiting", "applied", "not needed", "skipped" or "failed: why", in this process.

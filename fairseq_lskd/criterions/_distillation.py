@@ -18,9 +18,11 @@ from ..losses import MEAN, HiddenTerm, Objective, Parameters, Projection, Sample
 from ..models import target_embeddings, unwrapped, why_not_projected
 from ..teachers import CachedTeacher, OnlineTeacher
 from ..teachers.forced import distributions, mixtures
+from ..teachers.online import DTYPES
 from ..teachers.weights import read_mixture
 from ._batch import Batch
 from ._forms import Terms
+from ._language_pairs import PairOfBatch
 from ._options import NO_TEACHER, check_classes, check_distillation, check_sampled, raise_for, remembered
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, Judged
 from ._smoothing import SmoothingCriterion
@@ -113,9 +115,12 @@ class DistillationCriterion(SmoothingCriterion):
             raise_for(check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache} has"))
         elif wanted and cfg.teacher_path is not None:
             with remembered(cfg.teacher_path, overrides=WITHOUT_TEACHER):
-                self.teacher = OnlineTeacher.from_checkpoints(cfg.teacher_path, task, cfg.teacher_data)
+                self.teacher = OnlineTeacher.from_checkpoints(
+                    cfg.teacher_path, task, cfg.teacher_data, dtype=DTYPES.get(str(cfg.teacher_dtype))
+                )
             self.teacher.mixture = read_mixture(cfg.teacher_weights, cfg.teacher_path)
             raise_for(check_classes(cfg, len(task.target_dictionary), "the vocabulary has"))
+        self._pair = PairOfBatch(task) if hasattr(task, "_per_lang_pair_train_loss") else None
         self.objective = Objective(
             divergence(str(cfg.kd_divergence), **{name: cfg[f"kd_{name}"] for name in Parameters._fields}),
             cfg.kd_temperature,
@@ -173,7 +178,7 @@ class DistillationCriterion(SmoothingCriterion):
         teacher = (
             self._cached(sample, batch)
             if self.teacher is None
-            else Online(self.teacher, next(model.parameters()), self.kd_temperature, self._asks_twice)
+            else Online(self._teacher_of_batch, next(model.parameters()), self.kd_temperature, self._asks_twice)
         )
         weight = self.kd_weight
         return replace(
@@ -235,6 +240,11 @@ class DistillationCriterion(SmoothingCriterion):
     def kd_temperature(self) -> float:
         """Of the teacher's part, at this update."""
         return self._scheduled(self.cfg.kd_temperature, self.cfg.kd_temperature_end)
+
+    @property
+    def _teacher_of_batch(self) -> OnlineTeacher:
+        assert self.teacher is not None
+        return self.teacher if self._pair is None else self.teacher.of_pair(self._pair.pair)
 
     @property
     def _teaches(self) -> bool:

@@ -11,6 +11,7 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..losses import DIVERGENCES, HIDDEN, RESTS, SCHEDULES, Parameters, divergence
+from ..teachers.online import DTYPES
 from ..teachers.weights import read_mixture
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS
 
@@ -21,6 +22,7 @@ LOSS_FORMS = ChoiceEnum(["auto", "fused", "plain"])
 KD_DIVERGENCES = ChoiceEnum(list(DIVERGENCES))
 KD_RESTS = ChoiceEnum(list(RESTS))
 KD_SCHEDULES = ChoiceEnum(["constant", *SCHEDULES])
+TEACHER_DTYPES = ChoiceEnum(["student", *DTYPES])
 KD_SELECTIONS = ChoiceEnum(["all", *SELECTIONS])
 KD_CRITERIA = ChoiceEnum(list(CRITERIA))
 KD_HIDDEN = ChoiceEnum(["none", *HIDDEN])
@@ -74,6 +76,13 @@ class DistillationConfig(SmoothingConfig):
         metadata={
             "help": "folder with the teacher's dict.*.txt, to compare with the student's "
             "(default: the checkpoint's own folder, else the data folder that it records)"
+        },
+    )
+    teacher_dtype: TEACHER_DTYPES = field(  # type: ignore[valid-type]  # an enum that fairseq makes at run time
+        default="student",
+        metadata={
+            "help": "number format in which --teacher-path runs: float16 or bfloat16 halve its memory beside a student "
+            "in float32 (student: the student's)"
         },
     )
     teacher_cache: Optional[str] = field(
@@ -221,6 +230,10 @@ def check_distillation(cfg: Any) -> list[str]:
         problems.append(
             f"--kd-divergence {cfg.kd_divergence} with --kd-rest renormalise is infinite: the student has probability "
             "where the teacher has none; take --kd-rest class"
+        )
+    if str(cfg.teacher_dtype) != "student" and cfg.teacher_cache is not None:
+        problems.append(
+            f"--teacher-dtype {cfg.teacher_dtype} is of a teacher that runs, and with --teacher-cache none does"
         )
     if cfg.kd_iterations > 1 and cfg.teacher_cache is not None:
         problems.append(

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from ..errors import UserError, exit_on_user_error
 from ..losses import BINS, count_types, prediction_sums, unigram_prior
-from ..models import why_not_projected
+from ..models import why_not_left_to_right, why_not_projected
+from ..teachers.compatibility import task_name
+from ..teachers.languages import OF_PAIRS, options_of, pairs_of
 from ._batch import Batch
 from ._forms import Distributions, Fused, Plain, Terms, compute
 from ._options import check_smoothing, raise_for
@@ -54,6 +56,12 @@ class SmoothingCriterion(FairseqCriterion):
         self.cfg = cfg
         self._prior: Tensor | None = None
         self._warned = False
+        self.pairs = pairs_of(task) if task_name(options_of(task)) in OF_PAIRS else []
+        if self.pairs and cfg.label_smoothing and str(cfg.smoothing_prior) != "uniform":
+            raise UserError(
+                f"--smoothing-prior {cfg.smoothing_prior} counts the target of one pair, and --task "
+                f"{task_name(options_of(task))} has several: expected uniform"
+            )
 
     @classmethod
     def check(cls, cfg: Any) -> list[str]:
@@ -85,7 +93,17 @@ class SmoothingCriterion(FairseqCriterion):
         raise AssertionError  # not reached: the context returns or exits
 
     def describe(self, model: Any, sample: dict[str, Any]) -> Batch:
-        """All that the loss needs to know of fairseq's batch, the student's and the teacher's outputs aside."""
+        """All that the loss needs to know of fairseq's batch, the student's and the teacher's outputs aside.
+
+        Raises:
+            UserError: if the model does not predict one token after the other.
+        """
+        if why := why_not_left_to_right(model):
+            raise UserError(
+                f"{why}, and this loss is of a next token. Distil such a student at sequence level: translate with a "
+                "teacher (lskd translate), build training data (lskd select), and train with fairseq's "
+                "--criterion nat_loss"
+            )
         target, prefix, alpha = sample["target"], self.cfg.ignore_prefix_size, self.cfg.label_smoothing
         mask = target.ne(self.padding_idx)
         mask[:, :prefix] = False

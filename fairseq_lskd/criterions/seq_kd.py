@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..sequences import SequenceWeights
+from ..teachers.compatibility import task_name
+from ..teachers.languages import options_of
 from ._batch import Batch
 from ._distillation import DistillationCriterion
 from ._options import DistillationConfig, SmoothingConfig, remembered
@@ -53,6 +55,11 @@ class SeqKDCriterion(DistillationCriterion):
         self._weight: Tensor | None = None
         self._checked = False
         if cfg.sequence_weights is not None:
+            if self.pairs:
+                raise UserError(
+                    f"--sequence-weights {cfg.sequence_weights} is of the sentences of one pair, and --task "
+                    f"{task_name(options_of(task))} has several: leave it out, or train on one pair"
+                )
             with remembered(cfg.sequence_weights, overrides="{'sequence_weights': None, 'reference_weight': None}"):
                 self.weights = SequenceWeights.load(cfg.sequence_weights)
             if cfg.reference_weight is not None:

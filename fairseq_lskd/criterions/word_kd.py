@@ -8,7 +8,11 @@ from fairseq import utils
 from fairseq.criterions import register_criterion
 from fairseq.logging import metrics
 
+from ..errors import UserError
 from ..models import sample_targets
+from ..teachers.compatibility import task_name
+from ..teachers.known import is_bilingual
+from ..teachers.languages import options_of
 from ._batch import Batch
 from ._distillation import DistillationCriterion
 from ._forms import Terms
@@ -37,6 +41,14 @@ class WordKDCriterion(DistillationCriterion):
     """Word-level distillation (Kim & Rush, EMNLP 2016, section 3.1) from a running teacher or from its cache."""
 
     NAME = "word_kd"
+
+    def __init__(self, cfg: Any, task: Any):
+        super().__init__(cfg, task)
+        if cfg.kd_on_policy > 0 and not is_bilingual(kind := task_name(options_of(task))):
+            raise UserError(
+                f"--kd-on-policy {cfg.kd_on_policy} samples translations as --task translation has them, found --task "
+                f"{kind}: leave it out"
+            )
 
     @classmethod
     def check(cls, cfg: Any) -> list[str]:

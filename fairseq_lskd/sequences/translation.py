@@ -29,8 +29,9 @@ from .segmentation import SENTENCEPIECE, check_pieces, joiner, model_symbols, sp
 from .shards import Shard, shard_path
 from .translate import UNKNOWN_SENTENCES, Progress, Translator, count
 
-#: What makes an engine, its vocabularies, the files that it depends on, and the source's language.
-Loaded = tuple[Callable[[], Engine], tuple[list[str], list[str]], dict[str, list[Path]], str | None]
+#: What makes an engine, its vocabularies, the files that it depends on, the source's language, and the pair of a
+#: multilingual teacher.
+Loaded = tuple[Callable[[], Engine], tuple[list[str], list[str]], dict[str, list[Path]], str | None, str | None]
 MARKS = ("source_prefix", "source_suffix", "target_prefix")
 MARKS_SHARE = 0.02  #: of a teacher's types that no text need have
 COUNTS = ("window", "num_shards", "limit", "max_source_positions", "max_target_positions")
@@ -152,7 +153,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
     loaded = (
         _from_model(request.model, request) if request.model else _from_checkpoints(str(request.teacher_path), request)
     )
-    make_engine, (known, symbols), inputs, source_lang = loaded
+    make_engine, (known, symbols), inputs, source_lang, pair = loaded
     corpus = open_corpus(request.corpus, request.subset, source_lang)
     if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
         raise UserError(
@@ -175,6 +176,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
         **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},
         **{f"sentencepiece-{side}": sha256(path) for side, path in models.items() if path},
         "engine": engine.name,
+        **({"pair": pair} if pair else {}),
         **{name.replace("_", "-"): value for name, value in asdict(options).items() if name != "unkpen"},
         **({"unkpen": f"{options.unkpen:g}"} if options.unkpen else {}),  # JSON has no infinity
         **{
@@ -192,6 +194,7 @@ def _from_checkpoints(paths: str, request: Request) -> Loaded:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
     from ..teachers.alone import load_teacher
+    from ..teachers.languages import options_of
     from .engines.choose import choose_engine
 
     for name in MARKS:
@@ -202,13 +205,15 @@ def _from_checkpoints(paths: str, request: Request) -> Loaded:
     source, target = (min(given or own, own) for given, own in zip(limits, teacher.max_positions, strict=True))
     teacher.max_positions = (source, target)
     cache = request.cache_dir or request.out.parent / "ctranslate2-models"
-    inputs = {"teacher": teacher.paths, "dictionaries": list(teacher.dictionaries)}
+    inputs = {"teacher": teacher.paths, "dictionaries": [*teacher.dictionaries, *teacher.more_files]}
     symbols = (teacher.task.source_dictionary.symbols, teacher.task.target_dictionary.symbols)
 
     def make_engine() -> Engine:
         return choose_engine(teacher, request.search, request.engine, request.device, _cores(request), cache)
 
-    return make_engine, symbols, inputs, teacher.task.cfg.source_lang
+    task = options_of(teacher.task)
+    pair = None if teacher.marks is None else f"{task.source_lang}-{task.target_lang}"
+    return make_engine, symbols, inputs, task.source_lang, pair
 
 
 def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None:
@@ -269,7 +274,7 @@ def _from_model(model: Path, request: Request) -> Loaded:
     def make_engine() -> Engine:
         return CTranslate2Engine(model, options, request.device, _cores(request), positions, marks)
 
-    return make_engine, symbols, {"model": files}, request.source_lang
+    return make_engine, symbols, {"model": files}, request.source_lang, None
 
 
 def _cores(request: Request) -> int:

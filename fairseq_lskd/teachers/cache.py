@@ -37,6 +37,7 @@ from ..names import within
 from ..reading import COUNT, POSITIVE, misfit, read_json, shown
 from .compatibility import task_name
 from .known import is_bilingual
+from .languages import options_of
 
 #: Of the files and of what is in them. A cache of another format is refused: write it again.
 FORMAT = 1
@@ -114,7 +115,7 @@ def fingerprint(task: Any, subset: str, temperature: float, teacher_path: str | 
         UserError: if the task is another, the data is in several folders, is not binarised or is no bitext, or a
             checkpoint is missing.
     """
-    cfg = task.cfg
+    cfg = options_of(task)
     if not is_bilingual(kind := task_name(cfg)):
         raise UserError(f"a teacher cache serves the task translation, or one of yours made of it, found --task {kind}")
     data = data_files(cfg, subset)
@@ -259,7 +260,7 @@ class CachedTeacher:
         """
         folder, name = Path(folder), f"--teacher-cache {os.fspath(folder)}"
         manifest = _read_manifest(folder, name)
-        wanted = fingerprint(task, subset or task.cfg.train_subset, temperature, teacher_path)
+        wanted = fingerprint(task, subset or options_of(task).train_subset, temperature, teacher_path)
         if lines := differences(manifest, wanted):
             raise UserError(
                 "\n  - ".join([f"{name} was not made for this:", *lines])

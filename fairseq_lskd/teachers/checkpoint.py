@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from fairseq import checkpoint_utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import OmegaConf
 from torch import nn
 
 from ..compat import evaluated_options
@@ -150,12 +151,18 @@ def _check_options(path: str | Path, section: str, options: Any, kinds: dict[str
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A checkpoint in fairseq's current form, its options under "cfg".
 
+    Its tensors are mapped into memory: what is not looked at is not read.
+
     Raises:
         UserError: as `read_archive` does, and where fairseq does not know the architecture or the task.
     """
-    check_known(path, read_archive(path))
+    archive = read_archive(path)
+    check_known(path, archive)
     try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        # As `load_checkpoint_to_cpu` does, which would read all of the file into memory, the optimizer's state too.
+        if archive.get("cfg") is not None:
+            archive["cfg"] = OmegaConf.create(archive["cfg"], flags={"allow_objects": True})
+        state = checkpoint_utils._upgrade_state_dict(archive)
         if state.get("args") is not None:
             state["cfg"] = convert_namespace_to_omegaconf(state["args"])
     except Exception as error:  # other programs write files of the same form, with anything in them

@@ -6,21 +6,33 @@ import logging
 import os
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fairseq import utils
 from fairseq.data import Dictionary, data_utils
 
 from ..errors import UserError
 from ..names import plain
+from ..reading import shown
 from .known import is_bilingual
+from .languages import (
+    MIXED,
+    OF_PAIRS,
+    Marks,
+    Side,
+    check_languages,
+    complete,
+    find_file,
+    languages_in_order,
+    mark_options,
+    marks_of,
+    options_of,
+    pairs_of,
+    sides_of,
+)
 from .task import load_dictionary
 
 logger = logging.getLogger(__name__)
-
-
-def _options(task: Any) -> Any:
-    return getattr(task, "cfg", None) or getattr(task, "args", None)
 
 
 def task_name(options: Any) -> str | None:
@@ -43,10 +55,16 @@ def languages_of(options: Any) -> tuple[str, str] | None:
     return None if source is None or target is None else (plain(source, "the language"), plain(target, "the language"))
 
 
-def first_difference(teacher: Dictionary, student: Dictionary, beside: str = "student") -> str | None:
-    """Where two dictionaries first differ, in words; None if they are the same."""
+def first_difference(
+    teacher: Dictionary, student: Dictionary, beside: str = "student", longer: bool = False
+) -> str | None:
+    """Where two dictionaries first differ, in words; None if they are the same.
+
+    Args:
+        longer: the teacher's may have more types at the end.
+    """
     for index, (theirs, ours) in enumerate(zip_longest(teacher.symbols, student.symbols)):
-        if theirs != ours:
+        if theirs != ours and not (longer and ours is None):
             return (
                 f"at index {index} the teacher has {_word(theirs)} and the {beside} {_word(ours)} "
                 f"({len(teacher)} and {len(student)} types)"
@@ -74,13 +92,27 @@ def find_dictionary(language: str, checkpoint: Path, recorded: str, given: str |
     return next((p for f in folders if (p := Path(f, f"dict.{language}.txt")).is_file()), None)
 
 
+class Dictionaries(NamedTuple):
+    """A teacher's own, with what its task adds: all of a task that a model is built for."""
+
+    source_dictionary: Dictionary
+    target_dictionary: Dictionary
+
+
+class Reading(NamedTuple):
+    """How a multilingual teacher reads the batches of a bilingual student."""
+
+    marks: Marks
+    task: Dictionaries
+
+
 def check_teacher(
     path: str | os.PathLike[str],
     state: dict[str, Any],
     task: Any,
     teacher_data: str | None = None,
     beside: str = "student",
-) -> None:
+) -> Reading | None:
     """Check a teacher's task, languages, dictionaries and lengths against the student's task.
 
     `beside` is what messages call that which the task belongs to.
@@ -89,58 +121,107 @@ def check_teacher(
     the checkpoint, else in the data folder that the checkpoint records; where there are none, only
     their sizes can be compared, and a warning says so.
 
+    Returns:
+        How it reads the student's batches, if not as they are.
+
     Raises:
         UserError: naming everything that does not fit.
     """
     path = Path(path)
-    theirs, ours = state["cfg"]["task"], _options(task)
+    theirs, ours = state["cfg"]["task"], options_of(task)
+    check_languages(path, theirs)
     problems = []
 
-    tasks = task_name(theirs), task_name(ours)
+    kinds = task_name(theirs), task_name(ours)
+    marked = kinds[0] == MIXED and is_bilingual(kinds[1])
     # A user's own task made of `translation` has its batches; whether it has its dictionaries too is looked at below.
-    if tasks[0] != tasks[1] and not all(map(is_bilingual, tasks)):
-        problems.append(f"it was trained on the task {tasks[0]!r}, the {beside}'s is {tasks[1]!r}")
+    if kinds[0] != kinds[1] and not marked and not all(map(is_bilingual, kinds)):
+        problems.append(f"it was trained on the task {kinds[0]!r}, the {beside}'s is {kinds[1]!r}")
+    elif kinds[0] == kinds[1]:
+        marks = (mark_options(theirs, kinds[0]), mark_options(ours, kinds[1]))
+        problems += [
+            f"it was trained with {flag} {marks[0][flag]}, the {beside} has {value}"
+            for flag, value in marks[1].items()
+            if marks[0][flag] != value
+        ]
 
-    languages = languages_of(ours)
-    if (trained_on := languages_of(theirs) or languages) != languages:
+    languages = None if kinds[1] in OF_PAIRS else languages_of(ours)
+    if marked or kinds[1] in OF_PAIRS:
+        wanted = pairs_of(task) if languages is None else ["-".join(languages)]
+        seen = pairs_of(theirs)
+        if kinds[0] in OF_PAIRS and seen and (unseen := [pair for pair in wanted if pair not in seen]):
+            problems.append(
+                f"it was never trained on {', '.join(unseen)} (--lang-pairs), only on {shown(', '.join(seen))}"
+            )
+    elif (trained_on := languages_of(theirs) or languages) != languages:
         arrows = [" -> ".join(pair) if pair else "nothing known" for pair in (trained_on, languages)]
         problems.append(f"it translates {arrows[0]}, the {beside} {arrows[1]} (--source-lang, --target-lang)")
-    elif languages and not problems:
-        problems += _dictionary_problems(path, state, task, teacher_data, languages, beside)
 
-    for name in ("max_source_positions", "max_target_positions"):
-        limit, wanted = getattr(state["cfg"]["model"], name, None), getattr(ours, name, None)
-        if limit is not None and wanted is not None and limit < wanted:
+    own: dict[str, Dictionary] = {}
+    if not problems:
+        for side in sides_of(task, languages, kinds[1]):
+            found, its = _dictionary_problems(path, state, side, teacher_data, beside, marked)
+            problems += found
+            own[side.name] = its
+        if problems:
+            problems.append(_identical(beside))
+
+    for end, part in (("source", "encoder"), ("target", "decoder")):
+        name = f"max_{end}_positions"
+        limit, needed = getattr(state["cfg"]["model"], name, None), getattr(ours, name, None)
+        if marked and limit is not None and f"{part}.embed_positions.weight" in state["model"]:
+            limit -= 1  # a language token has one; a table of sines grows
+        if limit is not None and needed is not None and limit < needed:
             problems.append(f"it reads at most {limit} tokens: pass --{name.replace('_', '-')} {limit}")
 
+    if not problems and marked and languages:
+        dictionaries = Dictionaries(own["source"], own["target"])
+        return Reading(marks_of(path, theirs, languages, dictionaries, len(task.target_dictionary)), dictionaries)
     if problems:
         raise UserError(f"the teacher {path} does not fit:\n" + "\n".join(f"  - {p}" for p in problems))
+    return None
+
+
+def _identical(beside: str) -> str:
+    return (
+        f"teacher and {beside} need identical dictionaries: encode the text with the teacher's SentencePiece model "
+        "and vocabulary (lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict), give several languages "
+        "in the teacher's order (--langs), or distil at sequence level, which may cross vocabularies"
+    )
+
+
+def dictionary_file(path: Path, options: Any, side: str, language: str, teacher_data: str | None) -> Path | None:
+    """Where a teacher's dictionary of one side is, as `find_dictionary` and `languages.find_file` look for it."""
+    if task_name(options) == MIXED:
+        for option in ("fixed_dictionary", f"{side}_dict"):
+            if recorded := getattr(options, option, None):
+                return find_file(f"--{option.replace('_', '-')}", recorded, path, teacher_data)
+    return find_dictionary(language, path, getattr(options, "data", "") or "", teacher_data)
 
 
 def _dictionary_problems(
-    path: Path, state: dict[str, Any], task: Any, teacher_data: str | None, languages: tuple[str, str], beside: str
-) -> list[str]:
-    options = state["cfg"]["task"]
-    problems = []
-    for side, language, ours, embedding in (
-        ("source", languages[0], task.source_dictionary, "encoder.embed_tokens.weight"),
-        ("target", languages[1], task.target_dictionary, "decoder.embed_tokens.weight"),
-    ):
-        weight = state["model"].get(embedding)
-        if weight is not None and weight.shape[0] != len(ours):
-            problems.append(f"its {side} dictionary has {weight.shape[0]} types, the {beside}'s {len(ours)}")
-        file = find_dictionary(language, path, getattr(options, "data", "") or "", teacher_data)
-        if file is None:
-            logger.warning(
-                f"the {side} dictionary of the teacher {path} was not found (not in {options.data}, not beside the "
-                f"checkpoint), so only its size was compared; name its folder with --teacher-data to compare it whole"
-            )
-        elif difference := first_difference(load_dictionary(file, type(ours)), ours, beside):
-            problems.append(f"its {side} dictionary {file} is another than the {beside}'s: {difference}")
-    if problems:
-        problems.append(
-            f"teacher and {beside} need identical dictionaries: encode the text with the teacher's SentencePiece model "
-            "and vocabulary (lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict), or distil at sequence "
-            "level, which may cross vocabularies"
+    path: Path, state: dict[str, Any], side: Side, teacher_data: str | None, beside: str, marked: bool
+) -> tuple[list[str], Dictionary]:
+    """What is wrong with a teacher's dictionary, and that dictionary.
+
+    Args:
+        marked: whether the teacher may have more types at the end, which are its languages'.
+    """
+    options, ours, problems = state["cfg"]["task"], side.dictionary, []
+    name, kind = side.name, task_name(options)
+    languages = languages_in_order(options, path, teacher_data) if kind == MIXED else []
+    file = dictionary_file(path, options, name, side.language, teacher_data)
+    own = ours if file is None else load_dictionary(file, type(ours))
+    if file is not None or marked:
+        own = complete(own, options, kind, languages)
+    weight = state["model"].get(side.embedding)
+    if weight is not None and weight.shape[0] != (wanted := len(own) if marked else len(ours)):
+        problems.append(f"its {name} dictionary has {weight.shape[0]} types, the {beside}'s {wanted}")
+    if file is None:
+        logger.warning(
+            f"the {name} dictionary of the teacher {path} was not found (not in {options.data}, not beside the "
+            f"checkpoint), so only its size was compared; name its folder with --teacher-data to compare it whole"
         )
-    return problems
+    elif difference := first_difference(own, ours, beside, longer=marked):
+        problems.append(f"its {name} dictionary {file} is another than the {beside}'s: {difference}")
+    return problems, own

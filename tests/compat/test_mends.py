@@ -84,6 +84,16 @@ options.parse_args_and_arch(options.get_validation_parser(), validation, suppres
 """,
         "a TPU",
     ),
+    "bart-args": (
+        """
+import fairseq
+from fairseq.tasks.translation_from_pretrained_bart import TranslationFromPretrainedBARTTask as Task
+task = object.__new__(Task)
+task.cfg = "the options"
+assert task.args == "the options"
+""",
+        "no attribute 'args'",
+    ),
     "numpy-removals": (
         """
 import fairseq, numpy

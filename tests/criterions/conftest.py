@@ -15,10 +15,10 @@ def teachers_loaded_once() -> Iterator[None]:
     """For tests that leave their teachers as they are: loading them takes longest in a criterion's life."""
     load, loaded = OnlineTeacher.from_checkpoints, {}
 
-    def from_checkpoints(paths: str, *args: Any) -> OnlineTeacher:
-        if paths not in loaded:
-            loaded[paths] = load(paths, *args)
-        return loaded[paths]
+    def from_checkpoints(paths: str, *args: Any, dtype: Any = None) -> OnlineTeacher:
+        if (paths, dtype) not in loaded:
+            loaded[paths, dtype] = load(paths, *args, dtype=dtype)
+        return loaded[paths, dtype]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OnlineTeacher, "from_checkpoints", from_checkpoints)

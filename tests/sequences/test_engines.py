@@ -195,6 +195,7 @@ def test_a_forced_prefix_is_no_part_of_the_translation(teacher: Teacher, cache: 
     engine = fast(teacher, cache, Marks(target_prefix=("A", "B")), nbest=2, token_scores=True)
     for source, hypotheses in zip(sources, run(engine, sources), strict=True):
         for hypothesis in hypotheses:
+            assert hypothesis.tokens[:2] != ["A", "B"]
             each = log_probs(teacher, source, ["A", "B", *hypothesis.tokens])[2:]
             assert hypothesis.length == len(each)
             assert hypothesis.token_scores == pytest.approx(each, abs=1e-4)

@@ -39,10 +39,12 @@ def choose_engine(
         reason = _obstacle(teacher, options)
         if reason is None:
             from .conversion import Unsupported, convert
-            from .ctranslate2_engine import CTranslate2Engine
+            from .ctranslate2_engine import CTranslate2Engine, Marks
 
+            marks = None if teacher.marks is None else Marks(*teacher.marks.symbols(teacher.task))
             try:
-                return CTranslate2Engine(convert(teacher, cache), options, device, cores, teacher.max_positions)
+                folder = convert(teacher, cache)
+                return CTranslate2Engine(folder, options, device, cores, teacher.max_positions, marks)
             except Unsupported as error:
                 reason = str(error)
         if wanted == "ctranslate2":
@@ -58,6 +60,8 @@ def _obstacle(teacher: Teacher, options: DecodingOptions) -> str | None:
     if not is_installed("ctranslate2"):
         how = OPTIONAL["ctranslate2"].how_to_get
         return f"CTranslate2, which is several times faster, is not installed. Get it with: {how}"
+    if teacher.marks is not None and teacher.marks.replacing:
+        return "CTranslate2 has no language tokens in place of end marks (--lang-tok-replacing-bos-eos)"
     if len(teacher.models) > 1:
         return "CTranslate2 has no ensembles"
     if 0 < options.unkpen < math.inf:

@@ -119,7 +119,7 @@ def convert(teacher: Teacher, cache: Path) -> Path:
     """
     if problems := _problems(teacher.models[0]):
         raise Unsupported(f"CTranslate2 has no {', no '.join(problems)}")
-    digests = [sha256(path) for path in (*teacher.paths, *teacher.dictionaries)]
+    digests = [sha256(path) for path in (*teacher.paths, *teacher.dictionaries, *teacher.more_files)]
     key = hashlib.sha256(" ".join([ctranslate2.__version__, *digests]).encode()).hexdigest()
     folder = cache / key[:16]
     cache.mkdir(parents=True, exist_ok=True)

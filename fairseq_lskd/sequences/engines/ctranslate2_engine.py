@@ -156,7 +156,7 @@ class CTranslate2Engine:
             # At 0 the search would end early, with fewer hypotheses than fairseq's to choose from.
             lenpen = options.lenpen or 1e-9
             search = {"beam_size": options.beam, "num_hypotheses": options.beam, "length_penalty": lenpen}
-        longest = max(map(len, batch.sources))
+        longest = max(len(self._source(pieces)) for pieces in batch.sources)
         return self.translator.translate_batch(
             [self._source(pieces) for pieces in batch.sources],
             [list(self.marks.target_prefix)] * len(batch.sources) if self.marks.target_prefix else None,
@@ -185,7 +185,9 @@ class CTranslate2Engine:
         return other or tokens[-1:] != [self.eos] or (options.token_scores and rank < options.nbest)
 
     def _strip(self, tokens: list[str]) -> list[str]:
-        return tokens[:-1] if tokens[-1:] == [self.eos] else tokens
+        """A translation without its end mark, and without what it was made to begin with, which CTranslate2 returns."""
+        given = len(self.marks.target_prefix)
+        return tokens[given:-1] if tokens[-1:] == [self.eos] else tokens[given:]
 
     def _submit_scores(self, item: tuple[Batch, list[Any]]) -> list[Any]:
         batch, results = item

@@ -17,6 +17,7 @@ from fairseq.sequence_scorer import SequenceScorer
 from ...compat.versions import version_of
 from ...errors import UserError
 from ...teachers.alone import Teacher
+from ...teachers.languages import Marks
 from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
 
 #: Sizes of batches, in tokens: the one to begin with, and those to try.
@@ -29,7 +30,7 @@ class FairseqEngine:
     name = f"fairseq {version_of('fairseq')}"
 
     def __init__(self, teacher: Teacher, options: DecodingOptions, device: str, cores: int):
-        self.task, self.options = teacher.task, options
+        self.task, self.options, self.marks = teacher.task, options, teacher.marks
         self.max_source_positions = teacher.max_positions[0]
         self.models = teacher.models
         for model in self.models:
@@ -71,14 +72,15 @@ class FairseqEngine:
             yield found
 
     def _translate(self, sources: list[list[str]]) -> list[list[Hypothesis]]:
-        sample = _sample(self.task, sources, self.device)
+        sample = _sample(self.task, sources, self.device, marks=self.marks)
+        given = 0 if self.marks is None else self.marks.shift  # what a translation begins with is no part of it
         found: list[list[tuple[list[str], list[float]]]] = [[] for _ in sources]
         for place, hypotheses in zip(
             sample["id"].tolist(), self.task.inference_step(self.generator, self.models, sample), strict=True
         ):
             for hypothesis in hypotheses:
-                tokens = [self.task.target_dictionary[i] for i in hypothesis["tokens"].tolist()[:-1]]
-                found[place].append((tokens, hypothesis["positional_scores"].tolist()))
+                tokens = [self.task.target_dictionary[i] for i in hypothesis["tokens"].tolist()[given:-1]]
+                found[place].append((tokens, hypothesis["positional_scores"].tolist()[given:]))
         options = self.options
         if options.temperature != 1 or options.diverse_beam_groups > 0 or options.unkpen:
             found = self._rescored(sources, found)
@@ -104,7 +106,7 @@ class FairseqEngine:
 
     def log_probs(self, sources: list[list[str]], targets: list[list[str]]) -> list[list[float]]:
         with self._memory():
-            return forced_log_probs(self.task, self.models, sources, targets, self.device)
+            return forced_log_probs(self.task, self.models, sources, targets, self.device, self.marks)
 
     @contextlib.contextmanager
     def _memory(self) -> Iterator[None]:
@@ -122,7 +124,11 @@ def _indices(dictionary: Any, pieces: list[str]) -> torch.Tensor:
 
 
 def _sample(
-    task: Any, sources: list[list[str]], device: torch.device, targets: list[list[str]] | None = None
+    task: Any,
+    sources: list[list[str]],
+    device: torch.device,
+    targets: list[list[str]] | None = None,
+    marks: Marks | None = None,
 ) -> dict[str, Any]:
     """A batch as fairseq collates it, sorted by length: its "id" says where in `sources` each sentence is."""
     sides = [[_indices(task.source_dictionary, pieces) for pieces in sources]]
@@ -134,16 +140,25 @@ def _sample(
         source, source_sizes, task.source_dictionary, tgt, tgt_sizes, task.target_dictionary, shuffle=False
     )
     sample = dataset.collater([dataset[i] for i in range(len(sources))])
+    if marks is not None:
+        sample["net_input"] = marks.read(sample["net_input"])
+        if sample["target"] is not None and marks.shift:
+            sample["target"] = torch.nn.functional.pad(sample["target"], (1, 0), value=marks.target)
     return utils.move_to_cuda(sample, device) if device.type == "cuda" else sample
 
 
 def forced_log_probs(
-    task: Any, models: list[Any], sources: list[list[str]], targets: list[list[str]], device: torch.device
+    task: Any,
+    models: list[Any],
+    sources: list[list[str]],
+    targets: list[list[str]],
+    device: torch.device,
+    marks: Marks | None = None,
 ) -> list[list[float]]:
     """Of each target's tokens and its end mark, given its source: log of the models' mean probability."""
-    sample = _sample(task, sources, device, targets)
+    sample = _sample(task, sources, device, targets, marks)
     scored = SequenceScorer(task.target_dictionary).generate(models, sample)
     found: list[list[float]] = [[] for _ in sources]
     for place, (hypothesis,) in zip(sample["id"].tolist(), scored, strict=True):
-        found[place] = hypothesis["positional_scores"].tolist()
+        found[place] = hypothesis["positional_scores"].tolist()[0 if marks is None else marks.shift :]
     return found

@@ -1,0 +1,239 @@
+"""What tasks of several languages add to a dictionary and to a sentence: language tokens, and where they stand."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.data.multilingual.multilingual_utils import augment_dictionary, get_lang_tok
+from fairseq.tasks.multilingual_translation import _lang_token
+from torch import Tensor
+
+from ..errors import UserError
+from ..models import mask_indices
+from ..reading import Kind, misfit
+
+#: Their batches mix pairs, and each sentence says by its tokens what it is translated into.
+MIXED = "translation_multi_simple_epoch"
+#: Its model has a part for each pair, and each batch is of one pair.
+PARTED = "multilingual_translation"
+BART = "translation_from_pretrained_bart"
+#: Tasks whose data are of several pairs.
+OF_PAIRS = (MIXED, PARTED)
+_PAIR = re.compile(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+")
+#: Options of theirs by which tokens are added.
+_MARKS = {
+    MIXED: ("encoder_langtok", "decoder_langtok", "lang_tok_replacing_bos_eos", "lang_tok_style"),
+    PARTED: ("encoder_langtok", "decoder_langtok"),
+    BART: ("prepend_bos",),
+}
+_STYLE = Kind("multilingual or mbart", ("multilingual", "mbart", None).__contains__)
+_SHAPE: dict[str, Any] = {
+    **{"lang_pairs?": (str, [str], type(None)), "langs?": (str, [str], type(None)), "lang_dict?": (str, type(None))},
+    **{"lang_tok_style?": _STYLE, "langtoks_specs?": ([str], type(None))},
+    **{"encoder_langtok?": (str, type(None)), "decoder_langtok?": (bool, type(None))},
+    **{"langtoks?": (dict, type(None)), "lang_tok_replacing_bos_eos?": bool},
+}
+
+
+def options_of(task: Any) -> Any:
+    """A task's options: `cfg`, or `args` of the tasks that are older than that."""
+    return getattr(task, "cfg", None) or getattr(task, "args", None)
+
+
+def pairs_of(options: Any) -> list[str]:
+    """The pairs, `de-en` and so on, that a task of several translates; none where only a file of them is named."""
+    pairs = getattr(options, "lang_pairs", None) or []
+    pairs = pairs.split(",") if isinstance(pairs, str) else list(pairs)
+    return pairs if all(map(_PAIR.fullmatch, pairs)) else []
+
+
+def check_languages(path: Path, options: Any) -> None:
+    """Raise a `UserError` if what a checkpoint records of its languages is of another form than fairseq's."""
+    names = [key.rstrip("?") for key in _SHAPE]
+    found = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    if problem := misfit(found, _SHAPE):
+        raise UserError(f"{path} is not a checkpoint of fairseq's, or was edited: task.{problem}")
+
+
+def mark_options(options: Any, task: str | None) -> dict[str, Any]:
+    """The options that say which tokens a task adds to its sentences, by flag."""
+    found = {name: getattr(options, name, None) or None for name in _MARKS.get(task or "", ())}
+    if task == MIXED:
+        # --langtoks has the last word, and is filled in from the others where it is not given.
+        found["encoder_langtok"], found["decoder_langtok"] = _specs(options)
+    return {f"--{name.replace('_', '-')}": value for name, value in found.items()}
+
+
+def _specs(options: Any) -> tuple[str | None, str | None]:
+    """Which token stands before a source and which before a target: "src", "tgt" or none."""
+    main = (getattr(options, "langtoks", None) or {}).get("main")
+    if main is not None:
+        return main[0] or None, main[1] or None
+    return getattr(options, "encoder_langtok", None), "tgt" if getattr(options, "decoder_langtok", None) else None
+
+
+def find_file(option: str, recorded: str, checkpoint: Path, given: str | None) -> Path:
+    """A file that a multilingual checkpoint records: in the folder `given`, beside the checkpoint, or at its place.
+
+    Raises:
+        UserError: if it is at none of them.
+    """
+    places = [Path(given, Path(recorded).name)] if given else []
+    places += [checkpoint.parent / Path(recorded).name, Path(recorded)]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(
+        f"the teacher {checkpoint} was trained with {option} {recorded}, and there is no {places[0].name} there, nor "
+        "beside it: put it beside the checkpoint, or name its folder with --teacher-data"
+    )
+
+
+def languages_in_order(options: Any, checkpoint: Path, given: str | None = None) -> list[str]:
+    """The languages of a `translation_multi_simple_epoch` checkpoint, in the order of their tokens."""
+    if recorded := getattr(options, "lang_dict", None):
+        lines = find_file("--lang-dict", recorded, checkpoint, given).read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+    if langs := getattr(options, "langs", None):
+        return langs.split(",") if isinstance(langs, str) else list(langs)
+    return sorted({language for pair in pairs_of(options) for language in pair.split("-")})
+
+
+def complete(dictionary: Dictionary, options: Any, task: str | None, languages: Sequence[str]) -> Dictionary:
+    """A copy of a file's dictionary with what the task adds to it."""
+    whole = copy.deepcopy(dictionary)
+    if task == MIXED:
+        augment_dictionary(
+            whole,
+            list(languages),
+            getattr(options, "lang_tok_style", None) or "multilingual",
+            getattr(options, "langtoks_specs", None) or ["main"],
+            getattr(options, "extra_data", None),
+        )
+    elif task == PARTED and (getattr(options, "encoder_langtok", None) or getattr(options, "decoder_langtok", None)):
+        for language in sorted({language for pair in pairs_of(options) for language in pair.split("-")}):
+            whole.add_symbol(_lang_token(language))
+    elif task == BART:
+        for language in (getattr(options, "langs", None) or "").split(","):
+            whole.add_symbol(f"[{language}]")
+        whole.add_symbol("<mask>")
+    return whole
+
+
+class Side(NamedTuple):
+    """A dictionary that a task has."""
+
+    name: str  #: source or target
+    language: str
+    dictionary: Dictionary
+    embedding: str  #: what a checkpoint calls the weights that have a row for each of its types
+
+
+def sides_of(task: Any, languages: tuple[str, str] | None, kind: str | None) -> Iterator[Side]:
+    """The dictionaries of a task, each language's once.
+
+    Args:
+        languages: source and target, of a task that has one pair.
+    """
+    found = [("", languages)] if languages else []
+    if kind in OF_PAIRS:
+        found = [(pair, (pair.partition("-")[0], pair.partition("-")[2])) for pair in pairs_of(task)]
+    seen = set()
+    for pair, (source, target) in found:
+        for name, language, part in (("source", source, "encoder"), ("target", target, "decoder")):
+            if (name, language) in seen:
+                continue
+            seen.add((name, language))
+            ours = task.dicts[language] if kind == PARTED else getattr(task, f"{name}_dictionary")
+            prefix = f"models.{pair}." if kind == PARTED else ""
+            yield Side(name, language, ours, f"{prefix}{part}.embed_tokens.weight")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a multilingual teacher reads around the sentences of one pair, which a bilingual batch lacks."""
+
+    source: int | None  #: the token that stands before a source
+    target: int | None  #: the token that a translation begins with
+    replacing: bool  #: whether they stand in place of the end mark, not beside it
+    classes: int  #: of the student's; the teacher's further ones, of its languages, are left out
+    padding: int
+
+    @property
+    def shift(self) -> int:
+        """How many positions later the teacher predicts a target token."""
+        return int(self.target is not None and not self.replacing)
+
+    @property
+    def before_source(self) -> int:
+        """How many more tokens the teacher's source has."""
+        return int(self.source is not None and not self.replacing)
+
+    def symbols(self, task: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """The tokens in text: before a source, after it, and before a translation."""
+        source = () if self.source is None else (task.source_dictionary[self.source],)
+        target = () if self.target is None else (task.target_dictionary[self.target],)
+        return source, (), target
+
+    def read(self, net_input: dict[str, Any]) -> dict[str, Any]:
+        """A bilingual batch's `net_input`, target side included or not, as the teacher's own task makes it."""
+        tokens, lengths = net_input["src_tokens"], net_input["src_lengths"]
+        previous = net_input.get("prev_output_tokens")
+        if self.source is not None and self.replacing:
+            ends = tokens.ne(self.padding).int().flip(1).argmax(1)
+            tokens = tokens.scatter(1, (tokens.size(1) - 1 - ends).unsqueeze(1), self.source)
+        elif self.source is not None:
+            # Padding is on the left in fairseq, or else on the right.
+            first = tokens.ne(self.padding).int().argmax(1, keepdim=True)
+            tokens = torch.cat([torch.full_like(tokens[:, :1], self.padding), tokens], 1)
+            tokens, lengths = tokens.scatter(1, first, self.source), lengths + 1
+        if self.target is not None and previous is not None:
+            mark = torch.full_like(previous[:, :1], self.target)
+            before = previous[:, : self.shift]
+            previous = torch.cat([before, mark, previous[:, 1:]], 1)
+        read = {"src_tokens": tokens, "src_lengths": lengths, "prev_output_tokens": previous}
+        return net_input | {name: tensor for name, tensor in read.items() if tensor is not None}
+
+    def places(self, mask: Tensor, columns: int) -> Tensor:
+        """`[N]` int64: where tokens of a batch of so many target columns are in the teacher's flattened batch.
+
+        Args:
+            mask: as for `models.project`.
+        """
+        indices = mask_indices(mask) if mask.dtype == torch.bool else mask
+        return indices + self.shift * (indices.div(columns, rounding_mode="floor") + 1)
+
+
+def marks_of(
+    path: Path, options: Any, pair: tuple[str, str], dictionaries: tuple[Dictionary, Dictionary], classes: int
+) -> Marks:
+    """What a `translation_multi_simple_epoch` teacher reads around the sentences of a pair.
+
+    Args:
+        dictionaries: its own of source and target, `complete`.
+
+    Raises:
+        UserError: for a language token that they lack.
+    """
+    style = getattr(options, "lang_tok_style", None) or "multilingual"
+    specs = _specs(options)
+    found: list[int | None] = []
+    for spec, dictionary in zip(specs, dictionaries, strict=True):
+        if not spec:
+            found.append(None)
+            continue
+        language = pair[0] if spec.startswith("src") else pair[1]
+        token = get_lang_tok(language, style, spec)
+        index = dictionary.index(token)
+        if index == dictionary.unk():
+            raise UserError(f"the teacher {path} has no language token {token} in its dictionary")
+        found.append(index)
+    replacing = bool(getattr(options, "lang_tok_replacing_bos_eos", False))
+    return Marks(found[0], found[1], replacing, classes, dictionaries[1].pad())

@@ -1,0 +1,168 @@
+"""A generated bitext of several languages, and fairseq's commands on it, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.trainer import Trainer
+from fairseq_cli import generate, preprocess, train, validate
+from omegaconf import DictConfig
+from tiny import MODEL, TRAIN, write
+
+PAIRS = ("de-en", "fr-en")
+MULTI = ["--task", "translation_multi_simple_epoch", "--lang-pairs", ",".join(PAIRS), "--langs", "de,en,fr"]
+MULTI += ["--sampling-method", "temperature", "--sampling-temperature", "2"]
+MARKS = ["--encoder-langtok", "src", "--decoder-langtok"]
+BY_TASK = {
+    "translation": ["--task", "translation", "-s", "de", "-t", "en"],
+    "translation_multi_simple_epoch": [*MULTI, *MARKS],
+    "multilingual_translation": ["--task", "multilingual_translation", "--lang-pairs", ",".join(PAIRS)],
+    "translation_from_pretrained_bart": (
+        ["--task", "translation_from_pretrained_bart", "--langs", "de,en,fr", "-s", "de", "-t", "en"]
+    ),
+    "translation_lev": ["--task", "translation_lev", "-s", "de", "-t", "en"],
+}
+#: What every command of one training has; without --source-lang and --target-lang, which some tasks take for decoding.
+COMMON = [word for word in TRAIN if word not in ("-s", "-t", "de", "en")]
+COMMON += ["--max-update", "4", "--no-epoch-checkpoints", "--log-format", "json", "--log-interval", "1"]
+#: The model of the task that wants one of its own: with encoders and decoders apart, so that pairs can be told apart.
+MODELS = {"multilingual_translation": ("--arch", "multilingual_transformer", *MODEL[2:])}
+NAT = ("--arch", "nonautoregressive_transformer", *MODEL[2:], "--share-all-embeddings", "--length-loss-factor", "0.1")
+
+
+def binarise_pairs(folder: Path, pairs: Sequence[str] = PAIRS) -> Path:
+    """Pairs of sentences with one dictionary: the English of de is backwards, that of fr in order, both in capitals."""
+    chance = random.Random(1)
+    for pair in pairs:
+        source, target = pair.split("-")
+        for split, count in (("train", 60), ("valid", 9), ("test", 9)):
+            rows = [chance.choices("abcdefghij", k=chance.randint(1, 9)) for _ in range(count)]
+            step = -1 if source == "de" else 1
+            (folder / f"{split}.{pair}.{source}").write_text("".join(f"{' '.join(row)}\n" for row in rows))
+            english = [f"{' '.join(row[::step]).upper()} END\n" for row in rows]
+            (folder / f"{split}.{pair}.{target}").write_text("".join(english))
+    vocabulary = folder / "dict.txt"
+    vocabulary.write_text("".join(f"{word} 1\n" for word in [*"abcdefghij", *"ABCDEFGHIJ", "END"]))
+    for pair in pairs:
+        source, target = pair.split("-")
+        words = ["-s", source, "-t", target, "--destdir", f"{folder}/bin", "--workers", "1"]
+        words += ["--srcdict", str(vocabulary), "--tgtdict", str(vocabulary)]
+        for split in ("train", "valid", "test"):
+            words += [f"--{split}pref", f"{folder}/{split}.{pair}"]
+        preprocess.main(options.get_preprocessing_parser().parse_args(words))
+    return folder / "bin"
+
+
+@contextlib.contextmanager
+def _command(*words: Any) -> Iterator[io.StringIO]:
+    said = io.StringIO()
+    with mock.patch.object(sys, "argv", ["fairseq", *map(str, words)]), contextlib.redirect_stdout(said):
+        yield said
+
+
+def fairseq_train(data: Path, out: Path, *flags: str, model: Sequence[str] = MODEL) -> dict[str, Any]:
+    """`fairseq-train` as it is, in this process: the last epoch's numbers, of training and of validation.
+
+    Raises:
+        SystemExit: with our message.
+    """
+    log = out / "log.json"
+    out.mkdir(parents=True, exist_ok=True)
+    where = ["--save-dir", out, "--log-file", log, "--user-dir", Path(__file__).parents[1] / "fairseq_lskd"]
+    with _command(data, *model, *COMMON, *where, *flags):
+        train.cli_main()
+    # fairseq's formatter puts what it is about before each line.
+    lines = [line.partition("{") for line in log.read_text().splitlines() if "train_inner" not in line]
+    found: dict[str, Any] = {}
+    for _, brace, rest in lines:
+        with contextlib.suppress(json.JSONDecodeError):
+            found |= json.loads(brace + rest)
+    return found
+
+
+def fairseq_generate(data: Path, checkpoint: Path, *flags: str) -> list[str]:
+    """`fairseq-generate` as it is: the translations of the test set, in its order."""
+    with _command(data, "--path", checkpoint, "--max-tokens", "400", "--cpu", "--num-workers", "0", *flags) as said:
+        generate.cli_main()
+    found = re.findall(r"^H-(\d+)\t\S+\t(.*)$", said.getvalue(), re.MULTILINE)
+    return [text for _, text in sorted((int(index), text) for index, text in found)]
+
+
+def fairseq_validate(data: Path, checkpoint: Path, *flags: str) -> None:
+    """`fairseq-validate` as it is."""
+    with _command(data, "--path", checkpoint, "--max-tokens", "400", "--cpu", "--num-workers", "0", *flags):
+        validate.cli_main()
+
+
+@functools.cache
+def configure(data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL)) -> DictConfig:
+    """The configuration that `fairseq-train` makes of these flags, whatever the task."""
+    words = [str(data), *model, *COMMON, *flags]
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), words))
+
+
+def make_task(data: Path, *flags: str) -> Any:
+    """A task that fairseq-train would make, with its data."""
+    task = tasks.setup_task(configure(data, *flags).task)
+    for split in ("train", "valid"):
+        task.load_dataset(split)
+    return task
+
+
+def make_model(task: Any, data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), seed: int = 2) -> Any:
+    """A model with random weights, some times as far from 0 as fairseq's, so that distributions are uneven."""
+    torch.manual_seed(seed)
+    built = task.build_model(configure(data, *flags, model=model).model)
+    with torch.no_grad():
+        for weight in built.parameters():
+            weight.add_(0.05 * torch.randn_like(weight)).mul_(3 if weight.dim() > 1 else 1)
+    return built
+
+
+def save(path: Path, data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), seed: int = 2) -> Path:
+    """The checkpoint of a model with random weights."""
+    task = make_task(data, *flags)
+    built = make_model(task, data, *flags, model=model, seed=seed)
+    criterion = tasks.FairseqTask.build_criterion(task, configure(data, *flags, model=model).criterion)
+    trainer = Trainer(configure(data, *flags, model=model), task, built, criterion)
+    trainer.begin_epoch(1)
+    return write(path, trainer)
+
+
+def batch(task: Any, split: str = "valid") -> dict[str, Any]:
+    """All of a split as one batch, of all pairs where the task mixes them."""
+    dataset = task.dataset(split)
+    dataset.ordered_indices()  # which some datasets need to have been asked for
+    return dataset.collater([dataset[i] for i in range(len(dataset))])
+
+
+@functools.cache
+def trained(path: Path, data: Path, *flags: str, updates: int = 120) -> Path:
+    """The checkpoint of one that has learnt something: it gives padding no probability, and its sentences end."""
+    task = make_task(data, *flags)
+    torch.manual_seed(1)
+    model = task.build_model(configure(data, *flags).model)
+    criterion = tasks.FairseqTask.build_criterion(task, configure(data, *flags).criterion)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    sample = batch(task, "train")
+    for _ in range(updates):
+        optimizer.zero_grad()
+        loss, size, _ = criterion(model, sample)
+        (loss / size).backward()
+        optimizer.step()
+    trainer = Trainer(configure(data, *flags), task, model, criterion)
+    trainer.begin_epoch(1)
+    return write(path, trainer)
