@@ -36,7 +36,12 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def flags(parser: argparse.ArgumentParser) -> set[str]:
     found = {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}
     return found.union(
-        *(flags(sub) for a in parser._actions if isinstance(a.choices, dict) for sub in a.choices.values())
+        *(
+            flags(sub)
+            for a in parser._actions
+            if isinstance(a, argparse._SubParsersAction)
+            for sub in a.choices.values()
+        )
     )
 
 
