@@ -203,7 +203,7 @@ def test_a_teacher_that_says_nothing():
         Objective(top_k=2),
         Objective(ranking=1),
     ],
-    ids=repr,
+    ids=lambda objective: f"{objective.divergence.name}-{objective.top_k}-{objective.ranking}",
 )
 def test_what_would_be_biased_is_refused(objective):
     known = draw(log_probs(2, CLASSES), 2, 3, chance(2)).copy(0)
