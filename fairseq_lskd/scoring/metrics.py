@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from sacrebleu.metrics import BLEU, CHRF, TER
-from sacrebleu.metrics.base import Metric
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..records.result import COLUMNS
 from .tokeniser import ASIAN, Chosen, choose
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric
 
 #: What `--metrics` calls a metric -> how tables call it.
 NAMES = {name: COLUMNS[name].name for name in ("bleu", "chrf", "chrf++", "ter")}
@@ -27,6 +27,9 @@ def make_metric(name: str, tokenize: str = "13a", lowercase: bool = False, langu
     Raises:
         UserError: if the tokeniser's model cannot be fetched.
     """
+    # What only reads records is of use where sacreBLEU is not installed.
+    from sacrebleu.metrics import BLEU, CHRF, TER
+
     if name == "bleu":
         try:
             # We look for text that is tokenised ourselves (data.tokenised), in every metric's input.

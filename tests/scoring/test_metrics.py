@@ -89,6 +89,6 @@ def test_a_model_that_cannot_be_fetched_is_a_message(monkeypatch: pytest.MonkeyP
     def offline(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr("fairseq_lskd.scoring.metrics.BLEU", offline)
+    monkeypatch.setattr("sacrebleu.metrics.BLEU", offline)
     with pytest.raises(UserError, match=r"--tokenize flores200.*no route to host"):
         make_metric("bleu", tokenize="flores200")
