@@ -176,6 +176,7 @@ def test_options_are_parsed_and_ignored():
         "kd_schedule_updates",
         "kd_weight_end",
         "kd_temperature_end",
+        "teacher_dtype",
     }
     for config, tested in ((WordKDConfig, test_word_kd.CHANGES), (SeqKDConfig, test_seq_kd.CHANGES)):
         names = {entry.name for entry in dataclasses.fields(config)} - {"_name"}
