@@ -29,7 +29,7 @@ def plan(name: str, scale: str, **more: Any) -> Plan:
 
 def test_trainings_of_one_speed_are_one_kind() -> None:
     kinds: dict[str, list[str]] = {}
-    for job in hours.jobs_of(plan("methods", "small")).values():
+    for job in hours.jobs_of(plan("methods", "cpu")).values():
         kinds.setdefault(job.kind, []).append(job.name)
     assert {kind: len(names) for kind, names in kinds.items()} == {
         **{"teacher": 6, "student": 3, "student word of teacher": 6, "student word cached": 6},
@@ -37,7 +37,7 @@ def test_trainings_of_one_speed_are_one_kind() -> None:
     }
     kinds_of_sizes = {job.kind for job in hours.jobs_of(plan("sizes", "small")).values()}
     assert {"teacher large", "student small word of teacher large", "student word of teacher"} <= kinds_of_sizes
-    cached = hours.jobs_of(plan("methods", "medium"))["both-cached-0.1-s1"]
+    cached = hours.jobs_of(plan("methods", "medium"))["both-cached-0.1-w1-s1"]
     assert cached.kind == "student both cached of teacher"
     assert set(cached.needs) == {"translations-teacher-0.1-s1", "teacher-0.1-s1", "student-s1"}
 
@@ -47,7 +47,7 @@ def test_one_of_each_kind_is_measured_after_what_it_needs() -> None:
     assert [[job.name for job in stage] for stage in found] == [
         ["teacher-0.0-s1", "student-s1"],
         ["cache-T1-teacher-0.0-s1", "translations-teacher-0.0-s1"],
-        ["word-cached-0.0-s1", "seq-0.0-s1", "both-cached-0.0-s1"],
+        ["word-cached-0.0-w1-s1", "seq-0.0-s1", "both-cached-0.0-w1-s1"],
     ]
     # What is needed is measured with it, also where another job is the first of its kind.
     jobs = {"a": Job("a", "x"), "b": Job("b", "x"), "c": Job("c", "y", ("b",))}

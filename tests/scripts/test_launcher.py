@@ -381,7 +381,7 @@ def test_a_run_is_scored_against_all_references_of_the_test_set(trained: Path) -
     def references() -> list[list[str]]:
         done = call(trained, "score.sh", "--run", "out")
         assert done.returncode == 0, done.stderr
-        scored = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("score ")]
+        scored = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("record ")]
         found = [line[line.index("--references") + 1 : line.index("--train")] for line in scored]
         return [[name.removeprefix("data/raw/") for name in names] for names in found]
 
