@@ -68,7 +68,8 @@ fi
 [ -n "$jobs" ] || jobs=$((gpus > 0 ? gpus : (cores > 1 ? 2 : 1)))
 threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 
-# Mistakes in the YAML end here, in one line. What the results will lack is said, and some scales say how long they take before they start.
+# Mistakes in the YAML end here, in one line. It warns of what the results will lack. Some scales say how long they take
+# before they start.
 asked=$(python -m fairseq_lskd.experiments "$experiment" "$scale" "$root/experiments" "$name" "$recipe")
 first=${asked%% *} results=${asked#* }
 
