@@ -249,3 +249,14 @@ def _words(shape: Any) -> str:
         inner = shape[0] if isinstance(shape, list) else shape.get(str)
         return _WORDS[type(shape)] + (f" of such ({_words(inner)})" if inner is not None else "")
     return "nothing" if shape is type(None) else _WORDS[shape]
+
+
+def read_value(path: Path, *keys: str) -> Any:
+    """Return the value under nested keys of a JSON file; None if the file cannot be read or lacks a key."""
+    try:
+        found: Any = read_json(path)
+        for key in keys:
+            found = found[key]
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return None
+    return found

@@ -10,15 +10,17 @@ from typing import Any
 from ..commands import option
 from ..errors import UserError
 from ..files import sha256
-from ..reading import read_json
+from ..reading import read_value
 from ..runs import RECORD, read_record
+from ..sequences.manifest import MANIFEST as SELECTED
+from ..sequences.manifest import translators
 from ..teachers.checkpoint import read_archive
 from .convergence import convergence, target_tokens, updates_of
 from .logs import Curve, Curves, epoch_means, logs_of, read_curves
 from .parameters import count_parameters
 from .training import Budget, Teacher, Training, method_of, number
 
-CACHE, SELECTED, BINARISED = "cache.json", "select.json", "binarise.json"
+CACHE, BINARISED = "cache.json", "binarise.json"
 
 
 def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = False) -> Training:
@@ -46,13 +48,13 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
     if taught:
         found["reference_weight"] = options("criterion", "reference_weight")
         if beside and method != "sequence":
-            top_k = options("criterion", "kd_top_k"), _read(cache, CACHE, "options", "--top-k")
+            top_k = options("criterion", "kd_top_k"), _value(cache, CACHE, "options", "--top-k")
             found |= {"cached": cache is not None, "kd_top_k": min(filter(None, map(_count, top_k)), default=None)}
             found |= {field: options("criterion", f"kd_{field}") for field in ("divergence", "temperature")}
             found["kd_weight"] = options("criterion", "kd_weight")
     if method in ("sequence", "both"):
         names = {"strategy": "strategy", "score_temperature": "score-temperature"}
-        found |= {field: _read(selected, SELECTED, "options", of) for field, of in names.items()}
+        found |= {field: _value(selected, SELECTED, "options", of) for field, of in names.items()}
     labels, curves, budget = made["labels"], _curves(folder), budget_of(options)
     smoothing = 0.0 if name == "cross_entropy" else number(options("criterion", "label_smoothing"))
     return Training(
@@ -159,27 +161,21 @@ def course(curves: Curves, budget: Budget) -> dict[str, Any]:
     }
 
 
-def translators(selected: Path) -> set[str]:
-    """The SHA-256 of the checkpoints that translated what is in a folder of `lskd select`."""
-    parts = (("translations", "run", "teacher"), ("added", "teachers"))
-    return set().union(*(_digests(_read(selected, SELECTED, *keys)) for keys in parts))
-
-
 def _teachers(
     beside: list[str], made: Mapping[str, Any], cache: Path | None, selected: Path | None, say: bool
 ) -> tuple[Teacher, ...]:
     """Those beside the student, the one that wrote the cache, and the one that translated."""
     digests = {digest for path in beside if (digest := made["inputs"].get(path) or _digest(Path(path)))}
-    digests |= _digests(_read(cache, CACHE, "teachers")) | (translators(selected) if selected else set())
+    digests |= _digests(_value(cache, CACHE, "teachers")) | (translators(selected) if selected else set())
     before = Training.from_json(made.get("training"))
     known = {} if before is None else {each.sha256: each.training for each in before.teachers}
     if not digests:  # what was read then may be gone
         digests = set(known)
-    translated = _read(selected, SELECTED, "translations")
+    translated = _value(selected, SELECTED, "translations")
     translated = translated if isinstance(translated, dict) else {}
     # Older manifests have it in the command alone.
     translator = translated.get("teacher_path") or option(translated.get("command") or (), "--teacher-path")
-    places = [*beside, *_paths(_read(cache, CACHE, "teacher_path")), *_paths(translator)]
+    places = [*beside, *_paths(_value(cache, CACHE, "teacher_path")), *_paths(translator)]
     found = {}
     for digest in sorted(digests):
         training = known.get(digest)
@@ -231,9 +227,9 @@ def _data(options: Options, selected: Path | None) -> dict[str, str]:
     """Digests of the training side, from the manifest of the data that the training read."""
     folder = _data_folder(options)
     if selected and folder and folder.parent == selected:
-        found = _read(selected, SELECTED, "digests")
+        found = _value(selected, SELECTED, "digests")
     else:
-        found = _read(folder, BINARISED, "digests")
+        found = _value(folder, BINARISED, "digests")
     files = found.items() if isinstance(found, dict) else ()
     names = ((Path(str(name)).name, digest) for name, digest in files)
     return {name: digest for name, digest in names if name.startswith("train.") and isinstance(digest, str)}
@@ -258,15 +254,9 @@ def _digests(found: Any) -> set[str]:
     return {each for each in values if isinstance(each, str)}
 
 
-def _read(folder: Path | None, name: str, *keys: str) -> Any:
-    """What is under these keys of a JSON file; nothing in a folder that was moved or deleted."""
-    try:
-        found: Any = read_json(folder / name) if folder else None
-        for key in keys:
-            found = found[key]
-    except (OSError, ValueError, KeyError, TypeError, UserError):
-        return None
-    return found
+def _value(folder: Path | None, name: str, *keys: str) -> Any:
+    """Return a value of a manifest; None if the folder was moved or deleted."""
+    return read_value(folder / name, *keys) if folder else None
 
 
 def _count(value: Any) -> int | None:

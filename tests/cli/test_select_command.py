@@ -317,9 +317,7 @@ class TestBinarised:
         said = capsys.readouterr().err
         unknown = json.loads(Path("out/select.json").read_text())["unknown"]
         assert 10 < unknown["de"] < 30 and unknown["en"] == 0
-        assert (
-            f"warning: the dictionary lacks {unknown['de']:.0f} % of the tokens of train.de; if they are text" in said
-        )
+        assert f"{unknown['de']:.0f} %" in said and "train.de" in said and "--sentencepiece-source" in said
         assert "train.en" not in said
 
     @pytest.mark.parametrize(("side", "flag"), [("de", "source"), ("en", "target")])
@@ -508,65 +506,52 @@ class TestManifest:
 
 class TestMistakes:
     @pytest.mark.parametrize(
-        ("options", "message"),
+        ("options", "facts"),
         [
-            (["--format", "text"], "--format text needs --source, which gives the source sentences"),
-            (["--nbest", "2"], "--nbest goes with --format text"),
-            (["--scores-lowest"], "--scores-lowest goes with --scores"),
-            (["--format", "text", "--source", "de", "--nbest", "0"], "--nbest 0: expected 1 or more"),
-            (
-                ["--format", "text", "--source", "de", "--strategy", "n-best"],
-                "--strategy n-best, --mbr-evidence scores, --filter-score and --filter-score-quantile go by scores: "
-                "give --scores",
-            ),
-            (
-                ["--mbr-evidence", "counts"],
-                "--mbr-evidence and --mbr-aggregate go with --strategy mbr and mbr-n, found 1-best",
-            ),
-            (["--strategy", "mbr", "--mbr-best", "3"], "--mbr-best goes with --strategy mbr-n, found mbr"),
-            (["--strategy", "mbr-n", "--mbr-best", "0"], "--mbr-best 0: expected 1 or more"),
-            *(
-                (
-                    options,
-                    "--references is missing, which --strategy nearest, --add-references, --replace-by-references and "
-                    "--on-empty reference need",
-                )
-                for options in (
-                    ["--strategy", "nearest"],
-                    ["--add-references", "0.5"],
-                    ["--replace-by-references", "0.5"],
-                    ["--on-empty", "reference"],
-                )
-            ),
-            (["--filter-score-quantile", "1"], "--filter-score-quantile 1.0: expected above 0, below 1"),
-            (["--filter-score-quantile", "0"], "--filter-score-quantile 0.0: expected above 0, below 1"),
-            (["--filter-score", "nan"], "--filter-score nan: expected a finite number"),
-            (["--workers", "0"], "--workers 0: expected 1 or more"),
-            (["-t", "de"], "-s and -t are both de: expected two languages"),
-            (["--srcdict", "de"], "--srcdict and --tgtdict go together"),
-            (["--validpref", "valid"], "--validpref goes with --srcdict and --tgtdict"),
+            (["--format", "text"], ["--format text", "--source"]),
+            (["--nbest", "2"], ["--nbest", "--format text", "--format json"]),
+            (["--scores-lowest"], ["--scores-lowest", "--scores"]),
+            (["--format", "text", "--source", "de", "--nbest", "0"], ["--nbest 0", "1 or more"]),
+            (["--format", "text", "--source", "de", "--strategy", "n-best"], ["--strategy n-best", "--scores"]),
+            (["--format", "text", "--source", "de", "--filter-score", "1"], ["--filter-score", "--scores"]),
+            (["--mbr-evidence", "counts"], ["--mbr-evidence", "--strategy mbr", "--strategy 1-best"]),
+            (["--strategy", "mbr", "--mbr-best", "3"], ["--mbr-best", "--strategy mbr-n", "--strategy mbr"]),
+            (["--strategy", "mbr-n", "--mbr-best", "0"], ["--mbr-best 0", "1 or more"]),
+            (["--strategy", "nearest"], ["--references is missing", "--strategy nearest"]),
+            (["--add-references", "0.5"], ["--references is missing", "--add-references"]),
+            (["--replace-by-references", "0.5"], ["--references is missing", "--replace-by-references"]),
+            (["--on-empty", "reference"], ["--references is missing", "--on-empty reference"]),
+            (["--filter-score-quantile", "1"], ["--filter-score-quantile 1.0", "below 1"]),
+            (["--filter-score-quantile", "0"], ["--filter-score-quantile 0.0", "above 0"]),
+            (["--filter-score", "nan"], ["--filter-score nan", "finite"]),
+            (["--workers", "0"], ["--workers 0", "1 or more"]),
+            (["-t", "de"], ["-s and -t", "de", "two languages"]),
+            (["--srcdict", "de"], ["--srcdict", "--tgtdict"]),
+            (["--validpref", "valid"], ["--validpref", "--srcdict", "--tgtdict"]),
             (
                 ["--student-data", "bin", "--srcdict", "de", "--tgtdict", "en"],
-                "--student-data has dictionaries: leave out --srcdict and --tgtdict",
+                ["--student-data", "leave out --srcdict"],
             ),
-            (
-                ["--workers", "0", "--filter-score-quantile", "2"],
-                "--workers 0: expected 1 or more; --filter-score-quantile 2.0: expected above 0, below 1",
-            ),
-            (["--filter-copies", "0"], "--filter-copies 0: expected above 0, at most 1"),
-            (["--score-temperature", "0"], "--score-temperature 0: expected above 0"),
+            (["--filter-copies", "0"], ["--filter-copies 0", "above 0"]),
+            (["--score-temperature", "0"], ["--score-temperature 0", "above 0"]),
         ],
+        ids=lambda value: " ".join(value),
     )
-    def test_wrong_flags_are_named(self, options: list[str], message: str) -> None:
-        assert refused(*options) == message
+    def test_wrong_flags_are_named(self, options: list[str], facts: list[str]) -> None:
+        said = refused(*options)
+        assert all(fact in said for fact in facts) and "; " not in said
+
+    def test_all_wrong_flags_are_named_at_once(self) -> None:
+        said = refused("--workers", "0", "--filter-score-quantile", "2")
+        assert "--workers 0" in said and "--filter-score-quantile 2.0" in said
 
     @pytest.mark.parametrize("value", ["4", "4,", "4,two", "4,2,1"])
     def test_a_flag_of_two_values_takes_no_other_number(self, value: str, capsys: pytest.CaptureFixture) -> None:
         with pytest.raises(SystemExit) as caught:
             run("--filter-repeats", value)
         assert caught.value.code == 2
-        said = f"argument --filter-repeats: expected two values with a comma between, found '{value}'"
-        assert said in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "argument --filter-repeats: expected two values" in said and f"'{value}'" in said
 
     def test_files_that_are_not_there(self, bitext: Path) -> None:
         assert refused("--references", "none") == "none: cannot be read (No such file or directory)"
@@ -634,10 +619,8 @@ class TestMistakes:
     def test_a_choice_where_there_is_none(self, strategy: str, bitext: Path) -> None:
         write([record | {"hypotheses": record["hypotheses"][:1]} for record in records()])
         options = "--strategy", strategy, "--references", "en", "--student-data", bitext
-        assert refused(*options) == (
-            f"--strategy {strategy}: nbest.jsonl has no sentence with more than one translation, so that there is "
-            "nothing to choose from: translate with --nbest 5, or take --strategy 1-best"
-        )
+        said = refused(*options)
+        assert f"--strategy {strategy}" in said and "nbest.jsonl" in said and "--nbest 5" in said
         several = records()
         several[-1]["hypotheses"] *= 2
         write(several)

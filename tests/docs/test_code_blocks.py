@@ -19,11 +19,12 @@ CHAINS = [
     ["docs/tutorials/first-distillation.md"],
     ["docs/tutorials/language-pair.md", "docs/monolingual.md"],
 ]
-#: In place of fairseq-train: the same command, but small and short.
+#: Replaces fairseq-train: the same command for a tiny model, trained until its translations have sensible lengths.
 SHORT = """#!/usr/bin/env bash
 exec "{train}" "$@" --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16 \\
     --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 --encoder-attention-heads 2 --decoder-attention-heads 2 \\
-    --max-update 4 --save-interval-updates 2 --validate-interval-updates 4 --warmup-updates 2
+    --max-update 100 --save-interval-updates 50 --validate-interval-updates 100 --warmup-updates 5 --lr 1e-2 \\
+    --lr-scheduler cosine
 """
 
 

@@ -12,8 +12,9 @@ import torch
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256
-from fairseq_lskd.records.derive import Options, budget_of, describe, training_of, translators
+from fairseq_lskd.records.derive import Options, budget_of, describe, training_of
 from fairseq_lskd.records.training import SCHEMA, Budget, Teacher, Training
+from fairseq_lskd.sequences.manifest import translators
 
 WORD = {"_name": "word_kd", "teacher_path": "a.pt", "teacher_cache": None, "kd_temperature": 3.0, "kd_weight": 0.5}
 SMOOTHED = {"_name": "label_smoothed_teacher", "label_smoothing": 0.1}

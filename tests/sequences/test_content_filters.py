@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fairseq_lskd.cli.select import FLAGS, PRESETS
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.lines import read_lines
 from fairseq_lskd.sequences.content_filters import Brackets, Clauses, Numbers, Script, Short, UsualLength
+from fairseq_lskd.sequences.filter_options import FLAGS, PRESETS
 from fairseq_lskd.sequences.filters import Copies, Filter, Language, LengthRatio, Repeats, Unknown
 from fairseq_lskd.sequences.pieces import has_unknown
 

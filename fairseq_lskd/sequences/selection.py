@@ -1,0 +1,333 @@
+"""Build a student's training set from a teacher's translations: what `lskd select` does, from files to a folder."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..data.outputs import Manifest
+from ..data.writing_systems import available_tokeniser
+from ..errors import UserError
+from ..files import sha256
+from ..names import PLAIN, is_plain
+from ..reading import shown
+from .candidates import Candidates
+from .content_filters import SAMPLE
+from .filter_options import FLAGS, LEARNT, FilterOptions
+from .manifest import MANIFEST, translators
+from .mbr import EVIDENCE
+from .pieces import to_text
+from .report import Report
+from .select import BY_RISK, USUAL_METRIC, SelectionOptions, Selector, least_score, select
+from .training_set import Selected, Student, binarise, check_vocabulary, write_pairs
+
+VOCABULARY_SAMPLE = 1000  # sentences whose pieces are compared with the student's dictionaries
+MAX_UNKNOWN = 5  # per cent of a side's tokens, above which a warning is printed
+NEARLY_ALL = 0.8  # share of the hypotheses; a filter that drops more has the wrong limit, or is for other languages
+#: Options that do not change what is written, or are recorded in another form.
+UNRECORDED = {"translations", "add", "out", "workers", "allow_shifted", "preset", "filters"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of `lskd select`, in the names of its flags; `lskd select --help` describes them.
+
+    None stands for a flag that was not given, and is not recorded in the manifest.
+    """
+
+    translations: Path
+    source_lang: str
+    target_lang: str
+    out: Path
+    references: Path | None = None
+    workers: int = 1
+    format: str = "json"
+    source: Path | None = None
+    allow_shifted: bool | None = None
+    nbest: int | None = None
+    scores: Path | None = None
+    scores_lowest: bool | None = None
+    remove_bpe: str = "sentencepiece"
+    strategy: str = "1-best"
+    metric: str | None = None
+    mbr_best: int | None = None
+    mbr_evidence: str | None = None
+    mbr_aggregate: bool | None = None
+    score_temperature: float = 1.0
+    max_hypotheses: int | None = None
+    add_references: float = 0.0
+    replace_by_references: float = 0.0
+    add: tuple[Path, ...] = ()
+    seed: int = 1
+    on_empty: str = "drop"
+    preset: str | None = None
+    filters: FilterOptions = field(default_factory=FilterOptions)
+    filter_score: float | None = None
+    filter_score_quantile: float | None = None
+    dedup: bool = False
+    sentencepiece_source: Path | None = None
+    sentencepiece_target: Path | None = None
+    student_data: Path | None = None
+    srcdict: Path | None = None
+    tgtdict: Path | None = None
+    validpref: str | None = None
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the options that the manifest records. Files are recorded by their digests instead."""
+        values = {**vars(self), **vars(self.filters)}
+        return {
+            name.replace("_", "-"): value
+            for name, value in values.items()
+            if not (name in UNRECORDED or value is None or isinstance(value, Path))
+        }
+
+
+def build_training_set(request: Request) -> Report | None:
+    """Select from the translations and write the student's training set to `request.out`.
+
+    Returns:
+        What was kept and dropped; None if the folder is up to date.
+
+    Raises:
+        UserError: for options that do not go together, files that do not fit each other, and an empty selection.
+            `request.out` is then as it was before.
+    """
+    _check(request)
+    # The metric was recorded before it depended on the strategy.
+    metric = request.metric or USUAL_METRIC.get(request.strategy, "sentence-bleu")
+    request = replace(request, metric=metric, filters=request.filters.with_preset(request.preset))
+    selection = _selection(request)
+    selector = Selector(selection)
+    signature = selector.signature
+    by_bleu = request.strategy in USUAL_METRIC and metric == "sentence-bleu"
+    if by_bleu and (missing := available_tokeniser(request.target_lang)[1]):
+        _warn(missing.partition(";")[0])
+    student = _student(request)
+    added = [Selected(folder, (request.source_lang, request.target_lang)) for folder in request.add]
+    candidates = Candidates(
+        path=request.translations,
+        format=request.format,
+        source=request.source,
+        nbest=request.nbest or 1,
+        scores=request.scores,
+        references=request.references,
+        remove_bpe=request.remove_bpe,
+        negate=bool(request.scores_lowest),
+    )
+    made_by = candidates.made_by()
+    manifest = Manifest(
+        MANIFEST,
+        request.recorded(),
+        candidates.digests | _digests(request, student, added),
+        ("sacrebleu", "sentencepiece"),
+    )
+    if manifest.is_up_to_date(request.out):
+        return None
+    _check_alignment(candidates, bool(request.allow_shifted))
+    if student:
+        _check_vocabularies(candidates, selector, student, added, str(request.translations))
+    if request.filters.learns:
+        sample = _best(itertools.islice(candidates.read(), SAMPLE), request.remove_bpe)
+        selection = replace(selection, filters=request.filters.make(sample))
+    report = Report(signature)
+    with manifest.written(request.out) as (folder, facts):
+        if request.filter_score_quantile:
+            least = least_score(_progress(candidates, "scores"), request.filter_score_quantile)
+            selection = replace(selection, least_score=least)
+        items = zip(_progress(candidates, "selection"), candidates.read_references(), strict=True)
+        outcomes = select(items, selection, request.workers)
+        added_pairs = write_pairs(folder, request.source_lang, request.target_lang, outcomes, report, added)
+        candidates.check_unchanged()
+        # This can only be checked after reading all. The context manager removes the files written so far.
+        if request.strategy != "1-best" and report.most < 2:
+            raise UserError(
+                f"--strategy {request.strategy}: no sentence of {request.translations} has more than one translation. "
+                "Translate with --nbest 5, or use --strategy 1-best"
+            )
+        _warn_of_filters(report)
+        facts["pairs"] = dict(report.pairs)
+        if learnt := {each.name: vars(each) for each in selection.filters if each.name in LEARNT}:
+            facts["learnt"] = learnt
+        if added:
+            facts["added"] = {"pairs": added_pairs, "teachers": sorted(set().union(*map(translators, request.add)))}
+        facts["translations"] = made_by
+        if student:
+            total = report.pairs.total() + sum(added_pairs.values())
+            print(f"binarising {total:,} pairs", file=sys.stderr)
+            facts["unknown"] = binarise(folder, student, request.workers)
+            _warn_of_unknown(facts["unknown"])
+    return report
+
+
+def _check(request: Request) -> None:
+    """Raise a `UserError` that lists all options that do not go together."""
+    text = request.format == "text"
+    dictionaries = request.srcdict, request.tgtdict
+    quantile = request.filter_score_quantile
+    needs_scores = (
+        request.strategy == "n-best" or quantile or request.mbr_evidence == "scores" or request.filter_score is not None
+    )
+    needs_references = (
+        request.strategy == "nearest"
+        or request.add_references
+        or request.replace_by_references
+        or request.on_empty == "reference"
+    )
+    languages = (("-s", request.source_lang), ("-t", request.target_lang))
+    problems = [
+        problem
+        for wrong, problem in (
+            (
+                request.format != "json" and not request.source,
+                f"--format {request.format} needs --source, the file with the source sentences",
+            ),
+            (request.nbest and not text, f"--nbest needs --format text, found --format {request.format}"),
+            (request.scores_lowest and not request.scores, "--scores-lowest needs --scores"),
+            (request.nbest is not None and request.nbest < 1, f"--nbest {request.nbest}: expected 1 or more"),
+            (
+                text and needs_scores and not request.scores,
+                "--strategy n-best, --mbr-evidence scores, --filter-score and --filter-score-quantile need scores, "
+                "which --format text lacks: give --scores",
+            ),
+            (
+                needs_references and not request.references,
+                "--references is missing: --strategy nearest, --add-references, --replace-by-references and "
+                "--on-empty reference need it",
+            ),
+            (
+                quantile is not None and not 0 < quantile < 1,
+                f"--filter-score-quantile {quantile}: expected a number above 0 and below 1",
+            ),
+            (
+                request.filter_score is not None and not math.isfinite(request.filter_score),
+                f"--filter-score {request.filter_score}: expected a finite number",
+            ),
+            (
+                bool(request.mbr_evidence or request.mbr_aggregate) and request.strategy not in BY_RISK,
+                f"--mbr-evidence and --mbr-aggregate need --strategy mbr or mbr-n, found --strategy {request.strategy}",
+            ),
+            (
+                request.mbr_best is not None and request.strategy != "mbr-n",
+                f"--mbr-best needs --strategy mbr-n, found --strategy {request.strategy}",
+            ),
+            (request.workers < 1, f"--workers {request.workers}: expected 1 or more"),
+            *(
+                (not is_plain(language), f"{flag} {shown(language)}: expected {PLAIN.words}")
+                for flag, language in languages
+            ),
+            (
+                request.source_lang == request.target_lang,
+                f"-s and -t are both {request.source_lang}: expected two languages",
+            ),
+            (any(dictionaries) and not all(dictionaries), "give --srcdict and --tgtdict together"),
+            (request.validpref and not any(dictionaries), "--validpref needs --srcdict and --tgtdict"),
+            (
+                request.student_data and any(dictionaries),
+                "--student-data has dictionaries of its own: leave out --srcdict and --tgtdict",
+            ),
+        )
+        if wrong
+    ]
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _selection(request: Request) -> SelectionOptions:
+    """Translate the request into the options of a `Selector`. Filters that learn have no sample yet."""
+    worst = -math.inf
+    if request.filter_score is not None:
+        worst = -request.filter_score if request.scores_lowest else request.filter_score
+    own: dict[str, Any] = {
+        "mbr_best": 5 if request.mbr_best is None else request.mbr_best,
+        "mbr_evidence": request.mbr_evidence or EVIDENCE[0],
+        "mbr_aggregate": bool(request.mbr_aggregate),
+        "filters": request.filters.make(),
+        "worst_score": worst,
+    }
+    same = {f.name for f in fields(SelectionOptions)} & {f.name for f in fields(Request)} - own.keys()
+    return SelectionOptions(**own, **{name: getattr(request, name) for name in same})
+
+
+def _student(request: Request) -> Student | None:
+    if request.student_data:
+        return Student.of(request.student_data, request.source_lang, request.target_lang)
+    if request.srcdict and request.tgtdict:
+        return Student(request.source_lang, request.target_lang, request.srcdict, request.tgtdict, request.validpref)
+    return None
+
+
+def _digests(request: Request, student: Student | None, added: Iterable[Selected]) -> dict[str, str]:
+    """Return the digests of all input files but the candidates', by flag or name."""
+    files: dict[str, Path | None] = dict(student.inputs()) if student else {}
+    files["--sentencepiece-source"] = request.sentencepiece_source
+    files["--sentencepiece-target"] = request.sentencepiece_target
+    for each in added:
+        each.check()
+        files |= each.files()
+    return {name: sha256(path) for name, path in files.items() if path}
+
+
+def _check_alignment(candidates: Candidates, allow_shifted: bool) -> None:
+    if shifted := "; ".join(candidates.out_of_step()):
+        if not allow_shifted:
+            raise UserError(
+                f"{shifted}. Restore the missing line or create the file again; --allow-shifted turns this into a "
+                "warning"
+            )
+        _warn(shifted)
+
+
+def _check_vocabularies(
+    candidates: Candidates, selector: Selector, student: Student, added: Iterable[Selected], where: str
+) -> None:
+    """Compare the pieces of the first sentences with the student's dictionaries, before the work begins."""
+    sample = itertools.islice(candidates.read(), VOCABULARY_SAMPLE)
+    check_vocabulary(map(selector.pieces, sample), student, where)
+    for each in added:
+        lines = ((source, [target]) for source, target in itertools.islice(each.pairs(), VOCABULARY_SAMPLE))
+        check_vocabulary(lines, student, f"--add {each.folder}")
+
+
+def _best(records: Iterable[dict[str, Any]], scheme: str) -> list[tuple[str, str]]:
+    """Return each source with its best translation, as text."""
+    return [
+        (to_text(record["source"], scheme), max(record["hypotheses"], key=lambda each: each["score"])["text"])
+        for record in records
+        if record["hypotheses"]
+    ]
+
+
+def _progress(candidates: Candidates, title: str) -> Iterable[dict[str, Any]]:
+    total = candidates.sentences
+    return tqdm(candidates.read(), title, total, unit=" sentences", unit_scale=True, delay=2, disable=None)
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _warn_of_filters(report: Report) -> None:
+    """Name each filter that dropped nearly all hypotheses."""
+    read = report.hypotheses["read"]
+    for reason, dropped in report.dropped.items():
+        if dropped.hypotheses > NEARLY_ALL * read:
+            _warn(
+                f"{FLAGS.get(reason, reason)} dropped {dropped.hypotheses / read:.0%} of the hypotheses ({reason}). "
+                "Check that it suits these languages; report.md shows examples"
+            )
+
+
+def _warn_of_unknown(unknown: dict[str, float]) -> None:
+    for language, percentage in unknown.items():
+        if percentage > MAX_UNKNOWN:
+            _warn(
+                f"{percentage:.0f} % of the tokens of train.{language} are not in the student's dictionary. If they "
+                "are text or other pieces, give --sentencepiece-source and --sentencepiece-target"
+            )
