@@ -25,6 +25,7 @@ from fairseq_lskd.compat import (
     finished_trainings,
     kept_patience,
     last_batch,
+    library_warnings,
     numpy_removals,
     pytorch_ddp,
     score_files,
@@ -160,6 +161,25 @@ def test_nobody_is_asked_for_tensorboardx():
     without, mended = (python(code, skip=name).stderr for name in ("tensorboardx-notice", ""))
     assert NOTICE in without
     assert NOTICE not in mended and "else" in mended
+
+
+def test_warnings_to_the_authors_of_fairseq_are_not_shown():
+    code = """
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+import warnings
+parser = options.get_training_parser()
+convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, ["data", "--arch", "transformer"]))
+warnings.warn("of the user's own code")
+"""
+    without, mended = (python(code, skip=name).stderr for name in ("library-warnings", ""))
+    assert "hydra" in without and without.count("Warning") > 2
+    assert "hydra" not in mended and mended.count("Warning") == 1 and "of the user's own code" in mended
+
+
+def test_a_user_who_asks_for_warnings_gets_them(monkeypatch):
+    monkeypatch.setattr(sys, "warnoptions", ["default"])
+    assert not library_warnings.needed()
 
 
 # Checkpoints
