@@ -245,7 +245,7 @@ def test_translations_of_another_run(finished: bool, tmp_path: Path, replace: No
     if finished:
         first.finish({})
     else:
-        first._stream.close()
+        first.close()
     second = ResumableFile(out, {"beam": 2}, zipped=False)
     assert not second.finished and second.done == 0
     second.append(["b", "c"], {})
@@ -260,12 +260,12 @@ def test_translations_are_kept_until_the_new_ones_are_whole(tmp_path: Path, repl
     first.append(["a"], {})
     first.finish({})
     # Another run that comes to nothing.
-    ResumableFile(out, {"beam": 2}, zipped=False)._stream.close()
+    ResumableFile(out, {"beam": 2}, zipped=False).close()
     assert ResumableFile(out, {"beam": 1}, zipped=False).finished and out.read_text() == "a\n"
     # One that is killed half-way, and goes on.
     second = ResumableFile(out, {"beam": 2}, zipped=False)
     second.append(["b"], {})
-    second._stream.close()
+    second.close()
     assert [path.read_text() for path in tmp_path.glob(".out.????????.old")] == ["a\n"]
     third = ResumableFile(out, {"beam": 2}, zipped=False)
     assert third.done == 1

@@ -76,6 +76,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--sampling", action="store_true", help="draw --beam translations, and keep the --nbest best")
     search.add_argument("--sampling-topk", type=int, default=-1, metavar="K", help="from the K likeliest tokens")
     search.add_argument("--sampling-topp", type=float, default=-1.0, metavar="P", help="from the likeliest that have P")
+    search.add_argument(
+        "--sampling-epsilon",
+        type=float,
+        default=0.0,
+        metavar="E",
+        help="sample only tokens with at least the probability E, such as 0.02; fairseq translates",
+    )
+    search.add_argument(
+        "--sampling-eta",
+        type=float,
+        default=0.0,
+        metavar="E",
+        help="the same, with a lower limit where the distribution has a high entropy: min(E, sqrt(E) exp(-entropy))",
+    )
     search.add_argument("--temperature", type=float, default=1.0, metavar="T", help="of sampling (%(default)s)")
     search.add_argument("--diverse-beam-groups", type=int, default=-1, metavar="N", help="diverse beam search")
     search.add_argument("--diverse-beam-strength", type=float, default=0.5, metavar="X", help="(%(default)s)")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import NamedTuple, Protocol
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import UserError
 from ..reading import POSITIVE, Kind
@@ -34,6 +34,8 @@ class DecodingOptions:
     seed: int = 1
     token_scores: bool = False
     unkpen: float = 0.0  #: taken from <unk>'s log-probability; infinity forbids it
+    sampling_epsilon: float = 0.0  #: smallest probability of a token that may be drawn (Freitag et al., 2023)
+    sampling_eta: float = 0.0  #: the same, lowered where the entropy is high (Hewitt et al., 2022)
 
     def __post_init__(self) -> None:
         numbers = [field.name for field in fields(self) if field.name != "unkpen"]
@@ -54,15 +56,16 @@ class DecodingOptions:
                 ),
                 (self.temperature <= 0, f"--temperature {self.temperature}: expected above 0"),
                 (self.temperature != 1 and not self.sampling, "--temperature goes with --sampling"),
-                (
-                    (self.sampling_topk > 0 or self.sampling_topp > 0) and not self.sampling,
-                    "--sampling-topk and --sampling-topp go with --sampling",
-                ),
-                (
-                    self.sampling_topk > 0 and self.sampling_topp > 0,
-                    "--sampling-topk and --sampling-topp: expected one of them",
-                ),
+                (bool(self.truncations) and not self.sampling, f"{' and '.join(self.truncations)} need --sampling"),
+                (len(self.truncations) > 1, f"{' and '.join(self.truncations)}: expected one of them"),
                 (self.sampling_topp > 1, f"--sampling-topp {self.sampling_topp}: expected at most 1"),
+                *(
+                    (not 0 <= value < 1, f"{flag} {value:g}: expected a probability from 0 and below 1")
+                    for flag, value in (
+                        ("--sampling-epsilon", self.sampling_epsilon),
+                        ("--sampling-eta", self.sampling_eta),
+                    )
+                ),
                 (
                     self.sampling and self.diverse_beam_groups > 0,
                     "--sampling and --diverse-beam-groups: expected one of them",
@@ -78,6 +81,25 @@ class DecodingOptions:
         ]
         if problems:
             raise UserError("; ".join(problems))
+
+    @property
+    def truncations(self) -> list[str]:
+        """The flags that restrict which tokens are sampled."""
+        names = ("sampling_topk", "sampling_topp", "sampling_epsilon", "sampling_eta")
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) > 0]
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the options as a manifest records them, by flag.
+
+        Options that older versions did not have are left out unless they are used, so that older files stay valid.
+        """
+        values = asdict(self)
+        for name in ("unkpen", "sampling_epsilon", "sampling_eta"):
+            if not values[name]:
+                del values[name]
+        if self.unkpen:
+            values["unkpen"] = f"{self.unkpen:g}"  # JSON has no infinity
+        return {name.replace("_", "-"): value for name, value in values.items()}
 
     def max_length(self, longest: int) -> int:
         """Target tokens at most, the end mark aside, in a batch whose longest source has `longest` pieces.

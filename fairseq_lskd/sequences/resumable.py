@@ -108,12 +108,15 @@ class ResumableFile:
         self._begun = FINISHED | {"state": state}
         self.partial = out.with_name(f"{out.name}.partial")
         self.journal = out.with_name(f"{out.name}.journal.json")
+        self._opened = contextlib.ExitStack()
         self.done = 0  #: lines that are written for good
         self.state: dict[str, Any] = {}  #: what the caller wants to find again after a kill
         self._put_back()
         self.finished = self._is_finished()
         if not self.finished:
-            self._open()
+            with self._opened:  # closed here if the file cannot be used
+                self._open()
+                self._opened = self._opened.pop_all()
 
     def _put_back(self) -> None:
         """What was to be replaced by a call that wrote nothing."""
@@ -183,7 +186,7 @@ class ResumableFile:
         # Who held the lock may just have finished.
         self.finished = self._is_finished()
         if self.finished:
-            self._stream.close()
+            self.close()
             return
         if path == self.out:
             self.out.rename(self.partial)
@@ -210,7 +213,7 @@ class ResumableFile:
     def _lock(self, path: Path) -> bool:
         """Open `path` and lock it; False if another process has it, or has just renamed it."""
         try:
-            self._stream = path.open("ab" if path == self.partial else "r+b")
+            self._stream = self._opened.enter_context(path.open("ab" if path == self.partial else "r+b"))
         except FileNotFoundError:
             return False
         try:
@@ -259,4 +262,8 @@ class ResumableFile:
         self.partial.rename(self.out)
         write_json(manifest_path(self.out), {"run": self.run, "lines": self.done, "bytes": self._bytes, **manifest})
         self._remove_rest()
-        self._stream.close()
+        self.close()
+
+    def close(self) -> None:
+        """Release the lock. What was appended stays, and another `ResumableFile` can continue."""
+        self._opened.close()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import math
 import platform
 import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,10 +85,17 @@ def translate(request: Request) -> None:
     shard = Shard.cut(sentences, request.window, request.shard_id, request.num_shards)
     identity |= {"sentences": sentences, "shard": f"{shard.number} of {shard.of}"}
     kept = {"settings": RECORDED, "measured": list, "seconds": NUMBER, "counts": {str: COUNT}}
-    wanted = shard.stop - shard.start
     path = shard_path(request.out, shard.number, shard.of)
-    output = ResumableFile(path, identity, zipped=request.out.suffix == ".gz", state=kept, lines=wanted)
-    title = output.out.name
+    output = ResumableFile(
+        path, identity, zipped=request.out.suffix == ".gz", state=kept, lines=shard.stop - shard.start
+    )
+    with contextlib.closing(output):
+        _complete(output, request, translator, shard)
+
+
+def _complete(output: ResumableFile, request: Request, translator: Translator, shard: Shard) -> None:
+    """Translate what the output lacks, and finish it."""
+    title, wanted = output.out.name, shard.stop - shard.start
     if output.finished:
         print(f"{title} | up to date", file=sys.stderr)
         return
@@ -177,8 +184,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
         **{f"sentencepiece-{side}": sha256(path) for side, path in models.items() if path},
         "engine": engine.name,
         **({"pair": pair} if pair else {}),
-        **{name.replace("_", "-"): value for name, value in asdict(options).items() if name != "unkpen"},
-        **({"unkpen": f"{options.unkpen:g}"} if options.unkpen else {}),  # JSON has no infinity
+        **options.recorded(),
         **{
             name.replace("_", "-"): value
             for name in (*MARKS, *COUNTS, *SETTINGS)
@@ -257,8 +263,12 @@ def _from_model(model: Path, request: Request) -> Loaded:
 
     require_ctranslate2("--model")
     options = request.search
-    if request.engine == "fairseq" or options.diverse_beam_groups > 0 or 0 < options.unkpen < math.inf:
-        raise UserError("--engine fairseq, --diverse-beam-groups and an --unkpen below inf go with --teacher-path")
+    from .engines.choose import unsupported
+
+    if request.engine == "fairseq":
+        raise UserError("--engine fairseq needs --teacher-path: fairseq cannot load a CTranslate2 model (--model)")
+    if reason := unsupported(options):
+        raise UserError(f"--model: {reason}. Give the fairseq checkpoint with --teacher-path")
     from .engines.ctranslate2_engine import CTranslate2Engine, Marks, read_config
 
     symbols = model_symbols(model, "source"), model_symbols(model)

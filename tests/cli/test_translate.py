@@ -284,6 +284,7 @@ def test_a_run_goes_on_where_it_was_killed(
     words = [*words, *search, "--window", "7"]
     assert main([*words, "--out", "whole.jsonl"]) == 0
     append = resumable.ResumableFile.append
+    refused = []
     for after in (0, 1, 2, 4):
         calls = 0
 
@@ -294,9 +295,10 @@ def test_a_run_goes_on_where_it_was_killed(
             calls += 1
             append(*args)
 
-        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
             patch.setattr(resumable.ResumableFile, "append", killed)
             main([*words, "--out", "out.jsonl"])
+        refused.append(caught)  # its traceback refers to the file, whose lock must be gone all the same
         assert not Path("out.jsonl").exists()
         with Path("out.jsonl.partial").open("ab") as stream:
             stream.write(b'{"id": 3')
@@ -450,7 +452,7 @@ def test_pieces_of_lskd_encode_are_the_whole_vocabulary(here: str, teachers: str
         ([".", "--out", "o"], "expected --teacher-path with fairseq checkpoints, or --model"),
         ([".", "--out", "o", "--teacher-path", "t.pt"], "no checkpoint at t.pt"),
         ([".", "--out", "o", "--model", "."], "--model . is no CTranslate2 model folder"),
-        ([".", "--out", "o", "--model", ".", "--engine", "fairseq"], "go with --teacher-path"),
+        ([".", "--out", "o", "--model", ".", "--engine", "fairseq"], "--engine fairseq needs --teacher-path"),
         (["--merge", "--out", "o"], "--merge needs --num-shards, of how many shards: expected 2 or more, found 1"),
         (["--merge", "--out", "o", "--num-shards", "2"], "not finished: o.0-of-2, o.1-of-2"),
     ],

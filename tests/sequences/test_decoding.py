@@ -24,7 +24,11 @@ from fairseq_lskd.sequences.decoding import DecodingOptions, make_batches
         ({"min_len": -1}, "--min-len -1: expected 0 or more"),
         ({"temperature": 0.0, "sampling": True}, "--temperature 0.0: expected above 0"),
         ({"temperature": 0.5}, "--temperature goes with --sampling"),
-        ({"sampling_topk": 5}, "--sampling-topk and --sampling-topp go with --sampling"),
+        ({"sampling_topk": 5}, "--sampling-topk need"),
+        ({"sampling_epsilon": 0.1}, "--sampling-epsilon need"),
+        ({"sampling": True, "sampling_epsilon": 1.0}, "--sampling-epsilon 1"),
+        ({"sampling": True, "sampling_eta": -0.1}, "--sampling-eta -0.1"),
+        ({"sampling": True, "sampling_eta": 0.1, "sampling_epsilon": 0.1}, "--sampling-epsilon and --sampling-eta"),
         ({"sampling": True, "sampling_topk": 5, "sampling_topp": 0.5}, "expected one of them"),
         ({"sampling": True, "sampling_topp": 1.5}, "--sampling-topp 1.5: expected at most 1"),
         ({"sampling": True, "diverse_beam_groups": 5}, "--sampling and --diverse-beam-groups: expected one of them"),
@@ -36,6 +40,13 @@ def test_options_that_do_not_hold_are_named(options: dict[str, Any], said: str) 
     with pytest.raises(UserError) as caught:
         DecodingOptions(**options)
     assert said in str(caught.value)
+
+
+def test_options_that_older_versions_lacked_are_recorded_where_they_are_used() -> None:
+    assert not {"unkpen", "sampling-epsilon", "sampling-eta"} & DecodingOptions().recorded().keys()
+    options = DecodingOptions(sampling=True, sampling_eta=0.1, unkpen=math.inf)
+    recorded = options.recorded()
+    assert (recorded["sampling-eta"], recorded["unkpen"], recorded["beam"]) == (0.1, "inf", 5)
 
 
 def test_the_length_bound_counts_the_source_s_end_mark() -> None:

@@ -66,8 +66,11 @@ def run(engine: Engine, sources: list[list[str]], size: int = 100, first: int = 
     return [hypotheses for batch in engine.translate(batches) for hypotheses in batch]
 
 
-def log_probs(teacher: Teacher, source: list[str], target: list[str]) -> list[float]:
-    """By the plainest means: one sentence, no padding, the whole distribution."""
+def distributions(teacher: Teacher, source: list[str], target: list[str]) -> list[tuple[torch.Tensor, int]]:
+    """The teacher's probabilities `[vocabulary]` in float64 at each target position, with the index of its token.
+
+    Computed in the plainest way: one sentence and no padding.
+    """
     task, total = teacher.task, 0
     source_ids, target_ids = (
         dictionary.encode_line(" ".join(pieces), add_if_not_exist=False).long()
@@ -78,8 +81,11 @@ def log_probs(teacher: Teacher, source: list[str], target: list[str]) -> list[fl
         with torch.no_grad():
             logits = model(source_ids[None], torch.tensor([len(source_ids)]), previous)[0]
         total = total + torch.softmax(logits[0].double(), -1)
-    chosen = (total / len(teacher.models))[torch.arange(len(target_ids)), target_ids]
-    return chosen.log().tolist()
+    return list(zip(total / len(teacher.models), target_ids.tolist(), strict=True))
+
+
+def log_probs(teacher: Teacher, source: list[str], target: list[str]) -> list[float]:
+    return [row[token].log().item() for row, token in distributions(teacher, source, target)]
 
 
 def check_scores(teacher: Teacher, sources: list[list[str]], found: Lists, lenpen: float, tolerance: float) -> None:
@@ -162,6 +168,34 @@ def test_diverse_beams_are_scored_by_the_model(teacher: Teacher, sources: list[l
     diverse = run(fairseq(teacher, beam=4, nbest=4, diverse_beam_groups=2, diverse_beam_strength=2.0), sources)
     assert plain != diverse
     check_scores(teacher, sources, diverse, 1.0, 1e-4)
+
+
+def test_epsilon_near_1_samples_what_greedy_search_finds(teacher: Teacher, sources: list[list[str]]) -> None:
+    greedy = run(fairseq(teacher, beam=1), sources)
+    sampled = run(fairseq(teacher, beam=3, nbest=3, sampling=True, sampling_epsilon=0.999), sources)
+    for (best,), samples in zip(greedy, sampled, strict=True):
+        assert {tuple(each.tokens) for each in samples} == {tuple(best.tokens)}
+        assert samples[0].score == pytest.approx(best.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sampling_epsilon", "sampling_eta"])
+def test_truncated_sampling_draws_no_improbable_token(
+    teacher: Teacher, sources: list[list[str]], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = 0.2
+    free = run(fairseq(teacher, beam=8, nbest=8, sampling=True, token_scores=True), sources[:8])
+    assert any(math.exp(score) < limit / 4 for many in free for each in many for score in each.token_scores)
+    found = run(fairseq(teacher, beam=8, nbest=8, sampling=True, token_scores=True, **{name: limit}), sources[:8])
+    for source, many in zip(sources, found, strict=False):
+        for each in many:
+            rows = distributions(teacher, source, each.tokens)
+            assert each.token_scores == pytest.approx([row[token].log().item() for row, token in rows], abs=1e-4)
+            for row, token in rows:
+                least = limit
+                if name == "sampling_eta":
+                    entropy = -sum(p * math.log(p) for p in row.tolist() if p > 0)
+                    least = min(limit, math.sqrt(limit) * math.exp(-entropy))
+                assert row[token] > least - 1e-4 or row[token] == row.max()
 
 
 def test_an_ensemble_is_scored_by_its_mean_distribution(bitext: Path, path: Path, sources: list[list[str]]) -> None:
@@ -325,6 +359,7 @@ class TestChoice:
         ("obstacle", "said"),
         [
             ("ensemble", "CTranslate2 has no ensembles"),
+            ("epsilon", "CTranslate2 has no --sampling-epsilon"),
             ("diverse", "CTranslate2 has no diverse beam search"),
             ("lstm", "CTranslate2 has no LSTMModel"),
             ("missing", "CTranslate2, which is several times faster, is not installed"),
@@ -340,7 +375,10 @@ class TestChoice:
         obstacle: str,
         said: str,
     ) -> None:
-        options = {"beam": 4, "diverse_beam_groups": 2} if obstacle == "diverse" else {}
+        options: dict[str, Any] = {
+            "diverse": {"beam": 4, "diverse_beam_groups": 2},
+            "epsilon": {"sampling": True, "sampling_epsilon": 0.02},
+        }.get(obstacle, {})
         paths = f"{path}:{path}" if obstacle == "ensemble" else str(path)
         if obstacle == "lstm":
             paths = str(save_lstm(tmp_path / "t.pt", bitext))

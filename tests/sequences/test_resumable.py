@@ -106,11 +106,11 @@ def test_a_kill_anywhere_loses_doubles_and_reorders_nothing(
 def test_what_the_caller_wanted_to_keep_is_there_again(out: Path) -> None:
     file = make(out)
     file.append([], {"settings": 1})
-    file._stream.close()
+    file.close()
     file = make(out)
     assert (file.done, file.state) == (0, {"settings": 1})
     file.append(["a", "b"], {"settings": 2})
-    file._stream.close()
+    file.close()
     assert (make(out).done, make(out).state) == (2, {"settings": 2})
 
 
@@ -120,7 +120,7 @@ def test_another_run_is_refused_with_what_differs(out: Path, finished: bool) -> 
     file.append(["a"], {})
     if finished:
         file.finish({})
-    file._stream.close()
+    file.close()
     before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
     with pytest.raises(UserError) as caught:
         make(out, beam=4, teacher=["1" * 64], seed=2)
@@ -138,6 +138,18 @@ def test_one_process_writes_at_a_time(out: Path) -> None:
     file.append(["a"], {})
     file.finish({})
     assert make(out).finished
+
+
+def test_a_file_that_could_not_be_opened_is_not_locked(out: Path) -> None:
+    file = make(out)
+    file.append(["a"], {})
+    file.close()
+    text = file.partial.read_text()
+    file.partial.write_text("")
+    with pytest.raises(UserError, match="has 0 bytes") as caught:
+        make(out)
+    file.partial.write_text(text)
+    assert make(out).done == 1 and caught  # whose traceback refers to the second one
 
 
 def test_what_another_process_is_finishing_keeps_its_name(out: Path) -> None:
@@ -190,7 +202,7 @@ def test_files_that_do_not_fit_are_refused(out: Path) -> None:
     out.unlink()
     file = make(out)
     file.append(["a"], {})
-    file._stream.close()
+    file.close()
     file.partial.write_text("")
     with pytest.raises(UserError, match=r"out.partial has 0 bytes, out.journal.json says 2: delete both"):
         make(out)
@@ -225,7 +237,7 @@ def test_a_file_is_not_finished_with_fewer_lines_than_it_was_to_have(tmp_path: P
     with pytest.raises(UserError, match=r"has 2 lines by out.*journal\.json, expected 3"):
         file.finish({})
     assert not out.exists() and not manifest_path(out).exists()
-    file._stream.close()
+    file.close()
     file = ResumableFile(out, RUN, zipped=out.suffix == ".gz", lines=3)
     file.append(["c"], {})
     file.finish({})

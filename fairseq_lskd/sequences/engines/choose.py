@@ -64,8 +64,15 @@ def _obstacle(teacher: Teacher, options: DecodingOptions) -> str | None:
         return "CTranslate2 has no language tokens in place of end marks (--lang-tok-replacing-bos-eos)"
     if len(teacher.models) > 1:
         return "CTranslate2 has no ensembles"
+    return unsupported(options)
+
+
+def unsupported(options: DecodingOptions) -> str | None:
+    """Return which of the search's options CTranslate2 lacks, or None."""
     if 0 < options.unkpen < math.inf:
         return f"CTranslate2 has no --unkpen but inf, which forbids <unk> (found {options.unkpen:g})"
     if options.diverse_beam_groups > 0:
-        return "CTranslate2 has no diverse beam search"
+        return "CTranslate2 has no diverse beam search (--diverse-beam-groups)"
+    if options.sampling_epsilon or options.sampling_eta:
+        return f"CTranslate2 has no {options.truncations[0]}"
     return None

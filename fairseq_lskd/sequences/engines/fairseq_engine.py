@@ -19,6 +19,7 @@ from ...errors import UserError
 from ...teachers.alone import Teacher
 from ...teachers.languages import Marks
 from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
+from .truncated_sampling import TruncatedSampling
 
 #: Sizes of batches, in tokens: the one to begin with, and those to try.
 MAX_TOKENS = {"cpu": (4000, (1000, 12000)), "cuda": (12000, (4000, 48000))}
@@ -48,6 +49,10 @@ class FairseqEngine:
             lambda best: [replace(best, max_tokens=n) for n in others],
         )
         self.generator = self.task.build_generator(self.models, argparse.Namespace(**asdict(options)))
+        if options.sampling_epsilon or options.sampling_eta:
+            self.generator.search = TruncatedSampling(
+                self.task.target_dictionary, options.sampling_epsilon, options.sampling_eta
+            )
 
     def configure(self, settings: Settings) -> None:
         if settings.compute_type == "int8" or (settings.compute_type == "float16" and settings.device == "cpu"):
