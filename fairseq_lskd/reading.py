@@ -251,12 +251,18 @@ def _words(shape: Any) -> str:
     return "nothing" if shape is type(None) else _WORDS[shape]
 
 
-def read_value(path: Path, *keys: str) -> Any:
-    """Return the value under nested keys of a JSON file; None if the file cannot be read or lacks a key."""
-    try:
-        found: Any = read_json(path)
-        for key in keys:
-            found = found[key]
-    except (OSError, ValueError, KeyError, TypeError, UserError):
-        return None
+def value_at(found: Any, *keys: str) -> Any:
+    """Return the value under nested keys of parsed JSON; None if a key is missing."""
+    for key in keys:
+        if not isinstance(found, dict) or key not in found:
+            return None
+        found = found[key]
     return found
+
+
+def read_value(path: Path, *keys: str) -> Any:
+    """Return the value under nested keys of a JSON file; None if the file cannot be read or a key is missing."""
+    try:
+        return value_at(read_json(path), *keys)
+    except (OSError, UserError):
+        return None

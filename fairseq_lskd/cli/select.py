@@ -20,7 +20,7 @@ EXAMPLES = """examples:
       --student-data data/mine/bin --out data/mine/nearest
   lskd select train.nbest.jsonl.gz -s de -t en --strategy n-best --score-temperature 0.1 --filter-length-ratio 3 \\
       --filter-copies 0.5 --filter-repeats 4,2 --student-data data/mine/bin --out data/mine/n-best
-  lskd select samples.jsonl -s de -t en --strategy mbr --student-data data/mine/bin --out data/mine/mbr
+  lskd select beam.jsonl samples.jsonl -s de -t en --strategy mbr --student-data data/mine/bin --out data/mine/mbr
   lskd select mono.jsonl -s de -t en --add data/mine/nearest --student-data data/mine/bin --out data/mine/mixed
   lskd select big-teacher.en --format text --source train.de -s de -t en --sentencepiece-source my/spm.model \\
       --sentencepiece-target my/spm.model --student-data data/mine/bin --out data/mine/foreign
@@ -52,7 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..sequences.pieces import SCHEMES
     from ..sequences.select import METRICS, STRATEGIES
 
-    parser.add_argument("translations", type=Path, metavar="NBEST", help="the teacher's translations, plain or .gz")
+    parser.add_argument(
+        "translations",
+        type=Path,
+        nargs="+",
+        metavar="NBEST",
+        help="the teacher's translations, plain or .gz; hypotheses of several lists of the same sentences are joined",
+    )
     parser.add_argument("-s", "--source-lang", required=True, metavar="LANG", help="source language")
     parser.add_argument("-t", "--target-lang", required=True, metavar="LANG", help="target language")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
@@ -276,8 +282,10 @@ def run(args: argparse.Namespace) -> int:
     from ..sequences.selection import Request, build_training_set
 
     filters = FilterOptions(**{each.name: getattr(args, each.name) for each in fields(FilterOptions)})
-    given = {each.name: getattr(args, each.name) for each in fields(Request) if each.name not in ("filters", "add")}
-    report = build_training_set(Request(**given, add=tuple(args.add), filters=filters))
+    first, *more = args.translations
+    own = {"translations": first, "more": tuple(more), "add": tuple(args.add), "filters": filters}
+    given = {each.name: getattr(args, each.name) for each in fields(Request) if each.name not in own}
+    report = build_training_set(Request(**own, **given))
     if report is None:
         print(f"{args.out}: up to date", file=sys.stderr)
     else:

@@ -101,6 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="take X from the log-probability of <unk>; inf: never write it (CTranslate2 has 0 and inf)",
     )
+    search.add_argument(
+        "--merge-duplicates", action="store_true", help="write equal hypotheses of a sentence once, with their count"
+    )
     search.add_argument("--token-scores", action="store_true", help="write every token's log-probability as well")
 
     engine = parser.add_argument_group("the engine; what is left out is chosen by a short measurement")

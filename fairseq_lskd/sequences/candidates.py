@@ -13,6 +13,7 @@ from ..data.shifting import Steps
 from ..errors import UserError
 from ..lines import read_lines
 from . import foreign
+from .joining import read_joined
 from .nbest import read_nbest
 from .outside_scores import is_json, read_scores
 from .pieces import to_text
@@ -40,6 +41,7 @@ class Candidates:
     references: Path | None = None
     remove_bpe: str = "sentencepiece"
     negate: bool = False  #: where the lowest score is the best
+    more: tuple[Path, ...] = ()  #: further lists of the same sentences; json only
     sentences: int = field(init=False)
     digests: dict[str, str] = field(init=False)  #: SHA-256 by flag
 
@@ -49,6 +51,7 @@ class Candidates:
             "--source": self.source,
             "--scores": self.scores,
             "--references": self.references,
+            **{f"NBEST {number}": path for number, path in enumerate(self.more, 2)},
         }
         sides = {flag: examine(path) for flag, path in files.items() if path}
         if problems := [problem for side in sides.values() for problem in side.problems]:
@@ -63,6 +66,7 @@ class Candidates:
         counted = sides.get("--source", sides["NBEST"])
         self.sentences = counted.lines
         lines = {"--references": self.sentences} | ({"NBEST": self.sentences} if self.format == "json" else {})
+        lines |= {name: self.sentences for name in sides if name.startswith("NBEST ")}
         self._arrays = self.scores is not None and is_json(self.scores)
         if self.format == "text":
             lines |= dict.fromkeys(("NBEST", "--scores"), self.sentences * self.nbest)
@@ -146,6 +150,10 @@ class Candidates:
         """What `lskd translate` recorded of its run: teacher, options, corpus; None of translations made elsewhere."""
         return self._manifest
 
+    def more_made_by(self) -> list[dict[str, Any] | None]:
+        """Return the same of each further list."""
+        return [read_manifest(path) for path in self.more]
+
     def _all(self, found: Iterator[Item]) -> Iterator[Item]:
         """One for each sentence; where there are more or fewer than were counted, a file changed."""
         count = 0
@@ -159,7 +167,8 @@ class Candidates:
 
     def _records(self) -> Iterator[dict[str, Any]]:
         if self.source is None or self.format == "json":
-            return self._rescored(read_nbest(self.path)) if self.scores else read_nbest(self.path)
+            records = read_joined([self.path, *self.more]) if self.more else read_nbest(self.path)
+            return self._rescored(records) if self.scores else records
         if self.format == "text":
             translations = foreign.read_text(self.path, self.nbest)
         elif self.format == "moses":

@@ -51,9 +51,9 @@ class Risk:
         return [distinct[i] for i in order], expected[order].tolist()
 
     def _evidence(self, candidates: Sequence[dict[str, Any]]) -> np.ndarray:
-        weights = np.ones(len(candidates))
+        weights = np.array([candidate.get("count", 1) for candidate in candidates], np.float64)
         if self.evidence == "scores":
-            weights = softmax([candidate["score"] for candidate in candidates], self.temperature)
+            weights *= softmax([candidate["score"] for candidate in candidates], self.temperature)
         return weights / weights.sum()
 
     def _expected(self, texts: list[str], weights: np.ndarray) -> np.ndarray:

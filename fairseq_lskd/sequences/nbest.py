@@ -9,6 +9,7 @@ One line a source sentence, in the order of the corpus:
 - `source`: the line as it was given; pieces are joined by spaces.
 - `hypotheses`: best first. `score` is the natural logarithm of the model's probability of the hypothesis, divided by
   `length ** lenpen`; `length` counts target tokens with the end mark; `token_scores`, if asked for, has as many.
+- `count`: how often a sampled hypothesis was drawn, where `--merge-duplicates` wrote equal ones once.
 - `skipped`: "empty" or "too long", only where a sentence was not translated; it has no hypotheses.
 """
 
@@ -21,12 +22,19 @@ from typing import Any
 
 from ..errors import UserError
 from ..lines import read_lines
-from ..reading import COUNT, LINE, NUMBER, misfit, parse_json, shown
+from ..reading import COUNT, LINE, NUMBER, POSITIVE, misfit, parse_json, shown
 from .resumable import check_lines, read_manifest
 
 EMPTY = "empty"
 TOO_LONG = "too long"
-HYPOTHESIS = {"tokens": LINE, "text": LINE, "score": NUMBER, "length": COUNT, "token_scores?": [NUMBER]}
+HYPOTHESIS = {
+    "tokens": LINE,
+    "text": LINE,
+    "score": NUMBER,
+    "length": COUNT,
+    "token_scores?": [NUMBER],
+    "count?": POSITIVE,
+}
 RECORD = {"id": COUNT, "source": LINE, "hypotheses": [HYPOTHESIS]}
 
 

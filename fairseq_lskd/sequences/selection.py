@@ -32,7 +32,7 @@ VOCABULARY_SAMPLE = 1000  # sentences whose pieces are compared with the student
 MAX_UNKNOWN = 5  # per cent of a side's tokens, above which a warning is printed
 NEARLY_ALL = 0.8  # share of the hypotheses; a filter that drops more has the wrong limit, or is for other languages
 #: Options that do not change what is written, or are recorded in another form.
-UNRECORDED = {"translations", "add", "out", "workers", "allow_shifted", "preset", "filters"}
+UNRECORDED = {"translations", "more", "add", "out", "workers", "allow_shifted", "preset", "filters"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class Request:
     """
 
     translations: Path
+    more: tuple[Path, ...] = ()  #: further n-best lists of the same sentences, whose hypotheses are added
     source_lang: str
     target_lang: str
     out: Path
@@ -120,6 +121,7 @@ def build_training_set(request: Request) -> Report | None:
         references=request.references,
         remove_bpe=request.remove_bpe,
         negate=bool(request.scores_lowest),
+        more=request.more,
     )
     made_by = candidates.made_by()
     manifest = Manifest(
@@ -158,6 +160,8 @@ def build_training_set(request: Request) -> Report | None:
         if added:
             facts["added"] = {"pairs": added_pairs, "teachers": sorted(set().union(*map(translators, request.add)))}
         facts["translations"] = made_by
+        if request.more:
+            facts["more_translations"] = candidates.more_made_by()
         if student:
             total = report.pairs.total() + sum(added_pairs.values())
             print(f"binarising {total:,} pairs", file=sys.stderr)
@@ -187,6 +191,10 @@ def _check(request: Request) -> None:
             (
                 request.format != "json" and not request.source,
                 f"--format {request.format} needs --source, the file with the source sentences",
+            ),
+            (
+                request.more and request.format != "json",
+                f"several NBEST files need --format json, found --format {request.format}",
             ),
             (request.nbest and not text, f"--nbest needs --format text, found --format {request.format}"),
             (request.scores_lowest and not request.scores, "--scores-lowest needs --scores"),

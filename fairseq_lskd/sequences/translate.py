@@ -38,6 +38,7 @@ class Translator:
     join: Join
     window: int
     extra: int = 1  #: tokens that are added to a source: its end mark, and marks of languages
+    merge: bool = False  #: whether equal hypotheses of a sentence are written once, with their count
 
     def skipped(self, pieces: Sequence[str]) -> str | None:
         """Why a sentence is not translated."""
@@ -113,7 +114,12 @@ class Translator:
         record: dict[str, Any] = {"id": window.start + row, "source": window.lines[row], "hypotheses": []}
         if row in window.skipped:
             return record | {"skipped": window.skipped[row]}
-        for hypothesis in window.hypotheses[row]:
+        hypotheses = window.hypotheses[row]
+        counts = Counter(tuple(hypothesis.tokens) for hypothesis in hypotheses)
+        for hypothesis in hypotheses:
+            times = counts.pop(tuple(hypothesis.tokens), 0) if self.merge else 1
+            if not times:
+                continue
             found: dict[str, Any] = {
                 "tokens": " ".join(hypothesis.tokens),
                 "text": self.join(hypothesis.tokens),
@@ -122,6 +128,8 @@ class Translator:
             }
             if hypothesis.token_scores is not None:
                 found["token_scores"] = [round(score, 6) for score in hypothesis.token_scores]
+            if times > 1:
+                found["count"] = times
             record["hypotheses"].append(found)
         return record
 

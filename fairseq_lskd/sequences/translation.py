@@ -68,6 +68,7 @@ class Request:
     max_tokens: int | None = None
     batch_size: int | None = None
     cache_dir: Path | None = None
+    merge_duplicates: bool = False
     num_shards: int = 1
     shard_id: int = 0
     window: int = 2000
@@ -177,7 +178,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
     engine = make_engine()  # which may take minutes
     marks = len(f"{request.source_prefix} {request.source_suffix or ''}".split())
     join = joiner(models["target"], symbols, flags["target"])
-    translator = Translator(corpus, engine, split, join, request.window, marks + 1)
+    translator = Translator(corpus, engine, split, join, request.window, marks + 1, request.merge_duplicates)
     identity = {
         "corpus": corpus.digest,
         **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},
@@ -185,6 +186,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
         "engine": engine.name,
         **({"pair": pair} if pair else {}),
         **options.recorded(),
+        **({"merge-duplicates": True} if request.merge_duplicates else {}),
         **{
             name.replace("_", "-"): value
             for name in (*MARKS, *COUNTS, *SETTINGS)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from fairseq_lskd.data.vocabulary import dictionary_pieces
 from fairseq_lskd.files import sha256
 from fairseq_lskd.sequences import SequenceWeights
 from fairseq_lskd.sequences.candidates import Candidates
+from fairseq_lskd.sequences.manifest import translators
 from fairseq_lskd.sequences.select import softmax
 
 
@@ -60,13 +62,16 @@ def records() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines("nbest.jsonl")]
 
 
-def run(*words: str | Path, out: str = "out") -> int:
-    return main(["select", "nbest.jsonl", "-s", "de", "-t", "en", "--out", out, *map(str, words)])
+LISTS = ("nbest.jsonl", "more.jsonl")
 
 
-def refused(*words: str | Path) -> str:
+def run(*words: str | Path, out: str = "out", lists: Sequence[str] = LISTS[:1]) -> int:
+    return main(["select", *lists, "-s", "de", "-t", "en", "--out", out, *map(str, words)])
+
+
+def refused(*words: str | Path, lists: Sequence[str] = LISTS[:1]) -> str:
     with pytest.raises(SystemExit) as caught:
-        run(*words)
+        run(*words, lists=lists)
     assert not [path for path in Path().iterdir() if path.name == "out" or path.name.startswith(".")]
     said = str(caught.value.code)
     assert said.startswith("lskd select: error: ")
@@ -502,6 +507,43 @@ class TestManifest:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not Path("out").exists()
+
+
+class TestSeveralLists:
+    """Two lists of the same sentences: hypotheses of both are candidates."""
+
+    def test_hypotheses_of_all_lists_are_candidates(self) -> None:
+        first, second = records(), records()
+        for one, other in zip(first, second, strict=True):
+            one["hypotheses"] = one["hypotheses"][:1]
+            other["hypotheses"] = other["hypotheses"][1:2]  # the reference
+        second[7] |= {"hypotheses": [{"tokens": "a", "text": "a", "score": -1.0, "length": 1}]}
+        del second[7]["skipped"]
+        write(first)
+        write(second, "more.jsonl")
+        written = {"run": {"teacher": ["0" * 64]}, "lines": 60, "bytes": Path("more.jsonl").stat().st_size}
+        Path("more.jsonl.manifest.json").write_text(json.dumps(written))
+        assert run("--strategy", "nearest", "--references", "en", lists=LISTS) == 0
+        wanted = lines("en")
+        assert lines("out/train.en") == [*wanted[:7], "a", *wanted[8:]]
+        assert translators(Path("out")) == {"0" * 64}
+        assert "NBEST 2" in json.loads(Path("out/select.json").read_text())["inputs"]
+
+    def test_lists_of_other_sentences_are_refused(self) -> None:
+        other = records()
+        other[5]["source"] = "x"
+        write(other, "more.jsonl")
+        said = refused(lists=LISTS)
+        assert "more.jsonl" in said and "sentence 5" in said and "--add" in said
+
+    def test_lists_of_other_lengths_are_refused(self) -> None:
+        write(records()[:50], "more.jsonl")
+        said = refused(lists=LISTS)
+        assert "more.jsonl has 50 lines" in said and "60" in said
+
+    def test_other_formats_have_one_list(self) -> None:
+        said = refused("--format", "text", "--source", "de", lists=LISTS)
+        assert "--format json" in said and "--format text" in said
 
 
 class TestMistakes:

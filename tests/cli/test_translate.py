@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,18 @@ def test_cores_are_shared_by_omp_num_threads(given: str, cores: int, monkeypatch
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert _cores(argparse.Namespace(threads=None)) == cores
     assert _cores(argparse.Namespace(threads=2)) == 2
+
+
+def test_equal_samples_are_written_once_with_their_count(words: list[str]) -> None:
+    search = ["--sampling", "--beam", "8", "--nbest", "8", "--temperature", "0.3"]
+    assert main([*words, *search, "--out", "all.jsonl"]) == 0
+    assert main([*words, *search, "--merge-duplicates", "--out", "merged.jsonl"]) == 0
+    for one, two in zip(read("all.jsonl"), read("merged.jsonl"), strict=True):
+        texts = [each["text"] for each in two["hypotheses"]]
+        counts = Counter(each["text"] for each in one["hypotheses"])
+        assert len(texts) == len(set(texts))
+        assert {each["text"]: each.get("count", 1) for each in two["hypotheses"]} == counts
+    assert any("count" in each for record in read("merged.jsonl") for each in record["hypotheses"])
 
 
 @pytest.mark.parametrize("out", ["out.jsonl", "out.jsonl.gz"])

@@ -49,6 +49,16 @@ def test_expected_utility_is_the_mean_over_all_samples() -> None:
     assert utilities == pytest.approx([wanted[text] for text in order], abs=1e-8)
 
 
+@pytest.mark.parametrize("evidence", ["counts", "scores"])
+def test_a_count_is_as_good_as_repetitions(evidence: str) -> None:
+    repeated = candidates("the dog runs", "the dog runs", "a dog ran", "the cat", scores=[-1, -1, -1.5, -2])
+    counted = [repeated[0] | {"count": 2}, *repeated[2:]]
+    ranked, utilities = Risk(ChrF(), evidence).rank(counted)
+    wanted, wanted_utilities = Risk(ChrF(), evidence).rank(repeated)
+    assert [each["text"] for each in ranked] == [each["text"] for each in wanted]
+    assert utilities == pytest.approx(wanted_utilities, abs=1e-8)
+
+
 def test_of_equal_texts_the_first_is_taken() -> None:
     ranked, _ = Risk(ChrF()).rank(candidates("a", "b", "a", scores=[-1, -2, -3]))
     assert [(each["text"], each["score"]) for each in ranked] == [("a", -1), ("b", -2)]

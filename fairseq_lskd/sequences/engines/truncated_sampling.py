@@ -12,7 +12,7 @@ from torch import Tensor
 def smallest_probability(lprobs: Tensor, epsilon: float = 0.0, eta: float = 0.0) -> Tensor:
     """Return the smallest probability that a token needs to be sampled.
 
-    Epsilon sampling uses a constant. Eta sampling (Hewitt et al., Findings of EMNLP 2022, Eq. 2) uses
+    Epsilon sampling uses a constant. Eta sampling (Hewitt et al., Findings of EMNLP 2022) uses
     `min(eta, sqrt(eta) * exp(-H))`, where `H` is the entropy of the distribution in nats.
 
     Args:
