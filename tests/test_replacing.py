@@ -166,7 +166,7 @@ def test_a_file_of_another_is_not_written_over(tmp_path: Path, replace: None) ->
     out = tmp_path / "out"
     made(out, 1, "text")
     (out / "notes").write_text("mine")
-    with pytest.raises(UserError, match="notes there was not written by this command"):
+    with pytest.raises(UserError, match="this command did not write notes"):
         made(out, 2, "text", "notes")
     assert shown(tmp_path) == {"out/text": "x", "out/notes": "mine"}
 

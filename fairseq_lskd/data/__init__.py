@@ -1,1 +1,1 @@
-"""Bitext: a generated one whose truth is known, checks of one on disk, and its subword vocabulary."""
+"""Corpora, cleaning, subword vocabularies, binarised data, and a generated bitext with known probabilities."""

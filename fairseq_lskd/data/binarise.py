@@ -1,7 +1,7 @@
-"""Pieces to fairseq's memory-mapped data: the bytes that fairseq-preprocess writes, in a fraction of its time.
+"""Binarise text in pieces: the same bytes that fairseq-preprocess writes, in a fraction of its time.
 
-A `.bin` file is the ids of all sentences, each followed by the end mark's; a `.idx` file says their type, how many
-sentences there are, and each one's length and offset (fairseq 0.12: `MMapIndexedDataset`).
+A `.bin` file holds the ids of all sentences, each followed by the id of `</s>`. A `.idx` file holds the type of the
+ids, the number of sentences, and the length and offset of each sentence (fairseq 0.12: `MMapIndexedDataset`).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from .outputs import Manifest
 from .vocabulary import MANIFEST as ENCODED
 
 MANIFEST = "binarise.json"
-#: fairseq's code for the type of the ids, and the largest dictionary that it is for.
+#: fairseq's code for a type of ids, the NumPy type, and the largest dictionary that fairseq stores with this type.
 SMALL, LARGE = (8, np.uint16, 65_499), (9, np.uint32, 2**32 - 2)
 
 
 @dataclass
 class Binarised:
-    """What became of a file."""
+    """The counts of a binarised file."""
 
     lines: int = 0
-    tokens: int = 0  #: ends of sentences included
-    unknown: int = 0  #: those among them that the dictionary does not have
+    tokens: int = 0  #: including </s>
+    unknown: int = 0  #: tokens that the dictionary lacks
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A chunk of pieces to ids: their bytes, `[lines]` lengths (int32), and how many are unknown."""
+    """Maps a chunk to the bytes of its ids, the lengths of its lines (`[lines]`, int32), and its unknown tokens."""
 
     ids: Ids
 
@@ -60,7 +60,7 @@ class Lookup:
 
 
 def binarise_file(pieces: Path, ids: Ids, prefix: Path, workers: int = 1, bar: Any = None) -> Binarised:
-    """Write `prefix.bin` and `prefix.idx` of a text in pieces, with a dictionary that `read_dictionary` read."""
+    """Binarise the text in `pieces` to `prefix.bin` and `prefix.idx`. `ids` comes from `read_dictionary`."""
     facts, lengths = Binarised(), [np.empty(0, np.int32)]
     with prefix.with_name(f"{prefix.name}.bin").open("wb") as stream:
         for data, sizes, unknown in map_chunks(Lookup(ids), read_chunks(pieces), workers):
@@ -81,9 +81,9 @@ def binarise_file(pieces: Path, ids: Ids, prefix: Path, workers: int = 1, bar: A
 
 
 def binarise(pieces: Path, out: Path, workers: int = 1) -> bool:
-    """Binarise every split in a folder of `lskd encode` into `out`, with its dictionaries: data for fairseq-train.
+    """Binarise every split in a folder that `lskd encode` wrote, for fairseq-train. `out` also gets its dictionaries.
 
-    Returns False if `out` was up to date. Raises `UserError` if `out` is something else, or `pieces` is no such folder.
+    Return False if `out` is up to date. Raise `UserError` if it holds something else, or `pieces` has no encoded text.
     """
     if workers < 1:
         raise UserError(f"--workers {workers}: expected at least 1")
@@ -112,7 +112,7 @@ def binarise(pieces: Path, out: Path, workers: int = 1) -> bool:
     with manifest.written(out) as (folder, facts):
         total = sum(count["lines"] for count in counts.values())
         facts["counts"] = {}
-        with tqdm(total=total, desc="ids", unit=" lines", unit_scale=True, delay=2, disable=None) as bar:
+        with tqdm(total=total, desc="binarising", unit=" lines", unit_scale=True, delay=2, disable=None) as bar:
             for language in languages:
                 shutil.copyfile(pieces / f"dict.{language}.txt", folder / f"dict.{language}.txt")
                 ids = read_dictionary(folder / f"dict.{language}.txt")
@@ -122,7 +122,7 @@ def binarise(pieces: Path, out: Path, workers: int = 1) -> bool:
                     name = f"{split}.{language}"
                     if found.lines != (wanted := counts[name]["lines"]):
                         raise UserError(
-                            f"{pieces / name} has {found.lines:,} lines, {ENCODED} says {wanted:,}; encode it again"
+                            f"{pieces / name} has {found.lines:,} lines, {ENCODED} expects {wanted:,}; encode it again"
                         )
                     facts["counts"][name] = asdict(found)
     return True

@@ -1,4 +1,4 @@
-"""Checking fairseq's binarised data before it is read: fairseq trusts every number in it."""
+"""Check fairseq's binarised data before it is used. fairseq itself checks none of the numbers in it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from ..errors import UserError
 
 MAGIC, VERSION = b"MMIDIDX\x00\x00", 1
-#: Of fairseq-preprocess --dataset-impl lazy and cached.
+#: The first bytes of an index by fairseq-preprocess --dataset-impl lazy or cached.
 OLDER = b"TNTIDX\x00\x00"
 HEADER = len(MAGIC) + struct.calcsize("<QBQ")
 #: fairseq's codes for the types that ids may have.
 TYPES = {1: "u1", 2: "i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2", 9: "<u4", 10: "<u8"}
-_SLICE = 1 << 22  # ids that are looked at at once
+_SLICE = 1 << 22  # ids that are checked at a time
 _AGAIN = "Binarise the text again (scripts/prepare.sh, lskd binarise or fairseq-preprocess), or copy the folder again."
 
 
@@ -28,13 +28,13 @@ class _Index(NamedTuple):
 
 
 def check_binarised(prefix: Path, symbols: int) -> int:
-    """Check `prefix.idx` and `prefix.bin`, of a text in `symbols` symbols; the number of sentences.
+    """Check `prefix.idx` and `prefix.bin` against a dictionary of `symbols` symbols. Return the number of sentences.
 
-    Every number in them is checked; of ids that they are in the dictionary. The formats are those of
-    fairseq-preprocess's --dataset-impl mmap (its default), lazy and cached.
+    Every number is checked, and every id must be in the dictionary. The formats are those of fairseq-preprocess
+    --dataset-impl mmap (its default), lazy and cached.
 
     Raises:
-        UserError: naming the file, the place, and what is wrong.
+        UserError: with the file, the sentence and the problem.
     """
     index, data = (prefix.with_name(f"{prefix.name}.{kind}") for kind in ("idx", "bin"))
     try:
@@ -46,15 +46,15 @@ def check_binarised(prefix: Path, symbols: int) -> int:
     try:
         kind, sizes, starts, first = (_read_older if header.startswith(OLDER) else _read)(index, header, index_bytes)
         if (bad := _first((sizes < 0) | (sizes > data_bytes))) is not None:
-            raise ValueError(f"sentence {bad:,} has {sizes[bad]:,} tokens, and {data.name} {data_bytes:,} bytes")
+            raise ValueError(f"sentence {bad:,} has {sizes[bad]:,} tokens, but {data.name} has {data_bytes:,} bytes")
         ends = np.cumsum(sizes, dtype=np.int64) * kind.itemsize
         if (bad := _first(starts != ends - sizes.astype(np.int64) * kind.itemsize)) is not None:
-            raise ValueError(f"sentence {bad:,} does not begin where the one before it ends")
+            raise ValueError(f"sentence {bad:,} does not start where the previous sentence ends")
     except (ValueError, struct.error) as error:
         raise UserError(f"{index}: {error}. {_AGAIN}") from None
     total = int(ends[-1]) if len(ends) else 0
     if data_bytes != total:
-        raise UserError(f"{data}: {data_bytes:,} bytes, {index.name} says {total:,}: one of them was cut. {_AGAIN}")
+        raise UserError(f"{data}: found {data_bytes:,} bytes, {index.name} expects {total:,}: truncated file. {_AGAIN}")
     if total:
         _check_ids(data, kind, ends // kind.itemsize, first, symbols)
     return len(sizes)
@@ -62,7 +62,7 @@ def check_binarised(prefix: Path, symbols: int) -> int:
 
 def _read(index: Path, header: bytes, size: int) -> _Index:
     if not header.startswith(MAGIC):
-        raise ValueError("it does not begin as an index of fairseq-preprocess --dataset-impl mmap, lazy or cached")
+        raise ValueError("it does not start like an index of fairseq-preprocess --dataset-impl mmap, lazy or cached")
     version, code, sentences = struct.unpack("<QBQ", header[len(MAGIC) : HEADER])
     kind = _type(version, code)
     _check_size(size, HEADER + 12 * sentences, sentences)
@@ -76,40 +76,40 @@ def _read_older(index: Path, header: bytes, size: int) -> _Index:
     version, code, width, sentences, count = struct.unpack("<5Q", header[len(OLDER) :])
     kind = _type(version, code)
     if width != kind.itemsize or count != sentences:
-        raise ValueError(f"ids of {width} bytes and {count:,} sizes, expected {kind.itemsize} and {sentences:,}")
+        raise ValueError(f"found ids of {width} bytes and {count:,} sizes, expected {kind.itemsize} and {sentences:,}")
     _check_size(size, len(header) + 8 * (3 * sentences + 2), sentences)
     numbers = np.memmap(index, "<i8", "r", len(header), (3 * sentences + 2,))
-    # Each sentence has one size, and they follow one another.
+    # The offsets of the dimensions: one dimension per sentence.
     if (bad := _first(numbers[: sentences + 1] != np.arange(sentences + 1))) is not None:
-        raise ValueError(f"sentence {bad:,} is not a row of ids")
+        raise ValueError(f"sentence {bad:,} is not a one-dimensional array of ids")
     starts = numbers[sentences + 1 : 2 * sentences + 1] * kind.itemsize
-    return _Index(kind, numbers[2 * sentences + 2 :], starts, first=1)  # it counts as Lua does
+    return _Index(kind, numbers[2 * sentences + 2 :], starts, first=1)  # ids in these formats start at 1
 
 
 def _type(version: int, code: int) -> np.dtype:
     if version != VERSION or code not in TYPES:
-        raise ValueError(f"version {version}, type {code}: expected version {VERSION} and a type of whole numbers")
+        raise ValueError(f"found version {version}, type {code}; expected version {VERSION} and an integer type")
     return np.dtype(TYPES[code])
 
 
 def _check_size(found: int, wanted: int, sentences: int) -> None:
     if found != wanted:
-        raise ValueError(f"{found:,} bytes, expected {wanted:,} of {sentences:,} sentences")
+        raise ValueError(f"found {found:,} bytes, expected {wanted:,} for {sentences:,} sentences")
 
 
 def _check_ids(data: Path, kind: np.dtype, ends: np.ndarray, first: int, symbols: int) -> None:
     ids = np.memmap(data, kind, "r")
     for start in range(0, len(ids), _SLICE):
         block = ids[start : start + _SLICE]
-        # No arrays of flags where all is well.
+        # Only a block with a bad id needs the slower search.
         if block.min() >= first and block.max() < first + symbols:
             continue
         bad = start + int(np.flatnonzero((block < first) | (block >= first + symbols))[0])
         sentence = int(np.searchsorted(ends, bad, side="right"))
         found = int(ids[bad]) - first
         raise UserError(
-            f"{data}: sentence {sentence:,} has the id {found}, and the dictionary's {symbols:,} symbols are 0 to "
-            f"{symbols - 1:,}: it was made with another dictionary, or damaged. {_AGAIN}"
+            f"{data}: sentence {sentence:,} has the id {found}, but the dictionary's ids are 0 to {symbols - 1:,}: the "
+            f"file was binarised with another dictionary, or it is damaged. {_AGAIN}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Reading and checking a bitext on disk: `train.de`, `train.en` and so on, plain or gzipped."""
+"""Read and check a bitext on disk: `train.de`, `train.en` and so on, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -12,41 +12,38 @@ from ..files import stamp
 from ..lines import UNREADABLE, decoding_problem, raw_lines, reading_problem
 
 SPLITS = ("train", "valid", "test")
-SHOWN = 5  # line numbers shown of the blank ones
+SHOWN = 5  # line numbers listed in a message
 
 
 @dataclass
 class Side:
-    """One language's side of a split, as read: its path, lines, and SHA-256 of the uncompressed bytes."""
+    """One language's side of a split: its path, the number of lines, and the SHA-256 of the uncompressed bytes."""
 
     path: Path
     lines: int = 0
     sha256: str = ""
     blank: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    stamp: tuple[int, ...] = ()  #: `files.stamp`, from before it was read
+    stamp: tuple[int, ...] = ()  #: `files.stamp` before the file was read
 
 
 Bitext = dict[str, dict[str, Side]]  #: split -> language -> side
 
 
 def find_side(folder: Path, name: str) -> Path:
-    """The path of `name` in `folder`, or of `name.gz`; `UserError` if there is none, or there are both."""
+    """Return the path of `name` or `name.gz` in `folder`. Raise `UserError` if neither or both exist."""
     plain, zipped = folder / name, folder / f"{name}.gz"
     if plain.exists() and zipped.exists():
-        raise UserError(f"{plain}: there is also {zipped.name}; keep one of the two")
+        raise UserError(f"{plain}: found {zipped.name} as well; delete one of the two")
     if zipped.exists():
         return zipped
     if plain.exists():
         return plain
-    raise UserError(f"{plain}: not found, nor {zipped.name}")
+    raise UserError(f"{plain}: not found, and neither was {zipped.name}")
 
 
 def check_bitext(folder: Path, languages: Sequence[str], splits: Sequence[str] = SPLITS) -> Bitext:
-    """Read every split on both sides once, and return what was found.
-
-    Raises one `UserError` that lists everything that is wrong with any of the files.
-    """
+    """Read both sides of every split once. Raise one `UserError` with every problem in any of the files."""
     problems: list[str] = []
     bitext: Bitext = {}
     if not folder.is_dir():
@@ -73,7 +70,7 @@ def check_bitext(folder: Path, languages: Sequence[str], splits: Sequence[str] =
 
 
 def examine(path: Path) -> Side:
-    """Read one file to its end, and note its lines, digest, blank lines and problems. Raises nothing."""
+    """Read one file to its end. Record its lines, digest, blank lines and problems. Raises nothing."""
     side = Side(path, stamp=stamp(path))
     digest = hashlib.sha256()
     not_utf8 = 0
@@ -95,18 +92,18 @@ def examine(path: Path) -> Side:
         if side.lines == 0:
             side.problems.append(f"{path}: the file is empty")
         if not_utf8 > 1:
-            side.problems[0] += f" ({not_utf8} lines are like that; this is the first)"
+            side.problems[0] += f" (the first of {not_utf8} such lines)"
     side.sha256 = digest.hexdigest()
     return side
 
 
 def check_unchanged(sides: Iterable[Side]) -> None:
-    """Whether files are still what `examine` found: what is read of them meanwhile is to be of the same text.
+    """Check that files still have the text that `examine` found, so that every pass over them read the same text.
 
-    A file that was written again is read again; one that was only touched is the same.
+    Only files whose stamp changed are read again.
 
     Raises:
-        UserError: naming each file that has another text now, and both numbers of lines.
+        UserError: with each changed file, and its number of lines before and now.
     """
     problems = []
     for side in sides:
@@ -116,10 +113,10 @@ def check_unchanged(sides: Iterable[Side]) -> None:
         if now.sha256 == side.sha256 and now.lines == side.lines:
             side.stamp = now.stamp
         else:
-            problems.append(f"{side.path} had {side.lines:,} lines, and has {now.lines:,}")
+            problems.append(f"{side.path} had {side.lines:,} lines, now has {now.lines:,}")
     if problems:
         raise UserError(
-            f"the text changed while it was read: {'; '.join(problems)}. Let nothing write there, and run this again"
+            f"the text changed while it was read: {'; '.join(problems)}. Stop whatever writes there, and run again"
         )
 
 
@@ -127,7 +124,7 @@ def _mismatch(sides: list[Side]) -> list[str]:
     shorter, longer = sorted(sides, key=lambda side: side.lines)
     if shorter.lines == longer.lines:
         return []
-    from .parting import explain  # with NumPy, which nothing else here needs
+    from .parting import explain  # imports NumPy, which nothing else here needs
 
     why = explain(shorter.path, longer.path)
     return [
@@ -143,6 +140,6 @@ def _blank_lines(folder: Path, blank: dict[str, list[int]]) -> str:
 
 
 def some_lines(numbers: Sequence[int]) -> str:
-    """How many lines there are, and the first few of their numbers."""
+    """Return the count of line numbers and the first few of them, for a message."""
     first = ", ".join(str(number) for number in numbers[:SHOWN])
     return f"{len(numbers):,} line{'s' * (len(numbers) > 1)} ({first}{', …' * (len(numbers) > SHOWN)})"

@@ -1,4 +1,4 @@
-"""A text in chunks of whole lines, and a function over them in several processes: in order, in bounded memory."""
+"""Read a text in chunks of whole lines, and map a function over them with several processes, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from ..errors import UserError
 from ..lines import open_text
 
-SIZE = 1 << 20  # bytes of a chunk, up to the end of its last line
-AHEAD = 2  # chunks for each worker that are read before the first of them is done
+SIZE = 1 << 20  # bytes per chunk, which then extends to the end of its last line
+AHEAD = 2  # chunks per worker that are read ahead
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -25,37 +25,37 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Chunk:
-    """Whole lines of a text as they are in the file."""
+    """Whole lines of a file, as they are in the file."""
 
     first: int  #: number of the first line, from 1
     raw: bytes
 
     def __len__(self) -> int:
-        """How many lines there are."""
+        """Return the number of lines."""
         return self.raw.count(b"\n") + (not self.raw.endswith(b"\n"))
 
     def raw_lines(self) -> list[str]:
-        """Each line as it is, but for LF."""
+        """Return the lines as they are, without LF."""
         lines = self.raw.decode("utf-8").split("\n")
         if self.raw.endswith(b"\n"):
             lines.pop()
         return lines
 
     def lines(self) -> list[str]:
-        """Each line, cleaned."""
+        """Return the lines after `clean`."""
         return [clean(line) for line in self.raw_lines()]
 
 
 def clean(line: str) -> str:
-    """The line with every run of white space as one space.
+    """Replace every run of white space by one space.
 
-    SentencePiece lets some of Unicode's separators (U+0085 for one) into its pieces; fairseq splits there.
+    SentencePiece keeps some of Unicode's separators (such as U+0085) in its pieces, and fairseq splits pieces there.
     """
     return " ".join(line.split())
 
 
 def read_chunks(path: Path) -> Iterator[Chunk]:
-    """The chunks of a UTF-8 file that was checked before, gzipped if it is called `.gz`. Lines end at LF."""
+    """Yield the chunks of a UTF-8 file that was checked before, gzipped if its name ends in `.gz`. Lines end at LF."""
     first = 1
     with open_text(path) as stream:
         while raw := stream.read(SIZE):
@@ -68,13 +68,13 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
 
 
 def map_chunks(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`function` of each item, in their order, by `workers` processes if there is work for more than one.
+    """Yield `function(item)` for each item, in order, using `workers` processes if there is more than one item.
 
-    Function, items and results travel between processes: they are pickled. Only `AHEAD` items a worker are read
-    before they are needed, so that memory does not grow with the text.
+    The function, items and results must be picklable. At most `AHEAD` items per worker are read ahead, so memory does
+    not grow with the text.
 
     Raises:
-        UserError: if a process was killed, which the system does where memory runs out.
+        UserError: if a worker was killed, as the system does when memory runs out.
     """
     items = iter(items)
     begun = list(itertools.islice(items, 2))
@@ -82,7 +82,7 @@ def map_chunks(function: Callable[[Item], Result], items: Iterable[Item], worker
     if workers == 1 or len(begun) < 2:
         yield from map(function, items)
         return
-    # Not by fork: a process that has other threads (a progress bar's) must not be copied.
+    # Not fork: this process has other threads (a progress bar's), and forking it could deadlock.
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(function,))
     waiting: deque[Any] = deque()
@@ -95,7 +95,7 @@ def map_chunks(function: Callable[[Item], Result], items: Iterable[Item], worker
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise UserError(
-            f"one of {workers} worker processes was killed; if it was for want of memory, give fewer --workers"
+            f"one of {workers} worker processes was killed, probably because memory ran out; use fewer --workers"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -107,7 +107,7 @@ _function: Callable[[Any], Any]
 def _begin(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
-    # Ctrl-C reaches every process of the terminal: the first one ends the others.
+    # Ctrl-C reaches every process of the terminal. Only the parent handles it, and stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,4 +1,4 @@
-"""Corpus files: `data-prep/NAME.toml`, which say where a corpus comes from, how it is cleaned and split."""
+"""Read corpus files, `data-prep/NAME.toml`: where a corpus comes from, and how it is cleaned and split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..reading import COUNT, NUMBER, misfit, read_toml, shown
 from .bitext import SPLITS
 from .clean.steps import Steps
 
-#: In an installed package, and in a checkout.
+#: Where corpus files are in an installed package, and in a checkout.
 FOLDERS = (Path(__file__).parent / "corpora", Path(__file__).parents[2] / "data-prep")
 OWN = "own"
 FORMATS = ("plain", "sgm", "tags", "tsv")
@@ -22,7 +22,7 @@ FORMATS = ("plain", "sgm", "tags", "tsv")
 
 @dataclass(frozen=True)
 class Download:
-    """A file to fetch: an archive, or one that holds text itself. `size` in bytes; digests in hex, where known."""
+    """A file to download: an archive or a text. `size` is in bytes and digests in hex; None if unknown."""
 
     url: str
     size: int | None = None
@@ -36,7 +36,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Side:
-    """One language of a part: its download, and the member of it if that is an archive (* is allowed)."""
+    """One language of a part: its download and, if that is an archive, the member in it (may contain `*`)."""
 
     download: Download | None
     member: str | None = None
@@ -46,9 +46,9 @@ class Side:
 
 @dataclass(frozen=True)
 class Part:
-    """A bitext that a corpus consists of. `sides` is empty until an id is looked up (`acquire.sources`).
+    """One bitext of a corpus. If it is given by an id, `sides` is empty until `acquire.sources` resolves the id.
 
-    `plain` is the name, without language, under which its plain text may lie in a --raw folder.
+    `plain` is the name of the plain text in a --raw folder, without the language.
     """
 
     split: str
@@ -62,7 +62,7 @@ class Part:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Held-out pairs that are taken from the cleaned training text: every n-th, by line number or source hash."""
+    """Which pairs of the cleaned training text are held out: every n-th, by line number or by hash of the source."""
 
     by: str = "line"
     valid: int | None = None
@@ -71,7 +71,7 @@ class HoldOut:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a corpus file says. `languages` are source and target; `pairs` is of train, before cleaning."""
+    """The content of a corpus file. `languages` are source and target; `pairs` is the size of train before cleaning."""
 
     name: str
     title: str
@@ -86,20 +86,20 @@ class Corpus:
 
     @property
     def downloads(self) -> set[Download]:
-        """What there is to fetch, as far as the corpus file spells it out."""
+        """The downloads that are known without resolving ids."""
         return {side.download for part in self.parts for side in part.sides.values() if side.download}
 
 
 def names() -> list[str]:
-    """The names of all corpora."""
+    """Return the names of all corpora."""
     return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.toml")})
 
 
 def load(name: str, languages: tuple[str, str] | None = None) -> Corpus:
-    """The corpus of a name, or of a .toml file; `languages` are those of a text of one's own.
+    """Read the corpus file with this name, or a .toml file. `languages` are the languages of the user's own text.
 
     Raises:
-        UserError: if there is none, or its file is wrong: everything that is wrong, at once.
+        UserError: if there is no such corpus, or with every problem in its file.
     """
     path = Path(name) if name.endswith(".toml") else _known(name)
     table = _read(path)
@@ -107,11 +107,11 @@ def load(name: str, languages: tuple[str, str] | None = None) -> Corpus:
         if table.get("languages") and set(table["languages"]) != set(languages):
             raise UserError(
                 f"-s {languages[0]} -t {languages[1]}: {path.stem} has {' and '.join(table['languages'])}; "
-                f"for a text of your own, prepare `{OWN}`"
+                f"to prepare your own text, use the corpus `{OWN}`"
             )
         table = table | {"languages": list(languages)}
     elif not table.get("languages"):
-        raise UserError(f"-s and -t are missing: they name the languages of {path.stem}")
+        raise UserError(f"-s and -t are missing: {path.stem} needs the source and target language")
     return _Reader(path).corpus(table)
 
 
@@ -122,11 +122,11 @@ def _known(name: str) -> Path:
     known = names()
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f" (did you mean {close[0]}?)" if close else ""
-    raise UserError(f"no corpus is called {name}{guess}; there are {', '.join(known)}, or name a .toml file")
+    raise UserError(f"unknown corpus {name}{guess}; expected one of {', '.join(known)}, or a .toml file")
 
 
 def _read(path: Path, likes: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A file's table, over that of the file that it is `like`; `likes` are those that led here."""
+    """Read a file's table, which overrides the table of its `like` file. `likes` are the files that led to `path`."""
     table = read_toml(path)
     _check_kinds(path, table)
     if base := table.pop("like", None):
@@ -136,15 +136,15 @@ def _read(path: Path, likes: tuple[Path, ...] = ()) -> dict[str, Any]:
         likes = (*likes, path.resolve())
         if other.resolve() in likes:
             raise UserError(
-                f"{path}: like = {base!r} leads back to {other}; expected the name of another corpus, "
-                "of which this file says only what is different"
+                f"{path}: like = {base!r} leads back to {other}; expected the name of another corpus, whose settings "
+                "this file overrides"
             )
         table = _read(other, likes) | table
     return table
 
 
-_TEXT = (str, {str: str})  #: of both languages, or a table of each one's
-#: What the values of a corpus file have to be, and those of a part; [clean] checks its own.
+_TEXT = (str, {str: str})  #: one value for both languages, or a table with one value each
+#: The types of the values of a corpus file, and of a part. `Steps` checks [clean].
 _KINDS: Mapping[str, Any] = {
     **{"title": str, "licence": str, "citation": str, "languages": [str], "pairs": COUNT, "like": str},
     **{"clean": dict, "hold_out": dict, "vocabulary": {str: (str, NUMBER, bool)}},
@@ -157,7 +157,7 @@ _PART_KINDS: Mapping[str, Any] = {
 
 
 def _check_kinds(path: Path, table: Mapping[str, Any]) -> None:
-    """Raise `UserError` with every value of the wrong kind; keys that are not known are for others to name."""
+    """Raise `UserError` with every value of the wrong type. `_Reader` reports unknown keys."""
     places = [("", table, _KINDS)]
     for split in SPLITS:
         parts = table.get(split)
@@ -174,7 +174,7 @@ def _check_kinds(path: Path, table: Mapping[str, Any]) -> None:
 
 
 class _Reader:
-    """Reads a corpus file's tables, and notes what is wrong."""
+    """Reads the tables of a corpus file and collects the problems in them."""
 
     KEYS = frozenset(
         (
@@ -197,7 +197,7 @@ class _Reader:
         self._unknown(table, self.KEYS, "")
         languages = table["languages"]
         if len(languages) != 2 or languages[0] == languages[1]:
-            self.problems.append(f"languages = {languages}: expected two different ones")
+            self.problems.append(f"languages = {languages}: expected two different languages")
         self.problems += [
             f"languages = {shown(each)}: expected {PLAIN.words}" for each in languages if not is_plain(each)
         ]
@@ -233,12 +233,11 @@ class _Reader:
         )
 
     def _entries(self, table: Mapping[str, Any], split: str) -> list[dict[str, Any]]:
-        """A split's tables."""
         entries = table.get(split, [])
         if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
             return entries
         found = f"[{split}]" if isinstance(entries, dict) else f"{split} = {entries!r}"
-        self.problems.append(f"{split}: expected [[{split}]], a table for each part, found {found}")
+        self.problems.append(f"{split}: expected [[{split}]], one table per part, found {found}")
         return []
 
     def _unknown(self, table: Mapping[str, Any], keys: frozenset[str], where: str) -> None:
@@ -254,9 +253,9 @@ class _Reader:
         for split in ("valid", "test"):
             every = getattr(found, split)
             if every is not None and (not isinstance(every, int) or every < 2):
-                self.problems.append(f"hold_out.{split} = {every}: expected a number of 2 or more, for every n-th pair")
+                self.problems.append(f"hold_out.{split} = {every}: expected a whole number from 2 (every n-th pair)")
         if found.by == "line" and found.valid and found.test:
-            self.problems.append("hold_out.by = line: holds out valid or test, not both")
+            self.problems.append('hold_out.by = line: expected valid or test, not both; by = "source" allows both')
         return found
 
     def _check_inside(self, where: str, key: str, name: Any) -> None:
@@ -274,7 +273,7 @@ class _Reader:
         name = entry.get("name") or entry.get("sacrebleu") or entry.get("mtdata") or entry.get("plain", split)
 
         def of(key: str, language: str) -> Any:
-            """The value of a language, where it has one of its own."""
+            """Return the value of `key` for a language: its own, or that of both languages."""
             value = entry.get(key)
             if isinstance(value, dict):
                 if value.keys() - set(languages):
@@ -294,7 +293,7 @@ class _Reader:
             self._check_inside(where, "files", of("files", language))
             column = of("columns", language)
             if download is None and ("mtdata" in entry or "sacrebleu" in entry):
-                continue  # to be looked up
+                continue  # `acquire.sources` resolves the id
             sides[language] = Side(download, of("files", language), column, of("text_sha256", language))
         return Part(
             split,

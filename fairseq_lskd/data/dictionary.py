@@ -1,4 +1,4 @@
-"""fairseq's dictionary files: a symbol and its count a line, in the order of their ids."""
+"""fairseq's dictionary files: one symbol and its count per line, in the order of ids."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from pathlib import Path
 from ..errors import UserError
 from ..reading import read_text, shown
 
-#: fairseq's dictionary puts these before the symbols of its file.
+#: The symbols that fairseq puts before those of the file.
 FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-OVERWRITE = " #fairseq:overwrite"  #: ends a line whose symbol was there before: from then on it has the new id
+OVERWRITE = " #fairseq:overwrite"  #: ends a line that gives an earlier symbol a new id
 EOS, UNKNOWN = 2, 3  #: their ids
-#: The number of symbols, specials included, becomes a multiple of this, which GPUs' matrix units like.
+#: Dictionaries, special symbols included, are padded to a multiple of this size, which suits the matrix units of GPUs.
 PADDING_FACTOR = 8
 
 
 class Ids(dict[str, int]):
-    """Ids of symbols; what is no symbol has that of `<unk>`."""
+    """The ids of symbols. Everything else has the id of `<unk>`."""
 
     def __missing__(self, symbol: str) -> int:
         return UNKNOWN
 
 
 def write_dictionary(path: Path, pieces: Iterable[str], counts: Mapping[str, int]) -> None:
-    """Write fairseq's `dict.LANG.txt`: a piece and its count a line."""
+    """Write fairseq's `dict.LANG.txt`: one piece and its count per line."""
     lines = (f"{piece} {counts.get(piece, 0)}\n" for piece in pieces)
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 def read_dictionary(path: Path) -> Ids:
-    """Each symbol's id, as fairseq gives it, specials included.
+    """Return the id that fairseq gives each symbol, special symbols included.
 
     Raises:
-        UserError: if the file is not there or not such a dictionary.
+        UserError: if the file cannot be read or is not a dictionary.
     """
     ids = Ids({symbol: i for i, symbol in enumerate(FAIRSEQ_SPECIALS)})
-    # Line ends as Python's text files have them, and so fairseq.
+    # Universal newlines, because fairseq opens the file in text mode.
     rows = read_text(path).replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
     for number, row in enumerate(rows, start=1):
         entry = row.removesuffix(OVERWRITE)
@@ -50,7 +50,7 @@ def read_dictionary(path: Path) -> Ids:
 
 
 def by_frequency(counts: Mapping[str, int]) -> list[str]:
-    """The symbols in fairseq-preprocess's usual order: most frequent first, then by code point, then its padding."""
+    """Return the symbols in fairseq-preprocess's order: most frequent first, ties by code point, then its padding."""
     symbols = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
     missing = -(len(FAIRSEQ_SPECIALS) + len(symbols)) % PADDING_FACTOR
     return symbols + [f"madeupword{i:04d}" for i in range(missing)]

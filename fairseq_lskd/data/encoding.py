@@ -1,4 +1,4 @@
-"""A checked bitext in pieces, with its vocabulary and fairseq's dictionaries."""
+"""Encode a bitext in pieces, with its vocabulary and fairseq's dictionaries."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def encode_bitext(
     spm_model: Path | Sequence[Path] | None = None,
     workers: int = 1,
 ) -> bool:
-    """Check the bitext in `raw`, train a vocabulary on it (or take `spm_model`), and write `out`.
+    """Check the bitext in `raw`, train a vocabulary on it (or use `spm_model`), and write the encoded bitext to `out`.
 
-    `spm_model` is a model for both languages, or two: the source's and the target's.
+    `spm_model` is one model for both languages, or two: the source's and the target's.
     `out` gets every split in pieces, the model, its vocabulary, `dict.LANG.txt` of both languages and
-    `encode.json`. Returns False if `out` was up to date. Raises `UserError` if `out` is something else,
-    and for everything that is wrong with the bitext, the model or the size of the vocabulary.
+    `encode.json`. Return False if `out` is up to date. Raise `UserError` if `out` holds something else, and for
+    problems with the bitext, the model or the vocabulary size.
     """
-    languages = _two(source_lang, target_lang, workers)
+    languages = _checked_languages(source_lang, target_lang, workers)
     if options is not None and spm_model is not None:
-        raise ValueError("a vocabulary is trained or given, not both")
+        raise ValueError("expected options or spm_model, not both")
     given = [spm_model] if isinstance(spm_model, Path) else list(spm_model or ())
     models = [load_model(path).serialized_model_proto() for path in given]
     bitext = check_bitext(raw, languages)
@@ -68,7 +68,7 @@ def encode_bitext(
         coverages = [options.character_coverage or character_coverage(inside) for _, inside in vocabularies]
         same = len(set(coverages)) == 1
         shown["character-coverage"] = coverages[0] if same else dict(zip(languages, coverages, strict=True))
-    manifest = Manifest(MANIFEST, _both(languages) | shown, inputs, libraries=("sentencepiece",))
+    manifest = Manifest(MANIFEST, _pair(languages) | shown, inputs, libraries=("sentencepiece",))
     if manifest.is_up_to_date(out):
         return False
     with manifest.written(out) as (folder, facts):
@@ -92,7 +92,7 @@ def encode_bitext(
 
 
 def encode_source(raw: Path, out: Path, language: str, spm_model: Path, workers: int = 1) -> bool:
-    """As `encode_bitext`, of `train` in the source language alone, in the pieces of a bitext's model.
+    """Encode `train` in the source language alone, with the SentencePiece model of a bitext. See `encode_bitext`.
 
     `out` gets `train.LANG`, the model, its vocabulary, `dict.LANG.txt` and `encode.json`.
     """
@@ -123,17 +123,17 @@ def encode_classically(
     split_hyphens: bool = False,
     workers: int = 1,
 ) -> bool:
-    """As `encode_bitext`, but by Moses' tokenisation and BPE, in `out`'s `bpe.codes`.
+    """Encode a bitext with Moses' tokenisation and BPE. `out` gets `bpe.codes` instead of a model. See `encode_bitext`.
 
-    `options.vocab_size` is the number of merges. Codes are joint; dictionaries hold the training text's pieces by
-    frequency, as fairseq-preprocess makes them: one of both languages, or with `options.separate` one of each.
+    `options.vocab_size` is the number of merges. Codes are joint. Dictionaries hold the pieces of the training text by
+    frequency, as those of fairseq-preprocess: one for both languages or, with `options.separate`, one for each.
     """
-    languages = _two(source_lang, target_lang, workers)
+    languages = _checked_languages(source_lang, target_lang, workers)
     require_moses()
     bitext = check_bitext(raw, languages)
     shown = {"recipe": "moses-bpe"} | _shown(options, bitext) | {"split-hyphens": split_hyphens}
     del shown["model-type"]
-    manifest = Manifest(MANIFEST, _both(languages) | shown, _digests(bitext), libraries=("sacremoses", "subword-nmt"))
+    manifest = Manifest(MANIFEST, _pair(languages) | shown, _digests(bitext), libraries=("sacremoses", "subword-nmt"))
     if manifest.is_up_to_date(out):
         return False
     with manifest.written(out) as (folder, facts):
@@ -155,7 +155,7 @@ def encode_classically(
     return True
 
 
-def _two(source_lang: str, target_lang: str, workers: int) -> tuple[str, str]:
+def _checked_languages(source_lang: str, target_lang: str, workers: int) -> tuple[str, str]:
     for flag, language in (("--source-lang", source_lang), ("--target-lang", target_lang)):
         plain(language, flag)
     if source_lang == target_lang:
@@ -165,7 +165,7 @@ def _two(source_lang: str, target_lang: str, workers: int) -> tuple[str, str]:
     return source_lang, target_lang
 
 
-def _both(languages: Sequence[str]) -> dict[str, Any]:
+def _pair(languages: Sequence[str]) -> dict[str, Any]:
     return {"source-lang": languages[0], "target-lang": languages[1]}
 
 
@@ -174,11 +174,11 @@ def _digests(bitext: Bitext) -> dict[str, str]:
 
 
 def _shown(options: VocabularyOptions, bitext: Bitext) -> dict[str, Any]:
-    """The options that make a difference, by their flags; a sample of all pairs is none."""
+    """Return the options that affect the result, by flag name. A sample of all pairs is recorded as no sample."""
     shown = {name.replace("_", "-"): value for name, value in asdict(options).items()}
     if options.sample is None or options.sample >= count_pairs(bitext):
         shown["sample"] = None
-        del shown["seed"]  # it chooses the sample, and nothing else
+        del shown["seed"]  # only used to choose the sample
     return {name: value for name, value in shown.items() if value is not False and name != "character-coverage"}
 
 
@@ -190,7 +190,7 @@ def _finish(
     symbols: Mapping[str, list[str]],
     counted: Mapping[str, Mapping[str, int]],
 ) -> None:
-    """Write the dictionaries, and what there is to say of them and of the pieces."""
+    """Write the dictionaries, and add the sizes of dictionaries and the counts of pieces to `facts`."""
     for lang, pieces in symbols.items():
         write_dictionary(folder / f"dict.{lang}.txt", pieces, counted[lang])
     known = {lang: frozenset(pieces) for lang, pieces in symbols.items()}

@@ -1,4 +1,4 @@
-"""Writing a generated bitext, and what its truth says about it."""
+"""Write a generated bitext, with the exact log-probabilities and entropies of its translations."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .outputs import Manifest
 
 SOURCE_LANG, TARGET_LANG = "xx", "yy"
 MANIFEST, GRAMMAR, TRUTH = "generate.json", "grammar.json", "truth.json"
-MOST_REJECTED = 10_000  # in a row, before the grammar is taken to be exhausted
+MOST_REJECTED = 10_000  # rejections in a row after which the grammar counts as exhausted
 MOST_REFERENCES = 64
 
 
 def draw_pairs(
     grammar: Grammar, split: str, seed: int, unwanted: Container[str] = frozenset()
 ) -> Iterator[tuple[str, str]]:
-    """Endless pairs of a split, whose sources are not among the unwanted.
+    """Yield pairs of a split without end. Sources in `unwanted` are left out.
 
-    Every split has a stream of its own: asking for more of one does not change another's pairs.
+    Every split has its own random stream, so the size of one split does not change the pairs of another.
     """
     rng = random.Random(f"{split} {seed}")
     rejected = 0
@@ -41,13 +41,13 @@ def draw_pairs(
             continue
         rejected = 0
         yield source, target
-    raise UserError(f"--{split}: the grammar has too few source sentences; ask for fewer, or for more words")
+    raise UserError(f"--{split}: the grammar has too few source sentences; ask for fewer, or for more words (--nouns)")
 
 
 def draw_references(grammar: Grammar, sources: Iterable[str], number: int, seed: int) -> Iterator[str]:
-    """Reference `number` (from 1) of each source of the test set: a draw from `p(target | source)`.
+    """Yield reference `number` (from 1) of each source of the test set, drawn from `p(target | source)`.
 
-    Every number has a stream of its own: more references, or more sources, leave those that there are as they are.
+    Every number has its own random stream, so more references or more sources do not change the existing ones.
     """
     rng = random.Random(f"reference {number} {seed}")
     return (grammar.sample_target(source, rng) for source in sources)
@@ -64,9 +64,9 @@ def write_bitext(
 ) -> bool:
     """Write `{train,valid,test}.{xx,yy}`, `grammar.json`, `truth.json` and `truth.SPLIT.tsv` to `out`.
 
-    No source of one split occurs in another. `test.yy` is the first of the `references` of each test source; the
-    others, which are independent draws, go to `test.1.yy`, `test.2.yy` and so on. Returns False if `out` was up to
-    date. Raises `UserError` if it is something else.
+    No source occurs in two splits. `test.yy` holds the first reference of each test source. The remaining
+    `references - 1` are independent draws in `test.1.yy`, `test.2.yy` and so on. Return False if `out` is up to date.
+    Raise `UserError` if it holds something else.
     """
     sizes = {"test": test, "valid": valid, "train": train}
     for split, size in sizes.items():
@@ -76,9 +76,9 @@ def write_bitext(
         raise UserError(f"--references {references}: expected 1 to {MOST_REFERENCES}")
     parameters = grammar.parameters.recorded() if grammar.parameters else {}
     parameters = {name.replace("_", "-"): value for name, value in parameters.items()}
-    # The seed of the draws need not be the grammar's, which the lexicon's digest stands for.
+    # This is the seed of the draws. The lexicon's digest covers the grammar's own seed.
     options = sizes | parameters | {"seed": seed, "format": FORMAT_VERSION}
-    # Not where there is one: folders that were made before there could be several stay up to date.
+    # Only if there are several, so that folders from before this option stay up to date.
     options |= {"references": references} if references > 1 else {}
     manifest = Manifest(MANIFEST, options, inputs={"lexicon": grammar.lexicon_digest()})
     if manifest.is_up_to_date(out):
@@ -100,7 +100,7 @@ def write_bitext(
 
 
 def _write_references(grammar: Grammar, folder: Path, references: int, seed: int) -> None:
-    """All but the first, which is the test set's target side."""
+    """Write all references but the first, which is the target side of the test set."""
     for number in range(1, references):
         targets = draw_references(grammar, read_lines(folder / f"test.{SOURCE_LANG}"), number, seed)
         with (folder / f"test.{number}.{TARGET_LANG}").open("w", encoding="utf-8", newline="\n") as file:
@@ -108,7 +108,7 @@ def _write_references(grammar: Grammar, folder: Path, references: int, seed: int
 
 
 def read_truth(out: Path) -> dict[str, Any]:
-    """The contents of `truth.json`."""
+    """Read and check `truth.json`."""
     facts = {
         "sentences": COUNT,
         "words": {SOURCE_LANG: COUNT, TARGET_LANG: COUNT},

@@ -1,18 +1,18 @@
-"""A synchronous grammar that draws a bitext, and knows the exact `p(target | source)` of any pair.
+"""A synchronous grammar that generates a bitext and computes the exact `p(target | source)` of any pair.
 
-Source sentences are clauses `(adverb) NP verb NP (preposition NP)`, joined by conjunctions; an NP is
-`determiner (adjective) noun`, its number marked on determiner and noun. A translation chooses, at random,
+Source sentences are clauses `(adverb) NP verb NP (preposition NP)`, joined by conjunctions. An NP is
+`determiner (adjective) noun`; determiner and noun mark its number. A translation chooses at random:
 
 - a word order for each clause: an adverb may cause inversion, the prepositional phrase may move, and
-  clauses after a conjunction are verb-final; with `free_order`, a share of the clauses has any order in which the
-  subject stands before the object (after a conjunction the verb still stands last);
+  clauses after a conjunction are verb-final. With `free_order`, a share of the clauses has any order in which the
+  subject precedes the object (after a conjunction, the verb is still last);
 - a synonym for each word, and for an ambiguous noun a sense, which depends on the class of the clause's
-  verb; determiner and adjective agree with the chosen noun's gender and number, the verb with its subject;
-- for separable verbs a particle at the clause's end (in verb-final clauses it stays with the verb);
+  verb. Determiner and adjective agree with the chosen noun's gender and number, the verb with its subject;
+- for separable verbs, a particle at the clause's end (in verb-final clauses it stays with the verb);
 - the adjective's place, before or after the noun.
 
-Choices in different constituents are independent given the source, and a clause's order can be read off its
-words, so that probabilities multiply and entropies add: nothing is estimated by sampling.
+Choices in different constituents are independent given the source, and the words of a clause determine its order.
+So probabilities multiply and entropies add, and nothing is estimated by sampling.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Tokens = tuple[str, ...]
 Distribution = dict[Tokens, float]
 
 FORMAT = "fairseq_lskd generated bitext"
-FORMAT_VERSION = 1  # to be raised with any change that changes a probability or a draw
+FORMAT_VERSION = 1  # increase it with every change to a probability or a draw
 
 # Probabilities of the source.
 CLAUSES = {1: 0.6, 2: 0.3, 3: 0.1}
@@ -55,8 +55,8 @@ ADVERB, COMPLEMENT, ADJECTIVE, PLURAL_NOUN = 0.3, 0.35, 0.35, 0.4
 #: Whether a clause is embedded -> (adverb, complement) present -> order -> probability.
 Orders = dict[bool, dict[tuple[bool, bool], dict[str, float]]]
 
-#: Target word orders by (adverb, complement) present: a adverb, s subject, v verb, o object, c complement
-#: (preposition and NP). A separable verb's particle ends a main clause.
+#: Target word orders: a adverb, s subject, v verb, o object, c complement (preposition and NP).
+#: A separable verb's particle ends a main clause.
 ORDERS: Orders = {
     False: {  # main clause
         (False, False): {"svo": 1.0},
@@ -74,7 +74,7 @@ ORDERS: Orders = {
 
 
 def mixed_orders(free: float) -> Orders:
-    """`ORDERS`, but at a share `free` of the clauses every order alike in which the subject precedes the object.
+    """Mix `ORDERS` with a uniform distribution, of weight `free`, over all orders with the subject before the object.
 
     With the object first, two orders could give the same words. The verb of an embedded clause stays last.
     """
@@ -109,7 +109,7 @@ class NounPhrase:
 
 @dataclass(frozen=True)
 class Clause:
-    conjunction: Invariant | None  # which joins it to the clause before
+    conjunction: Invariant | None  # joins it to the previous clause
     adverb: Invariant | None
     subject: NounPhrase
     verb: Verb
@@ -130,13 +130,13 @@ class Clause:
             yield from self.complement.words()
 
 
-#: Of a class. Most words have three syllables, of which there are 256,000; where they run out, words get longer.
+#: Per word class. Most words have three syllables (256,000 possible words); when these run out, words get longer.
 MOST_WORDS = 100_000
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a generated grammar is drawn from: its seed, how many words of each class it has, how ambiguous it is."""
+    """The parameters of a generated grammar: its seed, the number of words per class, and its ambiguity."""
 
     seed: int = 1
     nouns: int = 300
@@ -146,8 +146,8 @@ class Parameters:
     prepositions: int = 12
     ambiguous: float = 0.2  # share of nouns with two senses
     separable: float = 0.25  # share of target verbs with a particle
-    synonyms: int = 3  # most translations of a verb, an adverb or a noun's sense; one fewer of other words
-    free_order: float = 0.0  # share of clauses in any order
+    synonyms: int = 3  # maximum translations of a verb, an adverb or a noun's sense; one fewer for other words
+    free_order: float = 0.0  # share of clauses in free order
 
     def __post_init__(self) -> None:
         for name in ("nouns", "verbs", "adjectives", "adverbs", "prepositions"):
@@ -161,21 +161,21 @@ class Parameters:
             raise UserError(f"--synonyms {self.synonyms}: expected 1 to {MOST_SYNONYMS}")
 
     def recorded(self) -> dict[str, Any]:
-        """The parameters as files hold them: those of `LATER` only where they are not the default."""
+        """Return the parameters to record. Those in `LATER` are left out if they have their default."""
         default = Parameters()
         given = asdict(self)
         return {name: given[name] for name in given if name not in LATER or given[name] != getattr(default, name)}
 
 
-#: Parameters that older files do not have; without them a grammar is what it was before there were these.
+#: Parameters that files of earlier versions lack. Their defaults give the grammars of those versions.
 LATER = ("synonyms", "free_order")
 
 
 class Grammar:
-    """The joint distribution of source and target: draws pairs, and scores them exactly.
+    """The joint distribution of source and target. It draws pairs and scores them exactly.
 
-    `Grammar(seed=1, nouns=300, ...)` draws a lexicon (see `Parameters`); `Grammar(lexicon=...)` uses one,
-    in which no form of a word may be a form of another; of the parameters only `free_order` counts then.
+    `Grammar(seed=1, nouns=300, ...)` draws a lexicon (see `Parameters`). `Grammar(lexicon=...)` uses the given one, in
+    which no two words may share a form. Of the parameters, only `free_order` applies to it.
     """
 
     def __init__(self, lexicon: Lexicon | None = None, **parameters: Any) -> None:
@@ -185,17 +185,17 @@ class Grammar:
         self._mixed_orders = mixed_orders(chosen.free_order)
         self._entries = _entries(self.lexicon)
         self._conjunctions = {word for conjunction in self.lexicon.conjunctions for word in conjunction.translations}
-        self._ranks: dict[int, list[float]] = {}  # cumulated Zipf weights by size of the class
+        self._ranks: dict[int, list[float]] = {}  # size of a word class -> cumulative Zipf weights
 
     # -- drawing
 
     def sample(self, rng: random.Random) -> tuple[str, str]:
-        """A source sentence and one of its translations."""
+        """Draw a source sentence and one of its translations."""
         clauses = self._draw_clauses(rng)
         return _sentence(_source_words(clauses)), self._draw_translation(clauses, rng)
 
     def sample_target(self, source: str, rng: random.Random) -> str:
-        """A translation of `source`, drawn from `p(target | source)`."""
+        """Draw a translation of `source` from `p(target | source)`."""
         return self._draw_translation(self.parse(source), rng)
 
     def _draw_clauses(self, rng: random.Random) -> list[Clause]:
@@ -221,7 +221,7 @@ class Grammar:
         return NounPhrase(determiner, adjective, noun, rng.random() < PLURAL_NOUN)
 
     def _word(self, words: Sequence[T], rng: random.Random) -> T:
-        """One of the words, which stand in order of rank: Zipf's law, with Mandelbrot's shift."""
+        """Draw one of the words, which are in rank order, by Zipf's law with Mandelbrot's shift."""
         if len(words) not in self._ranks:
             weights = [1 / (rank + 2) for rank in range(1, len(words) + 1)]
             self._ranks[len(words)] = list(itertools.accumulate(weights))
@@ -241,9 +241,9 @@ class Grammar:
     # -- scoring
 
     def log_prob(self, target: str, source: str) -> float:
-        """The exact `log p(target | source)` in nats; `-inf` for what the grammar never says.
+        """Return the exact `log p(target | source)` in nats, or `-inf` for a target that the grammar cannot generate.
 
-        Raises `UserError` if `source` is not a sentence of the grammar.
+        Raise `UserError` if `source` is not a sentence of the grammar.
         """
         clauses = self.parse(source)
         words = target.split(" ")
@@ -265,16 +265,16 @@ class Grammar:
         return total
 
     def entropy(self, source: str) -> float:
-        """The exact entropy of `p(. | source)` in nats.
+        """Return the exact entropy of `p(. | source)` in nats.
 
-        Raises `UserError` if `source` is not a sentence of the grammar.
+        Raise `UserError` if `source` is not a sentence of the grammar.
         """
         return math.fsum(_entropy(choices) for clause in self.parse(source) for choices in self._all_choices(clause))
 
     def translations(self, source: str, limit: int = 1_000_000) -> dict[str, float]:
-        """Every translation of `source` with its probability; they sum to 1.
+        """Return every translation of `source` with its probability. The probabilities sum to 1.
 
-        Raises `UserError` if there are more than `limit`, or `source` is not a sentence of the grammar.
+        Raise `UserError` if there are more than `limit`, or `source` is not a sentence of the grammar.
         """
         clauses = self.parse(source)
         size = math.prod(len(choices) for clause in clauses for choices in self._all_choices(clause))
@@ -289,7 +289,7 @@ class Grammar:
         return {_sentence(words): probability for words, probability in found.items()}
 
     def parse(self, source: str) -> list[Clause]:
-        """The clauses of a source sentence; `UserError`, naming the word, if it is not one."""
+        """Return the clauses of a source sentence. Raise `UserError`, with the first wrong word, if it is not one."""
         return _Parser(source, self._entries).clauses()
 
     def _orders(self, clause: Clause) -> dict[str, float]:
@@ -297,7 +297,7 @@ class Grammar:
         return self._mixed_orders[clause.conjunction is not None][parts]
 
     def _all_choices(self, clause: Clause) -> Iterator[Mapping[Any, float]]:
-        """The independent choices that make a clause's translation; no two outcomes give the same words."""
+        """Yield the distributions of a clause's independent choices. No two outcomes give the same words."""
         if clause.conjunction:
             yield clause.conjunction.translations
         yield self._orders(clause)
@@ -306,9 +306,9 @@ class Grammar:
     # -- on disk
 
     def to_json(self) -> dict[str, Any]:
-        """What rebuilds this grammar; only for one that was drawn from parameters."""
+        """Return what `from_json` needs to rebuild this grammar, which must have been drawn from parameters."""
         if self.parameters is None:
-            raise ValueError("a grammar with a lexicon of its own has no parameters to save")
+            raise ValueError("a grammar with a given lexicon has no parameters to save")
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -318,7 +318,7 @@ class Grammar:
 
     @classmethod
     def from_json(cls, path: str | Path) -> Grammar:
-        """The grammar of a `grammar.json`; `UserError` if it cannot be rebuilt exactly."""
+        """Rebuild the grammar of a `grammar.json`. Raise `UserError` if it cannot be rebuilt exactly."""
         record = read_json(path, {"format": str, "version": COUNT}, "the grammar.json that `lskd generate` writes")
         if (record["format"], record["version"]) != (FORMAT, FORMAT_VERSION):
             raise UserError(
@@ -330,14 +330,14 @@ class Grammar:
         if problem := misfit(record, {"parameters": shape, "lexicon_sha256": str}):
             raise UserError(f"{path}: not the description of a grammar ({problem}); generate the bitext again")
         if others := record["parameters"].keys() - given.keys():
-            raise UserError(f"{path}: parameters of another version ({shown(sorted(others))}); generate it again")
+            raise UserError(f"{path}: unknown parameters {shown(sorted(others))}; generate the bitext again")
         grammar = cls(**record["parameters"])
         if grammar.lexicon_digest() != record["lexicon_sha256"]:
-            raise UserError(f"{path}: these parameters now give another lexicon; generate the bitext again")
+            raise UserError(f"{path}: these parameters give another lexicon in this version; generate the bitext again")
         return grammar
 
     def lexicon_digest(self) -> str:
-        """The SHA-256 of the whole lexicon, which changes with any word or probability."""
+        """Return the SHA-256 of the lexicon, which changes with every word and probability."""
         return hashlib.sha256(repr(self.lexicon).encode()).hexdigest()
 
 
@@ -345,9 +345,9 @@ class Grammar:
 
 
 def _constituents(clause: Clause) -> dict[str, Distribution]:
-    """Each constituent's translations, under its letter in `ORDERS`.
+    """Return the translations of each constituent, by its letter in `ORDERS`.
 
-    A separable verb's are (verb, particle), for `_arrange` to part.
+    Those of a separable verb are (verb, particle), which `_arrange` separates.
     """
     embedded = clause.conjunction is not None
     verb_class = clause.verb.verb_class
@@ -416,13 +416,13 @@ def _clause_translations(clause: Clause, orders: Mapping[str, float]) -> Distrib
 
 
 def _clause_probability(clause: Clause, words: list[str], orders: Mapping[str, float]) -> float:
-    """`p(words | clause)`: the sum over the orders that the words can be read in."""
+    """Return `p(words | clause)`: the sum over the orders in which the words can be read."""
     probability = 1.0
     if clause.conjunction:
         probability = clause.conjunction.translations.get(words[0], 0.0) if words else 0.0
         words = words[1:]
     constituents = _constituents(clause)
-    # All translations of a constituent are equally long, but for the verb's particle.
+    # All translations of a constituent have the same length, except for the verb's particle.
     lengths = {name: len(next(iter(choices))) for name, choices in constituents.items()}
     lengths["v"] = 1
     extra = len(words) - sum(lengths.values())
@@ -455,7 +455,7 @@ def _draw(choices: Mapping[T, float], rng: random.Random) -> T:
         if point < 0:
             return outcome
         last = outcome
-    return cast(T, last)  # rounding left a rest
+    return cast(T, last)  # the probabilities sum to slightly less than 1, by rounding
 
 
 # -- the source language
@@ -494,7 +494,7 @@ def _entries(lexicon: Lexicon) -> dict[str, Entry]:
 
 
 class _Parser:
-    """Reads a source sentence from left to right: every word has one class, so that one word decides."""
+    """Parses a source sentence from left to right. Every word has one class, so one word of lookahead is enough."""
 
     def __init__(self, source: str, entries: dict[str, Entry]) -> None:
         self.words, self.entries, self.position = source.split(" "), entries, 0
@@ -523,7 +523,7 @@ class _Parser:
         determiner = self._take("determiner")
         adjective = self._take("adjective") if self._kind() == "adjective" else None
         if self._kind() == "noun" and self._plural() != plural:
-            raise self._error(f"a {'plural' if plural else 'singular'} noun, as its determiner is")
+            raise self._error(f"a {'plural' if plural else 'singular'} noun, to agree with its determiner")
         return NounPhrase(determiner, adjective, self._take("noun"), plural)
 
     def _take(self, kind: str) -> Any:
@@ -550,7 +550,7 @@ class _Parser:
         if kind == "unknown":
             found = "is not in the lexicon"
         elif kind == ".":
-            found = "ends it"
+            found = "ends the sentence"
         else:
             found = f"is a {'plural ' if self._plural() else ''}{kind}".replace("is a a", "is an a")
         return UserError(f"{where}: word {self.position + 1}, {word!r}, {found}; expected {expected}")

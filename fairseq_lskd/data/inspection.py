@@ -1,4 +1,4 @@
-"""Texts before they are cleaned: are sides aligned, in their languages, and what do cleaners have to know?"""
+"""Check texts before cleaning (alignment, languages, tokenisation), and gather what the cleaners need to know."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .language_id import guess, unknown_languages
 from .parting import explain
 from .tokenised import looks_tokenised
 
-GUESSED = 100  # pairs of a part, for guessing its languages
-SURELY = 0.5  # of them
+GUESSED = 100  # pairs per part from which its languages are guessed
+SURELY = 0.5  # share of these pairs from which on the sides count as swapped
 
 
 def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Texts], Plan, list[str]]:
-    """The training parts, checked, what cleaners have to know, and what is odd.
+    """Check the texts. Return the training parts, the plan for the cleaners, and warnings.
 
     Raises:
-        UserError: for sides of different length, blank lines in valid or test, and languages that filters cannot do.
+        UserError: for sides of different length, blank lines in valid or test, and languages that py3langid lacks.
     """
     if corpus.steps.language != "off":
         what = f"language = {corpus.steps.language!r} of [clean]"
@@ -38,8 +38,8 @@ def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Text
     train = [_pair(corpus, texts, number) for number in numbers]
     total = sum(part.lines for part in train)
     samples = [sample(part, max(LEAST_SAMPLE, SAMPLE * part.lines // max(total, 1)), corpus.steps) for part in train]
-    looked_at = [(part.name, pairs) for part, pairs in zip(train, samples, strict=True)] + held
-    warnings = _odd_languages(corpus, looked_at) + _tokenised(corpus, looked_at)
+    inspected = [(part.name, pairs) for part, pairs in zip(train, samples, strict=True)] + held
+    warnings = _odd_languages(corpus, inspected) + _tokenised(corpus, inspected)
     pairs = [pair for _, part in held for pair in part]
     return train, make_plan(samples, corpus.steps, corpus.languages, pairs, corpus.hold_out), warnings
 
@@ -63,13 +63,13 @@ def _check_aligned(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> None:
                 + (f"; {why}" if why else "")
             )
     if problems:
-        raise UserError("the sides of a bitext must have as many lines as each other:\n  " + "\n  ".join(problems))
+        raise UserError("the two sides of a bitext must have the same number of lines:\n  " + "\n  ".join(problems))
 
 
 def held_out(
     corpus: Corpus, texts: dict[tuple[int, str], Text], splits: Sequence[str]
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The pairs of the held-out parts, as they are: scores are comparable on that text only."""
+    """Yield the pairs of the held-out parts unchanged, because scores are only comparable on the original text."""
     for number, part in enumerate(corpus.parts):
         if part.split not in splits:
             continue
@@ -92,11 +92,11 @@ def _decoded(path: Path) -> str:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}: line {line:,} is not UTF-8; lines of valid and test cannot be dropped") from error
+        raise UserError(f"{path}: line {line:,} is not UTF-8; convert it (valid and test are not cleaned)") from error
 
 
 def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
-    """Parts that look swapped, or in another language. Where a language filter would drop it all, a `UserError`."""
+    """Return warnings of parts that look swapped or in another language: an error if a filter would drop them."""
     if not is_installed("py3langid"):
         return []
     swapped, other = [], []
@@ -108,7 +108,7 @@ def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str
         source, target = corpus.languages
         if found.swapped >= SURELY:
             swapped.append(
-                f"{name}: the two sides look swapped: of {100 * found.swapped:.0f} % of a sample, "
+                f"{name}: the two sides look swapped: in {100 * found.swapped:.0f} % of a sample, "
                 f"the {source} side is {target} and the {target} side is {source}"
             )
             continue
@@ -117,17 +117,17 @@ def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str
                 other.append(f"{name}: its {language} side looks like {guessed} ({100 * share:.0f} % of a sample)")
     if (swapped or other) and corpus.steps.language != "off":
         raise UserError(
-            "not in the languages that they should be, so that `language` of [clean] would drop nearly all:\n  "
+            "texts are not in the expected languages, so `language` of [clean] would drop nearly all of them:\n  "
             + "\n  ".join(swapped + other)
-            + '\nExchange the files (or -s and -t), or set language = "off" if py3langid is wrong'
+            + '\nSwap the files (or -s and -t), or set language = "off" if py3langid is wrong'
         )
     return swapped + other
 
 
 def _tokenised(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
-    """Sides that are tokens or pieces, not text."""
+    """Return warnings of sides that look like tokens or pieces instead of text."""
     return [
-        f"{name}: its {language} side is not text but tokens: of {len(pairs):,} lines looked at, {'; '.join(traces)}"
+        f"{name}: its {language} side is not text but tokens: of {len(pairs):,} lines checked, {'; '.join(traces)}"
         for name, pairs in parts
         for side, language in enumerate(corpus.languages)
         if (traces := looks_tokenised([pair[side] for pair in pairs], language))

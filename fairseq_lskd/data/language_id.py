@@ -1,4 +1,4 @@
-"""Which language a line is in, by py3langid: some 15,000 lines a second of a core, so ask about doubtful lines only."""
+"""Identify languages with py3langid: about 15,000 lines per second and core, so only ask about doubtful lines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from ..extras import require
 from .writing_systems import words_of
 
-#: Below this probability the first guess is wrong too often, on short sentences, to act on it.
+#: Below this probability, the guess for a short sentence is wrong too often to act on it.
 SURE = 0.5
-FREQUENT = 3000  # words of a language that make its lines plain
-PLAIN = 0.6  # and the share of a line's words that have to be among them
+FREQUENT = 3000  # frequent words of a language by which its lines are recognised without py3langid
+PLAIN = 0.6  # share of a line's words that must be frequent words
 
 
 def identifier(needed_by: str) -> Any:
-    """py3langid's; `UserError`, naming what needs it, if it is not installed."""
+    """Return py3langid's identifier. Raise `UserError`, with `needed_by`, if it is not installed."""
     require(needed_by, "py3langid")
     return _identifier()
 
@@ -31,24 +31,24 @@ def _identifier() -> Any:
 
 
 def unknown_languages(languages: Iterable[str], needed_by: str) -> list[str]:
-    """Those that py3langid does not know."""
+    """Return the languages that py3langid does not know."""
     labels = identifier(needed_by).labels
     return [language for language in languages if language not in labels]
 
 
 def identify(text: str, needed_by: str = "identifying languages") -> tuple[str, float]:
-    """The likeliest language of a text and its probability."""
+    """Return the most probable language of a text and its probability."""
     return identifier(needed_by).classify(text)
 
 
 def is_other(text: str, language: str) -> bool:
-    """Whether the text is surely in another language."""
+    """Whether the text is in another language with a probability of at least `SURE`."""
     found, probability = identify(text)
     return found != language and probability >= SURE
 
 
 def frequent_words(lines: Sequence[str], language: str) -> frozenset[str]:
-    """The most frequent words of those lines that are in the language."""
+    """Return the most frequent words of the lines that py3langid finds to be in the language."""
     counts: Counter[str] = Counter()
     for line in lines:
         if identify(line)[0] == language:
@@ -57,10 +57,9 @@ def frequent_words(lines: Sequence[str], language: str) -> frozenset[str]:
 
 
 class OtherLanguage:
-    """Whether one side of a pair is surely in another language than it should be.
+    """Tests whether one side of a pair is surely in another language than expected.
 
-    py3langid is asked about doubtful lines only, those whose words are mostly not among the frequent ones of their
-    language, or about all if `frequent` is None.
+    py3langid is only asked about lines with few `frequent` words of their language, or about all if `frequent` is None.
     """
 
     def __init__(self, languages: tuple[str, str], frequent: tuple[frozenset[str], frozenset[str]] | None) -> None:
@@ -83,7 +82,7 @@ class OtherLanguage:
 
 @dataclass(frozen=True)
 class Guess:
-    """What a sample of pairs looks like: the share that looks swapped, and each side's most frequent language."""
+    """The languages of a sample: the share of swapped pairs, and each side's most frequent language and its share."""
 
     swapped: float
     found: tuple[str, str]
@@ -91,7 +90,7 @@ class Guess:
 
 
 def guess(pairs: Sequence[tuple[str, str]], languages: tuple[str, str]) -> Guess | None:
-    """What languages the sides are in; None if py3langid does not know these languages, or there is no text."""
+    """Guess the languages of the sides. Return None if py3langid does not know `languages`, or there are no pairs."""
     if not pairs or unknown_languages(languages, "guessing languages"):
         return None
     found = [(identify(source)[0], identify(target)[0]) for source, target in pairs]

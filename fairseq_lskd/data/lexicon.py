@@ -1,7 +1,7 @@
 """The lexicon of the generated bitext: pseudo-words, their senses, synonyms and inflected forms.
 
-The two languages have no word in common: their syllables begin with different consonants.
-Entries stand in order of rank, and a word of rank r is used with probability proportional to 1 / (r + 2).
+The two languages share no word: their syllables begin with different consonants.
+Entries are in rank order, and a word of rank r is used with probability proportional to 1 / (r + 2).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SOURCE_ONSETS, TARGET_ONSETS = "ptkmnlsr", "bdfgvzhj"
 VOWELS = "aeiou"
 SOURCE_CODAS, TARGET_CODAS = "nlsr", "dgzb"
 
-#: What a target determiner, adjective or noun can agree with: three genders, and the plural of all.
+#: Target determiners and adjectives agree with the gender of a singular noun (0 to 2), or with the plural.
 PLURAL = 3
 AGREEMENT_ENDINGS = ("o", "a", "e", "i")
 NOUN_PLURALS = ("iv", "ah", "uj")  # by gender
@@ -26,11 +26,11 @@ SYNONYMS: dict[int, tuple[tuple[float, ...], ...]] = {
     3: ((0.6, 0.3, 0.1), (0.5, 0.3, 0.2)),
 }
 MOST_SYNONYMS = 10
-LIKELY_SENSE = 0.9  # of an ambiguous noun beside a verb of the class that favours this sense
-ADJECTIVE_BEFORE = (0.9, 0.15)  # by class of the target adjective
+LIKELY_SENSE = 0.9  # probability of the sense of an ambiguous noun that the verb's class favours
+ADJECTIVE_BEFORE = (0.9, 0.15)  # probability of standing before the noun, by class of the target adjective
 
 
-# Entries compare by identity: they are keys of distributions, and are looked up very often.
+# Entries compare by identity, which is fast: they are keys of distributions and are looked up very often.
 @dataclass(frozen=True, eq=False)
 class TargetNoun:
     singular: str
@@ -40,7 +40,7 @@ class TargetNoun:
 
 @dataclass(frozen=True, eq=False)
 class Noun:
-    """A source noun: the probabilities of its translations, given the class of the clause's verb."""
+    """A source noun, with the probabilities of its translations given the class of the clause's verb."""
 
     singular: str
     plural: str
@@ -100,21 +100,21 @@ class Lexicon:
 
 
 def draw_index(rng: random.Random, count: int) -> int:
-    """An index below `count`, by `random()` alone: the one method whose stream Python promises to keep."""
+    """Draw an index below `count`, using only `random()`, whose sequence is the same in every version of Python."""
     return int(rng.random() * count)
 
 
 def synonym_shares(count: int) -> tuple[tuple[float, ...], ...]:
-    """The ways in which `count` synonyms can share their word's probability, the most probable first."""
+    """Return the possible distributions over `count` synonyms, each with the most probable synonym first."""
     if count in SYNONYMS:
         return SYNONYMS[count]
-    # Steep, by Zipf's law, or more even. Python's own sum rounds otherwise before 3.12.
+    # A steep distribution (Zipf's law) and a more even one. Not sum(), which rounds differently before Python 3.12.
     weights = [1 / rank for rank in range(1, count + 1)], [float(rank) for rank in range(count, 0, -1)]
     return tuple(tuple(weight / math.fsum(each) for weight in each) for each in weights)
 
 
 class _Words:
-    """A maker of new words, none of whose forms is a form of any other word."""
+    """Creates new words. No two words share a form."""
 
     def __init__(self, rng: random.Random, onsets: str, codas: str) -> None:
         self.rng, self.onsets, self.codas = rng, onsets, codas
@@ -123,7 +123,7 @@ class _Words:
     def new(self, syllables: int, forms: Callable[[str], tuple[str, ...]] = lambda stem: (stem,)) -> str:
         tries = 0
         while True:
-            # A short word may be used up: lengthen rather than search for ever.
+            # Short words may run out: after every 50 failed tries, add a syllable.
             stem = self._stem(syllables + tries // 50)
             words = forms(stem)
             if not self.taken.intersection(words):
@@ -151,13 +151,13 @@ def build_lexicon(
     synonyms: int = 3,
     verb_classes: int = 4,
 ) -> Lexicon:
-    """Draw a lexicon: the same one for the same arguments, on any machine.
+    """Draw a lexicon. The same arguments give the same lexicon on every machine.
 
     Args:
         ambiguous: share of nouns with two senses.
         separable: share of target verbs with a particle.
-        synonyms: the most translations of a verb, an adverb or a noun's sense; one fewer of other words. All numbers
-            from 1 to that are equally likely.
+        synonyms: maximum number of translations of a verb, an adverb or a noun's sense; one fewer for other words. All
+            numbers from 1 to the maximum are equally likely.
     """
     fewer = max(synonyms - 1, 1)
     rng = random.Random(f"lexicon {seed}")
@@ -185,7 +185,7 @@ def build_lexicon(
         ]
         if len(senses) == 1:
             return Noun(stem, stem + "im", (senses[0],) * verb_classes)
-        # Half of the verb classes favour the one sense, the others the other.
+        # Half of the verb classes favour the first sense, half the second.
         order = sorted(range(verb_classes), key=lambda _: rng.random())
         first = [LIKELY_SENSE if order[c] < verb_classes / 2 else 1 - LIKELY_SENSE for c in range(verb_classes)]
         return Noun(
@@ -208,7 +208,7 @@ def build_lexicon(
         particle = particles[draw_index(rng, len(particles))] if rng.random() < separable else None
         stem = target.new(
             syllables,
-            # A particle and its verb are one word where the verb stands last.
+            # In verb-final clauses, a particle and its verb are one word.
             lambda stem: tuple(p + stem + ending for p in ("", *particles) for ending in ("ir", "ur")),
         )
         return TargetVerb(stem + "ir", stem + "ur", particle)

@@ -1,4 +1,4 @@
-"""Text in the source language alone, for a teacher to translate, cleaned by those steps that need one side."""
+"""Prepare text in the source language alone, for a teacher to translate. It is cleaned by the steps for one side."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ TRAIN = "train"
 
 
 def prepare_source(raw: Path, out: Path, language: str, steps: Steps, workers: int = 1) -> bool:
-    """Clean `RAW/train.LANG`, plain or gzipped, into `OUT/raw/train.LANG`; False if it was up to date.
+    """Clean `RAW/train.LANG`, plain or gzipped, into `OUT/raw/train.LANG`. Return False if that is up to date.
 
     Args:
-        steps: of a bitext; those that compare two sides are left out, and duplicates are lines.
+        steps: cleaning steps for a bitext. Those that compare two sides are left out; duplicates are equal lines.
 
     Raises:
-        UserError: if the text is missing, broken or empty, and if nothing is left of it.
+        UserError: if the text is missing, broken or empty, or if cleaning drops all of it.
     """
     steps = dataclasses.replace(steps, ratio=None, word_ratio=None, copies=None, held_out="off")
     if steps.duplicates != "off":
@@ -57,7 +57,7 @@ def prepare_source(raw: Path, out: Path, language: str, steps: Steps, workers: i
         with manifest.written(out / "raw") as (folder, facts):
             report, warnings = _clean(Texts(TRAIN, (text, text), side.lines), language, steps, folder, workers)
             if not report.kept:
-                raise UserError(f"nothing is left of {side.path}:\n{table([report])}\n{examples([report])}")
+                raise UserError(f"cleaning dropped every line of {side.path}:\n{table([report])}\n{examples([report])}")
             facts["counts"] = {TRAIN: report.kept}
             facts["dropped"] = {report.name: report.to_json()["dropped"]}
             record = {"clean": steps.chosen, "counts": facts["counts"], "warnings": warnings}
@@ -71,7 +71,7 @@ def prepare_source(raw: Path, out: Path, language: str, steps: Steps, workers: i
 
 
 def _plain(path: Path, out: Path) -> Path:
-    """The text, unpacked."""
+    """Write the text, unpacked, to `out`, and return `out`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(f"{line}\n" for line in read_lines(path))
@@ -79,10 +79,10 @@ def _plain(path: Path, out: Path) -> Path:
 
 
 def _clean(texts: Texts, language: str, steps: Steps, folder: Path, workers: int) -> tuple[PartReport, list[str]]:
-    """What a bitext with this text on both sides would become, of which one side is written."""
+    """Clean the text as a bitext that has it on both sides, and write one side. Return the report and warnings."""
     pairs = sample(texts, SAMPLE, steps)
     traces = looks_tokenised([source for source, _ in pairs], language)
-    warnings = [f"the text is not text but tokens: {'; '.join(traces)}"] if traces else []
+    warnings = [f"{texts.name} is not text but tokens: {'; '.join(traces)}"] if traces else []
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     plan = make_plan([pairs], steps, (language, language), [], HoldOut())

@@ -1,4 +1,4 @@
-"""The classical recipe: Moses' tokenisation through sacremoses, and BPE (Sennrich et al., 2016) through subword-nmt."""
+"""The classical recipe: Moses' tokenisation with sacremoses, and BPE (Sennrich et al., 2016) with subword-nmt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CODES = "bpe.codes"
 
 
 def require_moses() -> None:
-    """Raise a `UserError` that says how to get what this recipe needs, where it is missing."""
+    """Raise a `UserError` that says how to install the packages of this recipe, if they are missing."""
     require("--recipe moses-bpe", "sacremoses", "subword_nmt")
 
 
@@ -31,17 +31,17 @@ class Tokeniser:
     def __call__(self, line: str) -> str:
         normaliser, tokeniser, _ = _moses(self.language)
         line = normaliser.normalize(line)
-        # Its characters for "no break here" and the like would be white space to fairseq.
+        # fairseq would take no-break spaces and the like, which a token may contain, for white space.
         return " ".join(tokeniser.tokenize(line, aggressive_dash_splits=self.split_hyphens, return_str=True).split())
 
 
 def detokenise(line: str, language: str) -> str:
-    """A line of tokens as text: what `Tokeniser` split is joined, what it escaped is itself again."""
+    """Join a line of tokens into text. This undoes the splits and the escapes of `Tokeniser`."""
     return _moses(language)[2].detokenize(line.split())
 
 
 def learn_codes(words: Mapping[str, int], merges: int) -> str:
-    """BPE codes of words and their counts, as subword-nmt's file has them.
+    """Learn BPE codes from words and their counts. Return them in subword-nmt's file format.
 
     Raises:
         UserError: if no pair of characters occurs twice.
@@ -50,13 +50,13 @@ def learn_codes(words: Mapping[str, int], merges: int) -> str:
 
     rows = sorted(words.items(), key=lambda row: (-row[1], row[0]))
     codes, said = io.StringIO(), io.StringIO()
-    # Its progress bar is for terminals; what else it says is that there are fewer pairs than it was asked for.
+    # Hides the progress bar unless in a terminal. The only other message is that there are fewer pairs than merges.
     with contextlib.redirect_stderr(said) if not sys.stderr.isatty() else contextlib.nullcontext():
         try:
             learn_bpe((f"{word} {count}" for word, count in rows), codes, merges, is_dict=True)
-        except ValueError as error:  # the most frequent pair of none
+        except ValueError as error:  # max() of no pairs
             raise UserError(
-                f"no BPE codes can be learnt: the corpus has words of one character only ({error})"
+                f"cannot learn BPE codes: all words of the corpus have a single character ({error}); use another text"
             ) from error
     return codes.getvalue()
 

@@ -1,8 +1,8 @@
-"""Folders that are either finished or absent, and know from what they were made.
+"""Output folders that are either complete or absent, and record what they were made from.
 
-A command writes into a folder beside the one asked for and renames it at the end, with a manifest of
-its options, its inputs and its outputs. The next run with the same options and inputs has nothing to do. Where a folder
-made otherwise may be replaced, it stays until the new one is whole, and what others put in it is kept (`replacing`).
+A command writes to a temporary folder beside the output folder and renames it at the end. A manifest records options,
+inputs and outputs, so the next run with the same options and inputs has nothing to do. If an existing folder may be
+replaced, it stays until the new one is complete, and files that others put into it are kept (see `replacing`).
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from ..reading import COUNT, read_json
 from ..replacing import Kind, asked, beside, followed, foreign, put_in_place, replaces, settle
 
 FORMAT = 1
-#: What a manifest has at least; the digests came later, and some are of other facts.
+#: The keys that a manifest must have. Manifests of earlier versions have no digests; most have more keys.
 SHAPE = {"format": COUNT, "options": dict, "inputs": {str: str}, "outputs": {str: COUNT}, "digests?": {str: str}}
 
 
 @dataclass
 class Manifest:
-    """What a folder was made from: options by their flag's name, inputs by file name -> SHA-256."""
+    """What a folder is made from: options by the names of their flags, and the SHA-256 of inputs by file name."""
 
     name: str
     options: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
-    _changes: list[str] = field(default_factory=list, init=False, repr=False)  # where an older folder is replaced
+    _changes: list[str] = field(default_factory=list, init=False, repr=False)  # from the folder that is replaced
 
     def is_up_to_date(self, out: Path) -> bool:
-        """Whether `out` is already what these options and inputs make; False if there is nothing yet.
+        """Whether `out` was made from these options and inputs. False if it does not exist or is empty.
 
-        False, too, if it was made otherwise and may be replaced, which `written` does when the new is whole.
-        Raises `UserError` if `out` is something else, or was damaged since.
+        Also False if it has other options or inputs but may be replaced, which `written` does when the new folder is
+        complete. Raise `UserError` if `out` may not be replaced, or was changed after it was written.
         """
         settle(followed(out), self._kind)
         self._changes = []
@@ -52,8 +52,8 @@ class Manifest:
             return False
         way_out = f"delete {out}, or give another --out"
         if not (out / self.name).exists():
-            raise UserError(f"{out} exists, but has no {self.name} that says what it is; {way_out}")
-        found = read_json(out / self.name, SHAPE, "a manifest of this program's", way_out)
+            raise UserError(f"{out} exists, but has no {self.name}, so this command did not write it; {way_out}")
+        found = read_json(out / self.name, SHAPE, "a manifest of fairseq_lskd", way_out)
         options, inputs, outputs, recorded_format = (found[key] for key in ("options", "inputs", "outputs", "format"))
         if recorded_format != FORMAT:
             raise UserError(f"{out / self.name} has format {recorded_format}, expected {FORMAT}; {way_out}")
@@ -64,19 +64,19 @@ class Manifest:
             return False
         if differences:
             lines = "\n  ".join(differences)
-            raise UserError(f"{out} was made otherwise:\n  {lines}\n{way_out}")
+            raise UserError(f"{out} was created with different options or inputs:\n  {lines}\n{way_out}")
         for name, size in outputs.items():
             path = within(out, name, f"{out / self.name}: output")
             if not path.is_file() or path.stat().st_size != size:
                 found_size = f"{path.stat().st_size} bytes" if path.is_file() else "missing"
-                raise UserError(f"{path} was changed: it is {found_size}, was {size} bytes; {way_out}")
+                raise UserError(f"{path} was changed: it is {found_size}, expected {size} bytes; {way_out}")
         return True
 
     @contextlib.contextmanager
     def written(self, out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """A folder to write in, and a dictionary of facts for the manifest; renamed to `out` at the end.
+        """Yield a folder to write to and a dictionary of facts for the manifest. The folder becomes `out` at the end.
 
-        If the block raises, whatever it wrote is removed, and `out` is as it was before.
+        If the block raises, the folder is removed, and `out` stays as it was.
         """
         out = followed(out)
         if self._changes:
@@ -112,8 +112,8 @@ class Manifest:
                 put_in_place(partial, out)
             except OSError as error:
                 raise UserError(
-                    f"--out {out}: cannot be put in place ({error.strerror or error}); "
-                    "if another run has just made it, run again"
+                    f"--out {out}: cannot rename the finished folder to this name ({error.strerror or error}); "
+                    "if another run has just created it, run again"
                 ) from error
             settle(out, self._kind)
         finally:
@@ -124,20 +124,20 @@ class Manifest:
         return Kind(whole=lambda folder: (folder / self.name).is_file(), written=self._written)
 
     def _written(self, folder: Path) -> list[str]:
-        """The files of a folder that its manifest says to be ours."""
+        """Return the files in a folder that this command wrote, according to its manifest."""
         try:
             return [self.name, *read_json(folder / self.name, {"outputs": dict})["outputs"]]
         except UserError:
             return []
 
     def _check_place(self, new: Path, out: Path) -> None:
-        """Only a folder that was made otherwise is replaced, and no file in it that is another's."""
+        """Raise `UserError` if `out` appeared during the run, or if a new file would replace one of somebody else."""
         if not (out.is_dir() and contents(out)):
             return
         if not self._changes:
-            raise UserError(f"--out {out}: has been made by another run meanwhile; run again")
+            raise UserError(f"--out {out}: another run created it in the meantime; run again")
         if theirs := [name for name in foreign(out, self._kind) if (new / name).exists()]:
             raise UserError(
-                f"--out {out}: {', '.join(theirs)} there was not written by this command, which now writes a file of "
-                "that name; move it elsewhere, or give another --out"
+                f"--out {out}: this command did not write {', '.join(theirs)} there, but would replace it; move it "
+                "elsewhere, or give another --out"
             )

@@ -1,7 +1,7 @@
-"""Where two sides of different length part, and why: an educated guess from the lengths of their lines.
+"""Guess from the lengths of lines where two sides with different numbers of lines lose their alignment, and why.
 
-Translations are about as long as each other. As far as that holds for lines of the same number, the sides are aligned;
-counted from the end, the same shows where they are aligned again.
+A translation is about as long as its source. As long as that holds for lines with the same number, the sides are
+aligned. Counted from the end, it shows where they are aligned again.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 
 from ..lines import open_text
 
-LEAST = 20  # lines, for lengths to say anything
-MOST_PIECES = 5
-CLEARLY_JOINED = 0.4  # by how much more alike a line is to several that are joined than to one of them
-CLEAR = 0.1  # by how much aligned lines have to be more alike than others, in the logarithm of their length ratio
-#: What other tools take for the end of a line.
+LEAST = 20  # lines, below which lengths are no evidence
+MOST_PIECES = 5  # lines that may be missing because one sentence was split
+CLEARLY_JOINED = 0.4  # how much better a line must fit several joined lines than one of them
+CLEAR = 0.1  # how much better aligned lines must fit than random ones, in the logarithm of the length ratio
+#: Characters that other tools take for line ends.
 _SEPARATORS = re.compile(rb"\r(?!\n|$)|[\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 
 
@@ -31,7 +31,7 @@ class _Lengths:
 
 
 def explain(first: Path, second: Path) -> str:
-    """Where the two part and the likeliest cause, in a sentence or two; empty if there is nothing to be said."""
+    """Return where the sides lose their alignment and the most likely cause, in words; "" if nothing can be said."""
     sides = [_read(first), _read(second)]
     shorter, longer = sorted(sides, key=lambda side: len(side.lengths))
     extra = len(longer.lengths) - len(shorter.lengths)
@@ -41,8 +41,7 @@ def explain(first: Path, second: Path) -> str:
     if shorter.separators == extra:
         return (
             f"{shorter.path.name} has {extra:,} characters that other tools take for line ends (a carriage return, "
-            "form feed, U+0085, U+2028 or the like): it was probably written by a tool that kept them, the other by "
-            "one that broke lines there"
+            f"form feed, U+0085, U+2028 or the like): probably a tool that breaks lines there wrote {longer.path.name}"
         )
     if longer.blank - shorter.blank == extra:
         return (
@@ -57,32 +56,32 @@ def explain(first: Path, second: Path) -> str:
     edge = max(LEAST // 2, min(200, count // 4))
     aligned = max(float(forward[:edge].mean()), float(backward[-edge:].mean()))
     if aligned - chance < CLEAR:
-        return "by their lengths, no lines of the two belong together: are these the two sides of one bitext?"
+        return "the lengths of their lines match nowhere: are these the two sides of one bitext?"
     middle = (aligned + chance) / 2
     start = _best_prefix(forward - middle)
     end = count - _best_prefix(backward[::-1] - middle)
     if start >= count - 2:
-        return f"up to there the lines fit together: {shorter.path.name} was probably cut short (download, copy)"
+        return f"up to there the lines match: {shorter.path.name} was probably truncated (by a download or a copy)"
     if end - start > max(20, count // 100):
         return (
-            f"they part near line {start + 1:,} and fit together again, {extra:,} lines apart, only from line "
+            f"the lines match up to about line {start + 1:,}, and again, {extra:,} lines apart, from line "
             f"{end + 1:,} of {shorter.path.name}: lines were probably added or lost in several places"
         )
-    # One place. What the sides are alike in all, if lines were lost before each line of the shorter one.
+    # One place: the likeness of the sides if lines were lost before line i of the shorter one, for every i.
     before, after = np.cumsum(np.append(0.0, forward)), np.cumsum(np.append(0.0, backward[::-1]))[::-1]
     lost = before + after
     place = int(np.argmax(lost))
     if extra <= MOST_PIECES:
-        # And if, instead, one line of it is several lines of the other.
+        # Or one line of the shorter side is several lines of the longer one.
         sums = np.convolve(longer.lengths, np.ones(extra + 1), mode="valid")
         joined = before[:-1] + _likeness(shorter.lengths, sums, usual) + after[1:]
         at = int(np.argmax(joined))
         if joined[at] > lost[place] + CLEARLY_JOINED:
             lines = f"lines {at + 1:,} to {at + 1 + extra:,} of {longer.path.name}"
-            return f"{lines} look like one sentence broken in pieces, line {at + 1:,} of {shorter.path.name}"
+            return f"{lines} look like one sentence that was split, line {at + 1:,} of {shorter.path.name}"
     return (
-        f"they part near line {place + 1:,}: {extra:,} line{'s were' if extra > 1 else ' was'} probably lost from "
-        f"{shorter.path.name} there, or added to {longer.path.name}"
+        f"the lines match up to about line {place + 1:,}: {extra:,} line{'s were' if extra > 1 else ' was'} probably "
+        f"lost from {shorter.path.name} there, or added to {longer.path.name}"
     )
 
 
@@ -98,10 +97,10 @@ def _read(path: Path) -> _Lengths:
 
 
 def _likeness(a: np.ndarray, b: np.ndarray, usual: float) -> np.ndarray:
-    """Of each pair of lines, how alike their lengths are: 0 for the usual log ratio, -2 at the least."""
+    """Return the likeness of each pair of lengths: 0 at the usual log ratio, at least -2."""
     return -np.minimum(np.abs(np.log(a) - np.log(b) - usual), 2.0)
 
 
 def _best_prefix(gains: np.ndarray) -> int:
-    """The length of the beginning with the largest sum."""
+    """Return the length of the prefix with the largest sum."""
     return int(np.argmax(np.concatenate([[0.0], np.cumsum(gains)])))

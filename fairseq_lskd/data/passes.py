@@ -1,4 +1,4 @@
-"""The passes over a bitext that encoding takes, each by several processes: count words, tokenise, write pieces."""
+"""The passes over a bitext to encode it: count words, tokenise, and write pieces, each with several processes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .moses import Tokeniser
 from .segment import Pieces, Words
 from .vocabulary import VocabularyOptions
 
-Counts = dict[str, Counter[str]]  #: file (train.de) -> piece -> how often
+Counts = dict[str, Counter[str]]  #: file (train.de) -> piece -> count
 
 
 def files_of(bitext: Bitext) -> dict[str, Side]:
-    """Each side of each split by its name, `train.de` and so on."""
+    """Return each side of each split by its file name, such as `train.de`."""
     return {f"{split}.{lang}": side for split, sides in bitext.items() for lang, side in sides.items()}
 
 
 def count_pairs(bitext: Bitext) -> int:
-    """How many pairs there are to train on."""
+    """Return the number of training pairs."""
     return next(iter(bitext["train"].values())).lines
 
 
 def _chosen(bitext: Bitext, options: VocabularyOptions) -> list[int] | None:
-    """The lines of train, from 0 and in order, that the vocabulary is trained on; None for all."""
+    """Return the sorted indices of the lines of train on which the vocabulary is trained. None means all lines."""
     pairs = count_pairs(bitext)
     if options.sample is None or options.sample >= pairs:
         return None
@@ -40,7 +40,7 @@ def _chosen(bitext: Bitext, options: VocabularyOptions) -> list[int] | None:
 
 
 def _jobs(path: Path, chosen: list[int] | None) -> Iterator[tuple[Chunk, list[int] | None]]:
-    """The chunks of a file, each with those of its lines that are chosen."""
+    """Yield the chunks of a file, each with the indices of its chosen lines."""
     for chunk in read_chunks(path):
         if chosen is None:
             yield chunk, None
@@ -51,7 +51,7 @@ def _jobs(path: Path, chosen: list[int] | None) -> Iterator[tuple[Chunk, list[in
 
 
 def count_words(bitext: Bitext, languages: Sequence[str], options: VocabularyOptions, workers: int) -> Counter[str]:
-    """The words of these languages' train, or of a sample of its pairs."""
+    """Count the words of train, or of a sample of its pairs, in these languages."""
     chosen = _chosen(bitext, options)
     words: Counter[str] = Counter()
     sides = [bitext["train"][language] for language in languages]
@@ -66,7 +66,7 @@ def count_words(bitext: Bitext, languages: Sequence[str], options: VocabularyOpt
 def tokenise(
     bitext: Bitext, out: Mapping[str, Path], options: VocabularyOptions, split_hyphens: bool, workers: int
 ) -> Counter[str]:
-    """Write every file tokenised; the words to learn from."""
+    """Tokenise every file. Return the counts of the words from which to learn BPE codes."""
     chosen = _chosen(bitext, options)
     words: Counter[str] = Counter()
     files = files_of(bitext)
@@ -89,9 +89,9 @@ def encode_splits(
     workers: int,
     texts: Mapping[str, Path] | None = None,
 ) -> Counts:
-    """Write every split in pieces; each file's count of every piece. `UserError` for lines without pieces.
+    """Write every split in pieces. Return the counts of each file's pieces. Raise `UserError` for lines without pieces.
 
-    `texts`: what is encoded, where that is not the bitext's own files.
+    `texts` are the files to encode instead of the bitext's own.
     """
     files = files_of(bitext)
     counts: Counts = {name: Counter() for name in files}
@@ -110,7 +110,7 @@ def encode_splits(
                 problems.append(f"{side.path}: {some_lines(empty)}")
     if problems:
         raise UserError(
-            "lines of invisible characters alone, which have no pieces; remove them from BOTH sides:\n  "
+            "lines with only invisible characters have no pieces; remove them from BOTH sides:\n  "
             + "\n  ".join(problems)
         )
     return counts

@@ -1,4 +1,4 @@
-"""A corpus from nothing, or from files on disk, to a cleaned bitext: `DATA/raw/{train,valid,test}.LANG`."""
+"""Download a corpus, or read its files from disk, and clean it to `DATA/raw/{train,valid,test}.LANG`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from .inspection import held_out, ready
 from .outputs import Manifest
 
 MANIFEST, REPORT, REPORT_JSON = "prepare.json", "report.md", "report.json"
-#: Goes up when the same steps on the same text give another result.
+#: Increase it when the same steps on the same text give another result.
 CLEANER = 1
-DRY_RUN = 30_000  # pairs
+DRY_RUN = 30_000  # pairs in the sample
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: files from `raw` alone, or from the cache and the network."""
+    """What to prepare: from the files in `raw` if it is given, else from the cache and the network."""
 
     corpus: Corpus
     out: Path
@@ -44,12 +44,12 @@ class Request:
 
 
 def prepare(request: Request) -> bool:
-    """Make `DATA/raw`; False if it was up to date.
+    """Write `DATA/raw`. Return False if it is up to date.
 
-    Texts that were taken out of archives are in `DATA/.raw.work` until all is done: the next run goes on with them.
+    Texts extracted from archives stay in `DATA/.raw.work` until everything is done, so that another run can use them.
 
     Raises:
-        UserError: for files that are missing, broken, misaligned or not what they should be, and for a full disk.
+        UserError: for files that are missing, broken, misaligned or not the expected ones, and for a full disk.
     """
     out, work = request.out / "raw", request.out / ".raw.work"
     with _full_disk(out, work, request.cache):
@@ -68,7 +68,7 @@ def prepare(request: Request) -> bool:
 
 
 def dry_run(request: Request) -> str:
-    """What would be fetched, or what cleaning would drop, judged by a sample: in Markdown. Writes no DATA/raw."""
+    """Report in Markdown what would be downloaded or, from a sample, what cleaning would drop. Write no DATA/raw."""
     work = request.out / ".raw.work"
     corpus = resolve(request.corpus, request.cache)
     with _full_disk(work):
@@ -77,7 +77,7 @@ def dry_run(request: Request) -> str:
             if missing:
                 lines = [f"- {each.name} ({size(each.size)}): {each.url}" for each in missing]
                 total = size(sum(each.size or 0 for each in missing))
-                return f"would fetch {len(missing)} files, {total} where the size is known:\n\n" + "\n".join(lines)
+                return f"would download {len(missing)} files, at least {total}:\n\n" + "\n".join(lines)
         else:
             located = in_folder(corpus, request.raw)
         texts = take(corpus, located, work)
@@ -89,17 +89,15 @@ def dry_run(request: Request) -> str:
         reports = write_clean(train, plan, corpus.hold_out, None, request.workers, every)
     read = sum(report.read for report in reports)
     how = f"from {read:,} of {total_lines:,} pairs" if every > 1 else f"all {total_lines:,} pairs"
-    alone = (
-        " (duplicates among these only: there will be more)" if every > 1 and corpus.steps.duplicates != "off" else ""
-    )
+    alone = " (the whole corpus has more duplicates)" if every > 1 and corpus.steps.duplicates != "off" else ""
     return (
-        f"# {corpus.title}: what cleaning would do, {how}{alone}\n\n"
+        f"# {corpus.title}: what cleaning would drop, {how}{alone}\n\n"
         f"{table(reports, [part.lines for part in train])}\n{examples(reports)}"
     )
 
 
 def _acquire(request: Request, out: Path) -> tuple[Corpus, Located | None, set[Path]]:
-    """Where all files are, and which were fetched just now. None if `out` is known to be up to date without them."""
+    """Locate or download all files. Return the downloaded ones last, and None if `out` is up to date without any."""
     corpus = resolve(request.corpus, request.cache)
     if request.raw is not None:
         return corpus, in_folder(corpus, request.raw), set()
@@ -131,7 +129,7 @@ def _label(corpus: Corpus, number: int, language: str) -> str:
 
 
 def _pinned(corpus: Corpus) -> dict[str, str] | None:
-    """The digests that files fetched would have, if the corpus file knows all of them."""
+    """Return the digests of all files, if the corpus file has all of them."""
     inputs = {}
     for number, part in enumerate(corpus.parts):
         for language, side in part.sides.items():
@@ -153,9 +151,9 @@ def _digests(
     request: Request,
     fetched: Collection[Path],
 ) -> dict[str, str]:
-    """SHA-256 of every side's archive, or of its text. Files that are not the known ones are refused, or warned of.
+    """Return the SHA-256 of the archive or text of every side. Refuse wrong files, or warn of those in a --raw folder.
 
-    Only what was fetched just now is removed: another program, or the user, may have put the rest into the cache.
+    Only files that this run downloaded are removed: the user or another program may have put the rest into the cache.
     """
     inputs: dict[str, str] = {}
     archives: dict[Path, str] = {}
@@ -166,7 +164,7 @@ def _digests(
             digest, known = taken[number, language].sha256, side.text_sha256
         else:
             known = side.download.sha256 if side.download else None
-            verified = request.raw is None and known is not None  # when it was fetched
+            verified = request.raw is None and known is not None  # by the download
             if found.path not in archives:
                 archives[found.path] = known if verified and known else sha256(found.path)
             digest = archives[found.path]
@@ -176,14 +174,14 @@ def _digests(
                 found.path.unlink(missing_ok=True)
                 problem += "; removed"
             elif request.raw is None:
-                problem += "; it was there before: delete it to have it fetched"
+                problem += "; it was in the cache before: delete it to download it again"
             problems[problem] = None
         inputs[_label(corpus, number, language)] = digest
     if problems and request.raw is None:
-        raise UserError("files are not what was expected; run again without them:\n  " + "\n  ".join(problems))
+        raise UserError("these files are not the expected ones; run again without them:\n  " + "\n  ".join(problems))
     for problem in problems:
         print(
-            f"warning: {problem}: another text than the known one, not comparable with published results",
+            f"warning: {problem}: this is another text, and results on it cannot be compared with published ones",
             file=sys.stderr,
         )
     return inputs
@@ -214,8 +212,8 @@ def _write(request: Request, corpus: Corpus, texts: dict[tuple[int, str], Text],
                     counts[split] = _count(folder / f"{split}.{corpus.languages[0]}")
         if empty := [split for split, count in counts.items() if not count]:
             raise UserError(
-                f"nothing is left of {' and '.join(empty)}:\n{table(reports)}\n{examples(reports)}\n"
-                "Look at [clean] of the corpus file; --dry-run shows what each step does"
+                f"cleaning left no pair in {' and '.join(empty)}:\n{table(reports)}\n{examples(reports)}\n"
+                "Change [clean] in the corpus file; --dry-run shows what each step drops"
             )
         facts["counts"] = counts
         facts["corpus"] = {"title": corpus.title, "licence": corpus.licence, "citation": corpus.citation}
@@ -234,14 +232,14 @@ def _report(
         {"corpus": corpus.name, "clean": steps, "counts": counts, "warnings": list(warnings)}
         | {"parts": [report.to_json() for report in reports]},
     )
-    shown = ", ".join(f"`{name} = {value}`" for name, value in steps.items()) or "none: the text is as it was"
+    shown = ", ".join(f"`{name} = {value}`" for name, value in steps.items()) or "none"
     asked, changed = sum(r.asked for r in reports), sum(r.changed for r in reports)
     lines = [f"# {corpus.title}", "", table(reports), ""]
     lines += [f"train {counts['train']:,}, valid {counts['valid']:,}, test {counts['test']:,} pairs.", ""]
-    lines += [f"Steps: {shown}.", "", f"The text of {changed:,} of the pairs kept was changed."]
+    lines += [f"Steps: {shown}.", "", f"{changed:,} of the pairs kept were changed."]
     if asked:
-        how = "those that were doubtful" if corpus.steps.language == "doubtful" else "all that other filters let pass"
-        lines += ["", f"The language of {asked:,} lines was identified: {how}."]
+        how = "the doubtful ones" if corpus.steps.language == "doubtful" else "all that passed the other filters"
+        lines += ["", f"py3langid identified the language of {asked:,} lines: {how}."]
     lines += [f"\nWarning: {warning}." for warning in warnings]
     (folder / REPORT).write_text("\n".join(lines) + "\n" + examples(reports) + "\n", encoding="utf-8")
 
@@ -255,12 +253,12 @@ def _check_space(needed: int, folder: Path) -> None:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
-        raise UserError(f"{folder}: {size(needed)} are to be fetched, {size(free)} are free; give another --cache")
+        raise UserError(f"{folder}: the downloads need {size(needed)}, and {size(free)} are free; give another --cache")
 
 
 @contextlib.contextmanager
 def _full_disk(*folders: Path) -> Iterator[None]:
-    """A message where the disk is full: whole downloads and texts are kept, and nothing that is half written."""
+    """Raise a `UserError` if the disk is full. Complete downloads and texts are kept, partial files are not."""
     try:
         yield
     except OSError as error:
@@ -268,8 +266,8 @@ def _full_disk(*folders: Path) -> Iterator[None]:
             raise
         places = ", ".join(f"{size(_free(folder))} are free for {folder}" for folder in folders)
         raise UserError(
-            f"the disk is full ({error.strerror}): {places}. What was fetched and unpacked is kept: make room and run "
-            "again, which goes on from there"
+            f"the disk is full ({error.strerror}): {places}. Make room and run again: finished downloads and texts are "
+            "kept and used again"
         ) from error
 
 

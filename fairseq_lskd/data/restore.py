@@ -1,4 +1,4 @@
-"""Translations back to text as it was before `lskd encode`, where joining pieces alone does not give that."""
+"""Restore the text before `lskd encode` from translations, where joining the pieces is not enough."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..reading import read_json
 from .moses import detokenise, require_moses
 from .vocabulary import MANIFEST
 
-#: Pieces of a character that has none of its own: --byte-fallback.
+#: The byte pieces of characters without a piece of their own (--byte-fallback).
 BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
 
 
 def restorer(pieces: Path) -> Callable[[str], str]:
-    """What makes text of a line in the target language whose pieces were joined.
+    """Return a function that restores the text of a line in the target language whose pieces were joined.
 
-    Tokens of Moses are detokenised; bytes become characters, U+FFFD where they are none. Raises `UserError` if
-    `pieces` is no folder of `lskd encode`.
+    It detokenises Moses tokens, and turns byte pieces into characters (U+FFFD for invalid bytes). Raise `UserError` if
+    `pieces` is not a folder that `lskd encode` wrote.
     """
     if not (pieces / MANIFEST).exists():
         raise UserError(f"--pieces {pieces}: found no {MANIFEST} there; expected a folder that `lskd encode` wrote")
@@ -35,7 +35,7 @@ def restorer(pieces: Path) -> Callable[[str], str]:
 
 
 def join_bytes(line: str) -> str:
-    """The line with its pieces of bytes as the characters that they are."""
+    """Replace the byte pieces in a line by the characters that they encode."""
     return BYTES.sub(
         lambda run: bytes.fromhex(run[0].replace("<0x", "").replace(">", "")).decode(errors="replace"), line
     )

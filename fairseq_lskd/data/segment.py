@@ -1,4 +1,4 @@
-"""Lines to pieces, a chunk at a time, by SentencePiece or as the older recipe does: Moses and BPE."""
+"""Split lines into pieces, one chunk at a time, with SentencePiece or with Moses tokenisation and BPE."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from .chunks import Chunk
 from .moses import Tokeniser
 
-#: Distinct words whose pieces are kept: what they take is bounded, whatever the text.
+#: The maximum number of distinct words in the cache of pieces, which bounds its memory.
 CACHED_WORDS = 500_000
 
 
@@ -21,14 +21,14 @@ CACHED_WORDS = 500_000
 class Pieces:
     """A chunk in pieces."""
 
-    text: bytes  #: a line a sentence, pieces joined by spaces
+    text: bytes  #: one sentence per line, pieces joined by spaces
     lines: int
-    empty: list[int]  #: numbers of the lines that have no piece
-    counts: Counter[str]  #: of each piece
+    empty: list[int]  #: numbers of the lines without pieces
+    counts: Counter[str]  #: how often each piece occurs
 
 
 def pack(chunk: Chunk, pieces: Sequence[Sequence[str]]) -> Pieces:
-    """What became of a chunk."""
+    """Join the pieces of each line of a chunk, and count them."""
     text = "".join([" ".join(line) + "\n" for line in pieces])
     empty = [number for number, line in enumerate(pieces, chunk.first) if not line]
     return Pieces(text.encode("utf-8"), len(pieces), empty, Counter(itertools.chain.from_iterable(pieces)))
@@ -36,7 +36,7 @@ def pack(chunk: Chunk, pieces: Sequence[Sequence[str]]) -> Pieces:
 
 @dataclass(frozen=True)
 class SentencePieces:
-    """Encodes raw text with a SentencePiece model; a character that it does not know stays what it is."""
+    """Encodes raw text with a SentencePiece model. Unknown characters stay as they are."""
 
     model: bytes
 
@@ -46,7 +46,7 @@ class SentencePieces:
 
 @dataclass(frozen=True)
 class BytePairs:
-    """Encodes tokenised text with BPE codes, each distinct word once."""
+    """Encodes tokenised text with BPE codes. Each distinct word is only encoded once."""
 
     codes: str
 
@@ -59,7 +59,7 @@ class BytePairs:
 
 @dataclass(frozen=True)
 class Words:
-    """Counts words: of all of a chunk, or of chosen lines; of raw text, or of what a tokeniser makes of it."""
+    """Counts the words of a chunk or of its chosen lines, after tokenisation if there is a tokeniser."""
 
     tokeniser: Tokeniser | None = None
 
@@ -76,14 +76,14 @@ class Words:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A chunk's words."""
+    """The words of a chunk."""
 
-    text: bytes  #: tokenised, a line a sentence; nothing if it was left as it is
+    text: bytes  #: tokenised, one sentence per line; empty without a tokeniser
     lines: int
-    counts: Counter[str]  #: of the words of the chosen lines
+    counts: Counter[str]  #: how often each word occurs in the chosen lines
 
 
-# Built once in every process.
+# Each process builds these once.
 
 
 @functools.lru_cache(maxsize=2)

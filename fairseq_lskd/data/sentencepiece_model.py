@@ -1,4 +1,4 @@
-"""The one loader of SentencePiece models. The library is imported only when a model is."""
+"""Load SentencePiece models. The library is only imported when a model is loaded."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def load_model(path: Path, flag: str = "--spm-model") -> SentencePieceProcessor:
-    """The SentencePiece model of a file that `flag` named; `UserError` if it is none, or its pieces are no text."""
+    """Load the SentencePiece model that `flag` names. Raise `UserError` if it is none, or its pieces are no text."""
     from sentencepiece import SentencePieceProcessor
 
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"{flag} {path}: cannot be read ({error.strerror or error}); expected the .model that SentencePiece wrote"
+            f"{flag} {path}: cannot be read ({error.strerror or error}); expected a .model file of SentencePiece"
         ) from error
     problem = ""
     try:
         if not content:
-            problem = " (it is empty)"  # which SentencePiece takes for no model given
+            problem = " (it is empty)"  # SentencePiece would treat this as no argument
             raise RuntimeError
         model = SentencePieceProcessor(model_proto=content)
         pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
@@ -36,6 +36,6 @@ def load_model(path: Path, flag: str = "--spm-model") -> SentencePieceProcessor:
         raise UserError(f"{flag} {path} is not a SentencePiece model{problem}") from error
     if broken := [piece for piece in pieces if "\n" in piece]:
         raise UserError(
-            f"{flag} {path}: damaged: it has the piece {shown(broken[0])}, and a text has a line a sentence"
+            f"{flag} {path}: damaged: the piece {shown(broken[0])} has a line break, which would break a sentence"
         )
     return model

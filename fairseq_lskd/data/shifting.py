@@ -1,8 +1,8 @@
-"""Whether two sides with the same number of lines are out of step, by what is in the lines: their lengths and numbers.
+"""Detect shifted lines between two sides with the same number of lines, from lengths and numbers in the lines.
 
-A translation is about as long as its source, and has its numbers. Where a line was lost on one side, all lines after
-it fit another line better than their own, until one is lost on the other side. Where neighbours are alike, as in text
-that is sorted by length, this shows nothing.
+A translation is about as long as its source and has the same numbers. If one side lost a line, all lines after it fit
+another line better than their own, until the other side lost one too. Shifts cannot be detected if neighbouring lines
+are alike, as in text sorted by length.
 """
 
 from __future__ import annotations
@@ -13,66 +13,66 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FURTHEST = 5  # lines by which a side may be shifted
-LEAST = 20  # lines that are out of step, for it to be seen
-#: By how much these lines have to fit others better, on average: in the logarithm of the ratio of lengths.
+FURTHEST = 5  # largest shift in lines
+LEAST = 20  # shifted lines, below which a shift is not reported
+#: How much better shifted lines must fit, on average, in the logarithm of the length ratio.
 CLEAR = 0.1
-#: And in standard errors: among millions of lines, something is always two or three above chance.
+#: The same in standard errors. Among millions of lines, some runs are two or three above zero by chance.
 SIGMAS = 6.0
-NUMBERS = 0.5  # what other numbers count, as the logarithm of a length ratio
+NUMBERS = 0.5  # penalty for different numbers, in the logarithm of the length ratio
 _NUMBER = re.compile(r"\d+")
-#: Between the digits of one number: 1,000.5 is 1.000,5 elsewhere.
+#: Separators within a number: 1,000.5 is 1.000,5 in other languages.
 _SEPARATOR = re.compile(r"(?<=\d)[.,'\u2019\u00a0\u202f ](?=\d)")
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Lines `first` to `last` (from 1) of the target fit the source's lines `by` further on better than their own."""
+    """A run of target lines, `first` to `last` (from 1), that match the source lines `by` lines further on."""
 
     first: int
     last: int
     by: int
 
     def words(self, source: str, target: str) -> str:
-        """What is seen, and what it means."""
+        """Describe the shift and its likely cause."""
         lines = f"lines {self.first:,} to {self.last:,} of {target}"
         others = f"lines {self.first + self.by:,} to {self.last + self.by:,} of {source}"
         shorter, longer = (target, source) if self.by > 0 else (source, target)
         count = abs(self.by)
         return (
-            f"by their lengths and numbers, {lines} belong to {others}: near line {self.first:,}, "
+            f"judging by lengths and numbers, {lines} belong to {others}: near line {self.first:,}, "
             f"{count} line{'s were' if count > 1 else ' was'} probably lost from {shorter}, or added to {longer}"
         )
 
 
 class Steps:
-    """Reads pairs of lines, in memory of 32 bytes a pair."""
+    """Collects the lengths and numbers of pairs of lines, in 32 bytes per pair."""
 
     def __init__(self) -> None:
         self._lengths = array("d"), array("d")
         self._numbers = array("q"), array("q")
 
     def add(self, source: str, target: str | None) -> None:
-        """The next pair; an empty target, or None, is of no source."""
+        """Add the next pair. A pair with an empty target, or None, has no influence."""
         for side, text in enumerate((source, target or "")):
             self._lengths[side].append(len(text.strip()))
             digits = sorted(_NUMBER.findall(_SEPARATOR.sub("", text)))
-            # Not Python's own hash, which is another one in each process; 0 is no number.
+            # Not Python's hash(), which differs between processes. 0 means no number.
             self._numbers[side].append(int.from_bytes(" ".join(digits).encode()[:7], "big") + len(digits))
 
     def shift(self) -> Shift | None:
-        """The lines that are most clearly out of step, if any are."""
+        """Return the clearest shift, or None."""
         source, target = (np.frombuffer(side) for side in self._lengths)
         theirs, mine = (np.frombuffer(side, np.int64) for side in self._numbers)
         some = (source > 0) & (target > 0)
         if some.sum() < LEAST:
             return None
-        # Not of their ratios, of which those of other lines may be skewed.
+        # A median per side, because the ratios of misaligned lines may be skewed.
         usual = float(np.median(np.log(target[some])) - np.median(np.log(source[some])))
         own = _fit(source, theirs, target, mine, usual)
         best, found = 0.0, None
         for by in (step for distance in range(1, FURTHEST + 1) for step in (distance, -distance)):
-            # Target i and source i + by.
+            # Compare target i with source i + by.
             targets = slice(max(0, -by), len(target) - max(0, by))
             sources = slice(max(0, by), len(source) - max(0, -by))
             fits = _fit(source[sources], theirs[sources], target[targets], mine[targets], usual)
@@ -87,14 +87,14 @@ class Steps:
 
 
 def _fit(source: np.ndarray, theirs: np.ndarray, target: np.ndarray, mine: np.ndarray, usual: float) -> np.ndarray:
-    """How well each target fits its source: 0 at best. Where either is empty there is nothing to be said: 0 too."""
+    """Return how well each target fits its source: 0 at best, and 0 if either is empty."""
     some = (source > 0) & (target > 0)
     ratio = np.log(np.where(some, target, 1.0)) - np.log(np.where(some, source, 1.0)) - usual
     return np.where(some, -np.minimum(np.abs(ratio), 1.0) - NUMBERS * (theirs != mine), 0.0)
 
 
 def _best_part(gains: np.ndarray) -> tuple[int, int]:
-    """Where the contiguous part with the largest sum begins and ends."""
+    """Return the start and end of the contiguous part with the largest sum."""
     sums = np.concatenate([[0.0], np.cumsum(gains)])
     rises = sums - np.minimum.accumulate(sums)
     stop = int(np.argmax(rises))

@@ -1,4 +1,4 @@
-"""Further test sets of prepared data: text of another domain, in the data's own pieces, binarised for fairseq."""
+"""Add test sets to prepared data: text of another domain, in the same pieces, binarised for fairseq."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ MANIFEST = "test.json"
 
 
 def folder_of(data: Path, name: str) -> Path:
-    """Where a test set is: `raw/` has its text, the folder itself what fairseq-generate reads."""
+    """Return the folder of a test set: `raw/` holds its text, the folder itself the data for fairseq-generate."""
     return data / "tests" / plain(name, "test set")
 
 
 def languages_of(data: Path) -> tuple[str, str]:
-    """Source and target language of a folder of scripts/prepare.sh."""
+    """Return the source and target language of a folder that scripts/prepare.sh wrote."""
     options = _options(data)
     return options["source-lang"], options["target-lang"]
 
 
 def add(data: Path, name: str, text: Path, workers: int = 1) -> bool:
-    """Put the bitext `NAME.SRC`, `NAME.TGT` of the folder `text`, plain or gzipped, into `DATA/tests/NAME`.
+    """Add the bitext `NAME.SRC`, `NAME.TGT` in the folder `text`, plain or gzipped, as the test set `DATA/tests/NAME`.
 
-    Returns False if it is there already. Languages, pieces and dictionaries are those of `data`, a folder of
-    scripts/prepare.sh.
+    Languages, pieces and dictionaries are those of `data`, a folder that scripts/prepare.sh wrote. Return False if the
+    test set is up to date.
 
     Raises:
-        UserError: if the data are not prepared, or by Moses and BPE, or if anything is wrong with the text.
+        UserError: if `data` is not prepared, or was encoded with Moses and BPE, or for a problem with the text.
     """
     out, pieces = folder_of(data, name), data / "pieces"
     options, languages = _options(data), languages_of(data)
     if options.get("recipe"):
-        raise UserError(f"{data} was encoded by {options['recipe']}: further test sets need SentencePiece")
+        raise UserError(f"{data} was encoded with --recipe {options['recipe']}: adding test sets needs SentencePiece")
     bitext = check_bitext(text, languages, (name,))
     inputs = {f"{name}.{language}": side.sha256 for language, side in bitext[name].items()}
     manifest = Manifest(MANIFEST, {}, inputs | {ENCODED: sha256(pieces / ENCODED)}, libraries=("sentencepiece",))
@@ -74,7 +74,7 @@ def add(data: Path, name: str, text: Path, workers: int = 1) -> bool:
 def _options(data: Path) -> dict[str, Any]:
     record = data / "pieces" / ENCODED
     if not record.is_file():
-        raise UserError(f"{data}: no prepared data there; expected a folder that scripts/prepare.sh made")
+        raise UserError(f"{data}: no prepared data there; expected a folder that scripts/prepare.sh wrote")
     shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
     options: dict[str, Any] = read_json(record, shape, "what `lskd encode` wrote", "Encode it again")["options"]
     return options

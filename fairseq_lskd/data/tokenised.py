@@ -1,4 +1,4 @@
-"""Does text look as if a tokeniser had gone over it, or as if it were in pieces? The one place that judges it."""
+"""Detect text that is tokenised or in subword pieces."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import regex
 from .bitext import some_lines
 from .writing_systems import UNSPACED_CHARACTER, base_language
 
-LOOKED_AT = 20_000  #: lines of a training text, which are enough to judge it by
-#: Traces that no text has -> what they are.
+LOOKED_AT = 20_000  #: lines of a training text that callers should check
+#: Traces that plain text does not have, and their meaning.
 _REMNANTS = (
-    (re.compile("▁"), "SentencePiece's mark ▁ (decode it first; of fairseq-generate: --remove-bpe sentencepiece)"),
-    (re.compile(r"@@( |$)"), "subword-nmt's mark @@ (of fairseq-generate: --remove-bpe)"),
+    (re.compile("▁"), "SentencePiece's mark ▁ (decode it first; with fairseq-generate: --remove-bpe sentencepiece)"),
+    (re.compile(r"@@( |$)"), "subword-nmt's mark @@ (with fairseq-generate: --remove-bpe)"),
     (re.compile(r"(^| )@-@ |&(apos|quot|amp|lt|gt|#124|#91|#93);"), "the Moses tokeniser's @-@ or &apos; (detokenise)"),
 )
-#: The share of lines with such a trace from which on it is no slip: web text has an &amp; now and then.
+#: The minimum share of lines with a trace. Web text has an &amp; now and then.
 _REMNANT_SHARE = 0.001
 _WIDE = re.compile(r"\S [\u3002\u3001\uff0c\uff01\uff1f\uff1b\uff1a]")
-#: In French a space is before these, too.
+#: French has a space before these.
 _ASKING = re.compile(r" [?!]( |$)")
 _FRENCH = ("fr", "fra", "fre", "frm", "br", "bre")
-#: Punctuation that follows its word; not the point and the comma in numbers.
+#: Punctuation attached to a word, except the point and the comma within numbers.
 _ATTACHED = re.compile(r"\w[,.?!](?=\s|$)")
-#: Lines with a space before punctuation are no slips if they are 100 or 1 % of a file, whichever is more, or 10 %.
+#: Lines with a space before punctuation count as tokenised from 100 lines or 1 %, whichever is more, or from 10 %.
 _MANY, _SHARE_OF_MANY, _SHARE = 100, 0.01, 0.1
-#: Scripts without spaces: spaces between two of their characters, as a share of all of these. Thai puts one between
-#: clauses, some twenty characters apart; a tokeniser puts one every two to six.
+#: Scripts without spaces: the number of spaces between two of their characters, per character. Thai has a space
+#: between clauses, about every twenty characters; a tokeniser adds one every two to six.
 _BETWEEN = regex.compile(rf"(?<={UNSPACED_CHARACTER}) (?={UNSPACED_CHARACTER})")
 _CHARACTER = regex.compile(UNSPACED_CHARACTER)
 _SPACED = 0.1
-#: What models and fairseq write for a word that they do not know.
+#: How models and fairseq write an unknown word.
 _UNKNOWN = re.compile(r"<unk>|⁇", re.IGNORECASE)
 
 
 def looks_tokenised(lines: Sequence[str], language: str | None = None, punctuation: bool = True) -> list[str]:
-    """In words, what shows that lines are pieces or tokens rather than text; nothing if they look like text.
+    """Return descriptions of the traces of tokenisation or subword pieces in the lines; empty for plain text.
 
     Args:
-        language: its code, if it is known: French has spaces before question marks.
-        punctuation: whether spaces count; a model that has learnt little may write such by itself.
+        language: the language's code, if known. French has spaces before question marks.
+        punctuation: whether to check spaces. A model that has learnt little may generate them by itself.
     """
     found = []
     for trace, meaning in _REMNANTS:
@@ -58,7 +58,7 @@ def looks_tokenised(lines: Sequence[str], language: str | None = None, punctuati
             found.append(f"{some_lines(numbers)} with a space before punctuation, {mark} (detokenise)")
     numbers = [number for number, line in enumerate(lines, 1) if _ASKING.search(line)]
     if len(numbers) >= least and base_language(language or "") not in _FRENCH:
-        # French of an unknown language is told by its commas and periods.
+        # If the language is unknown, attached commas and periods show that the text may be French.
         attached = sum(1 for line in lines if _ATTACHED.search(line))
         if len(numbers) > attached:
             found.append(f"{some_lines(numbers)} with a space before punctuation, ' ?' or ' !' (detokenise)")
@@ -76,5 +76,5 @@ def _has_spaced_stop(line: str) -> bool:
 
 
 def unknown_words(lines: Sequence[str]) -> list[int]:
-    """Numbers, from 1, of the lines with `<unk>`, `<<unk>>` or SentencePiece's `⁇`."""
+    """Return the numbers, from 1, of the lines with `<unk>`, `<<unk>>` or SentencePiece's `⁇`."""
     return [number for number, line in enumerate(lines, 1) if _UNKNOWN.search(line)]

@@ -1,4 +1,4 @@
-"""Prepared folders against their manifests: what is there, what changed, and what was made from another text."""
+"""Check prepared folders against their manifests: missing and changed files, and changed inputs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..reading import COUNT, misfit, read_json, shown
 from ..runs import RECORD
 from .outputs import FORMAT, SHAPE
 
-DEPTH = 3  # folders below DATA
-#: Manifest -> those of what such a folder is made from. Others may have files of the same names: what was selected of
-#: translations has a train.de too.
+DEPTH = 3  # levels of folders below DATA that are searched
+#: A folder's manifest -> the manifests of the folders that it is made from. Unrelated folders may have files of the
+#: same names: those of `lskd select` have a train.de too.
 _SOURCES = {
     "encode.json": ("prepare.json", "generate.json"),
     "binarise.json": ("encode.json",),
@@ -31,7 +31,7 @@ _RUN = {"command": list, "inputs": {str: str}}
 
 @dataclass(frozen=True)
 class Checked:
-    """A folder with a manifest: how many files it lists, and all that is wrong with them."""
+    """A folder with a manifest: the number of files that it lists, and their problems."""
 
     manifest: Path
     files: int
@@ -39,12 +39,12 @@ class Checked:
 
 
 def verify(data: Path) -> list[Checked]:
-    """Check every folder with a manifest in and below DATA. Raises `UserError` if there is none."""
+    """Check every folder with a manifest in and below `data`. Raise `UserError` if there is none."""
     if not data.is_dir():
         raise UserError(f"{data}: {'not a folder' if data.exists() else 'no such folder'}")
     records = dict(_manifests(data))
     if not records:
-        raise UserError(f"{data}: found nothing prepared: no manifest there, nor {DEPTH} folders below")
+        raise UserError(f"{data}: found no prepared data: no manifest there or up to {DEPTH} levels below")
     digests = {
         path: record["digests"] | {path.name: sha256(path)}
         for path, record in records.items()
@@ -74,7 +74,7 @@ def _manifests(data: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         is_run = path.name == RECORD and {"command", "inputs", "finished"} <= record.keys()
         if is_run or (record.keys() >= _KEYS and record["format"] == FORMAT):
             if problem := misfit(record, _RUN if is_run else SHAPE):
-                raise UserError(f"{path}: {problem}; it was changed by hand or damaged: make {path.parent} again")
+                raise UserError(f"{path}: {problem}; it was edited or damaged: create {path.parent} again")
             yield path, record
 
 
@@ -92,15 +92,15 @@ def _files(path: Path, record: Mapping[str, Any]) -> Iterator[str]:
         if found != size:
             yield f"{file}: changed: {found:,} bytes, was {size:,}{_lines(file, name, record)}"
         elif name in digests and sha256(file) != digests[name]:
-            yield f"{file}: changed: of the same size, but another text (SHA-256){_lines(file, name, record)}"
+            yield f"{file}: changed: same size, but different content (SHA-256){_lines(file, name, record)}"
     known = {path.name, *record["outputs"]}
     for file in sorted(path.parent.iterdir()):
         if file.is_file() and file.name not in known and not file.name.startswith("."):
-            yield f"{file}: was not written with the rest"
+            yield f"{file}: not listed in {path.name}, so it was added later"
 
 
 def _lines(file: Path, name: str, record: Mapping[str, Any]) -> str:
-    """How many lines a text has now and had, if the manifest says so."""
+    """Describe the number of lines of a text now and before, if the manifest has the latter."""
     counts = record.get("counts")
     if not isinstance(counts, Mapping):
         return ""
@@ -114,7 +114,7 @@ def _lines(file: Path, name: str, record: Mapping[str, Any]) -> str:
 
 
 def _made_from(path: Path, record: Mapping[str, Any], digests: Mapping[Path, Mapping[str, str]]) -> Iterator[str]:
-    """Inputs that folders beside this one have, but all with other contents than this was made from."""
+    """Yield a problem for each input whose copies in the neighbouring folders all have other contents."""
     beside = [
         (other.parent, found)
         for other, found in digests.items()
@@ -124,15 +124,15 @@ def _made_from(path: Path, record: Mapping[str, Any], digests: Mapping[Path, Map
         having = {folder: found[name] for folder, found in beside if name in found}
         if having and digest not in having.values():
             folders = " or ".join(map(str, having))
-            yield f"{path.parent}: was made from another {name} than that in {folders}"
+            yield f"{path.parent}: was made from a different {name} than the one in {folders}"
 
 
 def _run(path: Path, record: Mapping[str, Any], data: Path) -> Iterator[str]:
-    """A folder that a recorded command wrote: whether it was finished, and from what is there now."""
+    """Yield the problems of a recorded run: it did not finish, or its inputs have changed."""
     if not record["finished"]:
-        yield f"{path.parent}: its command did not end well; run it again"
+        yield f"{path.parent}: its command failed or was interrupted; run it again"
     for name, digest in record["inputs"].items():
-        # Paths are those of where the command ran.
+        # Recorded paths are relative to the folder in which the command ran.
         places = [place for place in (Path(name), data / Path(*Path(name).parts[-2:])) if place.is_file()]
         if places and digest not in map(sha256, places):
-            yield f"{path.parent}: was made from another {places[0]} than that which is there now"
+            yield f"{path.parent}: was made from a different version of {places[0]}"

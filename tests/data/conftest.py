@@ -1,4 +1,4 @@
-"""A web server of this machine, whose files break off and resume as a test likes."""
+"""A local web server, whose files break off and resume as a test wants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @dataclass
 class Site:
-    """What the server has, how many bytes it sends before it breaks off (once a path), and what it was asked.
+    """The server's files, the number of bytes before a connection breaks (once per path), and the requests it received.
 
     `leads` are its redirections.
     """

@@ -1,4 +1,4 @@
-"""`lskd binarise`: fairseq-preprocess's bytes, on any number of workers."""
+"""`lskd binarise`: the bytes of fairseq-preprocess, with any number of workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPLITS = {"train": 300, "valid": 20, "test": 20}
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Words of a few letters, some with a hyphen, an apostrophe or a comma; the test set has letters of its own."""
+    """Short words, some with a hyphen, an apostrophe or a comma. The test set has letters that train lacks."""
     folder = tmp_path_factory.mktemp("bitext")
     chance = random.Random(1)
     for split, lines in SPLITS.items():
@@ -69,7 +69,7 @@ def test_the_bytes_are_those_of_fairseq_preprocess(pieces: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("separate", [False, True])
 def test_the_classical_recipe_is_that_of_fairseq_preprocess(raw: Path, tmp_path: Path, separate: bool) -> None:
-    """Its dictionaries too, which fairseq-preprocess builds itself here."""
+    """This includes the dictionaries, which fairseq-preprocess builds itself here."""
     pieces = tmp_path / "pieces"
     encode_classically(raw, pieces, "de", "en", VocabularyOptions(vocab_size=60, separate=separate))
     binarise.binarise(pieces, tmp_path / "ours")
@@ -116,12 +116,12 @@ def test_the_command_writes_once(pieces: Path, tmp_path: Path, capsys: pytest.Ca
     assert f"{out}: up to date" in capsys.readouterr().out
 
 
-def test_what_is_no_folder_of_pieces(raw: Path, tmp_path: Path) -> None:
+def test_a_folder_without_pieces_is_refused(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"found no encode\.json there; expected a folder that `lskd encode` wrote"):
         cli.main(["binarise", str(raw), "--out", str(tmp_path / "bin")])
 
 
-def test_pieces_that_were_changed(pieces: Path, tmp_path: Path) -> None:
+def test_changed_pieces_are_refused(pieces: Path, tmp_path: Path) -> None:
     copy = tmp_path / "pieces"
     copy.mkdir()
     for path in pieces.iterdir():
@@ -134,12 +134,12 @@ def test_pieces_that_were_changed(pieces: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [copy]
 
 
-def test_a_record_of_other_lines_is_refused(pieces: Path, tmp_path: Path) -> None:
+def test_a_manifest_with_another_number_of_lines_is_refused(pieces: Path, tmp_path: Path) -> None:
     copy = tmp_path / "pieces"
     shutil.copytree(pieces, copy)
     record = json.loads((copy / "encode.json").read_text())
     record["counts"]["valid.en"]["lines"] = 8000
     (copy / "encode.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"valid\.en has 20 lines, encode\.json says 8,000"):
+    with pytest.raises(UserError, match=r"valid\.en has 20 lines, encode\.json expects 8,000"):
         binarise.binarise(copy, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Binarised data that was cut, changed, or made with another dictionary."""
+"""Binarised data that is truncated, changed, or made with another dictionary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREFIX = "train.de-en.de"
 
 @pytest.fixture(scope="module")
 def whole(bitext: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By --dataset-impl."""
+    """Binarised data for each --dataset-impl."""
     return {"mmap": bitext, "cached": binarise(tmp_path_factory.mktemp("older"), "--dataset-impl", "cached")}
 
 
@@ -54,19 +54,21 @@ def test_a_dictionary_that_is_too_small(bitext: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "offset", "content", "said"),
     [
-        ("idx", 0, b"X", "does not begin as an index"),
+        ("idx", 0, b"X", "does not start like an index"),
         ("idx", 9, struct.pack("<Q", 2), "version 2"),
         ("idx", 17, b"\x06", "type 6"),  # floating-point numbers
         ("idx", 17, b"\x63", "type 99"),
-        ("idx", 18, struct.pack("<Q", 61), "of 61 sentences"),
+        ("idx", 18, struct.pack("<Q", 61), "61 sentences"),
         ("idx", 18, struct.pack("<Q", 2**63), "sentences"),
         ("idx", HEADER + 4 * 7, struct.pack("<i", -1), "sentence 7 has -1 tokens"),
         ("idx", HEADER + 4 * 7, struct.pack("<i", 2**31 - 1), "sentence 7 has 2,147,483,647 tokens"),
-        ("idx", HEADER + 4 * 60 + 8 * 9, struct.pack("<q", 2**62), "sentence 9 does not begin where"),
-        ("bin", 0, struct.pack("<H", 14), "sentence 0 has the id 14, and the dictionary's 14 symbols are 0 to 13"),
+        ("idx", HEADER + 4 * 60 + 8 * 9, struct.pack("<q", 2**62), "sentence 9 does not start where"),
+        ("bin", 0, struct.pack("<H", 14), "sentence 0 has the id 14, but the dictionary's ids are 0 to 13"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(data: Path, kind: str, offset: int, content: bytes, said: str) -> None:
+def test_wrong_numbers_are_named_with_their_place(
+    data: Path, kind: str, offset: int, content: bytes, said: str
+) -> None:
     change(data / f"{PREFIX}.{kind}", offset, content)
     with pytest.raises(UserError, match=rf"{PREFIX}\.{kind}|{PREFIX}\.bin") as caught:
         open_corpus(data, "train")
@@ -77,7 +79,7 @@ def test_what_is_wrong_is_named_with_its_place(data: Path, kind: str, offset: in
 
 @pytest.mark.parametrize("kind", ["bin", "idx"])
 @pytest.mark.parametrize("keep", [0, 1, 20, 100, -1])
-def test_files_that_were_cut(data: Path, kind: str, keep: int) -> None:
+def test_truncated_files(data: Path, kind: str, keep: int) -> None:
     path = data / f"{PREFIX}.{kind}"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError, match=rf"{PREFIX}\.{kind}"):
@@ -88,7 +90,7 @@ def test_files_that_were_cut(data: Path, kind: str, keep: int) -> None:
 
 
 def test_ids_below_0(data: Path) -> None:
-    """Of a type that has a sign: fairseq takes them from the dictionary's end."""
+    """With a signed type. fairseq would take these symbols from the end of the dictionary."""
     ids = np.fromfile(data / f"{PREFIX}.bin", "<u2").astype("<i2")
     ids[20] = -3
     ids.tofile(data / f"{PREFIX}.bin")
@@ -129,7 +131,7 @@ def test_broken_dictionaries(data: Path, content: bytes, said: str) -> None:
 
 @hostile.few
 @given(hostile.mutated(DICTIONARY))
-def test_whatever_is_in_a_dictionary(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_bytes_in_a_dictionary(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "dict.xx.txt"
     path.write_bytes(content)
     ours = hostile.read_or_refuse(lambda: read_dictionary(path), path)
@@ -140,7 +142,7 @@ def test_whatever_is_in_a_dictionary(tmp_path_factory: pytest.TempPathFactory, c
 @pytest.mark.parametrize("form", ["mmap", "cached"])
 @hostile.few
 @given(st.sampled_from(("bin", "idx")), st.data())
-def test_whatever_is_in_binarised_data(
+def test_any_bytes_in_binarised_data(
     tmp_path_factory: pytest.TempPathFactory, whole: dict[str, Path], form: str, kind: str, draw: st.DataObject
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "fuzzed"

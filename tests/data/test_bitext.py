@@ -1,4 +1,4 @@
-"""Every way a bitext on disk can be wrong has its message."""
+"""Each problem of a bitext on disk has its own message."""
 
 import gzip
 import hashlib
@@ -12,7 +12,7 @@ from fairseq_lskd.lines import read_lines
 
 
 def write(folder: Path, **files: str | bytes) -> Path:
-    """Files by name, `_` for `.`; a name that ends in gz is compressed."""
+    """Write files by name, with `_` for `.`. A name that ends in gz is compressed."""
     for name, content in files.items():
         data = content.encode() if isinstance(content, str) else content
         path = folder / name.replace("_", ".")
@@ -45,19 +45,21 @@ def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
     assert examine(tmp_path / "a").lines == 3
 
 
-def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert complaint(tmp_path / "x") == f"{tmp_path / 'x'}: no such folder"
     assert complaint(write(tmp_path, f="1") / "f") == f"{tmp_path / 'f'}: not a folder"
 
 
 def test_missing(tmp_path: Path) -> None:
     write(tmp_path, train_de="x\n")
-    assert complaint(tmp_path) == (f"1 problem in the bitext:\n  {tmp_path / 'train.en'}: not found, nor train.en.gz")
+    message = complaint(tmp_path)
+    assert message.startswith(f"1 problem in the bitext:\n  {tmp_path / 'train.en'}: not found")
+    assert message.endswith("train.en.gz")
 
 
 def test_plain_and_gzipped(tmp_path: Path) -> None:
     write(tmp_path, train_de="x\n", train_de_gz="x\n", train_en="x\n")
-    assert f"{tmp_path / 'train.de'}: there is also train.de.gz; keep one of the two" in complaint(tmp_path)
+    assert f"{tmp_path / 'train.de'}: found train.de.gz as well" in complaint(tmp_path)
 
 
 def test_not_utf8(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_not_utf8(tmp_path: Path) -> None:
     message = complaint(tmp_path)
     assert f"{tmp_path / 'train.de'}: line 2 is not UTF-8: byte 0xe4 at position 2 of the line" in message
     assert "(offset 5 of the file)" in message
-    assert "iconv" in message and "(2 lines are like that; this is the first)" in message
+    assert "iconv" in message and "the first of 2 such lines" in message
     with pytest.raises(UserError, match="line 2 is not UTF-8"):
         list(read_lines(tmp_path / "train.de"))
 
@@ -118,7 +120,7 @@ def test_unreadable(tmp_path: Path) -> None:
     assert f"{tmp_path / 'train.en'}: cannot be read (Is a directory)" in complaint(tmp_path)
 
 
-def test_everything_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     write(
         tmp_path,
         train_de="a\n\nb\n",

@@ -1,4 +1,4 @@
-"""The corpus files, each of them, and what is said of a wrong one."""
+"""Every corpus file, and the messages about wrong ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_held_out_sets_of_wmt_are_those_that_papers_report_on(tmp_path: Path) ->
     assert test.sides["en"].download and test.sides["en"].download.md5 == "a8cd784e006feb32ac6f3d9ec7eb389a"
 
 
-def test_a_text_of_ones_own_needs_languages() -> None:
+def test_the_users_own_text_needs_languages() -> None:
     assert load("own", ("de", "en")).languages == ("de", "en")
     with pytest.raises(UserError, match="-s and -t are missing"):
         load("own")
@@ -67,9 +67,9 @@ def test_a_direction_can_be_turned_but_not_changed() -> None:
 
 
 def test_an_unknown_corpus() -> None:
-    with pytest.raises(UserError, match=r"no corpus is called wmt14-ende \(did you mean wmt14-en-de.*\?\); there are"):
+    with pytest.raises(UserError, match=r"unknown corpus wmt14-ende \(did you mean wmt14-en-de.*\?\); expected one of"):
         load("wmt14-ende")
-    with pytest.raises(UserError, match="no corpus is called q; there are"):
+    with pytest.raises(UserError, match="unknown corpus q; expected one of"):
         load("q")
 
 
@@ -79,7 +79,7 @@ def write(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_everything_wrong_in_a_file_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     text = """
     languages = ["de", "de"]
     licens = "x"
@@ -100,12 +100,12 @@ def test_everything_wrong_in_a_file_is_said_at_once(tmp_path: Path) -> None:
     lines = [line.strip() for line in str(error.value).splitlines()[1:]]
     assert lines == [
         "licens: unknown, did you mean licence?",
-        "languages = ['de', 'de']: expected two different ones",
+        "languages = ['de', 'de']: expected two different",
         "train 1: expected one of url, mtdata, sacrebleu, plain",
         "valid 1: colums: unknown, did you mean columns?",
         "valid 1: format = pdf: expected one of plain, sgm, tags, tsv",
         "hold_out.by = page: expected line or source",
-        "hold_out.valid = 1: expected a number of 2 or more, for every n-th pair",
+        "hold_out.valid = 1: expected a whole number from 2",
         "valid: expected [[valid]] or hold_out",
         "test: expected [[test]] or hold_out",
         "clean.ratio = 0.1: expected 1 or more",
@@ -126,8 +126,8 @@ def test_a_split_that_is_not_a_list_of_tables(tmp_path: Path) -> None:
     first, *lines = str(error.value).splitlines()
     assert first.endswith("mine.toml:")
     assert [line.strip() for line in lines] == [
-        "train: expected [[train]], a table for each part, found [train]",
-        "valid: expected [[valid]], a table for each part, found valid = 3",
+        "train: expected [[train]], one table per part, found [train]",
+        "valid: expected [[valid]], one table per part, found valid = 3",
     ]
 
 
@@ -170,7 +170,7 @@ size = 100
         ("[vocabulary]\nsize = 100", "[hold_out]\nvalid = true", "hold_out.valid = True"),
     ],
 )
-def test_values_of_the_wrong_kind_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_values_of_the_wrong_type_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in GOOD
     assert load(write(tmp_path, GOOD)).pairs == 10
     text = GOOD.replace(old, new, 1)
@@ -181,7 +181,7 @@ def test_values_of_the_wrong_kind_are_named(tmp_path: Path, old: str, new: str, 
 
 @hostile.few
 @given(st.one_of(hostile.mutated(GOOD.encode()), st.tuples(st.integers(2, 20), st.sampled_from(hostile.HOSTILE_TOML))))
-def test_whatever_is_in_a_corpus_file(
+def test_any_content_of_a_corpus_file(
     tmp_path_factory: pytest.TempPathFactory, change: bytes | tuple[int, str]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.toml"
@@ -217,15 +217,15 @@ def test_a_test_set_that_sacrebleu_does_not_have(tmp_path: Path) -> None:
     valid = [{{ plain = "valid" }}]
     test = [{{ sacrebleu = "{}" }}]
     """
-    with pytest.raises(UserError, match=r"sacrebleu = wmt99: no test set is called so"):
+    with pytest.raises(UserError, match=r"sacrebleu = wmt99: unknown test set"):
         resolve(load(write(tmp_path, text.format("de", "wmt99"))), tmp_path)
     with pytest.raises(UserError, match=r"sacrebleu = wmt14/full: has no en-ja, only .*de-en"):
         resolve(load(write(tmp_path, text.format("ja", "wmt14/full"))), tmp_path)
 
 
 @pytest.mark.slow
-def test_what_corpus_files_say_is_what_mtdata_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Building mtdata's index takes a minute; the files spell it out so that users need not wait for it.
+def test_corpus_files_agree_with_mtdata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Corpus files repeat what mtdata's index has, so that users need not wait a minute until it is built.
     pytest.importorskip("mtdata")
     from dataclasses import replace
 
@@ -275,8 +275,8 @@ def test_names_and_urls_that_lead_elsewhere(tmp_path: Path, line: str, found: st
     assert found in str(error.value) and "expected" in str(error.value)
 
 
-def test_languages_that_a_user_gives_are_names_too() -> None:
+def test_languages_on_the_command_line_must_be_plain_names() -> None:
     with pytest.raises(UserError, match=r"languages = '\.\./x'"):
         load("own", ("../x", "en"))
-    with pytest.raises(UserError, match=r"no corpus is called \.\./data-prep/own"):
+    with pytest.raises(UserError, match=r"unknown corpus \.\./data-prep/own"):
         load("../data-prep/own")

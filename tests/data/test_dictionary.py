@@ -17,14 +17,14 @@ def test_ids_are_fairseqs(tmp_path: Path) -> None:
     assert read_dictionary(path)["▁a"] == 4
 
 
-def test_a_symbol_may_take_anothers_place(tmp_path: Path) -> None:
+def test_a_symbol_may_be_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "dict.txt"
     path.write_text("a 5\n<unk> 3 #fairseq:overwrite\nb 1\n")
     assert read_dictionary(path) == Dictionary.load(str(path)).indices
     assert read_dictionary(path)["<unk>"] == 5 and read_dictionary(path)["b"] == 6
 
 
-def test_the_usual_order_is_fairseqs() -> None:
+def test_the_order_by_frequency_is_fairseqs() -> None:
     counts = {"b": 2, "a": 2, "Z": 2, "c": 7, "é": 2}
     theirs = Dictionary()
     for symbol, count in counts.items():
@@ -37,7 +37,7 @@ def test_the_usual_order_is_fairseqs() -> None:
 @pytest.mark.parametrize(
     ("text", "found"), [("a 1\na 2\n", "'a' a second time"), ("a 1\nb\n", "'b'"), ("<pad> 1\n", "'<pad>'")]
 )
-def test_what_is_no_dictionary(tmp_path: Path, text: str, found: str) -> None:
+def test_a_file_that_is_no_dictionary(tmp_path: Path, text: str, found: str) -> None:
     path = tmp_path / "dict.txt"
     path.write_text(text)
     with pytest.raises(UserError, match=rf"dict\.txt: line \d: expected a new symbol and its count, found {found}"):

@@ -22,13 +22,13 @@ from fairseq_lskd.lines import read_lines
 
 LANGUAGES = ("de", "en")
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "multi30k"
-#: Of 1,000 pieces: whole words are candidates for a unigram model here, whatever follows them.
+#: With 1,000 pieces, whole words are candidates for a unigram model, whatever follows them.
 SHARED = {"unigram": 700, "bpe": 1000}
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each language in letters of its own; valid and test have characters that train has not."""
+    """A bitext whose languages share no letters. valid and test have characters that train lacks."""
     folder = tmp_path_factory.mktemp("bitext")
     chance = random.Random(2)
     for split, lines in (("train", 400), ("valid", 10), ("test", 10)):
@@ -60,7 +60,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_references_in_tokens_are_told_before_anything_is_trained(
+def test_tokenised_references_give_a_warning_before_training(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     shutil.copytree(raw, tmp_path / "text")
@@ -133,8 +133,8 @@ def test_the_character_coverage_is_the_languages(raw: Path, tmp_path: Path) -> N
         assert json.loads((out / "encode.json").read_text())["options"]["character-coverage"] == expected
 
 
-def test_the_sample_is_recorded_where_it_is_one(raw: Path, tmp_path: Path) -> None:
-    """So that a folder of an earlier version, which sampled only when it was told to, is up to date."""
+def test_a_sample_of_all_pairs_is_recorded_as_no_sample(raw: Path, tmp_path: Path) -> None:
+    """So folders of earlier versions, which only sampled on request, stay up to date."""
     assert encode(raw, tmp_path / "default", "--vocab-size", "60")["options"]["sample"] is None
     assert encode(raw, tmp_path / "all", "--vocab-size", "60", "--sample", "all")["options"]["sample"] is None
     some = encode(raw, tmp_path / "some", "--vocab-size", "60", "--sample", "300")["options"]
@@ -153,8 +153,8 @@ def test_the_sample_does_not_depend_on_chunks_and_workers(
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="no shared/corpora/multi30k beside the checkout")
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_words_and_counts_say_what_sentences_say(model_type: str) -> None:
-    """On real text: the pieces that SentencePiece gets from the sentences themselves, or a shorter text."""
+def test_words_and_counts_train_the_same_model_as_sentences(model_type: str) -> None:
+    """On real text: the same pieces as from the sentences themselves, or fewer pieces in the encoded text."""
     text = [line for language in LANGUAGES for line in islice(read_lines(CORPUS / f"train.{language}.gz"), 2000)]
     proto = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -177,7 +177,7 @@ def test_words_and_counts_say_what_sentences_say(model_type: str) -> None:
 
 
 def test_a_whole_word_may_be_a_piece() -> None:
-    """Also where nothing but spaces ever follows it."""
+    """Even if it is only ever followed by spaces."""
     model = sentencepiece.SentencePieceProcessor(
         model_proto=train_model({"abcdef": 50, "ghijkl": 50, "a": 2}, VocabularyOptions(vocab_size=18), 1.0)
     )
@@ -201,7 +201,7 @@ def test_the_classical_recipe(raw: Path, tmp_path: Path) -> None:
     assert len(lines(tmp_path / "out/bpe.codes")) <= 81
 
 
-def test_hyphens_stay_unless_told(raw: Path, tmp_path: Path) -> None:
+def test_hyphens_are_only_split_on_request(raw: Path, tmp_path: Path) -> None:
     encode(raw, tmp_path / "out", "--recipe", "moses-bpe", "--vocab-size", "80")
     assert "@-@" not in (tmp_path / "out/train.de").read_text()
 
@@ -253,22 +253,20 @@ def test_text_survives_the_classical_recipe() -> None:
         (("--spm-model", "a", "--separate"), "--spm-model gives a trained vocabulary, --separate would train one"),
     ],
 )
-def test_options_that_do_not_go_together(raw: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+def test_options_that_exclude_each_other(raw: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
     with pytest.raises(SystemExit) as error:
         encode(raw, tmp_path / "out", *words)
     assert message in str(error.value) and not (tmp_path / "out").exists()
 
 
-def test_without_its_packages_the_classical_recipe_says_so(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_classical_recipe_without_its_packages(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="--recipe moses-bpe needs sacremoses and subword-nmt"):
         encode(raw, tmp_path / "out", "--recipe", "moses-bpe")
 
 
 @pytest.mark.parametrize("count", [300, 400, 500], ids=["fewer", "others", "more"])
-def test_a_text_that_changes_meanwhile(
+def test_a_text_that_changes_while_it_is_encoded(
     raw: Path, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     shutil.copytree(raw, tmp_path / "raw")
@@ -282,5 +280,5 @@ def test_a_text_that_changes_meanwhile(
     monkeypatch.setattr(encoding, "encode_splits", change)
     with pytest.raises(SystemExit) as caught:
         encode(tmp_path / "raw", tmp_path / "out", "--vocab-size", "80")
-    assert f"train.en had 400 lines, and has {count}" in str(caught.value.code)
+    assert f"train.en had 400 lines, now has {count}" in str(caught.value.code)
     assert not (tmp_path / "out").exists()

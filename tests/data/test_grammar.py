@@ -131,19 +131,19 @@ def test_entropy_by_hand(tiny: Grammar) -> None:
 @pytest.mark.parametrize(
     ("source", "target", "probability"),
     [
-        # 0.4 x the fixed orders, and 0.6 shared by svo, sov and vso: in main clauses the verb may stand anywhere.
+        # 0.4 x the fixed orders, and 0.6 shared by svo, sov and vso: in main clauses the verb may be anywhere.
         ("the day floods the day .", "der tag flutet der tag .", 0.4 + 0.2),
         ("the day floods the day .", "der tag der tag flutet .", 0.2),
         ("the day floods the day .", "flutet der tag der tag .", 0.2),
-        # A particle ends the clause, wherever the verb stands.
+        # A particle ends the clause, wherever the verb is.
         ("the day robs the bank .", "der tag die bank raubt aus .", 0.2 * 0.7 * 0.9),
         ("the day robs the bank .", "raubt der tag die bank aus .", 0.2 * 0.7 * 0.9),
-        # Of the 4! orders of four constituents half have the subject before the object; avso is a fixed one too.
+        # Half of the 4! orders of four constituents have the subject before the object; avso is also a fixed order.
         ("today the day floods the day .", "heute flutet der tag der tag .", 0.4 * 0.6 + 0.6 / 12),
         ("today the day floods the day .", "der tag heute der tag flutet .", 0.6 / 12),
-        # Five constituents: 5! / 2; the preposition tells the complement from subject and object.
+        # Five constituents have 5! / 2 orders; the preposition distinguishes the complement from subject and object.
         ("today the day floods the day at the day .", "an der tag der tag flutet der tag heute .", 0.6 / 60 * 0.6),
-        # After a conjunction the verb stays last: of s and o there is one order, of s, o and c there are three.
+        # After a conjunction the verb stays last: s and o have one order; s, o and c have three.
         (
             "the day floods the day while the day robs the day .",
             "der tag flutet der tag waehrend der tag der tag ausraubt .",
@@ -170,7 +170,7 @@ def test_free_order_by_hand(source: str, target: str, probability: float) -> Non
     ],
 )
 def test_free_order_has_its_limits(target: str) -> None:
-    """The object is not before the subject, and an embedded verb not before its object."""
+    """The object is never before the subject, and an embedded verb never before its object."""
     source = "the day floods the bank"
     source += " while the day floods the day ." if "waehrend" in target else " ."
     assert Grammar(lexicon=TINY, free_order=1.0).log_prob(target, source) == -math.inf
@@ -185,7 +185,7 @@ def test_entropy_of_free_orders_by_hand() -> None:
 
 
 def test_no_two_orders_give_the_same_words() -> None:
-    """Where subject, object and complement are the same words, they are told apart by their places alone."""
+    """Even if subject, object and complement have the same words, so that only their places differ."""
     grammar = Grammar(lexicon=TINY, free_order=1.0)
     source = "today the day floods the day at the day while today the day floods the day at the day ."
     support = grammar.translations(source)
@@ -291,7 +291,7 @@ def test_any_edit_of_a_translation_scores_as_the_support_says(seed: int, at: int
 
 
 def test_number_and_gender_must_agree(grammar: Grammar) -> None:
-    """Exchanging any target noun for its other number is off the support: determiner or verb tells it."""
+    """A target noun in the other number is never possible, because its determiner or verb disagrees."""
     other = {}
     for noun in grammar.lexicon.nouns:
         for translation in {word for choices in noun.translations for word in choices}:
@@ -326,7 +326,7 @@ def test_the_sense_of_an_ambiguous_noun_depends_on_the_verb(grammar: Grammar) ->
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 10])
-def test_as_many_synonyms_as_asked_for(most: int) -> None:
+def test_the_maximum_number_of_synonyms(most: int) -> None:
     lexicon = Grammar(nouns=300, verbs=300, adjectives=300, adverbs=90, ambiguous=0.0, synonyms=most).lexicon
     for words, limit in (
         (lexicon.verbs, most),
@@ -369,7 +369,7 @@ def test_lengths_are_those_of_short_sentences(grammar: Grammar) -> None:
     assert len({source for source, _ in pairs}) > 2990
 
 
-def test_the_languages_share_no_word_and_no_word_is_two(grammar: Grammar) -> None:
+def test_the_languages_share_no_word_and_no_form_is_ambiguous(grammar: Grammar) -> None:
     lexicon = grammar.lexicon
     rng = random.Random("words")
     pairs = [grammar.sample(rng) for _ in range(2000)]
@@ -392,7 +392,7 @@ def test_the_languages_share_no_word_and_no_word_is_two(grammar: Grammar) -> Non
         ("the day the day .", "word 3, 'the', is a determiner; expected a verb"),
         ("the old today .", "word 3, 'today', is an adverb; expected a noun"),
         ("the day floods the day", "it ends after word 5, expected the final '.'"),
-        ("the day floods .", "word 4, '.', ends it; expected a determiner"),
+        ("the day floods .", "word 4, '.', ends the sentence; expected a determiner"),
         ("the day floods the day . the", "word 7, 'the', is a determiner; expected nothing after the final '.'"),
         ("", "word 1, '', is not in the lexicon; expected a determiner"),
     ],
@@ -443,7 +443,7 @@ print(digest.hexdigest())
     ],
 )
 def test_a_seed_gives_the_same_pairs_everywhere(options: str, digest: str) -> None:
-    """The digest is pinned: a change of it needs a new FORMAT_VERSION, because it changes the corpus."""
+    """The digest is pinned. If it changes, the corpus changes, so FORMAT_VERSION must be increased."""
     for hash_seed in ("0", "7"):
         done = subprocess.run(
             [sys.executable, "-c", PINNED % options],
@@ -492,10 +492,10 @@ def test_json_rebuilds_the_grammar(tmp_path, more: dict) -> None:
     ("change", "message"),
     [
         ({"version": 0}, "version 0, expected"),
-        ({"lexicon_sha256": hashlib.sha256(b"").hexdigest()}, "now give another lexicon"),
+        ({"lexicon_sha256": hashlib.sha256(b"").hexdigest()}, "give another lexicon"),
         ({"parameters": {"colours": 3}}, "not the description of a grammar"),
         ({"parameters": Parameters(nouns=5, verbs=5).recorded() | {"free_order": "most"}}, "free_order"),
-        ({"parameters": Parameters(nouns=5, verbs=5, synonyms=4).recorded()}, "now give another lexicon"),
+        ({"parameters": Parameters(nouns=5, verbs=5, synonyms=4).recorded()}, "give another lexicon"),
     ],
 )
 def test_json_that_does_not_fit(tmp_path, change: dict, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Where two sides of different length part, in bitexts of real lengths that were damaged on purpose."""
+"""Where two sides of different length lose their alignment, in bitexts of real lengths that were damaged on purpose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COUNT = 2000
 
 @pytest.fixture
 def sides() -> tuple[list[str], list[str]]:
-    """Lengths as of sentences and their translations: log-normal, correlated at 0.95."""
+    """Lengths like those of sentences and their translations: log-normal, with a correlation of 0.95."""
     rng = random.Random(3)
     source, target = [], []
     for number in range(COUNT):
@@ -31,7 +31,7 @@ def said(folder: Path, source: list[str], target: list[str]) -> str:
 
 
 def place(message: str) -> int:
-    return int(message.partition("near line ")[2].partition(":")[0].replace(",", ""))
+    return int(message.partition("about line ")[2].partition(":")[0].replace(",", ""))
 
 
 @pytest.mark.parametrize("lost", [0, 1, 57, 1000, 1990])
@@ -39,31 +39,31 @@ def place(message: str) -> int:
 def test_lost_lines_are_found(tmp_path: Path, sides, lost: int, extra: int) -> None:
     source, target = sides
     message = said(tmp_path, source, target[:lost] + target[lost + extra :])
-    assert "lost from a.de" in message or "broken in pieces" in message or "cut short" in message
+    assert "lost from a.de" in message or "sentence that was split" in message or "truncated" in message
     if lost < 1990:
         assert abs(place(message) - (lost + 1)) <= 12
 
 
-def test_a_side_that_was_cut_short(tmp_path: Path, sides) -> None:
+def test_a_truncated_side(tmp_path: Path, sides) -> None:
     source, target = sides
     message = said(tmp_path, source[:-300], target)
-    assert message == "up to there the lines fit together: a.en was probably cut short (download, copy)"
+    assert "a.en was probably truncated" in message
 
 
-def test_a_sentence_broken_in_pieces(tmp_path: Path, sides) -> None:
+def test_a_sentence_that_was_split(tmp_path: Path, sides) -> None:
     source, target = sides
     target[700] = "t" * 400
     source[700] = "s" * 380
     message = said(tmp_path, source, [*target[:700], "t" * 210, "t" * 190, *target[701:]])
-    assert "lines 701 to 702 of a.de look like one sentence broken in pieces, line 701 of a.en" in message
+    assert "lines 701 to 702 of a.de look like one sentence that was split, line 701 of a.en" in message
 
 
-def test_several_places(tmp_path: Path, sides) -> None:
+def test_lines_lost_in_several_places(tmp_path: Path, sides) -> None:
     source, target = sides
     del target[1500], target[300]
     message = said(tmp_path, source, target)
     assert "in several places" in message and "2 lines apart" in message
-    first = int(message.partition("near line ")[2].partition(" ")[0].replace(",", ""))
+    first = int(message.partition("about line ")[2].partition(" ")[0].replace(",", "").rstrip(","))
     assert abs(first - 301) <= 12
 
 
@@ -85,10 +85,10 @@ def test_a_character_that_other_tools_take_for_a_line_end(tmp_path: Path, sides)
 def test_texts_that_do_not_belong_together(tmp_path: Path, sides) -> None:
     source, target = sides
     random.Random(1).shuffle(target)
-    assert "no lines of the two belong together" in said(tmp_path, source, target[:-3])
+    assert "match nowhere" in said(tmp_path, source, target[:-3])
 
 
-def test_nothing_is_said_of_a_few_lines_or_of_sides_that_match(tmp_path: Path, sides) -> None:
+def test_no_explanation_for_few_lines_or_matching_sides(tmp_path: Path, sides) -> None:
     source, target = sides
     assert said(tmp_path, source[:5], target[:4]) == ""
     assert said(tmp_path, source, target) == ""

@@ -1,4 +1,4 @@
-"""`lskd data prepare` as a user calls it: what it writes, what it says to bad input, and how it goes on afterwards."""
+"""`lskd data prepare` as a user calls it: its output, its messages about bad input, and how it resumes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GERMAN = "das Haus ist auf Hügel Hund in wir sehen und ein Kind liest Buch Gart
 
 
 def bitext(count: int, seed: int = 1) -> dict[str, list[str]]:
-    """English and German word by word, different in every line."""
+    """English and German, word by word. Every line differs."""
     rng = random.Random(seed)
     rows = [[rng.randrange(19) for _ in range(rng.randint(5, 14))] for _ in range(count)]
     sides = {"en": ENGLISH.split(), "de": GERMAN.split()}
@@ -68,7 +68,7 @@ def complaint(raw: Path, out: Path, *more: object) -> str:
     return error.value.code
 
 
-def test_a_text_of_ones_own(raw: Path, tmp_path: Path, capsys) -> None:
+def test_the_users_own_text(raw: Path, tmp_path: Path, capsys) -> None:
     train = (raw / "train.en").read_text().splitlines()
     (raw / "train.en").write_text("\n".join([*train[:3], f"  {train[3]}\u200b", *train[4:-1], ""]) + "\n")
     own(raw, tmp_path / "out")
@@ -88,11 +88,13 @@ def test_a_text_of_ones_own(raw: Path, tmp_path: Path, capsys) -> None:
     own(raw, tmp_path / "out")
     assert capsys.readouterr().out == f"{out}: up to date\n"
     (raw / "test.de").write_text((raw / "test.de").read_text().upper())
-    with pytest.raises(SystemExit, match=r"raw was made otherwise:\n  input test 3, test, de: SHA-256 .* there"):
+    with pytest.raises(
+        SystemExit, match=r"raw was created with different options or inputs:\n  input test 3, test, de: SHA-256 "
+    ):
         own(raw, tmp_path / "out")
 
 
-def test_text_in_tokens_is_a_warning(raw: Path, tmp_path: Path, capsys) -> None:
+def test_tokenised_text_gives_a_warning(raw: Path, tmp_path: Path, capsys) -> None:
     own(raw, tmp_path / "text")
     assert "warning" not in capsys.readouterr().err
     train = (raw / "train.en").read_text().splitlines()
@@ -104,7 +106,7 @@ def test_text_in_tokens_is_a_warning(raw: Path, tmp_path: Path, capsys) -> None:
     assert "its en side" in (tmp_path / "tokens" / "raw" / "report.md").read_text()
 
 
-def test_it_goes_on_into_encode(raw: Path, tmp_path: Path) -> None:
+def test_the_output_can_be_encoded(raw: Path, tmp_path: Path) -> None:
     own(raw, tmp_path)
     words = ["--raw", f"{tmp_path}/raw", "--out", f"{tmp_path}/pieces", "-s", "en", "-t", "de", "--vocab-size", "80"]
     assert main(["encode", *words]) == 0
@@ -118,13 +120,13 @@ def test_workers_do_not_change_a_byte(raw: Path, tmp_path: Path, monkeypatch) ->
     assert one == two
 
 
-def test_a_dry_run_shows_what_would_go_and_writes_nothing(raw: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_dry_run_reports_and_writes_nothing(raw: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     text = bitext(300)
     text["de"][7] = text["en"][7]
     write(raw, "train", text)
     own(raw, tmp_path / "out", "--dry-run")
     shown = capsys.readouterr().out
-    assert "what cleaning would do, all 300 pairs" in shown and "| copy | 1 | 1 | 0.33 |" in shown
+    assert "what cleaning would drop, all 300 pairs" in shown and "| copy | 1 | 1 | 0.33 |" in shown
     assert f"| train | 8 | {text['en'][7]} | {text['en'][7]} |" in shown
     assert not (tmp_path / "out" / "raw").exists()
     monkeypatch.setattr(cleaning, "BLOCK", 10)
@@ -142,7 +144,9 @@ def test_sides_of_different_length(raw: Path, tmp_path: Path) -> None:
     write(raw, "train", text)
     (raw / "test.de").write_text("")
     said = complaint(raw, tmp_path / "out")
-    assert f"train, train: {raw}/train.en has 300 lines, {raw}/train.de 299; they part near line 12" in said
+    assert (
+        f"train, train: {raw}/train.en has 300 lines, {raw}/train.de 299; the lines match up to about line 12" in said
+    )
     assert "1 line was probably lost from train.de there" in said
     assert f"test, test: {raw}/test.de is empty" in said
 
@@ -166,14 +170,14 @@ def test_a_broken_gzip_file(raw: Path, tmp_path: Path) -> None:
     assert f"{path}: broken (" in said and "fetch it again" in said
 
 
-def test_swapped_sides_are_an_error_where_a_filter_would_drop_them_and_else_a_warning(
+def test_swapped_sides_are_an_error_if_a_filter_would_drop_them_else_a_warning(
     raw: Path, tmp_path: Path, capsys
 ) -> None:
     pytest.importorskip("py3langid")
     text = bitext(300)
     write(raw, "train", {"en": text["de"], "de": text["en"]})
     said = complaint(raw, tmp_path / "out")
-    assert re.search(r"train: the two sides look swapped: of \d+ % of a sample, the en side is de and", said)
+    assert re.search(r"train: the two sides look swapped: in \d+ % of a sample, the en side is de and", said)
     assert 'set language = "off"' in said
     (tmp_path / "mine.toml").write_text('like = "own"\n[clean]\ncopies = 1.0\n')
     prepare(tmp_path / "mine.toml", "--raw", raw, "-s", "en", "-t", "de", "--out", tmp_path / "out", "--workers", 1)
@@ -204,7 +208,7 @@ def test_languages_need_their_package(raw: Path, tmp_path: Path, monkeypatch: py
     assert re.search(r"needs py3langid.*fairseq_lskd\[select\]", complaint(raw, tmp_path / "out"))
 
 
-def test_everything_missing_is_said_at_once(raw: Path, tmp_path: Path) -> None:
+def test_all_missing_files_are_reported_at_once(raw: Path, tmp_path: Path) -> None:
     (raw / "train.de").unlink()
     (raw / "test.en").unlink()
     said = complaint(raw, tmp_path / "out")
@@ -217,17 +221,17 @@ def test_blank_lines_of_a_test_set_are_refused(raw: Path, tmp_path: Path) -> Non
     assert "test, test: blank: 1 line (2); remove these lines from BOTH sides" in complaint(raw, tmp_path / "out")
 
 
-def test_nothing_left_is_an_error_with_what_went(raw: Path, tmp_path: Path) -> None:
+def test_an_empty_result_is_an_error_with_the_counts(raw: Path, tmp_path: Path) -> None:
     text = bitext(50)
     write(raw, "train", {"en": text["en"], "de": text["en"]})
     (tmp_path / "mine.toml").write_text('like = "own"\n[clean]\ncopies = 1.0\n')
-    with pytest.raises(SystemExit, match=r"nothing is left of train:\n(.|\n)*\| copy \| 50 \|"):
+    with pytest.raises(SystemExit, match=r"cleaning left no pair in train:\n(.|\n)*\| copy \| 50 \|"):
         prepare(tmp_path / "mine.toml", "--raw", raw, "-s", "en", "-t", "de", "--out", tmp_path / "o", "--workers", 1)
     assert not (tmp_path / "o" / "raw").exists()
 
 
 @pytest.mark.parametrize("where", ["unpacking", "cleaning"])
-def test_a_full_disk_keeps_what_is_whole_and_the_next_run_goes_on(
+def test_a_full_disk_keeps_complete_files_and_the_next_run_resumes(
     raw: Path, tmp_path: Path, monkeypatch, where: str
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -243,45 +247,45 @@ def test_a_full_disk_keeps_what_is_whole_and_the_next_run_goes_on(
         else:
             patch.setattr(preparation, "write_clean", full)
         said = complaint(raw, out)
-    assert "the disk is full (No space left on device): " in said and "run again, which goes on from there" in said
+    assert "the disk is full (No space left on device): " in said and "run again" in said
     left = [path.name for path in out.rglob("*") if path.is_file()] if out.exists() else []
     assert not [name for name in left if name.startswith(("train", "valid", "test")) or name.endswith(".part")]
     if where == "cleaning":
         assert (out / ".raw.work" / "1.de").is_file()
         with monkeypatch.context() as patch:
-            patch.delattr("fairseq_lskd.data.acquire.texts._take_one")  # what was unpacked is not unpacked again
+            patch.delattr("fairseq_lskd.data.acquire.texts._take_one")  # unpacked texts are not unpacked again
             own(raw, out)
     else:
         own(raw, out)
     assert (out / "raw" / "prepare.json").is_file() and not (out / ".raw.work").exists()
 
 
-def test_options_that_do_not_fit(raw: Path, tmp_path: Path) -> None:
+def test_wrong_options(raw: Path, tmp_path: Path) -> None:
     for words, message in (
         (["own", "-s", "en"], "-t is missing"),
         (["own", "-s", "en", "-t", "en"], "-s and -t are both en: "),
         (["own", "-s", "en", "-t", "de", "--workers", "0"], "--workers 0: expected 1"),
         (["own"], "-s and -t are missing"),
-        (["own", "-s", "en", "-t", "de"], "own is a text that you bring: give --raw DIR"),
+        (["own", "-s", "en", "-t", "de"], "own is your own text: give its folder with --raw DIR"),
         (["wmt14-en-du"], "did you mean wmt14-en-de"),
     ):
         with pytest.raises(SystemExit, match=message):
             prepare(*words, "--out", tmp_path / "out")
 
 
-# Multi30k: a corpus whose text is known by its digests, and stays as it is.
+# Multi30k: a corpus with known digests, which is not cleaned.
 
 
 @pytest.fixture
 def captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of files by the names of Multi30k's."""
+    """A folder of files with the names of Multi30k's."""
     folder = tmp_path / "captions"
     for name, count in (("train", 40), ("val", 5), ("test_2016_flickr", 5)):
         write(folder, name, bitext(count, count), zipped=name != "val")
     return folder
 
 
-def test_unknown_text_in_a_folder_of_the_users_is_a_warning(captions: Path, tmp_path: Path, capsys) -> None:
+def test_unknown_text_in_a_raw_folder_gives_a_warning(captions: Path, tmp_path: Path, capsys) -> None:
     prepare("multi30k", "--raw", captions, "--out", tmp_path / "out", "--workers", 1)
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 6
@@ -295,7 +299,7 @@ def test_unknown_text_in_a_folder_of_the_users_is_a_warning(captions: Path, tmp_
         assert (tmp_path / "out" / "raw" / f"{split}.de").read_text() == expected
 
 
-def test_fetched_text_has_to_be_the_known_one(site, tmp_path: Path, captions: Path) -> None:
+def test_downloaded_text_must_have_the_known_digest(site, tmp_path: Path, captions: Path) -> None:
     lines = []
     for split, name in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr")):
         lines.append(f"[[{split}]]")
@@ -312,7 +316,7 @@ def test_fetched_text_has_to_be_the_known_one(site, tmp_path: Path, captions: Pa
     good = site.files["/val.de.gz"]
     every = {path.lstrip("/"): data for path, data in site.files.items()}
     site.files["/val.de.gz"] = gzip.compress(b"another text\n" * 5)
-    with pytest.raises(SystemExit, match=r"files are not what was expected; run again.*:\n  .*val\.de\.gz.*; removed"):
+    with pytest.raises(SystemExit, match=r"not the expected ones; run again.*:\n  .*val\.de\.gz.*; removed"):
         prepare(*words, "--out", tmp_path / "out")
     assert not list(tmp_path.rglob("val.de.gz"))
     site.files = {"/val.de.gz": good}  # all others are in the cache
@@ -321,8 +325,8 @@ def test_fetched_text_has_to_be_the_known_one(site, tmp_path: Path, captions: Pa
     site.files = {}
     for path in (tmp_path / "cache").rglob("*.gz"):
         path.unlink()
-    prepare(*words, "--out", tmp_path / "out")  # is up to date, which is known without the files
-    # What somebody else put into the cache is theirs to remove.
+    prepare(*words, "--out", tmp_path / "out")  # up to date, which is known without the files
+    # Files that this run did not download are not removed from the cache.
     theirs = tmp_path / "cache/127.0.0.1/val.de.gz"
     theirs.write_bytes(gzip.compress(b"theirs\n" * 5))
     site.files = {f"/{path}": data for path, data in every.items() if path != "val.de.gz"}

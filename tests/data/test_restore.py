@@ -1,4 +1,4 @@
-"""Translations back to text."""
+"""Restoring text from translations in pieces."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_tokens_of_moses_become_text(tmp_path: Path) -> None:
     assert restore(tokens) == "L'eau est-elle chaude (& bonne), Jean ?"
 
 
-def test_what_is_no_folder_of_pieces(tmp_path: Path) -> None:
+def test_a_folder_without_pieces_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--pieces .*: found no encode\.json there"):
         restorer(tmp_path)
     (tmp_path / "encode.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""SentencePiece models: loaded, or refused."""
+"""SentencePiece models that are loaded or refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairseq_lskd.errors import UserError
 
 
 def trained(kind: str) -> bytes:
-    """A model without SentencePiece's table of normalisation, which would be nearly all of it."""
+    """A model without SentencePiece's normalisation table, which would be most of the file."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["ab abc cab dog hund äpfel"] * 20 + ["dog ab"] * 9 + ["äpfel cab"] * 5),
@@ -39,11 +39,11 @@ MODELS = {kind: trained(kind) for kind in ("unigram", "bpe")}
         (b"", "is not a SentencePiece model .it is empty"),
         (b"text", "is not a SentencePiece model"),
         (MODELS["bpe"][:100], "is not a SentencePiece model"),
-        (MODELS["bpe"].replace("▁cab".encode(), "▁c\n".encode() + b"b"), "damaged: it has the piece '▁c.nb'"),
+        (MODELS["bpe"].replace("▁cab".encode(), "▁c\n".encode() + b"b"), "damaged: the piece '▁c.nb'"),
         (MODELS["bpe"].replace("▁cab".encode(), "▁c".encode() + b"\xffb"), "damaged: it has a piece that is not UTF-8"),
     ],
 )
-def test_what_is_no_model(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_no_model(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "spm.model"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"--sentencepiece .*spm\.model.*{said}"):
@@ -52,7 +52,7 @@ def test_what_is_no_model(tmp_path: Path, content: bytes, said: str) -> None:
 
 @hostile.few
 @given(hostile.mutated(MODELS["unigram"]) | hostile.mutated(MODELS["bpe"]))
-def test_whatever_is_in_a_model(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_bytes_in_a_model(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.model"
     path.write_bytes(content)
     model = hostile.read_or_refuse(lambda: load_model(path), path)

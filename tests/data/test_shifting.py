@@ -1,4 +1,4 @@
-"""Lines that belong to other lines than their own."""
+"""Detecting shifted lines in a bitext."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORDS = ("a", "of", "the", "house", "garden", "1984", "government", "yesterday",
 
 
 def corpus(count: int, seed: int = 1) -> tuple[list[str], list[str]]:
-    """Sources of any length, and translations that are half as long again, give or take, with the same numbers."""
+    """Sources of any length, and translations about 1.5 times as long with the same numbers."""
     chance = random.Random(seed)
     sources = [" ".join(chance.choices(WORDS, k=chance.randint(3, 25))) for _ in range(count)]
     targets = []
@@ -30,19 +30,19 @@ def shift(sources: list[str], targets: list[str]) -> Shift | None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_bitext_is_in_step(seed: int) -> None:
+def test_an_aligned_bitext_has_no_shift(seed: int) -> None:
     assert shift(*corpus(3000, seed)) is None
 
 
 @pytest.mark.parametrize(("by", "place"), [(1, 0), (1, 400), (3, 400), (5, 700)])
-def test_lines_that_were_lost_from_the_target_are_found(by: int, place: int) -> None:
+def test_lines_lost_from_the_target_are_found(by: int, place: int) -> None:
     sources, targets = corpus(1000)
     found = shift(sources, targets[:place] + targets[place + by :] + ["more"] * by)
     assert found is not None and found.by == by
     assert abs(found.first - (place + 1)) <= 3 and found.last >= 1000 - by - 3
 
 
-def test_a_line_that_was_lost_from_the_source() -> None:
+def test_a_line_lost_from_the_source() -> None:
     sources, targets = corpus(1000)
     found = shift(sources[:500] + sources[501:], targets[:-1])
     assert found is not None and found.by == -1 and abs(found.first - 502) <= 3
@@ -50,7 +50,7 @@ def test_a_line_that_was_lost_from_the_source() -> None:
     assert f"lines {found.first} to {found.last} of hyp" in said and "1 line was probably lost from the source" in said
 
 
-def test_a_part_that_is_put_right_again() -> None:
+def test_a_shift_that_ends_within_the_text() -> None:
     sources, targets = corpus(1000)
     moved = [*targets[:300], *targets[301:500], "xx xx", *targets[500:]]
     found = shift(sources, moved)
@@ -58,7 +58,7 @@ def test_a_part_that_is_put_right_again() -> None:
     assert abs(found.first - 301) <= 3 and abs(found.last - 499) <= 3
 
 
-def test_decimal_points_are_no_other_numbers() -> None:
+def test_numbers_with_other_separators_are_equal() -> None:
     steps = Steps()
     steps.add("it costs 1,000.50 on the 2nd", "es kostet 1.000,50 am 2.")
     steps.add("one", "eins")
@@ -67,14 +67,14 @@ def test_decimal_points_are_no_other_numbers() -> None:
 
 
 @pytest.mark.parametrize("lines", [["same words"] * 500, [""] * 500, ["a b", ""] * 250, ["one"], []])
-def test_of_lines_that_are_all_alike_nothing_is_said(lines: list[str]) -> None:
+def test_identical_lines_show_no_shift(lines: list[str]) -> None:
     assert shift(lines, lines) is None and shift(lines[1:], lines[:-1]) is None
 
 
-def test_text_that_is_sorted_by_length_is_in_step() -> None:
+def test_text_sorted_by_length_shows_no_shift() -> None:
     pairs = sorted(zip(*corpus(3000), strict=True), key=lambda pair: len(pair[0]))
     assert shift([source for source, _ in pairs], [target for _, target in pairs]) is None
 
 
-def test_of_another_text_altogether_nothing_is_said_of_a_shift() -> None:
+def test_unrelated_texts_show_no_shift() -> None:
     assert shift(corpus(3000, 1)[0], corpus(3000, 2)[1]) is None

@@ -1,4 +1,4 @@
-"""A further test set: the pieces and ids that the data's own test set has."""
+"""An added test set has the same pieces and ids as the data's own test set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fairseq_lskd.scoring import testsets
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Prepared data, and its test set as a text of another name in text/."""
+    """Prepared data, and its test set under another name in text/."""
     prepare(tmp_path)
     binarise(tmp_path / "pieces", tmp_path / "ours")
     (tmp_path / "text").mkdir()
@@ -39,7 +39,7 @@ def test_the_same_text_gives_the_same_bytes(data: Path) -> None:
         assert kept == (data / f"raw/test.{language}").read_bytes()
 
 
-def test_one_that_sacrebleu_knows(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_test_set_of_sacrebleu(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     asked = []
 
     def load(name: str, pair: str) -> testsets.TestSet:
@@ -52,7 +52,7 @@ def test_one_that_sacrebleu_knows(data: Path, monkeypatch: pytest.MonkeyPatch, c
     assert (data / "tests/news/raw/test.en").read_text() == "B A.\nC.\n"
 
 
-def test_what_cannot_be_added(data: Path, tmp_path: Path) -> None:
+def test_test_sets_that_cannot_be_added(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"other\.de: not found"):
         add(data, "other", data / "text")
     with pytest.raises(UserError, match=r"test set '\.\./x'"):

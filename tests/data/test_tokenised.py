@@ -1,4 +1,4 @@
-"""Text that a tokeniser went over is recognised, and text is not."""
+"""Tokenised text is detected, and plain text is not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_one_trace_of_pieces_or_tokens_is_enough(line: str, what: str) -> None:
     assert found.startswith("1 line (501) with ") and what in found
 
 
-def test_text_is_text() -> None:
+def test_plain_text_has_no_traces() -> None:
     assert looks_tokenised(["A man.", "me@@example.com", "AT&T", "@-@", "5 . 5", "A slip .", *["x."] * 20]) == []
     assert looks_tokenised(["Ein Satz wie dieser.", "Noch einer .", *["x."] * 20]) == []
 
@@ -41,7 +41,7 @@ def test_periods_by_their_share(tokenised: int, of: int, seen: int) -> None:
 
 JAPANESE = ["猫がマットの上にいる。", "今日は、雨が降るだろう。"] * 20
 CHINESE = ["猫坐在垫子上。", "今天，可能会下雨。"] * 20
-#: A space between clauses, as Thai has it.
+#: A space between clauses, as in Thai.
 THAI = ["แมวนั่งอยู่บนเสื่อในห้อง และหมาวิ่งอยู่ในสวนหลังบ้าน"] * 20
 
 
@@ -73,7 +73,7 @@ def test_a_space_before_punctuation(line: str) -> None:
 def test_french_has_spaces_before_question_marks() -> None:
     asked = ["Ça va ?", "Attends !"] * 20
     assert looks_tokenised(asked, "fr") == []
-    assert looks_tokenised(asked + ["Oui, bien sûr."] * 60) == []  # of a language that is not known
+    assert looks_tokenised(asked + ["Oui, bien sûr."] * 60) == []  # the language is not given
     assert len(looks_tokenised(asked, "en")) == 1
     assert len(looks_tokenised([*asked, *["Oui , bien sûr ."] * 60], "fr")) == 1
 
@@ -86,13 +86,13 @@ def test_slips_in_a_large_file() -> None:
     assert looks_tokenised([*lines, *["A slip ."] * 150]) == [] and len(looks_tokenised([*lines, *["A ."] * 250])) == 1
 
 
-def test_words_that_a_model_does_not_know() -> None:
+def test_unknown_words() -> None:
     assert unknown_words(["a", "the <unk> of", "<<unk>>", "x⁇", "<unknown>"]) == [2, 3, 4]
 
 
 @pytest.mark.skipif(not CORPORA.is_dir(), reason="no ../shared/corpora")
 @pytest.mark.parametrize("path", sorted(CORPORA.glob("*/*.gz")), ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_no_alarm_on_real_text(path: Path) -> None:
+def test_no_false_alarm_on_real_text(path: Path) -> None:
     with gzip.open(path, "rt", encoding="utf-8") as stream:
         lines = [line.rstrip("\n") for line, _ in zip(stream, range(20_000), strict=False)]
     assert looks_tokenised(lines) == []

@@ -1,4 +1,4 @@
-"""`lskd encode`: vocabulary, dictionaries, pieces and the finished folder."""
+"""`lskd encode`: vocabulary, dictionaries, pieces and the output folder."""
 
 import gzip
 import itertools
@@ -61,7 +61,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def write_tiny(folder: Path, **changes: str) -> Path:
-    """A bitext of random words, some of its files replaced."""
+    """Write a bitext of random words. `changes` replaces some of its files."""
     folder.mkdir()
     rng = random.Random(1)
     for split in SPLITS:
@@ -105,7 +105,7 @@ def test_pieces_decode_to_the_text(raw: Path, encoded: Path) -> None:
             assert decoded == raw_lines(raw, f"{split}.{lang}")
 
 
-def test_manifest_names_no_folder(encoded: Path, raw: Path) -> None:
+def test_the_manifest_has_no_paths(encoded: Path, raw: Path) -> None:
     text = (encoded / "encode.json").read_text()
     assert str(raw) not in text and str(encoded) not in text
     record = json.loads(text)
@@ -133,11 +133,10 @@ def test_up_to_date_also_from_another_folder(raw: Path, encoded: Path, tmp_path:
 def test_other_options_and_inputs(raw: Path, encoded: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as error:
         encode(raw, encoded, "--vocab-size", "150", "--model-type", "bpe")
-    assert str(error.value) == (
-        f"lskd encode: error: {encoded} was made otherwise:\n"
-        "  --vocab-size: 200 there, 150 now\n  --model-type: unigram there, bpe now\n"
-        f"delete {encoded}, or give another --out"
-    )
+    message = str(error.value)
+    for fact in (f"{encoded} was created with different options", "--vocab-size: 200", "150", "bpe", "another --out"):
+        assert fact in message
+    assert message.count("\n  --") == 2
     with pytest.raises(SystemExit, match=r"input test\.xx: SHA-256 [0-9a-f]{12}… there, SHA-256") as error:
         encode(write_tiny(tmp_path / "raw"), encoded, "--vocab-size", "200")
     assert "--vocab-size" not in str(error.value)
@@ -206,7 +205,7 @@ def test_too_large_a_vocabulary_names_a_size_that_works(tmp_path: Path, model_ty
     with pytest.raises(SystemExit, match="--vocab-size 50000 is too large for this corpus") as error:
         encode(raw, tmp_path / "out", "--vocab-size", "50000", "--model-type", model_type)
     assert list(tmp_path.iterdir()) == [raw]
-    largest = re.search(r"give --vocab-size (\d+) or less", str(error.value))[1]
+    largest = re.search(r"--vocab-size (\d+) or less", str(error.value))[1]
     assert encode(raw, tmp_path / "out", "--vocab-size", largest, "--model-type", model_type) == 0
     assert len(dictionary(tmp_path / "out" / "dict.xx.txt")) == int(largest) - 3
 
@@ -215,12 +214,12 @@ def test_too_small_a_vocabulary_names_a_size_that_works(tmp_path: Path) -> None:
     raw = write_tiny(tmp_path / "raw")
     with pytest.raises(SystemExit, match="--vocab-size 5 is too small") as error:
         encode(raw, tmp_path / "out", "--vocab-size", "5")
-    least = re.search(r"give --vocab-size (\d+) or more", str(error.value))[1]
+    least = re.search(r"--vocab-size (\d+) or more", str(error.value))[1]
     assert encode(raw, tmp_path / "out", "--vocab-size", least) == 0
 
 
 def test_unicode_separators_are_spaces(tmp_path: Path) -> None:
-    """fairseq splits at every one of them: a piece with one inside would become two tokens."""
+    """fairseq splits at each of them, so a piece that contains one would become two tokens."""
     odd = "ab\u0085cd \u2028ef\x1cfa\u00a0b\u3000c\x0bd\n"
     raw = write_tiny(tmp_path / "raw", train_xx=odd * 120, test_xx=odd * 5)
     encode(raw, tmp_path / "out", "--vocab-size", "40")
@@ -233,8 +232,8 @@ def test_unicode_separators_are_spaces(tmp_path: Path) -> None:
 
 
 def test_lines_without_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A zero-width space is no white space to Python, but nothing to SentencePiece."""
-    monkeypatch.setattr(chunks, "SIZE", 3)  # line numbers go on from chunk to chunk
+    """Python does not treat a zero-width space as white space, but SentencePiece drops it."""
+    monkeypatch.setattr(chunks, "SIZE", 3)  # several chunks, over which line numbers continue
     raw = write_tiny(tmp_path / "raw", valid_yy="a\n\u200b\nb\nc\n\u200b\u200b\n")
     with pytest.raises(SystemExit, match="invisible characters") as error:
         encode(raw, tmp_path / "out", "--vocab-size", "40")
@@ -259,7 +258,7 @@ def test_a_piece_that_is_fairseqs_symbol() -> None:
         def id_to_piece(self, i: int) -> str:
             return self.pieces[i]
 
-    with pytest.raises(UserError, match=r"pieces that fairseq cannot have: '<pad>', 'a\\x85b'"):
+    with pytest.raises(UserError, match=r"pieces that fairseq cannot use: '<pad>', 'a\\x85b'"):
         dictionary_pieces(Model())  # type: ignore[arg-type]
 
 
@@ -296,14 +295,14 @@ def test_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (("-t", "xx"), "--source-lang and --target-lang are both xx"),
     ],
 )
-def test_options_that_cannot_be(raw: Path, tmp_path: Path, more: tuple[str, ...], message: str) -> None:
+def test_impossible_options(raw: Path, tmp_path: Path, more: tuple[str, ...], message: str) -> None:
     with pytest.raises(SystemExit, match=re.escape(message)):
         encode(raw, tmp_path / "out", *more)
 
 
 @pytest.mark.skipif(not (CORPORA / "multi30k").is_dir(), reason=f"no {CORPORA.name}/multi30k beside the checkout")
 def test_real_text(tmp_path: Path) -> None:
-    """2,000 pairs of Multi30k: decoding gives the text back, up to SentencePiece's own normalisation."""
+    """Decoding 2,000 pairs of Multi30k restores the text, except for SentencePiece's normalisation."""
     raw = tmp_path / "raw"
     raw.mkdir()
     for split, given in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr")):

@@ -1,4 +1,4 @@
-"""What a language's code says of its script."""
+"""Scripts, words and BLEU tokenisers by language code."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_scripts_with_thousands_of_characters(languages: tuple[str, ...], covera
         ("STRASSE ß", "de", ["strasse", "ss"]),
     ],
 )
-def test_words_are_split_by_spaces_where_there_are_some(text: str, language: str, words: list[str]) -> None:
+def test_words_or_characters_by_language(text: str, language: str, words: list[str]) -> None:
     assert words_of(text, language) == words
 
 
@@ -58,7 +58,7 @@ def test_the_tokeniser_of_a_language(language: str, tokeniser: str) -> None:
 
 
 @pytest.mark.parametrize(("language", "extra"), [("ja", "ja"), ("ko", "ko")])
-def test_characters_where_a_package_is_missing(language: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_if_a_package_is_missing(language: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing_systems.importlib.util, "find_spec", lambda name: None)
     assert missing_extra(f"{language}-mecab") == extra and missing_extra("13a") is None
     name, said = available_tokeniser(language)

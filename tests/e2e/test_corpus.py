@@ -101,7 +101,7 @@ def test_from_archives_to_binarised_data(raw: Path, tmp_path: Path) -> None:
     done = call(ROOT / "scripts" / "prepare.sh", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # These are not the real archives, which is said once each.
-    assert done.stderr.count("not comparable with published results") == 2
+    assert done.stderr.count("cannot be compared with published") == 2
     out = tmp_path / "data" / "raw"
     record = json.loads((out / "prepare.json").read_text())
     report = {part["name"]: part for part in json.loads((out / "report.json").read_text())["parts"]}

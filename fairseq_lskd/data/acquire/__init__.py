@@ -1,1 +1,1 @@
-"""Getting corpora: what a corpus file asks for, where it lies or is fetched from, and its text out of archives."""
+"""Get corpora: resolve what a corpus file asks for, locate or download it, and extract its texts."""

@@ -1,4 +1,4 @@
-"""Members of archives, read as streams: nothing is written to where an archive wants it."""
+"""Read members of archives as streams. Nothing is written to the paths in an archive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 
 @contextlib.contextmanager
 def broken(path: Path) -> Iterator[None]:
-    """What libraries say of damaged files, as a `UserError`. Reading a member may raise it as well as opening one."""
+    """Turn the errors that libraries raise for damaged files into a `UserError`. Use it for opening and for reading."""
     try:
         yield
     except _BROKEN as error:
@@ -38,16 +38,16 @@ def broken(path: Path) -> Iterator[None]:
 
 
 def members(path: Path, wanted: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
-    """The wanted members of an archive, in its order, each with its (uncompressed) bytes.
+    """Yield the wanted members of an archive, in its order, each with a stream of its uncompressed bytes.
 
-    `*` stands for any text. A stream is to be read before the next one is asked for. The whole archive is read, so
+    `*` in `wanted` matches any text. Read each stream before asking for the next one. The whole archive is read, so
     that damage anywhere in it is found.
 
     Raises:
-        UserError: for an archive that is broken, lacks a member, or has one that points outside its folder; as the
-            streams do that cannot be read to their end.
+        UserError: for an archive that is broken, lacks a member, or has one that points outside its folder. Reading a
+            damaged stream raises it too.
     """
-    with _whatever(path):  # of what the loop around this does with a stream, nothing is raised in here
+    with _all_errors(path):  # exceptions of the caller's loop body do not pass through here
         yield from _members(path, wanted)
 
 
@@ -58,20 +58,20 @@ def _members(path: Path, wanted: Sequence[str]) -> Iterator[tuple[str, IO[bytes]
         if not found:
             continue
         if len(found) > 1:
-            raise UserError(f"{path}: its member {name} is wanted as {' and as '.join(found)}: let one match it")
+            raise UserError(f"{path}: its member {name} matches {' and '.join(found)}; expected one match")
         (want,) = found
         if want not in missing:
-            raise UserError(f"{path}: several members are called {want}")
+            raise UserError(f"{path}: several members match {want}; name one of them in the corpus file")
         del missing[want]
         if opened is None:
             raise UserError(f"{path}: its member {name} is not a file")
         try:
             stream = opened()
-        except (RuntimeError, NotImplementedError) as error:  # zipfile's, of what it has no password or method for
+        except (RuntimeError, NotImplementedError) as error:  # zipfile: encrypted, or an unknown compression
             raise UserError(
-                f"{path}: its member {name} cannot be unpacked ({error}); unpack it yourself, and give --raw"
+                f"{path}: its member {name} cannot be unpacked ({error}); unpack it yourself and give --raw"
             ) from None
-        # An archive may hold compressed files.
+        # A member may be compressed itself.
         whole = gzip.GzipFile(fileobj=stream) if name.endswith(".gz") else stream
         yield want, io.BufferedReader(_Member(path, whole), _CHUNK)
     if missing:
@@ -79,7 +79,7 @@ def _members(path: Path, wanted: Sequence[str]) -> Iterator[tuple[str, IO[bytes]
 
 
 class _Member(io.RawIOBase):
-    """A member whose damage is a `UserError`."""
+    """A member's stream. Damage raises a `UserError`."""
 
     def __init__(self, path: Path, stream: IO[bytes] | gzip.GzipFile):
         self._path, self._stream = path, stream
@@ -88,15 +88,15 @@ class _Member(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _whatever(self._path):
+        with _all_errors(self._path):
             chunk = self._stream.read(len(buffer))
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
 
 @contextlib.contextmanager
-def _whatever(path: Path) -> Iterator[None]:
-    """Whatever is raised, as a `UserError`: a header of an archive can fail its library in any way."""
+def _all_errors(path: Path) -> Iterator[None]:
+    """Turn every exception into a `UserError`, because a damaged header can make a library raise anything."""
     try:
         with broken(path):
             yield
@@ -109,12 +109,12 @@ def _whatever(path: Path) -> Iterator[None]:
 
 
 def _all(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]] | None]]:
-    """Every member's name, and what opens it if it is a file."""
+    """Yield each member's name and, if it is a file, a function that opens it."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 _check_inside(path, info.filename)
-                # Links and devices, as Unix has them; other systems leave this 0.
+                # The Unix file type, to exclude links and devices. Other systems leave it 0.
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 is_file = not info.is_dir() and kind in (0, stat.S_IFREG)
                 yield info.filename, functools.partial(archive.open, info) if is_file else None
@@ -122,7 +122,7 @@ def _all(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]] | None]]:
     with path.open("rb") as stream:
         magic = stream.read(6)
     opener = next((each for start, each in _OPENERS if magic.startswith(start)), open)
-    # tarfile's own decompression looks neither at checksums nor at what comes after the last member.
+    # tarfile's own decompression ignores checksums and everything after the last member.
     with opener(path, "rb") as whole:
         with tarfile.open(fileobj=whole, mode="r|") as archive:
             for member in archive:
@@ -143,10 +143,10 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _check_inside(path: Path, name: str, inside: str = ".") -> str:
-    """The name without a leading `./`; refuses one that leads out of the folder of the archive."""
+    """Return the name without a leading `./`. Raise `UserError` if it leads out of the archive's folder."""
     depth = 0
     for step in (*PurePosixPath(inside).parts, *PurePosixPath(name).parts):
         depth += {"..": -1, ".": 0}.get(step, 1)
         if step == "/" or depth < 0:
-            raise UserError(f"{path}: its member {name} points outside its folder: a harmful archive, not read")
+            raise UserError(f"{path}: its member {name} points outside its folder; this archive is not safe to read")
     return name.removeprefix("./")

@@ -1,4 +1,4 @@
-"""Fetching files into the cache: checked, and resumed where the last run stopped."""
+"""Download files to the cache, verify them, and resume interrupted downloads."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from ..corpora import Download
 from .locate import cached, size
 
 ATTEMPTS = 4
-PAUSE = 2.0  # seconds before the second attempt; each further one waits twice as long
-TIMEOUT = 60  # seconds of silence
+PAUSE = 2.0  # seconds before the second attempt; the pause doubles with each attempt
+TIMEOUT = 60  # seconds without data
 CHUNK = 1 << 20
 
 
 def fetch(downloads: Sequence[Download], cache: Path, name: str) -> None:
-    """Fetch all downloads; what cannot be had is said at the end, at once. What came is kept.
+    """Download all files. Successful downloads are kept if others fail.
 
     Raises:
-        UserError: for everything that could not be fetched or is not what it should be.
+        UserError: at the end, with every file that could not be downloaded or verified.
     """
     downloads = [_with_size(download) for download in downloads]
     known = sum(download.size or 0 for download in downloads)
     unknown = ", and files of unknown size" if any(download.size is None for download in downloads) else ""
-    print(f"{name}: fetching {len(downloads)} files, {size(known)}{unknown}, into {cache}:", file=sys.stderr)
+    print(f"{name}: downloading {len(downloads)} files, {size(known)}{unknown}, to {cache}:", file=sys.stderr)
     for download in downloads:
         print(f"  {download.name} ({size(download.size)}): {download.url}", file=sys.stderr)
     problems = []
@@ -48,27 +48,27 @@ def fetch(downloads: Sequence[Download], cache: Path, name: str) -> None:
     if problems:
         listed = "\n  ".join(problems)
         raise UserError(
-            f"{len(problems)} of {len(downloads)} files could not be fetched:\n  {listed}\n"
-            "Run again to go on where this stopped, or fetch them elsewhere and give --raw with their folder"
+            f"{len(problems)} of {len(downloads)} files could not be downloaded:\n  {listed}\n"
+            "Run again to resume, or get the files elsewhere and give their folder with --raw"
         )
 
 
 class _WebOnly(urllib.request.HTTPRedirectHandler):
-    """Follows a server to another URL of the web, and to nothing else."""
+    """Only follows redirects to URLs of the web."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if problem := why_no_url(newurl.replace(" ", "%20")):
-            raise UserError(f"{req.full_url} leads to {shown(newurl)}: {problem}")
+            raise UserError(f"{req.full_url} redirects to {shown(newurl)}: {problem}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Opens URLs of the web, through the proxies that the environment names."""
+    """Return an opener for URLs of the web, which uses the proxies of the environment."""
     return urllib.request.build_opener(_WebOnly)
 
 
 def _with_size(download: Download) -> Download:
-    """The download with its size, if only its server knows it and says so."""
+    """Return the download with its size, asking the server if the size is unknown."""
     if download.size is not None:
         return download
     request = urllib.request.Request(download.url, headers={"User-Agent": "fairseq_lskd"}, method="HEAD")
@@ -80,13 +80,13 @@ def _with_size(download: Download) -> Download:
 
 
 def fetch_one(download: Download, path: Path) -> None:
-    """Fetch one file to `path`, in several attempts. Until it is whole and checked it is called `NAME.part`."""
+    """Download one file to `path`, in several attempts. It is called `NAME.part` until it is complete and verified."""
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"the cache {path.parent} cannot be made ({error.strerror}): give another --cache, or --raw"
+            f"the cache {path.parent} cannot be created ({error.strerror}): give another --cache, or --raw"
         ) from None
     label = f"{download.name} ({size(download.size)}), {download.url}"
     for attempt in range(ATTEMPTS):
@@ -96,7 +96,7 @@ def fetch_one(download: Download, path: Path) -> None:
             _attempt(download, part)
             break
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # what is there already is not the beginning of that file
+            if error.code == 416:  # range not satisfiable: the partial file belongs to another file
                 part.unlink(missing_ok=True)
             elif error.code < 500:
                 raise UserError(f"{label}: HTTP {error.code} {error.reason}") from error
@@ -107,7 +107,7 @@ def fetch_one(download: Download, path: Path) -> None:
                 raise UserError(f"{label}: {failure}") from error
     else:
         there = part.stat().st_size if part.exists() else 0
-        raise UserError(f"{label}: {failure}; {size(there)} of it are kept, in {part}")
+        raise UserError(f"{label}: {failure}; the first {size(there)} are kept in {part}")
     if problem := wrong(part, download):
         part.unlink()
         raise UserError(f"{label}: {problem}; removed")
@@ -115,7 +115,7 @@ def fetch_one(download: Download, path: Path) -> None:
 
 
 def _attempt(download: Download, part: Path) -> None:
-    """Ask for what is not there yet, and append it."""
+    """Request the bytes that `part` lacks, and append them."""
     there = part.stat().st_size if part.exists() else 0
     if there and there == download.size:
         return
@@ -147,7 +147,7 @@ def _attempt(download: Download, part: Path) -> None:
 
 
 def wrong(path: Path, download: Download) -> str | None:
-    """How a file differs from what its size and digest should be; None if it does not."""
+    """Return how a file differs from the expected size or digest; None if it does not."""
     if download.sha256 or download.md5:
         kind, expected = ("sha256", download.sha256) if download.sha256 else ("md5", download.md5)
         assert expected is not None

@@ -1,4 +1,4 @@
-"""Where the files of a corpus are: in a folder of the user's, or in the cache, or still to be fetched."""
+"""Locate the files of a corpus: in the user's folder, in the cache, or still to be downloaded."""
 
 from __future__ import annotations
 
@@ -17,41 +17,40 @@ from ..corpora import Corpus, Download, Part, Side
 
 @dataclass(frozen=True)
 class Found:
-    """A side's text: a file, and its member if the file is an archive. `plain`: one sentence a line, whatever the
-    part's own format."""
+    """The file of a side's text and, in an archive, its member. `plain`: the part's format does not apply to it."""
 
     path: Path
     member: str | None = None
     plain: bool = False
 
 
-Located = dict[tuple[int, str], Found]  #: (number of the part, language) -> where it is
+Located = dict[tuple[int, str], Found]  #: (index of the part, language) -> place
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept unless --cache says otherwise."""
+    """Return the default of --cache."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "fairseq_lskd"
 
 
 def cached(cache: Path, download: Download) -> Path:
-    """The place of a download in the cache, after its URL; `UserError` for a URL that has none."""
+    """Return the path of a download in the cache, which follows its URL. Raise `UserError` for an unsuitable URL."""
     place = cache / place_of_url(download.url)
     if not (query := urlsplit(download.url).query):
         return place
-    # Two files of a server may differ in the query alone. In front, since the end of a name says what it is.
+    # Two files of a server may only differ in the query. Its hash is a prefix, to keep the extension.
     return place.parent / f"{hashlib.sha256(query.encode()).hexdigest()[:8]}-{place.name}"
 
 
 def in_cache(corpus: Corpus, cache: Path) -> tuple[Located, list[Download]]:
-    """Where every side is or will be in the cache, and what is yet to be fetched."""
+    """Return the place of every side in the cache, and the downloads that are missing there."""
     located: Located = {}
     missing: dict[Download, None] = {}
     problems = []
     for number, part in enumerate(corpus.parts):
         for language, side in part.sides.items():
             if side.download is None:
-                problems.append(f"{part.split}: {part.plain}.{language}, or {part.plain}.{language}.gz")
+                problems.append(f"{part.split}: {part.plain}.{language} or {part.plain}.{language}.gz")
                 continue
             path = cached(cache, side.download)
             located[number, language] = Found(path, side.member)
@@ -59,15 +58,15 @@ def in_cache(corpus: Corpus, cache: Path) -> tuple[Located, list[Download]]:
                 missing[side.download] = None
     if problems:
         listed = "\n  ".join(problems)
-        raise UserError(f"{corpus.name} is a text that you bring: give --raw DIR with it:\n  {listed}")
+        raise UserError(f"{corpus.name} is your own text: give its folder with --raw DIR. It must contain\n  {listed}")
     return located, list(missing)
 
 
 def in_folder(corpus: Corpus, raw: Path) -> Located:
-    """Where every side is in the user's folder: the text itself, plain or gzipped, or the archive that it is in.
+    """Locate every side in the user's folder: its text, plain or gzipped, or the archive that contains it.
 
     Raises:
-        UserError: that lists everything that is not there, with its size and where to get it.
+        UserError: with every missing file, its size and its URL.
     """
     if not raw.is_dir():
         raise UserError(f"--raw {raw}: {'not a folder' if raw.exists() else 'no such folder'}")
@@ -91,14 +90,14 @@ def in_folder(corpus: Corpus, raw: Path) -> Located:
         listed = "\n  ".join(problems)
         raise UserError(
             f"--raw {raw}: {len(problems)} file{'s' * (len(problems) > 1)} of {corpus.name} missing or unclear:\n"
-            f"  {listed}\nPut them there (the text itself, plain or gzipped, does as well as the archive)"
-            f"{', or leave out --raw to have them fetched' if corpus.downloads else ''}"
+            f"  {listed}\nPut them there (the archive, or the text itself, plain or gzipped)"
+            f"{', or leave out --raw to download them' if corpus.downloads else ''}"
         )
     return located
 
 
 def _side(raw: Path, part: Part, side: Side, language: str) -> Found | None:
-    names = []  # of the text itself, and whether it is plain
+    names = []  # possible names of the text itself, and whether it is plain
     if part.plain:
         aliases = ("valid", "dev", "val") if part.plain == "valid" else (part.plain,)
         names += [(f"{alias}.{language}", True) for alias in aliases]
@@ -121,7 +120,7 @@ def _side(raw: Path, part: Part, side: Side, language: str) -> Found | None:
 
 
 def _wanted(part: Part, side: Side, language: str) -> tuple[str, str]:
-    """What is missing, and a line that says so."""
+    """Return a key of a missing file, and a line that describes the file."""
     if side.download is None:
         wanted = f"{part.plain}.{language}"
         return wanted, f"{wanted} or {wanted}.gz"
@@ -135,7 +134,7 @@ def _wanted(part: Part, side: Side, language: str) -> tuple[str, str]:
 
 
 def size(count: int | None) -> str:
-    """Bytes, for people."""
+    """Format a number of bytes for a message."""
     if count is None:
         return "size unknown"
     if count < 1_000_000:

@@ -1,4 +1,4 @@
-"""What a part consists of whose corpus file gives an id: mtdata's of a data set, or sacreBLEU's of a test set."""
+"""Resolve the ids in corpus files: mtdata's ids of data sets, and sacreBLEU's ids of test sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..corpora import Corpus, Download, Part, Side
 
 
 def resolve(corpus: Corpus, cache: Path) -> Corpus:
-    """The corpus with all its downloads known: those that its file does not spell out are looked up."""
+    """Return the corpus with all its downloads, resolving the ids of data sets and test sets."""
     return replace(corpus, parts=tuple(_resolved(part, corpus.languages, cache) for part in corpus.parts))
 
 
@@ -28,13 +28,13 @@ def _resolved(part: Part, languages: tuple[str, str], cache: Path) -> Part:
 
 
 def _of_sacrebleu(part: Part, languages: tuple[str, str]) -> Part:
-    """A test set as sacreBLEU defines it: archive, MD5, and the members of the two languages."""
+    """Return a test set as sacreBLEU defines it: the archive, its MD5, and the members of the two languages."""
     from sacrebleu.dataset import DATASETS
 
     assert part.sacrebleu is not None
     found = DATASETS.get(part.sacrebleu)
     if found is None:
-        raise UserError(f"sacrebleu = {part.sacrebleu}: no test set is called so (see sacrebleu --list)")
+        raise UserError(f"sacrebleu = {part.sacrebleu}: unknown test set; `sacrebleu --list` lists all")
     source, target = languages
     pairs = found.langpairs
     if f"{source}-{target}" in pairs:
@@ -44,13 +44,12 @@ def _of_sacrebleu(part: Part, languages: tuple[str, str]) -> Part:
     else:
         raise UserError(f"sacrebleu = {part.sacrebleu}: has no {source}-{target}, only {' '.join(sorted(pairs))}")
     if not found.data or len(found.data) != 1 or any(":" in member for member in members.values()):
-        raise UserError(f"sacrebleu = {part.sacrebleu}: not one archive of plain files; give its url and files")
+        raise UserError(f"sacrebleu = {part.sacrebleu}: expected one archive of plain files; give its url and files")
     download = Download(found.data[0], md5=found.md5[0] if found.md5 else None)
     return replace(part, sides={language: Side(download, member) for language, member in members.items()})
 
 
 def _of_mtdata(part: Part, languages: tuple[str, str], cache: Path) -> Part:
-    """A data set of mtdata's index, by its id."""
     entry = _mtdata_entry(str(part.mtdata), cache)
     names = [tag.lang for tag in entry.did.langs]
     order = [_side_of(language, names) for language in languages]
@@ -69,15 +68,15 @@ def _of_mtdata(part: Part, languages: tuple[str, str], cache: Path) -> Part:
     text = {"txt": "plain", "raw": "plain", "sgm": "sgm"}
     form = "tsv" if "tsv" in kind else text.get(kind.removesuffix(".gz"))
     if form is None or len(entry.in_paths or []) > 2:
-        raise UserError(f"mtdata = {part.mtdata}: its format, {kind}, is not read; give a text of your own")
+        raise UserError(f"mtdata = {part.mtdata}: unsupported format {kind}; prepare it as your own text")
     return replace(part, sides=sides, format=form)
 
 
 def _mtdata_entry(name: str, cache: Path) -> Any:
-    # mtdata writes its index where this says; both have to be set before its first import.
+    # The folder of mtdata's index. It must be set before the first import.
     os.environ.setdefault("MTDATA", str(cache / "mtdata"))
     if "mtdata.index" not in sys.modules:
-        print("mtdata reads its index (a minute the first time, seconds later)", file=sys.stderr)
+        print("reading mtdata's index (about a minute the first time, then seconds)", file=sys.stderr)
     require(f"mtdata = {name}", "mtdata")
     import logging
 
@@ -89,13 +88,13 @@ def _mtdata_entry(name: str, cache: Path) -> Any:
     try:
         return INDEX[DatasetId.parse(name)]
     except KeyError:
-        raise UserError(f"mtdata = {name}: no data set has this id (see `mtdata list`)") from None
+        raise UserError(f"mtdata = {name}: unknown data set; `mtdata list` lists all") from None
     except Exception as error:
         raise UserError(f"mtdata = {name}: {error}") from error
 
 
 def _side_of(language: str, names: list[str]) -> int | None:
-    """Which of mtdata's three-letter languages this is."""
+    """Return the index of the language among mtdata's three-letter codes; None if it is not there."""
     from mtdata.iso.bcp47 import bcp47
 
     three = bcp47(language).lang

@@ -1,6 +1,6 @@
-"""The texts of a corpus out of its files, one sentence a line, checked on the way.
+"""Extract and check the texts of a corpus, one sentence per line.
 
-What was taken out once is found again by the next run, if the file that it came from has not changed since.
+A later run uses extracted texts again if the files from which they come have not changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .archives import broken, members
 from .locate import Found, Located
 
 CHUNK = 1 << 20
-#: As the corpora of IWSLT have them: lines about a talk, and tags around its title and description.
+#: IWSLT's markup: lines about a talk, and tags around its title and description.
 _ABOUT = (b"<url>", b"<talkid>", b"<keywords>")
 _AROUND = re.compile(rb"</?(?:title|description)>")
 _SEGMENT = re.compile(rb"<seg[^>]*>(.*)</seg>")
@@ -34,7 +34,7 @@ _SEGMENT = re.compile(rb"<seg[^>]*>(.*)</seg>")
 
 @dataclass(frozen=True)
 class Text:
-    """A text on disk: one sentence a line, plain. `sha256` is of its bytes."""
+    """A plain text on disk, one sentence per line. `sha256` is the digest of its bytes."""
 
     path: Path
     lines: int
@@ -43,7 +43,7 @@ class Text:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A side that is to be taken from a file or a member."""
+    """A side to extract from a file or a member."""
 
     key: tuple[int, str]
     column: int | None
@@ -51,7 +51,7 @@ class _Wanted:
 
 
 class _Sink:
-    """Writes a text, and notes its lines, its digest and where it is not UTF-8."""
+    """Writes a text, counts its lines, computes its digest and, if `strict`, refuses invalid UTF-8."""
 
     def __init__(self, out: IO[bytes] | None, source: str, strict: bool) -> None:
         self.out, self.source = out, source
@@ -93,10 +93,10 @@ class _Sink:
 
 
 def take(corpus: Corpus, located: Located, work: Path) -> dict[tuple[int, str], Text]:
-    """Every side's text: where it lies, if it is plain text already, else taken out into `work`.
+    """Return every side's text: the file itself if it is plain text, else extracted to `work`.
 
     Raises:
-        UserError: for everything that is wrong with any of the files, at once.
+        UserError: with every problem in any of the files.
     """
     strict = corpus.steps.not_utf8 == "refuse"
     texts: dict[tuple[int, str], Text] = {}
@@ -119,7 +119,7 @@ def take(corpus: Corpus, located: Located, work: Path) -> dict[tuple[int, str], 
                     for member, stream in _streams(path, wanted):
                         _take_one(corpus, located, path, member, stream, wanted[member], strict, texts)
                         bar.update(len(wanted[member]))
-                # Only now: damage may show at the very end of an archive, where its checksum is.
+                # Only now, because damage may only show at the end of an archive, where its checksum is.
                 for want in itertools.chain.from_iterable(wanted.values()):
                     number, language = want.key
                     _stamp(want.out, located[want.key], corpus.parts[number], language, texts[want.key])
@@ -149,7 +149,7 @@ def _take_one(
     strict: bool,
     texts: dict[tuple[int, str], Text],
 ) -> None:
-    """Take all sides that are in one stream."""
+    """Extract all sides that are in one stream."""
     number, _ = wanted[0].key
     form = _format(corpus.parts[number], located[wanted[0].key])
     source = f"{path}:{member}" if member else str(path)
@@ -164,7 +164,7 @@ def _take_one(
     else:
         content = {"plain": lambda each: each, "sgm": _segments, "tags": _untagged}[form](stream)
         _write(content, source, strict, wanted[:1], texts)
-        for want in wanted[1:]:  # a text that several parts have
+        for want in wanted[1:]:  # several parts share this text
             texts[want.key] = texts[wanted[0].key]
 
 
@@ -175,7 +175,7 @@ def _write(
     wanted: Sequence[_Wanted],
     texts: dict[tuple[int, str], Text],
 ) -> None:
-    """Write a stream, or rows of as many columns as sides are wanted, and put the texts in place when all is well."""
+    """Write a stream, or rows with one column per wanted side. The texts get their names when all are complete."""
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(write_beside(want.out)) for want in wanted]
         files = [stack.enter_context(part.open("wb", buffering=CHUNK)) for part in parts]
@@ -221,7 +221,7 @@ def _columns(stream: IO[bytes], source: str, columns: Sequence[int | None]) -> I
 
 
 def _segments(stream: IO[bytes]) -> Iterator[Sequence[bytes]]:
-    """The text of <seg>, with single spaces, as sacreBLEU reads it."""
+    """Yield the text of each <seg>, with single spaces, as sacreBLEU reads it."""
     for line in stream:
         if match := _SEGMENT.search(line):
             yield (" ".join(match[1].decode("utf-8", "surrogateescape").split()).encode("utf-8", "surrogateescape"),)
@@ -248,7 +248,7 @@ def _stamp(out: Path, found: Found, part: Part, language: str, text: Text) -> No
 
 
 def _taken(out: Path, found: Found, part: Part, language: str) -> Text | None:
-    """The text that an earlier run has taken, if it is still that of the same file."""
+    """Return the text that an earlier run extracted, if the file has not changed since."""
     try:
         shape = {"path": str, "lines": COUNT, "sha256": str}
         record = read_json(out.with_name(f"{out.name}.json"), shape)
@@ -256,7 +256,7 @@ def _taken(out: Path, found: Found, part: Part, language: str) -> Text | None:
         same = all(record[name] == value for name, value in _origin(found, part, language).items())
     except (OSError, ValueError, KeyError):
         return None
-    # It is where this program puts it, whatever the record says.
+    # Accept no other path than the two that this program writes.
     return text if same and text.path in (out, found.path) and text.path.exists() else None
 
 

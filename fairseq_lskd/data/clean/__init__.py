@@ -1,1 +1,1 @@
-"""Cleaning a bitext: steps on each pair, duplicates, held-out pairs, and a report of what went."""
+"""Clean a bitext: steps on each pair, duplicates, held-out pairs, and a report of what was dropped."""

@@ -1,4 +1,4 @@
-"""What cleaning kept and dropped: counts and examples, as JSON and as Markdown for people."""
+"""Report what cleaning kept and dropped: counts and examples, as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .worker import Cleaned, Example, merge_examples
 
 @dataclass
 class PartReport:
-    """One part's pairs: read, kept in train, held out, and dropped by each filter."""
+    """The counts of one part's pairs: read, kept in train, held out, and dropped by each filter."""
 
     name: str
     read: int = 0
@@ -27,7 +27,7 @@ class PartReport:
     examples: dict[str, list[Example]] = field(default_factory=dict)
 
     def add(self, block: Cleaned, routes: np.ndarray | None) -> None:
-        """Count a block."""
+        """Add a block's counts and examples. `routes` holds the split of each pair (0: train)."""
         held_out = 0 if routes is None else int(np.count_nonzero(routes))
         self.read += block.read
         self.kept += len(block.source) - held_out
@@ -56,7 +56,7 @@ class PartReport:
 
 
 def table(reports: Sequence[PartReport], totals: Sequence[int] | None = None) -> str:
-    """A table of the parts, in Markdown. With `totals`, all lines of each part, numbers are projected to them."""
+    """Return a Markdown table of the parts. `totals`, the lines of each part, scale the counts of a sample."""
     scales = [total / report.read if report.read else 0.0 for report, total in _with(reports, totals)]
     names = [name for name in FILTERS if any(report.dropped[name] for report in reports)]
     held_out = ["held out"] if any(report.held_out for report in reports) else []
@@ -82,7 +82,7 @@ def _with(reports: Sequence[PartReport], totals: Sequence[int] | None) -> list[t
 
 
 def examples(reports: Sequence[PartReport]) -> str:
-    """Examples of what each filter dropped, in Markdown."""
+    """Return examples of what each filter dropped, in Markdown."""
     lines: list[str] = []
     for name in FILTERS:
         found = [(report.name, example) for report in reports for example in report.examples.get(name, [])]
@@ -93,6 +93,6 @@ def examples(reports: Sequence[PartReport]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text for a cell of a table, its control characters shown."""
+    """Escape a text for a table cell and show its control characters."""
     shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
     return shown.replace("|", "\\|")

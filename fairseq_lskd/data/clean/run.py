@@ -1,7 +1,7 @@
-"""A whole bitext, cleaned: blocks to all cores and back in order, duplicates, held-out pairs, files and counts.
+"""Clean a whole bitext in blocks, with several processes: drop duplicates, hold out pairs, write files and counts.
 
-The result depends on the text and the steps, not on the number of workers. Memory is a few blocks, and 8 bytes a pair
-(up to 24 for moments) where duplicates are dropped.
+The result depends on the text and the steps, not on the number of workers. Memory is a few blocks, and 8 bytes per
+pair (briefly up to 24) if duplicates are dropped.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .steps import Facts, Steps, main_script, text_step
 from .worker import Block, Cleaned, Cleaner, Plan, keep_example
 
 BLOCK = 5_000  # lines
-SAMPLE = 3_000  # pairs to learn mean lengths, scripts and frequent words from
-LEAST_SAMPLE = 200  # of every part
+SAMPLE = 3_000  # pairs from which mean lengths, scripts and frequent words are estimated
+LEAST_SAMPLE = 200  # minimum number of pairs from each part
 ROUTES = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
 class Texts:
-    """A part's two texts on disk, source first, of the same number of lines."""
+    """A part's two texts on disk, source first, with the same number of lines."""
 
     name: str
     paths: tuple[Path, Path]
@@ -41,7 +41,7 @@ class Texts:
 
 
 def sample(texts: Texts, count: int, steps: Steps) -> list[tuple[str, str]]:
-    """Pairs from all over a part, after the text steps; without those that have an empty side."""
+    """Return about `count` pairs, evenly spaced in a part, after the text steps. Empty sides are left out."""
     tidy, step = text_step(steps), max(1, texts.lines // max(count, 1))
     with texts.paths[0].open("rb") as source, texts.paths[1].open("rb") as target:
         rows = itertools.islice(zip(source, target, strict=True), step // 2, None, step)
@@ -58,7 +58,7 @@ def make_plan(
     held_out: Sequence[tuple[str, str]],
     hold_out: HoldOut,
 ) -> Plan:
-    """What cleaners have to know, from samples of all parts and from the pairs of valid and test."""
+    """Return what the cleaners need to know, from samples of all parts and from the pairs of valid and test."""
     pairs = list(itertools.chain.from_iterable(parts))
     sides = [[pair[side] for pair in pairs] for side in (0, 1)]
     means = [sum(map(len, side)) / len(side) if side else 1.0 for side in sides]
@@ -80,10 +80,10 @@ def make_plan(
 
 
 def blocks(part: int, texts: Texts, every: int = 1) -> Iterator[Block]:
-    """A part's blocks, or every n-th of them.
+    """Yield a part's blocks, or every n-th of them.
 
     Raises:
-        UserError: if a text does not have the lines that were counted.
+        UserError: if the number of lines of a text has changed.
     """
     read = [0, 0]
     with texts.paths[0].open("rb") as source, texts.paths[1].open("rb") as target:
@@ -98,12 +98,12 @@ def blocks(part: int, texts: Texts, every: int = 1) -> Iterator[Block]:
     for path, count in zip(texts.paths, read, strict=True):
         if count != texts.lines:
             raise UserError(
-                f"{path} changed while it was read: it had {texts.lines:,} lines, and has {count:,}. Run this again"
+                f"{path} changed while it was read: it had {texts.lines:,} lines, now has {count:,}. Run again"
             )
 
 
 def _ended(block: bytes) -> bytes:
-    """A file's last line may lack its line feed."""
+    """Add the line feed that the last line of a file may lack."""
     return block if block.endswith(b"\n") else block + b"\n"
 
 
@@ -116,14 +116,14 @@ def write_clean(
     every: int = 1,
     progress: Callable[[int], object] = lambda lines: None,
 ) -> list[PartReport]:
-    """Clean all parts into `folder` (None: only count), and say what became of each.
+    """Clean all parts to `folder` (None: only count). Return a report for each.
 
-    With `every` above 1, only every n-th block of a part is looked at.
+    With `every` above 1, only every n-th block of a part is read.
     """
     reports = [PartReport(part.name) for part in texts]
     jobs = itertools.chain.from_iterable(blocks(index, part, every) for index, part in enumerate(texts))
     seen = Seen()
-    number = 0  # of the pairs kept, which every n-th by line goes by
+    number = 0  # pairs kept so far, by which hold_out.by = line counts
     splits = ["train", *(split for split in ("valid", "test") if getattr(hold_out, split))]
     with contextlib.ExitStack() as stack:
         files: Mapping[tuple[str, int], IO[bytes]] = {}
@@ -155,7 +155,7 @@ def write_clean(
 
 
 def drop_duplicates(block: Cleaned, seen: Seen) -> None:
-    """Take the pairs that were seen before from a block with hashes."""
+    """Drop the pairs of a block whose hashes were seen before."""
     assert block.hashes is not None
     fresh = seen.add(block.hashes)
     if fresh.all():

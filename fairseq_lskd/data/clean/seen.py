@@ -1,4 +1,4 @@
-"""Which lines were there before, by 64-bit hashes in sorted arrays."""
+"""Detect repeated lines by 64-bit hashes in sorted arrays."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 
 
 def line_hash(line: bytes) -> bytes:
-    """8 bytes that are the same on every machine. Of 40 million lines, two share them with a probability of 4e-5."""
+    """Return 8 bytes, the same on every machine. Two of 40 million lines collide with a probability of 4e-5."""
     return hashlib.blake2b(line, digest_size=8).digest()
 
 
 class Seen:
-    """A set of 64-bit hashes that grows by blocks: 8 bytes a hash, up to three times that while it merges."""
+    """A set of 64-bit hashes that grows by blocks. It takes 8 bytes per hash, up to three times that while merging."""
 
     def __init__(self) -> None:
-        # Sorted, each at least twice as long as the next: there are few, and each hash is merged few times.
+        # Sorted, each at least twice as long as the next, so there are few, and each hash is merged only a few times.
         self._runs: list[np.ndarray] = []
 
     def __len__(self) -> int:
         return sum(map(len, self._runs))
 
     def add(self, hashes: np.ndarray) -> np.ndarray:
-        """Add hashes, uint64 `[N]`; bool `[N]`, True where one was seen neither before nor earlier in the block."""
+        """Add hashes (uint64 `[N]`). Return bool `[N]`, True for each that was not seen before."""
         unique, first = np.unique(hashes, return_index=True)
         fresh = np.ones(len(unique), dtype=bool)
         for run in self._runs:
@@ -36,6 +36,6 @@ class Seen:
             self._runs.append(unique[fresh])
             while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
                 merged = np.concatenate([self._runs.pop(), self._runs.pop()])
-                merged.sort(kind="stable")  # finds the sorted runs in it
+                merged.sort(kind="stable")  # fast, because this sort detects sorted runs
                 self._runs.append(merged)
         return new

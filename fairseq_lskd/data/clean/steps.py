@@ -1,7 +1,7 @@
 """The cleaning steps of a corpus file, and what each does to a pair of sentences.
 
-A step that is not named is off. Text steps change both sides; a filter drops the pair, which counts for the first one.
-Words are what white space separates, unless `words = "moses"` counts Moses tokens.
+All steps are off by default. Text steps change both sides. Filters drop a pair, which counts for the first filter that
+drops it. Words are separated by white space, or are Moses tokens with `words = "moses"`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...errors import UserError
 from ...extras import require
 from ...reading import NUMBER, misfit
 
-#: Kept although Unicode has them among its format characters: Persian and Indic spelling needs the two joiners.
+#: Control and format characters, without the two joiners, which Persian and Indic spelling needs.
 _CONTROLS = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
 )
@@ -46,7 +46,7 @@ CHOICES = {
     "not_utf8": ("refuse", "drop"),
 }
 
-#: What filters are called in reports, in the order in which they look at a pair.
+#: The names of filters in reports, in the order in which they are applied.
 NOT_UTF8, BROKEN, EMPTY, MARKUP, LONG, LONG_WORD = (
     "not UTF-8",
     "broken characters",
@@ -68,7 +68,7 @@ FILTERS = (NOT_UTF8, BROKEN, EMPTY, MARKUP, LONG, LONG_WORD, RATIO, COPY, SCRIPT
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done; docs/data.md explains each. Limits are inclusive, None is off."""
+    """The cleaning steps, explained in docs/data.md. Limits are inclusive; None is off."""
 
     unicode: str = "off"
     controls: bool = False
@@ -90,7 +90,7 @@ class Steps:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Steps:
-        """The steps of a corpus file's [clean]; `UserError` with everything that is wrong there."""
+        """Read [clean] of a corpus file. Raise `UserError` with every problem in it."""
         kinds = {item.name: item for item in fields(cls)}
         problems = []
         for key, value in table.items():
@@ -105,25 +105,25 @@ class Steps:
                     problems.append(f"clean.{key} = {value!r}: expected true or false")
             elif key.startswith("max_"):
                 if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                    problems.append(f"clean.{key} = {value!r}: expected a number of 1 or more")
+                    problems.append(f"clean.{key} = {value!r}: expected a whole number from 1")
             elif misfit(value, NUMBER):
                 problems.append(f"clean.{key} = {value!r}: expected a number")
             elif "ratio" in key and value < 1:
                 problems.append(f"clean.{key} = {value}: expected 1 or more")
             elif "ratio" not in key and not 0 < value <= 1:
-                problems.append(f"clean.{key} = {value}: expected a share, above 0, at most 1")
+                problems.append(f"clean.{key} = {value}: expected a share above 0, at most 1")
         if problems:
             raise UserError("\n  ".join(problems))
         return cls(**table)
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The steps that are not as they are by default."""
+        """The steps that differ from the defaults."""
         return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) != item.default}
 
 
 def text_step(steps: Steps) -> Callable[[str], str]:
-    """What is done to the text of a line."""
+    """Return the function that applies the text steps to a line."""
     normalise, controls, spaces = steps.unicode, steps.controls, steps.spaces
     unescape, strip = steps.html != "off", steps.html == "strip"
 
@@ -134,7 +134,7 @@ def text_step(steps: Steps) -> Callable[[str], str]:
             text = _TAG.sub(" ", text)
         if normalise != "off" and not text.isascii():
             text = unicodedata.normalize(normalise, text)  # type: ignore[arg-type]
-        # isprintable knows no space but U+0020.
+        # isprintable() is False for every white space except U+0020.
         if not text.isprintable():
             if controls:
                 text = _CONTROLS.sub("", text)
@@ -148,7 +148,7 @@ def text_step(steps: Steps) -> Callable[[str], str]:
 
 
 def word_counter(steps: Steps, language: str) -> Callable[[str], int]:
-    """How many words a line has."""
+    """Return a function that counts the words of a line."""
     if steps.words == "spaces":
         return lambda text: len(text.split())
     require('words = "moses"', "sacremoses")
@@ -159,7 +159,7 @@ def word_counter(steps: Steps, language: str) -> Callable[[str], int]:
 
 
 def main_script(texts: Sequence[str]) -> str | None:
-    """The script that most letters are in; None without letters."""
+    """Return the script of most letters; None without letters."""
     joined = "".join(texts)
     counts = {name: len(pattern.findall(joined)) for name, pattern in _SCRIPTS.items()}
     name = max(counts, key=lambda each: counts[each])
@@ -167,7 +167,7 @@ def main_script(texts: Sequence[str]) -> str | None:
 
 
 def outside_script(text: str, script: str, share: float) -> bool:
-    """Whether less than this share of the text's letters is in the script. Text without letters is in any."""
+    """Whether less than this share of the text's letters is in the script. False for text without letters."""
     if script == "Latin" and (text.isascii() or not _BEYOND_LATIN.search(text)):
         return False
     letters = len(_LETTER.findall(text))
@@ -175,7 +175,7 @@ def outside_script(text: str, script: str, share: float) -> bool:
 
 
 def is_copy(source: str, target: str, share: float) -> bool:
-    """Whether at least this share of the target's words stand in the source, or the two are the same."""
+    """Whether at least this share of the target's words occur in the source, or the two are equal."""
     if source == target:
         return True
     words = [word for word in target.split() if any(map(str.isalpha, word))]
@@ -185,9 +185,9 @@ def is_copy(source: str, target: str, share: float) -> bool:
 
 @dataclass(frozen=True)
 class Facts:
-    """What filters have to know of the whole corpus, source first: from a sample, and from valid and test.
+    """What filters need to know about the whole corpus (source first), from a sample and from valid and test.
 
-    `lengths` are mean characters a line; `held_out` the case-folded lines of valid and test.
+    `lengths` are mean characters per line; `held_out` are the case-folded lines of valid and test.
     """
 
     languages: tuple[str, str]
@@ -201,7 +201,7 @@ Check = Callable[[str, str], bool]
 
 
 def filters(steps: Steps, facts: Facts, other_language: Check | None = None) -> list[tuple[str, Check]]:
-    """The filters that are on, in their order: each True where the pair is to be dropped."""
+    """Return the filters that are on, in order. Each is True for a pair to drop."""
     checks: list[tuple[str, Check]] = []
     if steps.broken:
         checks.append((BROKEN, lambda source, target: "\ufffd" in source or "\ufffd" in target))
@@ -241,12 +241,12 @@ def _length_filters(steps: Steps, facts: Facts) -> list[tuple[str, Check]]:
         count_source, count_target = (word_counter(steps, language) for language in facts.languages)
         words, ratio = steps.max_words, steps.word_ratio
         if words is not None and ratio is None and steps.words == "spaces":
-            # Most lines are shorter than so many words of one letter each.
+            # A fast test first: most lines are shorter than this number of one-letter words.
             checks.append((LONG, lambda s, t: len(s) >= 2 * words and len(s.split()) > words))
             checks.append((LONG, lambda s, t: len(t) >= 2 * words and len(t.split()) > words))
         else:
 
-            @functools.lru_cache(maxsize=1)  # of the one pair that both filters look at
+            @functools.lru_cache(maxsize=1)  # both filters look at the same pair
             def counts(source: str, target: str) -> tuple[int, int]:
                 return count_source(source), count_target(target)
 
@@ -267,7 +267,7 @@ def _length_filters(steps: Steps, facts: Facts) -> list[tuple[str, Check]]:
             )
         )
     if steps.ratio is not None:
-        # As many times longer than the other side as is usual between these languages is no ratio of note.
+        # Relative to the usual ratio of lengths between these languages.
         usual = facts.lengths[1] / facts.lengths[0]
         upper, lower = steps.ratio * usual, usual / steps.ratio
         checks.append((RATIO, lambda source, target: not lower <= len(target) / len(source) <= upper))

@@ -1,4 +1,4 @@
-"""One block of a bitext, cleaned: what worker processes do. The same block gives the same result in any of them."""
+"""Clean one block of a bitext in a worker process. The result depends on the block and the plan only."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from . import steps as names
 from .seen import line_hash
 from .steps import Facts, Steps, filters, text_step
 
-EXAMPLES = 5  # a filter
+EXAMPLES = 5  # per filter
 SHOWN_CHARS = 160
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cleaner needs to know. `hold_out` is every how many source hashes go to valid and to test, 0 for none."""
+    """What a cleaner needs to know. `hold_out` (v, t) sends every v-th source hash to valid and every t-th to test."""
 
     steps: Steps
     facts: Facts
@@ -28,7 +28,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Block:
-    """Aligned lines, each ended by a line feed, of which the first has the number `first` in its part."""
+    """Aligned lines, each ending in a line feed. `first` is the number of the first line in its part."""
 
     part: int
     first: int
@@ -38,7 +38,7 @@ class Block:
 
 @dataclass(frozen=True, order=True)
 class Example:
-    """A dropped pair. Those with the smallest hashes are shown: a choice that depends on the text alone."""
+    """A dropped pair. Those with the smallest hashes are shown, so that the choice only depends on the text."""
 
     hash: bytes
     line: int
@@ -48,7 +48,7 @@ class Example:
 
 @dataclass
 class Cleaned:
-    """What is left of a block. `hashes` uint64 and `routes` uint8 (0 train, 1 valid, 2 test) are of the lines left."""
+    """The remaining lines of a block, with `hashes` (uint64) and `routes` (uint8: 0 train, 1 valid, 2 test)."""
 
     part: int
     read: int
@@ -75,7 +75,7 @@ class Cleaner:
         self.filters = filters(plan.steps, plan.facts, self.language)
 
     def __reduce__(self) -> tuple[type[Cleaner], tuple[Plan]]:
-        return Cleaner, (self.plan,)  # to worker processes: the filters cannot be pickled
+        return Cleaner, (self.plan,)  # for worker processes, because the filters cannot be pickled
 
     def __call__(self, block: Block) -> Cleaned:
         sources, targets = _lines(block.source, block.first), _lines(block.target, block.first)
@@ -94,7 +94,7 @@ class Cleaner:
                     keep_example(out.examples, name, number, raw_source, raw_target)
                     break
             else:
-                # Identity is what tidy returns for a text that it leaves alone.
+                # tidy() returns the same object if it changes nothing.
                 out.changed += source is not raw_source or target is not raw_target
                 texts.append((source, target))
                 out.numbers.append(number)
@@ -123,7 +123,7 @@ class Cleaner:
 
 
 def keep_example(examples: dict[str, list[Example]], name: str, line: int, source: str, target: str) -> None:
-    """Note a dropped pair, if it is among those to be shown."""
+    """Keep a dropped pair if it is among the examples to show."""
     digest = line_hash(f"{source}\t{target}".encode("utf-8", "replace"))
     merge_examples(
         examples.setdefault(name, []), [Example(digest, line, _excerpt(source, name), _excerpt(target, name))]
@@ -131,14 +131,14 @@ def keep_example(examples: dict[str, list[Example]], name: str, line: int, sourc
 
 
 def _excerpt(text: str, name: str) -> str:
-    """The beginning of a long text, or where its markup is."""
+    """Return the start of a long text, or the part with markup."""
     start = max(0, text.find("<") - 40) if name == names.MARKUP else 0
     cut = text[start : start + SHOWN_CHARS]
     return f"{'…' * (start > 0)}{cut}{'…' * (start + len(cut) < len(text))}"
 
 
 def merge_examples(into: list[Example], new: list[Example]) -> None:
-    """Add examples, and keep those to be shown."""
+    """Add examples, and keep those to show."""
     into += new
     into.sort()
     del into[EXAMPLES:]
@@ -149,7 +149,7 @@ def _hashes(lines: list[bytes]) -> np.ndarray:
 
 
 def _lines(block: bytes, first: int) -> list[str | None]:
-    """The lines of a block, without line ends; None for those that are not UTF-8."""
+    """Return the lines of a block without line ends, and None for those that are not UTF-8."""
     lines: list[str | None]
     try:
         lines = [*block.decode("utf-8").split("\n")]

@@ -1,4 +1,4 @@
-"""Downloads that break off, resume, are wrong, or are not to be had."""
+"""Downloads that break off, resume, have the wrong content, or are unavailable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATA = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
-def test_a_download_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> None:
+def test_a_download_resumes_where_it_broke_off(site: Site, tmp_path: Path) -> None:
     site.files["/a.tgz"], site.breaks["/a.tgz"] = DATA, [1000, 500]
     fetch_one(Download(f"{site.url}/a.tgz", len(DATA), SHA256), tmp_path / "a.tgz")
     assert (tmp_path / "a.tgz").read_bytes() == DATA
@@ -26,23 +26,23 @@ def test_a_download_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
 
 
-def test_the_next_run_goes_on(site: Site, tmp_path: Path) -> None:
+def test_the_next_run_resumes(site: Site, tmp_path: Path) -> None:
     site.files["/a.tgz"], site.breaks["/a.tgz"] = DATA, [100] * ATTEMPTS
     download = Download(f"{site.url}/a.tgz", len(DATA), SHA256)
-    with pytest.raises(UserError, match=r"a\.tgz \(10,240 bytes\), .*; 400 bytes of it are kept, in .*a\.tgz\.part"):
+    with pytest.raises(UserError, match=r"a\.tgz \(10,240 bytes\), .* 400 bytes are kept in .*a\.tgz\.part"):
         fetch_one(download, tmp_path / "a.tgz")
     assert not (tmp_path / "a.tgz").exists()
     fetch_one(download, tmp_path / "a.tgz")
     assert (tmp_path / "a.tgz").read_bytes() == DATA and site.asked[-1] == ("/a.tgz", "bytes=400-")
 
 
-def test_a_server_that_cannot_resume_sends_it_all_again(site: Site, tmp_path: Path) -> None:
+def test_a_server_that_cannot_resume_sends_the_whole_file_again(site: Site, tmp_path: Path) -> None:
     site.files["/a"], site.breaks["/a"], site.resumes = DATA, [1000], False
     fetch_one(Download(f"{site.url}/a", sha256=SHA256), tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == DATA
 
 
-def test_a_rest_of_another_file_is_thrown_away(site: Site, tmp_path: Path) -> None:
+def test_a_partial_file_of_another_download_is_removed(site: Site, tmp_path: Path) -> None:
     site.files["/a"] = DATA
     (tmp_path / "a.part").write_bytes(b"x" * (len(DATA) + 5))
     fetch_one(Download(f"{site.url}/a", sha256=SHA256), tmp_path / "a")
@@ -64,7 +64,7 @@ def test_a_wrong_file_is_removed(site: Site, tmp_path: Path, known: dict, messag
     assert not list(tmp_path.iterdir())
 
 
-def test_all_that_cannot_be_had_is_said_at_once_and_the_rest_is_kept(site: Site, tmp_path: Path, capsys) -> None:
+def test_all_failed_downloads_are_reported_at_once_and_the_others_kept(site: Site, tmp_path: Path, capsys) -> None:
     site.files |= {"/good": DATA, "/bad": b"x"}
     downloads = [
         Download(f"{site.url}/gone", 5_000_000),
@@ -74,7 +74,7 @@ def test_all_that_cannot_be_had_is_said_at_once_and_the_rest_is_kept(site: Site,
     with pytest.raises(UserError) as error:
         fetch(downloads, tmp_path, "corpus")
     message = str(error.value)
-    assert message.startswith("2 of 3 files could not be fetched:\n")
+    assert message.startswith("2 of 3 files")
     assert f"gone (5 MB), {site.url}/gone: HTTP 404" in message and "bad (10,240 bytes)" in message
     assert "Run again" in message and "--raw" in message
     assert cached(tmp_path, downloads[1]).read_bytes() == DATA
@@ -83,20 +83,20 @@ def test_all_that_cannot_be_had_is_said_at_once_and_the_rest_is_kept(site: Site,
     assert f"  gone (5 MB): {site.url}/gone" in plan
 
 
-def test_a_server_in_trouble_is_asked_again(site: Site, tmp_path: Path) -> None:
+def test_server_errors_are_retried(site: Site, tmp_path: Path) -> None:
     site.status["/a"] = 503
     with pytest.raises(UserError, match="HTTP 503"):
         fetch_one(Download(f"{site.url}/a"), tmp_path / "a")
     assert len(site.asked) == ATTEMPTS
 
 
-def test_no_network_is_one_attempt(tmp_path: Path) -> None:
+def test_without_a_network_there_is_one_attempt(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.tgz \(size unknown\), http://127\.0\.0\.1:9/a\.tgz: .*refused"):
         fetch_one(Download("http://127.0.0.1:9/a.tgz"), tmp_path / "a.tgz")
 
 
 @pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/a"])
-def test_a_server_leads_nowhere_but_to_the_web(site: Site, tmp_path: Path, place: str) -> None:
+def test_redirects_only_lead_to_the_web(site: Site, tmp_path: Path, place: str) -> None:
     site.leads["/a"] = place
     with pytest.raises(UserError, match=f"http.*'{place}'"):
         fetch_one(Download(f"{site.url}/a"), tmp_path / "a")

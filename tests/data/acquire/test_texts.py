@@ -1,4 +1,4 @@
-"""Texts out of files of every format, checked on the way, and not taken out twice."""
+"""Extracting and checking texts of every format, each only once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_plain_text_stays_where_it_is_and_a_last_line_may_lack_its_end(tmp_path:
     assert [found[0, lang].lines for lang in ("zh", "en")] == [2, 2]
 
 
-def test_characters_that_cross_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_across_two_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "CHUNK", 5)
     good, bad = tmp_path / "a.zh", tmp_path / "a.en"
     good.write_text("一二三\n四五六七\n" * 3, encoding="utf-8")
@@ -80,13 +80,13 @@ def test_characters_that_cross_a_chunk(tmp_path: Path, monkeypatch: pytest.Monke
     assert take(corpus(not_utf8="drop"), located(Found(good), Found(bad)), tmp_path / "work")[0, "en"].lines == 3
 
 
-def test_a_character_that_the_file_breaks_off_in(tmp_path: Path) -> None:
+def test_a_file_that_ends_within_a_character(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes("一\n二".encode()[:-1])
     with pytest.raises(UserError, match=r"line 2 is not UTF-8: byte 0xe4 at offset 4"):
         take(corpus(), located(Found(tmp_path / "a"), Found(tmp_path / "a")), tmp_path / "work")
 
 
-def test_what_was_taken_is_found_again_until_its_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extracted_texts_are_reused_until_their_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tar(tmp_path / "a.tgz", {"x.zh": b"1\n2\n", "x.en": b"one\ntwo\n"})
     where = located(Found(path, "x.zh"), Found(path, "x.en"))
     first = take(corpus(), where, tmp_path / "work")
@@ -95,11 +95,11 @@ def test_what_was_taken_is_found_again_until_its_file_changes(tmp_path: Path, mo
         assert take(corpus(), where, tmp_path / "work") == first
     tar(path, {"x.zh": b"1\n2\n3\n", "x.en": b"one\ntwo\nthree\n"})
     assert take(corpus(), where, tmp_path / "work")[0, "en"].lines == 3
-    (tmp_path / "work" / "0.zh.json").write_text("{")  # broken off while it was written: taken again
+    (tmp_path / "work" / "0.zh.json").write_text("{")  # an incomplete record: extract again
     assert take(corpus(), where, tmp_path / "work")[0, "zh"].lines == 3
 
 
-def test_a_text_out_of_an_archive_that_is_broken_further_on_does_not_count(tmp_path: Path) -> None:
+def test_a_text_from_an_archive_with_damage_after_it_is_not_used_again(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tgz", {"x.zh": b"1\n", "x.en": b"one\n"})
     path.write_bytes(path.read_bytes()[:-8] + b"\0" * 8)
     for _ in range(2):
@@ -107,7 +107,7 @@ def test_a_text_out_of_an_archive_that_is_broken_further_on_does_not_count(tmp_p
             take(corpus(), located(Found(path, "x.zh"), Found(path, "x.en")), tmp_path / "work")
 
 
-def test_what_is_wrong_with_several_files_is_said_at_once(tmp_path: Path) -> None:
+def test_problems_of_several_files_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(b"no gzip")
     path = tar(tmp_path / "b.tgz", {"x.en": b"x\n"})
     with pytest.raises(UserError) as error:

@@ -1,4 +1,4 @@
-"""A bitext cleaned as a whole: the same for any number of workers, duplicates, held-out pairs, and its report."""
+"""Cleaning a whole bitext: any number of workers, duplicates, held-out pairs, and the report."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path, monkeypatch: p
 def test_a_killed_worker_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleaning, "BLOCK", 50)
     monkeypatch.setattr(cleaning, "Cleaner", Deadly)
-    with pytest.raises(UserError, match=r"one of 2 worker processes was killed; .* give fewer --workers"):
+    with pytest.raises(UserError, match=r"one of 2 worker processes was killed.* fewer --workers"):
         clean([texts(tmp_path, noisy(300))], tmp_path / "out", workers=2)
 
 
 class Deadly:
-    """A cleaner that kills its process, as the system does where memory runs out."""
+    """A cleaner that kills its process, as the system does when memory runs out."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -127,7 +127,7 @@ def test_duplicates_are_found_across_parts(tmp_path: Path) -> None:
     assert (first.kept, second.kept, second.dropped["duplicate"]) == (1, 1, 1)
 
 
-def test_every_23rd_pair_that_is_left_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_23rd_remaining_pair_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleaning, "BLOCK", 7)
     pairs = [(f"s{i}", "" if i % 5 == 0 else f"t{i}") for i in range(1, 101)]
     left = [i for i in range(1, 101) if i % 5]
@@ -155,7 +155,7 @@ def test_held_out_pairs_are_compared_after_the_text_steps(tmp_path: Path) -> Non
     assert (tmp_path / "out/train.de").read_text() == "Guten Abend\n"
 
 
-def test_line_ends_and_a_mark_at_the_beginning(tmp_path: Path) -> None:
+def test_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "p.en").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\nthree")
     (tmp_path / "p.de").write_bytes("eins\nzwei\u2028x\ndrei\n".encode())
     clean([Texts("p", (tmp_path / "p.en", tmp_path / "p.de"), 3)], tmp_path / "out", Steps())
@@ -170,7 +170,7 @@ def test_lines_that_are_not_utf8_can_be_dropped(tmp_path: Path) -> None:
     assert (tmp_path / "out/train.de").read_text() == "eins\ndrei\n"
 
 
-def test_the_report_for_people(tmp_path: Path) -> None:
+def test_the_report_in_markdown(tmp_path: Path) -> None:
     pairs = [("a | b", "a | b"), ("one", "eins"), ("two", ""), ("one", "eins")]
     reports = clean([texts(tmp_path, pairs, "news")], tmp_path / "out", Steps(copies=1.0, duplicates="pair"))
     assert table(reports).splitlines() == [
@@ -186,7 +186,7 @@ def test_the_report_for_people(tmp_path: Path) -> None:
     assert "| read | 40 | 40 | 100.00 |" in table(reports, [40])
 
 
-def test_foreign_lines_go_and_plain_ones_are_not_asked_about(tmp_path: Path) -> None:
+def test_foreign_lines_are_dropped_and_plain_ones_not_identified(tmp_path: Path) -> None:
     pytest.importorskip("py3langid")
     english = ["the house is on the hill", "the dog is in the house", "we see the dog on the hill"]
     german = ["das Haus ist auf dem Hügel", "der Hund ist in dem Haus", "wir sehen den Hund auf dem Hügel"]
@@ -200,8 +200,8 @@ def test_foreign_lines_go_and_plain_ones_are_not_asked_about(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("count", [80, 110])
-def test_a_text_that_changes_meanwhile(tmp_path: Path, side: int, count: int) -> None:
+def test_a_text_that_changes_while_it_is_cleaned(tmp_path: Path, side: int, count: int) -> None:
     part = texts(tmp_path, noisy(100))
     part.paths[side].write_text("a b c\n" * count)
-    with pytest.raises(UserError, match=rf"{part.paths[side].name} changed.*: it had 100 lines, and has {count}\."):
+    with pytest.raises(UserError, match=rf"{part.paths[side].name} changed.*: it had 100 lines, now has {count}\."):
         list(cleaning.blocks(0, part))

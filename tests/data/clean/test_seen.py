@@ -1,4 +1,4 @@
-"""The set of hashes against a Python set."""
+"""The set of hashes, compared with a Python set."""
 
 from __future__ import annotations
 

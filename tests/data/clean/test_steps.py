@@ -1,4 +1,4 @@
-"""Each cleaning step on texts that it is made for, and on texts that it has to leave alone."""
+"""Each cleaning step on texts that it must change or drop, and on texts that it must leave alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_text_steps(steps: dict, text: str, expected: str) -> None:
     assert tidied(text, **steps) == expected
 
 
-def test_a_text_that_needs_nothing_is_given_back_itself() -> None:
+def test_an_unchanged_text_is_returned_as_the_same_object() -> None:
     text = "Nothing to be done — „really“."
     steps = {"unicode": "NFC", "controls": True, "spaces": True, "html": "drop"}
     assert tidied(text, **steps) is text
@@ -83,7 +83,7 @@ def test_filters(steps: dict, source: str, target: str, expected: str | None) ->
     assert dropped(source, target, **steps) == expected
 
 
-def test_the_ratio_is_taken_against_what_is_usual_between_the_languages() -> None:
+def test_the_ratio_is_relative_to_the_usual_ratio_of_the_languages() -> None:
     facts = Facts(("zh", "en"), lengths=(10.0, 35.0))
     assert dropped("一二三四", "fourteen chars", facts, ratio=2.0) is None
     assert dropped("一二三四", "four", facts, ratio=2.0) == "length ratio"
@@ -95,7 +95,7 @@ def test_the_ratio_is_taken_against_what_is_usual_between_the_languages() -> Non
     [
         ("pair", ("Hello there", "Hallo da"), True),
         ("pair", ("hello THERE", "hallo da"), True),
-        ("pair", ("Hello there", "Guten Tag"), False),  # both are there, but not together
+        ("pair", ("Hello there", "Guten Tag"), False),  # both occur, but not as a pair
         ("source", ("Hello there", "x"), True),
         ("source", ("x", "Hallo da"), False),
         ("target", ("x", "Hallo da"), True),
@@ -103,7 +103,7 @@ def test_the_ratio_is_taken_against_what_is_usual_between_the_languages() -> Non
         ("either", ("x", "y"), False),
     ],
 )
-def test_held_out_pairs_go(where: str, pair: tuple[str, str], expected: bool) -> None:
+def test_held_out_pairs_are_dropped(where: str, pair: tuple[str, str], expected: bool) -> None:
     held = frozenset([("hello there", "hallo da"), ("good day", "guten tag")])
     facts = Facts(
         ("en", "de"), held_out=(frozenset(s for s, _ in held), frozenset(t for _, t in held)), held_out_pairs=held
@@ -143,7 +143,7 @@ def test_moses_counts_tokens() -> None:
     assert dropped("a, b, c", "a", **steps) == "too long"  # five tokens
 
 
-def test_everything_wrong_in_a_table_is_said_at_once() -> None:
+def test_all_problems_of_a_table_are_reported_at_once() -> None:
     table = {
         "unicod": "NFC",
         "html": "maybe",
@@ -159,9 +159,9 @@ def test_everything_wrong_in_a_table_is_said_at_once() -> None:
         "clean.unicod: unknown, did you mean unicode?",
         "clean.html = 'maybe': expected off, unescape, strip, drop",
         "clean.controls = 1: expected true or false",
-        "clean.max_words = 0: expected a number of 1 or more",
+        "clean.max_words = 0: expected a whole number from 1",
         "clean.ratio = 0.5: expected 1 or more",
-        "clean.copies = 2: expected a share, above 0, at most 1",
+        "clean.copies = 2: expected a share above 0, at most 1",
         "clean.script = 'Latin': expected a number",
     ]
 
