@@ -1,1 +1,1 @@
-"""Experiments: a YAML file each, which experiments/Snakefile makes jobs of."""
+"""Experiments: each is a YAML file, from which experiments/Snakefile makes jobs."""

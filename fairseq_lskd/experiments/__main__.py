@@ -1,4 +1,4 @@
-"""What scripts/experiment.sh asks of an experiment before it runs: `hours` or `-`, and the folder of its results.
+"""Print what scripts/experiment.sh needs to know: whether to estimate hours (`hours` or `-`), and the results folder.
 
 python -m fairseq_lskd.experiments EXPERIMENT SCALE FOLDER-OF-EXPERIMENTS NAME RECIPE
 """
@@ -16,5 +16,5 @@ if __name__ == "__main__":
         experiment, scale, folder, name, recipe = sys.argv[1:]
         plan = Plan.read(experiment, scale, Path(folder), name or None, recipe or None)
         if why := plan.without_exports():
-            print(f"experiment.sh: no model is measured as `lskd export` ships it: {why}", file=sys.stderr)
+            print(f"experiment.sh: exported models are not measured: {why}", file=sys.stderr)
         print("hours" if plan.settings.hours else "-", plan.results)

@@ -1,4 +1,4 @@
-"""A small copy of prepared data, to measure on it how fast a corpus is worked on."""
+"""Write a small excerpt of prepared data, on which the speed of jobs is measured."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..errors import UserError
 from ..names import PLAIN
 from ..reading import COUNT, read_json
 
-TOKENS = 30_000  #: of the target side: some eight batches of 4,096
-HELD_OUT = 100  #: pairs of valid and test
+TOKENS = 30_000  #: target tokens of train: about eight batches of 4,096
+HELD_OUT = 100  #: pairs of valid, and of test
 
 
 def train_tokens(data: Path) -> int:
-    """The target side of train in tokens, ends of sentences included.
+    """Return the number of target tokens of train, including `</s>`.
 
     Raises:
-        UserError: if `data` is no folder of scripts/prepare.sh.
+        UserError: if `data` is not a folder that scripts/prepare.sh wrote.
     """
     record = _record(data)
     count = record["counts"][f"train.{record['options']['target-lang']}"]
@@ -31,12 +31,12 @@ def train_tokens(data: Path) -> int:
 
 
 def write_excerpt(data: Path, out: Path, tokens: int = TOKENS) -> int:
-    """Every n-th pair of train, and the first of valid and test, as `out/pieces` and `out/bin`.
+    """Write every n-th pair of train, and the first pairs of valid and test, to `out/pieces` and `out/bin`.
 
-    Returns the tokens of train's target side, about `tokens`.
+    Return the number of target tokens of train, which is about `tokens`.
 
     Raises:
-        UserError: if `data` is no folder of scripts/prepare.sh.
+        UserError: if `data` is not a folder that scripts/prepare.sh wrote.
     """
     options = _record(data)["options"]
     languages = [options["source-lang"], options["target-lang"]]
@@ -65,6 +65,6 @@ def _record(data: Path) -> dict[str, Any]:
     shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}, "counts": counts}
     path = data / "pieces" / MANIFEST
     if not path.is_file():
-        raise UserError(f"{data}: no prepared data there; expected a folder that scripts/prepare.sh made")
+        raise UserError(f"{data}: no prepared data there; expected a folder that scripts/prepare.sh wrote")
     found: dict[str, Any] = read_json(path, shape, "what `lskd encode` wrote", "Encode it again")
     return found

@@ -1,8 +1,8 @@
-"""How long an experiment will take on this machine: one job of each kind is measured on an excerpt of its data.
+"""Estimate how long an experiment takes on this machine, from one job of each kind on an excerpt of its data.
 
-The commands are the experiment's own, in a folder of their own: every kind of training for `SECONDS`, by an untrained
-teacher, which is as fast as a trained one; a cache and translations of the excerpt. As many run at once as in the
-experiment. Scoring, the analysis and the measurement of speed are not in it.
+The jobs run the experiment's commands in a separate folder, as many at once as in the experiment: each kind of training
+for up to `SECONDS`, and caches and translations of the excerpt. Teachers are untrained, which does not change the
+speed. The estimate leaves out scoring, the analysis and the measurement of decoding speed.
 
     python -m fairseq_lskd.experiments.hours methods small --jobs 2 --threads 1
 """
@@ -34,24 +34,24 @@ from ..runs import read_record
 from .excerpt import train_tokens, write_excerpt
 from .plan import Plan, System
 
-SECONDS = (45, 240)  #: that a training is measured for; the second, where the first are not enough on a busy machine
-WARM_UP = 1  #: logged updates that are not counted; fairseq does not log the first
-BUSY = 0.6  #: a share of the cores' time below which other programs are mentioned
-FOLDER = ".hours"  #: where it is measured
-#: They come after the recipe's own, and so count.
+SECONDS = (45, 240)  #: duration of a measured training; the second if the first is too short, on a busy machine
+WARM_UP = 1  #: logged updates to ignore; fairseq does not log the first
+BUSY = 0.6  #: share of the cores' time below which the report mentions other programs
+FOLDER = ".hours"  #: folder for the measurement
+#: Appended to the recipe's options, which they override.
 _TRAIN = (
     *("--max-update", "300", "--log-interval", "1", "--disable-validation", "--patience", "-1"),
     *("--no-epoch-checkpoints", "--save-interval", "1000000", "--save-interval-updates", "0"),
 )
-#: An untrained teacher ends no translation by itself.
+#: Limits of the length, because an untrained teacher does not generate </s>.
 _TRANSLATE = ("--max-len-a", "1", "--max-len-b", "0")
-#: What `lskd cache` says of its speed.
+#: The speed in the output of `lskd cache`.
 _CACHE_SPEED = re.compile(r" at ([\d,]+) tokens/s")
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something that an experiment runs, a training, a cache or translations, and the jobs that it waits for."""
+    """A training, a cache or translations, and the names of the jobs that it needs."""
 
     name: str
     kind: str
@@ -60,9 +60,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Rate:
-    """What a kind of job costs: `seconds` a unit, so many `units`, and `before`, the seconds until the first unit.
+    """The cost of a kind of job: `seconds` per unit, the number of `units`, and the seconds `before` the first unit.
 
-    `share` is the part of its cores' time that the job got while it was measured, from 0 to 1.
+    `share` is the share of its cores' time, from 0 to 1, that the job got while it was measured.
     """
 
     seconds: float
@@ -72,12 +72,12 @@ class Rate:
     share: float = 1.0
 
     def hours(self, done: float = 0.0) -> float:
-        """Of a job that has `done` so many units."""
+        """Return the hours left for a job with `done` units."""
         return (self.seconds * max(0.0, self.units - done) + self.before * (done == 0)) / 3600
 
 
 def kind_of(plan: Plan, system: System) -> str:
-    """What trainings of one speed have in common: all but seeds, smoothing, and numbers in the loss."""
+    """Return a label that trainings of the same speed share. It omits seeds, smoothing and numbers in the loss."""
     method = {"train_teacher.sh": "", "distill_word.sh": "word", "distill_seq.sh": "sequence"}[system.script]
     cached = system.cache is not None or "--cache-top-k" in system.options
     parts = [_size(system), "both" if method == "sequence" and system.online else method, "cached" * cached]
@@ -92,12 +92,12 @@ def _size(system: System) -> str:
 
 
 def jobs_of(plan: Plan) -> dict[str, Job]:
-    """Every job of an experiment by its name."""
+    """Return every job of an experiment by its name."""
     jobs = []
     for name, system in plan.systems.items():
         needs = [folder for folder in (system.cache, system.translations) if folder]
         needs += [system.teacher] if system.teacher and system.online else []
-        # They are compared with its teacher first.
+        # A student waits until its teacher was compared with these.
         needs += plan.leads[system.teacher] if system.teacher else []
         jobs.append(Job(name, kind_of(plan, system), tuple(needs)))
     jobs += [Job(n, f"cache by {_size(plan.systems[c.teacher])}", (c.teacher,)) for n, c in plan.caches.items()]
@@ -106,7 +106,7 @@ def jobs_of(plan: Plan) -> dict[str, Job]:
 
 
 def longest_chain(jobs: Mapping[str, Job], hours: Callable[[Job], float]) -> float:
-    """The hours of jobs that wait for each other, and so cannot run side by side: the largest such sum."""
+    """Return the hours of the longest chain of jobs that wait for each other."""
     ends: dict[str, float] = {}
 
     def end(name: str) -> float:
@@ -118,15 +118,15 @@ def longest_chain(jobs: Mapping[str, Job], hours: Callable[[Job], float]) -> flo
 
 
 def seconds_an_update(log: str) -> float:
-    """The median of what fairseq-train logged of every update (`--log-interval 1`), the first `WARM_UP` left out.
+    """Return the median seconds per update in a log of fairseq-train (`--log-interval 1`), without the first `WARM_UP`.
 
-    Of the median, since the excerpt's epochs are short, and each begins with a pause.
+    A mean would include the pauses between the excerpt's short epochs.
 
     Raises:
-        UserError: if there are too few.
+        UserError: if the log has too few updates.
     """
     stats = [parse_json(line[line.index("{") :]) for line in log.splitlines() if "| train_inner | {" in line]
-    # fairseq rounds the time itself to whole seconds.
+    # Words per batch over words per second, because fairseq rounds the time itself to whole seconds.
     seconds = [float(each["wpb"]) / float(each["wps"]) for each in stats[WARM_UP:] if float(each["wps"]) > 0]
     if not seconds:
         raise UserError(f"{len(stats)} updates were logged, expected more than {WARM_UP}")
@@ -134,12 +134,12 @@ def seconds_an_update(log: str) -> float:
 
 
 def updates_of(command: Sequence[str]) -> int:
-    """The updates that a measured training would have but for our own `--max-update`, which is the last."""
+    """Return the recipe's `--max-update`. The last one in the command is that of the measurement."""
     return int([value for option, value in itertools.pairwise(command) if option == "--max-update"][-2])
 
 
 class Measurement:
-    """Measures a plan's kinds of jobs in `FOLDER`, `jobs` at once, as the experiment would run them."""
+    """Measures each kind of job of a plan in `FOLDER`, with `jobs` at once, as in the experiment."""
 
     def __init__(self, plan: Plan, jobs: int, threads: int, before: str = "") -> None:
         train, translate = [*plan.settings.train, *_TRAIN], [*plan.settings.translate, *_TRANSLATE]
@@ -148,7 +148,7 @@ class Measurement:
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
     def rates(self) -> dict[str, Rate]:
-        """Kind -> what a job of it costs.
+        """Return the cost of each kind of job.
 
         Raises:
             UserError: if the data are not prepared, or a command fails.
@@ -167,7 +167,7 @@ class Measurement:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _measured(self, job: Job) -> Rate:
-        print(f"measuring: {job.kind}\n", end="", flush=True)  # in one piece: two may say it at once
+        print(f"measuring: {job.kind}\n", end="", flush=True)  # one string, because several threads print
         if job.name in self.plan.caches:
             said, share = self._run(self.plan.cache_command(job.name), job)
             return Rate(1 / self._cache_speed(said, job), self.tokens, "token", share=share)
@@ -192,24 +192,26 @@ class Measurement:
         return Rate(found, updates_of(made["command"]), "update", before, share)
 
     def _translations(self, job: Job) -> Rate:
-        """Seconds a token that is generated: an untrained teacher's translations are of other lengths than text."""
+        """Measure seconds per generated token. An untrained teacher's translations differ from text in length."""
         _, share = self._run(self.plan.translate_command(job.name), job)
         out = self.folder / self.plan.runs / job.name / "nbest.jsonl"
         seconds = read_json(out.with_name(f"{out.name}.manifest.json"), {"seconds": NUMBER})["seconds"]
         with out.open(encoding="utf-8") as lines:
             texts = ([each["text"] for each in json.loads(line)["hypotheses"]] for line in lines)
-            # Those of a sentence are searched for side by side, until the longest ends.
+            # The hypotheses of a sentence are searched together, until the longest ends.
             generated = sum(max((len(text.split()) + 1 for text in each), default=0) for each in texts)
         return Rate(seconds / max(generated, 1), self.tokens, "token", share=share)
 
     def _cache_speed(self, said: str, job: Job) -> float:
         found = _CACHE_SPEED.findall(said)
         if not found:
-            raise UserError(f"{job.name} could not be measured. It said:\n{_end_of(said)}")
+            raise UserError(
+                f"{job.name} could not be measured: it printed no speed. The end of its output:\n{_end_of(said)}"
+            )
         return float(found[-1].replace(",", "")) or 1.0
 
     def _run(self, command: str, job: Job) -> tuple[str, float]:
-        """What a command said, and the share of its cores' time that it got."""
+        """Run a command. Return its output and the share of its cores' time that it got."""
         words = [*shlex.split(self.before), *shlex.split(command)]
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
             start = time.monotonic()
@@ -220,12 +222,12 @@ class Measurement:
             said.seek(0)
             output = said.read()
         if process.returncode != 0:
-            raise UserError(f"{job.name} could not be measured. It said:\n{_end_of(output)}")
+            raise UserError(f"{job.name} could not be measured: it failed:\n{_end_of(output)}")
         return output, min(1.0, (used.ru_utime + used.ru_stime) / (seconds * self.threads))
 
 
 def stages(jobs: Mapping[str, Job]) -> list[list[Job]]:
-    """The first job of each kind, and what these need: lists of jobs, each of which needs those of lists before."""
+    """Return the first job of each kind and the jobs that it needs, in stages that only need earlier stages."""
     firsts: dict[str, Job] = {}
     for job in jobs.values():
         firsts.setdefault(job.kind, job)
@@ -246,7 +248,7 @@ def _end_of(said: str) -> str:
 
 
 def done_of(plan: Plan, job: Job) -> float:
-    """Units that are done already in the folder that the experiment works in; infinite where the job is finished."""
+    """Return the units of a job that are done in the experiment's folder; infinite if the job is finished."""
     if job.name not in plan.systems:
         return float("inf") if Path(plan.runs, job.name, "done").exists() else 0.0
     if Path(plan.checkpoint(job.name)).exists():
@@ -260,9 +262,9 @@ def done_of(plan: Plan, job: Job) -> float:
 def table(
     jobs: Mapping[str, Job], rates: Mapping[str, Rate], done: Mapping[str, float], at_once: int, gpu: bool = False
 ) -> str:
-    """What, how many, how fast, and the hours; below it the time that all takes with so many jobs at once.
+    """Return a table of each kind of job, its speed and hours, and the total time with `at_once` jobs at once.
 
-    On a GPU a job needs little of its cores, so that their share says nothing.
+    With `gpu` it does not mention busy cores, because jobs on a GPU hardly use theirs.
     """
     from tabulate import tabulate
 
@@ -271,10 +273,10 @@ def table(
         ours = [job for job in jobs.values() if job.kind == kind]
         finished = sum(done[job.name] == float("inf") for job in ours)
         left = sum(rate.hours(done[job.name]) for job in ours)
-        speed = f"{rate.seconds:.3g} s an update" if rate.unit == "update" else f"{1 / rate.seconds:,.0f} tokens/s"
+        speed = f"{rate.seconds:.3g} s per update" if rate.unit == "update" else f"{1 / rate.seconds:,.0f} tokens/s"
         each = f"{rate.units:,.0f} {rate.unit}s"
         rows.append([kind, len(ours), finished or "", speed, each, f"{rate.hours():.2f}", f"{left:.2f}"])
-    heads = ["what", "jobs", "finished", "speed", "each", "hours each", "hours left"]
+    heads = ["job", "count", "finished", "speed", "size", "hours each", "hours left"]
 
     def hours(job: Job) -> float:
         return rates[job.kind].hours(done[job.name])
@@ -284,24 +286,24 @@ def table(
     lines = [
         tabulate(rows, headers=heads, colalign=aligned, disable_numparse=True),
         "",
-        f"An estimate: about {max(total / at_once, chain):.1f} hours with {at_once} job{'s' * (at_once > 1)} at once "
-        f"({total:.1f} hours of jobs; those that wait for each other take {chain:.1f}).",
+        f"Estimate: about {max(total / at_once, chain):.1f} hours with {at_once} job{'s' * (at_once > 1)} at once "
+        f"({total:.1f} hours for all jobs; the longest chain of jobs that wait for each other takes {chain:.1f}).",
     ]
-    # Starting and reading take some of the time, too: what is missing is no measure of how much faster it would be.
+    # No estimate of how much faster it would be: starting up and reading files also lower the share.
     if not gpu and (share := statistics.mean(rate.share for rate in rates.values())) < BUSY:
         lines.append(
-            f"The jobs got {share:.0%} of their cores' time: if other programs ran, it will take fewer hours without "
-            "them. Delete hours.json to measure again."
+            f"The jobs got {share:.0%} of their cores' time. If other programs were running, the experiment takes less "
+            "time without them; delete hours.json to measure again."
         )
     lines.append(
-        "Trainings that stop early take less; validation, scoring, the analysis and the measurement of speed come on "
-        "top."
+        "Early stopping reduces the time. Validation, scoring, the analysis and the measurement of decoding speed add "
+        "to it."
     )
     return "\n".join(lines)
 
 
 def estimate(plan: Plan, recipe: Path, jobs: int, threads: int, before: str = "", gpu: bool = False) -> str:
-    """The table of an experiment whose data are prepared; rates that were measured for the same before are taken again.
+    """Return the table of an experiment with prepared data. Rates in hours.json are used again if nothing changed.
 
     Raises:
         UserError: if the data are not prepared, or a command fails.
@@ -323,24 +325,24 @@ def _kept(path: Path, made_from: dict[str, Any]) -> dict[str, Rate] | None:
     shape = {"made_from": dict, "rates": {str: {"unit": str, **numbers}}}
     if not path.is_file():
         return None
-    record = read_json(path, shape, "what --hours measured", "Delete it")
+    record = read_json(path, shape, "the measurements of --hours", "Delete it")
     if record["made_from"] != made_from:
         return None
     return {kind: Rate(**rate) for kind, rate in record["rates"].items()}
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Print the estimate of an experiment, in the folder that it works in."""
+    """Print the estimate of an experiment. The current folder is the one in which the experiment runs."""
     parser = argparse.ArgumentParser(prog="python -m fairseq_lskd.experiments.hours", description=__doc__)
-    parser.add_argument("experiment")
-    parser.add_argument("scale")
-    parser.add_argument("--root", type=Path, default=Path(__file__).parents[2], help="the checkout (%(default)s)")
-    parser.add_argument("--name", help="of the folder in runs/")
-    parser.add_argument("--recipe", help="in place of the scale's")
-    parser.add_argument("--jobs", type=int, default=1, help="at once (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of each (%(default)s)")
-    parser.add_argument("--before", default="", help="words before each command")
-    parser.add_argument("--gpu", action="store_true", help="trainings are on a GPU")
+    parser.add_argument("experiment", help="name of an experiment, or a YAML file")
+    parser.add_argument("scale", help="a scale of scales.yaml or of the experiment")
+    parser.add_argument("--root", type=Path, default=Path(__file__).parents[2], help="checkout (default: %(default)s)")
+    parser.add_argument("--name", help="name of the experiment's folder in runs/")
+    parser.add_argument("--recipe", help="recipe to use instead of the scale's")
+    parser.add_argument("--jobs", type=int, default=1, help="number of jobs at once (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads per job (default: %(default)s)")
+    parser.add_argument("--before", default="", help="words to put before each command (default: none)")
+    parser.add_argument("--gpu", action="store_true", help="the jobs run on a GPU")
     args = parser.parse_args(words)
     with exit_on_user_error("hours"):
         root = args.root.resolve()

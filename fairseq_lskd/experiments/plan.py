@@ -1,4 +1,4 @@
-"""What an experiment runs: its systems, what they share, and the command of every step."""
+"""Plan an experiment: its systems, the caches and translations that they share, and the command of every step."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SCRIPTS = {
     "none": "train_teacher.sh",
 }
 _SHORT = {"sequence": "seq", "none": "student"}
-NBEST = 5  #: translations that students of any strategy choose from
+NBEST = 5  #: translations per source sentence, from which every strategy selects
 TOP_K = 16
 EXPORTED_AS = "int8"
 
 
 @dataclass(frozen=True)
 class System:
-    """A model to train, by the name of its folder, which is `called` what all its seeds are called, and its seed."""
+    """A model to train. `called` is the name that it shares with other seeds."""
 
     called: str
     seed: int
     script: str
     options: tuple[str, ...]
-    teacher: str | None = None  #: a system
-    online: bool = False  #: whether the teacher runs beside the student
+    teacher: str | None = None  #: name of a system
+    online: bool = False  #: whether the teacher runs while the student is trained
     cache: str | None = None
     translations: str | None = None
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of the system's folder."""
         return f"{self.called}-s{self.seed}"
 
 
@@ -54,17 +54,17 @@ class Cache:
 
 @dataclass
 class Plan:
-    """Every job of an experiment. Paths are relative to the folder that it runs in."""
+    """Every job of an experiment. Paths are relative to the folder in which it runs."""
 
     settings: Settings
     runs: str
     scripts: str = "scripts"
-    raw: str | None = None  #: the corpus's files, for --raw of prepare.sh
-    exports: bool = True  #: whether models are measured as `lskd export` ships them, too
+    raw: str | None = None  #: --raw of prepare.sh, the folder with the corpus's files
+    exports: bool = True  #: whether exported models (`lskd export`) are measured too
     systems: dict[str, System] = field(default_factory=dict)
     caches: dict[str, Cache] = field(default_factory=dict)
     translations: dict[str, str] = field(default_factory=dict)  #: name -> teacher
-    leads: dict[str, list[str]] = field(default_factory=dict)  #: teacher -> students of its seed without a teacher
+    leads: dict[str, list[str]] = field(default_factory=dict)  #: teacher -> students with its seed that have no teacher
 
     @classmethod
     def read(
@@ -76,15 +76,15 @@ class Plan:
         recipe: str | None = None,
         **more: Any,
     ) -> Plan:
-        """The plan of an experiment's YAML file.
+        """Read the plan of an experiment's YAML file.
 
         Args:
-            folder: of scales.yaml and of the experiments that have names.
-            recipe: in place of the scale's.
-            name: the runs go to runs/NAME. Experiments that run there share what they have in common.
+            folder: the folder with scales.yaml and the experiments that can be called by name.
+            recipe: replaces the scale's recipe.
+            name: the runs go to runs/NAME. Experiments with the same name share the runs that they have in common.
 
         Raises:
-            UserError: if the file is not as it should be.
+            UserError: with every problem in the file.
         """
         found = settings.read(experiment, scale, folder, recipe)
         where = name or (f"{found.data}-{found.name}" if found.apart else found.data)
@@ -106,7 +106,7 @@ class Plan:
         return f"data/{self.settings.data}"
 
     def recipe_file(self, folder: Path) -> Path:
-        """The file of the recipe, of which `folder` has those with names."""
+        """Return the file of the recipe. `folder` holds the recipes that can be called by name."""
         return settings.recipe_file(self.settings.recipe, folder)
 
     @property
@@ -116,10 +116,10 @@ class Plan:
     def _add(self, system: System) -> None:
         there = self.systems.setdefault(system.name, system)
         if there != system:
-            raise UserError(f"two systems are called {system.name}, which differ in {there.options} {system.options}")
+            raise UserError(f"two systems are called {system.name}: one has {there.options}, one has {system.options}")
 
     def _teacher(self, teacher: dict[str, Any], seed: int) -> tuple[str, tuple[str, ...]]:
-        """Its name, and what its students are called by."""
+        """Add a teacher. Return its name and the options that describe it to its students' scripts."""
         size, smoothing = teacher.get("size", "teacher"), float(teacher["label_smoothing"])
         options = ("--size", size, "--label-smoothing", str(smoothing), "--seed", str(seed))
         system = System(f"{size.replace('_', '-')}-{smoothing}", seed, "train_teacher.sh", options)
@@ -132,7 +132,7 @@ class Plan:
         parts = [_SHORT.get(method, method)]
         options = ["--size", size, "--seed", str(seed)]
         cache = translations = None
-        # Always spelt alike: experiments that share a run are to have the very same command for it.
+        # Always spelt out, so that experiments that share a run have the same command for it.
         if method in ("word", "both"):
             options += ["--kd-temperature", str(temperature)]
         if method in ("sequence", "both"):
@@ -142,7 +142,7 @@ class Plan:
                 options += [f"--{key.replace('_', '-')}", str(float(student[key]))]
         if student.get("cached"):
             parts.append("cached")
-            if method == "both":  # a cache of what was selected for this student, which its own script writes
+            if method == "both":  # the student's script writes a cache of the data selected for it
                 options += ["--cache-top-k", str(TOP_K)]
             else:
                 cache = f"cache-T{temperature:g}-{teacher}"
@@ -166,29 +166,29 @@ class Plan:
         self._add(system)
         return system.name
 
-    # What is made, by which command, from what.
+    # Files and commands of every step.
 
     def checkpoint(self, system: str) -> str:
         return f"{self.runs}/{system}/checkpoint_average.pt"
 
     def made_from(self, system: str) -> list[str]:
-        """The files that a training waits for."""
+        """Return the files that a training needs."""
         job = self.systems[system]
         files = [f"{self.data}/prepared"]
         files += [f"{self.runs}/{folder}/done" for folder in (job.cache, job.translations) if folder]
         return [*files, self.checkpoint(job.teacher)] if job.teacher and job.online else files
 
     def compared_before(self, system: str) -> list[str]:
-        """What a student's training waits for, too: that its teacher was compared with students without one.
+        """Return the files that show that a student's teacher was compared with students without a teacher.
 
-        In experiments without such a student too: another set of files would be a reason to train again.
+        They are the same in experiments without such students: Snakemake would train again if the files differed.
         """
         teacher = self.systems[system].teacher
         return [f"{self.runs}/leads/{teacher}"] if teacher else []
 
     def prepare_command(self) -> str:
         words = ["--corpus", self.settings.corpus, "--data", self.data]
-        if self.settings.corpus != "generated":  # which has no other languages
+        if self.settings.corpus != "generated":  # the languages of the generated bitext are fixed
             words += ["-s", self.settings.languages[0], "-t", self.settings.languages[1]]
         for name, known in self.settings.tests.items():
             words += ["--test-set", f"{name}={known}" if known else name]
@@ -218,15 +218,15 @@ class Plan:
         )
 
     def translate_command(self, translations: str) -> str:
-        # What has a part in the result is not left to be measured: int8, which would be taken where it is faster, and
-        # the size of batches, by which sums round otherwise, and choose between hypotheses nearly as good.
+        # Fixed, because the defaults depend on the machine and change the result: int8 would be used if it is faster,
+        # and the batch size changes the rounding, which decides between hypotheses with nearly the same score.
         teacher, out = self.checkpoint(self.translations[translations]), f"{self.runs}/{translations}/nbest.jsonl"
         words = ["--data", self.data, "--teacher", teacher, "--out", out, "--nbest", str(NBEST)]
         fixed = ["--compute-type", "float32", "--max-tokens", "2048"]
         return self._call("translate.sh", *words, "--", *fixed, *self.settings.translate)
 
     def score_command(self, system: str, before: str = "") -> str:
-        """One call for the data's own test set, and one for each further one, with words before each."""
+        """Return one call for the test set of the data and one for each further test set, each after `before`."""
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--run", f"{self.runs}/{system}"]
         words += ["--export", EXPORTED_AS] if self.exports else []
         more = ["--", *self.settings.score] if self.settings.score else []
@@ -234,30 +234,31 @@ class Plan:
         return " && ".join(before + self._call("score.sh", *words, *test, *more) for test in ([], *further))
 
     def records(self, system: str) -> list[str]:
-        """What scoring a system writes: its record, and one of each further test set."""
+        """Return the records that scoring a system writes: one for each test set."""
         marks = ("", *(f"-{name}" for name in self.settings.tests))
         return [f"{self.runs}/{system}/result{mark}.json" for mark in marks]
 
     def compared(self, teacher: str) -> list[str]:
-        """The records of a teacher and of what it has to be better than."""
+        """Return the records of a teacher and of the students that it should be better than."""
         return [f"{self.runs}/{system}/result.json" for system in (teacher, *self.leads[teacher])]
 
     def lead_command(self, teacher: str) -> str:
-        """Prints them as a table, with a warning where the teacher is no better."""
+        """Return the command that prints these records as a table, with a warning if the teacher is no better."""
         return shlex.join(["lskd", "table", *self.compared(teacher)])
 
     def without_exports(self) -> str | None:
-        """Why the models cannot be measured as `lskd export` ships them, in words; None if they can."""
+        """Return why exported models cannot be measured; None if they can."""
         if "moses-bpe" in self.settings.prepare:
-            return "data in Moses' tokens and BPE have no SentencePiece model, which `lskd export` needs"
+            return "`lskd export` needs a SentencePiece model, which data with Moses tokenisation and BPE do not have"
         if not is_installed("ctranslate2"):
-            return f"CTranslate2 is not installed. Get it with: {OPTIONAL['ctranslate2'].how_to_get}"
+            return f"CTranslate2 is not installed. Install it with: {OPTIONAL['ctranslate2'].how_to_get}"
         return None
 
     def speed_command(self) -> str:
-        """Decoding speed of the first seed's systems (all are of one size), in as many rounds as there are seeds.
+        """Return the command that measures decoding speed, in as many rounds as there are seeds.
 
-        On one core, wherever it was trained: what a model that is shipped has.
+        Other seeds than the first have models of the same size, and are not measured. Decoding is on one core, even for
+        models that were trained on a GPU, because models in production usually run on one core.
         """
         runs = [f"{self.runs}/{name}" for name, system in self.systems.items() if system.seed == self.settings.seeds[0]]
         words = ["--data", self.data, "--recipe", self.settings.recipe, "--out", f"{self.results}/speed.json"]
@@ -280,7 +281,7 @@ class Plan:
         return shlex.join([*words, "--write", f"{self.results}/differences.md"])
 
     def tests_commands(self) -> list[str]:
-        """Tables of the further test sets, each in a folder of its own."""
+        """Return the commands for the tables of the further test sets, each in its own folder."""
         commands = []
         for number, name in enumerate(self.settings.tests, start=1):
             folder = f"{self.results}/tests/{name}"
@@ -298,7 +299,7 @@ class Plan:
         )
 
     def analysed(self) -> tuple[list[str], list[str]]:
-        """The teachers and students that the analysis is of: those of the first seed."""
+        """Return the teachers and students to analyse: those of the first seed."""
         first = [system for system in self.in_order() if self.systems[system].seed == self.settings.seeds[0]]
         return [s for s in first if s in self.leads], [s for s in first if self.systems[s].teacher]
 
@@ -315,7 +316,7 @@ class Plan:
         return shlex.join(words)
 
     def in_order(self) -> list[str]:
-        """The systems, those that differ only in their seed side by side."""
+        """Return the systems, with those that only differ in their seed next to each other."""
         called = list(dict.fromkeys(system.called for system in self.systems.values()))
         return sorted(self.systems, key=lambda name: called.index(self.systems[name].called))
 
@@ -323,5 +324,5 @@ class Plan:
         return shlex.join([f"{self.scripts}/{script}", *words])
 
 
-#: What else tells two students apart, and how a name shows it.
+#: Other options that distinguish students, and their abbreviations in names.
 _MARKS = {"kd_weight": "w", "score_temperature": "st", "reference_weight": "ref"}

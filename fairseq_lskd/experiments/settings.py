@@ -1,4 +1,4 @@
-"""Reading an experiment's YAML and the scale that it runs at, every mistake at once."""
+"""Read and check an experiment's YAML file and its scale. All mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..errors import UserError
 from ..names import PLAIN, is_plain
 from ..reading import misfit, read_yaml, shown
 
-MOST = 10_000  #: systems that one entry may ask for
+MOST = 10_000  #: maximum number of combinations of one entry
 
 _NUMBER = (int, float)
-#: Keys of a file, and the kind of what they hold.
+#: Keys of a file, and the types of their values.
 _EXPERIMENT = {"title": str, "seeds": list, "teachers": list, "students": list, "train": list, "scales": dict}
 _EXPERIMENT |= {"tokenize": str}
 _SCALE = {
@@ -31,16 +31,16 @@ _STUDENT = {
     **{"score_temperature": _NUMBER, "reference_weight": _NUMBER},
 }
 _WORD, _SEQUENCE = {"temperature", "kd_weight"}, {"strategy", "score_temperature", "reference_weight"}
-#: Options by which a path is imported, or a pickle loaded.
+#: Options that import a path or load a pickle, and so run code.
 IMPORTING = ("--user-dir", "--comet-model")
 _SHARE, _POSITIVE = (lambda value: 0 <= value <= 1, "from 0 to 1"), (lambda value: 0 < value < math.inf, "above 0")
-#: Key -> whether a number is in its range, and the range in words.
+#: Key -> a test of the range of its number, and the range in words.
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "label_smoothing": (lambda value: 0 <= value < 1, "from 0 to below 1"),
     **{"temperature": _POSITIVE, "score_temperature": _POSITIVE, "kd_weight": _SHARE, "reference_weight": _SHARE},
 }
 _STRATEGIES = ("1-best", "nearest", "n-best")
-#: Method -> the keys that go with it.
+#: Method -> the keys that it allows.
 METHODS = {
     "none": set[str](),
     "word": _WORD | {"cached"},
@@ -51,7 +51,7 @@ METHODS = {
 
 @dataclass
 class Settings:
-    """An experiment at a scale. Teachers and students are dictionaries with one value a key."""
+    """An experiment at a scale. Teachers and students are dictionaries with one value per key."""
 
     name: str
     title: str
@@ -66,20 +66,20 @@ class Settings:
     train: list[str]  #: more options of fairseq-train, those of the scale first
     translate: list[str]  #: more options of `lskd translate`
     score: list[str]  #: more options of `lskd record`
-    tests: dict[str, str | None]  #: further test sets by name, and what sacreBLEU calls each
-    hours: bool  #: whether its hours are estimated before it starts
-    apart: bool  #: whether its runs are no other experiment's: it, or its own scale, trains otherwise on shared data
+    tests: dict[str, str | None]  #: further test sets, and sacreBLEU's name of each
+    hours: bool  #: whether to estimate the hours before the experiment starts
+    apart: bool  #: whether it cannot share runs, because it trains with other options on shared data
 
 
 def expand(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every combination of the values of those keys that hold a list; the last key changes fastest."""
+    """Yield every combination of the values of keys with a list. The last key changes fastest."""
     lists = [value if isinstance(value, list) else [value] for value in entry.values()]
     for values in itertools.product(*lists):
         yield dict(zip(entry, values, strict=True))
 
 
 def find(experiment: str, folder: Path) -> Path:
-    """The file of an experiment: a path, or a name in `folder`."""
+    """Return the file of an experiment, given as a path or as a name in `folder`."""
     path = Path(experiment)
     if path.suffix in (".yaml", ".yml"):
         if path.is_file():
@@ -92,12 +92,12 @@ def find(experiment: str, folder: Path) -> Path:
 
 
 def recipe_file(recipe: str, folder: Path) -> Path:
-    """The file of a recipe: one of `folder` by its name, or any by its path, which has a / or ends in .sh."""
+    """Return the file of a recipe: by its name in `folder`, or by a path (which has a / or ends in .sh)."""
     return Path(recipe) if "/" in recipe or recipe.endswith(".sh") else folder / f"{recipe}.sh"
 
 
 def _recipe(recipe: str, folder: Path) -> tuple[str, list[str]]:
-    """A recipe that a person named, as the scripts take it, and what is wrong with it."""
+    """Return the recipe of --recipe as the scripts expect it, and the problems with it."""
     file = recipe_file(recipe, folder)
     if file.parent != folder:
         recipe = str(file.resolve())
@@ -110,19 +110,19 @@ def _known(folder: Path) -> str:
 
 
 def _named(recipe: Any, folder: Path) -> list[str]:
-    """What is wrong with a recipe that a YAML file names: it is run, so a file has to be named by who runs it."""
+    """Return the problems with a recipe in a YAML file. It may only be a name, because recipes are run as code."""
     if is_plain(recipe) and (folder / f"{recipe}.sh").is_file():
         return []
-    return [f"recipe {shown(recipe)}: expected one of {_known(folder)}; a file of your own is yours to name: --recipe"]
+    return [f"recipe {shown(recipe)}: expected one of {_known(folder)}; give a file of your own with --recipe"]
 
 
 def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -> Settings:
-    """Read an experiment, by name or path, at a scale of scales.yaml or of its own.
+    """Read an experiment, given by name or path, at a scale of scales.yaml or of the experiment.
 
-    `recipe`, a name or a path, takes the place of the scale's, which is a name.
+    `recipe`, a name or a path, replaces the scale's recipe.
 
     Raises:
-        UserError: naming every key that is unknown, missing, or has a value of another kind.
+        UserError: with every unknown or missing key and every wrong value.
     """
     path = find(experiment, folder)
     given = _load(path)
@@ -145,7 +145,7 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
     problems = _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
     if recipe is None and "recipe" in settings:
         problems += [f"scale {scale}: {each}" for each in _named(settings["recipe"], recipes)]
-    # A scale may have fewer, or others.
+    # A scale may override teachers and students.
     teachers, students = (
         [each for entry in settings.get(key) or given[key] for each in _entries(path, entry)]
         for key in ("teachers", "students")
@@ -158,17 +158,17 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
         if not isinstance(method, str) or method not in METHODS:
             problems.append(f"students: method {method}: expected one of {', '.join(METHODS)}")
         elif other := student.keys() - METHODS[method] - {"method", "size"}:
-            problems.append(f"students: {', '.join(sorted(other))} do not go with method {method}")
+            problems.append(f"students: {', '.join(sorted(other))}: not allowed with method {method}")
         if (strategy := student.get("strategy", _STRATEGIES[0])) not in _STRATEGIES:
             problems.append(f"students: strategy: {strategy!r}: expected one of {', '.join(_STRATEGIES)}")
     for where, known in ((f"scale {scale}: ", settings), ("", given)):
         if "seeds" in known and not _are_seeds(known["seeds"]):
-            problems.append(f"{where}seeds {known['seeds']}: expected numbers from 1")
+            problems.append(f"{where}seeds {known['seeds']}: expected a list of whole numbers from 1")
     seeds = settings.get("seeds", given["seeds"])
     languages = settings.get("languages")
     if not isinstance(languages, list) or len(languages) != 2 or not all(isinstance(each, str) for each in languages):
         problems.append(
-            "languages: expected [source, target], two codes (in quotes where YAML reads a code otherwise: no)"
+            'languages: expected [source, target], two codes; put a code that YAML takes for a value in quotes: "no"'
         )
     tokenize = given.get("tokenize", settings.get("tokenize"))
     if isinstance(tokenize, str):
@@ -177,7 +177,7 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
         except UserError as error:
             problems.append(str(error))
     if not teachers:
-        problems.append("teachers: expected one at least")
+        problems.append("teachers: expected at least one")
     if problem := misfit(settings.get("tests", {}), {str: (str, type(None))}):
         problems.append(f"tests: {problem}")
     problems += _harmful(settings, [*teachers, *students], given.get("train", []))
@@ -195,9 +195,9 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
         prepare=[str(word) for word in settings.get("prepare", [])],
         recipe=settings["recipe"],
         data=settings.get("data", Path(settings["corpus"]).stem),
+        # If an option is given twice, the last one applies: the experiment's own.
         train=[str(word) for word in [*settings.get("train", []), *given.get("train", [])]],
         translate=[str(word) for word in settings.get("translate", [])],
-        # Of options that are given twice the last counts: the experiment's own words.
         tests=settings.get("tests", {}),
         hours=settings.get("hours", False),
         score=[*(["--tokenize", tokenize] if tokenize else []), *(str(word) for word in settings.get("score", []))],
@@ -206,19 +206,19 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
 
 
 def _harmful(settings: Mapping[str, Any], models: list[dict[str, Any]], train: Any) -> list[str]:
-    """Names that become paths and are none, and options that import code: whoever wrote the file is not who runs it."""
+    """Return names that lead out of a folder and options that run code: YAML files may come from somebody else."""
     corpus = str(settings.get("corpus", ""))
     languages = settings.get("languages", [])
     named = [("data", settings.get("data", "x"))]
     named += [("languages", language) for language in (languages if isinstance(languages, list) else [])]
-    # A corpus file says where text comes from, and is checked when it is read.
+    # A corpus file is checked when it is read.
     named += [] if corpus.endswith(".toml") else [("corpus", corpus)]
     named += [("tests", test) for test in settings.get("tests") or {}]
     named += [(key, model[key]) for model in models for key in ("size", "strategy") if key in model]
     problems = [f"{key}: {shown(name)}: expected {PLAIN.words}" for key, name in named if not is_plain(name)]
     lists = [settings.get(key, []) for key in ("prepare", "train", "translate", "score")]
     for word in (str(word) for words in [*lists, train] if isinstance(words, list) for word in words):
-        # argparse takes their beginnings for them.
+        # argparse accepts abbreviations of options.
         option = word.partition("=")[0]
         if any(len(option) > 3 and name.startswith(option) for name in IMPORTING):
             problems.append(f"{shown(word)} runs code: call the script with it yourself (--dry-run prints the calls)")
@@ -226,7 +226,7 @@ def _harmful(settings: Mapping[str, Any], models: list[dict[str, Any]], train: A
 
 
 def _trained(scale: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What the trainings of a scale are made of: data, recipe, options."""
+    """Return what determines the trainings of a scale: data, recipe and options."""
     options = [scale.get(key, []) for key in ("train", "translate")]
     return scale.get("data", scale.get("corpus")), scale.get("recipe"), options
 
@@ -236,7 +236,7 @@ def _entries(path: Path, entry: Any) -> list[dict[str, Any]]:
         return [{"?": entry}]
     if (count := math.prod(len(value) for value in entry.values() if isinstance(value, list))) > MOST:
         raise UserError(
-            f"{path}: {shown(entry)} are {count:,} combinations, expected {MOST:,} at most: give fewer values"
+            f"{path}: {shown(entry)} has {count:,} combinations, expected at most {MOST:,}: give fewer values"
         )
     return list(expand(entry))
 
@@ -254,7 +254,7 @@ def _are_seeds(seeds: Any) -> bool:
 
 
 def _kind_of(kind: Any, value: Any) -> str:
-    """A kind in words, with the value as it would be of it where that can be told."""
+    """Describe a type and, for a list, how to write the value."""
     if kind is list:
         words = value.split() if isinstance(value, str) else [str(value)]
         return f"a list, [{', '.join(words)}]"
@@ -269,7 +269,7 @@ def _wrong(given: Mapping[str, Any], kinds: Mapping[str, Any], where: str, neede
         if key in _RANGES and isinstance(value, _NUMBER) and not isinstance(value, bool):
             fits, words = _RANGES[key]
             problems += [] if fits(value) else [f"{where}: {key}: {value}: expected a number {words}"]
-        # YAML's true is a number to Python.
+        # To Python, YAML's true is also a number.
         if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
-            problems.append(f"{where}: {key}: {shown(value)} is of the wrong kind: expected {_kind_of(kind, value)}")
+            problems.append(f"{where}: {key}: {shown(value)} has the wrong type: expected {_kind_of(kind, value)}")
     return problems

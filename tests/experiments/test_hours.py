@@ -1,4 +1,4 @@
-"""The hours that an experiment will take: kinds of jobs, what they wait for, and the sums, by hand."""
+"""Estimated hours of an experiment: kinds of jobs, the order of jobs, and the sums, checked by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plan(name: str, scale: str, **more: Any) -> Plan:
     return Plan.read(name, scale, ROOT / "experiments", **more)
 
 
-def test_trainings_of_one_speed_are_one_kind() -> None:
+def test_trainings_of_the_same_speed_are_one_kind() -> None:
     kinds: dict[str, list[str]] = {}
     for job in hours.jobs_of(plan("methods", "cpu")).values():
         kinds.setdefault(job.kind, []).append(job.name)
@@ -49,21 +49,21 @@ def test_one_of_each_kind_is_measured_after_what_it_needs() -> None:
         ["cache-T1-teacher-0.0-s1", "translations-teacher-0.0-s1"],
         ["word-cached-0.0-w1-s1", "seq-0.0-s1", "both-cached-0.0-w1-s1"],
     ]
-    # What is needed is measured with it, also where another job is the first of its kind.
+    # Jobs that it needs are measured too, even if another job is the first of their kind.
     jobs = {"a": Job("a", "x"), "b": Job("b", "x"), "c": Job("c", "y", ("b",))}
     assert [[job.name for job in stage] for stage in hours.stages(jobs)] == [["a", "b"], ["c"]]
     assert hours.stages({}) == []
 
 
 def test_seconds_are_the_median_after_the_first_updates() -> None:
-    # 8, then 2, 4 and 9 seconds an update.
+    # 8, then 2, 4 and 9 seconds per update.
     log = "".join(INNER % (100 / s, 100, i) for i, s in enumerate((8, 2, 4, 9), start=2))
     assert hours.seconds_an_update(f"something else\n{log}") == pytest.approx(4)
     with pytest.raises(UserError, match="1 updates"):
         hours.seconds_an_update("".join(log.splitlines(keepends=True)[:1]))
 
 
-def test_the_recipes_updates_are_those_before_ours() -> None:
+def test_the_recipes_max_update_comes_before_that_of_the_measurement() -> None:
     words = ["--max-update", "900", "--seed", "1"]
     assert hours.updates_of([*words, *hours._TRAIN]) == 900
     assert hours.updates_of([*words, "--max-update", "700", *hours._TRAIN]) == 700
@@ -75,7 +75,7 @@ def test_hours_of_a_job_by_hand() -> None:
 
 
 def test_the_table_by_hand() -> None:
-    """A teacher of 1 h that is finished, translations of 0.5 h, two students of 2 h, one of them half-way."""
+    """A finished teacher of 1 h, translations of 0.5 h, and two students of 2 h, one of which is half done."""
     jobs = {
         "t": Job("t", "teacher"),
         "n": Job("n", "translations", ("t",)),
@@ -92,21 +92,21 @@ def test_the_table_by_hand() -> None:
     assert hours.longest_chain(jobs, lambda job: left[job.name]) == 2.5
     rows = [line.split("  ") for line in hours.table(jobs, rates, done, 2).splitlines()]
     cells = {row[0]: [cell.strip() for cell in row[1:] if cell.strip()] for row in rows if row}
-    assert cells["teacher"] == ["1", "1", "3.6 s an update", "1,000 updates", "1.00", "0.00"]
+    assert cells["teacher"] == ["1", "1", "3.6 s per update", "1,000 updates", "1.00", "0.00"]
     assert cells["translations"] == ["1", "1,000 tokens/s", "1,800,000 tokens", "0.50", "0.50"]
-    assert cells["student"] == ["2", "7.2 s an update", "1,000 updates", "2.00", "3.00"]
-    # Nothing ran beside them; then the kinds got 0.4, 1 and 0.1 of theirs.
+    assert cells["student"] == ["2", "7.2 s per update", "1,000 updates", "2.00", "3.00"]
+    # First nothing else runs; then the three kinds get 0.4, 1 and 0.1 of their cores' time.
     assert "cores' time" not in hours.table(jobs, rates, done, 2)
     busy = rates | {"student": Rate(7.2, 1000, "update", share=0.1), "teacher": Rate(3.6, 1000, "update", share=0.4)}
     assert "50% of their cores' time" in hours.table(jobs, busy, done, 2)
     assert "cores' time" not in hours.table(jobs, busy, done, 2, gpu=True)
     # 3.5 hours of jobs are 1.75 for two at once, but the longest chain takes 2.5.
-    (said,) = [line for line in hours.table(jobs, rates, done, 2).splitlines() if "estimate" in line]
-    assert "2.5 hours with 2 jobs" in said and "3.5 hours of jobs" in said
+    (said,) = [line for line in hours.table(jobs, rates, done, 2).splitlines() if "Estimate" in line]
+    assert "2.5 hours with 2 jobs" in said and "3.5 hours for all jobs" in said
     assert "3.5 hours with 1 job " in hours.table(jobs, rates, done, 1)
 
 
-def test_what_is_done_is_read_from_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_units_are_read_from_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = plan("methods", "medium")
     jobs = hours.jobs_of(found)
@@ -135,7 +135,7 @@ def test_an_excerpt_is_drawn_evenly_and_binarised(data: Path, tmp_path: Path) ->
     kept = write_excerpt(data, tmp_path, whole // 3)
     chosen = (tmp_path / "pieces/train.en").read_text().splitlines()
     assert chosen == lines[::3] and kept == sum(len(line.split()) + 1 for line in chosen)
-    # What is binarised is that text, as `lskd binarise` would do it of all.
+    # The binarised excerpt is the same as the output of `lskd binarise`.
     binarise(data / "pieces", tmp_path / "all")
     write_excerpt(data, tmp_path / "whole", 10 * whole)
     for name in ("train.de-en.de.bin", "train.de-en.en.idx", "valid.de-en.en.bin", "dict.de.txt"):
@@ -144,7 +144,7 @@ def test_an_excerpt_is_drawn_evenly_and_binarised(data: Path, tmp_path: Path) ->
         train_tokens(tmp_path / "nothing")
 
 
-def test_rates_are_kept_for_the_same_jobs_alone(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_are_only_reused_for_the_same_jobs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found, measured = plan("methods", "medium"), []
     (tmp_path / "data").mkdir()
@@ -197,7 +197,7 @@ def test_a_busy_machine_is_measured_longer(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".venv" / ".lskd-stamp").exists(), reason="scripts/setup.sh has not made .venv")
-def test_an_experiment_says_its_hours_and_trains_nothing(tmp_path: Path) -> None:
+def test_the_hours_are_printed_without_training(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(
         "title: Mine\nseeds: [1]\nteachers:\n  - label_smoothing: 0.1\n"
@@ -209,7 +209,7 @@ def test_an_experiment_says_its_hours_and_trains_nothing(tmp_path: Path) -> None
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     for kind in ("teacher", "student word cached", "student both cached of teacher", "cache by", "translations by"):
         assert f"\n{kind}" in done.stdout
-    assert "240 updates" in done.stdout and "200 updates" in done.stdout and "An estimate" in done.stdout
+    assert "240 updates" in done.stdout and "200 updates" in done.stdout and "Estimate: about" in done.stdout
     runs = tmp_path / "runs/smoke"
     assert [path.name for path in runs.iterdir()] == ["results"] and not (tmp_path / ".hours").exists()
     (kept,) = runs.glob("results/*/hours.json")

@@ -1,4 +1,4 @@
-"""An experiment's YAML becomes jobs, each once; what is wrong with it is named."""
+"""The jobs of an experiment's YAML file, and the messages about mistakes in it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_lists_expand_to_every_combination() -> None:
     ]
 
 
-def test_every_system_is_there_once_for_each_seed(tmp_path: Path) -> None:
+def test_every_system_exists_once_per_seed(tmp_path: Path) -> None:
     found = plan(tmp_path)
     students = ["word", "word-cached"]
     expected = {"teacher-0.0", "teacher-0.1", "student"}
@@ -63,20 +63,20 @@ def test_every_system_is_there_once_for_each_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scale", "runs"),
     [
-        # Data that no scale of scales.yaml is of, or trained on as one of them does.
+        # Data that no scale of scales.yaml uses, or the same trainings as one of them.
         ("tiny: {corpus: generated, languages: [xx, yy], recipe: smoke, data: tiny, train: [--max-update, 3]}", "tiny"),
         ("tiny: {corpus: generated, languages: [xx, yy], recipe: generated}", "generated"),
-        # Trainings of its own on shared data would replace those of other experiments.
+        # Other trainings on shared data would replace those of other experiments.
         ("tiny: {corpus: generated, languages: [xx, yy], recipe: smoke}", "generated-mine"),
         ("small: {train: [--max-update, 300]}", "multi30k-mine"),
     ],
 )
-def test_trainings_of_its_own_do_not_replace_those_of_others(scale: str, runs: str, tmp_path: Path) -> None:
+def test_different_trainings_do_not_replace_those_of_other_experiments(scale: str, runs: str, tmp_path: Path) -> None:
     found = plan(tmp_path, MINE.partition("  tiny:")[0] + f"  {scale}\n", scale.partition(":")[0])
     assert found.runs == f"runs/{runs}"
 
 
-def test_what_students_share_is_made_once(tmp_path: Path) -> None:
+def test_shared_caches_and_translations_are_made_once(tmp_path: Path) -> None:
     found = plan(tmp_path)
     assert len(found.caches) == 2 * 2 * 2 and len(found.translations) == 2 * 2
     assert found.caches["cache-T2-teacher-0.1-s2"].teacher == "teacher-0.1-s2"
@@ -84,7 +84,7 @@ def test_what_students_share_is_made_once(tmp_path: Path) -> None:
     assert both.translations == found.systems["seq-nearest-0.1-s1"].translations == "translations-teacher-0.1-s1"
 
 
-def test_a_job_waits_for_what_its_command_reads(tmp_path: Path) -> None:
+def test_a_job_waits_for_the_files_that_its_command_reads(tmp_path: Path) -> None:
     found = plan(tmp_path)
     assert found.made_from("teacher-0.1-s1") == ["data/tiny/prepared"]
     assert found.made_from("word-0.1-T2-s1") == ["data/tiny/prepared", "runs/tiny/teacher-0.1-s1/checkpoint_average.pt"]
@@ -102,7 +102,7 @@ def test_a_job_waits_for_what_its_command_reads(tmp_path: Path) -> None:
 
 
 def test_a_student_waits_until_its_teacher_was_compared(tmp_path: Path) -> None:
-    """With students of its seed that have no teacher, of every size."""
+    """With the students of the same seed that have no teacher, of every size."""
     found = plan(tmp_path, MINE.replace("- method: none", "- method: none\n    size: [student, student_small]"))
     for student in ("word-0.1-T2-s2", "word-cached-0.1-s2", "seq-nearest-0.1-s2", "both-nearest-0.1-s2"):
         assert found.compared_before(student) == ["runs/tiny/leads/teacher-0.1-s2"]
@@ -113,7 +113,7 @@ def test_a_student_waits_until_its_teacher_was_compared(tmp_path: Path) -> None:
 
 
 def test_experiments_that_share_students_wait_for_the_same_files(tmp_path: Path) -> None:
-    """Another set of files would have Snakemake train them again."""
+    """With other files, Snakemake would train them again."""
     found, without = plan(tmp_path), plan(tmp_path, MINE.replace("  - method: none\n", ""))
     assert "student-s1" not in without.systems and without.compared("teacher-0.1-s1") == [
         "runs/tiny/teacher-0.1-s1/result.json"
@@ -122,7 +122,7 @@ def test_experiments_that_share_students_wait_for_the_same_files(tmp_path: Path)
         assert without.compared_before(system) == found.compared_before(system)
 
 
-def test_a_cache_of_both_levels_is_of_what_its_student_learns_from(tmp_path: Path) -> None:
+def test_the_cache_for_both_levels_covers_the_selected_translations(tmp_path: Path) -> None:
     found = plan(tmp_path, MINE.replace("method: [sequence, both]", "method: both\n    cached: true"))
     name = "both-cached-nearest-0.1-s1"
     assert not any(name in cache for cache in found.caches)
@@ -139,7 +139,7 @@ def test_languages_are_those_of_the_scale(tmp_path: Path) -> None:
     assert own.prepare_command() == "scripts/prepare.sh --corpus own --data data/mine -s de -t en --raw my/text"
 
 
-def test_commands_are_what_a_person_would_type(tmp_path: Path) -> None:
+def test_commands_are_as_a_user_would_type_them(tmp_path: Path) -> None:
     found = plan(tmp_path, raw="/my/raw")
     assert found.prepare_command() == "scripts/prepare.sh --corpus generated --data data/tiny --raw /my/raw"
     assert found.train_command("word-cached-0.1-T2-s1") == (
@@ -153,7 +153,7 @@ def test_commands_are_what_a_person_would_type(tmp_path: Path) -> None:
     )
 
 
-def test_models_are_measured_as_they_are_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exported_models_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = plan(tmp_path)
     words = shlex.split(found.score_command("teacher-0.0-s1"))
     assert words[words.index("--export") + 1] == "int8"
@@ -169,7 +169,7 @@ def test_models_are_measured_as_they_are_shipped(tmp_path: Path, monkeypatch: py
     assert "Moses" in str(moses.without_exports())
 
 
-def test_the_first_seeds_models_are_analysed(tmp_path: Path) -> None:
+def test_the_models_of_the_first_seed_are_analysed(tmp_path: Path) -> None:
     found = plan(tmp_path)
     teachers, students = found.analysed()
     assert teachers == ["teacher-0.0-s1", "teacher-0.1-s1"] and len(students) == 12
@@ -200,7 +200,7 @@ def test_experiments_in_one_folder_agree_on_the_commands_that_they_share(scale: 
             assert commands.setdefault(key, found.train_command(system)) == found.train_command(system)
 
 
-def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> None:
+def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
     assert Plan.read("paper", "small", FOLDER).runs == "runs/multi30k-paper"
     assert Plan.read("paper", "small", FOLDER, "here").runs == "runs/here"
     assert Plan.read("methods", "small", FOLDER).runs == "runs/multi30k"
@@ -211,11 +211,11 @@ def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> No
     [
         ("title: Mine", "titel: Mine", "titel: expected one of title, seeds"),
         ("title: Mine", "", "title is missing"),
-        ("[1, 2]\nteach", "[0, a]\nteach", "seeds [0, 'a']: expected numbers from 1"),
+        ("[1, 2]\nteach", "[0, a]\nteach", "seeds [0, 'a']: expected a list of whole numbers from 1"),
         (
             "label_smoothing: [0.0",
             "label_smoothing: [big",
-            "label_smoothing: 'big' is of the wrong kind: expected a number",
+            "label_smoothing: 'big' has the wrong type: expected a number",
         ),
         ("label_smoothing", "smoothing", "label_smoothing is missing"),
         ("label_smoothing: [0.0", "label_smoothing: [-3", "teachers: label_smoothing: -3: expected"),
@@ -225,25 +225,25 @@ def test_an_experiment_with_trainings_of_its_own_has_a_folder_of_its_own() -> No
         ("title: Mine", "title: Mine\ntokenize: words", "tokenize: words: expected one of none, zh, 13a"),
         ("[xx, yy]", "[no, yy]", "languages: expected [source, target]"),
         ("method: none", "method: nothing", "method nothing: expected one of none, word, sequence, both"),
-        ("method: none", "method: none\n    temperature: 2", "temperature do not go with method none"),
-        ("cached: [false, true]", "cached: 1", "cached: 1 is of the wrong kind: expected true or false"),
+        ("method: none", "method: none\n    temperature: 2", "temperature: not allowed with method none"),
+        ("cached: [false, true]", "cached: 1", "cached: 1 has the wrong type: expected true or false"),
         (
             "train: [--max-update, 3]",
             "train: --max-update 3",
-            "train: '--max-update 3' is of the wrong kind: expected a list, [--max-update, 3]",
+            "train: '--max-update 3' has the wrong type: expected a list, [--max-update, 3]",
         ),
         ("recipe: smoke", "recipe: smok", "scale tiny: recipe 'smok': expected one of europarl-en-fr,"),
         ("recipe: smoke", "recipe: my/own.sh", "recipe 'my/own.sh': expected one of europarl-en-fr,"),
-        ("[sequence, both]", "[sequence, word]", "strategy do not go with method word"),
+        ("[sequence, both]", "[sequence, word]", "strategy: not allowed with method word"),
         ("recipe: smoke", "corpse: x", "scale tiny: corpse: expected one of corpus"),
         ("recipe: smoke", "corpse: x", "scale tiny: recipe is missing"),
         ("[xx, yy]", "[xx]", "languages: expected [source, target]"),
         ("- method: none", "- none", "students: method is missing"),
         ("seeds: [1, 2]", "seeds: [1, 2", "not a YAML file"),
-        ("seeds: [1, 2]", "seeds: 3.0", "seeds: 3.0 is of the wrong kind"),
+        ("seeds: [1, 2]", "seeds: 3.0", "seeds: 3.0 has the wrong type"),
         ("method: none", "method: [[none]]", "method"),
         ("  tiny:", "  other: [1]\n  tiny:", "scales: other is [1], expected a table or nothing"),
-        ("[xx, yy]", "null", "languages: None is of the wrong kind"),
+        ("[xx, yy]", "null", "languages: None has the wrong type"),
         (
             "method: none",
             f"method: none\n    temperature: {[1] * 101}\n    kd_weight: {[1] * 100}",
@@ -258,7 +258,7 @@ def test_mistakes_are_named(old: str, new: str, message: str, tmp_path: Path) ->
     assert message in str(caught.value) and "mine.yaml" in str(caught.value)
 
 
-def test_a_recipe_of_ones_own_is_named_by_who_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_command_line_may_name_a_recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "own.sh"
     mine.touch()
     monkeypatch.chdir(tmp_path)
@@ -281,7 +281,7 @@ def test_a_recipe_of_ones_own_is_named_by_who_runs_it(tmp_path: Path, monkeypatc
         assert words[words.index("--recipe") + 1] == str(mine)
 
 
-def test_seeds_are_looked_at_where_a_scale_has_others(tmp_path: Path) -> None:
+def test_seeds_are_checked_even_if_the_scale_overrides_them(tmp_path: Path) -> None:
     for wrong in ("[a]", "[true]", "[]", "[1.5]"):
         with pytest.raises(UserError, match=r"mine\.yaml: seeds \["):
             plan(tmp_path, MINE.replace("seeds: [1, 2]", f"seeds: {wrong}", 1), scale="smoke")
@@ -292,7 +292,7 @@ def test_the_tokeniser_goes_to_score(tmp_path: Path) -> None:
     assert found.score_command(next(iter(found.systems))).endswith(" -- --tokenize char")
 
 
-def test_further_test_sets_are_prepared_scored_and_put_in_tables(tmp_path: Path) -> None:
+def test_more_test_sets_are_prepared_scored_and_put_in_tables(tmp_path: Path) -> None:
     text = MINE.replace("recipe: smoke,", "recipe: smoke, tests: {news: wmt13, mine: },")
     found = plan(tmp_path, text)
     assert "--test-set news=wmt13 --test-set mine" in found.prepare_command()
@@ -321,7 +321,7 @@ def test_a_scale_may_have_other_teachers_and_students(tmp_path: Path) -> None:
         plan(tmp_path, MINE.replace("data: tiny,", "data: tiny, students: [{method: nothing}],"))
 
 
-def test_unknown_names_are_named(tmp_path: Path) -> None:
+def test_unknown_names_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--scale huge: expected one of smoke, cpu, .* full, tiny"):
         plan(tmp_path, scale="huge")
     with pytest.raises(UserError, match="experiment nothing: expected a YAML file, or one of methods, paper"):
@@ -332,13 +332,13 @@ def test_unknown_names_are_named(tmp_path: Path) -> None:
 
 @hostile.few
 @given(hostile.misvalued(yaml.safe_load(MINE)) | hostile.mutated(MINE.encode()).map(lambda text: text.decode("latin1")))
-def test_whatever_is_in_an_experiment(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_content_of_an_experiment(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     hostile.read_or_refuse(lambda: plan(tmp_path_factory.getbasetemp(), text))
 
 
 @hostile.few
 @given(hostile.misvalued(yaml.safe_load((FOLDER / "scales.yaml").read_text())))
-def test_whatever_is_in_the_scales(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_content_of_the_scales(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = tmp_path_factory.getbasetemp()
     (folder / "scales.yaml").write_text(text, encoding="utf-8")
     (folder / "mine.yaml").write_text(MINE, encoding="utf-8")
@@ -364,12 +364,12 @@ def test_whatever_is_in_the_scales(tmp_path_factory: pytest.TempPathFactory, tex
         ("[--max-update, 3]", "[], score: [--comet-model, evil.ckpt]", "'--comet-model' runs code"),
     ],
 )
-def test_names_and_options_that_would_run_something(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_names_and_options_that_would_run_code(tmp_path: Path, old: str, new: str, said: str) -> None:
     with pytest.raises(UserError) as error:
         plan(tmp_path, MINE.replace(old, new))
     assert said in str(error.value)
 
 
-def test_a_corpus_file_of_ones_own(tmp_path: Path) -> None:
+def test_the_users_own_corpus_file(tmp_path: Path) -> None:
     text = MINE.replace("corpus: generated", "corpus: my/corpus.toml").replace(", data: tiny", "")
     assert plan(tmp_path, text).data == "data/corpus"
