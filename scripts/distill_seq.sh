@@ -1,25 +1,28 @@
 #!/usr/bin/env bash
-# Distil a student at sequence level: the teacher translates the training side, the student learns from that.
+# Distil a student at sequence level: the teacher translates the training sources, and the student learns from them.
 #
 #   scripts/distill_seq.sh --data data/multi30k --teacher runs/mine/teacher-0.1/checkpoint_average.pt --out runs/mine/seq-0.1
-#   ... --translations runs/mine/nbest.jsonl              of `lskd translate`, instead of --teacher
-#   ... --strategy n-best --score-temperature 0.1         what to learn from: 1-best, nearest or n-best (of five)
-#   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    the word-level loss on top
-#   ... --word-level teacher.pt --cache-top-k 16          from its 16 most probable types, written to OUT-data once
-#   ... --reference-weight 0.3                            add the references, with this share of the loss
-#   ... --teacher-smoothing 0.1 --teacher-size teacher    not needed: checked against what the teacher was trained with
-#   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
-#   ... --size student_small                              another size of the recipe
-#   ... --seed 2                                          (default: 1)
-#   ... --validation-metric loss                          or bleu: picks the best checkpoint (default: the recipe's)
-#   ... --gpus 8                                          by torchrun, with the same tokens in an update
-#   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
-#   ... -- --max-update 5000                              what follows -- goes to fairseq-train
-#   ... -- --user-dir mine --arch of_mine                 modules of your own: see docs/own-modules.md
+#   ... --translations runs/mine/nbest.jsonl              translations by `lskd translate`, instead of --teacher
+#   ... --strategy n-best --score-temperature 0.1         translations to learn from: 1-best (default), or of five
+#                                                         hypotheses the one nearest to the reference, or all (n-best)
+#   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher
+#   ... --word-level teacher.pt --cache-top-k 16          the same from a cache of its top-16 types, written to OUT-data
+#   ... --reference-weight 0.3                            add the references, with this share of the loss (default: none)
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: checked against how the teacher was trained
+#   ... --recipe wmt14-en-de-base                         sizes and training options: a name in scripts/recipes, or a file
+#                                                         (default: multi30k)
+#   ... --size student_small                              a size of the recipe (default: student)
+#   ... --seed 2                                          random seed (default: 1)
+#   ... --validation-metric loss                          metric for the best checkpoint and for early stopping, loss or
+#                                                         bleu (default: the recipe's)
+#   ... --gpus 8                                          number of GPUs, for torchrun; tokens per update stay the same
+#   ... --nodes 4 --gpus 8                                number of machines, in a SLURM job: see scripts/slurm.sbatch
+#   ... -- --max-update 5000                              options after -- are passed to fairseq-train
+#   ... -- --user-dir mine --arch of_mine                 your own modules: see docs/own-modules.md
 #
-# Call it again with a larger --max-update to train longer.
+# To train longer, call it again with a larger --max-update.
 #
-# The model is OUT/checkpoint_average.pt; the teacher's translations and what was selected of them are in OUT-data.
+# The model is OUT/checkpoint_average.pt. OUT-data holds the teacher's translations and the training data from them.
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
@@ -54,9 +57,9 @@ need "$data" --data
 need "$out" --out
 need "$teacher$translations" "--teacher or --translations"
 [ -z "$teacher" ] || [ -z "$translations" ] ||
-    die "--teacher $teacher --translations $translations: expected one of them; the teacher of the word-level loss is --word-level"
+    die "--teacher $teacher --translations $translations: expected one of them; --word-level names the teacher of the word-level loss"
 [ -n "$word_level" ] || [ -z "$weight$temperature$top_k" ] ||
-    die "--kd-weight, --kd-temperature and --cache-top-k are the word-level loss's: give its teacher by --word-level, or leave them out"
+    die "--kd-weight, --kd-temperature and --cache-top-k are for the word-level loss: give its teacher with --word-level, or leave them out"
 [[ $top_k =~ ^([1-9][0-9]*)?$ ]] || die "--cache-top-k $top_k: expected a number from 1"
 [[ $share =~ ^((0?\.[0-9]+)|[01](\.0*)?)?$ ]] || die "--reference-weight $share: expected a share from 0 to 1"
 weight=${weight:-0.5} temperature=${temperature:-1.0}
@@ -73,7 +76,7 @@ if [ -n "$word_level" ]; then
     mixture+=(--kd-weight "$weight" --kd-temperature "$temperature")
     IFS=: read -ra teachers <<<"$word_level"
     for file in "${teachers[@]}"; do
-        [ -f "$file" ] || die "--word-level $file: no such file, expected a checkpoint"
+        [ -f "$file" ] || die "--word-level $file: no such file; expected a checkpoint"
     done
     if [ -n "$top_k" ]; then
         mixture+=(--teacher-cache "$made/top-k") inputs=(--input "$made/top-k/cache.json")
@@ -82,12 +85,12 @@ if [ -n "$word_level" ]; then
     fi
 fi
 
-# `lskd run` says it too, when all is translated.
+# `lskd run` checks this too, but only after the translation.
 python -m fairseq_lskd.validations "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --criterion seq_kd \
     "${training[@]}" "${distilled[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1
 if [ -z "$translations" ]; then
     translations=$made/nbest.jsonl
-    # The other strategies choose among several.
+    # The other strategies need several hypotheses.
     nbest=5
     [ "$strategy" != 1-best ] || nbest=1
     "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
@@ -96,7 +99,7 @@ fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
     --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected"
-# The teacher is asked about what the student learns from: its own translations, not the corpus.
+# The cache is for the selected translations, from which the student learns, and not for the corpus.
 [ -z "$top_k" ] || lskd cache "$selected/data-bin" -s "$src" -t "$tgt" --teacher-path "$word_level" --top-k "$top_k" \
     --kd-temperature "$temperature" "${own[@]}" --out "$made/top-k"
 lskd run --out "$out" --label role=student --label recipe="$recipe" --label size="$size" "${labels[@]}" "${inputs[@]}" \

@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
-# Distil a student at word level: it matches the teacher's distribution at every target token.
+# Distil a student at word level: it learns to match the teacher's distribution at every target token.
 #
 #   scripts/distill_word.sh --data data/multi30k --teacher runs/mine/teacher-0.1/checkpoint_average.pt --out runs/mine/word-0.1
-#   ... --teacher a.pt:b.pt                               an ensemble: averaged probabilities
-#   ... --teacher-cache runs/mine/cache                   what `lskd cache` wrote; no --teacher
-#   ... --kd-weight 0.7 --kd-temperature 2
-#   ... --teacher-smoothing 0.1 --teacher-size teacher    not needed: checked against what the teacher was trained with
-#   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
-#   ... --size student_small                              another size of the recipe
-#   ... --seed 2                                          (default: 1)
-#   ... --validation-metric loss                          or bleu: picks the best checkpoint (default: the recipe's)
-#   ... --gpus 8                                          by torchrun, with the same tokens in an update
-#   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
-#   ... -- --max-update 5000                              what follows -- goes to fairseq-train
-#   ... -- --user-dir mine --arch of_mine                 modules of your own: see docs/own-modules.md
+#   ... --teacher a.pt:b.pt                               an ensemble of teachers, with averaged probabilities
+#   ... --teacher-cache runs/mine/cache                   a cache that `lskd cache` wrote, instead of --teacher
+#   ... --kd-weight 0.7 --kd-temperature 2                share of the teacher in the loss (default: 0.5), and temperature
+#                                                         (default: 1)
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: checked against how the teacher was trained
+#   ... --recipe wmt14-en-de-base                         sizes and training options: a name in scripts/recipes, or a file
+#                                                         (default: multi30k)
+#   ... --size student_small                              a size of the recipe (default: student)
+#   ... --seed 2                                          random seed (default: 1)
+#   ... --validation-metric loss                          metric for the best checkpoint and for early stopping, loss or
+#                                                         bleu (default: the recipe's)
+#   ... --gpus 8                                          number of GPUs, for torchrun; tokens per update stay the same
+#   ... --nodes 4 --gpus 8                                number of machines, in a SLURM job: see scripts/slurm.sbatch
+#   ... -- --max-update 5000                              options after -- are passed to fairseq-train
+#   ... -- --user-dir mine --arch of_mine                 your own modules: see docs/own-modules.md
 #
-# Call it again with a larger --max-update to train longer.
+# To train longer, call it again with a larger --max-update.
 #
 # The model is OUT/checkpoint_average.pt.
 

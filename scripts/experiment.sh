@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Run an experiment, from raw text to a table and pictures: experiments/NAME.yaml, or a YAML file of your own.
+# Run an experiment from raw text to tables and figures: experiments/NAME.yaml, or your own YAML file.
 #
-#   scripts/experiment.sh methods                         at the scale smoke: minutes on a CPU, to see that it runs
-#   scripts/experiment.sh methods --scale small           real text (others: full, or one of the file's own)
-#   scripts/experiment.sh methods --scale small --jobs 3  three trainings at once (default: a GPU each, or two cores)
-#   scripts/experiment.sh methods --dry-run               print what would run, and why
-#   scripts/experiment.sh methods --scale medium --hours  print how long it will take here: prepares the data, and measures
-#                                                         each kind of job for a minute
-#   scripts/experiment.sh methods --graph methods.svg     draw the jobs (.svg, .png, .pdf by graphviz; .dot)
-#   ... --raw DIR                                         the corpus's files, if they are not to be downloaded
-#   ... --recipe my/recipe.sh                             in place of the scale's: of scripts/recipes, or a file
+#   scripts/experiment.sh methods                         at the scale smoke: minutes on a CPU, to check that it runs
+#   scripts/experiment.sh methods --scale small           on real text; other scales are in experiments/scales.yaml
+#   scripts/experiment.sh methods --scale small --jobs 3  three jobs at once (default: one per GPU; without a GPU, two)
+#   scripts/experiment.sh methods --dry-run               print the jobs that would run, and why
+#   scripts/experiment.sh methods --scale medium --hours  estimate the hours on this machine: prepare the data, and measure
+#                                                         each kind of job for about a minute
+#   scripts/experiment.sh methods --graph methods.svg     draw the jobs: .svg, .png or .pdf (with graphviz), or .dot
+#   ... --raw DIR                                         folder with the corpus's files, instead of downloading them
+#   ... --recipe my/recipe.sh                             recipe instead of the scale's: a name in scripts/recipes, or a file
 #   ... --name NAME                                       work in runs/NAME (default: the corpus's name)
-#   ... --directory DIR                                   put data/ and runs/ there (default: the checkout)
-#   ... -- --keep-going --profile experiments/slurm       what follows -- goes to snakemake
+#   ... --directory DIR                                   folder for data/ and runs/ (default: the checkout)
+#   ... -- --keep-going --profile experiments/slurm       options after -- are passed to snakemake
 #
-# Call it again and it goes on where it was stopped, however that was; what nothing has changed for is not run again.
-# Results are in runs/NAME/results/EXPERIMENT. It sets up the environment by itself.
+# If it is stopped or killed, call it again to continue. Steps whose inputs have not changed are skipped. Results are in
+# runs/NAME/results/EXPERIMENT. The environment is set up automatically.
 
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,9 +44,9 @@ while [ $# -gt 0 ]; do
     esac
 done
 need "$experiment" "the name of an experiment"
-# Snakemake would read a number in it.
+# Snakemake would parse some other names as numbers.
 [[ $name =~ ^([A-Za-z].*)?$ ]] || die "--name $name: expected a name that begins with a letter"
-# Words of YAML, which Snakemake takes its configuration for.
+# Quote a value, because Snakemake parses its configuration as YAML.
 yaml() { printf "'%s'" "${1//\'/\'\'}"; }
 [[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
 case $recipe in */* | *.sh) recipe=$(realpath -- "$recipe") ;; esac
@@ -59,23 +59,22 @@ cd "$directory"
 
 cores=$(python -c 'import os; print(len(os.sched_getaffinity(0)))')
 if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
-    # As CUDA reads it: those before the first that is none, which -1 says by itself.
+    # As in CUDA, only the GPUs before the first negative number count.
     gpus=$(tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | sed '/^-/,$d' | grep -c . || true)
 else
     gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | grep -c . || true)
 fi
-# Small models gain little from more threads: two jobs at once, or one a GPU.
+# One job per GPU, or two jobs on the CPU, because small models gain little from more threads.
 [ -n "$jobs" ] || jobs=$((gpus > 0 ? gpus : (cores > 1 ? 2 : 1)))
 threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 
-# Mistakes in the YAML end here, in one line. It warns of what the results will lack. Some scales say how long they take
-# before they start.
+# Mistakes in the YAML file are reported here. Some scales estimate the hours before they start.
 asked=$(python -m fairseq_lskd.experiments "$experiment" "$scale" "$root/experiments" "$name" "$recipe")
 first=${asked%% *} results=${asked#* }
 
-# Snakemake's own lock outlives a kill. This one ends with the last process that came from here.
+# Snakemake's own lock stays after a kill. This one is released when the last process of the experiment ends.
 exec 8>.experiment.lock
-flock -n 8 || die "an experiment is running in $PWD; wait for its end, or stop it"
+flock -n 8 || die "an experiment is already running in $PWD; wait until it ends, or stop it"
 call=(snakemake --snakefile "$root/experiments/Snakefile" --cores $((jobs * threads)) --resources gpu="$jobs"
     --nolock --rerun-incomplete --printshellcmds --quiet host
     --config experiment="$(yaml "$experiment")" scale="$(yaml "$scale")" gpus="$gpus" threads="$threads"
@@ -87,7 +86,7 @@ if [ -n "$graph" ]; then
         *)
             if ! command -v dot >/dev/null; then
                 cat "$graph.dot" && rm "$graph.dot"
-                die "graphviz is not installed, which draws it (on Debian: graphviz); above is the graph for its dot"
+                die "--graph $graph needs graphviz, which is not installed (on Debian: apt install graphviz); the graph in dot format is printed above"
             fi
             dot -T"${graph##*.}" "$graph.dot" -o "$graph" && rm "$graph.dot" ;;
     esac
@@ -95,7 +94,7 @@ if [ -n "$graph" ]; then
     exit
 fi
 if [ $dry = 1 ]; then exec "${call[@]}" --dry-run "$@"; fi
-# Of a cluster's machines this one knows nothing.
+# No estimate for a cluster, because its machines differ from this one.
 case " $* " in *" --profile "* | *" --executor "*) first='' ;; esac
 if [ $hours = 1 ] || [ "$first" = hours ]; then
     "${call[@]}" --until prepare "$@" || die "the data could not be prepared, see above"
@@ -107,11 +106,11 @@ if [ $hours = 1 ] || [ "$first" = hours ]; then
     [ $hours = 0 ] || exit 0
 fi
 start=$SECONDS
-"${call[@]}" "$@" || die "a step failed or was stopped, see above; mend it and call this again: finished steps are kept"
+"${call[@]}" "$@" || die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
 
 echo
 lskd table "$results/results.json" --over-seeds
 echo
 lskd table "$results/results.json" --differences
 echo
-echo "$results, after $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s (this call)."
+echo "Results are in $results. This call took $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s."

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Run a command on one GPU of this machine, that with the fewest such commands.
+# Run a command on one GPU of this machine: the one on which this script runs the fewest commands.
 #
 #   scripts/on_gpu.sh fairseq-train ...
 #
-# CUDA_VISIBLE_DEVICES says which GPUs there are to choose from, else nvidia-smi does. Without a GPU, or with one, the
-# command just runs.
+# It chooses among the GPUs in CUDA_VISIBLE_DEVICES or, if that is not set, those that nvidia-smi lists. With one GPU or
+# none, it runs the command unchanged.
 
 set -euo pipefail
 case ${1-} in --help | -h | '') sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit ;; esac
@@ -13,7 +13,7 @@ IFS=, read -ra gpus <<<"$gpus"
 if [ ${#gpus[@]} -gt 1 ]; then
     locks=${TMPDIR:-/tmp}/lskd-gpus-$(id -u)
     mkdir -p "$locks"
-    # The first place that is free, of the first row that has one: a lock ends with its process, however that ends.
+    # Take the first free lock. Row n holds the n-th command of each GPU. A lock is released when its process ends.
     for row in {1..64}; do
         for gpu in "${gpus[@]}"; do
             exec 9>"$locks/$gpu.$row"

@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# Prepare a bitext: raw text, a vocabulary for both languages, binarised for fairseq.
+# Prepare a bitext: get the raw text, train a vocabulary for both languages, and binarise the text for fairseq.
 #
 #   scripts/prepare.sh --corpus generated --data data/generated                  no network needed
 #   scripts/prepare.sh --corpus multi30k --data data/multi30k                    downloads 1.3 MB
 #   scripts/prepare.sh --corpus multi30k --raw ~/multi30k --data data/multi30k   from files on disk
-#   scripts/prepare.sh --corpus wmt14-en-de --data data/wmt14                    any of `lskd data list`, cleaned
+#   scripts/prepare.sh --corpus wmt14-en-de --data data/wmt14                    any corpus of `lskd data list`, cleaned
 #   scripts/prepare.sh --corpus own --raw my/text -s de -t en --data data/mine   my/text/{train,valid,test}.{de,en}, cleaned
-#   scripts/prepare.sh --raw my/text -s de -t en --data data/mine                my/text/{train,valid,test}.{de,en}
-#   ... --vocab-size 8000                                    SentencePiece's
-#   ... --recipe moses-bpe                                   Moses' tokenisation and BPE, as in older papers
-#   ... -- --separate --sample all                           what follows -- goes to lskd encode
-#   ... --test-set newstest2013=wmt13                        a further test set: NAME.LANG in --raw, else sacreBLEU's
-#   ... --pairs 50000 --references 8                         of the generated bitext: training pairs, references of a test
-#                                                            source, and any other option of lskd generate by its name:
+#   scripts/prepare.sh --raw my/text -s de -t en --data data/mine                the same files, not cleaned
+#   ... --vocab-size 8000                                    number of SentencePiece pieces (default: the corpus's; 8000)
+#   ... --recipe moses-bpe                                   Moses tokenisation and BPE instead of SentencePiece, as in
+#                                                            older papers
+#   ... -- --separate --sample all                           options after -- are passed to lskd encode
+#   ... --test-set newstest2013=wmt13                        another test set: NAME.LANG in --raw, or else sacreBLEU's wmt13
+#   ... --pairs 50000 --references 8                         with --corpus generated: number of training pairs, number of
+#                                                            references per test source, and other options of lskd generate:
 #                                                            --valid --test --seed --nouns --verbs --adjectives --adverbs
 #                                                            --prepositions --ambiguous --separable --synonyms
 #                                                            --free-order
 #
-# DATA gets raw/, pieces/ and bin/, and tests/ if there are further test sets.
+# It writes raw/, pieces/ and bin/ to DATA, and tests/ for other test sets.
 
 . "$(dirname "$0")/lib.sh"
 corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram generated=() recipe=sentencepiece separate=() tests=()
@@ -40,15 +41,15 @@ while [ $# -gt 0 ]; do
     esac
 done
 need "$data" --data
-[ "$corpus" != generated ] || [ -z "$raw$src$tgt" ] || die "--raw, -s and -t do not go with --corpus generated"
+[ "$corpus" != generated ] || [ -z "$raw$src$tgt" ] || die "--raw, -s and -t are not allowed with --corpus generated"
 [ "$corpus" = generated ] || [ ${#generated[@]} = 0 ] ||
-    die "${generated[0]/#--train/--pairs} goes with --corpus generated only"
+    die "${generated[0]/#--train/--pairs} is only allowed with --corpus generated"
 enter_environment
 
 case $corpus in
     generated)
-        # A small lexicon, which a small model learns in minutes, and BPE, whose pieces grow to whole words. Many right
-        # translations of a sentence, and few pairs: a teacher's distribution says more than one translation of each.
+        # A small model learns this small lexicon in minutes. With BPE, most words become one piece. With few pairs and
+        # many correct translations per sentence, a student learns more from a teacher's distribution than from the pairs.
         src=xx tgt=yy vocab=${vocab:-1000} type=bpe
         lskd generate --out "$data/raw" --train 4000 --valid 300 --test 1000 --references 16 --nouns 40 --verbs 20 \
             --adjectives 15 --adverbs 8 --prepositions 5 --synonyms 4 "${generated[@]}"
@@ -59,11 +60,11 @@ case $corpus in
         need "$tgt" -t
         vocab=${vocab:-8000}
         [ -d "$raw" ] || die "--raw $raw: no such folder"
-        # A link of a call that was refused is no data yet.
+        # Replace the link of an earlier call that failed.
         if [ ! -e "$data/raw" ] || { [ -L "$data/raw" ] && [ ! -e "$data/pieces/encode.json" ]; }; then
             mkdir -p "$data" && ln -sfn "$(cd "$raw" && pwd)" "$data/raw"
         fi
-        [ "$raw" -ef "$data/raw" ] || die "$data/raw is another text than --raw $raw; name another --data"
+        [ "$raw" -ef "$data/raw" ] || die "$data/raw holds another text than --raw $raw; name another --data"
         ;;
     *)
         lskd data prepare "$corpus" --out "$data" ${raw:+--raw "$raw"} ${src:+-s "$src"} ${tgt:+-t "$tgt"}

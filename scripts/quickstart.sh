@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# From nothing to a table: teachers with and without label smoothing, students of each, all scored.
+# Train teachers with and without label smoothing and students of each, score all of them, and print a table.
 #
-#   scripts/quickstart.sh                                   a generated bitext; 20 minutes of processor time
-#   scripts/quickstart.sh --corpus multi30k                 Multi30k de-en, downloaded; forty minutes
-#   scripts/quickstart.sh --corpus multi30k --raw DIR       the same from {train,val,test_2016_flickr}.{de,en}[.gz]
-#   ... --name NAME                                         results in runs/NAME (default: the corpus' name)
+#   scripts/quickstart.sh                                   a generated bitext; 20 minutes of CPU time
+#   scripts/quickstart.sh --corpus multi30k                 Multi30k de-en, downloaded; 40 minutes of CPU time
+#   scripts/quickstart.sh --corpus multi30k --raw DIR       the same from {train,val,test_2016_flickr}.{de,en}[.gz] in DIR
+#   ... --name NAME                                         work in runs/NAME (default: the corpus's name)
 #
-# Call it again and it goes on where it was stopped. It is the experiment experiments/quickstart.yaml, which
-# scripts/experiment.sh runs; the table is also in runs/NAME/results/quickstart.
+# If it is stopped, call it again to continue. It runs experiments/quickstart.yaml with scripts/experiment.sh. The table
+# is also in runs/NAME/results/quickstart.
 
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
         *) die "unknown option $1 (see --help)" ;;
     esac
 done
-[ -z "$raw" ] || [ "$corpus" = multi30k ] || die "--raw goes with --corpus multi30k only"
+[ -z "$raw" ] || [ "$corpus" = multi30k ] || die "--raw is only allowed with --corpus multi30k"
 case $corpus in
     generated) scale=smoke ;;
     multi30k) scale=small ;;

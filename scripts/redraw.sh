@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Draw every committed table and picture again from the raw rows beside it.
+# Redraw every committed table and figure from the raw rows beside it.
 #
 #   scripts/redraw.sh
 #
-# docs/results/NAME.json and docs/results/NAME/results.json become a table (.md) and a picture of quality against size and
-# speed (.svg), and those in a folder, of experiments, what each choice changed (differences.md) and the curves (.svg);
-# benchmarks/results the tables and figures of docs/benchmarks.md; docs/results/vision the page of the image experiments.
-# (docs/results/analysis is a report, which `lskd analyze` draws of the models themselves.) `git diff` shows what has
-# changed: nothing, if the rows have not.
+# - docs/results/NAME.json and docs/results/NAME/results.json: a table (.md) and a figure of quality against size and
+#   speed (.svg). Experiments, which have a folder, also get differences.md and their training curves (.svg).
+# - benchmarks/results: the tables and figures of docs/benchmarks.md.
+# - docs/results/vision: the page of the image experiments.
+#
+# docs/results/analysis is not redrawn: `lskd analyze` needs the models. `git diff` shows no change if no rows changed.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

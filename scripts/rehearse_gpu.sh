@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Rehearse benchmarks/gpu/run.sh on a machine like the one with the GPU, but for the GPU.
+# Rehearse benchmarks/gpu/run.sh in an environment like that of the machine with the GPU, without a GPU.
 #
 #   scripts/rehearse_gpu.sh
 #
-# That is an environment with the packages of benchmarks/gpu/there.txt alone, and without a network: what pack.sh packed has
-# to be enough. It is kept for the next time in ~/.cache/fairseq_lskd/like-gpu (4.7 GB: pip's torch for Linux is the one for
-# CUDA), unless LSKD_LIKE_GPU names another folder. Without Python 3.12 it is skipped, by name.
+# The environment has only the packages in benchmarks/gpu/there.txt and no network, so the files that pack.sh packs must be
+# enough. It is kept in ~/.cache/fairseq_lskd/like-gpu (4.7 GB, because pip's torch for Linux includes CUDA), or in the
+# folder that LSKD_LIKE_GPU names. Without Python 3.12, the rehearsal is skipped with a message.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,11 +26,11 @@ if [ -z "$python" ]; then
 fi
 begun=$SECONDS
 if [ "$(cat "$base/stamp" 2>/dev/null)" != "$(cat "$there")" ]; then
-    echo "rehearsal: an environment like the GPU's machine in $base, once"
+    echo "rehearsal: creating an environment like that of the GPU machine in $base (only once)"
     rm -rf "$base"
     mkdir -p "$base"
     "$python" -m venv "$base"
-    # Not compiled: that takes longer than what the rehearsal imports.
+    # Without byte-compiling, which would take longer than the rehearsal saves.
     grep -v '^\(#\|python==\)' "$there" |
         "$base/bin/python" -m pip --disable-pip-version-check install --quiet --no-compile -r /dev/stdin
     cp "$there" "$base/stamp"
@@ -40,7 +40,7 @@ PYTHON=$python benchmarks/gpu/pack.sh
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 echo "rehearsal: $((SECONDS - begun)) s so far"
-# No index, and no folder or file of pip's settings either.
+# No package index, and none of the user's pip settings.
 PIP_NO_INDEX=1 PIP_FIND_LINKS='' PIP_CONFIG_FILE=/dev/null CUDA_VISIBLE_DEVICES='' PYTHON=$base/bin/python \
     benchmarks/gpu/run.sh "$out" --rehearse || { echo "rehearsal: FAILED" >&2; exit 1; }
 echo "rehearsal: passed, $((SECONDS - begun)) s"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Build the source distribution and the wheel, install the wheel outside the checkout, and try it on every Python.
+# Build the source distribution and the wheel, install the wheel outside the checkout, and test it on every Python.
 #
-#   scripts/release.sh                    into dist/; Python 3.11, 3.12 and 3.13
-#   PYTHONS=3.12 scripts/release.sh       on this Python alone
-#   scripts/release.sh --rehearse         the same of a version that is not released yet; leaves nothing in dist/
+#   scripts/release.sh                    test on Python 3.11, 3.12 and 3.13, and write to dist/
+#   PYTHONS=3.12 scripts/release.sh       test only on this Python
+#   scripts/release.sh --rehearse         test an unreleased version, and write nothing to dist/
 #
-# The wheel is built from the source distribution. A Python that is neither on PATH nor among pyenv's is an error, because
-# a release has to be tried on all of them. What to do before and after is in CONTRIBUTING.md.
+# The wheel is built from the source distribution. A release must be tested on all Pythons, so it is an error if one is
+# neither on PATH nor among pyenv's versions. CONTRIBUTING.md lists what to do before and after.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/release.sh; exit ;; esac
@@ -21,7 +21,7 @@ fail() {
     exit 1
 }
 
-# On PATH, or installed by pyenv without being chosen.
+# On PATH, or any version that pyenv has installed.
 find_python() {
     local candidate
     for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
@@ -43,7 +43,7 @@ scripts/setup.sh
 PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
 version=$(python -c 'import fairseq_lskd; print(fairseq_lskd.__version__)')
 [ "$rehearse" ] || grep -q "^## \[$version\]" CHANGELOG.md || fail "CHANGELOG.md has no heading ## [$version]"
-grep -q "^version: $version$" CITATION.cff || fail "CITATION.cff has another version than fairseq_lskd/__init__.py: $version"
+grep -q "^version: $version$" CITATION.cff || fail "CITATION.cff: expected the version of fairseq_lskd/__init__.py, $version"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

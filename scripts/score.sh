@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Score a run on the test set with plain fairseq-generate and sacreBLEU, and its perplexity on the validation set.
+# Score a run on the test set with plain fairseq-generate and sacreBLEU, and compute its perplexity on the validation set.
 #
 #   scripts/score.sh --data data/multi30k --run runs/mine/word-0.1
-#   ... --test-set newstest2013                           on a further test set, of `lskd data test`
-#   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt
-#   ... --recipe multi30k                                 whose search is taken (default: the run's own)
-#   ... --user-dir mine                                   the training's own modules, where its model is one of them
-#   ... --export int8                                     also as `lskd export` ships it, where CTranslate2 can do that
-#   ... -- --metrics bleu chrf ter --allow-overlap        what follows -- goes to `lskd record`
+#   ... --test-set newstest2013                           score on another test set, which `lskd data test` added
+#   ... --checkpoint runs/mine/word-0.1/checkpoint_best.pt    checkpoint to score (default: RUN/checkpoint_average.pt)
+#   ... --recipe multi30k                                 recipe with the search options (default: the run's recipe)
+#   ... --user-dir mine                                   your own modules, if the model needs them
+#   ... --export int8                                     also score the exported model (`lskd export`) in this format, if
+#                                                         CTranslate2 supports the model
+#   ... -- --metrics bleu chrf ter --allow-overlap        options after -- are passed to `lskd record`
 #   ... -- --tokenize char                                BLEU's tokeniser (default: that of the target language)
 #
-# All references of the test set count: DATA/raw/test.LANG, and test.1.LANG, test.2.LANG and so on beside it (or .gz).
-# The record, of the last checkpoint scored, is RUN/result.json (of a further test set: RUN/result-NAME.json); `lskd table RUN/result.json ...` prints records side by side.
+# All references of the test set are used: DATA/raw/test.LANG, test.1.LANG, test.2.LANG and so on, plain or gzipped.
+# RUN/result.json (for another test set: RUN/result-NAME.json) is the record of the last checkpoint that was scored.
+# `lskd table RUN/result.json ...` prints records as a table.
 
 . "$(dirname "$0")/lib.sh"
 data='' run='' checkpoint='' recipe='' further='' export='' modules=()
@@ -34,22 +36,22 @@ need "$run" --run
 [ -n "$recipe" ] || recipe=$(recipe_of "$run")
 load_recipe "$recipe"
 languages "$data"
-[ -f "$run/run.json" ] || die "--run $run: no run.json there, which the training scripts write"
+[ -f "$run/run.json" ] || die "--run $run: no run.json there; expected a folder that a training script wrote"
 tested=$data/raw binarised=$data/bin made=$data/pieces/encode.json mark='' named=()
 if [ -n "$further" ]; then
     plain_name "$further" --test-set
     tested=$data/tests/$further/raw binarised=$data/tests/$further made=$data/tests/$further/test.json
     mark=-$further named=(--test-name "$further")
-    [ -f "$made" ] || die "--test-set $further: $made is missing; add it by: lskd data test $further --data $data"
+    [ -f "$made" ] || die "--test-set $further: $made is missing; add the test set with: lskd data test $further --data $data"
 fi
-# Known to be there before anything is decoded.
+# Check the files before anything is decoded.
 source=$tested/test.$src references=$tested/test.$tgt train=$data/raw/train.$tgt
 [ -f "$source" ] || source+=.gz
 [ -f "$references" ] || references+=.gz
 [ -f "$train" ] || train+=.gz
 for file in "$source" "$references" "$train"; do
-    [ -f "$file" ] || die "--data $data: ${file%.gz} is missing (or .gz), raw text that scores are computed on: put it \
-there, or link $data/raw to where it is"
+    [ -f "$file" ] || die "--data $data: ${file%.gz} or .gz is missing, and scores are computed on raw text: put it \
+there, or make $data/raw a link to its folder"
 done
 references=("$references")
 for file in "$tested/test".*."$tgt" "$tested/test".*."$tgt.gz"; do
@@ -59,7 +61,7 @@ for file in "$tested/test".*."$tgt" "$tested/test".*."$tgt.gz"; do
 done
 own_modules "${modules[@]}"
 read -ra task < <(task_of "$run") || exit 1
-# Each checkpoint of a run is scored in folders of its own.
+# Each checkpoint of a run has its own folders for scoring.
 scored=${checkpoint:+-$(basename "$checkpoint" .pt)}
 checkpoint=${checkpoint:-$run/checkpoint_average.pt}
 name=$(basename "$run")$scored
@@ -70,7 +72,7 @@ truth=()
 score=(lskd record --run "$run" -l "$src-$tgt" --references "${references[@]}" --train "$train" --allow-empty "${truth[@]}"
     "${named[@]}" "$@")
 
-# Mistakes are told before anything is decoded.
+# Report mistakes before anything is decoded.
 "${score[@]}" --check
 exported=() folder=$run/exported$scored
 if [ -n "$export" ]; then

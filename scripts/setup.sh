@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Make the virtual environment that everything here runs in, or mend it, or see that nothing is to be done.
+# Create, update or repair the virtual environment. If it is up to date, do nothing.
 #
-#   scripts/setup.sh                      .venv, with the first Python >= 3.11 that runs
-#   PYTHON=python3.12 scripts/setup.sh    with this Python
-#   LSKD_VENV=dir scripts/setup.sh        in this folder
-#   LSKD_SYSTEM_SITE=1 scripts/setup.sh   on top of the packages that the Python has (an installed CUDA build of torch)
-#   LSKD_EXTRAS=pipeline scripts/setup.sh with these extras of pyproject.toml (default: dev, all that the tests need)
-#   LSKD_WHEELS=dir scripts/setup.sh      of the wheels in this folder alone, all of them and nothing else: no network needed
+#   scripts/setup.sh                      create .venv with the first Python >= 3.11 that works
+#   PYTHON=python3.12 scripts/setup.sh    use this Python
+#   LSKD_VENV=dir scripts/setup.sh        create the environment in this folder
+#   LSKD_SYSTEM_SITE=1 scripts/setup.sh   use the packages that the Python has (such as an installed CUDA build of torch)
+#   LSKD_EXTRAS=pipeline scripts/setup.sh install these extras of pyproject.toml (default: dev, all that the tests need)
+#   LSKD_WHEELS=dir scripts/setup.sh      install all wheels in this folder and nothing else, without a network
 #
-# A torch that is already there is left alone; with LSKD_SYSTEM_SITE=1 so is every package that the Python has, also when
-# that Python is a virtual environment's. What pip says goes to setup.log in the environment.
+# An installed torch is kept. With LSKD_SYSTEM_SITE=1 every package of the Python is kept, even if that Python belongs to a
+# virtual environment. The output of pip is in setup.log in the environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -27,7 +27,7 @@ fail() {
     printf 'setup: error: %s\n' "$*" >&2
     exit 1
 }
-# The child may have ended by itself meanwhile.
+# The child process may already have ended.
 trap 'if [ -n "$child" ]; then kill "$child" 2>/dev/null || true; fi; printf "\n"; fail "interrupted; run scripts/setup.sh again"' INT TERM
 
 case ${1:-} in
@@ -36,7 +36,7 @@ case ${1:-} in
     *) fail "unknown option $1 (see --help)" ;;
 esac
 
-# Everything that an installed environment depends on, in one line.
+# A checksum of everything that an installed environment depends on.
 wanted_stamp() {
     { cat setup.py pyproject.toml constraints.txt _fairseq_lskd_hook.py fairseq_lskd/__init__.py
       pwd
@@ -45,7 +45,7 @@ wanted_stamp() {
 
 if [ "$wheels" = missing ]; then fail "LSKD_WHEELS=$LSKD_WHEELS: no such folder"; fi
 
-# What the end of pip's log means to the person at the keyboard.
+# Explain the error in pip's log.
 reason() {
     if grep -q 'No space left on device' "$log"; then
         echo "the disk is full"
@@ -56,13 +56,13 @@ reason() {
     elif grep -qE '[Nn]o matching distribution|Could not find a version|ResolutionImpossible' "$log"; then
         echo "the package index has no such version for this Python (see constraints.txt)"
     elif grep -qE 'Permission denied|Read-only file system' "$log"; then
-        echo "$venv cannot be written"
+        echo "$venv is not writable"
     else
         echo "see $log"
     fi
 }
 
-# step DESCRIPTION COMMAND...: one line on the screen; the command's own words only if it fails.
+# step DESCRIPTION COMMAND...: print one line; show the command's output only if it fails.
 step() {
     local what=$1 begun=$SECONDS ticks=0
     shift
@@ -91,10 +91,10 @@ step() {
 
 version_of() { "$1" -c 'import platform; print(platform.python_version())' 2>/dev/null; }
 
-# Names may be there and yet not run (a pyenv shim of a version that is not chosen), so they are tried.
+# A command may exist and yet not run (a pyenv shim of a version that is not selected), so try it.
 runs() { "$1" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
-# Without ensurepip (Debian has it in a package of its own) the system's pip does as well, where we see its packages.
+# Without ensurepip (a separate package on Debian), the system's pip also works if its packages are visible.
 makes_venvs() {
     "$1" -c 'import ensurepip, venv' 2>/dev/null ||
         { [ "${LSKD_SYSTEM_SITE:-}" = 1 ] && "$1" -c 'import pip, venv' 2>/dev/null; }
@@ -132,20 +132,20 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(wanted_stamp)" ] && "$python" -c 
 fi
 
 if [ -n "${PYTHON:-}" ] && runs "$python" && [ "$(version_of "$PYTHON")" != "$(version_of "$python")" ]; then
-    fail "$venv is of Python $(version_of "$python"), PYTHON=$PYTHON is $(version_of "$PYTHON"): remove $venv, or name another folder in LSKD_VENV"
+    fail "$venv has Python $(version_of "$python"), but PYTHON=$PYTHON is $(version_of "$PYTHON"): remove $venv, or name another folder in LSKD_VENV"
 fi
 
-# Removed now, written when all is done: a set-up that was cut short is taken up by the next call.
+# The stamp is written again at the end, so that the next call completes an interrupted set-up.
 rm -f "$stamp"
 new=
 if ! runs "$python" || ! "$python" -m pip --version >/dev/null 2>&1; then
     new=1
     base=$(find_python)
-    mkdir -p "$venv" || fail "$venv cannot be made"
+    mkdir -p "$venv" || fail "$venv cannot be created"
     options=(--clear)
     if [ "${LSKD_SYSTEM_SITE:-}" = 1 ]; then options+=(--system-site-packages); fi
     "$base" -c 'import ensurepip' 2>/dev/null || options+=(--without-pip)
-    # --clear empties the folder, log included, so the log of this step is elsewhere until it is done.
+    # --clear empties the folder, log included, so the log of this step is in another place until the step is done.
     log=$(mktemp)
     step "virtual environment $venv (Python $(version_of "$base"))" "$base" -m venv "${options[@]}" "$venv"
     mv "$log" "$venv/setup.log"
@@ -154,7 +154,7 @@ fi
 
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 if [ "$new" ] && [ "${LSKD_SYSTEM_SITE:-}" = 1 ]; then
-    # An environment made by another one's Python sees what is below both, not what the other has.
+    # If the Python belongs to another environment, --system-site-packages does not show the packages of that one.
     "$base" - >"$site/lskd_system.pth" <<'PYTHON'
 import sys, sysconfig
 if sys.prefix != sys.base_prefix:
@@ -163,18 +163,18 @@ if sys.prefix != sys.base_prefix:
 PYTHON
 fi
 
-# Packages of which pip was stopped half-way have no RECORD; pip would take them for installed.
+# Packages from an interrupted installation have no RECORD, and pip would treat them as installed.
 for info in "$site"/*.dist-info; do
     if [ -d "$info" ] && [ ! -f "$info/RECORD" ]; then
-        say "removing what is left of $(basename "$info")"
+        say "removing the incomplete $(basename "$info")"
         rm -rf "$info"
     fi
 done
 
 pip=("$python" -m pip --disable-pip-version-check --no-input install)
 install() {
-    # The pins, but for torch where there is one, and for what lies outside of the environment: all of it stays, also
-    # where a pin says otherwise, as a torch of another version may want others.
+    # All pins except for an installed torch and for packages outside of the environment. These are kept in any version,
+    # because another version of torch may need other versions of them.
     "$python" - constraints.txt >"$constraints" <<'PYTHON'
 import importlib.metadata, re, sys
 from pathlib import Path
@@ -192,17 +192,17 @@ PYTHON
     if grep -q '^torch==' "$constraints"; then
         step "torch (the largest download)" "${pip[@]}" -c "$constraints" torch
     else
-        say "torch $("$python" -c 'import importlib.metadata as m; print(m.version("torch"))') is there and stays"
+        say "torch $("$python" -c 'import importlib.metadata as m; print(m.version("torch"))') is installed and kept"
     fi
-    step "fairseq_lskd, what it needs and its tools" "${pip[@]}" -c "$constraints" -e ".[$extras]"
-    step "fairseq (is compiled)" "${pip[@]}" --no-deps "$(grep '^fairseq==' constraints.txt)"
+    step "fairseq_lskd, its dependencies and tools" "${pip[@]}" -c "$constraints" -e ".[$extras]"
+    step "fairseq (compiled from source)" "${pip[@]}" --no-deps "$(grep '^fairseq==' constraints.txt)"
 }
 if [ "$wheels" ]; then
-    # Without asking what they need, which is theirs to bring: nothing that a wheel's metadata say can stop this.
+    # Without checking dependencies: the folder must be complete, and metadata of wheels must not stop the installation.
     "$python" -c 'import importlib.util as u; raise SystemExit(u.find_spec("torch") is None)' ||
-        fail "LSKD_WHEELS is for a Python that has torch: name one in PYTHON, with LSKD_SYSTEM_SITE=1"
+        fail "LSKD_WHEELS needs a Python with torch: name one in PYTHON, with LSKD_SYSTEM_SITE=1"
     pip+=(--no-index --no-deps --find-links "$wheels")
-    # setuptools only builds; torch has an opinion on which one is installed.
+    # setuptools is only for building, and torch depends on the installed version.
     mapfile -t chosen < <(find "$wheels" -name '*.whl' ! -name 'setuptools-*' | sort)
     step "${#chosen[@]} wheels of $wheels" "${pip[@]}" "${chosen[@]}"
     step "fairseq_lskd" "${pip[@]}" -e .
@@ -210,5 +210,5 @@ else
     install
 fi
 
-"$venv/bin/lskd" doctor || fail "installed, but the doctor found something wrong (see above)"
+"$venv/bin/lskd" doctor || fail "installed, but \`lskd doctor\` found a problem (see above)"
 wanted_stamp >"$stamp"

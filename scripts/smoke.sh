@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Check an installed fairseq_lskd: data, a teacher, a word-level student, its test set decoded and scored. A minute.
+# Test an installed fairseq_lskd in about a minute: data, a teacher, a word-level student, decoding and scoring.
 #
-#   scripts/smoke.sh VENV        the environment that it is installed in
+#   scripts/smoke.sh VENV        virtual environment with the installed package
 #
-# Runs in a temporary folder, so that it sees the installed package and not the checkout.
+# It runs in a temporary folder, so that it uses the installed package and not the checkout.
 set -euo pipefail
 case ${1:-} in
     '' | --help | -h) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; [ $# -gt 0 ]; exit ;;
@@ -34,14 +34,14 @@ fairseq-train data/bin --user-dir "$package" --criterion label_smoothed_teacher 
     --save-dir teacher >teacher.txt 2>&1 || { tail -n 20 teacher.txt; exit 1; }
 fairseq-train data/bin --user-dir "$package" --criterion word_kd --teacher-path teacher/checkpoint_best.pt \
     --kd-weight 0.5 "${training[@]}" --save-dir student >student.txt 2>&1 || { tail -n 20 student.txt; exit 1; }
-# Without the plug-in and without the teacher's file.
+# Decoding needs neither the plug-in nor the teacher.
 rm -r teacher
 fairseq-generate data/bin --path student/checkpoint_best.pt --beam 2 --max-len-b 20 --cpu \
     --remove-bpe sentencepiece >generated.txt 2>&1 ||
     { tail -n 20 generated.txt; exit 1; }
 lskd harvest generated.txt --source data/raw/test.xx --out hypotheses.yy --pieces data/pieces
 [ "$(wc -l <hypotheses.yy)" = 20 ]
-# The generated language has spaces before its punctuation; six updates may leave words unknown and sentences empty.
+# The generated language has spaces before punctuation. After six updates, there may be unknown words and empty sentences.
 lskd score hypotheses.yy --references data/raw/test.yy --allow-tokenised --allow-empty --allow-unknown
 echo "smoke: passed, $("$venv/bin/python" -c 'import fairseq_lskd, platform
 print(f"fairseq_lskd {fairseq_lskd.__version__}, Python {platform.python_version()}")')"

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Measure how fast runs decode the test set with plain fairseq-generate, taking turns; those that score.sh --export has
-# exported, as such too. Let nothing else run meanwhile.
+# Measure how fast runs decode the test set with plain fairseq-generate. Models alternate. Let nothing else run meanwhile.
 #
 #   scripts/speed.sh --data data/multi30k --out runs/mine/speed.json runs/mine/teacher-0.1 runs/mine/word-0.1
-#   ... --recipe multi30k                                 whose search is taken (default: the first run's own)
-#   ... --user-dir mine                                   the trainings' own modules, where their models are some of them
-#   ... --threads 1                                       on so many CPU cores (default: OMP_NUM_THREADS, or a GPU)
-#   ... --rounds 3                                        the median of so many
+#   ... --recipe multi30k                                 recipe with the search options (default: that of the first run)
+#   ... --user-dir mine                                   your own modules, if the models need them
+#   ... --threads 1                                       number of CPU cores (default: OMP_NUM_THREADS, or a GPU)
+#   ... --rounds 3                                        number of rounds, of which the median counts (default: 3)
 #
-# `lskd table ... --speed OUT` puts the speeds beside the scores.
+# Models that score.sh --export exported are measured too. `lskd table ... --speed OUT` adds the speeds to the scores.
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' first='' recipe='' rounds=3 threads='' runs=() modules=()
@@ -23,7 +22,7 @@ while [ $# -gt 0 ]; do
         --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
         -*) die "unknown option $1 (see --help)" ;;
         *)
-            [ -f "$1/run.json" ] || die "unknown option $1, or no folder of a run (see --help)"
+            [ -f "$1/run.json" ] || die "unknown option $1, or not the folder of a run (see --help)"
             first=${first:-$1}
             runs+=(--model "$(basename "$1")=$1/checkpoint_average.pt")
             [ ! -f "$1/exported/export.json" ] || runs+=(--exported "$(basename "$1")=$1/exported")

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Set up, check style, layers, dependencies, types and the documentation, run the tests.
+# Set up the environment, check style, layers, dependencies, types and documentation, and run the tests.
 #
-#   scripts/test.sh                   the fast suite, a few minutes
-#   scripts/test.sh --all             also the slow tests, compat on the other Pythons of the machine, and the GPU rehearsal
-#   scripts/test.sh tests/losses -x   what pytest is given
+#   scripts/test.sh                   the fast tests, a few minutes
+#   scripts/test.sh --all             all tests, tests/compat on the machine's other Pythons, and the GPU rehearsal
+#   scripts/test.sh tests/losses -x   pytest with these arguments
 #
-# End-to-end tests on real text want ../shared/corpora beside the checkout; without it they are skipped by name.
+# End-to-end tests on real text need ../shared/corpora beside the checkout. Without it they are skipped with a message.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,7 +24,7 @@ mypy
 site=$(mktemp -d)
 NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --site-dir "$site"
 rm -rf "$site"
-# A thread a process: the models are tiny, and two processes share the cores better than two threads.
+# One thread per process: the models are tiny, so two processes use the cores better than two threads.
 export OMP_NUM_THREADS=1
 if [ $# -gt 0 ]; then
     exec pytest "$@"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Run fairseq's commands, and those of ours that build models, on the other builds of fairseq that pip can install.
+# Test fairseq's commands, and our commands that build models, with the other builds of fairseq that pip can install.
 #
 #   scripts/test_builds.sh [pytest's options]
 #   BUILDS="ve-fairseq==0.12.3" scripts/test_builds.sh
 #
-# Each gets an environment beside .venv (.venv-ve-fairseq, ...), with links to the packages of .venv but for fairseq. A
-# build that is not there as a wheel is compiled once, for some minutes; the tests take two to three for each.
+# Each build gets an environment beside .venv (.venv-ve-fairseq, ...), with links to all packages of .venv except fairseq.
+# A build without a wheel is compiled once, which takes some minutes. The tests take two to three minutes per build.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/test_builds.sh; exit ;; esac

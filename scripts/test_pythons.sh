@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Run the tests of what depends on versions on every supported Python that this machine has, but for .venv's own.
+# Run tests/compat on every supported Python on this machine, except that of .venv.
 #
 #   scripts/test_pythons.sh [pytest's options]
 #   PYTHONS="3.13" scripts/test_pythons.sh
 #
-# Each gets an environment of its own (.venv-3.12, ...), made by scripts/setup.sh.
+# Each Python gets its own environment (.venv-3.12, ...), which scripts/setup.sh creates.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/test_pythons.sh; exit ;; esac
 
-# On PATH, or installed by pyenv without being chosen.
+# On PATH, or any version that pyenv has installed.
 find_python() {
     local candidate
     for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
@@ -24,7 +24,7 @@ status=0
 own=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || own=none
 for version in ${PYTHONS:-3.11 3.12 3.13}; do
     if [ "$version" = "$own" ] && [ -z "${PYTHONS:-}" ]; then
-        echo "Python $version: is .venv's, which the other tests run in"
+        echo "Python $version: not tested again, because it is the Python of .venv"
         continue
     fi
     python=$(find_python "$version")

@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Train a teacher with label smoothing, or a student of the same recipe without a teacher, and average its end.
+# Train a teacher with label smoothing, or a student of the same recipe without a teacher, and average the last checkpoints.
 #
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --label-smoothing 0.1 --out runs/mine/teacher-0.1
 #   scripts/train_teacher.sh --data data/multi30k --recipe multi30k --size student --out runs/mine/student
-#   ... --recipe wmt14-en-de-base                         sizes and options: of scripts/recipes, or a file (default: multi30k)
-#   ... --size teacher_large                              another size of the recipe
-#   ... --seed 2                                          (default: 1)
-#   ... --validation-metric loss                          or bleu: picks the best checkpoint (default: the recipe's)
-#   ... --gpus 8                                          by torchrun, with the same tokens in an update
-#   ... --nodes 4 --gpus 8                                in a SLURM job: see scripts/slurm.sbatch
-#   ... -- --max-update 5000                              what follows -- goes to fairseq-train
-#   ... -- --user-dir mine --arch of_mine                 modules of your own: see docs/own-modules.md
+#   ... --recipe wmt14-en-de-base                         sizes and training options: a name in scripts/recipes, or a file
+#                                                         (default: multi30k)
+#   ... --size teacher_large                              a size of the recipe (default: teacher)
+#   ... --seed 2                                          random seed (default: 1)
+#   ... --validation-metric loss                          metric for the best checkpoint and for early stopping, loss or
+#                                                         bleu (default: the recipe's)
+#   ... --gpus 8                                          number of GPUs, for torchrun; tokens per update stay the same
+#   ... --nodes 4 --gpus 8                                number of machines, in a SLURM job: see scripts/slurm.sbatch
+#   ... -- --max-update 5000                              options after -- are passed to fairseq-train
+#   ... -- --user-dir mine --arch of_mine                 your own modules: see docs/own-modules.md
 #
-# Call it again with a larger --max-update to train longer.
+# To train longer, call it again with a larger --max-update.
 #
-# The model is OUT/checkpoint_average.pt. Label smoothing is 0.1 for a teacher and 0 for a student if not given.
+# The model is OUT/checkpoint_average.pt. --label-smoothing is 0.1 for a teacher and 0 for a student by default.
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' recipe=multi30k smoothing='' size=teacher seed=1 gpus=1 nodes=1 metric=''
@@ -49,6 +51,6 @@ lskd run --out "$out" --label role="$role" --label recipe="$recipe" --label size
     --criterion label_smoothed_teacher --label-smoothing "${smoothing:-0.0}" \
     "${model[@]}" "${training[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
-# What tells a student that its dictionary is another.
+# With these, a student can detect that its dictionary differs.
 cp "$data/bin/dict.$src.txt" "$data/bin/dict.$tgt.txt" "$out/"
 lskd average "$out" --last "$average" --or-fewer

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Translate the training side with a teacher, once, for all students of it at sequence level.
+# Translate the training sources with a teacher, once for all its students at sequence level.
 #
 #   scripts/translate.sh --data data/multi30k --teacher runs/mine/teacher-0.1/checkpoint_average.pt --out runs/mine/nbest.jsonl
-#   ... --nbest 5                                         hypotheses a sentence
-#   ... -- --compute-type float32 --threads 4             what follows -- goes to `lskd translate`
+#   ... --nbest 5                                         hypotheses per sentence (default: 1)
+#   ... -- --compute-type float32 --threads 4             options after -- are passed to `lskd translate`
 #
-# `scripts/distill_seq.sh --translations OUT` trains on it.
+# `scripts/distill_seq.sh --translations OUT` trains a student on the translations.
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' nbest=1

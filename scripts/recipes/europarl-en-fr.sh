@@ -3,13 +3,13 @@
 teacher_model=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.1 --lr 1.5e-3
     --encoder-layers 3 --encoder-embed-dim 320 --encoder-ffn-embed-dim 1280 --encoder-attention-heads 8
     --decoder-layers 3 --decoder-embed-dim 320 --decoder-ffn-embed-dim 1280 --decoder-attention-heads 8)
-# Deep encoder, shallow decoder (Kasai et al. 2021), which decodes fast.
+# A deep encoder and a shallow decoder, which decode fast (Kasai et al. 2021).
 student_model=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.1 --lr 3e-3
     --encoder-layers 3 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4
     --decoder-layers 1 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4)
 teacher_large_model=("${teacher_model[@]}" --encoder-layers 6)
 student_small_model=("${student_model[@]}" --encoder-layers 1)
-# Twelve hours on two cores allow no more: two epochs. On a GPU, give more in a copy of this file
+# About two epochs, which is what fits into twelve hours on two cores. On a GPU, use more in a copy of this file
 # (scripts/experiment.sh --recipe FILE).
 teacher_updates=5500
 student_updates=6000

@@ -1,6 +1,6 @@
-# The generated bitext, 4,000 pairs: minutes on two CPU cores. So few pairs are read many times: teachers need dropout, and
-# the schedule ends at a learning rate of 0, where a training has stopped improving.
-# Ten validations each: two are in the last fifth, which tells whether a model had converged.
+# The generated bitext, 4,000 pairs: minutes on two CPU cores. With so few pairs there are many epochs, so teachers need
+# dropout. The schedule ends at a learning rate of 0, when the models no longer improve.
+# Ten validations per training. The two in the last fifth show whether a model has converged.
 teacher_validations=(--save-interval-updates 160 --validate-interval-updates 160)
 student_validations=(--save-interval-updates 280 --validate-interval-updates 280)
 teacher_model=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.2 --lr 3e-3
@@ -26,5 +26,5 @@ training=(--optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 1.0
     --no-epoch-checkpoints --validate-interval 1000 --keep-interval-updates 3)
 validation_metric=bleu
 patience=8
-# Bounded: a small model may repeat itself without end.
+# With a maximum length, because a small model may repeat itself without end.
 decoding=(--beam 5 --max-tokens 4000 --max-len-a 1.2 --max-len-b 10)

@@ -14,8 +14,8 @@ training=(--dropout 0.1 --optimizer adam --adam-betas '(0.9,0.98)' --clip-norm 1
     --lr 8e-3 --lr-scheduler inverse_sqrt --warmup-updates 60 --max-tokens 1024 --num-workers 0
     --no-epoch-checkpoints --save-interval-updates 60 --validate-interval-updates 60
     --keep-interval-updates 3 --validate-interval 1000)
-# Four validations, for each decodes.
+# Only four validations, because each decodes.
 validation_metric=bleu
 patience=3
-# A model that has learnt little stops nowhere: bounded, it costs a tenth.
+# With a maximum length, because such a model does not generate </s>: this takes a tenth of the time.
 decoding=(--beam 2 --max-tokens 4000 --max-len-a 1.2 --max-len-b 5)

@@ -1,5 +1,5 @@
-# Tatoeba English-German, 160,000 pairs of short sentences: models and batches are those of europarl-en-fr, with more
-# dropout for a text that is read many times.
+# Tatoeba English-German, 160,000 pairs of short sentences. Models and batches are those of europarl-en-fr, with more
+# dropout, because there are more epochs.
 . "$root/scripts/recipes/europarl-en-fr.sh"
 teacher_model+=(--dropout 0.2)
 teacher_large_model+=(--dropout 0.2)

@@ -11,7 +11,7 @@ student_model=(--arch transformer_wmt_en_de --share-all-embeddings --dropout 0.1
     --activation-dropout 0.1 --lr 7e-4 --max-tokens 4096 --clip-norm 5.0)
 student_updates=200000
 student_batches=8
-# For comparisons of sizes, not of a paper.
+# For comparisons of sizes. These are not from a paper.
 teacher_large_model=("${teacher_model[@]}" --encoder-layers 12)
 student_small_model=("${student_model[@]}" --encoder-embed-dim 256 --encoder-ffn-embed-dim 1024
     --encoder-attention-heads 4 --decoder-layers 2 --decoder-embed-dim 256 --decoder-ffn-embed-dim 1024

@@ -1,7 +1,7 @@
 # WMT14 English-French, Transformer big in large batches (Ott et al. 2018): 43.2 BLEU on newstest2014, 1,088 V100 GPU
-# hours. An update is 128 x 5,120 = 655,360 tokens at most and lr 7e-4, read off the training log that its first author
-# gives in facebookresearch/fairseq#233 (617,156 tokens an update, 2,150 updates an epoch); 8.5 hours are 80,000 updates
-# at that log's speed. The average and the length penalty are Vaswani et al.'s for their big model.
+# hours. An update is 128 x 5,120 = 655,360 tokens at most. Batch size and lr 7e-4 are from the training log that the first
+# author gives in facebookresearch/fairseq#233 (617,156 tokens per update, 2,150 updates per epoch). 8.5 hours are 80,000
+# updates at the speed of that log. The average and the length penalty are Vaswani et al.'s for their big model.
 teacher_model=(--arch transformer_vaswani_wmt_en_fr_big --share-all-embeddings --dropout 0.1
     --lr 7e-4 --max-tokens 5120 --clip-norm 0.0)
 teacher_updates=80000

@@ -1,6 +1,6 @@
 # WMT16 English-Romanian, Transformer base (Ghazvininejad et al. 2019, the autoregressive baseline): 34.28 BLEU on
 # newstest2016. An update is 16 x 8,192 = 131,072 tokens at most; optimiser, schedule and dropout are those of
-# Mask-Predict's README. 300,000 updates are many for 0.6 M pairs: see what validation says, and stop with
+# Mask-Predict's README. 300,000 updates are many for 0.6 M pairs: watch the validation loss, or use early stopping with
 # `-- --patience 10`. GPU hours are not published.
 teacher_model=(--arch transformer_wmt_en_de --share-all-embeddings --dropout 0.3)
 # Deep encoder, shallow decoder (Kasai et al. 2021).

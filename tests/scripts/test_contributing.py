@@ -1,4 +1,4 @@
-"""What contributors are told to call exists, and is what CI calls."""
+"""The commands in CONTRIBUTING.md exist and are the ones that CI runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_commands_that_pages_name_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.name)
-def test_files_of_the_host_can_be_read(path: Path) -> None:
+def test_workflow_files_are_valid_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
 
 
@@ -68,7 +68,7 @@ def test_changelog_has_the_usual_form() -> None:
     assert set(re.findall(r"^### (.*)", text, re.M)) <= kinds
 
 
-def test_release_refuses_what_is_not_ready() -> None:
+def test_release_refuses_a_missing_python() -> None:
     done = subprocess.run(
         [ROOT / "scripts/release.sh"], env={"PYTHONS": "3.99", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
     )

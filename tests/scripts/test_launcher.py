@@ -23,7 +23,7 @@ SCRIPTS = {
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Prepared data, and an `lskd` that says what it was called with."""
+    """Prepared data, and an `lskd` that prints its arguments."""
     (tmp_path / "data/pieces").mkdir(parents=True)
     (tmp_path / "data/bin").mkdir()
     (tmp_path / "out").mkdir()
@@ -57,7 +57,7 @@ def call(home: Path, script: str, *words: str, **environment: str) -> subprocess
 
 
 def training(home: Path, script: str, *words: str, **environment: str) -> list[str]:
-    """The training command that a script hands to `lskd run`."""
+    """Return the training command that a script passes to `lskd run`."""
     done = call(home, script, *words, **environment)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("run ")]
@@ -66,12 +66,12 @@ def training(home: Path, script: str, *words: str, **environment: str) -> list[s
 
 
 def option(command: list[str], name: str) -> str:
-    """Its value; the last one counts."""
+    """Return the value of an option, the last one if it occurs more than once."""
     return command[len(command) - command[::-1].index(name)]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_one_gpu_accumulates_what_the_recipe_has_eight_for(home: Path, script: str) -> None:
+def test_one_gpu_accumulates_the_batches_of_eight(home: Path, script: str) -> None:
     command = training(home, script, *SCRIPTS[script], "--recipe", "wmt14-en-de-big")
     assert command[0] == "fairseq-train"
     assert option(command, "--update-freq") == "8" and option(command, "--max-tokens") == "4096"
@@ -80,7 +80,7 @@ def test_one_gpu_accumulates_what_the_recipe_has_eight_for(home: Path, script: s
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_eight_gpus_are_torchruns(home: Path, script: str) -> None:
+def test_eight_gpus_use_torchrun(home: Path, script: str) -> None:
     command = training(home, script, *SCRIPTS[script], "--recipe", "wmt14-en-de-big", "--gpus", "8")
     assert command[:6] == ["torchrun", "--standalone", "--nproc_per_node", "8", "-m", "fairseq_cli.train"]
     assert option(command, "--update-freq") == "1" and "--distributed-world-size" not in command
@@ -101,7 +101,7 @@ def test_several_machines(home: Path) -> None:
     assert shlex.join(command).startswith(start)
     assert option(command, "--update-freq") == "8"
     said = call(home, "train_teacher.sh", *words, **slurm).stdout
-    # The run's command names no machine, so that a job which starts again elsewhere is the same run.
+    # The run's command names no machine, so that a job that SLURM restarts on other nodes is the same run.
     assert "PET_RDZV_ENDPOINT=first:20007" in said and "PET_RDZV_BACKEND=c10d" in said and "first" not in command
 
 
@@ -114,7 +114,7 @@ def test_torchrun_reads_where_to_meet_from_the_environment(monkeypatch: pytest.M
     assert (args.rdzv_backend, args.rdzv_id, args.rdzv_endpoint) == ("c10d", "7", "first:20007")
 
 
-def test_recipes_without_batches_are_as_before(home: Path) -> None:
+def test_a_recipe_without_batches_has_one(home: Path) -> None:
     command = training(home, "train_teacher.sh", "--recipe", "multi30k")
     assert option(command, "--update-freq") == "1" and "--fp16" not in command
 
@@ -130,24 +130,18 @@ def test_on_a_cpu_there_is_no_half_precision(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "facts"),
     [
-        (
-            ["--gpus", "3"],
-            "--gpus 3 --nodes 1: an update of this recipe is 8 times --max-tokens, which 3 GPUs cannot share equally; "
-            "give numbers whose product divides 8",
-        ),
-        (["--gpus", "x"], "--gpus x --nodes 1: expected whole numbers"),
-        (["--gpus", "0"], "--gpus 0 --nodes 1: expected at least 1"),
-        (
-            ["--gpus", "4", "--nodes", "2"],
-            "--nodes 2: expected to be in a SLURM job of 2 nodes, found none; see scripts/slurm.sbatch",
-        ),
+        (["--gpus", "3"], ["--gpus 3 --nodes 1", "8 times --max-tokens", "3 GPUs", "divides 8"]),
+        (["--gpus", "x"], ["--gpus x --nodes 1", "whole numbers"]),
+        (["--gpus", "0"], ["--gpus 0 --nodes 1", "at least 1"]),
+        (["--gpus", "4", "--nodes", "2"], ["--nodes 2", "SLURM job", "found none", "scripts/slurm.sbatch"]),
     ],
 )
-def test_what_cannot_be(home: Path, words: list[str], message: str) -> None:
+def test_impossible_numbers_of_gpus_are_refused(home: Path, words: list[str], facts: list[str]) -> None:
     done = call(home, "train_teacher.sh", "--recipe", "wmt14-en-de-base", *words)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"train_teacher.sh: error: {message}\n")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("train_teacher.sh: error: ") and all(fact in done.stderr for fact in facts)
 
 
 def test_two_dictionaries_share_what_they_can(home: Path) -> None:
@@ -181,7 +175,7 @@ def test_options_of_a_recipe_for_taught_students_alone(home: Path, script: str) 
     assert (last == "0.07") == (script != "train_teacher.sh")
 
 
-def test_a_rule_that_comes_to_nothing_is_refused_before_the_teacher_translates(home: Path) -> None:
+def test_early_stopping_that_cannot_happen_is_refused_before_the_teacher_translates(home: Path) -> None:
     done = call(home, "distill_seq.sh", "--teacher", "t.pt", "--", "--max-update", "30")
     assert (done.returncode, done.stdout) == (1, "")
     assert "--patience" in done.stderr and "--save-interval-updates" in done.stderr and "30" in done.stderr
@@ -195,7 +189,7 @@ def test_bleu_of_pieces_where_there_are_no_spaces(home: Path) -> None:
     assert "--eval-tokenized-bleu" in command and "--eval-bleu-remove-bpe" not in command
 
 
-def test_a_task_of_ones_own_is_not_asked_for_bleu(home: Path) -> None:
+def test_another_task_does_not_compute_bleu(home: Path) -> None:
     own, metric = ["--", "--task", "mine"], ["--validation-metric", "bleu"]
     assert "--eval-bleu" not in training(home, "train_teacher.sh", *own)
     assert "--eval-bleu" in training(home, "train_teacher.sh", *metric, *own)
@@ -210,7 +204,7 @@ def test_a_task_of_ones_own_is_not_asked_for_bleu(home: Path) -> None:
         *((f"patience={word}", [], [f"patience {word}", "from 1"]) for word in ("0", "many", "-1")),
     ],
 )
-def test_a_rule_that_is_none(home: Path, lines: str, words: list[str], facts: list[str]) -> None:
+def test_wrong_early_stopping_is_refused(home: Path, lines: str, words: list[str], facts: list[str]) -> None:
     recipe = home / "mine.sh"
     recipe.write_text(f'. "$root/scripts/recipes/multi30k.sh"\n{lines}\n')
     done = call(home, "train_teacher.sh", "--recipe", "./mine.sh", *words)
@@ -223,7 +217,7 @@ def test_pieces_are_joined_as_they_were_cut(home: Path) -> None:
 
 
 @pytest.mark.parametrize(("strategy", "nbest"), [("1-best", "1"), ("n-best", "5"), ("nearest", "5")])
-def test_a_strategy_that_chooses_has_several_to_choose_from(home: Path, strategy: str, nbest: str) -> None:
+def test_strategies_other_than_1_best_get_several_hypotheses(home: Path, strategy: str, nbest: str) -> None:
     said = call(home, "distill_seq.sh", "--teacher", "t.pt", "--strategy", strategy).stdout
     (line,) = [line for line in said.splitlines() if line.startswith("translate ")]
     assert option(shlex.split(line), "--nbest") == nbest
@@ -240,8 +234,8 @@ def test_the_word_level_loss_has_weight_and_temperature(home: Path) -> None:
     assert (option(command, "--kd-weight"), option(command, "--kd-temperature")) == ("0.3", "2")
 
 
-def test_the_word_level_teacher_may_be_asked_once(home: Path) -> None:
-    """About what was selected: a cache of the corpus would be of other sentences."""
+def test_the_cache_of_the_word_level_teacher(home: Path) -> None:
+    """It covers the selected translations, and not the corpus, which has other targets."""
     (home / "w.pt").touch()
     words = ["--translations", "n.jsonl", "--word-level", "w.pt", "--kd-temperature", "2", "--cache-top-k", "8"]
     said = [shlex.split(line) for line in call(home, "distill_seq.sh", *words).stdout.splitlines()]
@@ -271,7 +265,7 @@ def test_a_run_is_scored_with_the_search_of_its_recipe(home: Path, script: str) 
 
 @pytest.fixture
 def checked(home: Path) -> Path:
-    """A `python` that finds every folder of modules good."""
+    """A `python` that accepts every folder of modules."""
     python = home / "commands/python"
     python.write_text(f'#!/bin/bash\n[ "$2" = fairseq_lskd.user_dir ] || exec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -280,7 +274,7 @@ def checked(home: Path) -> Path:
 
 @pytest.mark.parametrize("words", [["--user-dir", "my modules"], ["--user-dir=my modules"]], ids=str)
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_modules_of_one_s_own_take_the_place_of_ours(checked: Path, script: str, words: list[str]) -> None:
+def test_the_users_modules_replace_ours(checked: Path, script: str, words: list[str]) -> None:
     command = training(checked, script, *SCRIPTS[script], "--", *words, "--arch", "mine")
     given = [value for name, value in itertools.pairwise(command) if name == "--user-dir"]
     assert given and set(given) == {"my modules"}
@@ -290,13 +284,13 @@ def test_modules_of_one_s_own_take_the_place_of_ours(checked: Path, script: str,
         assert option(shlex.split(line), "--user-dir") == "my modules"
 
 
-def test_two_folders_of_modules_are_not_the_last_of_them(home: Path) -> None:
+def test_two_folders_of_modules_are_refused(home: Path) -> None:
     done = call(home, "train_teacher.sh", "--", "--user-dir", "a", "--user-dir=b")
     assert done.returncode == 1 and "--user-dir is given 2 times" in done.stderr
     assert done.stdout == ""
 
 
-def test_modules_that_leave_out_ours_are_told_what_to_add(home: Path) -> None:
+def test_modules_without_our_criterions_are_refused_with_the_line_to_add(home: Path) -> None:
     (home / "mine").mkdir()
     (home / "mine/__init__.py").write_text("")
     environment = {"PATH": f"{home}/commands:{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -329,7 +323,7 @@ def test_data_are_named_by_their_folder(home: Path) -> None:
     assert done.stderr.rstrip().endswith("--data data")
 
 
-def test_the_file_for_slurm_hands_over(tmp_path: Path) -> None:
+def test_the_file_for_slurm_runs_its_arguments(tmp_path: Path) -> None:
     path = ROOT / "scripts/slurm.sbatch"
     environment = {**os.environ, "LSKD_VENV": "/environment"}
     done = subprocess.run(
@@ -344,7 +338,7 @@ def test_the_file_for_slurm_hands_over(tmp_path: Path) -> None:
 
 
 def own_recipe(home: Path) -> Path:
-    """A recipe outside scripts/recipes that says when it is run."""
+    """Write a recipe outside scripts/recipes that leaves a file when it is sourced."""
     own = home / "own.sh"
     text = (ROOT / "scripts/recipes/multi30k.sh").read_text()
     own.write_text(f"{text}touch '{home}/sourced'\ntraining+=(--weight-decay 0.25)\n")
@@ -352,7 +346,7 @@ def own_recipe(home: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", ["own.sh", "./own.sh", "{home}/own.sh"])
-def test_a_recipe_of_ones_own_is_given_by_its_path(home: Path, path: str) -> None:
+def test_a_recipe_can_be_given_by_its_path(home: Path, path: str) -> None:
     own_recipe(home)
     command = training(home, "train_teacher.sh", "--recipe", path.format(home=home))
     assert option(command, "--weight-decay") == "0.25"
@@ -386,7 +380,7 @@ def test_a_run_is_scored_against_all_references_of_the_test_set(trained: Path) -
         return [[name.removeprefix("data/raw/") for name in names] for names in found]
 
     assert references() == [["test.de"]] * 2
-    # What is no number is another file: a test set by name, a language's variety, an unfinished download.
+    # Names without a number are other files: a test set by name, a variety of the language, an unfinished download.
     for name in ("1.de", "2.de.gz", "2.en", "x.de", "1.x.de", "3.de.part", "10.de", "10.de.gz"):
         (trained / "data/raw" / f"test.{name}").write_text("")
     first, second = references()
@@ -397,7 +391,7 @@ def test_a_run_is_scored_against_all_references_of_the_test_set(trained: Path) -
 
 
 @pytest.mark.parametrize("missing", ["train.de.gz", "test.en", "test.de"])
-def test_raw_text_is_missed_before_anything_is_decoded(trained: Path, missing: str) -> None:
+def test_missing_raw_text_is_reported_before_anything_is_decoded(trained: Path, missing: str) -> None:
     done = call(trained, "score.sh", "--run", "out")
     assert done.returncode == 0 and "fairseq-generate" in done.stdout, done.stderr
     (trained / "data/raw" / missing).unlink()
@@ -405,7 +399,7 @@ def test_raw_text_is_missed_before_anything_is_decoded(trained: Path, missing: s
     assert done.returncode == 1 and f"data/raw/{missing.removesuffix('.gz')}" in done.stderr and done.stdout == ""
 
 
-def test_a_further_test_set_is_decoded_and_scored_apart(trained: Path) -> None:
+def test_another_test_set_is_decoded_and_scored_separately(trained: Path) -> None:
     assert "lskd data test news --data data" in call(trained, "score.sh", "--run", "out", "--test-set", "news").stderr
     made = trained / "data/tests/news"
     (made / "raw").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Every recipe: fairseq-train takes its options, and its models are as large as the papers say."""
+"""Every recipe: fairseq-train accepts its options, and its models have the size that the paper reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairseq.tasks.translation import TranslationTask
 
 RECIPES = Path(__file__).resolve().parents[2] / "scripts" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.sh"))
-#: What fairseq's encoder layers have a second time, for a fast path.
+#: Parameters that fairseq's encoder layers have twice, for a fast path.
 UNUSED = re.compile(r"encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)")
 #: Millions of parameters with the 37,000 types of Vaswani et al., who have 65 and 213.
 SIZES = {
@@ -28,7 +28,7 @@ SIZES = {
 
 
 def read(name: str, *words: str) -> list[str]:
-    """What these words are in bash after the recipe."""
+    """Expand these words in bash after sourcing the recipe."""
     shown = " ".join(f'"{word}"' for word in words)
     code = f'set -eu; root={RECIPES.parents[1]} batches=1 average=3 precision=(); . "{RECIPES}/{name}.sh"; '
     done = subprocess.run(["bash", "-c", f"{code} printf '%s\\n' {shown}"], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The scripts before they run anything: usage, and what they say to wrong options."""
+"""The scripts before they run anything: their help, and their messages about wrong options."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ STEPS = {
 
 
 def script(name: str, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    """A script as it is called before anything is set up: with the system's commands only."""
+    """Run a script without an environment, with the system's commands only."""
     return subprocess.run(
         ["bash", str(ROOT / "scripts" / name), *words],
         capture_output=True,
@@ -70,7 +70,7 @@ def script(name: str, *words: str, cwd: Path | None = None) -> subprocess.Comple
 
 
 def refused(done: subprocess.CompletedProcess) -> str:
-    """What a script said to a mistake: one line, and nothing of bash's own."""
+    """Return the error message of a script: a single line, and not one of bash."""
     assert done.returncode == 1 and done.stdout == ""
     line, rest = done.stderr.split("\n", 1)
     assert rest == "" and "unbound" not in line and ": line " not in line
@@ -85,7 +85,7 @@ def test_bash_can_read_it(path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing() -> None:
-    # Not: what a recipe or lib.sh sets and another file uses, and files whose names are not constant.
+    # Excluded: variables that a recipe or lib.sh sets for another file, and sourced files with variable names.
     excluded = ["-e", "SC1090,SC1091,SC2034,SC2154"]
     command = ["shellcheck", "-s", "bash", *excluded, *map(str, SHELL_FILES)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -118,7 +118,7 @@ def test_help_after_other_options_and_names_each_of_them(name: str) -> None:
     code = (ROOT / "scripts" / name).read_text()
     shown = {option for option in STEPS[name] if f" {option} " in done.stdout.replace("\n", " ")}
     left_out = set(STEPS[name]) - shown
-    # Those that are said in another way: long forms of -s and -t, and a seed.
+    # The long forms of -s and -t, and options that the help mentions in another way.
     assert left_out <= {"--source-lang", "--target-lang", "--seed", "--recipe"}
     assert all(f"{option})" in code or f"{option} |" in code for option in STEPS[name])
 
@@ -149,9 +149,13 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         (
             "prepare.sh",
             ["--corpus", "multi30k", "--data", "d", "--references", "8"],
-            "--references goes with --corpus generated only",
+            "--references is only allowed with --corpus generated",
         ),
-        ("prepare.sh", ["--raw", "r", "--data", "d", "--pairs", "8"], "--pairs goes with --corpus generated only"),
+        (
+            "prepare.sh",
+            ["--raw", "r", "--data", "d", "--pairs", "8"],
+            "--pairs is only allowed with --corpus generated",
+        ),
         ("train_teacher.sh", [], "--data is missing (see train_teacher.sh --help)"),
         ("train_teacher.sh", ["--data", "d"], "--out is missing (see train_teacher.sh --help)"),
         (
@@ -173,15 +177,14 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         (
             "distill_seq.sh",
             ["--data", "d", "--out", "o", "--teacher", "t.pt", "--translations", "n.jsonl"],
-            "--teacher t.pt --translations n.jsonl: expected one of them; the teacher of the word-level loss is "
-            "--word-level",
+            "--teacher t.pt --translations n.jsonl: expected one of them; --word-level",
         ),
         *(
             (
                 "distill_seq.sh",
                 ["--data", "d", "--out", "o", "--teacher", "t", option, "0.5"],
-                "--kd-weight, --kd-temperature and --cache-top-k are the word-level loss's: give its teacher by "
-                "--word-level, or leave them out",
+                "--kd-weight, --kd-temperature and --cache-top-k are for the word-level loss: give its teacher with "
+                "--word-level",
             )
             for option in ("--kd-weight", "--kd-temperature")
         ),
@@ -195,7 +198,7 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         ),
         ("translate.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see translate.sh --help)"),
         ("speed.sh", ["--data", "d", "--out", "o"], "the folder of a run is missing (see speed.sh --help)"),
-        ("speed.sh", ["--data", "d", "none"], "unknown option none, or no folder of a run (see --help)"),
+        ("speed.sh", ["--data", "d", "none"], "unknown option none, or not the folder of a run (see --help)"),
         ("experiment.sh", [], "the name of an experiment is missing (see experiment.sh --help)"),
         ("experiment.sh", ["a", "b"], "unknown option b (see --help; one experiment at a time)"),
         ("experiment.sh", ["a", "--jobs", "0"], "--jobs 0: expected a number from 1"),
@@ -245,7 +248,7 @@ def test_prepare_passes_every_option_of_the_generated_bitext_on(tmp_path: Path) 
     )
     called = done.stdout.splitlines()[0].split()
     assert called[0] == "generate"
-    args = parser.parse_args(called[1:])  # of options that are given twice the last counts
+    args = parser.parse_args(called[1:])  # the last one counts if an option is given twice
     assert [
         str(getattr(args, option.removeprefix("--").replace("pairs", "train").replace("-", "_"))).removesuffix(".0")
         for option in passed
@@ -265,12 +268,12 @@ def test_sizes_are_those_of_the_recipe() -> None:
     assert "--size huge: the recipe has student student_small teacher teacher_large" in done.stderr
 
 
-#: Those that experiments/sizes.yaml asks for more than two sizes.
+#: Recipes of which experiments/sizes.yaml needs more than two sizes.
 OF_SIZES = ("smoke", "multi30k", "wmt14-en-de-big")
 
 
 @pytest.mark.parametrize("recipe", [path.stem for path in SHELL_FILES if path.parent.name == "recipes"])
-def test_every_recipe_has_all_that_the_scripts_read(recipe: str) -> None:
+def test_every_recipe_sets_all_that_the_scripts_read(recipe: str) -> None:
     sizes = ["teacher", "student", *(("teacher_large", "student_small") if recipe in OF_SIZES else ())]
     code = (
         f"set -euo pipefail; root=$PWD; . scripts/recipes/{recipe}.sh\n"
