@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure how fast runs decode the test set with plain fairseq-generate. Models alternate. Let nothing else run meanwhile.
+# Measure how fast runs decode the test set with plain fairseq-generate. The models take turns. Let nothing else run meanwhile.
 #
 #   scripts/speed.sh --data data/multi30k --out runs/mine/speed.json runs/mine/teacher-0.1 runs/mine/word-0.1
 #   ... --recipe multi30k                                 recipe with the search options (default: that of the first run)

@@ -96,7 +96,7 @@ def _decoded(path: Path) -> str:
 
 
 def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
-    """Return warnings of parts that look swapped or in another language: an error if a filter would drop them."""
+    """Warn of parts that look swapped or in another language. Raise `UserError` if a filter would drop them."""
     if not is_installed("py3langid"):
         return []
     swapped, other = [], []
@@ -125,7 +125,7 @@ def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str
 
 
 def _tokenised(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
-    """Return warnings of sides that look like tokens or pieces instead of text."""
+    """Warn of sides that look like tokens or pieces instead of text."""
     return [
         f"{name}: its {language} side is not text but tokens: of {len(pairs):,} lines checked, {'; '.join(traces)}"
         for name, pairs in parts

@@ -15,7 +15,7 @@ import numpy as np
 from ..lines import open_text
 
 LEAST = 20  # lines, below which lengths are no evidence
-MOST_PIECES = 5  # lines that may be missing because one sentence was split
+MOST_PIECES = 5  # largest difference in lines that one split sentence may explain
 CLEARLY_JOINED = 0.4  # how much better a line must fit several joined lines than one of them
 CLEAR = 0.1  # how much better aligned lines must fit than random ones, in the logarithm of the length ratio
 #: Characters that other tools take for line ends.

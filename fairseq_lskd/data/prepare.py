@@ -89,7 +89,8 @@ def dry_run(request: Request) -> str:
         reports = write_clean(train, plan, corpus.hold_out, None, request.workers, every)
     read = sum(report.read for report in reports)
     how = f"from {read:,} of {total_lines:,} pairs" if every > 1 else f"all {total_lines:,} pairs"
-    alone = " (the whole corpus has more duplicates)" if every > 1 and corpus.steps.duplicates != "off" else ""
+    sampled = every > 1 and corpus.steps.duplicates != "off"
+    alone = " (duplicates within this sample only; there are more)" if sampled else ""
     return (
         f"# {corpus.title}: what cleaning would drop, {how}{alone}\n\n"
         f"{table(reports, [part.lines for part in train])}\n{examples(reports)}"
@@ -178,7 +179,9 @@ def _digests(
             problems[problem] = None
         inputs[_label(corpus, number, language)] = digest
     if problems and request.raw is None:
-        raise UserError("these files are not the expected ones; run again without them:\n  " + "\n  ".join(problems))
+        raise UserError(
+            "these files are not the expected ones; run again to download them:\n  " + "\n  ".join(problems)
+        )
     for problem in problems:
         print(
             f"warning: {problem}: this is another text, and results on it cannot be compared with published ones",

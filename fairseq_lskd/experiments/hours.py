@@ -1,8 +1,8 @@
 """Estimate how long an experiment takes on this machine, from one job of each kind on an excerpt of its data.
 
 The jobs run the experiment's commands in a separate folder, as many at once as in the experiment: each kind of training
-for up to `SECONDS`, and caches and translations of the excerpt. Teachers are untrained, which does not change the
-speed. The estimate leaves out scoring, the analysis and the measurement of decoding speed.
+for 45 seconds (240 on a busy machine), and caches and translations of the excerpt. Teachers are untrained, which does
+not change the speed. The estimate leaves out scoring, the analysis and the measurement of decoding speed.
 
     python -m fairseq_lskd.experiments.hours methods small --jobs 2 --threads 1
 """

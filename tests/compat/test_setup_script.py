@@ -61,7 +61,7 @@ def test_a_failure_has_its_reason_and_the_next_call_goes_on(checkout):
     (site,) = (checkout / ".venv" / "lib").glob("python*/site-packages")
     (site / "half-1.0.dist-info").mkdir()
     again = run(["bash", str(checkout / "scripts" / "setup.sh")], **env)
-    assert "removing what is left of half-1.0.dist-info" in again.stdout
+    assert "removing the incomplete half-1.0.dist-info" in again.stdout
     assert not (site / "half-1.0.dist-info").exists()
     assert "virtual environment" not in again.stdout
 

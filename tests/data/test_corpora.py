@@ -98,18 +98,20 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         load(write(tmp_path, text))
     lines = [line.strip() for line in str(error.value).splitlines()[1:]]
-    assert lines == [
-        "licens: unknown, did you mean licence?",
-        "languages = ['de', 'de']: expected two different",
-        "train 1: expected one of url, mtdata, sacrebleu, plain",
-        "valid 1: colums: unknown, did you mean columns?",
-        "valid 1: format = pdf: expected one of plain, sgm, tags, tsv",
-        "hold_out.by = page: expected line or source",
-        "hold_out.valid = 1: expected a whole number from 2",
-        "valid: expected [[valid]] or hold_out",
-        "test: expected [[test]] or hold_out",
-        "clean.ratio = 0.1: expected 1 or more",
+    facts = [
+        ("licens: ", "licence"),
+        ("languages = ['de', 'de']: ", "two different"),
+        ("train 1: ", "url, mtdata, sacrebleu, plain"),
+        ("valid 1: colums: ", "columns"),
+        ("valid 1: format = pdf: ", "plain, sgm, tags, tsv"),
+        ("hold_out.by = page: ", "line or source"),
+        ("hold_out.valid = 1: ", "from 2"),
+        ("valid: ", "[[valid]] or hold_out"),
+        ("test: ", "[[test]] or hold_out"),
+        ("clean.ratio = 0.1: ", "1 or more"),
     ]
+    for line, (place, expected) in zip(lines, facts, strict=True):
+        assert line.startswith(place) and expected in line
 
 
 def test_a_split_that_is_not_a_list_of_tables(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_tokenised_text_gives_a_warning(raw: Path, tmp_path: Path, capsys) -> No
     own(raw, tmp_path / "tokens")
     said = capsys.readouterr().err
     assert "its en side is not text but tokens" in said
-    assert said.count("warning") == 1 and f"of {len(train)} lines looked at" in said
+    assert said.count("warning") == 1 and f"of {len(train)} lines checked" in said
     assert "its en side" in (tmp_path / "tokens" / "raw" / "report.md").read_text()
 
 
@@ -133,7 +133,7 @@ def test_a_dry_run_reports_and_writes_nothing(raw: Path, tmp_path: Path, capsys,
     monkeypatch.setattr(preparation, "DRY_RUN", 100)
     own(raw, tmp_path / "out", "--dry-run")
     shown = capsys.readouterr().out
-    assert "from 100 of 300 pairs (duplicates among these only" in shown and "| read | 300 | 300 |" in shown
+    assert "from 100 of 300 pairs (duplicates within this sample only" in shown and "| read | 300 | 300 |" in shown
 
 
 def test_sides_of_different_length(raw: Path, tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_downloaded_text_must_have_the_known_digest(site, tmp_path: Path, captio
     assert theirs.is_file()
     shutil.rmtree(tmp_path / "cache")
     site.files = {}
-    with pytest.raises(SystemExit, match="6 of 6 files could not be fetched"):
+    with pytest.raises(SystemExit, match="6 of 6 files could not be downloaded"):
         prepare(*words, "--out", tmp_path / "other")
 
 

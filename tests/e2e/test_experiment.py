@@ -202,4 +202,4 @@ def test_two_at_once_are_kept_apart(experiment: Experiment) -> None:
         )
     finally:
         held.kill()
-    assert done.returncode == 1 and "an experiment is running in" in done.stderr
+    assert done.returncode == 1 and "already running in" in done.stderr

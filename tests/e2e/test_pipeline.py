@@ -193,7 +193,7 @@ def test_another_option_in_the_same_folder_is_refused(home: Path) -> None:
 def test_another_text_in_the_same_folder_is_refused(home: Path, tmp_path: Path) -> None:
     words = ["--raw", tmp_path, "-s", "de", "-t", "en", "--vocab-size", "400", "--data", "data"]
     done = call(ROOT / "scripts" / "prepare.sh", *words, cwd=home)
-    assert done.returncode == 1 and "data/raw is another text than --raw" in done.stderr
+    assert done.returncode == 1 and "data/raw holds another text than --raw" in done.stderr
     assert (home / "data" / "raw").resolve() == (home / "raw").resolve()
 
 

@@ -79,7 +79,7 @@ def test_all_failed_downloads_are_reported_at_once_and_the_others_kept(site: Sit
     assert "Run again" in message and "--raw" in message
     assert cached(tmp_path, downloads[1]).read_bytes() == DATA
     plan = capsys.readouterr().err
-    assert plan.startswith("corpus: fetching 3 files, 5 MB, into ")
+    assert plan.startswith("corpus: downloading 3 files, 5 MB, to ")
     assert f"  gone (5 MB): {site.url}/gone" in plan
 
 
