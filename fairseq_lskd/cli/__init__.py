@@ -31,6 +31,7 @@ COMMANDS = {
     "cache": "write a teacher's top-k probabilities, to train students without it",
     "translate": "translate a corpus with a teacher into n-best lists: sharded, resumable, fast",
     "harvest": "put fairseq-generate's output back into corpus order",
+    "rescore": "score translations with a model: a backward model, the teacher, an ensemble",
     "select": "make training data of a teacher's n-best translations",
     "export": "turn a student into a folder that translates raw text with CTranslate2, in int8",
     "criterion": "print the options of a criterion",

@@ -159,6 +159,7 @@ class Engine(Protocol):
 
     name: str  #: with its version
     max_source_positions: int  #: source tokens at most, the end mark counted
+    max_target_positions: int  #: target tokens at most, the end mark counted
     default: Settings  #: what to measure first
     #: Each makes settings to try of the best so far; in the order in which they are tried.
     stages: Sequence[Callable[[Settings], list[Settings]]]

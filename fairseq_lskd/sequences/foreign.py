@@ -55,16 +55,24 @@ def read_fairseq(path: Path, sentences: int) -> Iterator[list[Scored]]:
 def to_records(source: Path, translations: Iterable[list[Scored]], scheme: str) -> Iterator[dict[str, Any]]:
     """Each source line with its translations; an empty one counts as none, and an empty source has none.
 
+    A record says with "given" how many translations its block had, and each hypothesis with "place" which it was.
+
     Args:
         scheme: the pieces that translations may be in, one of `pieces.SCHEMES`.
     """
     for index, (line, block) in enumerate(zip(read_lines(source), translations, strict=False)):
         hypotheses = [
-            {"tokens": tokens, "text": to_text(tokens, scheme), "score": score, "length": len(tokens.split()) + 1}
-            for tokens, score in block
+            {
+                "tokens": tokens,
+                "text": to_text(tokens, scheme),
+                "score": score,
+                "length": len(tokens.split()) + 1,
+                "place": place,
+            }
+            for place, (tokens, score) in enumerate(block)
             if tokens.strip() and line.strip()
         ]
-        record = {"id": index, "source": line, "hypotheses": hypotheses}
+        record = {"id": index, "source": line, "hypotheses": hypotheses, "given": len(block)}
         yield record if line.strip() else record | {"skipped": EMPTY}
 
 

@@ -126,7 +126,7 @@ def _complete(output: ResumableFile, request: Request, translator: Translator, s
         output.append([to_line(record, str(request.teacher_path or request.model)) for record in records], state)
     command = ["lskd", *sys.argv[1:]]
     made = {"corpus": str(request.corpus), "teacher_path": request.teacher_path, "command": command}
-    output.finish({**state, **made, "versions": _versions()})
+    output.finish({**state, **made, "versions": versions()})
     skipped = ", ".join(f"{n:,} {why}" for why in (EMPTY, TOO_LONG) if (n := state["counts"].get(why)))
     if unknown := state["counts"].get(UNKNOWN_SENTENCES, 0):
         print(
@@ -159,7 +159,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
         models["source"] = None
     split = splitter(models["source"], flags["source"])
     loaded = (
-        _from_model(request.model, request) if request.model else _from_checkpoints(str(request.teacher_path), request)
+        from_model(request.model, request) if request.model else from_checkpoints(str(request.teacher_path), request)
     )
     make_engine, (known, symbols), inputs, source_lang, pair = loaded
     corpus = open_corpus(request.corpus, request.subset, source_lang)
@@ -196,7 +196,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
     return translator, identity
 
 
-def _from_checkpoints(paths: str, request: Request) -> Loaded:
+def from_checkpoints(paths: str, request: Request) -> Loaded:
     # fairseq tells of its plug-ins and dictionaries, and asks torch for what that calls deprecated.
     for name in ("fairseq", "fairseq_lskd"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -260,7 +260,7 @@ def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None
     )
 
 
-def _from_model(model: Path, request: Request) -> Loaded:
+def from_model(model: Path, request: Request) -> Loaded:
     from .engines.choose import require_ctranslate2
 
     require_ctranslate2("--model")
@@ -351,7 +351,7 @@ def _sentences(request: Request, translator: Translator) -> int:
     return min(request.limit or translator.corpus.sentences, translator.corpus.sentences)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     packages = ("fairseq_lskd", "fairseq", "torch", "ctranslate2", "sentencepiece")
     return {
         "python": platform.python_version(),

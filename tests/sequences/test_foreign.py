@@ -111,16 +111,16 @@ def test_records_are_as_lskd_translate_writes_them() -> None:
     (one, empty, missing) = to_records(
         Path("source"), read_text(write("nbest", "▁o ne ▁x", "two", " ")), "sentencepiece"
     )
-    hypothesis = {"tokens": "▁o ne ▁x", "text": "one x", "score": 0.0, "length": 4}
-    assert one == {"id": 0, "source": "▁eins", "hypotheses": [hypothesis]}
+    hypothesis = {"tokens": "▁o ne ▁x", "text": "one x", "score": 0.0, "length": 4, "place": 0}
+    assert one == {"id": 0, "source": "▁eins", "hypotheses": [hypothesis], "given": 1}
     assert empty["skipped"] == "empty"
-    assert missing == {"id": 2, "source": "▁drei", "hypotheses": []}
+    assert missing == {"id": 2, "source": "▁drei", "hypotheses": [], "given": 1}
 
 
 def test_an_empty_source_has_no_translations() -> None:
     write("source", "▁eins", " ")
     _, empty = to_records(Path("source"), read_text(write("nbest", "one", "a hallucination")), "sentencepiece")
-    assert empty == {"id": 1, "source": " ", "hypotheses": [], "skipped": "empty"}
+    assert empty == {"id": 1, "source": " ", "hypotheses": [], "skipped": "empty", "given": 1}
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class FairseqEngine:
 
     def __init__(self, teacher: Teacher, options: DecodingOptions, device: str, cores: int):
         self.task, self.options, self.marks = teacher.task, options, teacher.marks
-        self.max_source_positions = teacher.max_positions[0]
+        self.max_source_positions, self.max_target_positions = teacher.max_positions
         self.models = teacher.models
         for model in self.models:
             # Attention weights are not asked for.

@@ -1,0 +1,150 @@
+"""Scores of (source, hypothesis) pairs under a model that is forced to write the hypothesis (forced decoding)."""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from .decoding import Engine, Settings, make_batches
+from .nbest import EMPTY, TOO_LONG
+from .pieces import to_text
+from .segmentation import Split
+
+#: The score of a pair that the model cannot read: it is worse than that of any pair that it can.
+UNSCORED = -1e9
+#: Source sentences, in order of length, that the wrong source of a contrast is chosen from.
+NEIGHBOURS = 16
+
+Pieces = tuple[str, ...]
+Pair = tuple[Pieces, Pieces]  #: what the model reads, and what it is forced to write
+
+
+@dataclass(frozen=True)
+class Sides:
+    """How the records of an n-best list become pairs in the pieces of a model."""
+
+    split_source: Split
+    split_target: Split
+    source_is_text: bool = False  #: the model's source side is split from text; otherwise lines are in pieces
+    target_is_text: bool = False
+    backward: bool = False  #: the model reads the hypothesis and is forced to write the source
+    remove_bpe: str = "sentencepiece"  #: pieces of source lines, one of `pieces.SCHEMES`
+
+    def pairs(self, records: Sequence[Mapping[str, Any]]) -> list[list[Pair]]:
+        """Return a list of pairs per record, one pair per hypothesis."""
+        lines = [[self._lines(record, each) for each in record["hypotheses"]] for record in records]
+        splits = self.split_source, self.split_target
+        sides = [_split(split, (pair[side] for many in lines for pair in many)) for side, split in enumerate(splits)]
+        return [[(sides[0][source], sides[1][target]) for source, target in many] for many in lines]
+
+    def _lines(self, record: Mapping[str, Any], hypothesis: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the lines of the model's source side and of its target side."""
+        texts = (
+            (self.target_is_text, self.source_is_text) if self.backward else (self.source_is_text, self.target_is_text)
+        )
+        source = to_text(record["source"], self.remove_bpe) if texts[0] else record["source"]
+        target = hypothesis["text" if texts[1] else "tokens"]
+        return (target, source) if self.backward else (source, target)
+
+
+def _split(split: Split, lines: Iterable[str]) -> dict[str, Pieces]:
+    different = list(dict.fromkeys(lines))
+    return dict(zip(different, map(tuple, split(different)), strict=True))
+
+
+class OtherSources:
+    """Chooses for a source sentence another one of nearly the same length, to score hypotheses without their source."""
+
+    def __init__(self, sources: Iterable[Pieces]):
+        """`sources`: sentences to choose from; at least two of them differ."""
+        self._sources = sorted({source for source in sources if source}, key=lambda source: (len(source), source))
+        self._lengths = [len(source) for source in self._sources]
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __call__(self, source: Pieces, sentence: int) -> Pieces:
+        """Return a sentence that differs from `source`; the number of the sentence decides among the neighbours."""
+        middle = bisect.bisect_left(self._lengths, len(source))
+        first = max(0, min(middle - NEIGHBOURS // 2, len(self._sources) - NEIGHBOURS - 1))
+        others = [each for each in self._sources[first : first + NEIGHBOURS + 1] if each != source]
+        return others[sentence % len(others)]
+
+
+@dataclass
+class PairScorer:
+    """Scores windows of records with an engine that is configured with `settings`.
+
+    A score is the natural logarithm of the model's probability of the target side, divided by the number of its tokens
+    with the end mark (as `lskd translate` scores with --lenpen 1), or not divided if `total`. With `other_sources`, the
+    score with another source is subtracted. The highest score is the best.
+    """
+
+    engine: Engine
+    sides: Sides
+    settings: Settings
+    total: bool = False
+    other_sources: OtherSources | None = None
+    extra: int = 1  #: tokens that are added to a source: its end mark, and marks of languages
+
+    def score(self, records: Sequence[Mapping[str, Any]]) -> tuple[list[list[float]], Counter[str]]:
+        """Score every hypothesis of some records.
+
+        Returns:
+            A list of scores per record, as many as the list that it was read from has hypotheses, rounded to six
+            decimals, and `UNSCORED` for pairs that have an empty side or are too long; and counts: "pairs", "tokens"
+            (of the target sides that were forced), and the pairs that were not scored by reason.
+        """
+        found: list[list[float]] = [[UNSCORED] * record.get("given", len(record["hypotheses"])) for record in records]
+        counts = Counter({"pairs": sum(map(len, found))})
+        places: list[tuple[int, int, Pair, Pair | None]] = []
+        for row, (record, pairs) in enumerate(zip(records, self.sides.pairs(records), strict=True)):
+            counts[EMPTY] += len(found[row]) - len(pairs)
+            for rank, (hypothesis, pair) in enumerate(zip(record["hypotheses"], pairs, strict=True)):
+                if why := self._unscored(pair):
+                    counts[why] += 1
+                    continue
+                other = self.other_sources and (self.other_sources(pair[0], record["id"]), pair[1])
+                places.append((row, hypothesis.get("place", rank), pair, other))
+        forced = self._force({pair for *_, pair, other in places for pair in (pair, other) if pair})
+        for row, place, pair, other in places:
+            counts["tokens"] += len(pair[1]) + 1
+            found[row][place] = round(forced[pair] - (forced[other] if other else 0.0), 6)
+        return found, +counts
+
+    def _unscored(self, pair: Pair) -> str | None:
+        """Return why the model cannot read a pair."""
+        source, target = pair
+        if not source or not target:
+            return EMPTY
+        fits = len(source) + self.extra <= self.engine.max_source_positions
+        return None if fits and len(target) + 1 <= self.engine.max_target_positions else TOO_LONG
+
+    def _force(self, pairs: Iterable[Pair]) -> dict[Pair, float]:
+        """Score pairs in batches of similar length, `settings.workers` batches at a time."""
+        ordered = sorted(pairs)  # the same batches in every process, whose sets have orders of their own
+        lengths = [max(map(len, pair)) for pair in ordered]
+        batches = make_batches(lengths, self.settings.max_tokens, self.settings.batch_size)
+
+        def scores(batch: list[int]) -> list[float]:
+            sources, targets = ([list(ordered[i][side]) for i in batch] for side in (0, 1))
+            found = self.engine.log_probs(sources, targets)
+            return [sum(each) / (1 if self.total else len(each)) for each in found]
+
+        return {
+            ordered[i]: score
+            for batch, several in zip(batches, _map(scores, batches, self.settings.workers), strict=True)
+            for i, score in zip(batch, several, strict=True)
+        }
+
+
+def _map(scores: Any, batches: list[list[int]], workers: int) -> Iterator[list[float]]:
+    if workers == 1:
+        yield from map(scores, batches)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(scores, batches)

@@ -1,0 +1,274 @@
+"""Scoring the pairs of an n-best list or a bitext with a model, from files to a file: what `lskd rescore` does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import sha256
+from ..reading import COUNT, NUMBER
+from . import translation
+from .candidates import Candidates
+from .decoding import RECORDED, Settings
+from .nbest import EMPTY, TOO_LONG
+from .pair_scores import UNSCORED, OtherSources, PairScorer, Sides
+from .resumable import ResumableFile, manifest_path, read_manifest
+from .segmentation import check_pieces, splitter
+from .translate import Progress
+
+#: Sentences that are read to check their pieces, and that the wrong sources of a contrast are chosen from.
+SAMPLE = 1000
+#: The state that a journal keeps.
+STATE = {"settings": RECORDED, "seconds": NUMBER, "counts": {str: COUNT}, "sum": NUMBER}
+#: Options of the model and of its engine that tell one run from another.
+RECORDED_OPTIONS = (
+    *("source_prefix", "source_suffix", "target_prefix", "max_source_positions", "max_target_positions", "window"),
+    *("device", "compute_type", "threads", "workers", "max_tokens", "remove_bpe", "format", "nbest"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of `lskd rescore`, whose help explains them."""
+
+    pairs: Path
+    out: Path
+    format: str = "json"
+    source: Path | None = None
+    nbest: int = 1
+    remove_bpe: str = "sentencepiece"
+    backward: bool = False
+    sum: bool = False
+    contrast: bool = False
+    teacher_path: str | None = None
+    model: Path | None = None
+    teacher_data: str | None = None
+    source_lang: str | None = None
+    target_lang: str | None = None
+    sentencepiece: Path | None = None
+    sentencepiece_source: Path | None = None
+    sentencepiece_target: Path | None = None
+    source_prefix: str = ""
+    source_suffix: str | None = None
+    target_prefix: str = ""
+    max_source_positions: int | None = None
+    max_target_positions: int | None = None
+    engine: str = "auto"
+    device: str = "auto"
+    compute_type: str = "float32"
+    threads: int | None = None
+    workers: int | None = None
+    max_tokens: int | None = None
+    cache_dir: Path | None = None
+    window: int = 2000
+
+    def __post_init__(self) -> None:
+        problems = [
+            problem
+            for wrong, problem in (
+                (
+                    (self.teacher_path is None) == (self.model is None),
+                    "expected either --teacher-path with fairseq checkpoints or --model with a CTranslate2 folder",
+                ),
+                (
+                    self.format != "json" and self.source is None,
+                    f"--format {self.format} needs --source, the file with the source sentences",
+                ),
+                (self.nbest != 1 and self.format != "text", "--nbest requires --format text"),
+                (
+                    self.backward and self.contrast,
+                    "--backward and --contrast: expected one of them, since a contrast replaces the source that "
+                    "a forward model reads",
+                ),
+            )
+            if wrong
+        ]
+        if problems:
+            raise UserError("; ".join(problems))
+
+    @property
+    def models(self) -> dict[str, tuple[str, Path | None]]:
+        """The flag and the SentencePiece model of each side of the scoring model."""
+        sides = {side: getattr(self, f"sentencepiece_{side}") for side in ("source", "target")}
+        return {
+            side: (f"--sentencepiece-{side}" if path else "--sentencepiece", path or self.sentencepiece)
+            for side, path in sides.items()
+        }
+
+
+def rescore(request: Request) -> None:
+    """Score every hypothesis of a list, and continue where a call that was killed stopped.
+
+    Raises:
+        UserError: for options that exclude each other, files of the wrong kind, pairs in the pieces of another
+            vocabulary, and an output of another run.
+    """
+    candidates = Candidates(request.pairs, request.format, request.source, request.nbest, remove_bpe=request.remove_bpe)
+    scorer, identity = _scorer(request, candidates)
+    sentences = candidates.sentences
+    output = ResumableFile(request.out, identity, zipped=request.out.suffix == ".gz", state=STATE, lines=sentences)
+    title = output.out.name
+    if output.finished:
+        print(f"{title} | up to date", file=sys.stderr)
+        return
+    state = output.state or {"settings": vars(scorer.settings), "seconds": 0.0, "counts": {}, "sum": 0.0}
+    if output.done:
+        print(f"{title} | continuing after {output.done:,} sentences", file=sys.stderr)
+    elif shifted := "; ".join(candidates.out_of_step()):
+        print(f"warning: {shifted}", file=sys.stderr)
+    # A resumed run keeps the batches of the run that it continues, so that it writes the same bytes.
+    scorer.settings = Settings(**{each.name: state["settings"].get(each.name) for each in fields(Settings)})
+    engine = scorer.engine
+    if scorer.settings.device != engine.default.device:
+        raise UserError(
+            f"--out {output.out} was begun on {scorer.settings.device}, and this machine has {engine.default.device}: "
+            f"continue there, or delete {title}* to begin again"
+        )
+    engine.configure(scorer.settings)
+    print(f"{title} | {engine.name}, {scorer.settings}", file=sys.stderr)
+    progress = Progress(title, output.done, sentences)
+    begun = time.monotonic()
+    for records in _windows(candidates, output.done, request.window):
+        arrays, counts = scorer.score(records)
+        total = sum(score for scores in arrays for score in scores if score != UNSCORED)
+        lines = [_line(record, scores, request) for record, scores in zip(records, arrays, strict=True)]
+        now = time.monotonic()
+        state = {
+            "settings": state["settings"],
+            "seconds": round(state["seconds"] + now - begun, 3),
+            "counts": dict(Counter(state["counts"]) + counts),
+            "sum": round(state["sum"] + total, 6),
+        }
+        begun = now
+        candidates.check_unchanged()
+        output.append(lines, state)
+        progress(len(records))
+    made = {"pairs": str(request.pairs), "teacher_path": request.teacher_path, "command": ["lskd", *sys.argv[1:]]}
+    output.finish({**state, **made, "versions": translation.versions()})
+    _report(title, sentences, state)
+
+
+def check_scores_of(flag: str, scores: Path, candidates: Candidates) -> dict[str, Any] | None:
+    """Check that a file that `lskd rescore` wrote has the scores of this list.
+
+    Returns:
+        The manifest of the file; None if it has none, because other software wrote it.
+
+    Raises:
+        UserError: if the file was changed since it was written, or has the scores of another list.
+    """
+    manifest = read_manifest(scores)
+    if manifest is None:
+        return None
+    scored, found = manifest["run"].get("NBEST"), candidates.digests["NBEST"]
+    if scored is not None and scored != found:
+        raise UserError(
+            f"{flag} {scores} has the scores of another list than {candidates.path} ({manifest_path(scores).name} "
+            f"records the SHA-256 {str(scored)[:12]}..., the list has {found[:12]}...). Run lskd rescore on this list"
+        )
+    return manifest
+
+
+def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[str, Any]]:
+    """Load the model, and return the scorer and what tells this run from another."""
+    models = request.models
+    # Broken files are found before the model is loaded.
+    splits = {side: splitter(path, flag) for side, (flag, path) in models.items()}
+    common = {each.name for each in fields(translation.Request)} & {each.name for each in fields(Request)}
+    asked = translation.Request(corpus=request.pairs, **{name: getattr(request, name) for name in common})
+    if request.model:
+        loaded = translation.from_model(request.model, asked)
+    else:
+        loaded = translation.from_checkpoints(str(request.teacher_path), asked)
+    make_engine, symbols, inputs, _, pair = loaded
+    sides = Sides(
+        splits["source"],
+        splits["target"],
+        models["source"][1] is not None,
+        models["target"][1] is not None,
+        request.backward,
+        request.remove_bpe,
+    )
+    sample = list(itertools.islice(candidates.read(), SAMPLE))
+    pairs = [pair for many in sides.pairs(sample) for pair in many]
+    for number, (side, known) in enumerate(zip(models, symbols, strict=True)):
+        check_pieces(
+            (each[number] for each in pairs),
+            frozenset(known),
+            f"{request.pairs}, which is the {side} side of the scoring model",
+            "the scoring model",
+            f"Give --sentencepiece-{side}, the SentencePiece model that this side of the scoring model was trained "
+            "with; without it, lines must be in its pieces",
+        )
+    engine = make_engine()  # which may take minutes
+    extra = len(f"{request.source_prefix} {request.source_suffix or ''}".split()) + 1
+    others = None
+    if request.contrast:
+        others = OtherSources(source for source, _ in pairs if len(source) + extra <= engine.max_source_positions)
+        if len(others) < 2:
+            raise UserError(f"--contrast: the first {SAMPLE:,} source sentences of {request.pairs} are all the same")
+    cores, workers = engine.default.workers * engine.default.threads, request.workers or engine.default.workers
+    settings = replace(
+        engine.default,
+        compute_type=request.compute_type,
+        workers=workers,
+        threads=max(1, cores // workers),
+        max_tokens=request.max_tokens or engine.default.max_tokens,
+    )
+    identity = {
+        **candidates.digests,
+        **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},
+        **{f"sentencepiece-{side}": sha256(path) for side, (_, path) in models.items() if path},
+        "score": _kind(request),
+        "engine": engine.name,
+        **({"pair": pair} if pair else {}),
+        **{
+            name.replace("_", "-"): value
+            for name in RECORDED_OPTIONS
+            if (value := getattr(request, name)) not in (None, "", "auto")
+        },
+    }
+    return PairScorer(engine, sides, settings, request.sum, others, extra), identity
+
+
+def _kind(request: Request) -> str:
+    """Describe the score in words, for the record."""
+    words = ["log p(source | hypothesis)" if request.backward else "log p(hypothesis | source)"]
+    words += [f"- {words[0].replace('source', 'other source')}"] if request.contrast else []
+    return " ".join([*words, "summed" if request.sum else "per token"])
+
+
+def _windows(candidates: Candidates, start: int, window: int) -> Iterator[list[dict[str, Any]]]:
+    records = itertools.islice(candidates.read(), start, None)
+    while block := list(itertools.islice(records, window)):
+        yield block
+
+
+def _line(record: dict[str, Any], scores: list[float], request: Request) -> str:
+    try:
+        return json.dumps(scores, allow_nan=False)
+    except ValueError:
+        raise UserError(
+            f"sentence {record['id']} of {request.pairs} got a score that is not a finite number: the weights of "
+            f"{request.teacher_path or request.model} are broken, or too large for --compute-type float16"
+        ) from None
+
+
+def _report(title: str, sentences: int, state: dict[str, Any]) -> None:
+    counts, seconds = state["counts"], max(state["seconds"], 1e-3)
+    scored = counts.get("pairs", 0) - counts.get(EMPTY, 0) - counts.get(TOO_LONG, 0)
+    skipped = "".join(f"; {n:,} {why}: {UNSCORED:g}" for why in (EMPTY, TOO_LONG) if (n := counts.get(why)))
+    mean = f", mean score {state['sum'] / scored:.3f}" if scored else ""
+    print(
+        f"{title} | {sentences:,} sentences, {counts.get('pairs', 0):,} pairs{mean}; {sentences / seconds:,.0f} "
+        f"sentences/s, {counts.get('pairs', 0) / seconds:,.0f} pairs/s{skipped}",
+        file=sys.stderr,
+    )
