@@ -7,6 +7,8 @@
 #                                                         hypotheses the one nearest to the reference, or all (n-best)
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher
 #   ... --word-level teacher.pt --cache-top-k 16          the same from a cache of its top-16 types, written to OUT-data
+#   ... --valid-translations runs/mine/valid.jsonl        translations of the validation sources, by `lskd translate`: their
+#                                                         loss picks the best checkpoint and stops the training early
 #   ... --reference-weight 0.3                            add the references, with this share of the loss (default: none)
 #   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: checked against how the teacher was trained
 #   ... --recipe wmt14-en-de-base                         sizes and training options: a name in scripts/recipes, or a file
@@ -26,7 +28,7 @@
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
-translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k=''
+translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' valid_translations=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -35,6 +37,7 @@ while [ $# -gt 0 ]; do
         --teacher) teacher=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --translations) translations=$2; shift 2 ;;
+        --valid-translations) valid_translations=$2; shift 2 ;;
         --strategy) strategy=$2; shift 2 ;;
         --score-temperature) score_temperature=$2; shift 2 ;;
         --word-level) word_level=$2; shift 2 ;;
@@ -62,6 +65,10 @@ need "$teacher$translations" "--teacher or --translations"
     die "--kd-weight, --kd-temperature and --cache-top-k are for the word-level loss: give its teacher with --word-level, or leave them out"
 [[ $top_k =~ ^([1-9][0-9]*)?$ ]] || die "--cache-top-k $top_k: expected a number from 1"
 [[ $share =~ ^((0?\.[0-9]+)|[01](\.0*)?)?$ ]] || die "--reference-weight $share: expected a share from 0 to 1"
+[ -z "$valid_translations" ] || [ -f "$valid_translations" ] ||
+    die "--valid-translations $valid_translations: no such file, expected a list of lskd translate --subset valid"
+# The loss on the translations falls as the student learns, as that on references does not.
+[ -z "$valid_translations" ] || metric=${metric:-loss}
 weight=${weight:-0.5} temperature=${temperature:-1.0}
 load_recipe "$recipe"
 languages "$data"
@@ -98,7 +105,9 @@ if [ -z "$translations" ]; then
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
-    --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected"
+    --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected" ${valid_translations:+--valid-translations "$valid_translations"}
+# fairseq picks the best checkpoint by the first set.
+[ -z "$valid_translations" ] || valid+=(--valid-subset valid1,valid --ignore-unused-valid-subsets)
 # The cache is for the selected translations, from which the student learns, and not for the corpus.
 [ -z "$top_k" ] || lskd cache "$selected/data-bin" -s "$src" -t "$tgt" --teacher-path "$word_level" --top-k "$top_k" \
     --kd-temperature "$temperature" "${own[@]}" --out "$made/top-k"

@@ -33,7 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..sequences.candidates import FORMATS
     from ..sequences.pieces import SCHEMES
 
-    parser.add_argument("pairs", type=Path, metavar="NBEST", help="hypotheses to score, plain or .gz")
+    parser.add_argument(
+        "pairs",
+        type=Path,
+        nargs="+",
+        metavar="NBEST",
+        help="hypotheses to score, plain or .gz; several lists of the same sentences are joined, as `lskd select` does",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="the scores (.gz: gzipped)")
     score = parser.add_argument_group("the score")
     score.add_argument(
@@ -164,5 +170,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out is None:
         raise UserError("--out is missing: name the file to write")
-    rescore(Request(**{each.name: getattr(args, each.name) for each in fields(Request)}))
+    first, *more = args.pairs
+    own = {"pairs": first, "more": tuple(more)}
+    rescore(Request(**own, **{each.name: getattr(args, each.name) for each in fields(Request) if each.name not in own}))
     return 0

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
+
 EXAMPLES = """examples:
   lskd select train.nbest.jsonl.gz -s de -t en --student-data data/mine/bin --out data/mine/1-best
   lskd select train.nbest.jsonl.gz -s de -t en --strategy nearest --references data/mine/raw/train.en \\
@@ -244,6 +246,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="drop if it contains an unknown word: <unk>, <<unk>> or \u2047",
     )
+    for name, limit, what in (
+        ("worst", "SHARE", "drop the SHARE of hypotheses with the lowest scores in FILE, which `lskd rescore` writes"),
+        ("below", "X", "drop if its score in FILE is below X"),
+    ):
+        group.add_argument(
+            f"--filter-{name}",
+            nargs=2,
+            action="append",
+            default=[],
+            metavar=("FILE", limit),
+            help=f"{what}; the hypothesis is still chosen by its own score (repeatable)",
+        )
     group.add_argument("--dedup", action="store_true", help="drop if a better hypothesis has the same text")
 
     group = parser.add_argument_group("the student's data format")
@@ -272,6 +286,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--validpref", metavar="PREFIX", help="with --srcdict, binarise PREFIX.SRC and PREFIX.TGT as the validation set"
     )
+    group.add_argument(
+        "--valid-translations",
+        type=Path,
+        metavar="FILE",
+        help="add the teacher's translations of the validation sources, a list of `lskd translate`, as the set valid1",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -283,7 +303,14 @@ def run(args: argparse.Namespace) -> int:
 
     filters = FilterOptions(**{each.name: getattr(args, each.name) for each in fields(FilterOptions)})
     first, *more = args.translations
-    own = {"translations": first, "more": tuple(more), "add": tuple(args.add), "filters": filters}
+    own: dict[str, Any] = {
+        "translations": first,
+        "more": tuple(more),
+        "filters": filters,
+        "add": tuple(args.add),
+        "filter_worst": _limits("--filter-worst", args.filter_worst),
+        "filter_below": _limits("--filter-below", args.filter_below),
+    }
     given = {each.name: getattr(args, each.name) for each in fields(Request) if each.name not in own}
     report = build_training_set(Request(**own, **given))
     if report is None:
@@ -291,3 +318,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(report.tables())
     return 0
+
+
+def _limits(flag: str, given: list[list[str]]) -> tuple[tuple[Path, float], ...]:
+    """Read the values of a flag that takes a file and a number, and may be repeated."""
+    found = []
+    for path, limit in given:
+        try:
+            found.append((Path(path), float(limit)))
+        except ValueError:
+            raise UserError(f"{flag} {path} {limit}: expected a number after the file") from None
+    return tuple(found)

@@ -20,17 +20,20 @@ def is_json(path: Path) -> bool:
     return next((line.strip() for line in read_lines(path) if line.strip()), "").startswith("[")
 
 
-def read_scores(path: Path, counts: Iterable[int], negate: bool = False) -> Iterator[list[float]]:
+def read_scores(
+    path: Path, counts: Iterable[int], negate: bool = False, flag: str = "--scores"
+) -> Iterator[list[float]]:
     """The scores of one sentence after another.
 
     Args:
         counts: how many hypotheses each sentence has, which is asked for when its scores are.
         negate: for scores of which the lowest is the best.
+        flag: the flag that named the file, for messages.
 
     Raises:
         UserError: for a score that is no finite number, and if there are not as many as hypotheses.
     """
-    flag, sign = f"--scores {path}", -1.0 if negate else 1.0
+    flag, sign = f"{flag} {path}", -1.0 if negate else 1.0
     arrays = is_json(path)
     lines = enumerate(read_lines(path), 1)
     for sentence, count in enumerate(counts, 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sys
@@ -20,7 +21,7 @@ from .candidates import Candidates
 from .decoding import RECORDED, Settings
 from .nbest import EMPTY, TOO_LONG
 from .pair_scores import UNSCORED, OtherSources, PairScorer, Sides
-from .resumable import ResumableFile, manifest_path, read_manifest
+from .resumable import ResumableFile
 from .segmentation import check_pieces, splitter
 from .translate import Progress
 
@@ -41,6 +42,7 @@ class Request:
 
     pairs: Path
     out: Path
+    more: tuple[Path, ...] = ()
     format: str = "json"
     source: Path | None = None
     nbest: int = 1
@@ -82,6 +84,7 @@ class Request:
                     self.format != "json" and self.source is None,
                     f"--format {self.format} needs --source, the file with the source sentences",
                 ),
+                (bool(self.more) and self.format != "json", f"several lists need --format json, found {self.format}"),
                 (self.nbest != 1 and self.format != "text", "--nbest requires --format text"),
                 (
                     self.backward and self.contrast,
@@ -111,11 +114,20 @@ def rescore(request: Request) -> None:
         UserError: for options that exclude each other, files of the wrong kind, pairs in the pieces of another
             vocabulary, and an output of another run.
     """
-    candidates = Candidates(request.pairs, request.format, request.source, request.nbest, remove_bpe=request.remove_bpe)
+    candidates = Candidates(
+        request.pairs, request.format, request.source, request.nbest, remove_bpe=request.remove_bpe, more=request.more
+    )
     scorer, identity = _scorer(request, candidates)
-    sentences = candidates.sentences
-    output = ResumableFile(request.out, identity, zipped=request.out.suffix == ".gz", state=STATE, lines=sentences)
-    title = output.out.name
+    output = ResumableFile(
+        request.out, identity, zipped=request.out.suffix == ".gz", state=STATE, lines=candidates.sentences
+    )
+    with contextlib.closing(output):
+        _complete(output, request, candidates, scorer)
+
+
+def _complete(output: ResumableFile, request: Request, candidates: Candidates, scorer: PairScorer) -> None:
+    """Score the sentences that the output lacks, and finish it."""
+    title, sentences = output.out.name, candidates.sentences
     if output.finished:
         print(f"{title} | up to date", file=sys.stderr)
         return
@@ -154,27 +166,6 @@ def rescore(request: Request) -> None:
     made = {"pairs": str(request.pairs), "teacher_path": request.teacher_path, "command": ["lskd", *sys.argv[1:]]}
     output.finish({**state, **made, "versions": translation.versions()})
     _report(title, sentences, state)
-
-
-def check_scores_of(flag: str, scores: Path, candidates: Candidates) -> dict[str, Any] | None:
-    """Check that a file that `lskd rescore` wrote has the scores of this list.
-
-    Returns:
-        The manifest of the file; None if it has none, because other software wrote it.
-
-    Raises:
-        UserError: if the file was changed since it was written, or has the scores of another list.
-    """
-    manifest = read_manifest(scores)
-    if manifest is None:
-        return None
-    scored, found = manifest["run"].get("NBEST"), candidates.digests["NBEST"]
-    if scored is not None and scored != found:
-        raise UserError(
-            f"{flag} {scores} has the scores of another list than {candidates.path} ({manifest_path(scores).name} "
-            f"records the SHA-256 {str(scored)[:12]}..., the list has {found[:12]}...). Run lskd rescore on this list"
-        )
-    return manifest
 
 
 def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[str, Any]]:

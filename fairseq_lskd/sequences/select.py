@@ -235,6 +235,9 @@ class Selector:
                 reason = LOW_SCORE
             elif hypothesis["score"] < self.options.worst_score:
                 reason = WORSE
+            elif refused := hypothesis.get("refused"):  # by scores in another file
+                outcome.drops.append(Drop(refused[0], text, refused[1]))
+                continue
             elif self.options.dedup and text in texts and self.risk is None:  # to whom it is evidence
                 reason = DUPLICATE
             else:

@@ -25,14 +25,19 @@ from .manifest import MANIFEST, translators
 from .mbr import EVIDENCE
 from .pieces import to_text
 from .report import Report
+from .score_filters import check_scores, learn, make_filters, mark
 from .select import BY_RISK, USUAL_METRIC, SelectionOptions, Selector, least_score, select
 from .training_set import Selected, Student, binarise, check_vocabulary, write_pairs
+from .valid_translations import SPLIT, VALID_FLAG, ValidTranslations
 
 VOCABULARY_SAMPLE = 1000  # sentences whose pieces are compared with the student's dictionaries
 MAX_UNKNOWN = 5  # per cent of a side's tokens, above which a warning is printed
 NEARLY_ALL = 0.8  # share of the hypotheses; a filter that drops more has the wrong limit, or is for other languages
 #: Options that do not change what is written, or are recorded in another form.
-UNRECORDED = {"translations", "more", "add", "out", "workers", "allow_shifted", "preset", "filters"}
+UNRECORDED = {"translations", "more", "add", "out", "workers", "allow_shifted", "preset", "filters"} | {
+    "filter_worst",
+    "filter_below",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,8 @@ class Request:
     filters: FilterOptions = field(default_factory=FilterOptions)
     filter_score: float | None = None
     filter_score_quantile: float | None = None
+    filter_worst: tuple[tuple[Path, float], ...] = ()
+    filter_below: tuple[tuple[Path, float], ...] = ()
     dedup: bool = False
     sentencepiece_source: Path | None = None
     sentencepiece_target: Path | None = None
@@ -79,6 +86,7 @@ class Request:
     srcdict: Path | None = None
     tgtdict: Path | None = None
     validpref: str | None = None
+    valid_translations: Path | None = None
 
     def recorded(self) -> dict[str, Any]:
         """Return the options that the manifest records. Files are recorded by their digests instead."""
@@ -111,6 +119,9 @@ def build_training_set(request: Request) -> Report | None:
     if by_bleu and (missing := available_tokeniser(request.target_lang)[1]):
         _warn(missing.partition(";")[0])
     student = _student(request)
+    valid = None
+    if student and request.valid_translations:
+        valid = ValidTranslations(request.valid_translations, student, request.remove_bpe)
     added = [Selected(folder, (request.source_lang, request.target_lang)) for folder in request.add]
     candidates = Candidates(
         path=request.translations,
@@ -124,14 +135,20 @@ def build_training_set(request: Request) -> Report | None:
         more=request.more,
     )
     made_by = candidates.made_by()
+    score_filters = make_filters(request.filter_worst, request.filter_below, candidates)
+    scored_by = check_scores("--scores", request.scores, candidates) if request.scores else None
     manifest = Manifest(
         MANIFEST,
         request.recorded(),
-        candidates.digests | _digests(request, student, added),
+        candidates.digests
+        | _digests(request, student, added)
+        | {f"{each.flag} {each.path.name} {each.limit:g}": sha256(each.path) for each in score_filters},
         ("sacrebleu", "sentencepiece"),
     )
     if manifest.is_up_to_date(request.out):
         return None
+    if valid:
+        valid.check()
     _check_alignment(candidates, bool(request.allow_shifted))
     if student:
         _check_vocabularies(candidates, selector, student, added, str(request.translations))
@@ -143,7 +160,11 @@ def build_training_set(request: Request) -> Report | None:
         if request.filter_score_quantile:
             least = least_score(_progress(candidates, "scores"), request.filter_score_quantile)
             selection = replace(selection, least_score=least)
-        items = zip(_progress(candidates, "selection"), candidates.read_references(), strict=True)
+        records = _progress(candidates, "selection")
+        if score_filters:
+            score_filters = learn(score_filters, _progress(candidates, "scores to filter by"))
+            records = mark(records, score_filters)
+        items = zip(records, candidates.read_references(), strict=True)
         outcomes = select(items, selection, request.workers)
         added_pairs = write_pairs(folder, request.source_lang, request.target_lang, outcomes, report, added)
         candidates.check_unchanged()
@@ -162,11 +183,22 @@ def build_training_set(request: Request) -> Report | None:
         facts["translations"] = made_by
         if request.more:
             facts["more_translations"] = candidates.more_made_by()
+        if scored_by:
+            facts["scores"] = scored_by
+        if score_filters:
+            facts["thresholds"] = {each.reason: each.least for each in score_filters}
         if student:
             total = report.pairs.total() + sum(added_pairs.values())
             print(f"binarising {total:,} pairs", file=sys.stderr)
             facts["unknown"] = binarise(folder, student, request.workers)
             _warn_of_unknown(facts["unknown"])
+        if valid:
+            facts[SPLIT] = valid.write(folder, selection, request.workers)
+            print(
+                f"{SPLIT}: {facts[SPLIT]['sentences']:,} translations of the validation sources. fairseq-train needs "
+                f"--valid-subset {SPLIT},valid --ignore-unused-valid-subsets; the first set picks the best checkpoint",
+                file=sys.stderr,
+            )
     return report
 
 
@@ -237,6 +269,10 @@ def _check(request: Request) -> None:
             (any(dictionaries) and not all(dictionaries), "give --srcdict and --tgtdict together"),
             (request.validpref and not any(dictionaries), "--validpref needs --srcdict and --tgtdict"),
             (
+                request.valid_translations and not (request.student_data or request.validpref),
+                f"{VALID_FLAG} needs a validation set with references: give --student-data, or --validpref",
+            ),
+            (
                 request.student_data and any(dictionaries),
                 "--student-data has dictionaries of its own: leave out --srcdict and --tgtdict",
             ),
@@ -276,6 +312,7 @@ def _digests(request: Request, student: Student | None, added: Iterable[Selected
     files: dict[str, Path | None] = dict(student.inputs()) if student else {}
     files["--sentencepiece-source"] = request.sentencepiece_source
     files["--sentencepiece-target"] = request.sentencepiece_target
+    files[VALID_FLAG] = request.valid_translations
     for each in added:
         each.check()
         files |= each.files()

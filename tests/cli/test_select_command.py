@@ -674,3 +674,26 @@ class TestMistakes:
         with pytest.raises(SystemExit, match=r"out exists, but has no select\.json"):
             run()
         assert [path.name for path in Path("out").iterdir()] == ["mine"]
+
+
+def test_the_worst_by_scores_in_a_file_are_dropped_and_the_rest_is_chosen_by_its_own_scores() -> None:
+    # Line i has the scores 3i, 3i+1 and 3i+2; 177 hypotheses, so 5 % are the first 8.
+    found = [[3 * i, 3 * i + 1, 3 * i + 2] if record["hypotheses"] else [] for i, record in enumerate(records())]
+    Path("backward.jsonl").write_text("".join(f"{json.dumps(scores)}\n" for scores in found))
+    assert "--filter-worst backward.jsonl much" in refused("--filter-worst", "backward.jsonl", "much")
+    assert run("--filter-worst", "backward.jsonl", "0.05", "--filter-below", "backward.jsonl", "-1") == 0
+    report = json.loads(Path("out/report.json").read_text())
+    assert {name: (each["hypotheses"], each["sentences"]) for name, each in report["dropped"].items()} == {
+        "lowest 5 % in backward.jsonl": (8, 3)
+    }
+    examples = report["dropped"]["lowest 5 % in backward.jsonl"]["examples"]
+    assert all(0 <= example["score"] < 8 for example in examples) and len(examples) == 5
+    assert "lowest 5 % in backward.jsonl" in Path("out/report.md").read_text()
+    # The third sentence keeps its last hypothesis, and all others their best.
+    wanted = [
+        record["hypotheses"][2 if i == 2 else 0]["tokens"] for i, record in enumerate(records()) if i > 1 and i != 7
+    ]
+    assert [target for _, target, *_ in rows()] == wanted
+    made = json.loads(Path("out/select.json").read_text())
+    assert made["inputs"]["--filter-worst backward.jsonl 0.05"] == sha256("backward.jsonl")
+    assert made["thresholds"] == {"lowest 5 % in backward.jsonl": 8.0, "below -1 in backward.jsonl": -1.0}

@@ -223,6 +223,18 @@ def test_strategies_other_than_1_best_get_several_hypotheses(home: Path, strateg
     assert option(shlex.split(line), "--nbest") == nbest
 
 
+def test_translations_of_the_validation_side_end_the_training(home: Path) -> None:
+    words = ["--teacher", "t.pt", "--valid-translations", "v.jsonl"]
+    assert "--valid-translations v.jsonl: no such file" in call(home, "distill_seq.sh", *words).stderr
+    (home / "v.jsonl").touch()
+    said = call(home, "distill_seq.sh", *words, "--recipe", "multi30k").stdout
+    (selected,) = [line for line in said.splitlines() if line.startswith("select ")]
+    assert option(shlex.split(selected), "--valid-translations") == "v.jsonl"
+    (trained,) = [line for line in said.splitlines() if line.startswith("run ")]
+    assert option(shlex.split(trained), "--valid-subset") == "valid1,valid"
+    assert "--ignore-unused-valid-subsets" in trained and "--eval-bleu" not in trained
+
+
 def test_the_word_level_loss_has_weight_and_temperature(home: Path) -> None:
     words = ["--teacher", "t.pt", "--word-level", "w.pt"]
     # Before the training side is translated.

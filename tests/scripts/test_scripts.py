@@ -46,7 +46,7 @@ STEPS = {
     "distill_seq.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
         *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
-        "--cache-top-k",
+        *("--cache-top-k", "--valid-translations"),
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
     "translate.sh": ["--data", "--out", "--teacher", "--nbest"],
