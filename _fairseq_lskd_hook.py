@@ -1,16 +1,17 @@
-"""Runs at every start of Python (``fairseq_lskd.pth`` imports it), so it does next to nothing.
+"""The import hook, which patches fairseq when it is imported.
 
-It puts one finder on ``sys.meta_path`` that waits for the name ``fairseq``, or ``fairseq_cli``: that is the
-commands, which import torch before fairseq. Only then is ``fairseq_lskd/compat`` loaded, under a name of its
-own: were ``fairseq_lskd`` itself imported here, fairseq's ``--user-dir`` would see the package as already
-loaded and not register its criterions.
+``fairseq_lskd.pth`` imports this module at every start of Python, so it must be fast. It adds a finder to
+``sys.meta_path`` that waits for the import of ``fairseq`` or ``fairseq_cli``. (fairseq's commands import
+``fairseq_cli``, and torch, before ``fairseq``.) Then it loads ``fairseq_lskd/compat`` under another name: if
+``fairseq_lskd`` were imported here, fairseq's ``--user-dir`` would not import it again, and its criterions
+would not be registered.
 """
 
 import sys
 
 
 class FairseqFinder:
-    """Finds nothing itself: it makes the mends ready just before fairseq is found by others."""
+    """A finder that finds no modules. It prepares the patches just before other finders find fairseq."""
 
     def __init__(self):
         self.done = False
@@ -24,8 +25,8 @@ class FairseqFinder:
                 import warnings
 
                 warnings.warn(
-                    f"fairseq_lskd could not mend fairseq for this Python ({error!r}): fairseq is imported "
-                    "as it is. `lskd doctor` says what is wrong.",
+                    f"fairseq_lskd could not patch fairseq for this Python ({error!r}): fairseq is imported "
+                    "without patches. Run `lskd doctor` to see the problem.",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -33,7 +34,7 @@ class FairseqFinder:
 
 
 def load_compat():
-    """The package ``fairseq_lskd/compat`` beside this file, as ``_fairseq_lskd_compat``."""
+    """Load the package ``fairseq_lskd/compat`` beside this file, as ``_fairseq_lskd_compat``."""
     name = "_fairseq_lskd_compat"
     if name in sys.modules:
         return sys.modules[name]
@@ -55,7 +56,7 @@ def load_compat():
 
 
 def is_active():
-    """Whether the finder is (or, once fairseq was imported, has been) in place in this process."""
+    """Return whether this process has the finder, or has loaded the patches."""
     return "_fairseq_lskd_compat" in sys.modules or any(
         type(finder).__name__ == "FairseqFinder" for finder in sys.meta_path
     )

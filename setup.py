@@ -1,6 +1,7 @@
-"""What pyproject.toml cannot say: the wheel also has ``fairseq_lskd.pth``, which has Python run the import hook.
+"""The parts of the build that pyproject.toml cannot express.
 
-The corpus files of data-prep go into the package; a checkout (an editable install too) reads them where they are.
+The wheel gets ``fairseq_lskd.pth``, which runs the import hook at every start of Python, and the corpus files of
+data-prep. A checkout (also an editable install) reads the corpus files from data-prep.
 """
 
 import shutil
@@ -13,18 +14,18 @@ HERE = Path(__file__).resolve().parent
 
 
 class BuildWithPth(build_py):
-    """Puts the .pth file at the root of the wheel, which pip unpacks into site-packages."""
+    """Add the .pth file to the root of the wheel, which pip unpacks into site-packages."""
 
-    # Sorts after setuptools' own __editable__*.pth: in an editable install that one makes the hook importable.
+    # This name sorts after setuptools' __editable__*.pth, which makes the hook importable in an editable install.
     name = "fairseq_lskd.pth"
 
     def pth(self):
-        # An editable build collects its wheel in install_lib; build_lib is not part of it.
+        # An editable wheel is built from install_lib, without build_lib.
         root = self.get_finalized_command("install").install_lib if self.editable_mode else self.build_lib
         return Path(root) / self.name
 
     def corpora(self):
-        """Each corpus file, and its place in the wheel."""
+        """Return each corpus file with its place in the wheel."""
         folder = Path(self.build_lib) / "fairseq_lskd" / "data" / "corpora"
         files = [] if self.editable_mode else sorted((HERE / "data-prep").glob("*.toml"))
         return [(path, folder / path.name) for path in files]

@@ -1,9 +1,9 @@
 """Knowledge distillation for neural machine translation, as a plug-in for fairseq.
 
 ``fairseq-train --user-dir fairseq_lskd`` imports this package, which registers the criterions
-``label_smoothed_teacher``, ``word_kd`` and ``seq_kd``. Nothing else happens on import, and where
-fairseq is not loaded (``lskd --help``, a program that only wants ``fairseq_lskd.losses``) not even
-that: import ``fairseq_lskd.criterions`` to register them by hand.
+``label_smoothed_teacher``, ``word_kd`` and ``seq_kd``. They are registered only if fairseq was
+imported before, so that ``lskd --help`` and ``fairseq_lskd.losses`` do not need it. Otherwise,
+import ``fairseq_lskd.criterions`` to register them.
 """
 
 import sys

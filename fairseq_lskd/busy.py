@@ -1,4 +1,4 @@
-"""How busy other programs keep the machine: what makes a measured time doubtful."""
+"""The load of other programs on the machine, which makes measured times unreliable."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from types import ModuleType
 
 from .extras import is_installed
 
-#: More cores than this kept busy by others, and a time is doubtful.
+#: A measured time is doubtful if other programs keep more cores busy than this.
 DOUBTFUL = 0.1
 
 
 class Others:
-    """Cores that other programs keep busy from now on, on average."""
+    """Measure the mean number of cores that other programs keep busy, from the creation of this object."""
 
     def __init__(self) -> None:
         self._psutil = _psutil()
         self._start, (self._busy, self._ours) = time.monotonic(), self._seconds()
 
     def cores(self) -> float | None:
-        """So many so far; None where psutil, which counts them, is not installed."""
+        """Return the mean number of cores until now; None if psutil is not installed."""
         if self._psutil is None:
             return None
         busy, ours = self._seconds()
@@ -28,7 +28,7 @@ class Others:
         return round(max(0.0, others / max(time.monotonic() - self._start, 1e-3)), 2)
 
     def _seconds(self) -> tuple[float, float]:
-        """Seconds that the machine's cores have worked for all programs, and for this one and those it started."""
+        """Return the CPU seconds of all programs, and those of this process and its children."""
         if self._psutil is None:
             return 0.0, 0.0
         times = self._psutil.cpu_times()
@@ -43,7 +43,7 @@ class Others:
 
 
 def doubt(cores: float | None) -> str:
-    """What is said of a time that was measured beside other programs, else nothing."""
+    """Return a remark on a time that was measured beside other programs; an empty string if there were none."""
     return f"; other programs kept {cores:.1f} cores busy: doubtful" if cores and cores > DOUBTFUL else ""
 
 

@@ -1,16 +1,16 @@
-"""What a recorded command line says."""
+"""Read recorded command lines."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-#: What trains, called by itself or by a launcher: `torchrun ... -m fairseq_cli.train`.
+#: The programs that train, and their modules, which launchers call: `torchrun ... -m fairseq_cli.train`.
 PROGRAMS, MODULES = ("fairseq-train", "fairseq-hydra-train"), ("fairseq_cli.train", "fairseq_cli.hydra_train")
 
 
 def option(command: Sequence[str], name: str) -> str | None:
-    """The value of an option, `--name value` or `--name=value`; of the last one if it is there twice."""
+    """Return the value of an option, given as `--name value` or `--name=value`. The last one counts."""
     found = None
     for position, word in enumerate(command):
         if word == name and position + 1 < len(command):
@@ -21,7 +21,7 @@ def option(command: Sequence[str], name: str) -> str | None:
 
 
 def without(command: Sequence[str], names: Collection[str]) -> list[str]:
-    """A command without these options, each of which has a value."""
+    """Return a command without the named options, which have a value each."""
     words, rest = iter(command), []
     for word in words:
         name, equals, _ = word.partition("=")
@@ -33,7 +33,7 @@ def without(command: Sequence[str], names: Collection[str]) -> list[str]:
 
 
 def trains(command: Sequence[str]) -> int | None:
-    """Where in a command fairseq's training is called, what follows being its own; None if it trains nothing."""
+    """Return the position of fairseq's training program in a command; None if the command does not train."""
     if command and Path(command[0]).name in PROGRAMS:
         return 0
     return next((position for position, word in enumerate(command) if word in MODULES), None)

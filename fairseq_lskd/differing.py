@@ -1,4 +1,4 @@
-"""How what was made differs from what is asked for, in words."""
+"""Describe in words how an existing output differs from the requested one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 
 
 def what_differs(there: Mapping[str, Any], asked: Mapping[str, Any], label: str = "{}", here: str = "now") -> list[str]:
-    """A line for each name whose values differ: "beam: 5 there, 4 now". Digests are cut short, a missing value is none.
+    """Return a line for each name with different values, such as "beam: 5 there, 4 now".
+
+    Digests are shortened, and a missing value is called none.
 
     Args:
-        there: what was made, by name.
-        asked: what is asked for, by name; these come first.
-        label: how a name is written.
-        here: what the lines call the place of `asked`.
+        there: the values of the existing output, by name.
+        asked: the requested values, by name. Their lines come first.
+        label: format of a name, with `{}` in place of the name.
+        here: the word that follows the requested value.
     """
     return [
         f"{label.format(name)}: {_shown(there.get(name))} there, {_shown(asked.get(name))} {here}"
@@ -25,17 +27,23 @@ def what_differs(there: Mapping[str, Any], asked: Mapping[str, Any], label: str 
 
 
 def commands_differ(there: Sequence[str], asked: Sequence[str]) -> list[str]:
-    """A line for each place where two command lines differ, in whole options."""
+    """Return a line for each difference between two command lines, in whole options."""
     before, now = _options(there), _options(asked)
     return [
-        f"its command has {' '.join(before[i:j]) or 'nothing'} where this has {' '.join(now[k:m]) or 'nothing'}"
+        _change(" ".join(before[i:j]), " ".join(now[k:m]))
         for kind, i, j, k, m in difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes()
         if kind != "equal"
     ]
 
 
+def _change(before: str, now: str) -> str:
+    if not before:
+        return f"its command does not have {now}"
+    return f"its command has {before}, this one {f'has {now}' if now else 'does not'}"
+
+
 def _options(command: Sequence[str]) -> list[str]:
-    """The options of a command, each with its values."""
+    """Split a command into options with their values."""
     options: list[str] = []
     for word in command:
         if word.startswith("-") or not options:

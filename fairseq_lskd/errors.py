@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend."""
+"""The exception for mistakes that a user can correct."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 
 class UserError(ValueError):
-    """A user's mistake: the message names what was found, what was expected and the way out.
+    """A user's mistake. The message says what was found, what was expected, and what to do.
 
-    What cannot be printed is in it as Python writes it: names out of files may hold a terminal's commands.
+    Unprintable characters are escaped, as names from files may contain commands for the terminal.
     """
 
     def __init__(self, message: str = "") -> None:

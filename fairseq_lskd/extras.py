@@ -1,4 +1,4 @@
-"""Packages that only some commands need: what to say where one is missing, before the work begins."""
+"""Check for optional packages, which only some commands need, before the work begins."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from .errors import UserError
 
 
 def is_installed(module: str) -> bool:
-    """Whether an optional package is there; imports nothing."""
+    """Return whether a module can be found. It is not imported."""
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # it is imported, and says nothing of where from
+    except ValueError:  # the module is loaded, without a __spec__
         return True
 
 
 def require(needed_by: str, *modules: str) -> None:
-    """Raise a `UserError` that says how to get the optional packages that are missing.
+    """Check that optional packages are installed.
 
     Args:
-        needed_by: the command, flag or setting, as the message names it.
-        modules: of `compat.versions.OPTIONAL`.
+        needed_by: the command, flag or setting that needs them, for the message.
+        modules: keys of `compat.versions.OPTIONAL`.
+
+    Raises:
+        UserError: with the commands that install the missing packages.
     """
     missing = [OPTIONAL[module] for module in modules if not is_installed(module)]
     if missing:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Write files atomically: a file is complete, or it does not exist."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-#: What stands for a file or folder until it is whole.
+#: The names of temporary files and folders, which are renamed when they are complete.
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(part|partial)")
-#: Bytes: less is a full disk, to those who write without saying why they failed.
+#: A disk with less free space than this (in bytes) explains a write error without a reason.
 FULL = 2**16
 
 
 @contextlib.contextmanager
 def write_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path in the same folder to write to; on success it is renamed to `path`, else removed.
+    """Yield a temporary path in the same folder to write to. It is renamed to `path` on success, and removed otherwise.
 
-    A link is followed. An `OSError` on the way names `path`, and one of a full disk says so whoever wrote.
+    Links are followed. An `OSError` names `path` instead of the temporary path. Write errors of any library on a full
+    disk become an `OSError` that says so.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():
         path = path.resolve()
     sweep(path, "part")
-    # Unique among processes on several machines too, which may share a folder.
+    # Unique even if processes on several machines share the folder.
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         with errors_name(path, part):
@@ -45,7 +46,7 @@ def write_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def errors_name(path: Path, part: Path) -> Iterator[None]:
-    """Have what fails in writing name the file or folder that was to be, not the hidden one that stands for it."""
+    """Rewrite errors so that they name the output file or folder `path` instead of the temporary `part`."""
     try:
         yield
     except OSError as error:
@@ -58,7 +59,7 @@ def errors_name(path: Path, part: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
             error.filename = str(path)
         raise
-    except RuntimeError as error:  # of torch, NumPy or SentencePiece
+    except RuntimeError as error:  # raised by torch, NumPy and SentencePiece
         if _is_full(part):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
@@ -69,23 +70,23 @@ def _is_full(part: Path) -> bool:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a file or folder is what a call that was killed had begun to write in place of another."""
+    """Return whether a path is a temporary file or folder, which a killed process may have left."""
     return _LEFTOVER.fullmatch(path.name) is not None
 
 
 def contents(folder: Path) -> list[Path]:
-    """What is in a folder, sorted, but for what killed calls left: a folder with nothing else is as good as empty."""
+    """Return the sorted contents of a folder, without temporary files and folders."""
     return sorted(path for path in folder.iterdir() if not is_leftover(path))
 
 
 def find(folder: Path, *names: str) -> list[Path]:
-    """Files of these names at or under a folder, sorted, but for hidden folders: there is what is to be replaced."""
+    """Return the files of these names in a folder and below, sorted, without hidden folders."""
     found = (path for name in names for path in folder.rglob(name))
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def sweep(path: Path, ending: str, seconds: float = 86400) -> None:
-    """Remove what calls that were killed had begun to write in place of `path`, if nothing was for a day (or less)."""
+    """Remove temporary versions of `path` that killed processes left, if they have not changed for `seconds`."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.????????.{ending}"):
         with contextlib.suppress(OSError):
             if time.time() - max(each.stat().st_mtime for each in (part, *part.rglob("*"))) > seconds:
@@ -93,13 +94,13 @@ def sweep(path: Path, ending: str, seconds: float = 86400) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write JSON for people: indented, with a newline at the end."""
+    """Write indented JSON, with a newline at the end."""
     with write_beside(path) as part:
         part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """What changes when a file is written again: its size, its time in ns, and which file it is. () if it is gone."""
+    """Return size, modification time in ns, inode and device of a file, to notice changes; () if it does not exist."""
     try:
         found = Path(path).stat()
     except OSError:
@@ -108,6 +109,6 @@ def stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

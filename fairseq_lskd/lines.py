@@ -1,4 +1,4 @@
-"""Text files, plain or gzipped, as bytes and line by line."""
+"""Read text files, plain or gzipped, as bytes or as lines."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import IO, cast
 
 from .errors import UserError
 
-#: What reading a gzip file raises that is cut short or damaged.
+#: The errors of reading a truncated or damaged gzip file.
 BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
 UNREADABLE = (*BROKEN, OSError)
 
 
 @contextlib.contextmanager
 def open_text(path: Path, by_content: bool = False) -> Iterator[IO[bytes]]:
-    """The uncompressed bytes of a file, gzipped if it is called `.gz`.
+    """Open a file for reading its uncompressed bytes. It is a gzip file if its name ends in `.gz`.
 
     Args:
-        by_content: whether its first bytes decide, not its name.
+        by_content: detect gzip by the first bytes, instead of the name.
 
     Raises:
-        OSError: if it cannot be opened; reading raises `BROKEN` if it is no whole gzip file.
+        OSError: if the file cannot be opened. Reading from the stream raises `BROKEN` for a damaged gzip file.
     """
     with path.open("rb") as stream:
         if stream.peek(2)[:2] == b"\x1f\x8b" if by_content else path.suffix == ".gz":
@@ -36,10 +36,12 @@ def open_text(path: Path, by_content: bool = False) -> Iterator[IO[bytes]]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, gzipped if it is called `.gz`, without their line ends.
+    """Yield the lines of a UTF-8 file, plain or gzipped (`.gz`), without their line ends.
 
-    Lines end at LF or CRLF and nowhere else: Unicode's other line separators are text.
-    Raises `UserError` for a file that cannot be read, is broken or is not UTF-8.
+    Lines end at LF or CRLF only. Other line separators of Unicode are part of the text.
+
+    Raises:
+        UserError: if the file cannot be read, is damaged or is not UTF-8.
     """
     try:
         for number, (offset, raw) in enumerate(raw_lines(path), start=1):
@@ -53,7 +55,11 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def raw_lines(path: Path, digest: hashlib._Hash | None = None) -> Iterator[tuple[int, bytes]]:
-    """Each line's offset in the uncompressed bytes, and its bytes without the line end; all bytes go into `digest`."""
+    """Yield the offset of each line in the uncompressed bytes, and its bytes without the line end.
+
+    Args:
+        digest: is updated with all bytes.
+    """
     offset = 0
     with open_text(path) as stream:
         for raw in stream:
@@ -64,7 +70,7 @@ def raw_lines(path: Path, digest: hashlib._Hash | None = None) -> Iterator[tuple
 
 
 def decoding_problem(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> str:
-    """What is wrong with a line that is not UTF-8, and what to do."""
+    """Return a message for a line that is not UTF-8."""
     byte = error.object[error.start]
     return (
         f"{path}: line {line} is not UTF-8: byte 0x{byte:02x} at position {error.start + 1} of the line "
@@ -74,7 +80,7 @@ def decoding_problem(path: Path, line: int, offset: int, error: UnicodeDecodeErr
 
 
 def reading_problem(path: Path, error: Exception) -> str:
-    """What one of `UNREADABLE` means, and what to do."""
+    """Return a message for an error of `UNREADABLE`."""
     if isinstance(error, BROKEN):
         return f"{path}: not a whole gzip file ({error}); fetch or compress it again"
     return f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"

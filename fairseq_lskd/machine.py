@@ -1,4 +1,4 @@
-"""The machine that something was measured on."""
+"""Describe the machine on which something is measured."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .compat.versions import devices
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads() -> int:
-    """Cores to compute on: as many as OMP_NUM_THREADS says, which several jobs on one machine share it by."""
+    """Return the number of cores to compute on: OMP_NUM_THREADS, or all usable cores."""
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(given) if given.isdecimal() and int(given) else cores()
 
 
 def machine() -> dict[str, Any]:
-    """Processor, usable cores, memory and GPUs of this machine."""
+    """Return the processor, usable cores, memory and GPUs of this machine."""
     import torch
 
     return {
@@ -36,7 +36,7 @@ def machine() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """The processor's name; Python knows it on some systems only."""
+    """Return the name of the processor. On Linux, Python's `platform` does not know it."""
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
     except OSError:

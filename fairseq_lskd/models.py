@@ -1,4 +1,4 @@
-"""What the losses need of fairseq's models: hidden states with the output matrix, or else log-probabilities."""
+"""Get hidden states with the output projection, or log-probabilities, from fairseq models, for the losses."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from torch.nn.parallel import DistributedDataParallel
 from .errors import UserError
 from .losses import Projection
 
-#: They leave the parameters where they are; others (fully sharded, say) take them away between forward passes.
+#: Wrappers that keep the parameters in place. Others, such as fully sharded ones, remove them between forward passes.
 TRANSPARENT = (ModuleProxyWrapper, DistributedTimeoutWrapper, LegacyDistributedDataParallel, DistributedDataParallel)
 
 
 def why_not_left_to_right(model: Any) -> str | None:
-    """Why a model does not predict one token after the other; None if it does."""
+    """Return why a model does not predict one token after the other; None if it does."""
     model = unwrapped(model)
     return f"{type(model).__name__} is not left-to-right" if isinstance(model, FairseqNATModel) else None
 
 
 def why_not_projected(model: Any) -> str | None:
-    """Why a model's logits are not its hidden states times a matrix at hand; None if they are.
+    """Return why a model's logits are not its hidden states times an output matrix; None if they are.
 
     Args:
-        model: fairseq's encoder-decoder model, wrapped for distributed training or not.
+        model: a fairseq encoder-decoder model, which may be wrapped for distributed training.
     """
     tied_only = False
     while isinstance(model, TRANSPARENT):
@@ -52,20 +52,23 @@ def why_not_projected(model: Any) -> str | None:
         (model.decoder, FairseqDecoder, "get_normalized_probs"),
     ):
         if getattr(type(owner), method) is not getattr(base, method):
-            return f"{type(owner).__name__} has a {method} of its own"
+            return f"{type(owner).__name__} overrides {method}"
     if type(model.decoder.output_projection) is not nn.Linear:
         return f"the output projection is a {type(model.decoder.output_projection).__name__}"
     if tied_only and model.decoder.output_projection.weight is not model.decoder.embed_tokens.weight:
-        return "--find-unused-parameters would take the output matrix for unused"
+        return "--find-unused-parameters would treat the output matrix as unused"
     return None
 
 
 def mask_indices(mask: Tensor, number: int | None = None) -> Tensor:
-    """`[N]` int64: where a `[batch, target length]` mask is true, row by row, in the flattened batch.
+    """Return the indices at which a mask is true, in the flattened batch.
 
     Args:
-        number: N, if it is known. Then a GPU is not waited for, as it would be to count; another number ends the
-            program.
+        mask: `[batch, target length]` bool, N of them true.
+        number: N, if it is known, to avoid a synchronisation with the GPU. A wrong number ends the program.
+
+    Returns:
+        `[N]` int64, row by row.
     """
     flat = mask.flatten()
     if number is None or not flat.is_cuda:
@@ -75,18 +78,20 @@ def mask_indices(mask: Tensor, number: int | None = None) -> Tensor:
 
 
 def project(model: Any, net_input: dict[str, Any], mask: Tensor) -> Projection:
-    """Hidden states of the tokens in a mask, with the output projection, where `why_not_projected` is None.
+    """Return the hidden states of the tokens in a mask, with the output projection.
+
+    The model is one for which `why_not_projected` returns None.
 
     Args:
         net_input: fairseq's `sample["net_input"]`.
-        mask: `[batch, target length]` bool, N of them true; or their `mask_indices`, `[N]` int64.
+        mask: `[batch, target length]` bool, N of them true; or its `mask_indices`, `[N]` int64.
 
     Returns:
-        `[N, D]`, `[K, D]` and `[K]` or None; tokens in the order of the mask, row by row.
+        hidden states `[N, D]` in the order of the mask, row by row, matrix `[K, D]`, and bias `[K]` or None.
     """
     hidden, _ = model(**net_input, features_only=True)
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):  # --amp, under which layer norms leave float32
+    if torch.is_autocast_enabled(device):  # with --amp, layer norms return float32
         hidden = hidden.to(torch.get_autocast_dtype(device))
     layer = model.decoder.output_projection
     indices = mask_indices(mask) if mask.dtype == torch.bool else mask
@@ -94,11 +99,11 @@ def project(model: Any, net_input: dict[str, Any], mask: Tensor) -> Projection:
 
 
 def log_probs(model: Any, net_input: dict[str, Any]) -> Tensor:
-    """`[batch, target length, vocabulary]` log-probabilities, float32 or wider, of any model."""
+    """Return the log-probabilities of any model, `[batch, target length, vocabulary]`, float32 or wider."""
     output = model(**net_input)
     if (adaptive := getattr(model.decoder, "adaptive_softmax", None)) is None:
         return model.get_normalized_probs(output, log_probs=True)
-    # fairseq's own writes them in place, so that nothing can be learned from them.
+    # fairseq computes them with in-place operations, which have no gradient.
     hidden = output[0]
     head = F.log_softmax(adaptive.head(hidden), dim=-1, dtype=torch.float32)
     first = adaptive.cutoff[0]
@@ -110,21 +115,22 @@ def log_probs(model: Any, net_input: dict[str, Any]) -> Tensor:
 
 
 def target_embeddings(model: Any) -> Tensor:
-    """A model's embeddings of the target's types, `[K, D]`, without a graph.
+    """Return a model's target embeddings, `[K, D]`, detached from the graph.
 
     Raises:
-        UserError: if it has none.
+        UserError: if the model has none.
     """
     layer = getattr(getattr(unwrapped(model), "decoder", None), "embed_tokens", None)
     if layer is None:
         raise UserError(
-            f"--kd-select-by word_norm: {type(unwrapped(model)).__name__} has no embeddings of target types"
+            f"--kd-select-by word_norm: {type(unwrapped(model)).__name__} has no target embeddings; use another "
+            "--kd-select-by"
         )
     return layer.weight.detach()
 
 
 def unwrapped(model: Any) -> Any:
-    """The model inside fairseq's wrappers for distributed training."""
+    """Return the model inside fairseq's wrappers for distributed training."""
     while isinstance(model, TRANSPARENT):
         model = model.module
     return model
@@ -134,13 +140,14 @@ def unwrapped(model: Any) -> Any:
 def sample_targets(
     model: Any, sample: dict[str, Any], dictionary: Any, temperature: float = 1.0, prefix: int = 0
 ) -> dict[str, Any]:
-    """A batch with the same sources, and targets that the model samples for them, without dropout.
+    """Return a batch with the same sources, and with targets that are sampled from the model without dropout.
 
-    A target has at most twice as many tokens as the batch's longest source, and ten.
+    The maximum length of a target is twice the length of the longest source in the batch, plus 10 tokens.
 
     Args:
-        sample: fairseq's batch; temperature: above 0, of the sampled distribution.
-        prefix: tokens that a target keeps of the batch's at its beginning, a language's tag for one.
+        sample: fairseq's batch.
+        temperature: sampling temperature, above 0.
+        prefix: number of tokens at the beginning of the batch's targets, such as language tokens, that are kept.
     """
     model = unwrapped(model)
     training = model.training

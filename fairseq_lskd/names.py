@@ -1,8 +1,8 @@
-"""The one place where names and URLs out of data become paths.
+"""Check names and URLs in untrusted data before they become paths.
 
-Data is what others may have written: a record, a corpus file, an experiment's YAML, a checkpoint's options, an archive.
-A name there is plain, or leads to a place inside a folder; what a person types on a command line may be any path.
-`plain_name` of scripts/lib.sh is the same rule for the shell.
+Untrusted data are records, corpus files, experiments (YAML), options in checkpoints, and archives. A name in them must
+be plain, or a path inside a folder. Paths on a command line are not restricted. `plain_name` in scripts/lib.sh applies
+the same rule in the shell.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from .errors import UserError
 from .reading import Kind, shown
 
-#: Of a language, a recipe, a size, a corpus. It begins neither with a dot nor like an option.
+#: The name of a language, recipe, size or corpus. It cannot be a hidden file or an option.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -23,12 +23,12 @@ SCHEMES = ("http", "https")
 
 
 def is_plain(name: Any) -> bool:
-    """Whether a value is a plain name: letters, digits, `.`, `_` and `-`, and neither `.` nor `-` at its beginning."""
+    """Return whether a value is a plain name: letters, digits, `.`, `_` and `-`, not starting with `.` or `-`."""
     return isinstance(name, str) and bool(_PLAIN.fullmatch(name)) and len(name) <= 200
 
 
 def is_inside(name: Any) -> bool:
-    """Whether a value is a relative path that stays inside the folder it is looked up in."""
+    """Return whether a value is a relative path that cannot leave its folder."""
     return (
         isinstance(name, str)
         and name not in ("", ".")
@@ -44,10 +44,13 @@ INSIDE = Kind("a relative path without '..'", is_inside)
 
 
 def plain(name: Any, what: str) -> str:
-    """The name, if it is plain; `what` says whose name it is, for the message.
+    """Return a name if it is plain.
+
+    Args:
+        what: what the name belongs to, for the message.
 
     Raises:
-        UserError: if it is not.
+        UserError: if the name is not plain.
     """
     if not is_plain(name):
         raise UserError(f"{what} {shown(name)}: expected {PLAIN.words}")
@@ -55,10 +58,10 @@ def plain(name: Any, what: str) -> str:
 
 
 def within(folder: Path, name: Any, what: str) -> Path:
-    """The place of a relative path in a folder.
+    """Return the path of `name` in a folder.
 
     Raises:
-        UserError: if it is absolute, or has `..` in it.
+        UserError: if `name` is absolute or contains `..`.
     """
     if not is_inside(name):
         raise UserError(f"{what} {shown(name)}: expected {INSIDE.words}")
@@ -66,24 +69,24 @@ def within(folder: Path, name: Any, what: str) -> Path:
 
 
 def why_no_url(url: Any) -> str | None:
-    """Why a value is no URL that can be fetched and has a place in a cache; None if it is one."""
+    """Return why a value is not a URL that can be fetched and cached; None if it is one."""
     found = _split(url)
     if found is None:
         return "expected a URL"
     if found.scheme not in SCHEMES:
         return f"expected {' or '.join(SCHEMES)}, found {shown(found.scheme) if found.scheme else 'neither'}"
     if not _HOST.fullmatch(found.hostname or ""):
-        return "expected the name of a server"
+        return "expected the name of a server after ://"
     if ".." in found.path.split("/"):
         return "expected a path without '..'"
     return None
 
 
 def place_of_url(url: str) -> PurePosixPath:
-    """Where a file of this URL is in a cache: the server's name, and the path there.
+    """Return the path of a URL in a cache: the name of the server, followed by the path on the server.
 
     Raises:
-        UserError: as `why_no_url` says.
+        UserError: for the reasons of `why_no_url`.
     """
     found = _split(url)
     if found is None or (problem := why_no_url(url)):
@@ -92,12 +95,12 @@ def place_of_url(url: str) -> PurePosixPath:
 
 
 def _split(url: Any) -> SplitResult | None:
-    # urlsplit drops tabs and line ends without a word.
+    # urlsplit removes tabs and line ends without an error.
     if not isinstance(url, str) or _CONTROL.search(url) or " " in url:
         return None
     try:
         found = urlsplit(url)
-        found.port  # noqa: B018  read to see whether it is a number
+        found.port  # noqa: B018  raises ValueError if it is not a number
     except ValueError:
         return None
     return found

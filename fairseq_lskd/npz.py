@@ -1,4 +1,4 @@
-"""Reading .npz files that may hold anything: NumPy believes what they say of shapes, and of sizes."""
+"""Read untrusted .npz files. NumPy does not check the shapes and sizes in their headers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 
 from .errors import UserError
 
-#: To how many times its size deflating can shrink something: 1,032.
+#: Upper bound on the compression ratio of deflate, which is 1,032.
 SHRINKS = 1_100
 
 
 def read_npz(path: Path, names: Collection[str], expected: str, flag: str = "") -> dict[str, Any]:
-    """Those of the named arrays that are in a file. Nothing in it is run.
+    """Return the named arrays of a file, as far as it contains them. No code in the file is executed.
 
     Args:
-        expected: what the file should be, in words.
-        flag: the option that named it, for messages.
+        expected: the expected file, in words.
+        flag: the option that named the file, for messages.
 
     Raises:
-        UserError: naming the file, and the array that is not one, cannot be read or is not what it says.
+        UserError: for a file or array that cannot be read or contradicts its header, with the name of both.
     """
     found: dict[str, Any] = {}
     problems = []
@@ -40,14 +40,14 @@ def read_npz(path: Path, names: Collection[str], expected: str, flag: str = "") 
                     continue
                 try:
                     found[name] = _read(archive, info, path.stat().st_size)
-                except Exception as error:  # of a header, a number or a stream that may hold anything
-                    problems.append(f"{name}: {_said(error)}")
+                except Exception as error:  # damaged headers and streams raise many kinds
+                    problems.append(f"{name}: {_message(error)}")
     except OSError as error:
         raise UserError(f"{called}: cannot be read ({error.strerror or error})") from None
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{called}: not an .npz file, or broken ({_said(error)}); expected {expected}") from None
+        raise UserError(f"{called}: not an .npz file, or broken ({_message(error)}); expected {expected}") from None
     if problems:
         raise UserError(f"{called}: {'; '.join(problems)}; expected {expected}. Write it again")
     return found
@@ -55,9 +55,9 @@ def read_npz(path: Path, names: Collection[str], expected: str, flag: str = "") 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Any:
     if info.flag_bits & 1:
-        raise ValueError("it is encrypted, which is not read")
+        raise ValueError("it is encrypted, which is not supported")
     if info.compress_size > size or info.file_size > SHRINKS * info.compress_size + SHRINKS:
-        raise ValueError(f"it says that it has {info.file_size:,} bytes, of which the file has {size:,}")
+        raise ValueError(f"its header says that it has {info.file_size:,} bytes, but the file has only {size:,}")
     with archive.open(info) as stream:
         version = np.lib.format.read_magic(stream)
         if version not in ((1, 0), (2, 0)):
@@ -67,14 +67,14 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Any:
         if kind.hasobject:
             raise ValueError("it holds Python objects, which are not read; save it as numbers or strings")
         if any(length < 0 for length in shape):
-            raise ValueError(f"its shape is {list(shape)}")
-        # Before NumPy makes room for it.
+            raise ValueError(f"its shape {list(shape)} is negative")
+        # Checked before NumPy allocates the memory.
         if (there := info.file_size - stream.tell()) != (wanted := math.prod(shape) * kind.itemsize):
-            raise ValueError(f"its shape {list(shape)} needs {wanted:,} bytes, and it has {there:,}")
+            raise ValueError(f"its shape {list(shape)} needs {wanted:,} bytes, but it has {there:,}")
     with archive.open(info) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     text = " ".join(str(error).split())[:200] or type(error).__name__
     return text if text.isprintable() else ascii(text)

@@ -1,7 +1,8 @@
-"""Reading text, JSON, TOML and YAML that may hold anything: what comes back is bounded, or a `UserError` says why not.
+"""Read untrusted text, JSON, TOML and YAML. The values that are returned are bounded.
 
-Bounded means: nested at most `DEPTH` deep, whole numbers of 64 bits, and text that can be written again (no lone
-surrogates, which JSON and YAML can spell). So what works with the values cannot overflow or recurse without end.
+Bounded values are nested at most `DEPTH` levels deep, their integers fit into 64 bits, and their strings can be encoded
+as UTF-8 (no lone surrogates). Code that uses them cannot overflow or recurse without end. Other values raise a
+`UserError`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from typing import Any, NamedTuple
 
 from .errors import UserError
 
-DEPTH = 100  #: of nested lists and tables; what this program writes has fewer than ten
-VALUES = 2_000_000  #: in a TOML or YAML file, whose references can stand for more than its bytes
-SETTINGS_BYTES = 1 << 18  #: of a TOML or YAML file; their parsers are slow
+DEPTH = 100  #: maximum depth of nested lists and tables; files of this package have fewer than 10 levels
+VALUES = 2_000_000  #: maximum number of values in a TOML or YAML file, where references can multiply values
+SETTINGS_BYTES = 1 << 18  #: maximum size of a TOML or YAML file, as their parsers are slow
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 60
 _SHOWN.maxlevel = 2
 
 
 class Kind(NamedTuple):
-    """What a value should be, where its type alone does not say it."""
+    """A condition on a value, with its description in words."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -36,19 +37,19 @@ def _is_number(value: Any) -> bool:
 
 
 NUMBER = Kind("a finite number", _is_number)
-COUNT = Kind("a whole number from 0", lambda value: type(value) is int and value >= 0)
-POSITIVE = Kind("a whole number from 1", lambda value: type(value) is int and value >= 1)
-#: For files with a line a sentence: JSON can spell line ends.
-LINE = Kind("a text of one line", lambda value: isinstance(value, str) and "\n" not in value)
+COUNT = Kind("a whole number >= 0", lambda value: type(value) is int and value >= 0)
+POSITIVE = Kind("a whole number >= 1", lambda value: type(value) is int and value >= 1)
+#: A string that can be a line of a file. Strings in JSON can contain line ends.
+LINE = Kind("a string without line ends", lambda value: isinstance(value, str) and "\n" not in value)
 
-_WORDS = {str: "a text", bool: "true or false", int: "a whole number", dict: "a table", list: "a list"}
+_NAMES = {str: "a string", bool: "true or false", int: "a whole number", dict: "a table", list: "a list"}
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """A whole file, which must be UTF-8.
+    """Read a UTF-8 file.
 
     Raises:
-        UserError: if it cannot be read, or is not UTF-8: with the line and the byte.
+        UserError: if the file cannot be read or is not UTF-8, with the line and the byte.
     """
     try:
         data = Path(path).read_bytes()
@@ -64,10 +65,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """A JSON value, bounded. NaN and infinity are let through: whoever wants a number asks for `NUMBER`.
+    """Parse a bounded JSON value. NaN and infinity are accepted; check for `NUMBER` to exclude them.
 
     Raises:
-        ValueError: saying what is wrong, and where if that is known.
+        ValueError: with the problem, and its place if it is known.
     """
     try:
         found = json.loads(text, parse_int=_whole_number)
@@ -76,22 +77,22 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"{place}: {error.msg}" if text.strip() else "it is empty") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    # Most lines of an n-best list need no closer look.
+    # This test lets most lines of an n-best list skip the slow check.
     if "\\u" in text or text.count("[") + text.count("{") > DEPTH:
         _check_bounds(found, most=len(text))
     return found
 
 
 def read_json(path: str | os.PathLike[str], shape: Any = None, expected: str = "JSON", way_out: str = "") -> Any:
-    """What is in a JSON file.
+    """Read a JSON file.
 
     Args:
-        shape: what it must look like, as `misfit` has it.
-        expected: what the file should be, in words: "the JSON that `lskd score` writes".
-        way_out: what the user can do.
+        shape: the expected shape of the value, see `misfit`.
+        expected: the expected file, in words: "the JSON that `lskd score` writes".
+        way_out: what the user can do if the file is another.
 
     Raises:
-        UserError: naming the file, and the line or key, if it cannot be read or is something else.
+        UserError: if the file cannot be read or has another shape, with the file and the line or key.
     """
     text = read_text(path)
     try:
@@ -104,14 +105,14 @@ def read_json(path: str | os.PathLike[str], shape: Any = None, expected: str = "
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; `UserError` as `read_json` raises."""
+    """Read a TOML file. Raises `UserError` as `read_json` does."""
     import tomllib
 
     return _parsed(path, "a TOML file", tomllib.loads)
 
 
 def read_yaml(path: Path) -> Any:
-    """What is in a YAML file, read without its tags that make objects; `UserError` as `read_json` raises."""
+    """Read a YAML file without tags that create objects. Raises `UserError` as `read_json` does."""
     import yaml
 
     def parse(text: str) -> Any:
@@ -128,11 +129,15 @@ def read_yaml(path: Path) -> Any:
 
 
 def misfit(value: Any, shape: Any) -> str | None:
-    """Where a value is not of a shape, in words; None if it is.
+    """Return where and how a value differs from a shape, in words; None if it does not.
 
-    A shape is a type, a `Kind`, a tuple of shapes (one will do), a list of one shape (that of each item), or a
-    dictionary: of keys with their shapes ("key?" may be missing, others may be there too), or of `str` alone with the
-    shape of every value.
+    A shape is one of
+
+    - a type or a `Kind`;
+    - a tuple of alternative shapes;
+    - a list with the shape of each item;
+    - a dictionary from keys to the shapes of their values. "key?" is an optional key. Other keys are ignored;
+    - a dictionary from `str` to the shape of every value.
     """
     found = _misfit(value, shape)
     if found is None:
@@ -143,11 +148,11 @@ def misfit(value: Any, shape: Any) -> str | None:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, no longer than that, without control characters."""
+    """Return a short representation of a value for messages, on one line and without control characters."""
     return _SHOWN.repr(value)
 
 
-_TOO_DEEP = f"it is nested more than {DEPTH} deep"
+_TOO_DEEP = f"it is nested more than {DEPTH} levels deep"
 
 
 def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
@@ -161,20 +166,20 @@ def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
         raise UserError(f"{path}: not {kind}: {_TOO_DEEP}") from None
     except ValueError as error:
         raise UserError(f"{path}: not {kind}: {error}") from None
-    except Exception as error:  # what reads the dates and numbers within raises all sorts
+    except Exception as error:  # the parsers of dates and numbers raise many kinds
         raise UserError(f"{path}: not {kind}: a value in it cannot be read ({error})") from None
     return found
 
 
 def _whole_number(digits: str) -> int:
-    # Python refuses some thousands of digits itself, and float() some hundreds.
+    # int() fails with thousands of digits, and float() with hundreds.
     if len(digits) > 20 or not -(2**63) <= (number := int(digits)) < 2**64:
-        raise ValueError(f"a whole number of {len(digits.lstrip('-'))} digits, which no computer word holds")
+        raise ValueError(f"a whole number has {len(digits.lstrip('-'))} digits, expected at most 64 bits")
     return number
 
 
 def _check_bounds(value: Any, most: int) -> None:
-    """Raise ValueError unless a value is bounded; level by level, since references may make it endless."""
+    """Raise ValueError unless a value is bounded. It is walked level by level, as references may make it endless."""
     level, count = [value], 0
     for _ in range(DEPTH + 1):
         below: list[Any] = []
@@ -188,10 +193,10 @@ def _check_bounds(value: Any, most: int) -> None:
                 if not each.isascii():
                     _check_text(each)
             elif type(each) is int and not -(2**63) <= each < 2**64:
-                raise ValueError(f"a whole number of {each.bit_length()} bits, expected 64 at most")
+                raise ValueError(f"a whole number has {each.bit_length()} bits, expected at most 64")
             count += 1
             if count + len(below) > most:
-                raise ValueError(f"it stands for more than {most:,} values")
+                raise ValueError(f"it has more than {most:,} values")
         if not below:
             return
         level = below
@@ -203,11 +208,11 @@ def _check_text(text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        raise ValueError(f"{shown(text)} has half a character, the lone surrogate \\u{code:04x}") from None
+        raise ValueError(f"{shown(text)} contains the lone surrogate \\u{code:04x}, which is not a character") from None
 
 
 def _misfit(value: Any, shape: Any) -> tuple[list[Any], str] | None:
-    """The keys that lead to what is wrong, and what it is. No text is made of what is right: there is much of that."""
+    """Return the keys that lead to the first problem, and its description; None without a problem."""
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return [], f"is {shown(value)}, expected a table"
@@ -228,7 +233,7 @@ def _misfit(value: Any, shape: Any) -> tuple[list[Any], str] | None:
         holds = shape.holds(value)
     elif isinstance(shape, tuple):
         holds = any(_misfit(value, each) is None for each in shape)
-    else:  # JSON's true is no number
+    else:  # in Python, True is an int; in JSON, true is not a number
         holds = isinstance(value, shape) and (shape is not int or not isinstance(value, bool))
     return None if holds else ([], f"is {shown(value)}, expected {_words(shape)}")
 
@@ -247,8 +252,8 @@ def _words(shape: Any) -> str:
         return " or ".join(map(_words, shape))
     if isinstance(shape, list | dict):
         inner = shape[0] if isinstance(shape, list) else shape.get(str)
-        return _WORDS[type(shape)] + (f" of such ({_words(inner)})" if inner is not None else "")
-    return "nothing" if shape is type(None) else _WORDS[shape]
+        return _NAMES[type(shape)] + (f" with values that are {_words(inner)}" if inner is not None else "")
+    return "nothing" if shape is type(None) else _NAMES[shape]
 
 
 def value_at(found: Any, *keys: str) -> Any:

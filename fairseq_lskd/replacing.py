@@ -1,9 +1,9 @@
-"""LSKD_REPLACE=1: what was made otherwise is made anew, where a command would refuse to touch it.
+"""LSKD_REPLACE=1: replace outputs of other options or inputs, instead of refusing to touch them.
 
-A pipeline sets it: when an option or an input changes, what depends on it is to change too. The old stays where it is
-until the new can take its place, and is then set aside, in a hidden folder beside, until the new is whole. Only what a
-command knows for its own is ever removed, by the record that it wrote there: what others put in a folder (notes, say)
-moves into the new one.
+Pipelines set this variable, so that a change of an option or input changes all outputs that depend on it. The old
+output stays in place until the new one can take its place. It is then set aside in a hidden folder, until the new
+output is complete. Only files that the command's record lists are removed. Other files in the folder, such as notes,
+move to the new folder.
 """
 
 from __future__ import annotations
@@ -26,60 +26,60 @@ ASIDE = "old"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of folder that a command writes."""
+    """A kind of output folder."""
 
-    whole: Callable[[Path], bool]  #: whether the command has finished a folder
-    written: Callable[[Path], Iterable[str]]  #: relative names of the files in a folder that are the command's
-    #: Whether a folder inside is another step's own, into which nothing of an earlier one may come.
+    whole: Callable[[Path], bool]  #: whether the command has completed a folder
+    written: Callable[[Path], Iterable[str]]  #: relative names of the command's files in a folder
+    #: Whether a folder inside belongs to another step. Foreign files in it move to NAME.kept.
     steps: Callable[[Path], bool] = lambda folder: False
 
 
 def asked() -> bool:
-    """Whether what was made otherwise may be replaced."""
+    """Return whether LSKD_REPLACE is set."""
     return os.environ.get("LSKD_REPLACE", "") not in ("", "0")
 
 
 def replaces(path: Path, changes: Iterable[str]) -> bool:
-    """Whether `path`, made otherwise, may be replaced; if so, says it."""
+    """Return whether `path` may be replaced. If so, print its changes."""
     if asked():
-        print(f"{path} | made anew (LSKD_REPLACE): {'; '.join(changes)}", file=sys.stderr)
+        print(f"{path} | replaced (LSKD_REPLACE): {'; '.join(changes)}", file=sys.stderr)
     return asked()
 
 
 def followed(out: Path) -> Path:
-    """The folder that `out` names, through links, whether it is there or not.
+    """Return the folder that `out` names after following links. It need not exist.
 
     Raises:
-        UserError: if links lead nowhere but to each other.
+        UserError: if the links form a circle.
     """
     try:
         found = out.resolve()
-    except (OSError, RuntimeError) as error:  # which of them, the version of Python decides
-        raise UserError(f"{out} is a link that cannot be followed ({error}); name another folder") from None
+    except (OSError, RuntimeError) as error:  # depends on the version of Python
+        raise UserError(f"{out} is a link that cannot be followed ({error}); give another folder") from None
     if found.is_symlink():
-        raise UserError(f"{out} is a link that leads round in a circle; name another folder")
+        raise UserError(f"{out} is a link in a circle of links; give another folder")
     return found
 
 
 def beside(out: Path) -> Path:
-    """A new empty folder in which the successor of `out` is made."""
+    """Create an empty temporary folder beside `out`, to write its successor."""
     new = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
     new.mkdir(parents=True)
     return new
 
 
 def put_in_place(new: Path, out: Path) -> None:
-    """Rename a folder to `out`; what was there is set aside until `settle`.
+    """Rename a folder to `out`. The old `out` is set aside until `settle`.
 
     Raises:
-        OSError: if that cannot be done; then `out` is as it was.
+        OSError: if the folder cannot be renamed. `out` is then unchanged.
     """
     aside = None
     if out.is_dir():
         if contents(out):
             aside = put_aside(out)
         else:
-            for part in out.iterdir():  # of calls that were killed
+            for part in out.iterdir():  # temporary files of killed processes
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
     try:
         new.rename(out)
@@ -90,26 +90,26 @@ def put_in_place(new: Path, out: Path) -> None:
 
 
 def set_aside(out: Path) -> list[Path]:
-    """What stood at `out` before, oldest first, of calls whose successors are not whole yet, or that were killed."""
+    """Return the former versions of `out` that are set aside, oldest first."""
     found = out.parent.glob(f".{glob.escape(out.name)}.????????.{ASIDE}")
-    return sorted(found, key=lambda path: path.stat().st_ctime_ns)  # which renaming sets
+    return sorted(found, key=lambda path: path.stat().st_ctime_ns)  # the time of the renaming
 
 
 def put_aside(path: Path) -> Path:
-    """Rename what is there, so that it can be told as having stood there; where it is now."""
+    """Set `path` aside: rename it to a hidden name, which is returned."""
     return path.rename(path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.{ASIDE}")
 
 
 def restore(out: Path) -> None:
-    """Put back what was set aside last, where there is nothing at `out`, or an empty folder."""
+    """Put back the latest version that was set aside. `out` must not exist, or be an empty folder."""
     set_aside(out)[-1].rename(out)
 
 
 def settle(out: Path, kind: Kind) -> None:
-    """End a replacement, and one that a killed call began: see the module.
+    """Complete a replacement, including one that a killed process began.
 
-    Where `out` is whole, the command's own files are removed from what was set aside, and all else moves to `out`.
-    Where there is nothing at `out`, what was set aside is put back. Between the two, nothing is done.
+    If `out` is complete, the command's files are removed from the versions that were set aside, and other files move to
+    `out`. If `out` is missing or empty, the latest version is put back. If `out` is incomplete, nothing is done.
     """
     if not (found := set_aside(out)):
         return
@@ -122,15 +122,15 @@ def settle(out: Path, kind: Kind) -> None:
         ours = set(kind.written(old))
         kept = [name for entry in _foreign(old, ours) if (name := _moved(entry, old, out, kind)) is not None]
         if kept:
-            print(f"{out} | kept what others put there: {', '.join(kept)}", file=sys.stderr)
-        # Under this name it is never put back, whatever is left of it by a kill.
+            print(f"{out} | kept files of others: {', '.join(kept)}", file=sys.stderr)
+        # If this process is killed now, a folder of this name is not put back.
         gone = old.with_suffix(".partial")
         old.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
 
 def foreign(folder: Path, kind: Kind) -> list[str]:
-    """Relative names of what others put in a folder: files, or folders of theirs as a whole."""
+    """Return the relative names of files and folders in a folder that the command did not write."""
     return [entry.relative_to(folder).as_posix() for entry in _foreign(folder, set(kind.written(folder)))]
 
 
@@ -147,14 +147,18 @@ def _foreign(folder: Path, ours: set[str]) -> Iterator[Path]:
 
 
 def _moved(entry: Path, old: Path, out: Path, kind: Kind) -> str | None:
-    """Move what is not ours to the same place in `out`; its name there, or None if `out` has made one of that name."""
+    """Move a foreign file or folder to the same place in `out`.
+
+    Returns:
+        its relative name; None if `out` has a file of that name, so that it was not moved.
+    """
     first, *rest = entry.relative_to(old).parts
     if rest and kind.steps(old / first):
         first += ".kept"
     place = out.joinpath(first, *rest)
     if os.path.lexists(place):
         return None
-    with contextlib.suppress(FileNotFoundError):  # another process was faster
+    with contextlib.suppress(FileNotFoundError):  # another process has moved it
         place.parent.mkdir(parents=True, exist_ok=True)
         entry.rename(place)
     return place.relative_to(out).as_posix()

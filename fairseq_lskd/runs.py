@@ -1,4 +1,4 @@
-"""One output folder, one run: a command that is recorded, resumed, and never mixed with another."""
+"""Recorded runs: a command with an output folder of its own, which is recorded, resumed, and not mixed with others."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SHAPE = {
     **{"command": [str], "inputs": {str: str}, "seconds": NUMBER, "finished": (str, type(None)), "labels": dict},
     **{"files?": [str], "earlier?": [dict]},
 }
-#: What our commands write to the folder of a run, beside what its record lists.
+#: Files that this package's commands write to the folder of a run. Its record lists the others.
 OURS = (RECORD, "log.txt", "log.txt.[0-9]*", "checkpoint*.pt", "result.json", "result-*.json", "hypotheses.*")
 
 
 def _differences(old: dict[str, Any], command: Sequence[str], inputs: dict[str, str]) -> list[str]:
-    """How a recorded run differs from the one that is asked for, in words."""
+    """Describe the differences between a recorded run and the requested one, in words."""
     changes = commands_differ(old["command"], command)
     changes += [
         f"its input {path} had other contents"
@@ -45,81 +45,81 @@ def _differences(old: dict[str, Any], command: Sequence[str], inputs: dict[str, 
     return changes
 
 
-#: Options that say when a training ends and nothing else; and learning rates whose whole course depends on them.
+#: Options that only set when a training ends, and learning rate schedules that depend on the end.
 _ENDS = ("--max-update", "--max-epoch", "--patience")
-_TO_THE_END = {"cosine", "tri_stage"}
+_DEPEND_ON_END = {"cosine", "tri_stage"}
 
 
-def _split(command: Sequence[str]) -> tuple[list[str], list[float]]:
-    """A command without the options that say when it ends, and their values: the last ones, infinite if not given."""
+def _without_ends(command: Sequence[str]) -> tuple[list[str], list[float]]:
+    """Split a command into its words without the options of `_ENDS`, and their values (infinity if not given)."""
     return without(command, _ENDS), [_end(name, option(command, name)) for name in _ENDS]
 
 
 def _end(name: str, given: str | None) -> float:
-    # To fairseq, 0 is no end, and a patience below it none either.
+    # fairseq takes 0, and a negative patience, as no limit.
     end = 0.0 if given is None else _number(given)
     if end is None:
-        return math.nan  # neither earlier nor later than any other
+        return math.nan  # neither earlier nor later than any number
     return math.inf if end == 0 or (name == "--patience" and end < 0) else end
 
 
 def trains_longer(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether two commands are of one training, but for a later end of the new one."""
-    (before, ended), (now, ends) = _split(old), _split(new)
+    """Return whether the new command is the old training with a later end."""
+    (before, ended), (now, ends) = _without_ends(old), _without_ends(new)
     later = all(end >= old_end for end, old_end in zip(ends, ended, strict=True)) and ends != ended
-    return before == now and later and not _TO_THE_END.intersection(now)
+    return before == now and later and not _DEPEND_ON_END.intersection(now)
 
 
 def read_record(folder: Path, whole: bool = True) -> dict[str, Any]:
-    """What `run` recorded in a folder.
+    """Read the record of the run in a folder.
 
     Args:
-        whole: whether it has to be all there, to be gone on with; else what it lacks is nothing.
+        whole: require all fields, to continue the run. Otherwise, missing fields get empty values.
 
     Raises:
-        UserError: if there is no record, or it is broken.
+        UserError: if there is no record, or it is damaged.
     """
     path = folder / RECORD
     if not path.is_file():
-        raise UserError(f"{folder} is not the folder of a run: found no {RECORD} there, which `lskd run` writes")
+        raise UserError(f"{folder} is not the folder of a run: it has no {RECORD}, which `lskd run` writes")
     shape = SHAPE if whole else {f"{name.removesuffix('?')}?": kind for name, kind in SHAPE.items()}
-    nothing: dict[str, Any] = {"command": [], "inputs": {}, "seconds": None, "finished": None, "labels": {}}
-    return nothing | read_json(path, shape, "a record of `lskd run`", "Delete the folder, or name another.")
+    empty: dict[str, Any] = {"command": [], "inputs": {}, "seconds": None, "finished": None, "labels": {}}
+    return empty | read_json(path, shape, "a record of `lskd run`", "Delete the folder, or give another.")
 
 
 def _left_something(out: Path, log: str) -> bool:
-    """Whether a run that has not ended left more than its record and its logs."""
+    """Return whether an unfinished run has written more than its record and its logs."""
     return any(path.name not in (RECORD, log) and not path.name.startswith(f"{log}.") for path in contents(out))
 
 
 def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) -> tuple[dict[str, Any], bool]:
-    """The record of the run in `out`, new or resumed, and whether it is to take the place of another one there.
+    """Return the record of a new or resumed run in `out`, and whether the run replaces another one.
 
     Raises:
-        UserError: if the folder holds another run, or files that no recorded run wrote.
+        UserError: if the folder contains another run, or files that no recorded run wrote.
     """
     fresh = {"command": list(command), "inputs": inputs, "seconds": 0.0, "finished": None, "lskd": __version__}
     if (out / RECORD).exists():
         old = read_record(out)
-        # A run that failed before it wrote anything may be replaced by one with better options.
+        # A run that failed before it wrote anything may be replaced by a run with corrected options.
         if not (old["finished"] or _left_something(out, log)):
             return fresh, False
         if changes := _differences(old, command, inputs):
             if trains_longer(old["command"], command) and not _differences(old, old["command"], inputs):
-                print(f"{out} | trains longer: {'; '.join(changes)}", file=sys.stderr)
+                print(f"{out} | training longer: {'; '.join(changes)}", file=sys.stderr)
                 earlier = {name: old[name] for name in ("command", "seconds", "finished")}
                 more = {"command": list(command), "finished": None, "earlier": [*old.get("earlier", []), earlier]}
                 return old | more, False
             if replaces(out, changes):
                 return fresh, True
             raise UserError(
-                f"{out} holds another run: {'; '.join(changes)}. "
-                "Delete the folder to replace that run (LSKD_REPLACE=1 does), or name another."
+                f"{out} contains another run: {'; '.join(changes)}. "
+                "Delete the folder or set LSKD_REPLACE=1 to replace that run, or give another folder."
             )
         return old, False
     if contents(out):
         raise UserError(
-            f"{out} is not empty and has no {RECORD}: it was not written by this command. Name another folder."
+            f"{out} is not empty and has no {RECORD}, so that `lskd run` did not write it. Give another folder."
         )
     return fresh, False
 
@@ -129,7 +129,7 @@ def _is_finished(out: Path) -> bool:
 
 
 def _written(out: Path) -> Iterator[str]:
-    """Relative names of what the run in a folder wrote, and our steps after it, some in folders of their own inside."""
+    """Yield the relative names of the files of a run, and of the steps after it, some of which have subfolders."""
     for folder in (out, *(path.parent for path in out.glob(f"*/{RECORD}"))):
         found = [path.relative_to(folder).as_posix() for pattern in OURS for path in folder.glob(pattern)]
         with contextlib.suppress(UserError):
@@ -141,15 +141,15 @@ _KIND = Kind(_is_finished, _written, steps=lambda folder: (folder / RECORD).is_f
 
 
 def _files(out: Path) -> set[str]:
-    """Relative names of the files in a folder, but of those in our steps' own."""
+    """Return the relative names of the files in a folder, without subfolders that are runs of their own."""
     found = (path for path in out.rglob("*") if path.is_file() and not is_leftover(path))
     names = (path.relative_to(out) for path in found)
     return {name.as_posix() for name in names if not (out / name.parts[0] / RECORD).is_file()}
 
 
 @contextlib.contextmanager
-def _begun_anew(out: Path, record: dict[str, Any]) -> Iterator[int]:
-    """A new folder with this record, locked as `_locked` does, in the place of `out`, which is set aside."""
+def _replaced(out: Path, record: dict[str, Any]) -> Iterator[int]:
+    """Set `out` aside, and put a new folder with this record in its place, locked as `_locked` does."""
     try:
         new = beside(out)
     except OSError as error:
@@ -160,28 +160,28 @@ def _begun_anew(out: Path, record: dict[str, Any]) -> Iterator[int]:
             put_in_place(new, out)
         except OSError as error:
             shutil.rmtree(new, ignore_errors=True)
-            raise UserError(f"{out} cannot be replaced ({error.strerror}): empty it, or name another folder") from None
+            raise UserError(f"{out} cannot be replaced ({error.strerror}): empty it, or give another folder") from None
         yield lock
 
 
-def _give_back(out: Path, log: str) -> str:
-    """Put back what a failed run was to replace, if it left nothing; what is to be said of that."""
+def _put_back(out: Path, log: str) -> str:
+    """Put back the folder that a failed run was to replace, if the run wrote nothing. Return a remark on it."""
     if not (old := set_aside(out)):
         return ""
     if _left_something(out, log):
-        return f"\nWhat was there is kept until this run has ended well, in {old[-1]}."
+        return f"\nThe former folder is kept in {old[-1]} until this run succeeds."
     for path in out.iterdir():
         path.unlink()
     restore(out)
-    return "\nWhat was there before is there again."
+    return "\nThe former folder was put back."
 
 
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[int]:
-    """A lock on a folder, made if need be. The command inherits it: it holds even if only `lskd run` was killed.
+    """Create a folder if necessary, and lock it. The command inherits the lock, so that it survives `lskd run`.
 
     Raises:
-        UserError: if the folder cannot be made, or a run is going on there.
+        UserError: if the folder cannot be created, or another process runs in it.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -192,9 +192,9 @@ def _locked(out: Path) -> Iterator[int]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise UserError(f"{out}: a run is going on there. Wait for its end, or stop it.") from None
+        raise UserError(f"{out}: another process is running in this folder. Wait for its end, or stop it.") from None
     except OSError:
-        pass  # a file system without locks
+        pass  # the file system has no locks
     try:
         yield handle
     finally:
@@ -210,41 +210,47 @@ def run(
     labels: dict[str, Any] | None = None,
     describe: Callable[[Path, dict[str, Any]], None] | None = None,
 ) -> None:
-    """Run a command whose output folder is `out`; do nothing if that very run is finished there.
+    """Run a command with the output folder `out`. Do nothing if the same run has finished there.
 
-    The folder gets a `run.json`: command line, SHA-256 of `inputs`, seconds (summed over resumed
-    calls), when it finished, and `labels`, what a person calls the run in results. The command's
-    output goes to `out/log`, its progress to stderr. An unfinished run is started again, and
-    fairseq-train goes on from its last checkpoint. So does a run, finished or not, whose command now has a larger
-    `--max-update`, `--max-epoch` or `--patience` and is the same otherwise; `earlier` in the record has its shorter
-    commands.
+    The run is recorded in `out/run.json`: the command line, the SHA-256 of the inputs, the seconds (summed over resumed
+    calls), the time at which it finished, and its labels. The command's output goes to the log, and its progress to
+    stderr. An unfinished run is started again, and fairseq-train continues from its last checkpoint. A training is also
+    continued if its command has a larger `--max-update`, `--max-epoch` or `--patience`, and is the same otherwise. The
+    record then lists the shorter commands as `earlier`.
 
-    Where a training has ended, `describe(out, record)` adds to the record what it was. The model and the rest of the
-    record stay if that raises.
+    Args:
+        command: the program and its arguments.
+        log: name of the log in `out`.
+        inputs: files that the run depends on.
+        title: name of the run in progress lines (default: the folder's name).
+        labels: labels of the run in results.
+        describe: `describe(out, record)` is called after a training, to add a description to the record. If it raises,
+            the model and the rest of the record are kept.
 
     Raises:
-        UserError: if an input is missing, `out` holds another run or one that is going on, or the command fails.
+        UserError: if an input is missing, if `out` contains another run, if a run in `out` has not ended, or if the
+            command fails.
     """
     title = title or out.name
     if missing := [path for path in inputs if not path.is_file()]:
         if folders := [path for path in missing if path.is_dir()]:
-            raise UserError(f"{title} needs a file where {folders[0]} is a folder{_in(folders[0])}.")
+            raise UserError(f"{title}: expected a file, found the folder {folders[0]}{_suggestion(folders[0])}.")
         named = ", ".join(map(str, missing))
-        raise UserError(f"{title} needs {named}: no such file. Run the step that makes it first.")
+        raise UserError(f"{title}: {named}: no such file. First run the step that writes it.")
     digests = {str(path): sha256(path) for path in inputs}
     place = followed(out)
     settle(place, _KIND)
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(_locked(out))
-        sweep(out / RECORD, "part", seconds=-1)  # nobody else writes it while it is locked
-        record, anew = _claim(out, log, command, digests)
+        sweep(out / RECORD, "part", seconds=-1)  # no other process writes the record of a locked folder
+        record, replacing_another = _claim(out, log, command, digests)
         before = record.get("labels")
         record |= {"labels": labels or {}}
-        if anew:
-            lock = stack.enter_context(_begun_anew(place, record))
+        if replacing_another:
+            lock = stack.enter_context(_replaced(place, record))
         if not record["finished"]:
-            record["seconds"] = round(record["seconds"] + _killed(out / log, out / RECORD), 1)
-            _set_aside(out / log)
+            record["seconds"] = round(record["seconds"] + _unrecorded_seconds(out / log, out / RECORD), 1)
+            _keep_log(out / log)
         write_json(out / RECORD, record)
         if record["finished"]:
             print(f"{title} | up to date: {out}", file=sys.stderr)
@@ -253,11 +259,11 @@ def run(
             return
         print(f"{title} | {shlex.join(command)}", file=sys.stderr)
         try:
-            status = _recorded(command, out, log, title, record, lock)
+            status = _run_recorded(command, out, log, title, record, lock)
             if status != 0:
                 raise UserError(_failure(command[0], status, out / log))
         except UserError as error:
-            raise UserError(f"{error}{_give_back(place, log)}") from None
+            raise UserError(f"{error}{_put_back(place, log)}") from None
         settle(place, _KIND)
         _describe(out, record, describe)
 
@@ -271,8 +277,8 @@ def _describe(out: Path, record: dict[str, Any], describe: Callable[[Path, dict[
             write_json(out / RECORD, record)
 
 
-def _recorded(command: Sequence[str], out: Path, log: str, title: str, record: dict[str, Any], lock: int) -> int:
-    """Run, and write to the record how it ended; the exit status."""
+def _run_recorded(command: Sequence[str], out: Path, log: str, title: str, record: dict[str, Any], lock: int) -> int:
+    """Run the command, record how it ended, and return its exit status."""
     start, before = time.monotonic(), _files(out) - {RECORD}
     try:
         status = _stream(command, out / log, title, lock)
@@ -285,21 +291,21 @@ def _recorded(command: Sequence[str], out: Path, log: str, title: str, record: d
     return status
 
 
-def _set_aside(log: Path) -> None:
-    """Keep the log of an unfinished call, as log.1, log.2 and so on: a resumed training goes on in a new one."""
+def _keep_log(log: Path) -> None:
+    """Rename the log of an unfinished call to log.1, log.2 and so on. A resumed run writes a new log."""
     if log.exists():
         kept = [int(path.suffix[1:]) for path in log.parent.glob(f"{log.name}.*") if path.suffix[1:].isdigit()]
         log.replace(log.with_name(f"{log.name}.{max(kept, default=0) + 1}"))
 
 
-def _killed(log: Path, record: Path) -> float:
-    """Seconds of a call that was killed before it could write them: its log is younger than its record."""
+def _unrecorded_seconds(log: Path, record: Path) -> float:
+    """Return the seconds that a killed call could not record: the age of its record when it last wrote its log."""
     if not (log.exists() and record.exists()):
         return 0.0
     return max(0.0, log.stat().st_mtime - record.stat().st_mtime)
 
 
-#: Label -> the option of fairseq-train that says it.
+#: Labels, and the options of fairseq-train that set them.
 _LABELLED = {
     **{"temperature": "--kd-temperature", "kd_weight": "--kd-weight", "seed": "--seed"},
     **{"reference_weight": "--reference-weight"},
@@ -307,10 +313,10 @@ _LABELLED = {
 
 
 def labels_of(command: Sequence[str], labels: dict[str, Any]) -> dict[str, Any]:
-    """The labels of a run, with what the options of its command say, if it is a training.
+    """Return the labels of a run. For a training, labels are added from the options of its command.
 
     Raises:
-        UserError: if a label says another value than the command.
+        UserError: if a label and the command have different values.
     """
     if not any(word.partition("=")[0] == "--criterion" for word in command):
         return labels
@@ -320,12 +326,12 @@ def labels_of(command: Sequence[str], labels: dict[str, Any]) -> dict[str, Any]:
         if (value := _number(option(command, flag))) is not None:
             found[label] = int(value) if label == "seed" else value
     wrong = [
-        f"--label {label}={labels[label]}, the command has {options[label]} {value:g}"
+        f"--label {label}={labels[label]}, but the command has {options[label]} {value:g}"
         for label, value in found.items()
         if label in labels and str(labels[label]) != str(value) and _number(labels[label]) != value
     ]
     if wrong:
-        raise UserError(f"{'; '.join(wrong)}: leave the label out, it is taken from the command")
+        raise UserError(f"{'; '.join(wrong)}. Leave out the label: it is set from the command")
     return {**found, **labels}
 
 
@@ -336,34 +342,34 @@ def _number(given: Any) -> float | None:
         return None
 
 
-#: How torch says that embeddings have another number of rows.
+#: torch's message for embeddings of another vocabulary size.
 _OTHER_VOCABULARY = re.compile(r"size mismatch for (en|de)coder\.embed_tokens\.weight")
 
 
 def _failure(program: str, status: int, log: Path) -> str:
-    """Why a command failed: its own error message if it has one, else the end of its log."""
+    """Return why a command failed: its error message, or else the end of its log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [i for i, line in enumerate(lines) if ": error: " in line]
     tail = lines[said[-1] :][:10] if said else lines[-8:]
     if any(map(_OTHER_VOCABULARY.search, lines)):
-        tail.append("The model is of another vocabulary than the data: give the data that it was trained on.")
+        tail.append("The model has another vocabulary than the data. Use the data that it was trained on.")
     return "\n  ".join([f"{Path(program).name} ended with status {status}; {log} ends with:", *tail])
 
 
-def _in(folder: Path) -> str:
-    """The file in there that is most often meant."""
+def _suggestion(folder: Path) -> str:
+    """Return a suggestion of the checkpoint in a folder that was given by mistake."""
     usual = folder / "checkpoint_average.pt"
-    return f", {usual} maybe" if usual.is_file() else ""
+    return f"; did you mean {usual}?" if usual.is_file() else ""
 
 
 def with_own_commands() -> dict[str, str]:
-    """The environment, where commands installed beside this Python are found even if it is not activated."""
+    """Return the environment with this Python's folder on PATH, so that a virtual environment need not be activated."""
     path = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
     return {**os.environ, "PATH": os.pathsep.join(path)}
 
 
 def _stream(command: Sequence[str], log: Path, title: str, lock: int) -> int:
-    """Run, log everything, show progress; the exit status. An interrupt reaches the command too."""
+    """Run a command, log its output, show its progress, and return its exit status. Interrupts also end the command."""
     environment = {**with_own_commands(), "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
@@ -396,15 +402,14 @@ def _tee(lines: Iterable[str], copy: TextIO) -> Iterator[str]:
         yield line
 
 
-#: fairseq on the data it loaded: "... data/bin train de-en 29000 examples".
+#: fairseq's log line for loaded data: "... data/bin train de-en 29000 examples".
 _EXAMPLES = re.compile(r" (\d+) examples$")
 
 
 def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) -> Iterator[str]:
-    """Status lines, `every` seconds apart at most, from the output of a fairseq command.
+    """Yield status lines from the output of a fairseq command, at most one per `every` seconds.
 
-    Understood are fairseq-train's `--log-format json` (with --max-update, time left) and what
-    fairseq-generate prints: the size of the corpus, and its hypotheses.
+    It understands fairseq-train with `--log-format json` (the remaining time needs --max-update) and fairseq-generate.
     """
     updates = _number(option(command, "--max-update"))
     start, first, wanted, hypotheses, last = time.monotonic(), None, 0, 0, 0.0
@@ -434,11 +439,11 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
                 last = now
                 rate = hypotheses / (now - start)
                 left = f" | {_clock((wanted - hypotheses) / rate)} left" if wanted else ""
-                yield f"{hypotheses:,} hypotheses | {rate:.0f} a second{left}"
+                yield f"{hypotheses:,} hypotheses | {rate:.0f} per second{left}"
 
 
 def _stats(line: str, *names: str) -> dict[str, Any] | None:
-    """The statistics in a line, if it is whole: a garbled one is no reason to end a training."""
+    """Return the statistics in a log line; None if the line is damaged, which must not end a training."""
     try:
         stats = parse_json(line[line.index("{") :])
     except ValueError:

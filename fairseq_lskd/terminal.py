@@ -1,4 +1,4 @@
-"""What is printed for people: names come from files and records, which can hold what a terminal would obey."""
+"""Escape control characters in printed text. Names from files and records may contain commands for the terminal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-#: Control characters but tabulator and line feed, and halves of characters, which no terminal can show.
+#: Control characters except tab and line feed, and lone surrogates.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-#: What progress bars need: back to the line's begin, and a line up.
+#: The control sequences of progress bars: carriage return, and cursor up.
 _OF_BARS = re.compile(r"(\r|\x1b\[A)")
 
 
 def printable(text: str) -> str:
-    """A text whose control characters are spelt out: `\\x1b` in place of the character that begins an escape."""
+    """Return a text with escaped control characters: `\\x1b` in place of the escape character."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class _Plain:
-    """A stream to which control characters are written as what they are called."""
+    """A stream that escapes control characters; with `bars`, except those of progress bars."""
 
     def __init__(self, stream: TextIO, bars: bool):
         self._stream, self._bars = stream, bars
@@ -37,7 +37,7 @@ class _Plain:
 
 @contextlib.contextmanager
 def plain_output() -> Iterator[None]:
-    """Within it, what is printed, and what `sys.exit` is given to say, has no control characters but those of lines."""
+    """Escape control characters in all output within this context, and in the message of `sys.exit`."""
     out, err = (cast(TextIO, _Plain(stream, bars)) for stream, bars in ((sys.stdout, False), (sys.stderr, True)))
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

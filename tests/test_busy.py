@@ -1,4 +1,4 @@
-"""How busy other programs keep the machine."""
+"""The load of other programs on the machine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from fairseq_lskd import busy
 
 
-def test_others_are_the_machines_work_without_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_those_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds, clock = iter([(100.0, 30.0), (112.0, 38.0)]), iter([0.0, 10.0])
     monkeypatch.setattr(busy.Others, "_seconds", lambda _: next(seconds))
     monkeypatch.setattr(busy.time, "monotonic", lambda: next(clock))
     assert busy.Others().cores() == 0.4
 
 
-def test_the_machine_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_seconds_grow_with_work(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psutil")
     others = busy.Others()
     before = others._seconds()
@@ -24,7 +24,7 @@ def test_the_machine_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (others.cores() or 0.0) >= 0
 
 
-def test_nobody_counts_without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_psutil_there_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(busy, "is_installed", lambda _: False)
     assert busy.Others().cores() is None
 

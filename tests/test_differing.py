@@ -1,11 +1,11 @@
-"""What differs, in words."""
+"""Differences in words."""
 
 from __future__ import annotations
 
 from fairseq_lskd.differing import what_differs
 
 
-def test_equal_values_are_not_said_and_those_asked_for_come_first() -> None:
+def test_equal_values_are_left_out_and_requested_ones_come_first() -> None:
     there = {"old": "x", "beam": 5, "same": [1, 2], "teachers": ["0" * 64, "a"]}
     asked = {"teachers": ["0" * 64], "beam": 4, "same": [1, 2], "seed": 2}
     assert what_differs(there, asked) == [
@@ -16,6 +16,6 @@ def test_equal_values_are_not_said_and_those_asked_for_come_first() -> None:
     ]
 
 
-def test_names_and_places_are_called_as_wished() -> None:
+def test_labels_and_the_word_after_the_requested_value() -> None:
     assert what_differs({"beam": 5}, {"beam": 4}, "--{}", here="here") == ["--beam: 5 there, 4 here"]
     assert what_differs({"beam": None}, {}) == []

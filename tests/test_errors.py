@@ -1,4 +1,4 @@
-"""Messages of mistakes."""
+"""Error messages."""
 
 from __future__ import annotations
 

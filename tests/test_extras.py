@@ -1,4 +1,4 @@
-"""Each command without an optional package: a sentence that names the package, and the extra that it is in."""
+"""Without an optional package, each command names the package and the extra that contains it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refused(*words: object) -> str:
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    """A bitext, its record as if scored, and the rows of curves."""
+    """A bitext, a result record and rows of curves."""
     for split in ("train", "valid", "test"):
         for language in ("de", "en"):
             lines = "".join(f"ein satz {split} {language} {i}\n" for i in range(9))
@@ -67,14 +67,14 @@ def test_commands_name_the_extra(command: str, text: Path, monkeypatch: pytest.M
     assert not (text / "out").exists()
 
 
-def test_an_import_that_nobody_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The boundary of all commands knows optional packages too."""
+def test_a_failed_import_of_an_optional_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` handles missing optional packages too."""
     monkeypatch.setitem(sys.modules, "mtdata", None)
     monkeypatch.setattr("fairseq_lskd.cli.doctor.run", lambda _: __import__("mtdata"))
     assert re.search(r"mtdata is not installed.*fairseq_lskd\[data\]", refused("doctor"))
 
 
-def test_extras_have_what_they_are_said_to_have() -> None:
+def test_extras_contain_the_packages_that_messages_name() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     for package in OPTIONAL.values():

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing of files."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ from fairseq_lskd.data.outputs import Manifest
 from fairseq_lskd.files import sha256, sweep, write_beside, write_json
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     with write_beside(path) as part:
         assert part.parent == path.parent
@@ -24,7 +24,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_after_an_error_the_old_file_is_there_and_no_other(tmp_path: Path) -> None:
+def test_an_error_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
@@ -39,7 +39,7 @@ def test_after_an_error_the_old_file_is_there_and_no_other(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_killed_calls_left_goes_after_a_day(tmp_path: Path) -> None:
+def test_temporary_files_are_removed_after_a_day(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     old, new, other = (
         tmp_path / f".{name}.{8 * digit}.part" for name, digit in (("a.pt", "0"), ("a.pt", "1"), ("b", "0"))
@@ -73,11 +73,11 @@ def failing(how: Exception) -> Callable[[Path], None]:
     "how",
     [
         OSError(errno.ENOSPC, "No space left on device"),
-        OSError("1000 requested and 0 written"),  # NumPy's, which has no number
-        RuntimeError("[enforce fail at inline_container.cc] unexpected pos"),  # torch's
+        OSError("1000 requested and 0 written"),  # raised by NumPy, without an errno
+        RuntimeError("[enforce fail at inline_container.cc] unexpected pos"),  # raised by torch
     ],
 )
-def test_a_full_disk_is_said_to_be_full(how: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_on_a_full_disk_say_so(how: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, usage = tmp_path / "file", shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
     with pytest.raises(OSError) as caught, write_beside(path) as part:
@@ -86,13 +86,13 @@ def test_a_full_disk_is_said_to_be_full(how: Exception, tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_other_errors_are_left_as_they_are(tmp_path: Path) -> None:
+def test_other_errors_are_unchanged(tmp_path: Path) -> None:
     for how in (RuntimeError("of torch's"), OSError("of gzip's")):
         with pytest.raises(type(how), match=str(how)), write_beside(tmp_path / "file") as part:
             failing(how)(part)
 
 
-def test_errors_name_the_file_that_was_to_be(tmp_path: Path) -> None:
+def test_errors_name_the_output_and_not_the_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError) as caught, write_beside(tmp_path / "folder") as part:
         part.write_text("a")
@@ -102,7 +102,7 @@ def test_errors_name_the_file_that_was_to_be(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "out" / "none" / "a") and "partial" not in str(caught.value)
 
 
-def test_json_is_for_people(tmp_path: Path) -> None:
+def test_json_is_indented(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"straße": [1, None]})
     assert path.read_text(encoding="utf-8") == '{\n  "straße": [\n    1,\n    null\n  ]\n}\n'

@@ -1,4 +1,4 @@
-"""The layers that import-linter checks are those that docs/development.md states."""
+"""docs/development.md lists the layers that import-linter checks."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ from fairseq_lskd.lines import open_text, raw_lines, read_lines
     ("name", "zipped", "by_content"),
     [("a", False, False), ("a.gz", True, False), ("a", False, True), ("a", True, True), ("a.gz", False, True)],
 )
-def test_a_text_comes_out_as_it_went_in(tmp_path: Path, name: str, zipped: bool, by_content: bool) -> None:
+def test_text_is_read_unchanged(tmp_path: Path, name: str, zipped: bool, by_content: bool) -> None:
     text = b"one\r\ntwo\xe2\x80\xa8still two\nthree"
     (tmp_path / name).write_bytes(gzip.compress(text) if zipped else text)
     with open_text(tmp_path / name, by_content=by_content) as stream:
         assert stream.read() == text
 
 
-def test_by_name_a_file_that_is_not_called_gz_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_gzip_file_without_gz_in_its_name_is_read_as_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(gzip.compress(b"one\n"))
     with open_text(tmp_path / "a") as stream:
         assert stream.read(2) == b"\x1f\x8b"
@@ -55,7 +55,7 @@ def test_offsets_are_of_the_uncompressed_bytes(tmp_path: Path) -> None:
         (None, "cannot be read (No such file or directory)"),
     ],
 )
-def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_unreadable_files_are_named(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError) as raised:
@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, sai
     assert str(raised.value).startswith(f"{tmp_path / 'a'}: {said}")
 
 
-def test_a_gzip_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"".join(b"%d\n" % (i * i) for i in range(5000)))[:-500])
     with pytest.raises(UserError, match=r"a\.gz: not a whole gzip file"):
         list(read_lines(tmp_path / "a.gz"))

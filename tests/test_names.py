@@ -1,4 +1,4 @@
-"""Names and URLs of data: which become paths, and which are refused."""
+"""Names and URLs in data: which become paths, and which are refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_places_outside_a_folder_are_refused(tmp_path, name):
 
 
 @given(st.text())
-def test_whatever_is_let_through_stays_inside(name):
+def test_accepted_names_stay_inside_the_folder(name):
     folder = Path("/the/folder")
     if is_inside(name):
         assert folder in Path(*(folder / name).parts).parents

@@ -1,4 +1,4 @@
-"""LSKD_REPLACE: what was made otherwise is made anew; what is of another hand never."""
+"""LSKD_REPLACE: outputs of other options are replaced, and files of others are kept."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def write(out: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "0"])
-def test_it_is_off_where_it_is_not_asked_for(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_off_by_default(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LSKD_REPLACE", value)
     write(tmp_path / "run", "a")
-    with pytest.raises(UserError, match="holds another run"):
+    with pytest.raises(UserError, match="contains another run"):
         write(tmp_path / "run", "b")
 
 
-def test_a_run_with_another_command_begins_anew(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_with_another_command_is_replaced(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "run"
     write(out, "a")
-    # What our own steps write to it later.
+    # Later steps of this package write to the folder too.
     run(["sh", "-c", f"echo a > {out}/test/old"], out / "test")
     for name in ("result.json", "checkpoint_average.pt", "test/hypotheses.en"):
         (out / name).touch()
@@ -41,10 +41,10 @@ def test_a_run_with_another_command_begins_anew(tmp_path: Path, replace: None, c
     assert (out / "made").read_text() == "b\n"
     assert sorted(path.name for path in out.iterdir()) == ["log.txt", "made", "run.json"]
     assert list(tmp_path.iterdir()) == [out]
-    assert "made anew (LSKD_REPLACE): its command has" in capsys.readouterr().err
+    assert "replaced (LSKD_REPLACE): its command has" in capsys.readouterr().err
 
 
-def test_what_others_put_to_a_run_is_kept(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
+def test_foreign_files_in_a_run_are_kept(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "run"
     write(out, "a")
     run(["true"], out / "test")
@@ -53,16 +53,16 @@ def test_what_others_put_to_a_run_is_kept(tmp_path: Path, replace: None, capsys:
     write(out, "b")
     assert (out / "notes.txt").read_text() == (out / "test.kept" / "notes.txt").read_text() == "mine"
     assert not (out / "test").exists() and list(tmp_path.iterdir()) == [out]
-    assert "kept what others put there: notes.txt, test.kept/notes.txt" in capsys.readouterr().err
+    assert "kept files of others: notes.txt, test.kept/notes.txt" in capsys.readouterr().err
 
 
-def test_a_run_that_cannot_begin_gives_the_old_one_back(tmp_path: Path, replace: None) -> None:
+def test_a_run_that_cannot_start_puts_the_old_one_back(tmp_path: Path, replace: None) -> None:
     out = tmp_path / "run"
     write(out, "a")
     (out / "notes.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     for command in (["false"], [str(tmp_path / "none")]):
-        with pytest.raises(UserError, match="is there again"):
+        with pytest.raises(UserError, match="was put back"):
             run(command, out)
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
         assert list(tmp_path.iterdir()) == [out]
@@ -99,7 +99,7 @@ def test_the_same_run_is_left_alone(tmp_path: Path, replace: None) -> None:
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == before
 
 
-def test_a_changed_input_counts(tmp_path: Path, replace: None) -> None:
+def test_a_changed_input_replaces_the_run(tmp_path: Path, replace: None) -> None:
     (tmp_path / "input").write_text("1")
     command = ["sh", "-c", f"cat {tmp_path}/input > {tmp_path}/run/made"]
     for text in ("1", "2"):
@@ -108,7 +108,7 @@ def test_a_changed_input_counts(tmp_path: Path, replace: None) -> None:
         assert (tmp_path / "run" / "made").read_text() == text
 
 
-def test_a_folder_of_another_hand_is_never_removed(tmp_path: Path, replace: None) -> None:
+def test_a_foreign_folder_is_never_removed(tmp_path: Path, replace: None) -> None:
     for name in ("run", "manifest"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "thesis").touch()
@@ -120,7 +120,7 @@ def test_a_folder_of_another_hand_is_never_removed(tmp_path: Path, replace: None
 
 
 def made(out: Path, size: int, *names: str, fail: type[BaseException] | None = None) -> None:
-    """A folder by a manifest, with files of so many letters."""
+    """Write a folder with a manifest, and files of `size` letters."""
     manifest = Manifest("m.json", {"size": size})
     assert not manifest.is_up_to_date(out)
     with manifest.written(out) as (folder, _):
@@ -132,13 +132,13 @@ def made(out: Path, size: int, *names: str, fail: type[BaseException] | None = N
 
 
 def shown(folder: Path) -> dict[str, str]:
-    """Every file in a folder, hidden ones too, but the manifest."""
+    """Return the contents of all files in a folder, including hidden ones, except the manifest."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "m.json")
     return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
 
 
 @pytest.mark.parametrize("fail", [UserError, KeyboardInterrupt])
-def test_the_old_stays_if_the_new_cannot_be_made(fail: type[BaseException], tmp_path: Path, replace: None) -> None:
+def test_the_old_folder_stays_if_the_new_one_fails(fail: type[BaseException], tmp_path: Path, replace: None) -> None:
     out = tmp_path / "out"
     made(out, 1, "text", "bin/a")
     (out / "notes.txt").write_text("mine")
@@ -149,7 +149,7 @@ def test_the_old_stays_if_the_new_cannot_be_made(fail: type[BaseException], tmp_
     assert Manifest("m.json", {"size": 1}).is_up_to_date(out)
 
 
-def test_what_others_put_there_moves_into_the_new(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
+def test_foreign_files_move_to_the_new_folder(tmp_path: Path, replace: None, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
     made(out, 1, "text", "gone", "bin/a")
     (out / "more").mkdir()
@@ -162,7 +162,7 @@ def test_what_others_put_there_moves_into_the_new(tmp_path: Path, replace: None,
     assert "size: 1 there, 2 now" in said and "notes.txt" in said and "more" in said
 
 
-def test_a_file_of_another_is_not_written_over(tmp_path: Path, replace: None) -> None:
+def test_foreign_files_are_not_overwritten(tmp_path: Path, replace: None) -> None:
     out = tmp_path / "out"
     made(out, 1, "text")
     (out / "notes").write_text("mine")
@@ -175,7 +175,7 @@ def test_a_file_of_another_is_not_written_over(tmp_path: Path, replace: None) ->
 def test_a_kill_at_any_rename_loses_nothing(
     step: int, tmp_path: Path, replace: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The steps: the manifest's, the old folder's aside, the new one's to its place, the notes', the rest's."""
+    """The renames: the manifest, the old folder aside, the new folder into place, the notes, the old rest."""
     out = tmp_path / "out"
     made(out, 1, "text")
     (out / "notes").write_text("mine")
@@ -186,7 +186,7 @@ def test_a_kill_at_any_rename_loses_nothing(
             nonlocal left
             left -= 1
             if left < 0:
-                raise SystemExit  # and what would put it right is not reached either
+                raise SystemExit  # also from renames that clean up after an error
             return real[name](self, target)
 
         return renamed
@@ -196,7 +196,7 @@ def test_a_kill_at_any_rename_loses_nothing(
             patch.setattr(Path, name, killed(name))
         made(out, 2, "text")
     manifest = Manifest("m.json", {"size": 2})
-    if step < 3:  # the old one is there again, and is replaced
+    if step < 3:  # the old folder was put back, and is now replaced
         made(out, 2, "text")
     assert manifest.is_up_to_date(out)
     assert {name: text for name, text in shown(tmp_path).items() if not name.startswith(".")} == {
@@ -221,7 +221,7 @@ def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
         made(tmp_path / "a", 1)
 
 
-def test_what_killed_calls_left_does_not_fill_a_folder(tmp_path: Path) -> None:
+def test_temporary_files_do_not_fill_a_folder(tmp_path: Path) -> None:
     for part in (tmp_path / ".m.json.0123abcd.part", tmp_path / ".text.0123abcd.partial"):
         part.touch()
     made(tmp_path, 1, "text")
@@ -254,15 +254,15 @@ def test_translations_of_another_run(finished: bool, tmp_path: Path, replace: No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.manifest.json"]
 
 
-def test_translations_are_kept_until_the_new_ones_are_whole(tmp_path: Path, replace: None) -> None:
+def test_translations_are_kept_until_the_new_ones_are_complete(tmp_path: Path, replace: None) -> None:
     out = tmp_path / "out"
     first = ResumableFile(out, {"beam": 1}, zipped=False)
     first.append(["a"], {})
     first.finish({})
-    # Another run that comes to nothing.
+    # A run with other options that writes nothing.
     ResumableFile(out, {"beam": 2}, zipped=False).close()
     assert ResumableFile(out, {"beam": 1}, zipped=False).finished and out.read_text() == "a\n"
-    # One that is killed half-way, and goes on.
+    # A run that is killed and resumed.
     second = ResumableFile(out, {"beam": 2}, zipped=False)
     second.append(["b"], {})
     second.close()

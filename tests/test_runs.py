@@ -1,4 +1,4 @@
-"""One folder, one run."""
+"""Recorded runs of commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def python(code: str, *words: object) -> list[str]:
 
 
 def counting(out: Path, status: int = 0) -> list[str]:
-    """A command that adds a letter to a file in its folder, as a training leaves a checkpoint, and then ends."""
+    """A command that adds a letter to a file in its folder (like a checkpoint of a training), and then ends."""
     return python("import sys; open(sys.argv[1], 'a').write('x'); sys.exit(int(sys.argv[2]))", out / "kept", status)
 
 
@@ -33,13 +33,13 @@ def record(out: Path) -> dict:
 
 
 def lskd_run(out: Path, *command: str) -> subprocess.Popen:
-    """`lskd run` in a session of its own, so that a signal to it reaches nobody else."""
+    """Start `lskd run` in a new session, so that a signal does not reach other processes."""
     words = [sys.executable, "-m", "fairseq_lskd.cli", "run", "--out", str(out), "--", *command]
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def waiting(flag: Path) -> list[str]:
-    """A command that writes its process id to a file, and waits until there is another file beside it."""
+    """A command that writes its process id to a file, and waits for the file `go` beside it."""
     return python(
         "import os, pathlib, sys, time; flag = pathlib.Path(sys.argv[1])\n"
         "flag.with_suffix('.part').write_text(str(os.getpid())); flag.with_suffix('.part').rename(flag)\n"
@@ -66,7 +66,7 @@ def until(condition, seconds: float = 20.0) -> None:
 
 
 def lives(process: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent does not."""
+    """Return whether a process is running. Zombies are not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -102,14 +102,16 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path, capsys: pytest.CaptureF
     assert record(tmp_path) == before
 
 
-def test_a_kill_at_the_first_rename_is_no_dead_end(tmp_path: Path) -> None:
+def test_a_leftover_temporary_record_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".run.json.0123abcd.part").write_text("{")
     run(counting(tmp_path), tmp_path)
     assert record(tmp_path)["finished"] and (tmp_path / "kept").read_text() == "x"
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_later_end_goes_on_and_both_are_recorded(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_later_end_continues_the_run_and_both_commands_are_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     short, long = ([*counting(tmp_path), "--max-update", str(updates)] for updates in (100, 300))
     run(short, tmp_path)
     first = record(tmp_path)
@@ -122,7 +124,7 @@ def test_a_later_end_goes_on_and_both_are_recorded(tmp_path: Path, capsys: pytes
     assert found["earlier"] == [{name: first[name] for name in ("command", "seconds", "finished")}]
     run(long, tmp_path)
     assert (tmp_path / "kept").read_text() == "xx" and record(tmp_path) == found
-    with pytest.raises(UserError, match=r"holds another run.*--max-update 300.*--max-update 100"):
+    with pytest.raises(UserError, match=r"contains another run.*--max-update 300.*--max-update 100"):
         run(short, tmp_path)
 
 
@@ -140,7 +142,7 @@ def test_a_later_end_of_other_inputs_is_another_run(tmp_path: Path) -> None:
     [
         ("--max-update 9", "--max-update 10", True),
         ("--max-update=9 --lr 1", "--lr 1 --max-update=10", True),
-        # The last one counts; 0 and nothing are no end.
+        # The last value counts. 0, or no option, is no limit.
         ("--max-update 9", "--max-update 9 --max-update 20", True),
         ("--max-update 9", "--max-update 20 --max-update 9", False),
         ("--max-update 9", "--max-update 0", True),
@@ -156,11 +158,11 @@ def test_a_later_end_of_other_inputs_is_another_run(tmp_path: Path) -> None:
         ("--max-update 9 --lr-scheduler cosine", "--max-update 10 --lr-scheduler cosine", False),
     ],
 )
-def test_what_trains_longer(old: str, new: str, longer: bool) -> None:
+def test_trains_longer(old: str, new: str, longer: bool) -> None:
     assert trains_longer(["fairseq-train", *old.split()], ["fairseq-train", *new.split()]) is longer
 
 
-def test_other_labels_are_recorded_and_run_nothing(tmp_path: Path) -> None:
+def test_new_labels_are_recorded_without_a_run(tmp_path: Path) -> None:
     run(counting(tmp_path), tmp_path, labels={"role": "teacher"})
     run(counting(tmp_path), tmp_path, labels={"role": "student"})
     assert (tmp_path / "kept").read_text() == "x"
@@ -183,16 +185,16 @@ def test_an_unfinished_run_is_resumed_and_its_seconds_are_summed(tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "others", "message"),
     [
-        (["--lr", "1", "--seed", "2"], ["--lr", "3", "--seed", "2"], "its command has --lr 1 where this has --lr 3. "),
+        (["--lr", "1", "--seed", "2"], ["--lr", "3", "--seed", "2"], "command has --lr 1, this one has --lr 3. "),
         (
             ["--lr", "1", "--seed", "2"],
             ["--lr", "2", "--seed", "1"],
-            "has --lr 1 --seed 2 where this has --lr 2 --seed 1. ",
+            "has --lr 1 --seed 2, this one has --lr 2 --seed 1. ",
         ),
-        (["--lr", "1", "-v", "--seed", "2"], ["--lr", "3", "-v", "--seed", "4"], "; its command has --seed 2 where"),
-        (["--lr", "1"], ["--lr", "1", "--fp16"], "its command has nothing where this has --fp16. "),
-        (["--text", "a", "b c"], ["--text", "a"], "its command has --text a 'b c' where this has --text a. "),
-        (["--same", "--same"], ["--same"], "its command has --same where this has nothing. "),
+        (["--lr", "1", "-v", "--seed", "2"], ["--lr", "3", "-v", "--seed", "4"], "; its command has --seed 2, this"),
+        (["--lr", "1"], ["--lr", "1", "--fp16"], "its command does not have --fp16. "),
+        (["--text", "a", "b c"], ["--text", "a"], "its command has --text a 'b c', this one has --text a. "),
+        (["--same", "--same"], ["--same"], "its command has --same, this one does not. "),
     ],
 )
 @pytest.mark.parametrize("status", [0, 1], ids=["finished", "unfinished"])
@@ -208,7 +210,8 @@ def test_another_command_in_the_same_folder_is_refused(
     before = record(tmp_path)
     with pytest.raises(UserError, match=message) as caught:
         run([*counting(tmp_path, status), *others], tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path} holds another run: ") and "Delete the folder" in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path} contains another run: ")
+    assert "Delete the folder or set LSKD_REPLACE=1" in str(caught.value)
     assert (tmp_path / "kept").read_text() == "x" and record(tmp_path) == before
 
 
@@ -236,15 +239,17 @@ def test_every_missing_input_is_named_before_anything_runs(tmp_path: Path) -> No
 def test_a_folder_in_place_of_a_checkpoint(tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     teacher.mkdir()
-    with pytest.raises(UserError, match=rf"needs a file where {teacher} is a folder\.$"):
+    with pytest.raises(UserError, match=rf"expected a file, found the folder {teacher}\.$"):
         run(counting(tmp_path / "out"), tmp_path / "out", inputs=[teacher])
     (teacher / "checkpoint_average.pt").touch()
-    with pytest.raises(UserError, match=rf"is a folder, {teacher}/checkpoint_average\.pt maybe\.$"):
+    with pytest.raises(
+        UserError, match=rf"found the folder {teacher}; did you mean {teacher}/checkpoint_average\.pt\?"
+    ):
         run(counting(tmp_path / "out"), tmp_path / "out", inputs=[teacher])
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_of_another_vocabulary_is_told_in_words(tmp_path: Path) -> None:
+def test_a_model_of_another_vocabulary_is_explained(tmp_path: Path) -> None:
     import torch
 
     models = [
@@ -253,14 +258,14 @@ def test_a_model_of_another_vocabulary_is_told_in_words(tmp_path: Path) -> None:
     ]
     with pytest.raises(RuntimeError) as caught:
         models[0].load_state_dict(models[1].state_dict())
-    with pytest.raises(UserError, match="The model is of another vocabulary than the data"):
+    with pytest.raises(UserError, match="another vocabulary than the data"):
         run([sys.executable, "-c", f"raise RuntimeError({str(caught.value)!r})"], tmp_path / "a")
     with pytest.raises(UserError) as other:
         run([sys.executable, "-c", "raise RuntimeError('other')"], tmp_path / "b")
     assert "vocabulary" not in str(other.value)
 
 
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match=r"is not empty and has no run\.json"):
         run(counting(tmp_path), tmp_path)
@@ -275,7 +280,7 @@ OF_OTHER_TYPES = {"command": "a", "inputs": [], "seconds": "1", "finished": 3, "
     "text",
     ["", "{", "[]", "{}", '{"command": ["a"]}', *(json.dumps(WHOLE | {k: v}) for k, v in OF_OTHER_TYPES.items())],
 )
-def test_a_record_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+def test_an_invalid_record_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(UserError, match=r"run\.json: .*expected a record of `lskd run`"):
         run(counting(tmp_path), tmp_path)
@@ -289,7 +294,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "text"
 
 
-def test_a_failing_command_says_its_own_error(tmp_path: Path) -> None:
+def test_the_error_of_a_failing_command_is_shown(tmp_path: Path) -> None:
     code = "print('x: error: old'); print('usage: ...'); print('prog: error: --lr is wrong'); print('so'); exit(2)"
     with pytest.raises(UserError) as caught:
         run(python(code), tmp_path)
@@ -348,7 +353,7 @@ def test_a_killed_call_leaves_the_run_unfinished_and_locked_until_its_command_en
     caller.kill()
     caller.wait(timeout=20)
     assert record(out)["finished"] is None and lives(child)
-    with pytest.raises(UserError, match="a run is going on there"):
+    with pytest.raises(UserError, match="another process is running"):
         run(waiting(flag), out)
     os.kill(child, signal.SIGKILL)
     until(lambda: not lives(child))
@@ -376,7 +381,7 @@ def test_labels_are_what_the_last_option_of_the_command_says() -> None:
     assert labels_of(command, {"role": "teacher"})["teacher_smoothing"] == 0.1
     assert labels_of(command, {"temperature": "3.0"}) == {**wanted, "temperature": "3.0"}
     assert labels_of(["fairseq-generate", "--seed", "1"], {"role": "student"}) == {"role": "student"}
-    with pytest.raises(UserError, match=r"--label temperature=1.0, the command has --kd-temperature 3"):
+    with pytest.raises(UserError, match=r"--label temperature=1.0, .*--kd-temperature 3"):
         labels_of(command, {"temperature": 1.0})
 
 
@@ -414,7 +419,7 @@ TRAIN = ["fairseq-train", "data", "--max-update", "100"]
 
 
 class Clock:
-    """`time.monotonic` that goes on by so many seconds a call."""
+    """A `time.monotonic` that advances by `step` seconds per call."""
 
     def __init__(self, step: float) -> None:
         self.now, self.step = 1000.0, step
@@ -431,7 +436,7 @@ def statuses(monkeypatch: pytest.MonkeyPatch, lines: list[str], command: list[st
 
 def test_progress_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [INNER % ("10.046", 20), INNER % ("8.226", 40), "other | INFO | words\n", VALID, INNER % ("7.1", 60)]
-    # 30 s a line: 20 updates in the first 30 s, then 20 in 90 s; so 40 left at 40 updates in 120 s.
+    # Each line takes 30 s: 20 updates in the first 30 s, then 20 in 90 s. 40 updates in 120 s remain for 40 updates.
     assert statuses(monkeypatch, lines, TRAIN) == [
         "update 40/100 | loss 8.226 | 6341.3 tokens/s | 1:30 left",
         "update 50 | valid ppl 164.77",
@@ -441,7 +446,7 @@ def test_progress_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_is_not_shown_more_often_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [INNER % ("7.0", number) for number in range(0, 100, 5)]
-    assert len(statuses(monkeypatch, lines, TRAIN, step=2.5)) == 5  # 47.5 s, one in 10 s
+    assert len(statuses(monkeypatch, lines, TRAIN, step=2.5)) == 5  # one per 10 s in 47.5 s
 
 
 @pytest.mark.parametrize(
@@ -470,11 +475,11 @@ def test_progress_of_a_translation(monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["fairseq-generate", "data", "--nbest", "2"]
     size = "2026-11-22 20:00:00 | INFO | fairseq.data.data_utils | loaded 90 examples from: data/train.de-en.de\n"
     lines = ["S-3\tein Hund\n", "T-3\ta dog\n", "H-3\t-0.25\ta dog\n", "D-3\t-0.25\ta dog\n", "P-3\t-0.2 -0.3 -0.2\n"]
-    assert statuses(monkeypatch, lines * 2, command, step=10) == ["2 hypotheses | 0 a second"]
+    assert statuses(monkeypatch, lines * 2, command, step=10) == ["2 hypotheses | 0 per second"]
     many = ["H-0\t-0.5\tx\n"] * 82
-    assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 a second"]
+    assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 per second"]
     size = "2026-11-22 20:00:00 | INFO | fairseq.tasks.translation | data train de-en 90 examples\n"
-    assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 a second | 0:33 left"]
+    assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 per second | 0:33 left"]
 
 
 def test_a_call_that_was_killed_leaves_its_seconds_and_its_log(tmp_path: Path) -> None:
@@ -483,7 +488,7 @@ def test_a_call_that_was_killed_leaves_its_seconds_and_its_log(tmp_path: Path) -
     command = [sys.executable, "-c", code, str(tmp_path / "there")]
     with pytest.raises(UserError):
         run(command, out)
-    # Killed 100 seconds after its record was written: the log is younger.
+    # As if it was killed 100 seconds after it wrote its record: the log is newer.
     (out / "checkpoint.pt").touch()
     written = (out / "run.json").stat().st_mtime
     os.utime(out / "log.txt", (written + 100, written + 100))
@@ -493,12 +498,12 @@ def test_a_call_that_was_killed_leaves_its_seconds_and_its_log(tmp_path: Path) -
     assert [(out / name).read_text() for name in ("log.txt.1", "log.txt")] == ["False\n", "True\n"]
 
 
-def test_a_kept_log_is_never_written_over(tmp_path: Path) -> None:
+def test_a_kept_log_is_never_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-c", "raise SystemExit(3)"]
     with pytest.raises(UserError):
         run(command, out)
-    (out / "log.txt.2").write_text("the second")  # and the first was deleted
+    (out / "log.txt.2").write_text("the second")  # log.txt.1 was deleted
     with pytest.raises(UserError):
         run(command, out)
     assert (out / "log.txt.2").read_text() == "the second" and (out / "log.txt.3").is_file()

@@ -1,4 +1,4 @@
-"""What a terminal would obey is spelt out, wherever a name with it is printed."""
+"""Control characters are escaped in all output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairseq_lskd.terminal import plain_output, printable
 ESCAPE = "\x1b[2J\x1b]0;mine\x07"
 
 
-def test_control_characters_are_spelt_out() -> None:
+def test_control_characters_are_escaped() -> None:
     assert printable("a\x1b[31mb\x07\x9b\r\x7f\udcff") == r"a\x1b[31mb\x07\x9b\r\x7f\udcff"
     assert printable("größer\tals\n日本語 ▁") == "größer\tals\n日本語 ▁"
 
@@ -50,7 +50,7 @@ def test_an_unknown_flag_is_shown_without_its_escape(capsys: pytest.CaptureFixtu
     assert "\x1b" not in capsys.readouterr().err
 
 
-def test_progress_bars_work_as_ever(capsys: pytest.CaptureFixture) -> None:
+def test_progress_bars_keep_their_control_sequences(capsys: pytest.CaptureFixture) -> None:
     with plain_output():
         for _ in tqdm(range(3), "bar", file=sys.stderr, mininterval=0):
             pass

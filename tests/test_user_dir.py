@@ -1,4 +1,4 @@
-"""A folder of one's own with an architecture, a task and a criterion, beside this package, in every command."""
+"""`--user-dir` with a user's architecture, task and criterion, in every command."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def teacher(bitext: Path, mine: Path) -> Path:
-    """A checkpoint of an architecture and a task that only the folder knows, as fairseq-train writes it."""
+    """A checkpoint of fairseq-train with an architecture and a task of the folder."""
     out = mine.parent / "teacher"
     words = [bitext, "--user-dir", mine, *TRAIN, *OWN, "--criterion", "label_smoothed_teacher", *BRIEF]
     succeeded(fairseq("train", *words, "--save-dir", out))
@@ -79,7 +79,7 @@ def teacher(bitext: Path, mine: Path) -> Path:
 
 
 def run_each(folder: Path, *commands: list[object]) -> list[tuple[object, str]]:
-    """Run `lskd` commands in one fresh Python; the exit status (or last message) of each, and what it printed."""
+    """Run `lskd` commands in a new Python. Return the exit status (or message) and the output of each."""
     code = (
         "import contextlib, io, json, sys\nfrom fairseq_lskd.cli import main\nfound = []\n"
         "for words in json.load(sys.stdin):\n"
@@ -96,7 +96,7 @@ def run_each(folder: Path, *commands: list[object]) -> list[tuple[object, str]]:
 
 
 def building(bitext: Path, teacher: Path, out: Path) -> list[list[object]]:
-    """Every command that builds a model of a checkpoint."""
+    """The commands that build a model from a checkpoint."""
     options = ["--engine", "fairseq", "--max-tokens", 500, "--threads", 1]
     return [
         ["cache", bitext, "--teacher-path", teacher, "--out", out / "cache", "--top-k", 4, "--cpu"],
@@ -113,7 +113,7 @@ def test_every_command_that_builds_a_model(bitext, mine, teacher, tmp_path):
     assert (tmp_path / "cache/cache.json").is_file()
     assert (tmp_path / "analysis/report.html").is_file()
     assert len((tmp_path / "n.jsonl").read_text().splitlines()) == 60
-    # It gets as far as the vocabulary, which this bitext has none of.
+    # The export stops at the SentencePiece model, which this bitext does not have.
     assert "--sentencepiece" in exported[0]
 
 
@@ -132,12 +132,12 @@ def test_a_teacher_of_the_folder_at_word_level(bitext, mine, teacher, tmp_path):
     done = fairseq("train", *start, "--user-dir", plugin, *MODEL)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "mine_arch" in done.stderr and f"--user-dir {mine}" in done.stderr
-    # A student on fairseq's own task, too.
+    # The student has fairseq's task translation.
     succeeded(fairseq("train", *start, "--user-dir", mine, *MODEL))
     assert (tmp_path / "checkpoint_last.pt").is_file()
 
 
-def test_a_criterion_of_one_s_own(mine, tmp_path):
+def test_a_criterion_of_the_folder(mine, tmp_path):
     (status, said), (unknown, _) = run_each(
         tmp_path, ["criterion", "mine_kd", "--user-dir", mine], ["criterion", "mine_typo"]
     )
@@ -178,7 +178,7 @@ def fails(*folders: Path) -> str:
     return str(caught.value)
 
 
-def test_what_is_no_package_is_refused(tmp_path):
+def test_folders_without_modules_are_refused(tmp_path):
     (tmp_path / "one.py").write_text("")
     (tmp_path / "bare").mkdir()
     assert f"--user-dir {tmp_path / 'nowhere'}: no such folder" in fails(tmp_path / "nowhere")
@@ -186,7 +186,7 @@ def test_what_is_no_package_is_refused(tmp_path):
     assert "__init__.py" in fails(tmp_path / "bare")
 
 
-def test_an_import_that_fails_ends_with_its_own_words(tmp_path):
+def test_a_failed_import_ends_with_its_traceback(tmp_path):
     said = fails(write_modules(tmp_path / "mine_that_fails", model="import module_that_nobody_has\n"))
     assert str(tmp_path / "mine_that_fails") in said.splitlines()[0]
     assert said.splitlines()[-1].strip() == "ModuleNotFoundError: No module named 'module_that_nobody_has'"
@@ -196,12 +196,12 @@ def test_an_import_that_fails_ends_with_its_own_words(tmp_path):
 def test_two_modules_of_one_name(tmp_path):
     twice = 'from fairseq.models import register_model_architecture as r\nr("transformer", "transformer")(print)\n'
     said = fails(write_modules(tmp_path / "mine_twice", model=twice))
-    assert "two modules register one name" in said and "Cannot register duplicate model architecture" in said
+    assert "two modules register the same name" in said and "Cannot register duplicate model architecture" in said
 
 
 def test_a_folder_that_is_called_like_another_module(tmp_path):
     assert "rename the folder" in fails(write_modules(tmp_path / "json"))
 
 
-def test_our_own_folder_is_one_that_is_there():
+def test_the_folder_of_this_package_is_accepted():
     import_user_dirs([str(Path(sys.modules["fairseq_lskd"].__file__).parent)])

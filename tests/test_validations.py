@@ -1,4 +1,4 @@
-"""Trainings that validation could never end, or judge, are refused before they start."""
+"""Wrong validation options are refused before a training starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLEU = "--eval-bleu --best-checkpoint-metric bleu --maximize-best-checkpoint-met
 
 
 def said(words: str, program: str = "fairseq-train") -> str:
-    """What is said to a command; nothing if it may run."""
+    """Return the error message for a command; an empty string if the command passes."""
     try:
         check_validation([*program.split(), *shlex.split(words)])
     except UserError as error:
@@ -29,7 +29,7 @@ def said(words: str, program: str = "fairseq-train") -> str:
         "data",
         "data --patience -1 --disable-validation",
         "data --patience 3",
-        "data --patience 3 --max-update 9",  # at the ends of epochs, of any length
+        "data --patience 3 --max-update 9",  # validates at the end of each epoch, which may be short
         "data --patience 3 --max-update 100 --save-interval-updates 100 --validate-interval 1000",
         "data --patience 3 --max-update 100 --save-interval-updates 500",
         "data --patience 3 --max-update 100 --save-interval-updates 500 --validate-interval-updates 50 "
@@ -40,14 +40,14 @@ def said(words: str, program: str = "fairseq-train") -> str:
         "data --best-checkpoint-metric of_mine --criterion of_mine",
     ],
 )
-def test_what_may_run(words: str) -> None:
+def test_valid_options_pass(words: str) -> None:
     assert said(words) == ""
 
 
 @pytest.mark.parametrize(
     ("words", "facts"),
     [
-        *((f"data --patience {word}", [f"--patience {word}:", "from 1"]) for word in ("0", "many", "2.5")),
+        *((f"data --patience {word}", [f"--patience {word}:", "1 or more"]) for word in ("0", "many", "2.5")),
         ("data --patience 3 --patience 0", ["--patience 0:"]),
         ("data --patience 3 --disable-validation", ["--patience 3", "--disable-validation", "--patience -1"]),
         (
@@ -67,7 +67,7 @@ def test_what_may_run(words: str) -> None:
         ("data --criterion word_kd --best-checkpoint-metric nll", ["--best-checkpoint-metric nll", "nll_loss", "bleu"]),
     ],
 )
-def test_what_never_comes_to_anything(words: str, facts: list[str]) -> None:
+def test_options_without_effect_are_refused(words: str, facts: list[str]) -> None:
     for program in ("fairseq-train", "torchrun --standalone --nproc_per_node 2 -m fairseq_cli.train"):
         found = said(words, program)
         assert all(fact in found for fact in facts), found
@@ -84,12 +84,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_validation_set_has_to_be_there(data: Path) -> None:
+def test_the_validation_set_must_exist(data: Path) -> None:
     pair = "-s de -t en --patience 3"
     assert said(f"{data} {pair}") == said(f"{data}:elsewhere {pair}") == ""
-    # The same files serve the other direction.
+    # The same files are used for the other direction.
     assert said(f"{data} --source-lang en --target-lang de") == ""
-    assert "'dev' is not there" in said(f"{data} {pair} --valid-subset valid,dev")
+    assert "'dev' does not exist" in said(f"{data} {pair} --valid-subset valid,dev")
     (data / "valid.de-en.en.idx").unlink()
     found = said(f"{data} {pair}")
     assert "'valid' has no references" in found and "valid.de-en.en.idx" in found and str(data) in found
@@ -99,7 +99,7 @@ def test_the_validation_set_has_to_be_there(data: Path) -> None:
     assert "'valid'" in said(f"{data} {pair}") and "valid.de-en" in said(f"{data} {pair}")
 
 
-def test_lskd_run_says_so_before_it_makes_anything(data: Path, tmp_path: Path) -> None:
+def test_lskd_run_checks_before_it_writes(data: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="--patience 0"):
         main(["run", "--out", str(tmp_path / "out"), "--", "fairseq-train", str(data), "--patience", "0"])
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The `lskd` command. One module a subcommand, imported only when it is asked for."""
+"""The `lskd` command. Each subcommand is a module, which is imported only when the subcommand is called."""
 
 from __future__ import annotations
 
@@ -16,39 +16,51 @@ from ..compat.versions import what_is_missing
 from ..errors import exit_on_user_error
 from ..terminal import plain_output
 from ..user_dir import import_user_dirs
+from ._help import HelpFormatter
 from ._numbers import check_numbers
 
-#: Subcommand -> its line in `lskd --help`. The module of the same name has EXAMPLES (text),
-#: add_arguments(parser) and run(args) -> exit status.
-COMMANDS = {
-    "doctor": "print versions, devices, what is mended and what is wrong",
-    "generate": "write a generated bitext whose p(y | x) is known",
-    "data": "fetch and clean a corpus or a bitext of your own, and check what was prepared",
-    "encode": "check a bitext, train a vocabulary on it, write pieces and dictionaries",
-    "binarise": "binarise what encode wrote, for fairseq-train",
-    "run": "run a command as the one recorded run of an output folder",
-    "average": "average the last checkpoints of a run",
-    "cache": "write a teacher's top-k probabilities, to train students without it",
-    "translate": "translate a corpus with a teacher into n-best lists: sharded, resumable, fast",
-    "harvest": "put fairseq-generate's output back into corpus order",
-    "rescore": "score translations with a model: a backward model, the teacher, an ensemble",
-    "select": "make training data of a teacher's n-best translations",
-    "export": "turn a student into a folder that translates raw text with CTranslate2, in int8",
-    "criterion": "print the options of a criterion",
-    "analyze": "measure what label smoothing did to teachers, and report which to distil from",
-    "score": "score translations with sacreBLEU: files side by side",
-    "record": "score a run, and write its result record",
-    "speed": "measure how fast models decode, side by side on one machine",
-    "curves": "gather and draw the curves of trainings",
-    "table": "gather result records in results.json and print them as a table",
+#: The steps of a project, with the subcommands of each and their lines in `lskd --help`. The module of a subcommand
+#: has EXAMPLES (text), add_arguments(parser) and run(args), which returns the exit status.
+STEPS = {
+    "check the installation": {"doctor": "check versions, devices and the patches of fairseq"},
+    "prepare data": {
+        "data": "fetch and clean a corpus, or clean a bitext of your own",
+        "generate": "generate an artificial bitext with known p(target | source)",
+        "encode": "train a vocabulary and segment a bitext into subwords",
+        "binarise": "binarise a segmented bitext for fairseq-train",
+    },
+    "train a teacher": {
+        "run": "run a command such as fairseq-train, recorded and resumable",
+        "average": "average the last checkpoints of a training",
+    },
+    "save what the teacher predicts": {
+        "translate": "translate a corpus with a teacher into n-best lists",
+        "cache": "store a teacher's token probabilities, to train without it",
+    },
+    "distil a student": {
+        "rescore": "score n-best lists or a bitext with another model",
+        "select": "build training data from a teacher's n-best translations",
+        "criterion": "print the options of a criterion: word_kd, seq_kd, ...",
+    },
+    "score and compare": {
+        "harvest": "put the output of fairseq-generate into corpus order",
+        "score": "score translations of several systems with sacreBLEU",
+        "record": "score a run and write its result record",
+        "table": "print result records as a table, with means over seeds",
+        "curves": "gather and plot the training curves of runs",
+        "speed": "measure the decoding speed of models on one machine",
+        "analyze": "report what label smoothing did to your teachers",
+    },
+    "deploy": {"export": "export a student to CTranslate2, to translate raw text"},
 }
+COMMANDS = {name: line for commands in STEPS.values() for name, line in commands.items()}
 
 
 @contextlib.contextmanager
 def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
-    """End in a message where no bug is to blame.
+    """Exit with a message, without a traceback, for errors that are not bugs.
 
-    That is: user's mistakes, missing packages, files, a full disk, Ctrl-C, a closed pipe.
+    These are users' mistakes, missing packages and files, a full disk, Ctrl-C and a closed pipe.
     """
     try:
         with exit_on_user_error(prefix), what_is_missing():
@@ -58,15 +70,15 @@ def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
         print(f"{prefix}: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader has what it wanted (`lskd table ... | head`); the rest goes nowhere, without a word.
+        # The reader of the pipe has ended (`lskd table ... | head`). Python would report an error when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             place = f"{error.filename or out or 'the output'}: {error.strerror}"
             sys.exit(
-                f"{prefix}: error: {place}; the disk of the output is full, or your quota on it. Make room there, and "
-                "call the same command again."
+                f"{prefix}: error: {place}. The disk of the output, or your quota on it, is full. Free some space and "
+                "run the same command again."
             )
         if error.filename is None:
             raise
@@ -74,13 +86,13 @@ def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``lskd SUBCOMMAND ...`` and return the exit status (0: done, 1: user's mistake, 2: usage)."""
+    """Run ``lskd SUBCOMMAND ...`` and return the exit status (0: done, 1: user's mistake, 2: wrong usage)."""
     with plain_output():
         return _main(argv)
 
 
 def _module(name: str, argv: Sequence[str]) -> str:
-    """The module of a subcommand. `lskd score --run`, as it was called once, is `lskd record`."""
+    """Return the module of a subcommand. `lskd score --run` is the old name of `lskd record`."""
     of_run = any(word == "--run" or word.startswith("--run=") for word in argv)
     return "record" if name == "score" and of_run else name
 
@@ -88,28 +100,35 @@ def _module(name: str, argv: Sequence[str]) -> str:
 def _main(argv: Sequence[str] | None) -> int:
     openmp.wait_passively()
     argv = list(sys.argv[1:] if argv is None else argv)
+    steps = [
+        "\n".join([f"  {step}", *(f"    {name:<10} {line}" for name, line in commands.items())])
+        for step, commands in STEPS.items()
+    ]
     parser = argparse.ArgumentParser(
         prog="lskd",
-        description="Distil translation models with fairseq.",
-        epilog="`lskd COMMAND --help` shows the options of a command and examples.",
+        usage="lskd [-h] COMMAND ...",
+        description="\n\n".join(["Distil translation models with fairseq. The commands, step by step:", *steps]),
+        epilog="`lskd COMMAND --help` shows the options of a command, with examples.",
+        formatter_class=HelpFormatter,
     )
-    subparsers = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(
+        dest="subcommand", prog="lskd", metavar="COMMAND", required=True, help=argparse.SUPPRESS
+    )
     chosen = next((word for word in argv if not word.startswith("-")), None)
-    for name, line in COMMANDS.items():
+    for name in COMMANDS:
         if name != chosen:
-            subparsers.add_parser(name, help=line)
+            subparsers.add_parser(name)
             continue
         with _no_traceback(f"lskd {name}"):
             module = importlib.import_module(f"{__name__}.{_module(name, argv)}")
         subparser = subparsers.add_parser(
-            name,
-            help=line,
-            description=module.__doc__,
-            epilog=module.EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, description=module.__doc__, epilog=module.EXAMPLES, formatter_class=HelpFormatter
         )
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
+    if not argv:
+        parser.print_help(sys.stderr)
+        parser.exit(2, "\nlskd: error: COMMAND is missing\n")
     args = parser.parse_args(argv)
     with _no_traceback(f"lskd {args.subcommand}", getattr(args, "out", None)):
         check_numbers(args)

@@ -1,4 +1,4 @@
-"""Numbers given as options: in one place, what each may be, said with its flag before anything is read."""
+"""The ranges of all numeric options. They are checked together, before any file is read."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..errors import UserError
 
 
 class Limit(NamedTuple):
-    """A closed range, and how messages call it. Infinity is only in those that say so."""
+    """A closed range, and its words in messages. It excludes infinity unless `least` or `most` is infinite."""
 
     words: str
     least: float = -sys.float_info.max
     most: float = sys.float_info.max
 
 
-#: Of every number without a limit below; the command that has it may know more.
+#: The limits of numbers that are not listed below. Their commands may check more.
 FINITE = Limit("a finite number")
 WORD = Limit("a whole number that fits into 64 bits", -(2**63), 2**63 - 1)
 COUNT = Limit("1 or more", 1, 2**63 - 1)
-ENDED = Limit("2 or more, one of them is the end mark", 2, 2**63 - 1)
-#: What is divided by less is no number in float32.
+ENDED = Limit("2 or more, as the end mark counts", 2, 2**63 - 1)
+#: Division by less overflows in float32.
 TEMPERATURE = Limit("a number above 0, not smaller than 1e-06", 1e-6)
 
 LIMITS = {
@@ -57,7 +57,7 @@ LIMITS = {
 
 
 def check_numbers(args: argparse.Namespace) -> None:
-    """Raise one `UserError` that names every option whose number is not finite or out of its range."""
+    """Raise one `UserError` that names every option with a number that is not finite or outside its range."""
     problems = []
     for name, given in vars(args).items():
         flag = f"--{name.replace('_', '-')}"

@@ -1,9 +1,9 @@
-"""Does a smoothed teacher still teach? Measure what label smoothing did to your teachers, and read the answer.
+"""Measure what label smoothing did to your teachers, and report which of them to distil from.
 
-OUT gets report.html (one file, pictures inside), numbers.json, tables/*.csv and pictures/*.svg, *.png. The report
-answers in words first, and judges each of the paper's claims by an interval; docs/analysis.md explains every number.
-Models are fairseq's checkpoints (--teacher), or any classifier's saved outputs (--from-npz). Logs, result records and
-translations add sections, with models or without.
+The output folder contains report.html (a single file, with all figures), numbers.json, tables/*.csv, pictures/*.svg and
+pictures/*.png. The report begins with the answer in words, and tests each claim of the paper with a confidence
+interval. docs/analysis.md explains every number. The models are fairseq checkpoints (--teacher) or saved outputs of any
+classifier (--from-npz). Logs, result records and translations add sections, and also work without models.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..extras import require
 from ..user_dir import add_user_dir
+from ._options import add_options, add_out, add_task, add_work
 
 if TYPE_CHECKING:
     from ..analysis.measurement import Measurement
@@ -32,84 +33,100 @@ MANIFEST = "analysis.json"
 EXAMPLES = """examples:
   lskd analyze --teacher runs/mine/teacher-0.0/checkpoint_average.pt \\
       --teacher runs/mine/teacher-0.1/checkpoint_average.pt --data data/multi30k/bin --out runs/mine/analysis
-with students, which settle which teacher is the better one, and of several temperatures, how far to raise it:
+with students, which show which teacher is better, and with several temperatures, which one is best:
   lskd analyze --teacher a.pt --teacher b.pt --student of-a/checkpoint_best.pt --student of-b/checkpoint_best.pt \\
       --data data/mine/bin --out analysis
-three types of your own for the picture of the penultimate layer:
+with three types of your choice in the figure of the penultimate layer:
   lskd analyze --teacher a.pt --teacher b.pt --data data/mine/bin --out analysis --types ▁a,▁the,▁dog
-the outputs of any classifier, saved by numpy (docs/vision.md says what is in the files):
+outputs of any classifier, saved with NumPy (docs/vision.md describes the files):
   lskd analyze --from-npz plain.npz --from-npz smoothed.npz --out analysis
-curves and quality of all trainings in a folder; the words that smoothing costs, by their frequency:
+curves and quality of all trainings in a folder:
   lskd analyze --runs runs/mine --out curves
+translation quality by word frequency:
   lskd analyze --hypotheses plain=teacher-0.0/test/hypotheses.en --hypotheses smoothed=teacher-0.1/test/hypotheses.en \\
       --references data/mine/raw/test.en --training data/mine/raw/train.en --out tail
-a generated bitext, of which the truth is known:
+a generated bitext, where the true distribution is known:
   lskd analyze --teacher a.pt --teacher b.pt --data data/generated/bin --truth data/generated/raw --out analysis
-two processes; the last to end writes the report:
+two processes (the last one to end writes the report):
   for i in 0 1; do lskd analyze ... --out analysis --shard-id $i --num-shards 2 & done; wait
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lskd analyze`."""
-    models = parser.add_argument_group("the models")
+    models = parser.add_argument_group("models")
     models.add_argument(
-        "--teacher", action="append", default=[], metavar="FILES", help="checkpoint(s) of one, joined by ':'; repeat"
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="FILES",
+        help="checkpoint of a teacher, or checkpoints of an ensemble joined by ':' (repeatable)",
     )
-    models.add_argument("--student", action="append", default=[], metavar="FILES", help="a student's; repeat")
-    models.add_argument("--data", metavar="DIR", help="one folder of binarised data, for teachers and students")
     models.add_argument(
-        "--from-npz", type=Path, action="append", default=[], metavar="FILE", help="instead: saved outputs; repeat"
+        "--student",
+        action="append",
+        default=[],
+        metavar="FILES",
+        help="checkpoint of a student of one of the teachers (repeatable)",
     )
-    models.add_argument("--split", default="valid", metavar="NAME", help="what is analysed (%(default)s)")
-    models.add_argument("--train-split", default="train", metavar="NAME", help="for the pictures; 'none' (%(default)s)")
-    models.add_argument("--names", metavar="A,B", help="of teachers or files (default: their label smoothing)")
-    models.add_argument("--student-names", metavar="A,B", help="of the students (default: their folders)")
-    models.add_argument("--teacher-data", metavar="DIR", help="folder with the teachers' dict.*.txt, to compare")
-    models.add_argument("-s", "--source-lang", metavar="LANG", help="default: inferred from the data")
-    models.add_argument("-t", "--target-lang", metavar="LANG", help="default: inferred from the data")
-    for side in ("source", "target"):
-        models.add_argument(
-            f"--max-{side}-positions", type=int, default=1024, metavar="N", help="longer is skipped (%(default)s)"
-        )
+    models.add_argument("--data", metavar="DIR", help="folder of binarised data, for all teachers and students")
+    models.add_argument(
+        "--from-npz",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="saved outputs of a classifier, instead of --teacher (repeatable)",
+    )
+    add_options(
+        models,
+        ("--split", str, "NAME", "split to analyse", "valid"),
+        ("--train-split", str, "NAME", "training split, shown in the projections beside --split, or none", "train"),
+        ("--names", str, "A,B", "names of the teachers or files (default: their label smoothing)"),
+        ("--student-names", str, "A,B", "names of the students (default: their folders)"),
+    )
+    add_task(models)
     add_user_dir(models)
-    more = parser.add_argument_group("more sections")
-    more.add_argument("--runs", type=Path, metavar="DIR", help="trainings: their curves, and quality where scored")
+    more = parser.add_argument_group("additional sections")
     more.add_argument(
-        "--hypotheses", action="append", default=[], metavar="NAME=FILE", help="translations of a system; repeat"
+        "--hypotheses",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="translations of a system: adds their quality by word frequency (repeatable)",
     )
-    more.add_argument("--references", type=Path, metavar="FILE", help="of these translations")
-    more.add_argument("--training", type=Path, metavar="FILE", help="target side of the training text, to count words")
-    more.add_argument("--truth", type=Path, metavar="RAW", help="raw/ of a generated bitext, with truth.SPLIT.tsv")
-    what = parser.add_argument_group("the types (of saved outputs: the classes)")
-    what.add_argument(
-        "--min-count", type=int, default=5, metavar="N", help="occurrences that a type needs (%(default)s)"
+    add_options(
+        more,
+        ("--runs", Path, "DIR", "folder of trainings: adds their curves, and the quality of scored runs"),
+        ("--references", Path, "FILE", "references of --hypotheses"),
+        ("--training", Path, "FILE", "target side of the training text, to count word frequencies"),
+        ("--truth", Path, "RAW", "raw/ folder of a generated bitext, with truth.SPLIT.tsv"),
     )
-    what.add_argument("--types", metavar="A,B,C", help="for the projection: two similar ones and another")
+    what = parser.add_argument_group("token types (with --from-npz: classes)")
+    add_options(
+        what,
+        ("--min-count", int, "N", "analyse types that occur at least N times", 5),
+        ("--types", str, "A,B,C", "types in the projection: two similar ones and a third (default: chosen)"),
+    )
     what.add_argument(
         "--similar-by",
         choices=("confusion", "embedding"),
         default="confusion",
-        help="what makes types similar: being predicted for each other, or the output embeddings (%(default)s)",
+        help="measure of similarity between types: how often one is predicted for the other, or the distance of output "
+        "embeddings (default: %(default)s)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    work = parser.add_argument_group("the work")
-    work.add_argument("--max-tokens", type=int, default=8000, metavar="N", help="of a batch (%(default)s)")
-    work.add_argument(
-        "--memory", type=float, default=1.0, metavar="GIB", help="for sums over classes, of all models (%(default)s)"
-    )
-    work.add_argument("--shard-id", type=int, default=0, metavar="I", help="this process's part, from 0 (%(default)s)")
-    work.add_argument("--num-shards", type=int, default=1, metavar="N", help="number of processes (%(default)s)")
-    work.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    add_out(parser)
+    memory = "memory for the sums over classes of all models, in GiB"
+    add_options(add_work(parser), ("--memory", float, "GIB", memory, 1.0))
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the report."""
-    require("lskd analyze", "matplotlib", "jinja2")  # what writes the report
+    require("lskd analyze", "matplotlib", "jinja2")
     from ..data.outputs import Manifest
     from ..scoring.recorded import Recorded
 
-    recorded: Recorded = _of(Recorded, args)
+    recorded: Recorded = _filled(Recorded, args)
     if problems := [*_problems(args), *recorded.problems()]:
         raise UserError("\n  ".join(problems))
     options, inputs = recorded.options(), recorded.inputs
@@ -125,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     if study is not None:
         study.load()
         print(study, file=sys.stderr)
-        measured = _measured(study, {"options": options, "inputs": inputs}, args)
+        measured = _measure(study, {"options": options, "inputs": inputs}, args)
         if not measured or manifest.is_up_to_date(args.out):  # another shard was faster
             return 0
         from ..analysis.sections import sections_of
@@ -143,17 +160,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _of(kind: Any, args: argparse.Namespace) -> Any:
-    """A dataclass of the options that it has fields for."""
+def _filled(kind: Any, args: argparse.Namespace) -> Any:
+    """Return a dataclass `kind`, filled with the options of the same names."""
     return kind(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kind)})
 
 
 def _study(args: argparse.Namespace) -> Study | Saved | None:
-    """Models or saved outputs, found and read; None if there are none."""
+    """Return the study of the models or saved outputs that the options name; None if they name none."""
     if args.from_npz:
         from ..analysis import saved
 
-        return saved.Saved(_of(saved.Request, args))
+        return saved.Saved(_filled(saved.Request, args))
     if not args.teacher:
         return None
     for name in ("fairseq", "fairseq_lskd"):
@@ -161,11 +178,11 @@ def _study(args: argparse.Namespace) -> Study | Saved | None:
     warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
     from ..measuring import study
 
-    return study.Study(_of(study.Request, args))
+    return study.Study(_filled(study.Request, args))
 
 
-def _measured(study: Study | Saved, key: dict[str, Any], args: argparse.Namespace) -> list[Measurement]:
-    """Of all examples; nothing if other shards are still at work."""
+def _measure(study: Study | Saved, key: dict[str, Any], args: argparse.Namespace) -> list[Measurement]:
+    """Return the measurements of all examples; an empty list if other shards have not ended."""
     measured = study.measure(args.shard_id, args.num_shards)
     if args.num_shards == 1:
         return measured
@@ -175,30 +192,33 @@ def _measured(study: Study | Saved, key: dict[str, Any], args: argparse.Namespac
 
 
 def _problems(args: argparse.Namespace) -> Iterator[str]:
-    """What is wrong with the options of models, a line each, before anything is read."""
+    """Yield each problem with the options of models, before any file is read."""
     if not (args.teacher or args.from_npz or args.runs or args.hypotheses or args.references or args.training):
-        yield "nothing to analyse: give --teacher (with --data), --from-npz, --runs or --hypotheses"
-    of_models = [f"--{name}" for name in ("teacher", "data", "student") if getattr(args, name)]
-    if args.from_npz and of_models:
-        yield f"--from-npz and {', '.join(of_models)}: saved outputs and fairseq's models need an analysis each"
-    elif of_models and not (args.teacher and args.data):
-        lacking = [flag for flag in ("--teacher", "--data") if flag not in of_models]
-        yield f"{' and '.join(of_models)}: needs {' and '.join(lacking)} too"
+        yield "there is nothing to analyse: give --teacher (with --data), --from-npz, --runs or --hypotheses"
+    model_flags = [f"--{name}" for name in ("teacher", "data", "student") if getattr(args, name)]
+    if args.from_npz and model_flags:
+        yield (
+            f"--from-npz and {', '.join(model_flags)} cannot be combined: analyse saved outputs and fairseq models "
+            "separately"
+        )
+    elif model_flags and not (args.teacher and args.data):
+        lacking = [flag for flag in ("--teacher", "--data") if flag not in model_flags]
+        yield f"{' and '.join(model_flags)}: {' and '.join(lacking)} required too"
     if args.truth and not args.teacher:
-        yield "--truth: needs --teacher and --data, whose distance from it is measured"
+        yield "--truth: --teacher and --data required too, to measure their distance from the truth"
     elif args.truth and not (file := args.truth / f"truth.{args.split}.tsv").is_file():
-        yield f"--truth {args.truth}: no {file.name} there; expected the raw/ folder of what `lskd generate` wrote"
+        yield f"--truth {args.truth}: it has no {file.name}; expected the raw/ folder that `lskd generate` wrote"
     if args.num_shards > 1 and not args.teacher:
-        yield f"--num-shards {args.num_shards}: only the work on --teacher can be shared"
+        yield f"--num-shards {args.num_shards}: only --teacher can be measured in shards; leave out --num-shards"
     for name in ("min-count", "max-tokens", "num-shards"):
         if (value := getattr(args, name.replace("-", "_"))) < 1:
             yield f"--{name} {value}: expected 1 or more"
     if not 0 <= args.shard_id < max(args.num_shards, 1):
-        yield f"--shard-id {args.shard_id}: expected 0 to {max(args.num_shards, 1) - 1}, --num-shards less 1"
+        yield f"--shard-id {args.shard_id}: expected 0 to {max(args.num_shards, 1) - 1} (--num-shards - 1)"
     if not 0 < args.memory < math.inf:
         yield f"--memory {args.memory}: expected a number above 0"
     if args.types and len(set(args.types.split(","))) != 3:
-        yield f"--types {args.types}: expected three different types, joined by commas"
+        yield f"--types {args.types}: expected 3 different types, joined by commas"
     models = [("teacher", args.teacher), ("student", args.student), ("from-npz", [str(path) for path in args.from_npz])]
     for flag, count in (("names", len(args.teacher) + len(args.from_npz)), ("student-names", len(args.student))):
         given = (getattr(args, flag.replace("-", "_")) or "").split(",")
@@ -210,4 +230,5 @@ def _problems(args: argparse.Namespace) -> Iterator[str]:
                 yield f"--{flag} {path}: given {paths.count(path)} times"
             for part in path.split(":") if flag != "from-npz" else [path]:
                 if not Path(part).is_file():
-                    yield f"--{flag} {part}: {'a folder, expected a file' if Path(part).is_dir() else 'no such file'}"
+                    problem = "expected a file, found a folder" if Path(part).is_dir() else "no such file"
+                    yield f"--{flag} {part}: {problem}"

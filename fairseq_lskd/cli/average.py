@@ -1,7 +1,7 @@
-"""Average the last checkpoints of a run into one.
+"""Average the weights of the last checkpoints of a training.
 
-The result has no optimizer state, and none of the unused copies of weights that fairseq 0.12.2 saves (encoder layers'
-in_proj_weight and others): builds of fairseq that have no such copies load it, too.
+The result contains neither the optimizer state nor the unused copies of weights that fairseq 0.12.2 saves
+(in_proj_weight and others in encoder layers), so that builds of fairseq without these copies can load it.
 """
 
 from __future__ import annotations
@@ -14,23 +14,32 @@ from ..errors import UserError
 from ..files import write_beside
 
 EXAMPLES = """examples:
-  lskd average runs/mine/teacher --last 3             # writes runs/mine/teacher/checkpoint_average.pt
+  lskd average runs/mine/teacher --last 3
   lskd average a.pt b.pt --out mean.pt
-  lskd average checkpoint_best.pt --out student.pt    # one alone, for any build of fairseq
+a single checkpoint, for any build of fairseq:
+  lskd average checkpoint_best.pt --out student.pt
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", type=Path, nargs="+", metavar="PATH", help="a run's folder, or checkpoints")
     parser.add_argument(
-        "--last", type=int, default=3, metavar="N", help="of a folder, its last N checkpoints (%(default)s)"
+        "inputs", type=Path, nargs="+", metavar="PATH", help="folder of a training, or one or more checkpoints"
+    )
+    parser.add_argument(
+        "--last",
+        type=int,
+        default=3,
+        metavar="N",
+        help="number of checkpoints to average, the last N of the folder (default: %(default)s)",
     )
     parser.add_argument(
         "--or-fewer",
         action="store_true",
-        help="where a folder has fewer, average those, or take its last, with a warning instead of an error",
+        help="if the folder has fewer than N numbered checkpoints, warn and average those, or take checkpoint_last.pt",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: checkpoint_average.pt in the folder")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="output file (default: checkpoint_average.pt in the folder)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--last {args.last}: expected 1 or more")
     folder = args.inputs[0] if len(args.inputs) == 1 and args.inputs[0].is_dir() else None
     if folder is None and args.out is None:
-        raise UserError("--out is missing: name the file to write the average of these checkpoints to")
+        raise UserError("--out is missing: give the file to write the average of these checkpoints to")
 
-    import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
+    import fairseq  # noqa: F401  the compat layer then allows torch to load the classes in fairseq's checkpoints
     import torch
 
     from ..teachers.average import average_checkpoints, last_checkpoints
@@ -48,14 +57,14 @@ def run(args: argparse.Namespace) -> int:
     paths = last_checkpoints(folder, args.last, args.or_fewer) if folder else args.inputs
     out = args.out or args.inputs[0] / "checkpoint_average.pt"
     state = average_checkpoints(paths)
-    # To a stream: torch puts the name of a file that it opens itself into the archive, which would
-    # differ from call to call, and with it the digest that the next steps remember.
+    # Saved to a stream, because torch writes the name of a file that it opens itself into the archive. That name, and
+    # with it the digest, would differ from call to call.
     with write_beside(out) as part, part.open("wb") as stream:
         torch.save(state, stream)
     if folder and len(paths) < args.last:
         print(
-            f"warning: {folder} has {len(paths)} of the {args.last} checkpoints that were to be averaged. Models that "
-            "are averages of other numbers do not compare well: train longer, or save more often "
+            f"warning: {folder} has only {len(paths)} checkpoints, expected {args.last}. Averages of different numbers "
+            "of checkpoints are not comparable. Train longer, or save more often "
             f"(--save-interval-updates N --keep-interval-updates {args.last}).",
             file=sys.stderr,
         )

@@ -1,15 +1,17 @@
-"""Gather the curves of trainings from their logs, and draw them: perplexity, BLEU, training and distillation loss.
+"""Read the training curves from logs, and plot them: perplexity, BLEU, training loss and distillation loss.
 
-A RUN is a folder of `lskd run` whose command was fairseq-train, the folder of a plain fairseq-train that its log was
-written to, or that log (--log-format json or simple). A training that was resumed is put together from all its logs.
-Training losses are drawn at every point that was logged (--log-interval). BLEU is there if fairseq-train was given
---eval-bleu: as fairseq computes it while it trains, good to compare curves, not to publish.
+RUN is a folder in which `lskd run` trained a model, the --save-dir of a plain fairseq-train with its log in it, or the
+log itself (--log-format json or simple). The logs of a training that was resumed are joined. The training loss has a
+point per --log-interval. BLEU is plotted if fairseq-train was called with --eval-bleu. Use this BLEU to compare curves;
+to publish scores, use `lskd score`.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from ._options import add_options
 
 EXAMPLES = """examples:
   lskd curves runs/mine/teacher-0.0 runs/mine/teacher-0.1 --plot curves.svg
@@ -20,10 +22,13 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folders of trainings, or logs")
-    parser.add_argument("--from", dest="rows", type=Path, metavar="CSV", help="instead: what --csv wrote")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows: system, update, name, value")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them: .svg, .png, .pdf")
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folder or log of a training")
+    parser.add_argument("--from", dest="rows", type=Path, metavar="CSV", help="file that --csv wrote, instead of RUN")
+    add_options(
+        parser,
+        ("--csv", Path, "FILE", "write the points as CSV, with columns system, update, name, value"),
+        ("--plot", Path, "FILE", "write a plot of the curves, as .svg, .png or .pdf"),
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,9 +36,9 @@ def run(args: argparse.Namespace) -> int:
     from ..scoring.curves import draw, read_csv, read_runs, write_csv
 
     if bool(args.runs) == bool(args.rows):
-        raise UserError("give either folders of runs, or --from")
+        raise UserError("expected either RUN or --from: give one of them")
     if not (args.csv or args.plot):
-        raise UserError("there is nothing to write: give --csv, --plot or both")
+        raise UserError("there is no output: give --csv, --plot or both")
     rows = read_csv(args.rows) if args.rows else read_runs(args.runs)
     if args.csv:
         write_csv(args.csv, rows)

@@ -1,17 +1,17 @@
-"""Get and clean the corpora of the field, or a bitext of your own, add test sets, and check what was prepared.
+"""Fetch and clean public corpora or a bitext of your own, add test sets, and verify prepared data.
 
-`lskd data list` shows the corpora; `prepare` fetches one (or takes it from --raw), cleans it and writes
-DATA/raw/{train,valid,test}.LANG with a report of what was dropped; `test` adds a further test set to prepared data;
-`verify` checks prepared data against its manifests. docs/data.md explains the steps; data-prep/NAME.toml has each
-corpus's own.
+`lskd data prepare` downloads a corpus (or reads it from --raw), cleans it and writes DATA/raw/{train,valid,test}.LANG,
+with a report of the dropped pairs. docs/data.md explains the steps; data-prep/NAME.toml has the steps of each corpus.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
+
+from ._help import HelpFormatter
+from ._options import add_options, add_workers
 
 EXAMPLES = """examples:
   lskd data list
@@ -40,57 +40,62 @@ TEST_EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of `lskd data`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    form = argparse.RawDescriptionHelpFormatter
-    actions.add_parser("list", help="the corpora, their languages, sizes and licences")
+    form = HelpFormatter
+    actions.add_parser("list", help="list the corpora with their languages, sizes and licences", formatter_class=form)
 
     prepare = actions.add_parser(
         "prepare",
         help="fetch and clean a corpus",
-        description="Fetch a corpus, or take it from --raw, clean it, and write DATA/raw. What stopped half-way goes "
-        "on where it was.",
+        description="Fetch a corpus or read it from --raw, clean it, and write DATA/raw. If it is interrupted, run it "
+        "again to continue.",
         epilog=PREPARE_EXAMPLES,
         formatter_class=form,
     )
-    prepare.add_argument("corpus", metavar="CORPUS", help="a name of `lskd data list`, or a corpus file (.toml)")
-    prepare.add_argument("--out", type=Path, required=True, metavar="DATA", help="folder that gets raw/")
     prepare.add_argument(
-        "--raw", type=Path, metavar="DIR", help="take archives or texts from here; never use the network"
+        "corpus", metavar="CORPUS", help="name of a corpus (see `lskd data list`), own, or a corpus file (.toml)"
+    )
+    prepare.add_argument("--out", type=Path, required=True, metavar="DATA", help="output folder, which gets raw/")
+    add_options(
+        prepare,
+        ("--raw", Path, "DIR", "folder of archives or texts to read, instead of downloading"),
+        ("--cache", Path, "DIR", "folder of downloads (default: ~/.cache/fairseq_lskd)"),
+        ("-s --source-lang", str, "LANG", "source language; required for own, selects the direction of a corpus"),
+        ("-t --target-lang", str, "LANG", "target language; leave it out for text in the source language alone"),
     )
     prepare.add_argument(
-        "--cache", type=Path, metavar="DIR", help="keep downloads here (default: ~/.cache/fairseq_lskd)"
+        "--dry-run", action="store_true", help="only show what would be downloaded, or what cleaning would drop"
     )
-    prepare.add_argument(
-        "-s", "--source-lang", metavar="LANG", help="needed for a text of your own; a corpus may be turned round"
-    )
-    prepare.add_argument("-t", "--target-lang", metavar="LANG", help="likewise")
-    prepare.add_argument(
-        "--dry-run", action="store_true", help="show what would be fetched, or what cleaning would drop"
-    )
-    prepare.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: %(default)s)"
-    )
+    add_workers(prepare)
 
     test = actions.add_parser(
         "test",
-        help="add a further test set to prepared data",
-        description="Add a further test set, of another domain say, to a folder of scripts/prepare.sh, in its pieces: "
-        "DATA/tests/NAME, which `scripts/score.sh --test-set NAME` scores.",
+        help="add a test set to prepared data",
+        description="Add a test set, for example of another domain, to data that scripts/prepare.sh prepared. It is "
+        "written to DATA/tests/NAME, in the pieces of the data. `scripts/score.sh --test-set NAME` scores it.",
         epilog=TEST_EXAMPLES,
         formatter_class=form,
     )
-    test.add_argument("name", metavar="NAME", help="what to call it")
-    test.add_argument("--data", type=Path, required=True, metavar="DATA", help="the prepared data")
-    test.add_argument(
-        "--raw", type=Path, metavar="DIR", help="its text, NAME.SRC and NAME.TGT, plain or gzipped; never the network"
+    test.add_argument("name", metavar="NAME", help="name of the test set in --data")
+    test.add_argument("--data", type=Path, required=True, metavar="DATA", help="folder of the prepared data")
+    add_options(
+        test,
+        ("--raw", Path, "DIR", "folder with the text, NAME.SRC and NAME.TGT, plain or gzipped (.gz)"),
+        ("--sacrebleu", str, "SET", "name of a test set that sacreBLEU downloads, instead of --raw"),
     )
-    test.add_argument("--sacrebleu", metavar="SET", help="without --raw: sacreBLEU's test set of this name")
 
-    verify = actions.add_parser("verify", help="check prepared data against its manifests")
-    verify.add_argument("data", type=Path, metavar="DATA", help="a prepared folder, or one that has some below")
+    verify = actions.add_parser(
+        "verify",
+        help="check prepared data against its manifests",
+        description="Check prepared data against its manifests: missing and changed files, and files that were made "
+        "from another text. Exit status 1: there are problems.",
+        epilog="examples:\n  lskd data verify data/wmt14",
+        formatter_class=form,
+    )
+    verify.add_argument("data", type=Path, metavar="DATA", help="prepared folder, or a folder with prepared folders")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what is asked for."""
+    """Run the action, and return the exit status."""
     return {"list": _list, "prepare": _prepare, "test": _test, "verify": _verify}[args.action](args)
 
 
@@ -104,7 +109,7 @@ def _list(args: argparse.Namespace) -> int:
     for name in names():
         corpus = load(name, ("SRC", "TGT") if name == OWN else None)
         known = sum(download.size or 0 for download in corpus.downloads)
-        fetched = "yours" if not corpus.downloads else size(known or None)
+        fetched = "none (--raw)" if not corpus.downloads else size(known or None)
         rows.append(
             (
                 name,
@@ -115,7 +120,7 @@ def _list(args: argparse.Namespace) -> int:
             )
         )
     print(
-        tabulate(rows, ("corpus", "languages", "pairs before cleaning", "to fetch", "licence"), disable_numparse=True)
+        tabulate(rows, ("corpus", "languages", "pairs before cleaning", "download", "licence"), disable_numparse=True)
     )
     return 0
 
@@ -129,10 +134,11 @@ def _prepare(args: argparse.Namespace) -> int:
     problems = []
     alone = bool(args.source_lang) and not args.target_lang
     if args.target_lang and not args.source_lang:
-        problems.append("-t needs -s")
+        problems.append("-s is missing: give both -s and -t")
     if alone and (args.raw is None or args.dry_run):
         problems.append(
-            "-t is missing. -s alone is for a text of your own in the source language: --raw DIR, without --dry-run"
+            "-t is missing. -s alone prepares a text of your own in the source language, with --raw and without "
+            "--dry-run"
         )
     if args.source_lang and args.source_lang == args.target_lang:
         problems.append(f"-s and -t are both {args.source_lang}: expected two languages")
@@ -152,7 +158,7 @@ def _prepare(args: argparse.Namespace) -> int:
     out = args.out / "raw"
     print(f"{out}: {'written' if new else 'up to date'}")
     if new:
-        print(f"what was dropped, with examples: {out / 'report.md'}")
+        print(f"dropped pairs, with examples: {out / 'report.md'}")
     return 0
 
 
@@ -163,8 +169,7 @@ def _prepare_source(args: argparse.Namespace) -> int:
 
     if args.corpus != OWN and not args.corpus.endswith(".toml"):
         raise UserError(
-            f"{args.corpus} -s {args.source_lang}: a corpus has two languages, give both or none; "
-            f"-s alone is for `{OWN}`"
+            f"{args.corpus} -s {args.source_lang}: expected both -s and -t, or neither; only `{OWN}` accepts -s alone"
         )
     corpus = load(args.corpus, (args.source_lang, "any"))  # for its steps
     new = prepare_source(args.raw, args.out, args.source_lang, corpus.steps, args.workers)
@@ -177,7 +182,7 @@ def _test(args: argparse.Namespace) -> int:
     from ..errors import UserError
 
     if args.raw is None and args.sacrebleu is None:
-        raise UserError(f"{args.name}: there is no text; give --raw, or --sacrebleu with sacreBLEU's name of it")
+        raise UserError(f"{args.name}: there is no text; give --raw, or --sacrebleu with the name of a test set")
     out = folder_of(args.data, args.name)
     if args.raw is not None:
         new = add(args.data, args.name, args.raw)
@@ -207,7 +212,7 @@ def _verify(args: argparse.Namespace) -> int:
     wrong = 0
     for checked in verify(args.data):
         count = len(checked.problems)
-        state = f"{count} problem{'s' * (count > 1)}" if count else "as it was written"
+        state = f"{count} problem{'s' * (count > 1)}" if count else "unchanged"
         print(f"{checked.manifest.parent}: {state} ({checked.manifest.name}, {checked.files} files)")
         for problem in checked.problems:
             print(f"  {problem}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Print versions and devices, what is mended so that fairseq runs, and what is wrong with the way out of it.
+"""Check the installation: versions, devices and the patches of fairseq. Each problem comes with a command to solve it.
 
-Exit status 0: all is well; 1: something is wrong.
+Exit status 0: no problems; 1: there are problems.
 """
 
 from __future__ import annotations
@@ -31,16 +31,14 @@ PRIVATE_COMPAT = "_fairseq_lskd_compat"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``lskd doctor``."""
+    """Add the options of `lskd doctor`."""
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object")
-    form.add_argument(
-        "--user-dir", action="store_true", help="print only the path to give fairseq's commands as --user-dir"
-    )
+    form.add_argument("--json", action="store_true", help="print the report as a JSON object")
+    form.add_argument("--user-dir", action="store_true", help="print only the folder for --user-dir of fairseq-train")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine, print, and return 0 if nothing is wrong, 1 otherwise."""
+    """Print the report, and return 1 if there are problems."""
     if args.user_dir:
         print(PACKAGE)
         return 0
@@ -50,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Everything that the doctor has to say, as plain values."""
+    """Return the report as JSON-compatible values."""
     problems: list[dict[str, str]] = []
     packages = {name: read_package(package, problems) for name, package in versions.PACKAGES.items()}
     report: dict[str, Any] = {
@@ -64,13 +62,12 @@ def examine() -> dict[str, Any]:
     report["devices"] = versions.devices(torch) if torch else []
     for device in report["devices"]:
         device["precisions"] = versions.precisions(torch, device["device"])
-        # Of a GPU that computes no float32 nothing else is to be expected; formats that are too new for it are no
-        # fault.
+        # A GPU that cannot compute in float32 is a problem. An old GPU may lack other formats.
         if (said := device["precisions"]["float32"]) != "works":
             problem(
                 problems,
                 f"{device['device']} ({device['name']}): a product in float32 {said}",
-                "a torch that was built for this GPU and its driver, or CUDA_VISIBLE_DEVICES without it",
+                "install a torch that was built for this GPU and its driver, or hide the GPU (CUDA_VISIBLE_DEVICES)",
             )
     report["hook"] = read_hook(problems)
     report["openmp"] = openmp.describe(report["hook"])
@@ -78,7 +75,7 @@ def examine() -> dict[str, Any]:
     fairseq = try_import("fairseq", problems, mend) if torch and packages["fairseq"] else None
     report["fairseq_runs"] = fairseq is not None
     if fairseq:
-        # Compiled when fairseq was installed; without it, batches cannot be made.
+        # This extension is compiled when fairseq is installed. fairseq needs it to build batches.
         try_import("fairseq.data.data_utils_fast", problems)
     report["mends"] = read_mends(problems)
     report["problems"] = problems
@@ -86,19 +83,19 @@ def examine() -> dict[str, Any]:
 
 
 def problem(problems: list[dict[str, str]], what: str, mend: str) -> None:
-    """Note what is wrong and the command that mends it."""
+    """Add a problem and the command that solves it."""
     problems.append({"what": what, "mend": mend})
 
 
 def read_package(package: versions.Package, problems: list[dict[str, str]]) -> str | None:
-    """The version of a package; a missing or unsuitable one is a problem."""
+    """Return the version of a package. Add a problem if it is missing, unsuitable or installed twice."""
     version = package.version()
     if version is None:
         problem(problems, f"{package.distribution} is not installed", package.install)
     elif not package.suits(version):
-        problem(problems, f"{package.distribution} is {version}, wanted is {package.wanted}", package.install)
+        problem(problems, f"{package.distribution} is {version}, expected {package.wanted}", package.install)
     if package.module == "fairseq" and len(builds := versions.providers("fairseq")) > 1:
-        # Each overwrote files of the other, and left what the other did not have.
+        # The second overwrote files of the first, and kept its other files.
         problem(
             problems,
             f"fairseq was installed {len(builds)} times, by {' and '.join(builds)}, into the same folder",
@@ -108,7 +105,7 @@ def read_package(package: versions.Package, problems: list[dict[str, str]]) -> s
 
 
 def try_import(name: str, problems: list[dict[str, str]], mend: str | None = None) -> ModuleType | None:
-    """Import a module with nothing printed; a failure is a problem, by default mended by installing it again."""
+    """Import a module silently. If that fails, add a problem; `mend` solves it (default: install the package again)."""
     try:
         with (
             contextlib.redirect_stdout(io.StringIO()),
@@ -129,18 +126,18 @@ def try_import(name: str, problems: list[dict[str, str]], mend: str | None = Non
 
 
 def hook_install() -> str:
-    """The command that installs this copy of the package, hook and all."""
+    """Return the command that installs this copy of the package with its import hook."""
     what = f"-e {PACKAGE.parent}" if (PACKAGE.parent / "setup.py").exists() else "--force-reinstall fairseq_lskd"
     return f"{sys.executable} -m pip install --no-deps {what}"
 
 
 def read_hook(problems: list[dict[str, str]]) -> bool:
-    """Whether a Python started now has fairseq mended, by this copy of the package."""
+    """Return whether this copy's import hook is active, which patches fairseq in each new Python process."""
     hook = sys.modules.get("_fairseq_lskd_hook")
     if hook is None or not hook.is_active():
         problem(
             problems,
-            "the import hook is not active, so fairseq is not mended when it is imported "
+            "the import hook is not active, so that fairseq is not patched when it is imported "
             "(fairseq_lskd.pth is not in site-packages, or Python runs with -S)",
             hook_install(),
         )
@@ -152,38 +149,38 @@ def read_hook(problems: list[dict[str, str]]) -> bool:
 
 
 def read_mends(problems: list[dict[str, str]]) -> list[dict[str, str]]:
-    """What became of each mend when fairseq was imported just now, or whether it would be needed."""
+    """Return the status of each patch after the import of fairseq; without the hook, whether fairseq needs it."""
     private = sys.modules.get(PRIVATE_COMPAT)
     found = []
     for mend in compat.MENDS:
         if private is None:
             status = would_need(mend)
         else:
-            status = private.status.get(mend.NAME, "unknown to the copy that is active")
-            status = "ready for when it is needed" if status == "waiting" else status
+            status = private.status.get(mend.NAME, "unknown to the active copy of fairseq_lskd")
+            status = "applied when needed" if status == "waiting" else status
         if status.startswith("failed"):
             problem(
                 problems,
-                f"the mend {mend.NAME} {status}",
-                f"{sys.executable} -m pip install -r constraints.txt  # versions that were seen to work",
+                f"the patch {mend.NAME} {status}",
+                f"{sys.executable} -m pip install -r constraints.txt  # tested versions",
             )
         found.append({"name": mend.NAME, "status": status, "without_it": mend.NEEDED_BY})
     return found
 
 
 def would_need(mend: Any) -> str:
-    """Whether a mend that nobody applied is needed here."""
+    """Return whether fairseq needs a patch that was not applied, in words."""
     try:
         if mend.needed():
             return "NEEDED, not applied"
         imported = all(name in sys.modules for name in mend.MODULES)
-        return "not needed" if imported else "cannot tell before fairseq can be imported"
+        return "not needed" if imported else "unknown, as fairseq cannot be imported"
     except Exception as error:
-        return f"cannot tell ({type(error).__name__}: {error})"
+        return f"unknown ({type(error).__name__}: {error})"
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Return the report as text."""
     lines = [f"fairseq_lskd   {report['fairseq_lskd']}", f"Python         {report['python']}"]
     for name, version in report["packages"].items():
         label = versions.PACKAGES[name].distribution
@@ -196,15 +193,16 @@ def as_text(report: dict[str, Any]) -> str:
         tried = ", ".join(f"{kind} {said}" for kind, said in device["precisions"].items())
         lines += [f"{'':<14} products: {tried}", f"{'':<14} fast: {able}"]
     if not report["devices"]:
-        lines.append("GPU            none seen: fairseq runs on the CPU")
+        lines.append("GPU            none found: fairseq runs on the CPU")
     lines.append(f"OpenMP waits   {report['openmp']}")
-    lines += [f"import hook    {'active' if report['hook'] else 'NOT active'}", "mends"]
+    lines += [f"import hook    {'active' if report['hook'] else 'NOT active'}", "patches of fairseq"]
     for mend in report["mends"]:
         lines += [f"  {mend['name']:<20} {mend['status']}", f"  {'':<20}   without it: {mend['without_it']}"]
     lines.append(f"--user-dir     {report['user_dir']}")
     if not report["problems"]:
-        return "\n".join([*lines, "All is well."])
-    lines.append(f"{len(report['problems'])} wrong:")
+        return "\n".join([*lines, "No problems found."])
+    count = len(report["problems"])
+    lines.append(f"{count} problem{'s' * (count > 1)}:")
     for number, item in enumerate(report["problems"], 1):
-        lines += [f"  {number}. {item['what']}", f"     mend it with: {item['mend']}"]
+        lines += [f"  {number}. {item['what']}", f"     solution: {item['mend']}"]
     return "\n".join(lines)

@@ -1,7 +1,8 @@
-"""Turn a student into a folder that translates raw text with CTranslate2: no fairseq, no torch, int8 weights.
+"""Export a student to a folder that translates raw text with CTranslate2, without fairseq and torch.
 
-OUT gets model.bin, config.json and vocabularies (`ctranslate2.Translator(OUT)` loads it), the SentencePiece model, and
-export.json, which says what it was made from. examples/translate_raw.py translates with it; docs/export.md says more.
+The folder contains model.bin, config.json and vocabularies (load it with ctranslate2.Translator), the SentencePiece
+model, and the manifest export.json. Weights are stored in int8 by default. examples/translate_raw.py translates with
+the folder. docs/export.md has the details.
 """
 
 from __future__ import annotations
@@ -17,24 +18,16 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..user_dir import add_user_dir
+from ._options import add_options, add_out
 
 if TYPE_CHECKING:
     from ..export.comparison import RawBitext
     from ..export.pieces import Pieces
     from ..teachers.alone import Teacher
 
-#: What CTranslate2 stores weights as.
-COMPUTE_TYPES = (
-    "int8",
-    "int8_float32",
-    "int8_float16",
-    "int8_bfloat16",
-    "int16",
-    "float16",
-    "bfloat16",
-    "float32",
-)
-COMPARISON = ".compare.json"  # beside the folder, which holds what its manifest lists
+#: The types in which CTranslate2 stores weights.
+COMPUTE_TYPES = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
+COMPARISON = ".compare.json"  # a file beside the folder, as the manifest lists all files in the folder
 
 EXAMPLES = """examples:
   lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en
@@ -50,56 +43,66 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lskd export`."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="of a Transformer that fairseq-train trained")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument(
-        "--compute-type", choices=COMPUTE_TYPES, default="int8", help="what weights are stored as (%(default)s)"
+        "checkpoint", metavar="CHECKPOINT", help="checkpoint of a Transformer that fairseq-train trained"
+    )
+    add_out(parser)
+    parser.add_argument(
+        "--compute-type",
+        choices=COMPUTE_TYPES,
+        default="int8",
+        metavar="TYPE",
+        help=f"type of the stored weights: {', '.join(COMPUTE_TYPES)} (default: %(default)s)",
     )
     parser.add_argument(
         "--if-possible",
         action="store_true",
-        help="warn instead of failing where CTranslate2 is missing or cannot do it",
+        help="only warn if CTranslate2 is missing or does not support the model, instead of an error",
     )
     add_user_dir(parser)
-    text = parser.add_argument_group("its vocabulary; looked for beside the checkpoint and its data")
-    text.add_argument("--teacher-data", "--data", metavar="DIR", help="folder of its dict.LANG.txt")
-    text.add_argument("-s", "--source-lang", metavar="LANG", help="where the checkpoint doesn't say it")
-    text.add_argument("-t", "--target-lang", metavar="LANG")
-    text.add_argument("--sentencepiece", type=Path, metavar="FILE", help="the model of both sides")
-    text.add_argument("--sentencepiece-source", type=Path, metavar="FILE", help="the source's, if it is another")
-    text.add_argument("--sentencepiece-target", type=Path, metavar="FILE", help="the target's, if it is another")
-    generate = parser.add_argument_group("translations of a split of --data, as fairseq-generate makes them")
-    generate.add_argument(
-        "--generate", type=Path, metavar="FILE", help="translate it with the folder into FILE, a sentence a line"
+    add_options(
+        parser.add_argument_group("vocabulary (default: found beside the checkpoint and its data)"),
+        ("--teacher-data --data", str, "DIR", "folder with the student's dict.LANG.txt"),
+        ("-s --source-lang", str, "LANG", "source language, if the checkpoint does not record it"),
+        ("-t --target-lang", str, "LANG", "target language, if the checkpoint does not record it"),
+        ("--sentencepiece", Path, "FILE", "SentencePiece model of both source and target"),
+        ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the source"),
+        ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the target"),
     )
-    generate.add_argument("--subset", default="test", metavar="SPLIT", help="(%(default)s)")
-    generate.add_argument(
-        "--search", metavar="OPTIONS", help="options of fairseq-generate, in quotes: --search='--beam 4 --lenpen 0.6'"
+    add_options(
+        parser.add_argument_group("translate a split of --data, like fairseq-generate"),
+        ("--generate", Path, "FILE", "translate --subset with the exported folder, one translation per line"),
+        ("--subset", str, "SPLIT", "split to translate", "test"),
+        ("--search", str, "OPTIONS", "search options of fairseq-generate: --search='--beam 4 --lenpen 0.6'"),
     )
-    compare = parser.add_argument_group("a comparison with the checkpoint: size, sentences a second, BLEU")
+    compare = parser.add_argument_group("compare with the checkpoint: size, sentences per second and BLEU")
     compare.add_argument(
         "--compare",
         nargs=2,
         type=Path,
         metavar=("SOURCE", "REFERENCES"),
-        help=f"raw text, one sentence a line (.gz too); the table goes to stdout, its rows into DIR{COMPARISON}",
+        help=f"raw text to translate with both, one sentence per line, plain or gzipped (.gz); prints a table, and "
+        f"writes its rows to DIR{COMPARISON}",
     )
-    compare.add_argument("--limit", type=int, metavar="N", help="only the first N sentences")
-    compare.add_argument("--beam", type=int, default=5, metavar="N", help="(%(default)s)")
-    compare.add_argument("--rounds", type=int, default=3, metavar="N", help="turns that each takes (%(default)s)")
-    compare.add_argument("--threads", type=int, default=1, metavar="N", help="cores to use (%(default)s)")
+    add_options(
+        compare,
+        ("--limit", int, "N", "compare on the first N sentences only"),
+        ("--beam", int, "N", "beam size of the comparison", 5),
+        ("--rounds", int, "N", "number of times that each model translates the text", 3),
+        ("--threads", int, "N", "number of CPU cores for the comparison", 1),
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the folder, or say that it is there; translate with it; compare it."""
+    """Write the folder unless it is up to date. Translate with it and compare it, if the options say so."""
     from ..sequences.engines.choose import require_ctranslate2
 
     _check(args)
     try:
         require_ctranslate2("lskd export")
     except UserError as error:
-        return _impossible(args, error)
-    # fairseq tells of its plug-ins and dictionaries, and asks torch for what that calls deprecated.
+        return _fail_or_warn(args, error)
+    # fairseq logs its plug-ins and dictionaries, and calls torch in a way that torch warns of.
     for name in ("fairseq", "fairseq_lskd"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
@@ -113,30 +116,28 @@ def run(args: argparse.Namespace) -> int:
     student = load_teacher(args.checkpoint, args.teacher_data, args.source_lang, args.target_lang)
     if student.marks is not None:
         raise UserError(
-            f"{args.checkpoint} translates several languages, by tokens that a folder does not say: expected one of "
-            "the task translation. Convert it with ct2-fairseq-converter."
+            f"{args.checkpoint} is a multilingual model, which needs language tokens: expected a model of one language "
+            "pair (--task translation). Convert it with ct2-fairseq-converter instead."
         )
     try:
         pieces = find_pieces(student, args.sentencepiece, args.sentencepiece_source, args.sentencepiece_target)
         new = export_student(student, pieces, args.out, args.compute_type)
     except NoPieces as error:
-        return _impossible(args, error)
+        return _fail_or_warn(args, error)
     except Unsupported as error:
-        said = (
-            f"{args.checkpoint} cannot be exported: {error}. fairseq-generate, and `lskd translate`, run it as it is."
-        )
-        return _impossible(args, UserError(said))
+        message = f"{args.checkpoint} cannot be exported: {error}. Decode it with fairseq-generate or `lskd translate`."
+        return _fail_or_warn(args, UserError(message))
     done = f"{args.compute_type}, {size(args.out) / 1e6:,.2f} MB" if new else "up to date"
     print(f"{args.out}: {done}", file=sys.stderr)
     if args.generate and (reason := _generate(args)):
-        return _impossible(args, reason)
+        return _fail_or_warn(args, reason)
     if test:
         _compare(args, student, pieces, test)
     return 0
 
 
-def _impossible(args: argparse.Namespace, error: UserError) -> int:
-    """Fail, or warn where that was asked for."""
+def _fail_or_warn(args: argparse.Namespace, error: UserError) -> int:
+    """Raise the error, or print it as a warning with --if-possible."""
     if not args.if_possible:
         raise error
     print(f"warning: {error}", file=sys.stderr)
@@ -146,17 +147,17 @@ def _impossible(args: argparse.Namespace, error: UserError) -> int:
 def _check(args: argparse.Namespace) -> None:
     if ":" in args.checkpoint:
         raise UserError(
-            f"CHECKPOINT {args.checkpoint}: expected one, CTranslate2 has no ensembles; average the checkpoints of one "
-            "run with `lskd average`, or distil the ensemble into a student"
+            f"CHECKPOINT {args.checkpoint}: expected one checkpoint, as CTranslate2 has no ensembles. Average the "
+            "checkpoints of a run with `lskd average`, or distil the ensemble into a student"
         )
     if args.generate and not args.teacher_data:
-        raise UserError("--generate needs --data, the folder of the binarised split")
+        raise UserError("--generate needs --data: give the folder of the binarised split")
     if args.search and not args.generate:
-        raise UserError(f"--search {args.search}: goes with --generate")
+        raise UserError(f"--search {args.search} works with --generate only: add it, or leave out --search")
 
 
 def _generate(args: argparse.Namespace) -> UserError | None:
-    """Translate the split; or why CTranslate2 cannot."""
+    """Translate the split. Return the reason if CTranslate2 does not support the search."""
     from ..export.generation import Exported, Generation, NoSuchSearch
     from ..files import write_beside
     from ..machine import threads
@@ -164,8 +165,8 @@ def _generate(args: argparse.Namespace) -> UserError | None:
     try:
         options = shlex.split(args.search or "")
     except ValueError as error:
-        raise UserError(f"--search {args.search}: expected options as in a shell ({error})") from None
-    # On several GPUs fairseq would take a part of the split each.
+        raise UserError(f"--search {args.search}: expected options as on a command line ({error})") from None
+    # By default, fairseq divides the split among all GPUs.
     options = ["--distributed-world-size", "1", *options]
     options += [word for folder in args.user_dirs for word in ("--user-dir", folder)]
     try:
@@ -180,7 +181,7 @@ def _generate(args: argparse.Namespace) -> UserError | None:
 
 
 def _test_set(args: argparse.Namespace) -> RawBitext | None:
-    """What to compare on: read first, so that its mistakes cost no time."""
+    """Read the text of --compare. This is done first, so that mistakes are found before the export."""
     if not args.compare:
         return None
     from ..export.comparison import RawBitext

@@ -1,22 +1,21 @@
-"""Write a bitext drawn from a synchronous grammar, whose p(target | source) is known exactly.
+"""Generate a bitext from a synchronous grammar, with an exactly known p(target | source).
 
-The languages are called xx and yy. OUT gets train, valid and test in both, grammar.json (from which
-fairseq_lskd.data.grammar.Grammar.from_json rebuilds the truth), and truth.json: log p(target | source) and
-the entropy of p(. | source) in nats, as means over each split (truth.SPLIT.tsv: of every sentence). A model's
-negative log-likelihood of a split minus the truth's estimates KL(truth || model); where the model reads
-subwords this is an upper bound, because it scores one segmentation only. No source sentence of one split
-occurs in another.
+The languages are called xx and yy. The output folder contains train, valid and test in both, grammar.json (which
+fairseq_lskd.data.grammar.Grammar.from_json reads), and truth.json: log p(target | source) and the entropy of
+p(. | source) in nats, as means over each split. truth.SPLIT.tsv has both for every sentence. A model's negative
+log-likelihood of a split minus that of the truth estimates KL(truth || model). For models of subwords it is an upper
+bound, because only one segmentation is scored. The splits have no source sentence in common.
 
-With --references N the test set has N references, each drawn from p(target | source): test.yy is the first,
-test.1.yy, test.2.yy and so on are the others. Scores against several depend less on the one translation that
-happened to be drawn.
+With --references N, the test set has N references, each drawn from p(target | source): test.yy, test.1.yy, test.2.yy
+and so on. Scores against several references depend less on the random draw.
 """
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
+
+from ._options import add_options, add_out
 
 EXAMPLES = """examples:
   lskd generate --out data/generated/raw
@@ -31,38 +30,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..data.grammar import Parameters
 
     default = Parameters()
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    for split, size in (("train", 20_000), ("valid", 500), ("test", 500)):
-        parser.add_argument(
-            f"--{split}", type=int, default=size, metavar="N", help=f"pairs of {split} (default: {size})"
-        )
-    parser.add_argument(
-        "--references", type=int, default=1, metavar="N", help="translations of each test source (default: 1)"
+    add_out(parser)
+    synonyms = "maximum number of translations of a verb, an adverb or a sense of a noun; other words have one fewer"
+    order = "share of clauses with free word order, except that the subject precedes the object"
+    counted = ("nouns", "verbs", "adjectives", "adverbs", "prepositions")
+    add_options(
+        parser,
+        ("--train", int, "N", "number of sentence pairs in train", 20_000),
+        ("--valid", int, "N", "number of sentence pairs in valid", 500),
+        ("--test", int, "N", "number of sentence pairs in test", 500),
+        ("--references", int, "N", "number of references of the test set", 1),
     )
-    words = parser.add_argument_group("the grammar")
-    words.add_argument("--seed", type=int, default=default.seed, help="of lexicon and draws (default: 1)")
-    for name in ("nouns", "verbs", "adjectives", "adverbs", "prepositions"):
-        number = getattr(default, name)
-        words.add_argument(f"--{name}", type=int, default=number, metavar="N", help=f"default: {number}")
-    for name, meaning in (
-        ("ambiguous", "share of nouns with two senses, which the clause's verb tells apart"),
-        ("separable", "share of target verbs with a particle at the clause's end"),
-        ("free_order", "share of clauses in any order that has the subject before the object"),
-    ):
-        flag, share = f"--{name.replace('_', '-')}", getattr(default, name)
-        words.add_argument(flag, type=float, default=share, metavar="P", help=f"{meaning} (default: {share})")
-    words.add_argument(
-        "--synonyms",
-        type=int,
-        default=default.synonyms,
-        metavar="N",
-        help="most translations of a verb, an adverb or a sense of a noun, one fewer of other words "
-        f"(default: {default.synonyms})",
+    add_options(
+        parser.add_argument_group("grammar"),
+        ("--seed", int, "S", "random seed of lexicon and sentences", default.seed),
+        *((f"--{name}", int, "N", f"number of source {name}", getattr(default, name)) for name in counted),
+        ("--ambiguous", float, "P", "share of nouns with two senses, which depend on the verb", default.ambiguous),
+        ("--separable", float, "P", "share of verbs with a particle at the end of the clause", default.separable),
+        ("--free-order", float, "P", order, default.free_order),
+        ("--synonyms", int, "N", synonyms, default.synonyms),
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the bitext, or say that it is there."""
+    """Write the bitext unless it is up to date, and print statistics."""
     from ..data.generated import SOURCE_LANG, TARGET_LANG, read_truth, write_bitext
     from ..data.grammar import Grammar, Parameters
 

@@ -1,4 +1,4 @@
-"""Put fairseq-generate's output back into corpus order: one best hypothesis a line."""
+"""Put the output of fairseq-generate into corpus order, one best hypothesis per line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("generated", type=Path, metavar="FILE", help="what fairseq-generate printed")
-    parser.add_argument("--source", type=Path, required=True, metavar="FILE", help="the source, one sentence a line")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the translations, one a line")
+    parser.add_argument("generated", type=Path, metavar="FILE", help="file with the output of fairseq-generate")
+    parser.add_argument("--source", type=Path, required=True, metavar="FILE", help="source text, one sentence per line")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="output file, one translation per line")
     parser.add_argument(
         "--pieces",
         type=Path,
         metavar="DIR",
-        help="the folder of `lskd encode` that the data is from: undoes Moses' tokenisation and byte fallback",
+        help="folder of `lskd encode` that the data were binarised from: undoes Moses' tokenisation and byte fallback",
     )
 
 
@@ -35,13 +35,13 @@ def run(args: argparse.Namespace) -> int:
     best = [restore(found[0].text.strip()) if found else None for found in harvest(args.generated, len(source))]
     missing = [i for i, text in enumerate(best) if text is None]
     if missing:
-        way = "Raise"
-        if missing[0] + len(missing) == len(source):  # sentences that are too long stand anywhere
-            way = f"They are the last: is {args.source} the file that was translated? If it is, raise"
+        way_out = "Raise"
+        if missing[0] + len(missing) == len(source):  # sentences that are too long can be anywhere
+            way_out = f"They are the last ones: check that {args.source} is the translated file. If it is, raise"
         raise UserError(
-            f"{args.generated}: {len(missing):,} of {len(source):,} sentences were not translated, the first is "
-            f"line {missing[0] + 1}. {way} --max-source-positions of fairseq-generate; for training data, `lskd select "
-            "--format fairseq` goes without them"
+            f"{args.generated}: {len(missing):,} of {len(source):,} sentences have no translation, the first is line "
+            f"{missing[0] + 1}. {way_out} --max-source-positions of fairseq-generate. For training data, use `lskd "
+            "select --format fairseq`, which leaves them out"
         )
     with write_beside(args.out) as part, part.open("w", encoding="utf-8", newline="\n") as out:
         out.writelines(f"{text}\n" for text in best)

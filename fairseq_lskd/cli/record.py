@@ -1,10 +1,11 @@
-"""Score one run, and write its result record: result.json in its folder, for `lskd table`.
+"""Score a run, and write its result record, which `lskd table` reads.
 
-The record has scores with their signatures, size, perplexity, how the model was trained, by its checkpoint and the
-manifests of its inputs, seconds, digests and versions. scripts/score.sh decodes a run and calls this.
+The record is result.json in the run's folder. It contains scores with their signatures, model size, perplexity, how the
+model was trained (from its checkpoint and the manifests of its inputs), times, digests and versions. scripts/score.sh
+decodes a run and calls this command.
 
-It refuses what `lskd score` refuses. BLEU's tokeniser is that of the target language (-l), or else of the references'
-script; --tokenize takes another.
+The checks are those of `lskd score`. BLEU's tokeniser depends on the target language (-l), or else on the script of the
+references; --tokenize overrides it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ._scoring import METRICS, add_scoring
+from ._options import METRICS, add_options, add_scoring
 
 EXAMPLES = """examples:
   lskd record --run runs/mine/student --checkpoint runs/mine/student/checkpoint_average.pt \\
@@ -22,37 +23,32 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_scoring(parser, METRICS, "bleu chrf; comet does not go with a run")
-    run = parser.add_argument_group("the record of a run")
+    add_scoring(parser, METRICS, "bleu chrf; comet cannot be recorded")
+    run = parser.add_argument_group("the run")
     run.add_argument(
-        "--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run's folder; gets result.json"
+        "--run",
+        dest="folder",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the run, which gets result.json",
     )
     run.add_argument(
         "--check",
         dest="check_only",
         action="store_true",
-        help="only check the options and the references, before the run is decoded",
+        help="only check the options and the references, before you decode the run",
     )
-    run.add_argument(
-        "--test-name", metavar="NAME", help="of a further test set: the record is result-NAME.json, and says so"
-    )
-    run.add_argument("--checkpoint", type=Path, metavar="FILE", help="the model that was decoded")
-    run.add_argument("--hypotheses", type=Path, metavar="FILE", help="its translations, detokenised")
-    run.add_argument(
-        "--exported", type=Path, metavar="DIR", help="a folder that `lskd export` wrote of it: adds its scores and size"
-    )
-    run.add_argument(
-        "--exported-hypotheses", type=Path, metavar="FILE", help="its translations, by `lskd export --generate`"
-    )
-    run.add_argument("--validation", type=Path, metavar="LOG", help="what fairseq-validate --log-format json printed")
-    run.add_argument(
-        "--truth",
-        type=Path,
-        metavar="FILE",
-        help="truth.json of a generated bitext: adds the divergence from the truth",
-    )
-    run.add_argument(
-        "--pieces", type=Path, metavar="FILE", help="the validated target in pieces, to count its tokens (with --truth)"
+    add_options(
+        run,
+        ("--test-name", str, "NAME", "name of an additional test set; the record is written to result-NAME.json"),
+        ("--checkpoint", Path, "FILE", "checkpoint that was decoded"),
+        ("--hypotheses", Path, "FILE", "translations of the checkpoint, detokenised"),
+        ("--exported", Path, "DIR", "folder that `lskd export` wrote from the checkpoint: adds its scores and size"),
+        ("--exported-hypotheses", Path, "FILE", "translations that `lskd export --generate` wrote"),
+        ("--validation", Path, "LOG", "output of fairseq-validate --log-format json: adds the perplexity"),
+        ("--truth", Path, "FILE", "truth.json of a generated bitext: adds the divergence from the truth"),
+        ("--pieces", Path, "FILE", "target side of the validated split in pieces, to count its tokens (with --truth)"),
     )
 
 

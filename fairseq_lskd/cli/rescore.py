@@ -16,14 +16,15 @@ from ..errors import UserError
 from ..user_dir import add_user_dir
 
 EXAMPLES = """examples:
-  # the cross-entropy filter: score each source given its translation with a model of the other direction
+  lskd rescore nbest.jsonl --teacher-path other.pt --out scores.jsonl
+cross-entropy filter, which scores each source given its translation, with a model of the other direction:
   lskd rescore nbest.jsonl.gz --backward --teacher-path runs/en-de/checkpoint_average.pt --out backward.jsonl
   lskd select nbest.jsonl.gz -s de -t en --filter-worst backward.jsonl 0.05 --student-data data/mine/bin --out data/kept
-  # references, scored by the teacher
+references, scored by the teacher:
   lskd rescore pieces/train.en --format text --source pieces/train.de --teacher-path a.pt --out references.jsonl
-  # an ensemble, in pieces of its own
+an ensemble with other pieces than the list:
   lskd rescore nbest.jsonl --teacher-path a.pt:b.pt --sentencepiece spm.model --out ensemble.jsonl
-  # hallucinations: the score with the source, minus the score with another source
+hallucinations, which score as well with another source sentence:
   lskd rescore nbest.jsonl --contrast --teacher-path a.pt --out contrast.jsonl
 """
 

@@ -1,4 +1,9 @@
-"""Run a command as the one run of an output folder: recorded, shown, resumed, done once."""
+"""Run a command for an output folder: log it, show its progress, and record it in run.json.
+
+If the same command has already finished, it is not run again. If it was interrupted, it is started again, and
+fairseq-train continues from its last checkpoint. It is also continued with a larger --max-update, --max-epoch or
+--patience. The folder of another command is refused; with LSKD_REPLACE=1 in the environment, it is replaced.
+"""
 
 from __future__ import annotations
 
@@ -24,30 +29,39 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the run's folder; gets run.json and the log"
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the run, which gets run.json and the log"
     )
     parser.add_argument(
-        "--log", default="log.txt", metavar="NAME", help="file in --out for the command's output (%(default)s)"
+        "--log",
+        default="log.txt",
+        metavar="NAME",
+        help="name of the file in --out for the command's output (default: %(default)s)",
     )
     parser.add_argument(
-        "--input", type=Path, action="append", default=[], metavar="FILE", help="a file the run depends on (repeatable)"
+        "--input",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="file that the run depends on; its digest is recorded (repeatable)",
     )
     parser.add_argument(
         "--label",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="what `lskd score` and `lskd table` are to say of the run: role=student, method=word, ... (repeatable)",
+        help="label of the run in result records and tables: role=student, method=word, ... (repeatable)",
     )
-    parser.add_argument("--title", help="what to call the run in progress lines (default: the folder's name)")
-    parser.epilog = f"{parser.epilog}with LSKD_REPLACE=1 in the environment, another run's folder is begun anew\n"
+    parser.add_argument(
+        "--title", metavar="TEXT", help="name of the run in progress lines (default: name of the folder)"
+    )
     parser.usage = f"{parser.prog} --out DIR [options] -- COMMAND ..."
-    parser.add_argument("command", nargs="+", metavar="COMMAND ...", help="the command, after --")
+    parser.add_argument("command", nargs="+", metavar="COMMAND ...", help="command to run, after --")
 
 
 def _describe(folder: Path, made: dict[str, Any]) -> None:
-    """What a training was, when it has ended; it takes torch and fairseq to read a checkpoint."""
-    import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
+    """Describe a finished training in its record `made`."""
+    import fairseq  # noqa: F401  the compat layer then allows torch to load the classes in fairseq's checkpoints
 
     from ..records.derive import describe
 
@@ -66,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             labels[name] = value
     labels_of(args.command, labels)
     check_validation(args.command)
-    # As an interrupt does, it ends the command too.
+    # SIGTERM ends the command too, as SIGINT does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run_recorded(args.command, args.out, args.log, args.input, args.title, labels, _describe)
     return 0

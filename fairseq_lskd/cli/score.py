@@ -1,13 +1,13 @@
-"""Score translations with sacreBLEU: files side by side.
+"""Score the translations of one or more systems with sacreBLEU.
 
-It scores all of them against the references, or against a test set that sacreBLEU knows (-t, -l). A file is detokenised
-text, what fairseq-generate printed, or n-best lists of `lskd translate`. NAME=FILE gives a system a name; several files
-of one name are its seeds. (`lskd record` scores a run, and writes its record.)
+The references are files (-r) or a test set of sacreBLEU (-t, with -l). A system is a file of detokenised text, the
+output of fairseq-generate, or an n-best list of `lskd translate`. NAME=FILE names the system; several files of the same
+name are seeds of it. To score a run and write its result record, use `lskd record`.
 
-BLEU's tokeniser is that of the target language (-l), or else of the references' script; --tokenize takes another.
+BLEU's tokeniser depends on the target language (-l), or else on the script of the references; --tokenize overrides it.
 
-It refuses text that looks tokenised, empty translations, numbers of lines that differ, and references that are in the
-training text (--train).
+The command refuses text that looks tokenised, empty translations, files of different lengths, and references that occur
+in the training text (--train).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import write_json
-from ._scoring import METRICS, add_scoring
+from ._options import METRICS, add_options, add_scoring
 
 EXAMPLES = """examples:
   lskd score runs/mine/word/test/log.txt --references data/multi30k/raw/test.en
@@ -29,33 +29,52 @@ STYLES = {"markdown": "github", "latex": "latex_booktabs"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("systems", nargs="*", metavar="[NAME=]FILE", help="translations; of one NAME: its seeds")
-    add_scoring(parser, METRICS, "all but comet; bleu chrf of languages without spaces")
-    test = parser.add_argument_group("other test sets")
-    test.add_argument(
-        "-t", "--test-set", metavar="NAME", help="one that sacreBLEU fetches, with -l: wmt14, iwslt17, ..."
+    parser.add_argument(
+        "systems",
+        nargs="*",
+        metavar="[NAME=]FILE",
+        help="translations of a system; several files of the same NAME are its seeds",
     )
-    test.add_argument("--source", type=Path, metavar="FILE", help="the source, which COMET reads")
-    scores = parser.add_argument_group("more of scores")
+    add_scoring(parser, METRICS, "all but comet; bleu chrf for languages without spaces")
+    add_options(
+        parser.add_argument_group("test sets and source"),
+        ("-t --test-set", str, "NAME", "test set that sacreBLEU downloads, instead of -r (needs -l): wmt14, ..."),
+        ("--source", Path, "FILE", "source text for COMET, one sentence per line"),
+    )
+    scores = parser.add_argument_group("more options of scores")
     scores.add_argument("--lowercase", action="store_true", help="ignore case")
-    scores.add_argument("--comet-model", metavar="NAME", help="name or file (Unbabel/wmt22-comet-da)")
-    scores.add_argument("--baseline", metavar="NAME", help="test each difference from this system")
-    scores.add_argument(
-        "--paired", choices=("bs", "ar"), help="paired bootstrap (bs) or approximate randomisation (ar; the default)"
+    add_options(
+        scores,
+        ("--comet-model", str, "NAME", "name or file of the COMET model (default: Unbabel/wmt22-comet-da)"),
+        ("--baseline", str, "NAME", "system that all others are compared with, by a significance test"),
     )
-    scores.add_argument("--samples", type=int, metavar="N", help="resamples (1,000) or trials (10,000)")
-    scores.add_argument("--jobs", type=int, default=1, metavar="N", help="processes of the test (%(default)s)")
+    scores.add_argument(
+        "--paired",
+        choices=("bs", "ar"),
+        help="significance test of --baseline: paired bootstrap (bs) or approximate randomisation (ar) (default: ar)",
+    )
+    add_options(
+        scores,
+        ("--samples", int, "N", "number of resamples (bs, default: 1000) or trials (ar, default: 10000)"),
+        ("--jobs", int, "N", "number of processes for the significance test", 1),
+    )
     files = parser.add_argument_group("files")
     files.add_argument(
         "--format",
         choices=("auto", "text", "fairseq", "json"),
         default="auto",
-        help="text, fairseq-generate's output, n-best JSON (auto: by how a file begins)",
+        help="format of the translations: text, output of fairseq-generate, or n-best JSON lines; auto detects it from "
+        "the first line (default: %(default)s)",
     )
-    files.add_argument("--remove-bpe", choices=("sentencepiece", "subword_nmt"), help="join pieces first")
-    files.add_argument("--out", type=Path, metavar="FILE", help="write everything as JSON too")
     files.add_argument(
-        "--style", default="simple", metavar="NAME", help="simple, markdown, latex, json, or one of tabulate's"
+        "--remove-bpe",
+        choices=("sentencepiece", "subword_nmt"),
+        help="join the pieces of SentencePiece or subword-nmt before scoring",
+    )
+    add_options(
+        files,
+        ("--out", Path, "FILE", "write all results as JSON to FILE"),
+        ("--style", str, "NAME", "style of the table: simple, markdown, latex, json, or another of tabulate", "simple"),
     )
 
 

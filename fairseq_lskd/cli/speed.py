@@ -1,10 +1,9 @@
-"""Measure how fast checkpoints decode, with plain fairseq-generate, taking turns on one machine.
+"""Measure the decoding speed of several checkpoints on one machine, with fairseq-generate.
 
-Each round decodes the split with every checkpoint, in an order that is turned by one each time; a checkpoint's speed is
-the median of its rounds. Counted is what fairseq-generate counts: searching, not loading. Let nothing else run
-meanwhile.
+Each round decodes the split with every checkpoint, in a rotated order. The speed of a checkpoint is the median of its
+rounds. As in fairseq-generate, the time is that of the search, without loading. Run no other programs at the same time.
 
-With --exported, folders that `lskd export` wrote take turns too, on the same batches with the same search. All then
+With --exported, folders of `lskd export` are measured too, on the same batches with the same search. All models then
 decode on the CPU.
 """
 
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..files import write_json
 from ..user_dir import add_user_dir
+from ._options import add_options
 
 if TYPE_CHECKING:
     from ..scoring.speed import Turn
@@ -40,22 +40,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="NAME=FILE",
-        help="a checkpoint, by its name in tables (repeatable)",
+        help="checkpoint to measure, and its name in tables (repeatable)",
     )
     parser.add_argument(
         "--exported",
         action="append",
         default=[],
         metavar="NAME=DIR",
-        help="a folder that `lskd export` wrote of the --model of that name (repeatable)",
+        help="folder that `lskd export` wrote from the --model of the same name (repeatable)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON to write")
-    parser.add_argument("--subset", default="test", metavar="SPLIT", help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(%(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="decode on so many CPU cores (OMP_NUM_THREADS)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="output file (JSON)")
+    add_options(
+        parser,
+        ("--subset", str, "SPLIT", "split to decode", "test"),
+        ("--rounds", int, "N", "number of times that each model decodes", 3),
+        ("--threads", int, "N", "decode on N CPU cores (default: on a GPU, or on OMP_NUM_THREADS cores)"),
+    )
     add_user_dir(parser)
-    parser.usage = f"{parser.prog} --data DIR --model NAME=FILE ... --out FILE [-- options of fairseq-generate]"
-    parser.add_argument("options", nargs="*", metavar="OPTIONS", help="of fairseq-generate, after --")
+    parser.usage = f"{parser.prog} --data DIR --model NAME=FILE ... --out FILE [-- OPTIONS]"
+    parser.add_argument("options", nargs="*", metavar="OPTIONS", help="options of fairseq-generate, after --")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,29 +69,30 @@ def run(args: argparse.Namespace) -> int:
     for flag, number in (("--rounds", args.rounds), ("--threads", args.threads)):
         if number is not None and number < 1:
             raise UserError(f"{flag} {number}: expected 1 or more")
-    # As an interrupt does, it ends fairseq-generate too.
+    # SIGTERM ends fairseq-generate too, as SIGINT does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    models = _named("--model", args.model, Path.is_file, "NAME=FILE, of a checkpoint that is there")
-    exported = _named("--exported", args.exported, Path.is_dir, "NAME=DIR, of a folder that `lskd export` wrote")
+    models = _named("--model", args.model, Path.is_file, "NAME=FILE, with an existing checkpoint")
+    exported = _named("--exported", args.exported, Path.is_dir, "NAME=DIR, with a folder that `lskd export` wrote")
     if unknown := [name for name in exported if name not in models]:
         raise UserError(f"--exported {', '.join(unknown)}: expected the name of a --model ({', '.join(models)})")
     if len(args.user_dirs) > 1:
         raise UserError(
-            f"--user-dir {', '.join(args.user_dirs)}: fairseq-generate takes one; have one import the others"
+            f"--user-dir {', '.join(args.user_dirs)}: fairseq-generate accepts one folder; import the others in its "
+            "__init__.py"
         )
     threads = args.threads or usual_threads()
     options = [*(word for folder in args.user_dirs for word in ("--user-dir", folder)), *args.options]
     if (exported or args.threads) and "--cpu" not in options:
         options.append("--cpu")
-    of_exported = _exported_turns(args, models, exported, options, threads) if exported else {}
+    exported_turns = _exported_turns(args, models, exported, options, threads) if exported else {}
     turns = {}
     for name, checkpoint in models.items():
         turns[name, "fairseq"] = fairseq_turn(args.data, checkpoint, args.subset, options, threads)
-        if name in of_exported:
-            turns[name, "exported"] = of_exported[name][0]
+        if name in exported_turns:
+            turns[name, "exported"] = exported_turns[name][0]
     sentences, measured = measure(turns, args.rounds)
     systems = {name: measured[name, "fairseq"] for name in models}
-    for name, (_, compute_type) in of_exported.items():
+    for name, (_, compute_type) in exported_turns.items():
         systems[name]["exported"] = {"compute_type": compute_type, **measured[name, "exported"]}
     found = {"machine": machine(), "device": "cpu" if "--cpu" in options else "any", "options": options}
     write_json(args.out, {**found, "threads": threads, "sentences": sentences, "systems": systems})
@@ -99,14 +103,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _named(flag: str, words: list[str], is_there: Callable[[Path], bool], expected: str) -> dict[str, Path]:
-    """The paths of a repeatable option NAME=PATH."""
+    """Return the paths of a repeatable option NAME=PATH, by name."""
     found: dict[str, Path] = {}
     for word in words:
         name, equals, path = word.partition("=")
         if not name or not equals or not is_there(Path(path)):
             raise UserError(f"{flag} {word}: expected {expected}")
         if name in found:
-            raise UserError(f"{flag} {word}: {name} is {found[name]} already; give each a name of its own")
+            raise UserError(f"{flag} {word}: the name {name} is used for {found[name]} too; give another name")
         found[name] = Path(path)
     return found
 
@@ -114,7 +118,7 @@ def _named(flag: str, words: list[str], is_there: Callable[[Path], bool], expect
 def _exported_turns(
     args: argparse.Namespace, checkpoints: dict[str, Path], folders: dict[str, Path], options: list[str], threads: int
 ) -> dict[str, tuple[Turn, str]]:
-    """The turn of each exported folder, and what it computes with. They are read before anything is decoded."""
+    """Return each exported folder's turn (a function) and its compute type. The folders are read here."""
     from ..sequences.engines.choose import require_ctranslate2
 
     require_ctranslate2("--exported")

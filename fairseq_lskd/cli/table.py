@@ -1,4 +1,4 @@
-"""Gather result records in one results.json and print them as a table, raw or as means over seeds."""
+"""Print result records as a table, with one row per run or with means over seeds, and collect them in one file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import UserError
 from ..files import write_beside, write_json
 from ..reading import COUNT, NUMBER, read_json
+from ._options import add_options
 
 EXAMPLES = """examples:
   lskd table runs/mine/*/result.json --out runs/mine/results.json
@@ -19,7 +20,7 @@ EXAMPLES = """examples:
   lskd table runs/mine/results.json --over-seeds --write table.md table.tex
   lskd table runs/mine/results.json --differences
 """
-#: Of --write, by the file's ending.
+#: The styles of --write, by the extension of the file.
 STYLES = {".md": "github", ".tex": "latex_booktabs", ".tsv": "tsv", ".html": "html", ".txt": "simple"}
 
 
@@ -38,31 +39,34 @@ _SPEEDS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("records", type=Path, nargs="+", metavar="FILE", help="result.json of a run, or a results.json")
-    parser.add_argument("--over-seeds", action="store_true", help="a row a system: mean and standard deviation")
+    parser.add_argument(
+        "records", type=Path, nargs="+", metavar="FILE", help="result.json of a run, or a file that --out wrote"
+    )
+    parser.add_argument(
+        "--over-seeds", action="store_true", help="print one row per system, with means and standard deviations"
+    )
     parser.add_argument(
         "--differences",
         action="store_true",
-        help="a row a pair of systems that one label tells apart (a teacher's smoothing, say): paired over seeds",
+        help="print one row per pair of systems that differ in one label (for example, the teacher's label smoothing), "
+        "with differences paired by seed",
     )
-    parser.add_argument("--speed", type=Path, metavar="FILE", help="decoding speeds that `lskd speed` wrote")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write all records to this results.json")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="and as rows of numbers to this one")
+    add_options(
+        parser,
+        ("--speed", Path, "FILE", "add the decoding speeds of this file, which `lskd speed` wrote"),
+        ("--out", Path, "FILE", "write all records to this file (JSON)"),
+        ("--csv", Path, "FILE", "write the numbers of all records to this file (CSV)"),
+        ("--plot", Path, "FILE", "write a plot of BLEU against size and speed, as .svg, .png or .pdf"),
+        ("--title", str, "TEXT", "title of the plot", ""),
+        ("--style", str, "NAME", "style of the table: simple, github, latex, tsv, or another of tabulate", "simple"),
+    )
     parser.add_argument(
         "--write",
         type=Path,
         nargs="+",
         default=[],
         metavar="FILE",
-        help=f"write the table: {', '.join(STYLES)}",
-    )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw BLEU against size and speed: .svg, .png, .pdf")
-    parser.add_argument("--title", default="", metavar="TEXT", help="of the picture")
-    parser.add_argument(
-        "--style",
-        default="simple",
-        metavar="NAME",
-        help="simple, github, latex, tsv, or another of tabulate's (%(default)s)",
+        help=f"write the table to files; their extensions choose the format: {', '.join(STYLES)}",
     )
 
 
@@ -78,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     if args.style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected one of {', '.join(tabulate_formats)}")
     if wrong := [str(path) for path in args.write if path.suffix not in STYLES]:
-        raise UserError(f"--write {', '.join(wrong)}: expected a name that ends in {', '.join(STYLES)}")
-    records = _read(args.records, one_a_seed=args.over_seeds or args.differences)
+        raise UserError(f"--write {', '.join(wrong)}: expected an extension of {', '.join(STYLES)}")
+    records = _read_records(args.records, one_per_seed=args.over_seeds or args.differences)
     if args.speed:
         add_speeds(records, _speeds(args.speed))
     if args.out:
@@ -98,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         style = STYLES[path.suffix]
         text = formatted(style=style)
         with write_beside(path) as part:
-            part.write_text((_lines_apart(text) if style == "github" else text) + "\n", encoding="utf-8")
+            part.write_text((_with_line_breaks(text) if style == "github" else text) + "\n", encoding="utf-8")
     if args.plot:
         from ..scoring.quality_plot import draw
 
@@ -107,37 +111,42 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(paths: list[Path], one_a_seed: bool) -> list[dict[str, Any]]:
-    """All records, the same one only once; with `one_a_seed`, no other one of its system and seed."""
+def _read_records(paths: list[Path], one_per_seed: bool) -> list[dict[str, Any]]:
+    """Read all records, without duplicates.
+
+    Raises:
+        UserError: for records of different test sets; with `one_per_seed`, for two records of one system and seed.
+    """
     from ..records.result import read_results
 
     kept: dict[tuple[Any, ...], tuple[Path, dict[str, Any]]] = {}
     for path in paths:
         for record in read_results(path):
             if not _is_record(record):
-                raise UserError(f"{path}: a record without a sacreBLEU signature: expected those of `lskd record`")
+                raise UserError(f"{path}: a record has no sacreBLEU signature: expected records of `lskd record`")
             same = record.get("checkpoint_sha256") or json.dumps(record, sort_keys=True)
             key = record["system"], record.get("seed"), same, record.get("test_set")
             kept[key] = path, kept.get(key, (path, {}))[1] | record
     if not kept:
-        raise UserError(f"{', '.join(map(str, paths))}: no record in there")
+        raise UserError(f"{', '.join(map(str, paths))}: there are no records; expected those of `lskd record`")
     tests = {test or "the data's own": path for (*_, test), (path, _) in kept.items()}
     if len(tests) > 1:
         listed = ", ".join(f"{test} ({path})" for test, path in tests.items())
-        raise UserError(f"these records are of several test sets: {listed}; give each test set a table of its own")
+        raise UserError(f"the records are of different test sets: {listed}; print one table per test set")
     seen: dict[tuple[Any, ...], Path] = {}
     for (system, seed, *_), (path, _) in kept.items():
         twice, other = (system, seed) in seen, seen.setdefault((system, seed), path)
-        if one_a_seed and twice:
+        if one_per_seed and twice:
             raise UserError(
-                f"{path}: the record of {system} is another than that in {other}. Runs of one system are told apart by "
-                "their seed (lskd run --label seed=2); other runs need another name, or a table of their own"
+                f"{path} and {other} have different records of the same system and seed, {system}. Give runs of one "
+                "system different seeds (lskd run --label seed=2), name other systems differently, or print one table "
+                "each"
             )
     return [record for _, record in kept.values()]
 
 
 def _is_record(found: dict[str, Any]) -> bool:
-    """Whether it has a score at least, and every score's signature."""
+    """Return whether a record has at least one score, and the signature of every score."""
     from ..scoring.metrics import NAMES, signature_key
 
     scores = found.keys() & NAMES.keys()
@@ -152,7 +161,7 @@ def _speeds(path: Path) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
-    """Every field that is a number or a word, those of `exported` too; commands and versions stay in the JSON."""
+    """Write all fields that are numbers or text, including those of `exported`; leave out lists and tables."""
     import csv
 
     records = [
@@ -170,8 +179,8 @@ def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
         writer.writerows(records)
 
 
-def _lines_apart(text: str) -> str:
-    """Markdown joins lines, unless they end in two spaces, or are of a list."""
+def _with_line_breaks(text: str) -> str:
+    """Keep the line breaks of the notes below a Markdown table: end each of their lines with two spaces."""
     table, _, below = text.partition("\n\n")
     notes, _, listed = below.partition("\n\n")
     return "\n\n".join(filter(None, [table, "  \n".join(f"`{line}`" for line in notes.splitlines()), listed]))

@@ -1,8 +1,8 @@
-"""Translate a corpus with a teacher, or an ensemble, into n-best lists: one JSON line a sentence, in its order.
+"""Translate a corpus with a teacher or an ensemble into n-best lists, one JSON line per sentence in corpus order.
 
-CORPUS is a text file (.gz too), in the pieces that the teacher was trained on or, with --sentencepiece, as raw text;
-or a binarised folder. What was translated is on disk after every window of sentences: called again after a kill, the
-same command goes on there. docs/translate.md says more.
+CORPUS is a binarised folder or a text file, plain or gzipped (.gz). The text is in the teacher's pieces; with
+--sentencepiece, it is raw text. Translations are written after every window of sentences. If the command is killed, run
+it again: it continues after the last window. docs/translate.md has the details.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..user_dir import add_user_dir
+from ._options import add_options
 
 if TYPE_CHECKING:
     from ..sequences.translation import Plan
@@ -32,116 +33,130 @@ EXAMPLES = """examples:
 """
 
 
+LIMIT = "(default: the teacher's limit; 512 with --model)"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lskd translate`."""
-    parser.add_argument("corpus", type=Path, nargs="?", metavar="CORPUS", help="a text file, or a binarised folder")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the n-best lists (.gz: gzipped)")
-    parser.add_argument("--subset", metavar="NAME", help="split of a binarised folder (train)")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N sentences")
-    parser.add_argument("--plan", action="store_true", help="print what there is to do and how long it takes; stop")
+    parser.add_argument("corpus", type=Path, nargs="?", metavar="CORPUS", help="text file or binarised folder")
+    add_options(
+        parser,
+        ("--out", Path, "FILE", "output file of n-best lists (gzipped if it ends in .gz)"),
+        ("--subset", str, "NAME", "split of the binarised folder (default: train)"),
+        ("--limit", int, "N", "translate the first N sentences only"),
+    )
+    parser.add_argument(
+        "--plan", action="store_true", help="only measure the speed, and print how long the translation takes"
+    )
 
-    of_teacher = parser.add_argument_group("the teacher")
+    of_teacher = parser.add_argument_group("teacher")
     add_user_dir(of_teacher)
-    teacher = of_teacher.add_mutually_exclusive_group()
-    teacher.add_argument("--teacher-path", metavar="FILE", help="fairseq checkpoints; joined by : they are an ensemble")
-    teacher.add_argument("--model", type=Path, metavar="DIR", help="or a CTranslate2 model folder: OPUS-MT, NLLB, M2M")
-    text = parser.add_argument_group("its vocabulary")
-    text.add_argument("--teacher-data", metavar="DIR", help="folder of its dict.LANG.txt (beside the checkpoint)")
-    text.add_argument("-s", "--source-lang", metavar="LANG", help="where the checkpoint doesn't say it, or has more")
-    text.add_argument("-t", "--target-lang", metavar="LANG")
-    text.add_argument("--sentencepiece", type=Path, metavar="FILE", help="CORPUS is raw text; the model of both sides")
-    text.add_argument("--sentencepiece-source", type=Path, metavar="FILE", help="the source's, if it is another")
-    text.add_argument("--sentencepiece-target", type=Path, metavar="FILE", help="the target's, if it is another")
-    text.add_argument("--source-prefix", default="", metavar="TOKENS", help="put before every source (with --model)")
-    text.add_argument("--source-suffix", metavar="TOKENS", help="put after every source (with --model)")
-    text.add_argument("--target-prefix", default="", metavar="TOKENS", help="what a translation begins with (--model)")
-    text.add_argument(
-        "--max-source-positions", type=int, metavar="N", help="skip longer sources (the teacher's; with --model: 512)"
+    add_options(
+        of_teacher.add_mutually_exclusive_group(),
+        ("--teacher-path", str, "FILES", "fairseq checkpoint, or checkpoints of an ensemble joined by ':'"),
+        ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path: OPUS-MT, NLLB, M2M-100, ..."),
     )
-    text.add_argument(
-        "--max-target-positions", type=int, metavar="N", help="write at most so much (the teacher's; with --model: 512)"
+    beside = (
+        "folder with the teacher's dict.LANG.txt (default: beside the checkpoint, or the data folder that it records)"
+    )
+    unrecorded = "if the checkpoint does not record it or is multilingual"
+    add_options(
+        parser.add_argument_group("vocabulary and lengths"),
+        ("--teacher-data", str, "DIR", beside),
+        ("-s --source-lang", str, "LANG", f"source language, {unrecorded}"),
+        ("-t --target-lang", str, "LANG", f"target language, {unrecorded}"),
+        ("--sentencepiece", Path, "FILE", "SentencePiece model of both source and target; CORPUS is raw text"),
+        ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the source; CORPUS is raw text"),
+        ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the target"),
+        ("--source-prefix", str, "TOKENS", "tokens to add before every source (with --model)", ""),
+        ("--source-suffix", str, "TOKENS", "tokens to add after every source (with --model)"),
+        ("--target-prefix", str, "TOKENS", "tokens that every translation starts with (with --model)", ""),
+        ("--max-source-positions", int, "N", f"skip sources with more than N tokens {LIMIT}"),
+        ("--max-target-positions", int, "N", f"maximum length of a translation in tokens {LIMIT}"),
     )
 
-    search = parser.add_argument_group("the search, as in fairseq-generate")
-    search.add_argument("--beam", type=int, default=5, metavar="N", help="(%(default)s)")
-    search.add_argument("--nbest", type=int, default=1, metavar="N", help="hypotheses a sentence (%(default)s)")
-    search.add_argument(
-        "--lenpen", type=float, default=1.0, metavar="X", help="score = log p / length ** X (%(default)s)"
+    search = parser.add_argument_group("search, as in fairseq-generate")
+    add_options(
+        search,
+        ("--beam", int, "N", "beam size", 5),
+        ("--nbest", int, "N", "number of hypotheses per sentence", 1),
+        ("--lenpen", float, "X", "length penalty: score = log-probability / length ** X", 1.0),
+        ("--max-len-a", float, "A", "factor of the maximum length, A * source length + B tokens", 0.0),
+        ("--max-len-b", int, "B", "constant of the maximum length, A * source length + B tokens", 200),
+        ("--min-len", int, "N", "minimum length of a translation in tokens", 1),
     )
     search.add_argument(
-        "--max-len-a", type=float, default=0.0, metavar="A", help="at most A * source length + B tokens"
+        "--sampling", action="store_true", help="sample --beam translations, and keep the --nbest with the best scores"
     )
-    search.add_argument("--max-len-b", type=int, default=200, metavar="B", help="(%(default)s)")
-    search.add_argument("--min-len", type=int, default=1, metavar="N", help="at least N tokens (%(default)s)")
-    search.add_argument("--sampling", action="store_true", help="draw --beam translations, and keep the --nbest best")
-    search.add_argument("--sampling-topk", type=int, default=-1, metavar="K", help="from the K likeliest tokens")
-    search.add_argument("--sampling-topp", type=float, default=-1.0, metavar="P", help="from the likeliest that have P")
-    search.add_argument(
-        "--sampling-epsilon",
-        type=float,
-        default=0.0,
-        metavar="E",
-        help="sample only tokens with at least the probability E, such as 0.02; fairseq translates",
-    )
-    search.add_argument(
-        "--sampling-eta",
-        type=float,
-        default=0.0,
-        metavar="E",
-        help="the same, with a lower limit where the distribution has a high entropy: min(E, sqrt(E) exp(-entropy))",
-    )
-    search.add_argument("--temperature", type=float, default=1.0, metavar="T", help="of sampling (%(default)s)")
-    search.add_argument("--diverse-beam-groups", type=int, default=-1, metavar="N", help="diverse beam search")
-    search.add_argument("--diverse-beam-strength", type=float, default=0.5, metavar="X", help="(%(default)s)")
-    search.add_argument("--seed", type=int, default=1, metavar="N", help="of sampling (%(default)s)")
-    search.add_argument(
-        "--unkpen",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="take X from the log-probability of <unk>; inf: never write it (CTranslate2 has 0 and inf)",
+    eta = "like --sampling-epsilon, but with the limit min(E, sqrt(E) exp(-entropy)), which is lower if entropy is high"
+    unknown = "subtract X from the log-probability of <unk>; inf never generates <unk>; CTranslate2 supports 0 and inf"
+    add_options(
+        search,
+        ("--sampling-topk", int, "K", "sample from the K likeliest tokens (default: all)", -1),
+        ("--sampling-topp", float, "P", "sample from the likeliest tokens of total probability P (default: all)", -1.0),
+        ("--sampling-epsilon", float, "E", "sample only tokens with at least probability E; uses fairseq", 0.0),
+        ("--sampling-eta", float, "E", eta, 0.0),
+        ("--temperature", float, "T", "sampling temperature", 1.0),
+        ("--diverse-beam-groups", int, "N", "number of groups of diverse beam search (default: none)", -1),
+        ("--diverse-beam-strength", float, "X", "penalty of diverse beam search for tokens of other groups", 0.5),
+        ("--seed", int, "N", "random seed for --sampling", 1),
+        ("--unkpen", float, "X", unknown, 0.0),
     )
     search.add_argument(
         "--merge-duplicates", action="store_true", help="write equal hypotheses of a sentence once, with their count"
     )
-    search.add_argument("--token-scores", action="store_true", help="write every token's log-probability as well")
+    search.add_argument("--token-scores", action="store_true", help="write the log-probability of every token too")
 
-    engine = parser.add_argument_group("the engine; what is left out is chosen by a short measurement")
-    engine.add_argument("--engine", choices=("auto", "ctranslate2", "fairseq"), default="auto", help="(%(default)s)")
-    engine.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(%(default)s)")
-    engine.add_argument("--compute-type", choices=("auto", "float32", "float16", "int8"), default="auto")
-    engine.add_argument("--threads", type=int, metavar="N", help="cores to use (OMP_NUM_THREADS, or all)")
-    engine.add_argument("--workers", type=int, metavar="N", help="batches at a time, which share the cores")
-    engine.add_argument("--max-tokens", type=int, metavar="N", help="source tokens in a batch")
-    engine.add_argument("--batch-size", type=int, metavar="N", help="sentences in a batch at most")
+    engine = parser.add_argument_group("engine; settings that you leave out are chosen by a short measurement")
     engine.add_argument(
-        "--cache-dir", type=Path, metavar="DIR", help="keeps converted models (ctranslate2-models beside --out)"
+        "--engine",
+        choices=("auto", "ctranslate2", "fairseq"),
+        default="auto",
+        help="program that decodes (default: %(default)s)",
+    )
+    engine.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device to decode on (default: %(default)s)"
+    )
+    engine.add_argument(
+        "--compute-type",
+        choices=("auto", "float32", "float16", "int8"),
+        default="auto",
+        help="numeric type of the computation (default: %(default)s)",
+    )
+    add_options(
+        engine,
+        ("--threads", int, "N", "number of CPU cores (default: OMP_NUM_THREADS, or all cores)"),
+        ("--workers", int, "N", "number of batches that are decoded at the same time, sharing the cores"),
+        ("--max-tokens", int, "N", "maximum source tokens per batch"),
+        ("--batch-size", int, "N", "maximum sentences per batch"),
+        ("--cache-dir", Path, "DIR", "folder for converted models (default: ctranslate2-models beside --out)"),
     )
 
-    shards = parser.add_argument_group("many processes or nodes")
-    shards.add_argument("--num-shards", type=int, default=1, metavar="N", help="cut the corpus into N ranges")
-    shards.add_argument("--shard-id", type=int, default=0, metavar="I", help="translate this one, from 0")
-    shards.add_argument("--merge", action="store_true", help="put the outputs of all shards together")
-    shards.add_argument(
-        "--window", type=int, default=2000, metavar="N", help="sentences sorted and written at a time (%(default)s)"
+    shards = parser.add_argument_group("several processes or nodes")
+    add_options(
+        shards,
+        ("--num-shards", int, "N", "number of shards that the corpus is divided into", 1),
+        ("--shard-id", int, "I", "number of the shard to translate, from 0", 0),
+        ("--window", int, "N", "number of sentences that are sorted by length and written together", 2000),
     )
+    shards.add_argument("--merge", action="store_true", help="join the outputs of all shards")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Translate, plan or merge."""
+    """Translate, print the plan, or merge shards."""
     from ..sequences.shards import merge
 
     if args.out is None:
-        raise UserError("--out is missing: name the file to write")
+        raise UserError("--out is missing: give the file to write")
     if args.merge:
         if args.num_shards < 2:
             raise UserError(
-                f"--merge needs --num-shards, of how many shards: expected 2 or more, found {args.num_shards}"
+                f"--merge needs --num-shards, the number of shards: expected 2 or more, found {args.num_shards}"
             )
         print(f"{args.out}: {merge(args.out, args.num_shards):,} sentences", file=sys.stderr)
         return 0
     if args.corpus is None:
-        raise UserError("CORPUS is missing: name a text file, or a binarised folder")
+        raise UserError("CORPUS is missing: give a text file or a binarised folder")
     from ..sequences.decoding import DecodingOptions
     from ..sequences.translation import Request, plan, translate
 
@@ -149,21 +164,21 @@ def run(args: argparse.Namespace) -> int:
     asked = {each.name: getattr(args, each.name) for each in fields(Request) if each.name != "search"}
     request = Request(search=search, **asked)
     if args.plan:
-        _print(plan(request), request.num_shards)
+        _print_plan(plan(request), request.num_shards)
     else:
         translate(request)
     return 0
 
 
-def _print(found: Plan, shards: int) -> None:
+def _print_plan(found: Plan, shards: int) -> None:
     from tqdm import tqdm
 
     from ..sequences.nbest import EMPTY, TOO_LONG
 
     whole_time, shard_time = (tqdm.format_interval(n / found.rate) for n in (found.sentences, found.largest))
-    skipped = f"; {found.skipped[EMPTY]:,} {EMPTY} and {found.skipped[TOO_LONG]:,} {TOO_LONG} are skipped"
-    print(f"sentences  {found.sentences:,}, of {found.skipped['pieces']:,} pieces{skipped}")
-    print(f"engine     {found.engine}, {found.settings} (the best of {found.tried} settings)")
-    print(f"rate       {found.rate:,.0f} sentences a second in a sample")
-    print(f"shards     {shards}, of {found.largest:,} sentences at most")
-    print(f"time       {whole_time}" + (f", {shard_time} a shard" if shards > 1 else ""))
+    skipped = f"skipping {found.skipped[EMPTY]:,} {EMPTY} and {found.skipped[TOO_LONG]:,} {TOO_LONG}"
+    print(f"sentences  {found.sentences:,} ({found.skipped['pieces']:,} pieces), {skipped}")
+    print(f"engine     {found.engine}, {found.settings} (fastest of {found.tried} settings)")
+    print(f"rate       {found.rate:,.0f} sentences/s on a sample")
+    print(f"shards     {shards}, of up to {found.largest:,} sentences")
+    print(f"time       {whole_time}" + (f", {shard_time} per shard" if shards > 1 else ""))

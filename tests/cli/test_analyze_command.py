@@ -1,4 +1,4 @@
-"""`lskd analyze` of tiny teachers, from checkpoints to the report; and its mistakes."""
+"""`lskd analyze` of tiny teachers, from checkpoints to the report, and its errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def relabelled(path: Path, folder: Path, name: str, **criterion: object) -> Path:
-    """A copy of a checkpoint whose record says other things of its training, with its dictionaries."""
+    """Copy a checkpoint and its dictionaries, with another criterion in its record."""
     (folder / name).mkdir()
     for dictionary in path.parent.glob("dict.*.txt"):
         shutil.copy(dictionary, folder / name)
@@ -43,7 +43,7 @@ def relabelled(path: Path, folder: Path, name: str, **criterion: object) -> Path
 
 @pytest.fixture(scope="module")
 def teachers(data: Path) -> list[Path]:
-    """Of smoothing 0.0 and 0.1, by their records."""
+    """Teachers with label smoothing 0.0 and 0.1 in their records."""
     from trained import trained_teacher
 
     paths = [trained_teacher(data, seed=seed, updates=60) for seed in (1, 2)]
@@ -84,7 +84,7 @@ def rows(name: str, folder: str = "out") -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def analysed(data: Path, teachers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of both teachers, the smoothed one given first."""
+    """The report on both teachers. The smoothed one is given first."""
     folder = tmp_path_factory.mktemp("report") / "out"
     assert main([*words(data, teachers[::-1], "--min-count", "2"), "--out", str(folder)]) == 0
     return folder
@@ -183,7 +183,7 @@ def test_the_report_is_one_file_with_everything_beside_it(analysed: Path) -> Non
     assert said[0].startswith(("Distil from LS 0", "Undecided"))
 
 
-def test_a_second_call_has_nothing_to_do_and_another_is_refused(
+def test_a_second_call_does_nothing_and_other_options_are_refused(
     data: Path, teachers: list[Path], analysed: Path, capsys: pytest.CaptureFixture
 ) -> None:
     argv = [*words(data, teachers[::-1], "--min-count", "2"), "--out", str(analysed)]
@@ -202,7 +202,7 @@ def test_shards_merge_into_the_same_report(
     for name in ("stability", "stability-by-type", "calibration", "classes-summary", "claims"):
         for one, other in zip(rows(name), rows(name, str(analysed)), strict=True):
             for column in one:
-                # Sentences in other batches, so that float32 sums are in another order.
+                # The sentences are in other batches, and so the float32 sums are in another order.
                 with_number = re.fullmatch(r"-?[\d.]+(e-?\d+)?", one[column] or "x")
                 if with_number and name != "claims":
                     assert float(one[column]) == pytest.approx(float(other[column]), abs=2e-5, rel=2e-5), column
@@ -213,7 +213,7 @@ def test_shards_merge_into_the_same_report(
     assert "out.1-of-2 was measured with other options" in refused([*argv, "--shard-id", "0", "--min-count", "3"])
 
 
-def test_types_of_ones_own_and_embeddings(data: Path, teachers: list[Path]) -> None:
+def test_types_of_the_user_and_embeddings(data: Path, teachers: list[Path]) -> None:
     flags = ["--min-count", "2", "--types", "J,I,H", "--similar-by", "embedding", "--names", "plain,smooth"]
     assert main(words(data, teachers, *flags, "--train-split", "none")) == 0
     points = rows("projection-points")
@@ -225,7 +225,7 @@ def test_types_of_ones_own_and_embeddings(data: Path, teachers: list[Path]) -> N
 def test_types_that_the_training_split_does_not_have(
     data: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are chosen by their counts in --split, and looked up in --train-split too."""
+    """Types are chosen by their counts in --split, and searched in --train-split too."""
     find, sizes = study.holding, []
 
     def missing(dataset: Sized, types: list[int], most: int) -> np.ndarray:
@@ -282,7 +282,7 @@ def test_one_teacher_and_an_ensemble(data: Path, teachers: list[Path]) -> None:
 
 
 def test_the_truth_of_teachers_and_students(data: Path, teachers: list[Path], tmp_path: Path) -> None:
-    """Known of a generated bitext; here it is made up for the sentences that there are."""
+    """The truth of a generated bitext is known. Here, it is invented."""
     from fairseq_lskd.scoring.sentences import sentence_log_probs
     from fairseq_lskd.teachers.alone import load_teacher
 
@@ -302,7 +302,7 @@ def test_the_truth_of_teachers_and_students(data: Path, teachers: list[Path], tm
 
 
 class TestMistakes:
-    """Named before the long work, and nothing is left."""
+    """Mistakes are reported before the measurement, and leave no files."""
 
     @pytest.mark.parametrize(
         ("flags", "said"),
@@ -310,21 +310,21 @@ class TestMistakes:
             (["--split", "test"], "--split test: {data} has no such split of de-en; it has: train, valid"),
             (["--min-count", "500"], "--min-count 500: no token type occurs that often in valid of {data} (the"),
             (["--min-count", "12"], "comparing types takes three"),
-            (["--types", "A,B"], "--types A,B: expected three different types"),
+            (["--types", "A,B"], "--types A,B: expected 3 different types"),
             (["--types", "J,I,Q"], "; 'Q' is not in {data}/dict.en.txt"),
             (["--types", "J,I,H", "--min-count", "9"], "times in valid, fewer than --min-count 9"),
             (["--names", "one"], "--names one: expected 2 different names"),
             (["--memory", "0.0000001"], "--memory 1e-07: "),
             (
                 ["--memory", "0", "--num-shards", "0"],
-                "--memory 0.0: expected a number above 0; --num-shards 0: expected 1 or more",
+                "--num-shards 0: expected 1 or more; --memory 0.0: expected a number above 0",
             ),
             (["--shard-id", "2", "--num-shards", "2"], "--shard-id 2: expected 0 to 1"),
             (["--data", "none"], "none: no such folder of binarised data"),
             (["--student", "none.pt", "--teacher", "a.pt:b.pt"], "--teacher a.pt: no such file\n  --teacher b.pt: no "),
             (["--student", "none.pt"], "--student none.pt: no such file"),
-            (["--from-npz", "a.npz"], "--from-npz and --teacher, --data: saved outputs and fairseq's models need an"),
-            (["--truth", "raw"], "--truth raw: no truth.valid.tsv there; expected the raw/ folder of what `lskd"),
+            (["--from-npz", "a.npz"], "--from-npz and --teacher, --data cannot be combined"),
+            (["--truth", "raw"], "--truth raw: it has no truth.valid.tsv; expected the raw/ folder"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
@@ -336,7 +336,7 @@ class TestMistakes:
 
     def test_a_checkpoint_with_nan(self, data: Path, teachers: list[Path]) -> None:
         state = torch.load(teachers[1], weights_only=True)
-        state["model"]["decoder.embed_positions._float_tensor"] = torch.tensor([torch.nan])  # which nobody sets
+        state["model"]["decoder.embed_positions._float_tensor"] = torch.tensor([torch.nan])  # a buffer that is not used
         state["model"]["decoder.layers.0.fc1.bias"][3] = torch.nan
         torch.save(state, "nan.pt")
         said = refused(words(data, [teachers[0], Path("nan.pt")]))
@@ -361,14 +361,14 @@ class TestMistakes:
         ("flags", "said"),
         [
             ([], "nothing to analyse: give --teacher (with --data), --from-npz, --runs or --hypotheses"),
-            (["--data", "bin"], "--data: needs --teacher too"),
-            (["--student", "s.pt", "--runs", "."], "--student: needs --teacher and --data too"),
-            (["--teacher", "t.pt"], "--teacher: needs --data too"),
-            (["--truth", "raw", "--runs", "."], "--truth: needs --teacher and --data, whose distance from it is"),
-            (["--from-npz", "a.npz", "--truth", "raw"], "--truth: needs --teacher and --data"),
+            (["--data", "bin"], "--data: --teacher required too"),
+            (["--student", "s.pt", "--runs", "."], "--student: --teacher and --data required too"),
+            (["--teacher", "t.pt"], "--teacher: --data required too"),
+            (["--truth", "raw", "--runs", "."], "--truth: --teacher and --data required too"),
+            (["--from-npz", "a.npz", "--truth", "raw"], "--truth: --teacher and --data required too"),
             (["--from-npz", "a.npz"], "--from-npz a.npz: no such file"),
             (["--from-npz", "a.npz", "--from-npz", "a.npz"], "--from-npz a.npz: given 2 times"),
-            (["--from-npz", "a.npz", "--num-shards", "2"], "--num-shards 2: only the work on --teacher can be shared"),
+            (["--from-npz", "a.npz", "--num-shards", "2"], "--num-shards 2: only --teacher can be measured in shards"),
             (["--runs", "none"], "--runs none: no such folder"),
             (["--hypotheses", "a=b"], "--hypotheses: the long tail needs --references and --training too"),
             (["--references", "r", "--training", "t"], "--references and --training: the long tail needs --hypotheses"),
@@ -380,7 +380,7 @@ class TestMistakes:
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
-    def test_what_belongs_together(self, flags: list[str], said: str) -> None:
+    def test_options_that_belong_together(self, flags: list[str], said: str) -> None:
         assert said in refused(["analyze", "--out", "out", *flags])
         assert not list(Path().iterdir())
 
@@ -397,7 +397,7 @@ class TestMistakes:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         assert "lskd analyze needs matplotlib and jinja2" in refused(words(data, teachers))
 
-    def test_what_is_interrupted_leaves_nothing(
+    def test_an_interrupt_leaves_nothing(
         self, data: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""`lskd cache`: shared, killed, resumed, mended, and what it refuses."""
+"""`lskd cache`: shards, interruptions, repairs and errors."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ DAY = 24 * 3600
 
 @pytest.fixture(scope="module")
 def wanted(bitext: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What is in a cache that one process wrote without being disturbed."""
+    """The contents of a cache that one process wrote without interruption."""
     return contents(write_cache(bitext, teacher_path, tmp_path_factory.mktemp("whole") / "cache"))
 
 
 @pytest.fixture
 def write(bitext: Path, teacher_path: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Write a cache of these to tmp_path/cache, or go on with it."""
+    """Write the cache tmp_path/cache, or continue it."""
     return functools.partial(write_cache, bitext, teacher_path, tmp_path / "cache")
 
 
 def in_a_child(action: Callable[[], object]) -> int:
-    """Start in a process of its own, without the seconds that imports take; its id."""
+    """Start an action in a forked process, which needs no imports. Return its process id."""
     sys.stdout.flush()
     if child := os.fork():
         return child
@@ -56,14 +56,14 @@ def in_a_child(action: Callable[[], object]) -> int:
 
 
 def end_of(child: int) -> int:
-    """Exit status, or minus the signal."""
+    """Return the exit status of a process; for a signal, its negative number."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-# Its way through.
+# Complete caches.
 
 
-def test_says_what_it_is_going_to_write(bitext, write, tmp_path, capsys):
+def test_prints_what_it_writes(bitext, write, tmp_path, capsys):
     cache = write()
     said = capsys.readouterr()
     count = len(blocks(cache))
@@ -71,7 +71,7 @@ def test_says_what_it_is_going_to_write(bitext, write, tmp_path, capsys):
     tokens = int(make_task(bitext).dataset("train").tgt_sizes.sum())
     size = f"{tokens * (4 * K + 2) / 1000:.3g} kB"
     assert re.search(
-        rf"{cache}: {count} of {count} blocks to write here, {tokens} tokens, {size}, about \d+ s at [\d,]+ tokens/s",
+        rf"{cache}: writing {count} of {count} blocks, {tokens} tokens, {size}, about \d+ s at [\d,]+ tokens/s",
         said.err,
     )
     assert f"{tokens}/{tokens}" in said.err and "token/s" in said.err
@@ -96,7 +96,7 @@ def test_three_shards_write_what_one_does(write, wanted, order, capsys):
         cache = write("--shard-id", str(shard), "--num-shards", "3")
         assert (cache / "cache.json").exists() == (number == 2)
         said = capsys.readouterr().out
-        assert said.endswith("written\n" if number == 2 else "blocks; the other shards' are to come\n")
+        assert said.endswith("written\n" if number == 2 else "blocks; other shards write the rest\n")
     assert contents(cache) == wanted
 
 
@@ -113,14 +113,14 @@ def test_another_number_of_shards_goes_on(write, wanted):
 
 
 def test_processes_at_the_same_time(write, wanted, tmp_path):
-    """Two of them at the same shard."""
+    """Two of three processes write the same shard."""
     children = [in_a_child(lambda i=i: write("--shard-id", str(i), "--num-shards", "2")) for i in (0, 1, 1)]
     assert [end_of(child) for child in children] == [0, 0, 0]
     assert contents(tmp_path / "cache") == wanted
 
 
 def test_two_processes_at_the_same_shard_share_its_blocks(write, wanted, tmp_path, monkeypatch, capsys):
-    """What the other has written meanwhile is not written again, and a finished cache stays one."""
+    """Blocks that the other process has written are not written again, and a complete cache stays complete."""
     real = cache_writer.CacheWriter.speed
     asked = []
 
@@ -138,7 +138,7 @@ def test_two_processes_at_the_same_shard_share_its_blocks(write, wanted, tmp_pat
 
 
 def test_batches_may_have_any_size(bitext, teacher_path, write, tmp_path, wanted):
-    """Also one that is smaller than a sentence."""
+    """A batch may be smaller than a sentence."""
     task = make_task(bitext)
     ids, lengths = torch.arange(60), torch.from_numpy(task.dataset("train").tgt_sizes)
     found = CachedTeacher.open(write("--max-tokens", "1"), task).lookup(ids, lengths)
@@ -151,11 +151,11 @@ def test_languages_are_inferred(bitext, teacher_path, tmp_path, wanted):
     assert contents(write_cache(bitext, teacher_path, tmp_path / "cache", "-s", "de", "-t", "en")) == wanted
 
 
-# Killed.
+# Interruptions.
 
 
 def kill_at(number: int, when: str, patch: pytest.MonkeyPatch) -> None:
-    """This process is to die in the middle of its nth change to the disk, if that is a write, or right after it."""
+    """Kill this process at its nth change to the disk: in the middle of it (if it is a write), or after it."""
     count = 0
 
     def watched(name: str) -> Callable[..., object]:
@@ -194,11 +194,11 @@ def test_killed_at_any_change_to_the_disk(write, when, tmp_path, monkeypatch):
             break
         assert status == -signal.SIGKILL
         there = contents(tmp_path / "cache")
-        # What is there is whole, and not taken for a finished cache before it is one.
+        # All files are complete, and cache.json exists only if the cache is complete.
         assert there.items() <= wanted.items()
         assert "cache.json" not in there or there == wanted
         assert contents(write()) == wanted
-    # A plan, some blocks, the lengths, the manifest: each written and renamed.
+    # The plan, the blocks, the lengths and the manifest are each written and renamed.
     assert number == 2 * len(wanted) + 1
 
 
@@ -218,7 +218,7 @@ def test_killed_at_any_time(write, wanted, tmp_path):
 
 @pytest.mark.slow
 def test_killed_as_a_command(bitext, teacher_path, tmp_path):
-    """The command itself, and blocks of the size that it makes, on half a million tokens; both shards, repeatedly."""
+    """Kill both shards of the command repeatedly, with blocks of the default size, on half a million tokens."""
     data = Path(shutil.copytree(bitext, tmp_path / "data"))
     for path in list(data.glob("valid.*")):
         shutil.copy(path, data / path.name.replace("valid", "train1"))
@@ -239,7 +239,7 @@ def test_killed_as_a_command(bitext, teacher_path, tmp_path):
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-def test_what_killed_processes_left_is_swept_up_in_time(write):
+def test_temporary_files_of_killed_processes_are_removed(write):
     cache = write()
     old, young = cache / ".block-00000-00.npy.1.part", cache / ".block-00000-00.npy.2.part"
     for part in (old, young):
@@ -249,10 +249,10 @@ def test_what_killed_processes_left_is_swept_up_in_time(write):
     assert young.exists() and not old.exists()
 
 
-# Damaged.
+# Repairs.
 
 
-def test_a_damaged_cache_is_mended(write, wanted, capsys):
+def test_a_damaged_cache_is_repaired(write, wanted, capsys):
     cache = write()
     for name in wanted:
         if name == "plan.json":
@@ -262,13 +262,13 @@ def test_a_damaged_cache_is_mended(write, wanted, capsys):
         write()
         assert contents(cache) == wanted, name
         if name.startswith("block-"):
-            assert re.search(r"1 of \d+ blocks to write here", capsys.readouterr().err)
+            assert re.search(r"writing 1 of \d+ blocks", capsys.readouterr().err)
         (cache / name).unlink()
         write()
         assert contents(cache) == wanted, name
 
 
-def test_a_cache_is_not_finished_while_it_is_mended(write, wanted, tmp_path, monkeypatch):
+def test_a_cache_is_not_complete_while_it_is_repaired(write, wanted, tmp_path, monkeypatch):
     cache = write()
     flip(blocks(cache)[2])
 
@@ -281,8 +281,8 @@ def test_a_cache_is_not_finished_while_it_is_mended(write, wanted, tmp_path, mon
     assert contents(write()) == wanted
 
 
-def test_a_block_of_another_process_with_other_digits_will_do(write, wanted):
-    """Both are sound. The manifest names one of them."""
+def test_a_valid_block_of_another_process_is_accepted(write, wanted):
+    """Both blocks are valid. The manifest names one of them."""
     cache = write()
     other = cache / "aside.npy"
     shutil.copy(blocks(cache)[1], other)
@@ -296,7 +296,7 @@ def test_a_block_of_another_process_with_other_digits_will_do(write, wanted):
     assert manifest.count("block-00001-") == 1 and blocks(cache)[1].name in manifest
 
 
-# Refused.
+# Errors.
 
 
 def refused(capsys: pytest.CaptureFixture, action: Callable[[], object]) -> str:
@@ -337,7 +337,7 @@ def test_another_cache_is_replaced_when_the_new_one_is_whole(bitext, teacher_pat
         write(*flags)
     assert contents(cache) == before
     write(*flags, "--shard-id", "0", "--num-shards", "2")
-    assert not (cache / "notes.txt").exists()  # it is with the old cache, which is put aside
+    assert not (cache / "notes.txt").exists()  # it is in the old cache, which is set aside
     write(*flags, "--shard-id", "1", "--num-shards", "2")
     alone = write_cache(bitext, teacher_path, tmp_path / "alone", *flags)
     assert contents(cache) == contents(alone) | {"notes.txt": b"mine"}
@@ -345,7 +345,7 @@ def test_another_cache_is_replaced_when_the_new_one_is_whole(bitext, teacher_pat
 
 
 def test_other_shards_must_agree(write, capsys):
-    """Also before anything is finished."""
+    """Shards are compared before any of them is complete."""
     write("--num-shards", "2")
     assert "--top-k: 4 there, 5 here" in refused(capsys, lambda: [capsys.readouterr(), write("--top-k", "5")])
 
@@ -360,8 +360,8 @@ def test_a_folder_of_something_else_is_left_alone(write, tmp_path, capsys):
     assert "has no plan.json of a teacher cache" in refused(capsys, write)
 
 
-def test_a_folder_that_is_deleted_and_begun_anew(bitext, teacher_path, tmp_path, monkeypatch, capsys):
-    """A process that still writes to the old one stops before it puts a block into the new one."""
+def test_a_folder_that_is_deleted_and_started_again(bitext, teacher_path, tmp_path, monkeypatch, capsys):
+    """A process that writes to the old cache stops before it writes a block into the new one."""
     save_block = cache_writer.CacheWriter._save
 
     def begin_anew(self, stem, array):
@@ -380,14 +380,14 @@ def test_a_folder_that_is_deleted_and_begun_anew(bitext, teacher_path, tmp_path,
 
 
 @pytest.mark.parametrize("k", [0, -1, 16])
-def test_k_of_another_size_than_the_vocabulary_allows(write, k, tmp_path, capsys):
+def test_top_k_outside_the_vocabulary(write, k, tmp_path, capsys):
     said = refused(capsys, lambda: write("--top-k", str(k)))
     assert f"--top-k {k}: expected 1 " in said and (k < 1 or "15, the size of the target vocabulary" in said)
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_disk_that_is_too_small(bitext, write, wanted, tmp_path, monkeypatch, capsys):
-    """Only what is still to be written counts, and nothing is left behind that would be in the way of another try."""
+    """The check counts missing blocks only, and leaves nothing that would prevent another attempt."""
     usage = namedtuple("usage", "total used free")
     needed = int(make_task(bitext).dataset("train").tgt_sizes.sum()) * (4 * K + 2)
 
@@ -396,9 +396,7 @@ def test_a_disk_that_is_too_small(bitext, write, wanted, tmp_path, monkeypatch, 
 
     let(needed - 1)
     said = refused(capsys, write)
-    assert re.search(
-        rf"--out {tmp_path}/cache: 7\.87 kB are still to be written, 7\.8\d kB are free\. .* lower --top-k", said
-    )
+    assert re.search(rf"--out {tmp_path}/cache: .*7\.87 kB.* 7\.8\d kB are free\. .* lower --top-k", said)
     assert not (tmp_path / "cache").exists()
     let(needed * 2 // 3)
     for shard in range(2):
@@ -406,7 +404,7 @@ def test_a_disk_that_is_too_small(bitext, write, wanted, tmp_path, monkeypatch, 
     assert contents(tmp_path / "cache") == wanted
 
 
-def test_a_disk_that_is_full_all_the_same(write, wanted, tmp_path, monkeypatch, capsys):
+def test_a_disk_that_becomes_full(write, wanted, tmp_path, monkeypatch, capsys):
     real, calls = Path.write_bytes, []
 
     def write_bytes(path: Path, data: bytes) -> int:
@@ -440,7 +438,7 @@ def test_data_that_changes_meanwhile_leaves_no_block(bitext, teacher_path, tmp_p
     assert len(blocks(write_cache(data, teacher_path, tmp_path / "cache"))) > 5
 
 
-def test_a_teacher_that_gives_no_numbers(bitext, tmp_path, capsys):
+def test_a_teacher_with_nan_weights(bitext, tmp_path, capsys):
     teacher = save(tmp_path / "checkpoint.pt", bitext)
     state = torch.load(teacher, weights_only=False)
     state["model"]["decoder.output_projection.weight"][5] = torch.nan
@@ -471,8 +469,8 @@ def test_a_wrong_flag_is_named_and_leaves_no_cache(write, flags, said, tmp_path,
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_without_a_teacher(bitext, teacher_path, write, tmp_path, monkeypatch, capsys):
-    """Refused before it is written, and where it is learned from."""
+def test_a_cache_without_any_sentence(bitext, teacher_path, write, tmp_path, monkeypatch, capsys):
+    """Such a cache is refused before it is written, and when a student opens it."""
     monkeypatch.setattr("fairseq_lskd.cli._numbers.LIMITS", {})
     said = refused(capsys, lambda: write("--max-target-positions", "-5"))
     assert "all 60 are longer than" in said and "--max-target-positions -5" in said
@@ -488,7 +486,7 @@ def test_data_that_is_not_there(bitext, teacher_path, tmp_path, capsys):
         return main(["cache", data, "--teacher-path", str(teacher_path), "--out", str(tmp_path / "cache")])
 
     assert "none: no such folder of binarised data" in refused(capsys, lambda: cache("none"))
-    assert "(a teacher cache needs the data in one)" in refused(capsys, lambda: cache(f"{bitext}:{bitext}"))
+    assert "expected one folder of binarised data" in refused(capsys, lambda: cache(f"{bitext}:{bitext}"))
     (tmp_path / "empty").mkdir()
     assert "its languages are unknown. Give -s and -t" in refused(capsys, lambda: cache(str(tmp_path / "empty")))
     (tmp_path / "above").mkdir()

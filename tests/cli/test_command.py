@@ -1,7 +1,8 @@
-"""What holds for every subcommand of `lskd`."""
+"""Properties of all subcommands of `lskd`: help, usage, errors and interrupts."""
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import pty
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_lskd.cli import COMMANDS, main
+from fairseq_lskd.cli._help import HelpFormatter
 
 LSKD = [sys.executable, "-m", "fairseq_lskd.cli"]
 
@@ -23,7 +25,7 @@ def lskd(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([*LSKD, *words], capture_output=True, text=True, timeout=60)
 
 
-def test_a_criterion_s_options_tell_their_defaults(capsys: pytest.CaptureFixture) -> None:
+def test_options_of_a_criterion_have_their_defaults(capsys: pytest.CaptureFixture) -> None:
     assert main(["criterion", "word_kd"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     for words in ("(default: 0.5)", "(default: forward_kl)", "(default: auto)"):
@@ -39,15 +41,39 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture) -> None:
     assert re.findall(r"^    (\w+)", said, flags=re.MULTILINE) == list(COMMANDS)
 
 
+@pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_a_command_shows_examples_of_it(name: str, capsys: pytest.CaptureFixture) -> None:
+def test_help_of_a_command_fits_the_terminal_and_has_examples(
+    name: str, columns: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])
     said = capsys.readouterr().out
     assert caught.value.code == 0
     assert said.startswith(f"usage: lskd {name} ")
+    assert max(map(len, said.splitlines())) <= columns
     examples = said.partition("\nexamples:\n")[2].splitlines()
     assert [line for line in examples if line.split()[:2] == ["lskd", name]]
+
+
+def test_without_a_command_the_help_is_on_stderr() -> None:
+    done = lskd()
+    assert done.returncode == 2 and done.stdout == ""
+    assert re.findall(r"^    (\w+)", done.stderr, flags=re.MULTILINE) == list(COMMANDS)
+
+
+def test_long_examples_are_broken_between_options() -> None:
+    parser = argparse.ArgumentParser(
+        formatter_class=lambda prog: HelpFormatter(prog, width=42),
+        description="A paragraph that is longer than a line, with a --flag-of-many-words.\nIt goes on.",
+        epilog="examples:\n  lskd do DATA --out some/long/folder \\\n      --size 3 --name a-long-name\n  lskd do",
+    )
+    said = parser.format_help()
+    assert "A paragraph that is longer than a line,\nwith a --flag-of-many-words. It goes on.\n" in said
+    assert said.endswith(
+        "examples:\n  lskd do DATA --out some/long/folder \\\n      --size 3 --name a-long-name\n  lskd do\n"
+    )
 
 
 @pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
@@ -97,7 +123,7 @@ def test_wrong_usage_exits_with_2(words: list[str]) -> None:
 def test_a_mistake_ends_in_a_message(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as caught:
         main([word.format(tmp=tmp_path) for word in words])
-    # Text, which Python prints to stderr and exits with 1.
+    # Python prints the text to stderr, and exits with status 1.
     assert isinstance(caught.value.code, str) and caught.value.code.startswith(f"lskd {words[0]}: error: ")
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.pt").exists()
@@ -121,17 +147,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("path", [None, "made/train.de"])
-def test_a_full_disk_is_told_with_the_way_out(path: str | None, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(path: str | None, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(args: object) -> int:
-        raise OSError(number, os.strerror(number), path)  # a write has no name, opening a file has
+        raise OSError(number, os.strerror(number), path)  # errors of writing have no path, errors of opening have one
 
     monkeypatch.setattr("fairseq_lskd.cli.binarise.run", run)
     with pytest.raises(SystemExit) as caught:
         main(["binarise", "pieces", "--out", "made"])
-    assert caught.value.code == (
-        f"lskd binarise: error: {path or 'made'}: {os.strerror(number)}; the disk of the output is full, or your quota "
-        "on it. Make room there, and call the same command again."
-    )
+    assert isinstance(caught.value.code, str)
+    assert caught.value.code.startswith(f"lskd binarise: error: {path or 'made'}: {os.strerror(number)}")
+    assert "Free some space" in caught.value.code
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +169,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupt_from_the_keyboard_ends_in_one_line(tmp_path: Path) -> None:
-    # In a terminal of its own, where Ctrl-C goes to the command as well.
+    # A new terminal sends Ctrl-C to the command as well.
     child, terminal = pty.fork()
     if child == 0:
         code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
@@ -159,7 +184,7 @@ def test_an_interrupt_from_the_keyboard_ends_in_one_line(tmp_path: Path) -> None
     try:
         while part := os.read(terminal, 1000):
             said += part
-    except OSError:  # the end, on Linux
+    except OSError:  # the end of the output on Linux
         pass
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGINT
     os.close(terminal)

@@ -1,4 +1,4 @@
-"""`lskd export` of a tiny student in SentencePiece pieces, and the example that translates with the folder."""
+"""`lskd export` of a tiny student with SentencePiece, and examples/translate_raw.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fairseq_lskd.files import sha256
 pytest.importorskip("ctranslate2")
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "translate_raw.py"
-#: Runs the example where fairseq, torch and we cannot be imported.
+#: Code that runs the example without fairseq, torch and fairseq_lskd.
 ALONE = f"""
 import runpy, sys
 for name in ("fairseq", "fairseq_lskd", "torch"):
@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(data: Path) -> Path:
-    """Of a trained student, with its dictionaries beside it; its data folder is `data`/bin."""
+    """The checkpoint of a trained student, with its dictionaries beside it. Its data folder is `data`/bin."""
     from trained import trained_teacher
 
     return trained_teacher(data / "bin")
@@ -68,7 +68,7 @@ def translate(folder: str, text: str) -> list[str]:
 
 
 def in_fairseq(checkpoint: Path, model: Path, lines: list[str]) -> list[str]:
-    """The translations of fairseq's own search."""
+    """Translate lines with fairseq's search."""
     from fairseq_lskd.sequences.decoding import Batch, DecodingOptions
     from fairseq_lskd.sequences.engines.fairseq_engine import FairseqEngine
     from fairseq_lskd.teachers.alone import load_teacher
@@ -86,7 +86,7 @@ def test_the_example_translates_raw_text_as_fairseq_does(data: Path, checkpoint:
     assert len(set(wanted)) > 10
     export(checkpoint, "--compute-type", "float32")
     assert translate("out", "".join(f"{line}\n" for line in lines)) == wanted
-    # A blank line is one, characters that were never seen are no obstacle, nor is a line that is too long.
+    # Blank lines, unknown characters and lines that are too long are translated to one line each.
     found = translate("out", f"{lines[0]}\n\n  {lines[1]} \nüñ 猫\n{'a ' * 2000}\n{lines[2]}")
     assert len(found) == 6
     assert [found[0], *found[1:3], found[5]] == [wanted[0], "", wanted[1], wanted[2]]
@@ -106,7 +106,7 @@ def test_int8_is_small_and_needs_neither_fairseq_nor_torch(
     assert sum(same) >= 0.8 * len(same)
 
 
-def test_the_record_says_what_it_was_made_from(data: Path, checkpoint: Path) -> None:
+def test_the_record_has_the_digests_of_its_inputs(data: Path, checkpoint: Path) -> None:
     export(checkpoint)
     record = json.loads(Path("out/export.json").read_text())
     assert record["options"] == {"compute-type": "int8"}
@@ -139,7 +139,7 @@ def test_weights_are_stored_quantised(data: Path, tmp_path: Path, kind: str, mos
     assert stored <= most * whole
 
 
-def test_all_compute_types_of_ctranslate2_are_there() -> None:
+def test_all_compute_types_of_ctranslate2_are_offered() -> None:
     from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
 
     assert set(COMPUTE_TYPES) == set(ACCEPTED_MODEL_TYPES)
@@ -173,7 +173,7 @@ def test_the_example_is_short() -> None:
     assert len(ast.unparse(tree).replace("\n\n", "\n").splitlines()) <= 20
 
 
-def test_a_second_call_has_nothing_to_do_and_another_is_refused(
+def test_a_second_call_does_nothing_and_other_options_are_refused(
     checkpoint: Path, capsys: pytest.CaptureFixture
 ) -> None:
     export(checkpoint)
@@ -189,7 +189,7 @@ def test_a_second_call_has_nothing_to_do_and_another_is_refused(
     assert "model.bin was changed: it is 0 bytes" in refused(str(checkpoint), "--out", "out")
 
 
-def test_what_is_interrupted_leaves_nothing(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_nothing(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -200,11 +200,11 @@ def test_what_is_interrupted_leaves_nothing(checkpoint: Path, monkeypatch: pytes
 
 
 class TestPieces:
-    """Where the SentencePiece model is looked for, and what is no such model."""
+    """How the SentencePiece model is found, and which files are refused."""
 
     @pytest.fixture
     def moved(self, data: Path, checkpoint: Path) -> Path:
-        """The checkpoint and its dictionaries in a folder of their own, its data folder gone."""
+        """The checkpoint and its dictionaries in another folder. Its data folder does not exist."""
         shutil.copytree(checkpoint.parent, "moved")
         state = torch.load("moved/checkpoint_best.pt", weights_only=True)
         state["cfg"]["task"]["data"] = "gone/bin"
@@ -225,7 +225,7 @@ class TestPieces:
         Path("moved/run.json").write_text("somebody else's")
         export(moved, "--data", f"{data}/pieces")
 
-    def test_a_sentencepiece_model_that_is_nowhere_is_asked_for(self, moved: Path) -> None:
+    def test_a_missing_sentencepiece_model_is_asked_for(self, moved: Path) -> None:
         said = refused(str(moved), "--out", "out")
         assert said == (
             "found no SentencePiece model of moved/checkpoint_best.pt: there is no moved/spm.model, no "
@@ -256,7 +256,7 @@ class TestPieces:
             said,
         )
 
-    def test_pieces_that_the_student_never_saw_are_warned_of(
+    def test_pieces_that_the_student_does_not_know_are_warned_of(
         self, data: Path, checkpoint: Path, capsys: pytest.CaptureFixture
     ) -> None:
         Path("more.de").write_text("k l m n o p q r s t\n" * 5)
@@ -359,7 +359,7 @@ def test_an_architecture_that_ctranslate2_lacks_is_named(data: Path, tmp_path: P
     ("words", "said"),
     [
         (["none.pt", "--out", "out"], "no checkpoint at none.pt"),
-        (["a.pt:b.pt", "--out", "out"], "CHECKPOINT a.pt:b.pt: expected one, CTranslate2 has no ensembles"),
+        (["a.pt:b.pt", "--out", "out"], "CHECKPOINT a.pt:b.pt: expected one checkpoint"),
         (
             ["none.pt", "--out", "out", "--rounds", "0", "--limit", "0"],
             "--limit 0: expected 1 or more; --rounds 0: expected 1 or more",

@@ -1,4 +1,4 @@
-"""Numbers given as options: one validator for all commands."""
+"""Ranges of the numeric options of all commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairseq_lskd.errors import UserError
 
 
 def numbers() -> Iterator[tuple[str, str, type]]:
-    """Flag, attribute and kind of every option of every command that is a number."""
+    """Yield flag, attribute and type of every numeric option of every command."""
 
     def walk(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
         for action in parser._actions:
@@ -58,7 +58,7 @@ def test_every_number_of_every_command_is_checked() -> None:
         ("generate --ambiguous inf", 1),
     ],
 )
-def test_they_are_named_together_before_anything_is_read(
+def test_all_wrong_numbers_are_named_before_any_file_is_read(
     words: str, flags: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -25,7 +25,7 @@ from fairseq_lskd.sequences.nbest import read_nbest
 
 pytest.importorskip("ctranslate2")
 
-#: Nothing left to measure, which would be most of the time here.
+#: All settings of the engine, so that the measurement, which takes most of the time, is left out.
 SETTINGS = ["--device", "cpu", "--compute-type", "float32", "--workers", "1", "--threads", "1", "--max-tokens", "60"]
 
 
@@ -78,7 +78,7 @@ def test_a_binarised_split(words: list[str], bitext: Path, capsys: pytest.Captur
     records = read("new/out.jsonl")
     sources = (bitext.parent / "train.de").read_text().splitlines()
     assert [record["source"] for record in records] == sources
-    # It has learnt them by heart, nearly.
+    # The teacher has nearly memorised them.
     references = (bitext.parent / "train.en").read_text().splitlines()
     right = [record["hypotheses"][0]["text"] == line for record, line in zip(records, references, strict=True)]
     assert sum(right) > 10
@@ -110,7 +110,7 @@ def test_both_engines_write_the_same_records(words: list[str]) -> None:
 
 @pytest.fixture
 def unsure(teacher: Path, bitext: Path, tmp_path: Path) -> Path:
-    """A teacher that writes <unk> where the other one writes END, the last word of every sentence."""
+    """A teacher that generates <unk> instead of END, the last word of every sentence."""
     import torch
     from fairseq.data import Dictionary
 
@@ -143,7 +143,7 @@ def test_unknown_words_are_counted_and_forbidden(words: list[str], unsure: Path,
         assert "have <unk>" not in capsys.readouterr().err
     for one, two in zip(read("ctranslate2.jsonl"), read("fairseq.jsonl"), strict=True):
         (ours,), (theirs,) = one["hypotheses"], two["hypotheses"]
-        # A score is the teacher's own, to which the word that it would rather have written belongs.
+        # Scores are normalised over the whole vocabulary, including the forbidden <unk>.
         assert ours["tokens"] == theirs["tokens"] and ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
     assert main([*words, "--out", "some.jsonl", "--unkpen", "20"]) == 0
     said = capsys.readouterr().err
@@ -151,7 +151,7 @@ def test_unknown_words_are_counted_and_forbidden(words: list[str], unsure: Path,
     assert [record["hypotheses"] for record in read("some.jsonl")] == [
         record["hypotheses"] for record in read("fairseq.jsonl")
     ]
-    assert "unkpen" not in manifest("with.jsonl")["run"]  # as of runs from before it was an option
+    assert "unkpen" not in manifest("with.jsonl")["run"]  # as in manifests of versions without this option
 
 
 def test_text_with_sentences_that_are_skipped(words: list[str]) -> None:
@@ -171,7 +171,7 @@ def test_text_with_sentences_that_are_skipped(words: list[str]) -> None:
     assert len(read("first.jsonl")) == 3
 
 
-def test_a_model_folder_of_ctranslate2_s(words: list[str], bitext: Path, cache: Path) -> None:
+def test_a_ctranslate2_model_folder(words: list[str], bitext: Path, cache: Path) -> None:
     assert main([*words, "--out", "checkpoint.jsonl", "--subset", "valid"]) == 0
     model = next(path for path in cache.iterdir() if path.is_dir())
     source = bitext.parent / "valid.de"
@@ -181,7 +181,7 @@ def test_a_model_folder_of_ctranslate2_s(words: list[str], bitext: Path, cache: 
     assert main([*words, "--out", "marked.jsonl", "--source-prefix", "a b", "--target-prefix", "C"]) == 0
     assert Path("marked.jsonl").read_bytes() != Path("model.jsonl").read_bytes()
 
-    # As ct2-transformers-converter makes them.
+    # A folder as ct2-transformers-converter writes it.
     shutil.copytree(model, "transformers")
     config = json.loads((model / "config.json").read_text())
     Path("transformers/config.json").write_text(json.dumps(config | {"add_source_eos": False}))
@@ -203,7 +203,7 @@ def test_raw_text_through_sentencepiece(words: list[str], monkeypatch: pytest.Mo
     assert [record["source"] for record in records] == ["a b c d e", "j i h g f"]
     assert manifest("out.jsonl")["run"]["sentencepiece-source"] == manifest("out.jsonl")["run"]["sentencepiece-target"]
 
-    # What is in pieces already is not cut once more.
+    # Text in pieces is not segmented again.
     Path("pieces").write_text("▁a ▁b\n▁c\n▁d\n")
     words[1] = "pieces"
     said = refused([*words, "--out", "pieces.jsonl", "--sentencepiece", "spm.model"])
@@ -234,11 +234,11 @@ def test_settings_are_measured_and_a_plan_is_printed(
     words = [*words[: -len(SETTINGS)], "--device", "cpu", "--threads", "2", "--out", "out.jsonl"]
     assert main([*words, "--window", "10", "--num-shards", "4", "--plan"]) == 0
     assert re.fullmatch(
-        r"sentences  60, of 317 pieces; 0 empty and 0 too long are skipped\n"
-        r"engine     ctranslate2 \S+, cpu (int8|float32), .* \(the best of 5 settings\)\n"
-        r"rate       [\d,]+ sentences a second in a sample\n"
-        r"shards     4, of 20 sentences at most\n"
-        r"time       00:\d\d, 00:\d\d a shard\n",
+        r"sentences  60 \(317 pieces\), skipping 0 empty and 0 too long\n"
+        r"engine     ctranslate2 \S+, cpu (int8|float32), .* \(fastest of 5 settings\)\n"
+        r"rate       [\d,]+ sentences/s on a sample\n"
+        r"shards     4, of up to 20 sentences\n"
+        r"time       00:\d\d, 00:\d\d per shard\n",
         capsys.readouterr().out,
     )
     assert not list(Path().iterdir())
@@ -291,7 +291,7 @@ def test_shards_are_the_parts_of_one_run(words: list[str], out: str, search: lis
 @pytest.mark.parametrize(
     "search", [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--sampling", "--engine", "fairseq"]], ids=" ".join
 )
-def test_a_run_goes_on_where_it_was_killed(
+def test_a_killed_run_is_resumed(
     words: list[str], search: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     words = [*words, *search, "--window", "7"]
@@ -322,7 +322,7 @@ def test_a_run_goes_on_where_it_was_killed(
 
 
 @pytest.mark.parametrize("engine", ["ctranslate2", "fairseq"])
-def test_a_run_of_a_gpu_does_not_go_on_without_one(
+def test_a_run_on_a_gpu_is_not_resumed_without_one(
     words: list[str], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 0)
@@ -346,9 +346,7 @@ def test_a_run_of_a_gpu_does_not_go_on_without_one(
 
 
 @pytest.mark.parametrize("lines", [["a b"] * 9, ["a b"] * 40, ["c"] * 30], ids=["fewer", "more", "others"])
-def test_a_corpus_that_changes_meanwhile_is_not_finished(
-    words: list[str], lines: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_corpus_that_changes_is_refused(words: list[str], lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = Path("corpus.de")
     corpus.write_text("a b\n" * 30)
     words = [words[0], "corpus.de", *words[2:], "--window", "7", "--out", "out.jsonl"]
@@ -364,8 +362,8 @@ def test_a_corpus_that_changes_meanwhile_is_not_finished(
     assert "corpus.de" in said and "30" in said and str(len(lines)) in said
     assert not Path("out.jsonl").exists() and not Path("out.jsonl.manifest.json").exists()
 
-    # With the text that it had, it goes on; nothing of the other one was kept.
-    gc.collect()  # what the exception has hold of: the lock
+    # With the original text, it is resumed, and contains nothing of the changed text.
+    gc.collect()  # the exception keeps the lock alive
     corpus.write_text("a b\n" * 30)
     assert main(words) == 0
     assert [record["source"] for record in read("out.jsonl")] == ["a b"] * 30
@@ -438,14 +436,14 @@ def mark(letters: str) -> list[str]:
     ],
 )
 def test_pieces_of_lskd_encode_are_the_whole_vocabulary(here: str, teachers: str, said: str | None) -> None:
-    """A smaller vocabulary's are all the teacher's, and yet not the teacher's pieces."""
+    """All pieces of a smaller vocabulary are in the teacher's, but its segmentation is another."""
     from fairseq_lskd.sequences.corpus import open_corpus
     from fairseq_lskd.sequences.translation import _check_dictionary
 
     Path("train.de").write_text("".join(f"{piece}\n" for piece in mark(here)), encoding="utf-8")
     Path("dict.de.txt").write_text("".join(f"{piece} 1\n" for piece in mark(here)), encoding="utf-8")
     corpus = open_corpus(Path("train.de"))
-    _check_dictionary(corpus, mark(teachers), in_pieces=True)  # of whatever made it
+    _check_dictionary(corpus, mark(teachers), in_pieces=True)  # the text is not from `lskd encode`
     Path("encode.json").write_text("{}")
     _check_dictionary(corpus, mark(teachers), in_pieces=False)
     if said is None:
@@ -466,7 +464,7 @@ def test_pieces_of_lskd_encode_are_the_whole_vocabulary(here: str, teachers: str
         ([".", "--out", "o", "--teacher-path", "t.pt"], "no checkpoint at t.pt"),
         ([".", "--out", "o", "--model", "."], "--model . is no CTranslate2 model folder"),
         ([".", "--out", "o", "--model", ".", "--engine", "fairseq"], "--engine fairseq needs --teacher-path"),
-        (["--merge", "--out", "o"], "--merge needs --num-shards, of how many shards: expected 2 or more, found 1"),
+        (["--merge", "--out", "o"], "--merge needs --num-shards, the number of shards: expected 2 or more, found 1"),
         (["--merge", "--out", "o", "--num-shards", "2"], "not finished: o.0-of-2, o.1-of-2"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -83,7 +83,7 @@ def test_one_package_missing(without, capsys):
     assert cli.main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "sentencepiece  MISSING" in out
-    assert "1 wrong:\n  1. sentencepiece is not installed" in out
+    assert "1 problem:\n  1. sentencepiece is not installed" in out
     assert f'{sys.executable} -m pip install "sentencepiece"' in out
 
 
@@ -92,7 +92,7 @@ def test_an_unsuitable_version(monkeypatch):
     package = versions.PACKAGES["hydra"]
     monkeypatch.setattr(versions.Package, "version", lambda self: "1.0.7")
     assert doctor.read_package(package, problems) == "1.0.7"
-    assert problems[0]["what"] == "hydra-core is 1.0.7, wanted is >=1.3,<1.4"
+    assert problems[0]["what"] == "hydra-core is 1.0.7, expected >=1.3,<1.4"
     assert problems[0]["mend"].endswith('pip install "hydra-core>=1.3,<1.4"')
 
 
@@ -167,7 +167,7 @@ def test_a_failed_mend_is_a_problem(monkeypatch):
     monkeypatch.setitem(sys.modules, doctor.PRIVATE_COMPAT, copy)
     problems: list[dict[str, str]] = []
     doctor.read_mends(problems)
-    assert [item["what"] for item in problems] == [f"the mend {name} failed: KeyError('gone')"]
+    assert [item["what"] for item in problems] == [f"the patch {name} failed: KeyError('gone')"]
 
 
 @pytest.mark.parametrize("name", ["fairseq", "torch", "sacrebleu"])

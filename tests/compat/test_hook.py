@@ -64,7 +64,7 @@ def test_a_hook_without_its_mends_says_so(tmp_path):
     code = "import sys; sys.path.insert(0, sys.argv[1])\nimport _fairseq_lskd_hook, fairseq; print(fairseq.__file__)"
     done = run([sys.executable, "-S", "-I", "-c", code, str(tmp_path)])
     assert str(tmp_path) in succeeded(done)
-    assert "RuntimeWarning: fairseq_lskd could not mend fairseq" in done.stderr
+    assert "RuntimeWarning: fairseq_lskd could not patch fairseq" in done.stderr
 
 
 def test_importing_fairseq_leaves_the_name_of_the_user_dir_free():

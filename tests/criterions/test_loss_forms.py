@@ -313,7 +313,7 @@ def test_models_with_methods_of_their_own(task, part, method):
     owner = model if part == "model" else model.decoder
     base = type(owner)
     owner.__class__ = type("Other", (base,), {method: lambda self, *args, **kwargs: None})
-    assert why_not_projected(model) == f"Other has a {method} of its own"
+    assert why_not_projected(model) == f"Other overrides {method}"
 
 
 def test_a_wrapper_that_is_not_known(task):

@@ -73,11 +73,11 @@ def test_tokenised_references_give_a_warning_before_training(
     (tmp_path / "tokens" / "test.en").write_text("t u v .\n" * 10)
     encode(tmp_path / "tokens", tmp_path / "again", "--vocab-size", "150")
     said = capsys.readouterr().err
-    assert f"warning: {tmp_path / 'tokens' / 'test.en'} is not text but tokens: 10 lines" in said
+    assert f"warning: {tmp_path / 'tokens' / 'test.en'} is tokenised" in said and "10 lines" in said
     assert "--allow-tokenised" in said and said.count("warning") == 1
     shutil.copy(raw / "train.de", tmp_path / "text")
     encode(tmp_path / "text", tmp_path / "train", "--vocab-size", "150")
-    assert f"warning: {tmp_path / 'text' / 'train.de'} is not text but tokens" in capsys.readouterr().err
+    assert f"warning: {tmp_path / 'text' / 'train.de'} is tokenised" in capsys.readouterr().err
     (tmp_path / "tokens" / "truth.json").write_text("{}")
     encode(tmp_path / "tokens", tmp_path / "again", "--vocab-size", "150")
     assert "warning" not in capsys.readouterr().err
@@ -245,12 +245,12 @@ def test_text_survives_the_classical_recipe() -> None:
     [
         (
             ("--recipe", "moses-bpe", "--model-type", "bpe", "--byte-fallback"),
-            "--model-type, --byte-fallback: SentencePiece's, which --recipe moses-bpe does without",
+            "--model-type, --byte-fallback: --recipe moses-bpe does not use SentencePiece",
         ),
-        (("--recipe", "moses-bpe", "--spm-model", "x"), "--spm-model: SentencePiece's, which --recipe moses-bpe"),
-        (("--split-hyphens",), "--split-hyphens is Moses': add --recipe moses-bpe, or leave it out"),
-        (("--spm-model", "a", "b", "c"), "--spm-model: 3 files; expected one, or the source's and the target's"),
-        (("--spm-model", "a", "--separate"), "--spm-model gives a trained vocabulary, --separate would train one"),
+        (("--recipe", "moses-bpe", "--spm-model", "x"), "--spm-model: --recipe moses-bpe does not use SentencePiece"),
+        (("--split-hyphens",), "--split-hyphens works with --recipe moses-bpe only"),
+        (("--spm-model", "a", "b", "c"), "--spm-model: expected 1 file, or 2"),
+        (("--spm-model", "a", "--separate"), "--spm-model uses a trained vocabulary, but --separate"),
     ],
 )
 def test_options_that_exclude_each_other(raw: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:

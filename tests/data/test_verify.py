@@ -44,10 +44,10 @@ def test_intact_folders(data: Path, capsys) -> None:
     status, out, err = verify(data, capsys)
     assert (status, err) == (0, "")
     assert out.splitlines() == [
-        f"{data}/bin: as it was written (binarise.json, 14 files)",
-        f"{data}/pieces: as it was written (encode.json, 10 files)",
-        f"{data}/raw: as it was written (prepare.json, 8 files)",
-        f"{data}/run: as it was written (run.json, 0 files)",
+        f"{data}/bin: unchanged (binarise.json, 14 files)",
+        f"{data}/pieces: unchanged (encode.json, 10 files)",
+        f"{data}/raw: unchanged (prepare.json, 8 files)",
+        f"{data}/run: unchanged (run.json, 0 files)",
     ]
     assert verify(data / "raw", capsys)[0] == 0
 

@@ -110,7 +110,7 @@ def test_pieces_of_another_model_go_no_further(mine: Path) -> None:
 def test_what_one_language_cannot_be_used_for_is_named_and_leaves_nothing(mine: Path, mono: list[str]) -> None:
     assert "-t is missing" in refused("encode", "--raw", "text", "--out", "out", "-s", "de", "--vocab-size", 40)
     assert "-t is missing" in refused("data", "prepare", "own", "-s", "de", "--out", "out")
-    assert "-t needs -s" in refused("data", "prepare", "own", "--raw", "text", "-t", "de", "--out", "out")
+    assert "-s is missing" in refused("data", "prepare", "own", "--raw", "text", "-t", "de", "--out", "out")
     assert "train.fr" in refused("data", "prepare", "own", "--raw", "text", "-s", "fr", "--out", "out")
     assert "two languages" in refused("data", "prepare", "multi30k", "--raw", "text", "-s", "de", "--out", "out")
     words = ["text/train.de.gz", "--format", "text", "--source", "text/train.de.gz", "-s", "de", "-t", "en"]

@@ -187,7 +187,7 @@ def test_another_option_in_the_same_folder_is_refused(home: Path) -> None:
     words = ["--data", "data", "--out", "runs/teacher", "--label-smoothing", "0.2", "--", *TINY]
     done = call(ROOT / "scripts" / "train_teacher.sh", *words, cwd=home)
     assert done.returncode == 1
-    assert "runs/teacher holds another run: its command has --label-smoothing 0.1 where this has" in done.stderr
+    assert "runs/teacher contains another run: its command has --label-smoothing 0.1, this one has" in done.stderr
 
 
 def test_another_text_in_the_same_folder_is_refused(home: Path, tmp_path: Path) -> None:

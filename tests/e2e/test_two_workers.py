@@ -146,7 +146,7 @@ def test_two_workers_learn_what_one_does_in_either_form(ranks, bitext, teacher_p
 def test_unused_parameters(ranks, bitext, teacher_path, scenario):
     """An output matrix that is no embedding would be taken for unused: the plain form does without that."""
     ours = ranks[0][str(scenario)]
-    reason = "tensors: --find-unused-parameters would take the output matrix for unused"
+    reason = "tensors: --find-unused-parameters would treat the output matrix as unused"
     assert any(reason in message for message in ours["said"]) == (not scenario.tied)
     assert_same(ours["weights"], one_worker(bitext, teacher_path, scenario), tolerance=1e-5)
 

@@ -100,9 +100,9 @@ def test_seeds_are_those_of_the_commands(run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "give either folders of runs, or --from"),
-        (["word-s1", "--from", "c.csv"], "give either folders of runs, or --from"),
-        (["word-s1"], "there is nothing to write"),
+        ([], "expected either RUN or --from"),
+        (["word-s1", "--from", "c.csv"], "expected either RUN or --from"),
+        (["word-s1"], "give --csv, --plot or both"),
         (["none", "--csv", "c.csv"], "none: no log there, expected the folder of a run"),
         (["--from", "none", "--csv", "c.csv"], "--from none: expected what `lskd curves --csv` writes"),
         (["--from", "word-s1/run.json", "--csv", "c.csv"], "expected what `lskd curves --csv` writes"),

@@ -72,9 +72,9 @@ def test_different_numbers_of_sentences_do_not_compare() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model", "a.pt"], "a.pt: expected NAME=FILE, of a checkpoint that is there"),
+        (["--model", "a.pt"], "--model a.pt: expected NAME=FILE"),
         (["--model", "a=none.pt"], "a=none.pt: expected NAME=FILE"),
-        (["--model", "a=a.pt", "--model", "a=b.pt"], "--model a=b.pt: a is a.pt already"),
+        (["--model", "a=a.pt", "--model", "a=b.pt"], "--model a=b.pt: the name a is used for a.pt too"),
         (["--model", "=a.pt"], "--model =a.pt: expected NAME=FILE"),
         (["--model", "a=a.pt", "--rounds", "0"], "--rounds 0: expected 1 or more"),
         (["--model", "a=a.pt", "--threads", "0"], "--threads 0: expected 1 or more"),

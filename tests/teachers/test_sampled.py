@@ -119,7 +119,7 @@ def test_a_budget_chooses_head_and_draws_once(bitext, loaded_task, teacher_path,
     k, m = plan["options"]["--top-k"], plan["options"]["--sampled"]
     size = record_dtype(k, 15, m).itemsize
     assert 22 <= size <= 23 and plan["bytes_per_token"] == 23
-    assert f"--bytes-per-token 23: a head of {k} and {m} draws take {size} bytes" in said
+    assert f"--bytes-per-token 23: chose --top-k {k} and --sampled {m}, " in said and f"take {size} bytes" in said
     assert f"a head of {k} and {m} draws: bias" in said and "--kd-rest renormalise: bias" in said
     assert CachedTeacher.open(out, loaded_task).k == k
     # Called again, it neither measures nor loads.
@@ -133,9 +133,9 @@ def test_a_budget_chooses_head_and_draws_once(bitext, loaded_task, teacher_path,
     [
         (("--bytes-per-token", "9"), "--bytes-per-token 9: a head of one class and one draw take 10 bytes"),
         (("--bytes-per-token", "11", "--draws", "2"), "take 12 bytes with --draws 2"),
-        (("--bytes-per-token", "48", "--top-k", "4"), "--top-k 4 with --bytes-per-token"),
-        (("--bytes-per-token", "48", "--sampled", "4"), "--sampled 4 with --bytes-per-token"),
-        (("--draws", "2"), "--draws 2 is of a sampled cache"),
+        (("--bytes-per-token", "48", "--top-k", "4"), "--top-k 4: --bytes-per-token chooses"),
+        (("--bytes-per-token", "48", "--sampled", "4"), "--sampled 4: --bytes-per-token chooses"),
+        (("--draws", "2"), "--draws 2: only a sampled cache"),
         (("--sampled", "0"), "--sampled 0: expected 1 or more"),
         (("--sampled", "2", "--top-k", "15"), "--top-k 15 leaves --sampled 2 nothing to draw"),
     ],
