@@ -1,7 +1,6 @@
-"""The losses once more, from their formulas: loops and plain numbers in float64, slow and easy to check by eye.
+"""Reference implementations of the losses from their formulas: plain loops in float64, slow and easy to check by eye.
 
-Nothing here calls the package, nor torch's own losses. Gradients are written out, or differences; none is left to
-autograd.
+They call neither the package nor torch's losses. Gradients are formulas or finite differences, without autograd.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def softmax(logits: Row, temperature: float = 1.0) -> list[float]:
 
 
 def log_softmax(logits: Row, temperature: float = 1.0) -> list[float]:
-    """The logarithm of `softmax`, also where that is too small for a number."""
+    """The logarithm of `softmax`, also if `softmax` underflows."""
     top = max(logits)
     normaliser = math.log(math.fsum(math.exp((z - top) / temperature) for z in logits))
     return [(z - top) / temperature - normaliser for z in logits]
@@ -40,22 +39,22 @@ def smoothed_target(label: int, classes: int, alpha: float, prior: Row | None = 
 
 
 def cross_entropy(target: Row, log_probs: Row) -> float:
-    """-sum_k q_k log p_k, a class without mass adding nothing."""
+    """-sum_k q_k log p_k; classes with q_k = 0 add nothing."""
     return -math.fsum(q * log_p for q, log_p in zip(target, log_probs, strict=True) if q > 0)
 
 
 def forward_kl(log_p: Row, log_q: Row) -> float:
-    """sum_k p log(p / q), a class without p adding nothing."""
+    """sum_k p log(p / q); classes with p = 0 add nothing."""
     return math.fsum(math.exp(t) * (t - s) for t, s in zip(log_p, log_q, strict=True) if t > -math.inf)
 
 
 class Loss(NamedTuple):
-    """A sum over tokens, its parts, and its derivative with respect to the logits."""
+    """A sum over tokens, its terms, and its derivative with respect to the logits."""
 
     loss: float
     nll: float
     kd: float
-    gradient: Tensor  #: as the logits, float64
+    gradient: Tensor  #: float64, in the shape of the logits
 
 
 def distillation(
@@ -107,7 +106,7 @@ def distillation(
 
 
 class Predictions(NamedTuple):
-    """What calibration measures, of counted tokens."""
+    """Statistics of predictions at counted tokens."""
 
     tokens: int
     correct: int
@@ -138,11 +137,11 @@ def predictions(logits: Tensor, target: Tensor, counts: Tensor, bins: int = 15) 
     return Predictions(tokens, correct, math.fsum(entropy), math.fsum(gaps))
 
 
-# Word-level distillation by other divergences, of the teacher's best classes only, and by the student's ranking.
+# Other divergences, a top k, and the ranking loss.
 
 
 def log_sum(log_values: Row) -> float:
-    """The logarithm of a sum, also of values that are too small for a number."""
+    """The logarithm of a sum of exponentials, also if they underflow."""
     top = max(log_values, default=-math.inf)
     return top if top == -math.inf else top + math.log(math.fsum(math.exp(value - top) for value in log_values))
 
@@ -169,13 +168,13 @@ def symmetric_kl(log_p: Row, log_q: Row) -> float:
 
 
 def skewed(log_p: Row, log_q: Row, skew: float) -> float:
-    """KL(p || skew p + (1 - skew) q), a class without p adding nothing."""
+    """KL(p || skew p + (1 - skew) q); classes with p = 0 add nothing."""
     log_m = [log_sum([t + math.log(skew), s + math.log(1 - skew)]) for t, s in zip(log_p, log_q, strict=True)]
     return forward_kl(log_p, log_m)
 
 
 def adaptive_weight(log_p: Row, log_q: Row, head: float) -> float:
-    """The share of sum_k |p - q| at the classes k with sum_j [p_j > p_k] p_j < head; 1/2 where there is nothing."""
+    """The share of sum_k |p - q| at the classes k with sum_j [p_j > p_k] p_j < head; 1/2 if the sum is 0."""
     p, q = ([math.exp(value) for value in row] for row in (log_p, log_q))
     gaps = [abs(t - s) for t, s in zip(p, q, strict=True)]
     of_head = [gap for gap, t in zip(gaps, p, strict=True) if math.fsum(u for u in p if u > t) < head]
@@ -195,44 +194,44 @@ def alpha_divergence(log_p: Row, log_q: Row, alpha: float) -> float:
 
 
 def best(values: Row, k: int) -> list[int]:
-    """The k classes of the greatest values, the greatest first."""
+    """The k classes with the highest values, the highest first."""
     return sorted(range(len(values)), key=lambda i: -values[i])[:k]
 
 
 def coarsened(log_p: Row, ids: Sequence[int]) -> list[float]:
-    """These classes, and all others as one."""
+    """The log-probabilities of these classes, and of all others as one."""
     return [log_p[i] for i in ids] + [log_sum([value for i, value in enumerate(log_p) if i not in ids])]
 
 
 def ranking(log_p: Row, q: Row, k: int) -> float:
-    """TIE-KD, section 4.1: the teacher's first before its other best k, and its best k before the student's.
+    """The ranking loss of TIE-KD, section 4.1.
 
-    sum_i max(0, q_i - q_1) + sum_ij max(0, q_j - q_i) where p_i > p_j, of i among the teacher's and j among
-    the student's best k.
+    sum_i max(0, q_i - q_1) + sum_ij max(0, q_j - q_i) over i in the teacher's and j in the student's top k with
+    p_i > p_j.
     """
     theirs, ours = best(log_p, k), best(q, k)
     first = math.fsum(max(0.0, q[i] - q[theirs[0]]) for i in theirs)
     return first + math.fsum(max(0.0, q[j] - q[i]) for i in theirs for j in ours if log_p[i] > log_p[j])
 
 
-#: Divergences that are infinite where the student has probability and the teacher none.
+#: Divergences that are infinite if the student has probability where the teacher has none.
 UNBOUNDED = ("reverse_kl", "symmetric_kl", "adaptive_kl")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a student's distribution is compared with a teacher's."""
+    """The teacher's term of the loss at a token."""
 
     name: str = "forward_kl"
-    parameter: float = 0.5  #: of those that have one
+    parameter: float = 0.5  #: for divergences that have a parameter
     temperature: float = 1.0
     k: int | None = None
     rest: str = "class"
     ranking: int = 0
-    weight: float | None = None  #: of adaptive_kl, if it is held fixed
+    weight: float | None = None  #: the weight of adaptive_kl, if it is held fixed
 
     def divergence(self, log_p: Row, log_q: Row) -> float:
-        """The divergence itself; `log_p` is the teacher's."""
+        """The divergence; `log_p` is the teacher."""
         if self.name == "jensen_shannon":
             return jensen_shannon(log_p, log_q, self.parameter)
         if self.name == "skewed_forward_kl":
@@ -248,14 +247,14 @@ class Comparison:
         return (by_name | {"symmetric_kl": symmetric_kl})[self.name](log_p, log_q)
 
     def at(self, logits: Row, log_p: Row) -> Comparison:
-        """What is differentiated at a student's logits: the adaptive KL's weight has no derivative."""
+        """The function to differentiate at a student's logits, in which the weight of adaptive_kl is a constant."""
         if self.name != "adaptive_kl":
             return self
         theirs, ours = self._compared(log_p, log_softmax(logits, self.temperature))
         return replace(self, weight=adaptive_weight(theirs, ours, self.parameter))
 
     def __call__(self, logits: Row, log_p: Row) -> float:
-        """T^2 (D + R) of a student's logits and a teacher's log-probabilities, which are at T already."""
+        """T^2 (D + R) for a student's logits and a teacher's log-probabilities at the temperature T."""
         log_q = log_softmax(logits, self.temperature)
         value = self.divergence(*self._compared(log_p, log_q))
         if self.ranking:
@@ -273,7 +272,7 @@ class Comparison:
 
 
 def slope(function: Callable[[list[float]], float], at: Row, step: float = 1e-4) -> list[float]:
-    """The derivatives of a smooth function, by differences that leave an error of the order of step^4."""
+    """The derivatives of a smooth function by finite differences, with an error of order step^4."""
     found = []
     for i in range(len(at)):
         far, near, fore, beyond = (
@@ -284,7 +283,7 @@ def slope(function: Callable[[list[float]], float], at: Row, step: float = 1e-4)
 
 
 def mean_at_temperature(teachers: Sequence[Tensor], temperature: float) -> list[list[float]]:
-    """Log of the mean of some teachers' distributions at a temperature, a row for each row of `[N, K]` logits."""
+    """Log of the mean of teachers' distributions at a temperature, from logits `[N, K]`; one row per token."""
     members = [[log_softmax(row, temperature) for row in teacher.double().tolist()] for teacher in teachers]
     return [
         [log_sum(column) - math.log(len(members)) for column in zip(*rows, strict=True)]
@@ -293,11 +292,11 @@ def mean_at_temperature(teachers: Sequence[Tensor], temperature: float) -> list[
 
 
 class Weighted(NamedTuple):
-    """A weighted sum over tokens, its parts by token, and its derivative with respect to the logits."""
+    """A weighted sum over tokens, its terms at each token, and its derivative with respect to the logits."""
 
     loss: float
     nll: list[float]
-    kd: list[float]  #: 0 where the teacher has no weight
+    kd: list[float]  #: 0 at tokens with teacher weight 0
     gradient: Tensor  #: [N, K] float64
 
 
@@ -312,7 +311,7 @@ def weighted(
     teacher_weights: Row = (),
     how: Comparison | None = None,
 ) -> Weighted:
-    """sum_n a_n H(q_n, p_n) + b_n T^2 (D + R)_n, with differences for the derivative of the teacher's part.
+    """sum_n a_n H(q_n, p_n) + b_n T^2 (D + R)_n, with finite differences for the derivative of the teacher's term.
 
     Args:
         logits: `[N, K]`; target: `[N]`; log_teacher: N rows, at the temperature.
@@ -340,7 +339,7 @@ def weighted(
 
 
 def hardest(nll: Row, share: float, compared_with: Row | None = None) -> list[bool]:
-    """Which values are not below the least of the greatest `share` of themselves, or of other values."""
+    """Whether each value is at least the smallest of the highest `share` of the values (or of other values)."""
     others = sorted(nll if compared_with is None else compared_with, reverse=True)
     least = others[math.ceil(Fraction(str(share)) * len(others)) - 1] if others else math.inf
     return [value >= least for value in nll]

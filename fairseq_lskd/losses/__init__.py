@@ -1,4 +1,4 @@
-"""Losses on plain tensors, usable from any PyTorch program; nothing here knows fairseq."""
+"""Losses on plain tensors for any PyTorch program, without fairseq."""
 
 from .calibration import BINS, PredictionSums, prediction_sums
 from .divergence import (

@@ -1,4 +1,4 @@
-"""What a model's predictions look like: accuracy, entropy, calibration; as sums, so that shards add up."""
+"""Accuracy, entropy and calibration of a model's predictions, as sums that can be added over batches."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: Equal-width confidence bins of the expected calibration error (Guo et al., ICML 2017).
+#: Number of equal-width confidence bins of the expected calibration error (Guo et al., ICML 2017).
 BINS = 15
 
 
 class PredictionSums(NamedTuple):
-    """Sums over counted tokens. All add up over batches and workers."""
+    """Sums over tokens. Add them over batches and workers."""
 
-    tokens: Tensor  #: [] int64
-    correct: Tensor  #: [] int64, tokens whose most probable class is the label
+    tokens: Tensor  #: [] int64, number of tokens
+    correct: Tensor  #: [] int64, number of tokens where the most probable class is the label
     entropy: Tensor  #: [], nats
-    gaps: Tensor  #: [BINS], sum of (confidence - correct) over the tokens of a bin
+    gaps: Tensor  #: [BINS], sum of (confidence - correct) over the tokens of each bin
 
 
 def prediction_sums(log_probs: Tensor, target: Tensor, ignore: Tensor) -> PredictionSums:
-    """Sums from which accuracy, mean entropy and calibration error follow.
+    """Compute the sums for accuracy, mean entropy and expected calibration error.
+
+    The expected calibration error is `sum(|gaps|) / tokens`.
 
     Args:
-        log_probs: `[N, K]`; target: `[N]`; ignore: `[N]` bool.
-
-    `sum(|gaps|) / tokens` is the expected calibration error: within a bin the weighted distance
-    between mean confidence and accuracy is the distance between their sums.
+        log_probs: `[N, K]`; target: `[N]`; ignore: `[N]` bool, true at tokens to leave out.
     """
     keep = ~ignore
     log_probs, target = log_probs[keep], target[keep]

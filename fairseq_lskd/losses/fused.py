@@ -1,7 +1,7 @@
-"""The same losses without a `[tokens, vocabulary]` tensor: projection, loss and gradient, a chunk of tokens at a time.
+"""The fused form of the losses: projection, loss and gradient in chunks of tokens, without whole logits.
 
-The gradient of a chunk is computed with its loss, in the forward pass, while its logits are at hand; backward
-only scales what was summed up. That is how Liger-Kernel fuses the output projection with the cross-entropy.
+The forward pass computes the gradient of a chunk together with its loss, while the logits are in memory. The backward
+pass only scales the sums. Liger-Kernel fuses the output projection with the cross-entropy in the same way.
 """
 
 from __future__ import annotations
@@ -20,54 +20,54 @@ from .sampled import Sampled, without_missing_sampled
 from .smoothing import smoothed_cross_entropy
 from .topk import TopK, teacher_classes, top_k, without_missing
 
-#: Least and greatest size of a chunk's buffers in bytes: small ones waste time, and large ones leave a CPU's cache.
+#: Minimum and maximum size of a buffer of a chunk, in bytes. Small chunks waste time, large ones leave a CPU's cache.
 CHUNK_BYTES = {"cpu": (2**23, 2**25), "cuda": (2**25, 2**40)}
-#: Tokens: a smaller batch has chunks as large as one of this size, since each of them reads the matrices from memory.
+#: Batches with fewer tokens have chunks as large as a batch of this size, because every chunk reads the matrices.
 SMALL_BATCH = 2048
-#: Most of a chunk's buffers, in units of `[tokens, vocabulary]`.
+#: Maximum size of all buffers of a chunk, in units of `[tokens, vocabulary]`.
 SHARE = 0.245
-#: Chunks are multiples of it, as the blocks of matrix products are.
+#: Chunk sizes are multiples of this number, which suits matrix products.
 ALIGNED = 16
-#: Classes that are projected and looked at together. Fewer would stay in a CPU's cache, but their operators' calls cost
-#: more than that saves.
+#: Classes that are projected together. Smaller blocks would stay in a CPU's cache, but need more operator calls, which
+#: cost more than the cache saves.
 BLOCK = 2**13
-#: Gradients in float16 are scaled so that the greatest is this, and their products scaled back: none is too great for
-#: float16, and few are too small.
+#: Gradients in float16 are scaled to this maximum before products, and scaled back afterwards. None overflows, and few
+#: underflow.
 HALF_PEAK = 2.0**14
 #: Rows of the output matrix that are multiplied at once in half precision, which needs float32 copies.
 MIXED_ROWS = 2**13
-#: Of classes.
+#: All classes.
 ALL = slice(None)
-#: torch >= 2.8 on CUDA.
+#: Whether torch.mm has `out_dtype` (torch >= 2.8 on CUDA).
 _MM_HAS_OUT_DTYPE = "dtype" in torch.ops.aten.mm.overloads()
-#: oneDNN's product of float32 matrices, which torch.compile calls too; None where torch was built without it. On AMD's
-#: processors it is 1.2 times as fast as the one behind torch.mm.
+#: oneDNN's product of float32 matrices, which torch.compile uses too; None if torch was built without oneDNN. On AMD
+#: processors it is 1.2 times as fast as torch.mm.
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
 
 class Projection(NamedTuple):
-    """A model's output projection, not yet carried out: its logits are `hidden @ weight.T + bias`."""
+    """The inputs of a model's output projection. The logits are `hidden @ weight.T + bias`."""
 
     hidden: Tensor  #: [N, D]
     weight: Tensor  #: [K, D]
     bias: Tensor | None = None  #: [K]
 
     def rows(self, rows: slice | Tensor) -> Projection:
-        """Some of the tokens."""
+        """Select tokens."""
         return self._replace(hidden=self.hidden[rows])
 
     def classes(self, classes: slice) -> Projection:
-        """Some of the classes."""
+        """Select classes."""
         return self._replace(weight=self.weight[classes], bias=None if self.bias is None else self.bias[classes])
 
 
 class FusedLoss(NamedTuple):
-    """What `fused_loss` returns; only `loss` has a gradient."""
+    """The result of `fused_loss`. Only `loss` has a gradient."""
 
     loss: Tensor  #: [], the weighted sum
-    nll: Tensor  #: [N], nats: -log p(target)
-    teacher: Tensor  #: [N], nats: the teacher's part, 0 where it was left out
-    guess: Tensor  #: [N] int64, the student's most probable class; [0] unless asked for
+    nll: Tensor  #: [N], -log p(target) in nats
+    teacher: Tensor  #: [N], the teacher's term in nats, 0 at tokens that have none
+    guess: Tensor  #: [N] int64, the student's most probable class; [0] without `guess`
 
 
 def fused_loss(
@@ -84,28 +84,27 @@ def fused_loss(
     guess: bool = False,
     chunk: int | None = None,
 ) -> FusedLoss:
-    """`sum_n label_weight_n H_smoothed(p_S, y)_n + teacher_weight_n T^2 [D(p_T^(T), p_S^(T)) + R]_n`.
+    """Compute `sum_n label_weight_n H_smoothed(p_S, y)_n + teacher_weight_n T^2 [D(p_T^(T), p_S^(T)) + R]_n`.
 
-    Equal to `smoothed_cross_entropy` and `teacher_loss` on whole tensors, up to the order of sums. Arithmetic
-    is in float32 (float64 if the hidden states are), also for half-precision models.
+    The result equals that of `smoothed_cross_entropy` and `teacher_loss` on whole tensors, up to the order of sums.
+    Arithmetic is in float32, also for half-precision models, and in float64 if the hidden states are float64.
 
     Args:
-        student: hidden states and output matrix; any of the three may need a gradient.
-        target: `[N]` int64, no padding.
+        student: hidden states, output matrix and bias. Each may require a gradient.
+        target: `[N]` int64, without padding.
         label_weight: `[N]` float32.
-        label_smoothing: alpha, in [0, 1); prior: `[K]` or None (uniform), as for `smoothing_term`.
-        teacher: hidden states and output matrix of each member of an ensemble (as wide as they like), whose
-            distributions at the temperature are averaged, by the objective's mixture; or its top k, or what was drawn
-            of it, at the temperature; or None.
+        label_smoothing: alpha, in [0, 1); prior: `[K]`, or None for the uniform prior.
+        teacher: one `Projection` per member of an ensemble, of any width. Their distributions at the temperature are
+            averaged by the objective's mixture. Or a `TopK` or `Sampled` at the temperature; or None.
         teacher_weight: `[N]` float32; None is 1 everywhere.
-        skip: whether tokens of weight 0 are found first, and cost no teacher's projection; a GPU is waited for to find
-            them.
-        objective: how student and teacher are compared; None is the forward KL at temperature 1.
-        guess: whether the student's most probable classes are wanted.
-        chunk: tokens at a time; None chooses by the device's memory.
+        skip: whether to find tokens with teacher_weight 0 first and leave out the teacher's projection for them. On a
+            GPU, finding them waits for the device.
+        objective: the teacher's term; None is the forward KL at temperature 1.
+        guess: whether to return the student's most probable classes.
+        chunk: tokens per chunk; None chooses a size that suits the device.
 
     Returns:
-        `FusedLoss`. Backward can be called once, as its buffers are used up.
+        `FusedLoss`. Backward can be called once, because it scales the gradients in place.
     """
     if isinstance(teacher, Sampled):
         check_sampled(objective or Objective())
@@ -129,7 +128,7 @@ class _Problem(NamedTuple):
 
 
 def _chunk_size(problem: _Problem, student: Projection) -> int:
-    """Tokens at a time: a chunk's buffers are under a quarter of `[tokens, vocabulary]`, or of a small batch's."""
+    """Return the tokens per chunk, so that a chunk's buffers are less than a quarter of `[tokens, vocabulary]`."""
     classes = student.weight.size(0)
     if problem.teacher is None:
         buffers = 1.2
@@ -144,13 +143,13 @@ def _chunk_size(problem: _Problem, student: Projection) -> int:
     tokens = student.hidden.size(0)
     most_tokens = max(ALIGNED, min(int(SHARE * max(tokens, SMALL_BATCH) / buffers), most // row), least // row)
     most_tokens -= most_tokens % ALIGNED
-    # As few chunks, of nearly one size: a short one costs nearly as much as a long one.
+    # Chunks of nearly equal size, because a short chunk costs nearly as much as a long one.
     chunks = max(1, -(-tokens // most_tokens))
     return max(1, -(-tokens // (chunks * ALIGNED))) * ALIGNED
 
 
 def _is_plain_kl(problem: _Problem) -> bool:
-    """Whether it is the forward KL of a single teacher, whole: the case that has a path of its own."""
+    """Whether the objective is the forward KL of one online teacher, which `_Work._plain_kl` computes."""
     objective, teacher = problem.objective, problem.teacher
     plain = objective.divergence is forward_kl and objective.top_k is None and not objective.ranking
     return (
@@ -180,8 +179,8 @@ class _FusedLoss(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
-            raise RuntimeError("the fused loss can be differentiated once: its gradients were scaled in place")
-        # In place, and scaled before the cast: a float16 gradient needs fairseq's loss scale to be seen at all.
+            raise RuntimeError("backward of fused_loss was called twice; call fused_loss again for each backward")
+        # Scaled before the cast, because without fairseq's loss scale a float16 gradient would underflow.
         found = [
             None if sums is None else sums.mul_(grad).to(dtype)
             for sums, dtype in zip(ctx.gradients, ctx.dtypes, strict=True)
@@ -191,14 +190,14 @@ class _FusedLoss(torch.autograd.Function):
 
 
 def _chunks(problem: _Problem, tokens: int, size: int) -> Iterator[tuple[slice | Tensor, bool]]:
-    """(tokens, whether the teacher is projected for them), so that it is for no others."""
+    """Yield chunks as (tokens, whether they have the teacher's term); with `skip`, a chunk has no others."""
     if problem.teacher is None or problem.teacher_weight is None or not problem.skip:
         for start in range(0, tokens, size):
             yield slice(start, min(start + size, tokens)), problem.teacher is not None
         return
     for taught in (True, False):
         chosen = (problem.teacher_weight != 0).eq(taught).nonzero().squeeze(1)
-        if chosen.numel() == tokens:  # slices need no copies
+        if chosen.numel() == tokens:  # slices make no copies
             yield from ((slice(start, min(start + size, tokens)), taught) for start in range(0, tokens, size))
             return
         for rows in chosen.split(size) if chosen.numel() else ():
@@ -206,9 +205,9 @@ def _chunks(problem: _Problem, tokens: int, size: int) -> Iterator[tuple[slice |
 
 
 class _Work:
-    """The sums of all chunks so far, and the buffers that chunks share.
+    """The sums over the chunks so far, and the buffers that the chunks share.
 
-    In the comments n is the chunk's number of tokens, K the vocabulary; s are the student's logits over T.
+    In comments, n is the number of tokens in a chunk and K the size of the vocabulary. s is the student's logits / T.
     """
 
     def __init__(self, student: Projection, problem: _Problem, chunk: int, needs: Sequence[bool]):
@@ -230,19 +229,18 @@ class _Work:
                 for tensor, need in zip(student, needs, strict=True)
             ]
         self._kind, self._shape = kind, (min(chunk, tokens), student.weight.size(0))
-        #: The dtype of distributions at the temperature.
+        #: The dtype of distributions at the objective's temperature.
         self._wide = torch.float64 if problem.objective.temperature > WIDE else self.dtype
         self._buffers: dict[int, Tensor] = {}
 
     def _buffer(self, number: int, tokens: int) -> Tensor:
-        """`[n, K]`, holding whatever it was left with."""
         if number not in self._buffers:
             kind = self._kind | ({"dtype": self._wide} if number else {})
             self._buffers[number] = torch.empty(self._shape, **kind)
         return self._buffers[number][:tokens]
 
     def add(self, rows: slice | Tensor, taught: bool) -> None:
-        """The loss of some tokens, and what they add to the gradients."""
+        """Compute the loss of a chunk and add its gradients."""
         problem, t = self.problem, self.problem.objective.temperature
         y = problem.target[rows].unsqueeze(1)
         a = problem.label_weight[rows].to(self.dtype)
@@ -258,20 +256,20 @@ class _Work:
             gradient.scatter_add_(1, y, (-self._on_label(gradient.size(1)) * a).unsqueeze(1))
             self._differentiate(rows, gradient)
 
-    # Both return what there is to know of the student, and the gradient [n, K] but for the label's own share. a [n] is
-    # the labels' weight, b the teacher's times T.
+    # `_whole` and `_plain_kl` return the student's statistics, and the gradient [n, K] without the label's own share.
+    # a [n] is the label weight, b [n] the teacher weight times T.
 
     def _whole(
         self, rows: slice | Tensor, y: Tensor, a: Tensor, b: Tensor, taught: bool
     ) -> tuple[_Student, Tensor | None]:
-        """Any objective, on all classes at once."""
+        """Compute any objective, on all classes at once."""
         t = self.problem.objective.temperature
         theirs = self._teacher_log_probs(rows, y.size(0)) if taught else None
         z = _project_into(self.student.rows(rows), self._buffer(0, y.size(0)))
         guess = z.argmax(1) if self.problem.guess else self.guess
         z -= z.amax(1, keepdim=True)
         at_label, smooth = z.gather(1, y).squeeze(1), self._smoothing(z)
-        # At temperature 1 both parts share their softmax.
+        # At temperature 1 the label's and the teacher's term share the softmax.
         shared = a if t == 1 else torch.zeros_like(a)
         gradient = normaliser = None
         if isinstance(theirs, Sampled):
@@ -298,10 +296,10 @@ class _Work:
     def _plain_kl(
         self, rows: slice | Tensor, y: Tensor, a: Tensor, b: Tensor, taught: bool
     ) -> tuple[_Student, Tensor | None]:
-        """The forward KL of one teacher, a block of classes at a time.
+        """Compute the forward KL of one teacher, in blocks of classes.
 
-        Each block is shifted by its own greatest logit, and all are put together at the end. The slope of this
-        divergence is -probs, whose sum is -1, so that it takes half the passes and buffers of `_all_classes`.
+        Each block is shifted by its own maximum logit, and the blocks are combined at the end. The slope of the forward
+        KL is -probs, which sums to -1, so half the passes and buffers of `_all_classes` suffice.
         """
         t, n, classes = self.problem.objective.temperature, y.size(0), self.student.weight.size(0)
         student, teacher = self.student.rows(rows), self.members[0].rows(rows)
@@ -320,7 +318,7 @@ class _Work:
             smooth, mass = self._smoothing(s, block).expand_as(a), self._mass(block, a)
             powers_u = torch.exp(v, out=u[:, block])
             total_u = powers_u.sum(1)
-            # Both may be -inf, whose difference would be NaN, as 0 * inf would be.
+            # The difference of two -inf, and 0 * inf, would be NaN.
             value = v.sub_(s, alpha=1 / t).nan_to_num_().mul_(powers_u).sum(1)
             if t == 1:
                 total = total_t = torch.exp(s, out=z[:, block]).sum(1)
@@ -329,11 +327,11 @@ class _Work:
                 total_t = torch.mul(s, 1 / t, out=v).exp_().sum(1)
                 total = s.exp_().sum(1)
             found.append((top, top_u, total, total_t, total_u, value, at_label, smooth, mass, guess))
-            del s, v  # before the next block's are made
+            del s, v  # to free memory before the next block
         stacked = map(torch.stack, zip(*found, strict=True))
         top, top_u, total, total_t, total_u, value, at_label, smooth, mass, guess = stacked
 
-        # [blocks, n]: each block's shift from the greatest logit of all.
+        # [blocks, n]: the shift of each block from the maximum logit of all blocks.
         (greatest, best), greatest_u = top.max(0), top_u.amax(0)
         shift, shift_u = top - greatest, top_u - greatest_u
         share, share_t, share_u = shift.exp(), (shift / t).exp(), shift_u.exp()
@@ -365,17 +363,17 @@ class _Work:
             self._subtract_smoothing(gradient, a, block)
         return of_student, u
 
-    # The labels' part.
+    # The label's term.
 
     def _smoothing(self, z: Tensor, classes: slice = ALL) -> Tensor:
-        """`[n]`: what the smoothing term needs to know of the shifted logits of some classes, which do not last."""
+        """Return the sum of shifted logits, weighted by the prior, over some classes, `[n]`; [] without smoothing."""
         alpha, prior = self.problem.label_smoothing, self.problem.prior
         if alpha == 0:
             return z.new_zeros(())
         return z.sum(1) if prior is None else z @ prior[classes].to(z)
 
     def _mass(self, classes: slice, like: Tensor) -> Tensor:
-        """`[n]`: by how much `_smoothing` of some classes grows when all their logits grow by 1."""
+        """Return the increase of `_smoothing` when all logits of these classes grow by 1, `[n]`."""
         prior = self.problem.prior
         if self.problem.label_smoothing == 0:
             return torch.zeros_like(like)
@@ -391,12 +389,12 @@ class _Work:
         return smoothed_cross_entropy(nll, mass * normaliser - smooth, alpha, classes, prior is None)
 
     def _on_label(self, classes: int) -> float:
-        """What the smoothed label has beyond the share of every class."""
+        """Return the weight of the smoothed target on the label, in excess of that on every class."""
         alpha = self.problem.label_smoothing
         return 1 - alpha if alpha == 0 or self.problem.prior is not None else 1 - alpha - alpha / (classes - 1)
 
     def _subtract_smoothing(self, gradient: Tensor, a: Tensor, classes: slice = ALL) -> Tensor:
-        """Take the share of some classes from their gradient, in place."""
+        """Subtract the smoothing share of some classes from their gradient, in place."""
         alpha, prior = self.problem.label_smoothing, self.problem.prior
         if alpha == 0:
             return gradient
@@ -404,10 +402,10 @@ class _Work:
             return gradient.sub_((alpha / (self.student.weight.size(0) - 1) * a).unsqueeze(1))
         return gradient.addcmul_(prior[classes].to(gradient), a.unsqueeze(1), value=-alpha)
 
-    # The teacher's part.
+    # The teacher's term.
 
     def _teacher_log_probs(self, rows: slice | Tensor, n: int) -> Tensor | TopK | Sampled:
-        """Its log-probabilities at the temperature, `[n, K]`, or those of its top k, or what was drawn of it."""
+        """Return the teacher at the temperature: log-probabilities `[n, K]`, a `TopK` or a `Sampled`."""
         objective = self.problem.objective
         if isinstance(self.problem.teacher, TopK | Sampled):
             return self.problem.teacher.rows(rows)
@@ -431,9 +429,9 @@ class _Work:
             mixed -= math.log(len(self.members))
         return mixed if objective.top_k is None else top_k(mixed, objective.top_k)
 
-    # All return the loss [n], its gradient [n, K] with respect to the student's logits (b is the weight
-    # times T; `shared` times the student's distribution is added) or None if there is no need of it, and the
-    # log-normaliser [n] of z / T.
+    # `_all_classes`, `_top_classes` and `_drawn_classes` return the loss [n], its gradient [n, K] with respect to the
+    # student's logits (None if not needed), and the log-normaliser [n] of z / T. b is the teacher weight times T.
+    # `shared` times the student's distribution is added to the gradient.
 
     def _all_classes(self, z: Tensor, log_t: Tensor, b: Tensor, shared: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         objective = self.problem.objective
@@ -461,7 +459,7 @@ class _Work:
         s = torch.mul(z, 1 / t, out=self._buffer(1, z.size(0)))
         s_k = s.gather(1, teacher.ids)
         ours = s.topk(k) if k else None
-        # All other classes, relative to the greatest of them, so that their sum is not lost beside the k.
+        # The other classes are shifted by their own maximum, so that their sum does not underflow beside the k.
         s.scatter_(1, teacher.ids, -torch.inf)
         top = s.amax(1, keepdim=True).clamp_min(torch.finfo(s.dtype).min)
         rest = s.sub_(top).exp_().sum(1, keepdim=True).clamp_min(torch.finfo(s.dtype).tiny)
@@ -504,7 +502,7 @@ class _Work:
         return loss, powers.scatter_add_(1, teacher.ids, -b.unsqueeze(1) * probs), normaliser
 
     def _differentiate(self, rows: slice | Tensor, gradient: Tensor) -> None:
-        """Carry a gradient with respect to logits on to the projection's three tensors."""
+        """Add the gradients of the projection's three tensors, given the gradient with respect to the logits."""
         hidden, weight, _ = self.student.rows(rows)
         d_hidden, d_weight, d_bias = self.gradients
         if d_bias is not None:
@@ -525,20 +523,20 @@ class _Work:
 
 
 class _Student(NamedTuple):
-    """What the labels' part needs of the student's logits, shifted so that the greatest of a token is 0."""
+    """Statistics of the student's logits for the label's term. A token's logits are shifted to the maximum 0."""
 
-    normaliser: Tensor  #: [n], the logarithm of the sum of all powers
+    normaliser: Tensor  #: [n], logsumexp of the logits
     at_label: Tensor  #: [n], the label's logit
-    smooth: Tensor  #: [n], or [] where labels are not smoothed: see `_smoothing`
-    guess: Tensor  #: [n] int64, the greatest logit's class, if it was asked for
+    smooth: Tensor  #: [n], or [] without label smoothing: see `_smoothing`
+    guess: Tensor  #: [n] int64, the class with the maximum logit; [0] without `guess`
 
 
 class _Rank(NamedTuple):
-    """The ranking loss of a chunk, with its slope where that is not 0."""
+    """The ranking loss of a chunk, and its slope at the classes where it can differ from 0."""
 
     value: Tensor  #: [n]
-    ids: Tensor  #: [n, m] int64
-    slope: Tensor  #: [n, m], with respect to log q of these classes
+    ids: Tensor  #: [n, m] int64, the classes
+    slope: Tensor  #: [n, m], derivative with respect to log q of the classes
     total: Tensor  #: [n], sum of the slopes
 
 
@@ -549,7 +547,7 @@ def _no_rank(like: Tensor) -> _Rank:
 
 
 def _rank(teacher: TopK, k: int, probs: Tensor, ours: Tensor, ours_probs: Tensor) -> _Rank:
-    """`ranking_loss` with its slope, of the student's `probs` of the teacher's classes and of its own best."""
+    """Compute `ranking_loss` and its slope from the student's `probs` of the teacher's k classes and its own top k."""
     with torch.enable_grad():
         theirs_q, ours_q = probs.detach().requires_grad_(), ours_probs.detach().requires_grad_()
         value = ranking_loss(teacher.ids[:, :k], teacher.log_probs[:, :k], ours, ours_q, theirs_q)
@@ -559,7 +557,7 @@ def _rank(teacher: TopK, k: int, probs: Tensor, ours: Tensor, ours_probs: Tensor
 
 
 def _rank_all(best: TopK | None, q: Tensor) -> _Rank:
-    """`_rank` of the student's distribution `[n, K]`."""
+    """Compute `_rank` from the student's distribution `[n, K]`."""
     if best is None:
         return _no_rank(q[:, 0])
     k = best.ids.size(1)
@@ -568,14 +566,14 @@ def _rank_all(best: TopK | None, q: Tensor) -> _Rank:
 
 
 def _same_dtype(projection: Projection) -> Projection:
-    """Matrix and bias in the hidden states' dtype, as autocast would have them."""
+    """Detach, and convert matrix and bias to the dtype of the hidden states, as autocast does."""
     hidden = projection.hidden.detach()
     weight, bias = projection.weight.detach().to(hidden.dtype), projection.bias
     return Projection(hidden, weight, None if bias is None else bias.detach().to(hidden.dtype))
 
 
 def _mm(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b`, summed in float32 and not rounded to half precision afterwards."""
+    """Return `a @ b`, in float32 if the inputs are in half precision."""
     if a.dtype in (torch.float32, torch.float64):
         return torch.mm(a, b)
     if a.is_cuda and _MM_HAS_OUT_DTYPE:
@@ -584,13 +582,13 @@ def _mm(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _blocks(logits: Tensor, matrix: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Columns of `[n, K]` with the rows of `[K, D]` that they belong to: few at a time in half precision, else all."""
+    """Pair blocks of columns of `[n, K]` with blocks of rows of `[K, D]`; one block unless in half precision."""
     size = MIXED_ROWS if matrix.dtype != logits.dtype or logits.dtype.itemsize < 4 else matrix.size(0)
     return zip(logits.split(size, 1), matrix.split(size), strict=True)
 
 
 def project(projection: Projection) -> Tensor:
-    """Logits `[n, K]`, float32 or float64."""
+    """Return the logits, `[n, K]`, float32 or float64."""
     hidden, weight, bias = projection
     if _ONEDNN is not None and hidden.dtype == torch.float32 and hidden.device.type == "cpu":
         logits = _ONEDNN(hidden, weight, None, "none", [], "")
@@ -600,7 +598,7 @@ def project(projection: Projection) -> Tensor:
 
 
 def _project_into(projection: Projection, out: Tensor) -> Tensor:
-    """The same, in `out` where that is larger than one block, of which it holds two at a time."""
+    """Return the logits, `[n, K]`; written into `out`, in blocks, if there is more than one block of classes."""
     if out.size(1) <= BLOCK:
         return project(projection).to(out.dtype)
     for start in range(0, out.size(1), BLOCK):
@@ -610,16 +608,16 @@ def _project_into(projection: Projection, out: Tensor) -> Tensor:
 
 
 def _finite(top: Tensor) -> Tensor:
-    """A greatest logit of -inf, by which no logit can be shifted, as the least finite number."""
+    """Replace a maximum logit of -inf by the lowest finite number, because -inf - -inf is NaN. In place."""
     return top.clamp_min_(torch.finfo(top.dtype).min)
 
 
 def _log_softmax_(logits: Tensor) -> None:
-    """In place, `[n, K]`, with a buffer of a block of classes."""
+    """Compute the log-softmax of `[n, K]` in place, with a buffer of one block of classes."""
     top = logits.amax(1, keepdim=True)
     total = torch.zeros_like(top)
     scratch = logits.new_empty(logits.size(0), min(BLOCK, logits.size(1)))
     for part in logits.split(BLOCK, 1):
-        part -= top  # before the logarithm of the sum, beside which small differences of large logits would be lost
+        part -= top  # subtracted separately from the log of the sum, to keep small differences of large logits
         total += torch.exp(part, out=scratch[:, : part.size(1)]).sum(1, keepdim=True)
     logits -= total.log_()

@@ -1,4 +1,4 @@
-"""Distillation of hidden states: a student's, mapped to the teacher's width by a learned matrix, come close to its."""
+"""The distance between the teacher's hidden states and the student's, mapped to the same width by a learned matrix."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from torch import Tensor
 
 
 def _mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """The mean of the squared differences (Jiao et al., EMNLP Findings 2020, TinyBERT, equation 8)."""
+    """The mean squared difference (Jiao et al., EMNLP Findings 2020, TinyBERT, equation 8)."""
     return (student - teacher).square().mean(-1)
 
 
 def _cosine(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 less the cosine (Sanh et al., 2019, DistilBERT)."""
+    """1 - cosine (Sanh et al., 2019, DistilBERT)."""
     return 1 - F.cosine_similarity(student, teacher, dim=-1)
 
 
-#: By name: of states `[N, D]` of both, a value a token, `[N]`, 0 where they agree.
+#: Distances by name: functions of two `[N, D]` tensors that return `[N]`, 0 at equality.
 HIDDEN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cosine": _cosine, "mse": _mse}
 
 
 @dataclass(frozen=True)
 class HiddenTerm:
-    """What is added to the loss at a token for the distance of two models' hidden states."""
+    """The loss term for the distance between the hidden states of student and teacher."""
 
     kind: str  #: one of `HIDDEN`
     weight: float
     matrix: Tensor  #: [D_T, D_S], learned: the map of Romero et al. (ICLR 2015, FitNets)
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """`[N]`, without the weight, in float32 (float64 if the states are).
+        """Return the distance at each token, `[N]`, not multiplied by the weight; float32, or float64 like the student.
 
         Args:
             student: `[N, D_S]`; teacher: `[N, D_T]`, which gets no gradient.

@@ -1,4 +1,4 @@
-"""How the distributions of several teachers are put together: equally, by fixed weights, or by their entropy."""
+"""The weighted mean of several teachers' distributions: equal weights, fixed weights, or weights by entropy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .divergence import mix_log_probs
 
 @dataclass(frozen=True)
 class Mixture:
-    """The weights of the members of an ensemble, in a mean of their probabilities."""
+    """The weights in the mean of an ensemble's probabilities."""
 
-    weights: tuple[float, ...] | None = None  #: above 0, a member each; None: all alike
-    #: Whether a member's weight at a token is `exp(-H)`, one over its perplexity there, so that who is sure says more.
-    #: Kwon et al. (ICASSP 2020) let the teachers of lower entropy weigh more.
+    weights: tuple[float, ...] | None = None  #: one per member, above 0; None gives equal weights
+    #: Whether to multiply a member's weight at each token by `exp(-H)`, 1 / perplexity of its distribution. Kwon et al.
+    #: (ICASSP 2020) give higher weights to teachers with lower entropy too.
     by_entropy: bool = False
 
     @property
@@ -26,7 +26,7 @@ class Mixture:
         return self.weights is None and not self.by_entropy
 
     def log_weight(self, member: int, log_probs: Tensor) -> Tensor:
-        """`[..., 1]`: the logarithm of a member's weight, up to a constant; its log-probabilities are `[..., K]`."""
+        """Return the logarithm of the weight of a member with these log-probabilities, `[..., 1]`, up to a constant."""
         found = torch.zeros_like(log_probs[..., :1])
         if self.weights is not None:
             found += math.log(self.weights[member])
@@ -35,7 +35,7 @@ class Mixture:
         return found
 
     def mix(self, log_probs: Iterable[Tensor]) -> Tensor:
-        """The logarithm of the mean of several distributions, `[..., K]` each, taken one at a time.
+        """Return the logarithm of the weighted mean of distributions, one `[..., K]` tensor per member.
 
         Raises:
             ValueError: if there is none.

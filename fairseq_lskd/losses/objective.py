@@ -1,4 +1,4 @@
-"""What word-level distillation minimises at a token, and its plain form on `[tokens, vocabulary]` tensors."""
+"""The teacher's term of the loss at each token, and its plain form on `[tokens, vocabulary]` tensors."""
 
 from __future__ import annotations
 
@@ -16,45 +16,41 @@ from .topk import TopK, student_classes, teacher_classes, top_k, without_missing
 
 @dataclass(frozen=True)
 class Objective:
-    """The teacher's part, `T^2 [D(p_T^(T), p_S^(T)) + R]`, of distributions at the temperature, `softmax(logits / T)`.
+    """The teacher's term `T^2 [D(p_T^(T), p_S^(T)) + R]`, where `p^(T)` is `softmax(logits / T)`.
 
-    T^2 keeps the gradient's size as T grows (Hinton et al., 2015, section 2).
+    The factor T^2 keeps the size of the gradient when T changes (Hinton et al., 2015, section 2).
     """
 
     divergence: Divergence = forward_kl
     temperature: float = 1.0
-    top_k: int | None = None  #: compare the teacher's k most probable classes only
-    rest: str = "class"  #: what becomes of the mass of all others: see `teacher_classes`
-    ranking: int = 0  #: k of the ranking loss R (TIE-KD); 0 is none
-    mixture: Mixture = MEAN  #: of several teachers; the plain form is given what it makes of them
+    top_k: int | None = None  #: compare only the teacher's k most probable classes
+    rest: str = "class"  #: what happens to the probability of all other classes: see `teacher_classes`
+    ranking: int = 0  #: k of the ranking loss R (TIE-KD); 0 leaves R out
+    mixture: Mixture = MEAN  #: weights of several teachers, for the fused form; the plain form gets their mean
 
 
 def check_sampled(objective: Objective) -> None:
-    """Raise a `ValueError` if a sampled teacher would give a biased gradient."""
+    """Raise a `ValueError` if a sampled teacher gives a biased gradient of the objective."""
     if objective.divergence.name != forward_kl.name or objective.top_k is not None or objective.ranking:
-        raise ValueError("a sampled teacher serves the forward KL alone, whose gradient is linear in the teacher")
+        raise ValueError("a sampled teacher supports only the forward KL of all classes, without top_k and ranking")
 
 
 def _sampled_loss(student: Tensor, teacher: Sampled, ignore: Tensor) -> Tensor:
-    """The forward KL's estimate: 0 on average, not at each token, where both agree."""
+    """Return the estimate of the forward KL. If both distributions agree, it is 0 on average, not at each token."""
     teacher, known = without_missing_sampled(teacher)
-    lowest = torch.finfo(student.dtype).min  # 0 * lowest is 0, where 0 * inf would be NaN
+    lowest = torch.finfo(student.dtype).min  # 0 * lowest is 0, but 0 * inf is NaN
     found = student.gather(-1, teacher.ids).clamp_min(lowest) * teacher.probs.to(student.dtype)
     return (teacher.negentropy.to(student.dtype) - found.sum(-1)).masked_fill(ignore | ~known, 0.0)
 
 
 def teacher_loss(log_probs: Tensor, teacher: Tensor | TopK | Sampled, ignore: Tensor, objective: Objective) -> Tensor:
-    """The teacher's part of the loss at each token, in nats; 0 at ignored tokens. The plain form.
+    """Return the teacher's term of the loss at each token, in nats, `[...]`, in the dtype of `log_probs`.
 
     Args:
-        log_probs: `[..., K]`, the student's at temperature 1, float32 or wider.
-        teacher: at the objective's temperature: log-probabilities `[..., K]`, or its top k, or what was
-            drawn of it. Where the left-over mass or the negentropy of those is NaN there is no teacher, and the loss
-            is 0.
-        ignore: `[...]`, bool.
-
-    Returns:
-        `[...]`, of the dtype of `log_probs`.
+        log_probs: `[..., K]`, the student's log-probabilities at temperature 1, float32 or wider.
+        teacher: the teacher at the objective's temperature: log-probabilities `[..., K]`, a `TopK` or a `Sampled`. A
+            token where `rest` or `negentropy` is NaN has no teacher, and its loss is 0.
+        ignore: `[...]` bool, true at tokens where the loss is set to 0.
     """
     student = temper(log_probs, objective.temperature)
     if isinstance(teacher, Sampled):

@@ -1,14 +1,16 @@
-"""A teacher known by its k most probable classes and by draws from all others: unbiased where a top k is not.
+"""A sampled teacher: the exact probabilities of its k most probable classes (the head), and draws from the tail.
 
-Anshumann et al. (ACL 2025, *Sparse Logit Sampling*): cutting the tail off biases the student, while importance sampling
-keeps the gradient of the forward KL in expectation. It is `p_S - p_T` with respect to the logits, linear in the
-teacher, so that any unbiased estimate of `p_T` will do. Here the head of k classes is exact. Of the tail, whose mass is
-`rest`, `m` classes are drawn in proportion to the teacher's own probabilities, each with the weight `rest / m`. The
-draws are *systematic* (Kong et al., 1994; Kitagawa, 1996): one random number places m equidistant points on the tail's
-cumulative probabilities. A class is drawn `m p_k / rest` times on average, as by independent draws, but always less
-than one time off that, so that their variance is smaller.
+Cutting off the tail biases the student, but importance sampling keeps the expected gradient of the forward KL
+(Anshumann et al., ACL 2025, *Sparse Logit Sampling*). This gradient is `p_S - p_T` with respect to the logits. It is
+linear in the teacher, so any unbiased estimate of `p_T` gives an unbiased gradient.
 
-Other divergences are not linear in the teacher, and so have no unbiased gradient by these means.
+The tail has the probability mass `rest`. `m` of its classes are drawn in proportion to the teacher's probabilities, and
+each draw has the weight `rest / m`. The draws are *systematic* (Kong et al., 1994; Kitagawa, 1996): one random number
+places m equidistant points on the tail's cumulative probabilities. As with independent draws, a class is drawn
+`m p_k / rest` times on average. With systematic draws its number of draws differs from that by less than 1, so their
+variance is smaller.
+
+Other divergences are not linear in the teacher, so their gradients would be biased.
 """
 
 from __future__ import annotations
@@ -23,18 +25,18 @@ from .topk import TopK, top_k
 
 
 class Sampled(NamedTuple):
-    """Classes at each token with weights whose expectation is the teacher's distribution."""
+    """Classes with weights at each token. The expectation of the weights is the teacher's distribution."""
 
-    ids: Tensor  #: [..., n] int64; one may stand there more than once
+    ids: Tensor  #: [..., n] int64; a class may occur more than once
     probs: Tensor  #: [..., n] float32, the weights; they sum to 1
-    negentropy: Tensor  #: [...] float32, `sum_k p_T(k) log p_T(k)` of all classes; NaN where there is no teacher
+    negentropy: Tensor  #: [...] float32, `sum_k p_T(k) log p_T(k)` of all classes; NaN at tokens without a teacher
 
     def rows(self, rows: slice | Tensor) -> Sampled:
-        """Some of the tokens."""
+        """Select tokens."""
         return Sampled(*(member[rows] for member in self))
 
     def scatter(self, mask: Tensor) -> Sampled:
-        """Of the N tokens in a mask `[B, T]`: `[B, T, n]`, with nothing known of the others."""
+        """Put the N tokens of a mask `[B, T]` at their places, `[B, T, n]`; all other tokens have no teacher."""
         found = Sampled(*(member.new_zeros(*mask.shape, *member.shape[1:]) for member in self))
         found.negentropy.fill_(torch.nan)
         for whole, part in zip(found, self, strict=True):
@@ -43,34 +45,34 @@ class Sampled(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """The head, and draws from the tail, of distributions at N tokens: what a sampled cache keeps of a teacher."""
+    """The head of the distributions at N tokens, and draws from the tail, as a sampled cache stores them."""
 
     ids: Tensor  #: [N, k] int64, the most probable class first
     log_probs: Tensor  #: [N, k], nats
-    rest: Tensor  #: [N], log of the tail's mass; NaN where there is no teacher
+    rest: Tensor  #: [N], log of the tail's mass; NaN at tokens without a teacher
     entropy: Tensor  #: [N], `-sum_k p_k log p_k` of the tail, at least 0
     drawn: Tensor  #: [N, R, m] int64, classes of the tail: R copies of m draws
 
     def copy(self, number: int) -> Sampled:
-        """The teacher by one of the copies."""
+        """Return the `Sampled` of one copy of the draws."""
         drawn = self.drawn[:, number]
-        # -inf, of a tail without mass, has weight 0.
+        # `rest` is -inf for a tail without mass, which gives the weight 0.
         tail = (self.rest.unsqueeze(-1).exp() / drawn.size(-1)).expand(drawn.shape)
         head = (self.log_probs.exp() * self.log_probs).nan_to_num(0.0).sum(-1)
         return Sampled(
             torch.cat([self.ids, drawn], -1),
             torch.cat([self.log_probs.exp(), tail], -1),
-            # NaN where the teacher says nothing.
+            # NaN at tokens without a teacher.
             torch.where(self.rest.isnan(), self.rest, head - self.entropy),
         )
 
 
 def draw(log_probs: Tensor, k: int, m: int, chance: Tensor) -> Draws:
-    """Keep the k most probable classes of normalised distributions, and draw m others for each number of chance.
+    """Take the k most probable classes of each distribution, and make R copies of m draws from the others.
 
     Args:
-        log_probs: `[N, K]`; k: 1 or more, less than K; m: 1 or more.
-        chance: `[N, R]` float64 in [0, 1), independent and uniform.
+        log_probs: `[N, K]`, normalised; k: 1 to K - 1; m: 1 or more.
+        chance: `[N, R]` float64, independent and uniform in [0, 1).
     """
     best: TopK = top_k(log_probs, k)
     tail = log_probs.double().exp().scatter_(-1, best.ids, 0.0)
@@ -78,14 +80,14 @@ def draw(log_probs: Tensor, k: int, m: int, chance: Tensor) -> Draws:
     reached = tail.cumsum_(-1)
     points = (chance.unsqueeze(-1) + torch.arange(m, device=chance.device)) / m * reached[:, -1:, None]
     drawn = torch.searchsorted(reached, points.flatten(1), right=True)
-    # A tail without mass, or a point that was rounded up to its end: the last class that has some.
+    # If the tail has no mass, or a point was rounded up to its end, take the last class with mass.
     last = torch.searchsorted(reached, reached[:, -1:].contiguous())
     drawn = torch.minimum(drawn, last).view(points.shape)
     return Draws(best.ids, best.log_probs, best.rest, entropy.to(log_probs.dtype), drawn)
 
 
 def without_missing_sampled(teacher: Sampled) -> tuple[Sampled, Tensor]:
-    """With weights of 0 where there is no teacher, and where there is one, `[...]` bool."""
+    """Replace tokens without a teacher by weights of 0. Also return the mask `[...]` of tokens with a teacher."""
     known = ~teacher.negentropy.isnan()
     wide = known.unsqueeze(-1)
     ids, probs = teacher.ids.masked_fill(~wide, 0), teacher.probs.masked_fill(~wide, 0.0)
@@ -93,10 +95,10 @@ def without_missing_sampled(teacher: Sampled) -> tuple[Sampled, Tensor]:
 
 
 def tail_variance(log_probs: Tensor, most: int) -> Tensor:
-    """`[most]`: the variance of the teacher's estimate with a head of 1, 2, ... and one independent draw, mean over N.
+    """Return the variance of the estimate with heads of 1, 2, ..., `most` classes and one independent draw, `[most]`.
 
-    It is that of the forward KL's gradient with respect to the logits, summed over classes:
-    `rest^2 - sum_(k in the tail) p_k^2`. With m draws it is an m-th, and less if they are systematic.
+    This is the variance of the forward KL's gradient with respect to the logits, summed over classes and averaged over
+    tokens: `rest^2 - sum_(k in the tail) p_k^2`. Independent draws divide it by m, and systematic draws by more.
 
     Args:
         log_probs: `[N, K]`, normalised; most: less than K.
@@ -109,13 +111,14 @@ def tail_variance(log_probs: Tensor, most: int) -> Tensor:
 
 
 def choose_head(log_probs: Tensor, spent: dict[int, int]) -> int:
-    """The k with the smallest variance, where a head of k leaves room for `spent[k]` draws.
+    """Return the size k of the head with the smallest variance.
 
     Args:
-        log_probs: `[N, K]` of some tokens; spent: 1 draw or more for each k.
+        log_probs: `[N, K]` for a sample of tokens.
+        spent: for each k to choose from, the number of draws that fit beside a head of k; 1 or more.
 
     Raises:
-        ValueError: if there is nothing to choose from.
+        ValueError: if `spent` is empty.
     """
     if not spent:
         raise ValueError("no head to choose from")
@@ -124,17 +127,17 @@ def choose_head(log_probs: Tensor, spent: dict[int, int]) -> int:
 
 
 class Error(NamedTuple):
-    """How far an estimate of the forward KL's gradient is from the whole one's, by its Euclidean norm a token."""
+    """The error of estimates of the forward KL's gradient: Euclidean norms per token, averaged over tokens."""
 
-    bias: float  #: of the mean over draws, mean over tokens
-    chance: float  #: the bias that so many draws would show if there were none
-    deviation: float  #: the standard deviation of a single estimate
+    bias: float  #: distance of the estimates' mean from the exact gradient
+    chance: float  #: expected distance of the mean of as many unbiased estimates
+    deviation: float  #: standard deviation of a single estimate
 
 
 def gradient_error(log_probs: Tensor, estimates: Iterable[Tensor]) -> Error:
-    """Of estimates `[N, K]` of the distributions `[N, K]` whose logarithms are given.
+    """Compute the error of estimates of the distribution with these log-probabilities, `[N, K]` each.
 
-    The gradient with respect to the student's logits is `p_S - p_T`, so that the student makes no difference.
+    The gradient with respect to the student's logits is `p_S - p_T`, so its error does not depend on the student.
     """
     whole = log_probs.double().exp()
     bias, squares, count = torch.zeros_like(whole), torch.zeros(len(whole), dtype=torch.float64), 0
@@ -153,6 +156,6 @@ def gradient_error(log_probs: Tensor, estimates: Iterable[Tensor]) -> Error:
 
 
 def dense(teacher: Sampled, classes: int) -> Tensor:
-    """`[N, K]`: the estimate written out."""
+    """Return the estimate of the distribution, `[N, K]`."""
     found = teacher.probs.new_zeros(len(teacher.probs), classes)
     return found.scatter_add_(-1, teacher.ids, teacher.probs)

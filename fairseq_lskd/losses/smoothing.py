@@ -1,8 +1,8 @@
-"""Cross-entropy with a smoothed target: Shen et al. (ICLR 2021), equation (1).
+"""Cross-entropy with a smoothed target (Shen et al., ICLR 2021, equation 1).
 
-With a *uniform* prior over K classes the target is `1 - alpha` on the label and `alpha / (K - 1)`
-on every other class, so the label gets nothing back. With another prior `u` (Szegedy et al., CVPR
-2016, section 7; the unigram distribution in translation) it is `(1 - alpha) * onehot + alpha * u`.
+With the *uniform* prior over K classes, the target is `1 - alpha` on the label and `alpha / (K - 1)` on every other
+class. With another prior `u` (Szegedy et al., CVPR 2016, section 7), such as the unigram distribution, the target is
+`(1 - alpha) * onehot + alpha * u`.
 """
 
 from __future__ import annotations
@@ -14,30 +14,24 @@ from torch import Tensor
 
 
 def negative_log_likelihood(log_probs: Tensor, target: Tensor, ignore: Tensor) -> Tensor:
-    """`-log p(target)` of each token, in nats; 0 at ignored tokens.
+    """Return `-log p(target)` of each token, `[...]`, in nats.
 
     Args:
         log_probs: `[..., K]`, the model's log-probabilities.
-        target: `[...]`, the labels, int64.
-        ignore: `[...]`, bool; True where a token does not count (padding), and has no gradient.
-
-    Returns:
-        `[...]`.
+        target: `[...]` int64, the labels.
+        ignore: `[...]` bool, true at tokens (padding) where the value and its gradient are set to 0.
     """
     return -log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1).masked_fill(ignore, 0.0)
 
 
 def smoothing_term(log_probs: Tensor, ignore: Tensor, prior: Tensor | None = None) -> Tensor:
-    """What the smoothing prior adds at each token: `-sum_k log p(k)`, or `-sum_k u(k) log p(k)` with a prior.
+    """Return the smoothing term of each token, `[...]`: `-sum_k log p(k)`, or `-sum_k u(k) log p(k)` with a prior.
 
     Args:
-        log_probs: `[..., K]`; ignore: `[...]` bool.
+        log_probs: `[..., K]`; ignore: `[...]` bool, true at tokens where the value is set to 0.
         prior: `[K]`, probabilities; None is the uniform prior.
-
-    Returns:
-        `[...]`, 0 at ignored tokens.
     """
-    # Not `log_probs @ prior`, which autocast would compute in half precision.
+    # Not `log_probs @ prior`, because autocast would compute that in half precision.
     total = log_probs.sum(-1) if prior is None else (log_probs * prior.to(log_probs)).sum(-1)
     return -total.masked_fill(ignore, 0.0)
 
@@ -45,32 +39,32 @@ def smoothing_term(log_probs: Tensor, ignore: Tensor, prior: Tensor | None = Non
 def smoothed_cross_entropy(
     nll: Tensor, smooth: Tensor, label_smoothing: float, classes: int, uniform: bool = True
 ) -> Tensor:
-    """Cross-entropy against the smoothed target, from both terms of each token or from sums of them.
+    """Return the cross-entropy with the smoothed target, for each token or for a sum over tokens.
 
-    It is linear in both terms. Summing first and combining last is what fairseq's
-    `label_smoothed_cross_entropy` does, and gives its result to the last bit.
+    The result is linear in `nll` and `smooth`. fairseq's `label_smoothed_cross_entropy` sums over tokens first; if you
+    pass sums, the result equals fairseq's to the last bit.
 
     Args:
-        nll: as `negative_log_likelihood` returns it, or a weighted sum over tokens.
-        smooth: as `smoothing_term` returns it, or the same sum of that.
+        nll: from `negative_log_likelihood`, or a weighted sum of it over tokens.
+        smooth: from `smoothing_term`, or the same weighted sum.
         label_smoothing: `alpha`, in [0, 1).
         classes: K.
-        uniform: whether `smooth` was taken under the uniform prior.
+        uniform: whether `smooth` was computed with the uniform prior.
     """
     if not uniform:
         return (1.0 - label_smoothing) * nll + label_smoothing * smooth
-    # `smooth` sums over the label too, hence the second subtraction.
+    # `smooth` includes the label, hence the second subtraction.
     other = label_smoothing / (classes - 1)
     return (1.0 - label_smoothing - other) * nll + other * smooth
 
 
 def count_types(targets: Any, ids: Any, classes: int, padding: int) -> Tensor:
-    """`[K]` int64, how often each type occurs in these sentences, padding aside.
+    """Count how often each type occurs in sentences, `[K]` int64, without padding.
 
     Args:
-        targets: by number, `[length]` int tensors.
-        ids: `[n]`, the numbers that count: a range, a list or an array.
-        classes: K.
+        targets: a sequence of `[length]` integer tensors, one per sentence.
+        ids: the indices of the sentences to count: a range, a list or an array.
+        classes: K; padding: id of the padding symbol.
     """
     counts = torch.zeros(classes, dtype=torch.int64)
     for start in range(0, len(ids), 10_000):
@@ -81,10 +75,10 @@ def count_types(targets: Any, ids: Any, classes: int, padding: int) -> Tensor:
 
 
 def unigram_prior(counts: Tensor) -> Tensor:
-    """`[K]` relative frequencies, float32, of `[K]` counts.
+    """Return the relative frequencies, `[K]` float32, of counts `[K]`.
 
     Raises:
-        ValueError: if there is nothing to count.
+        ValueError: if all counts are 0.
     """
     total = counts.sum()
     if total <= 0:

@@ -1,4 +1,4 @@
-"""A teacher known by its k most probable classes: cached, or restricted to them on purpose."""
+"""A teacher of which only the k most probable classes are known: from a cache, or with --kd-top-k."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: What is done with the mass that the top k leave over.
+#: The choices for the probability outside of the top k; see `teacher_classes`.
 RESTS = ("class", "renormalise")
 
 
 class TopK(NamedTuple):
-    """The k most probable classes at each token, and the mass of all others."""
+    """The k most probable classes at each token, and the probability of all others together."""
 
     ids: Tensor  #: [..., k] int64, the most probable class first
     log_probs: Tensor  #: [..., k] float32, nats
-    rest: Tensor  #: [...] float32, log of the left-over mass; NaN where there is no teacher
+    rest: Tensor  #: [...] float32, log-probability of all other classes; NaN at tokens without a teacher
 
     def rows(self, rows: slice | Tensor) -> TopK:
-        """Some of the tokens."""
+        """Select tokens."""
         return TopK(*(member[rows] for member in self))
 
     def first(self, k: int) -> TopK:
-        """Only the k most probable of these classes; the others are left over too."""
+        """Keep the first k classes, and add the probabilities of the others to `rest`."""
         rest = torch.cat([self.log_probs[..., k:], self.rest.unsqueeze(-1)], -1).logsumexp(-1)
         return TopK(self.ids[..., :k], self.log_probs[..., :k], rest)
 
     def scatter(self, mask: Tensor) -> TopK:
-        """Of the N tokens in a mask `[B, T]`: `[B, T, k]`, with nothing known of the others."""
+        """Put the N tokens of a mask `[B, T]` at their places, `[B, T, k]`; all other tokens have no teacher."""
         found = TopK(*(member.new_zeros(*mask.shape, *member.shape[1:]) for member in self))
         found.rest.fill_(torch.nan)
         for whole, part in zip(found, self, strict=True):
@@ -37,7 +37,7 @@ class TopK(NamedTuple):
 
 
 def top_k(log_probs: Tensor, k: int) -> TopK:
-    """The `TopK` of normalised `[..., K]` log-probabilities.
+    """Return the `TopK` of normalised log-probabilities `[..., K]`.
 
     Raises:
         ValueError: unless 1 <= k <= K.
@@ -45,27 +45,27 @@ def top_k(log_probs: Tensor, k: int) -> TopK:
     if not 1 <= k <= log_probs.size(-1):
         raise ValueError(f"k is {k}, expected 1 to {log_probs.size(-1)}, the number of classes")
     values, ids = log_probs.topk(k, dim=-1)
-    # Summed, not 1 - sum of the k, which would cancel where the k have nearly all of the mass.
+    # A sum over the other classes, because 1 - sum of the k loses precision if the k have nearly all probability.
     rest = log_probs.scatter(-1, ids, -torch.inf).logsumexp(-1)
-    # NaN would say that there is no teacher here: one that is broken is to be noticed, in the loss.
+    # NaN would mean that there is no teacher. With inf, a broken teacher shows in the loss.
     return TopK(ids, values, rest.masked_fill_(rest.isnan(), torch.inf))
 
 
 def without_missing(teacher: TopK) -> tuple[TopK, Tensor]:
-    """A `TopK` of valid distributions everywhere, and where it really is the teacher's, `[...]` bool."""
+    """Put a valid distribution at tokens without a teacher. Also return the mask `[...]` of tokens with a teacher."""
     known = ~teacher.rest.isnan()
-    anything = torch.arange(teacher.ids.size(-1), device=known.device)  # distinct, as the classes of a top k are
-    ids = torch.where(known.unsqueeze(-1), teacher.ids, anything)
+    distinct = torch.arange(teacher.ids.size(-1), device=known.device)
+    ids = torch.where(known.unsqueeze(-1), teacher.ids, distinct)
     log_probs = teacher.log_probs.masked_fill(~known.unsqueeze(-1), 0.0)
     return TopK(ids, log_probs, teacher.rest.masked_fill(~known, 0.0)), known
 
 
 def teacher_classes(teacher: TopK, rest: str = "class") -> Tensor:
-    """`[..., k + 1]` log-probabilities of the k classes and of all others taken as one.
+    """Return the log-probabilities of the k classes and of all others as one more class, `[..., k + 1]`.
 
-    With `rest="class"` the last has the left-over mass. A divergence of such coarsened distributions is
-    at most that of the whole ones (data processing inequality; Cover & Thomas, 2006, section 2.8), 0 at
-    equality. With `rest="renormalise"` the k classes get all of the mass, the rest none.
+    With `rest="class"` the last class has the remaining probability. A divergence between distributions that are merged
+    in this way is at most that between the full distributions (data processing inequality; Cover & Thomas 2006, section
+    2.8), and 0 at equality. With `rest="renormalise"` the k classes share all of the probability and the last has none.
     """
     if rest == "class":
         return torch.cat([teacher.log_probs, teacher.rest.unsqueeze(-1)], -1)
@@ -74,7 +74,7 @@ def teacher_classes(teacher: TopK, rest: str = "class") -> Tensor:
 
 
 def student_classes(log_probs: Tensor, ids: Tensor) -> Tensor:
-    """`[..., k + 1]`: the student's `[..., K]` log-probabilities of the classes `ids` and of all others as one."""
-    # Not -inf: where the k classes are all classes, the derivative of logsumexp would be NaN.
+    """Return the student's log-probabilities of the classes `ids` and of all others as one class, `[..., k + 1]`."""
+    # Not -inf: if the k classes are all classes, the derivative of logsumexp would be NaN.
     others = log_probs.scatter(-1, ids, torch.finfo(log_probs.dtype).min).logsumexp(-1, keepdim=True)
     return torch.cat([log_probs.gather(-1, ids), others], -1)

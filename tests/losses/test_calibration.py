@@ -34,7 +34,7 @@ def test_equal_to_the_definitions(tokens, classes, seed, scale):
 
 
 def test_error_accuracy_and_entropy_by_hand():
-    """Sure at 0.9 and right, sure at 0.9 and wrong, sure at 0.6 and right; the fourth is padding.
+    """Confidence 0.9 and correct, 0.9 and wrong, 0.6 and correct; the fourth token is padding.
 
     Both 0.9 are in bin (13/15, 14/15]: |0.9 - 0.5| * 2/3; 0.6 is at the edge of (8/15, 9/15]: |0.6 - 1| * 1/3.
     In all 1.2 / 3 = 0.4. Accuracy 2/3.
@@ -66,7 +66,7 @@ def test_certainty_has_entropy_0_and_stays_finite(label):
     assert error(found) == (label != 0) and found.gaps.isfinite().all()
 
 
-def test_the_least_sure_prediction_there_is():
+def test_the_lowest_possible_confidence():
     """1/K for K = 40 is in the first bin."""
     found = prediction_sums(torch.full((1, 40), -math.log(40)), torch.tensor([39]), torch.tensor([False]))
     assert found.gaps[0].item() == pytest.approx(1 / 40) and not found.gaps[1:].any()
@@ -74,7 +74,7 @@ def test_the_least_sure_prediction_there_is():
 
 
 def test_gaps_of_either_sign_cancel_within_a_bin_only():
-    """0.7 and right (-0.3) and 0.71 and wrong (+0.71) are in one bin: |0.41| / 2."""
+    """0.7 and correct (-0.3), 0.71 and wrong (+0.71) are in the same bin: |0.41| / 2."""
     p = torch.tensor([[0.7, 0.3], [0.71, 0.29]], dtype=torch.float64)
     found = prediction_sums(p.log(), torch.tensor([0, 1]), torch.tensor([False, False]))
     assert error(found) == pytest.approx(0.41 / 2)

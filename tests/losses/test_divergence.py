@@ -1,4 +1,4 @@
-"""The word-level divergences: true ones, at a temperature, of one teacher or several."""
+"""The word-level divergences, at a temperature, of one teacher or several."""
 
 import math
 
@@ -45,7 +45,7 @@ SHAPES = [((1,), 2), ((1,), 7), ((5,), 2), ((1, 4), 7), ((3, 1), 5), ((3, 4), 7)
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 3e-5)])
 def test_loss_and_gradient_are_the_formulas(shape, classes, temperature, members, dtype, tolerance):
-    """T^2 KL, as the criterion weighs it, of the mean of the members' distributions at the temperature."""
+    """T^2 KL of the mean of the members' distributions at the temperature."""
     student = (3 * torch.randn(*shape, classes, dtype=dtype)).requires_grad_()
     teachers = [3 * torch.randn(*shape, classes, dtype=dtype) for _ in range(members)]
     ignore = torch.rand(shape) < 0.3
@@ -70,11 +70,11 @@ def test_half_precision_logits_go_through_float32(dtype):
     torch.testing.assert_close(student.grad.double(), wanted.gradient, rtol=step, atol=step / 16)
 
 
-def test_literal_with_padding_and_in_this_direction():
+def test_forward_kl_by_hand():
     """Teacher (1/2, 1/4, 1/4), student (1/4, 1/4, 1/2): 1/2 * log 2 + 0 - 1/4 * log 2 = log(2) / 4.
 
-    Teacher (1/2, 1/2, 0), student (1/8, 3/4, 1/8): 1/2 log 4 + 1/2 log(2/3) = log(8/3) / 2; the other way round it
-    is infinite. The last row is padding.
+    Teacher (1/2, 1/2, 0), student (1/8, 3/4, 1/8): 1/2 log 4 + 1/2 log(2/3) = log(8/3) / 2; the reverse KL is
+    infinite. The last row is padding.
     """
     teacher = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]], dtype=torch.float64).log()
     student = torch.tensor([[0.25, 0.25, 0.5], [0.125, 0.75, 0.125], [0.1, 0.2, 0.7]], dtype=torch.float64).log()
@@ -93,7 +93,7 @@ def test_is_the_sum_of_the_definition_and_never_negative(rows):
 
 @given(ROWS)
 @settings(max_examples=60, deadline=None)
-def test_zero_where_both_agree_and_flat_there(rows):
+def test_value_and_gradient_are_zero_at_equality(rows):
     student = torch.tensor(rows[0], dtype=torch.float64, requires_grad=True)
     loss = kl(student.log_softmax(-1), log_probs(rows[0]))
     loss.backward()
@@ -124,25 +124,25 @@ def test_temper_at_one_is_the_argument_itself():
 
 @given(st.integers(2, 6).flatmap(lambda k: st.lists(st.lists(NUMBERS, min_size=k, max_size=k), min_size=1, max_size=4)))
 @settings(max_examples=60, deadline=None)
-def test_mixture_is_the_mean_of_probabilities(members):
+def test_mix_log_probs_is_the_mean_of_probabilities(members):
     found = mix_log_probs(log_probs(row) for row in members).exp()
     mean = [sum(column) / len(members) for column in zip(*map(softmax, members), strict=True)]
     assert found.tolist() == pytest.approx(mean, rel=1e-9)
     assert found.sum().item() == pytest.approx(1)
 
 
-def test_mixture_of_one_is_that_one():
+def test_mix_log_probs_of_one_distribution_is_that_distribution():
     only = torch.randn(3, 4).log_softmax(-1)
     assert torch.equal(mix_log_probs([only]), only)
 
 
-def test_mixture_keeps_classes_that_one_member_excludes():
+def test_mix_log_probs_keeps_classes_with_probability_0_in_one_member():
     """(1, 0) and (1/2, 1/2) and (1/4, 3/4) give (7/12, 5/12)."""
     members = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.25, 0.75]], dtype=torch.float64).log()
     assert mix_log_probs(members).exp().tolist() == pytest.approx([7 / 12, 5 / 12])
 
 
-def test_mixture_of_none():
+def test_mix_log_probs_of_nothing():
     with pytest.raises(ValueError, match="no distribution"):
         mix_log_probs([])
 
@@ -164,9 +164,9 @@ def test_gradient_is_that_of_the_cross_entropy_with_the_teachers_distribution():
 @pytest.mark.parametrize("gap", [200.0, 1e4])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_extreme_logits_stay_finite(gap, temperature):
-    """Teacher and student sure of different classes: KL = gap / T, gradient p_S - p_T = (1, -1, 0) / T.
+    """Teacher and student are certain of different classes: KL = gap / T, gradient p_S - p_T = (1, -1, 0) / T.
 
-    In float32 exp(-200) is 0: log(softmax) would be -inf here, 0 * inf NaN.
+    In float32 exp(-200) is 0, so log(softmax) would be -inf, and 0 * inf NaN.
     """
     student = torch.tensor([[gap, 0.0, 0.0]], requires_grad=True)
     teacher = torch.tensor([[0.0, gap, 0.0]]).log_softmax(-1)
@@ -177,7 +177,7 @@ def test_extreme_logits_stay_finite(gap, temperature):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_a_class_the_teacher_excludes_adds_nothing(temperature):
+def test_a_class_without_teacher_probability_adds_nothing(temperature):
     teacher = torch.tensor([[0.3, -math.inf, -0.4]], dtype=torch.float64).log_softmax(-1)
     student = torch.randn(1, 3, dtype=torch.float64, requires_grad=True)
     mean = mix_log_probs([temper(teacher, temperature)] * 2)
@@ -189,7 +189,7 @@ def test_a_class_the_teacher_excludes_adds_nothing(temperature):
     assert student.grad.isfinite().all() and student.grad.any()
 
 
-def test_a_class_both_exclude_adds_nothing():
+def test_a_class_without_any_probability_adds_nothing():
     both = torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64).log().requires_grad_()
     loss = kl(both, both.detach())
     loss.sum().backward()
@@ -213,7 +213,7 @@ def test_not_contiguous():
     torch.testing.assert_close(forward_kl(*turned, ignore[:, 1::2]), wanted)
 
 
-# The other divergences, and what all of them share.
+# All divergences.
 
 EACH = [("forward_kl", 0.5), ("reverse_kl", 0.5), ("total_variation", 0.5)]
 EACH += [("symmetric_kl", 0.5), ("adaptive_kl", 0.5), ("adaptive_kl", 0.9)]
@@ -223,7 +223,7 @@ each = pytest.mark.parametrize(("name", "beta"), EACH)
 
 
 def made(name, parameter):
-    """Whichever its parameter is."""
+    """Make the divergence, with the same value for every parameter."""
     return divergence(name, *[parameter] * 4)
 
 
@@ -243,7 +243,7 @@ def test_each_value_and_gradient_is_the_formula(name, beta, temperature, dtype, 
     student = (3 * torch.randn(2, 3, 6, dtype=dtype)).requires_grad_()
     teacher = temper((3 * torch.randn(2, 3, 6, dtype=dtype)).log_softmax(-1), temperature)
     ignore = torch.tensor([[False, True, False], [False, False, True]])
-    # The reference divides a difference from 1 by alpha (1 - alpha), and so its rounding error.
+    # The reference divides the rounding error of a difference from 1 by alpha (1 - alpha).
     slack = 10 / (beta * (1 - beta)) if name == "alpha_divergence" else 10
     tempered = temper(student.log_softmax(-1), temperature)
     loss = temperature**2 * made(name, beta)(tempered, teacher, ignore)
@@ -260,7 +260,7 @@ def test_each_value_and_gradient_is_the_formula(name, beta, temperature, dtype, 
 
 @each
 def test_slope_is_the_derivative_by_each_log_probability_alone(name, beta):
-    """As if they were free, which is what the fused loss asks for."""
+    """The log-probabilities are independent variables, as the fused loss needs."""
     student, teacher = (torch.randn(5, dtype=torch.float64).log_softmax(-1) for _ in range(2))
     found, slopes = made(name, beta).value_and_slope(student, teacher)
     how = Comparison(name, beta)
@@ -290,7 +290,7 @@ def test_literals_with_padding():
     assert jensen_shannon()(student, teacher, ignore).tolist() == pytest.approx(js)
 
 
-def test_literals_of_the_new_ones():
+def test_skewed_alpha_and_symmetric_divergences_by_hand():
     """p = (1/2, 1/2, 0), q = (1/4, 1/2, 1/4).
 
     Skewed by 1/2: m = (3/8, 1/2, 1/8) both ways. Alpha 1/2: sum of sqrt(p q) = 1/sqrt(8) + 1/2.
@@ -306,10 +306,11 @@ def test_literals_of_the_new_ones():
     assert value(symmetric_kl, q, p).item() == pytest.approx(log(2) / 4)
 
 
-def test_literals_of_the_adaptive_kl():
+def test_adaptive_kl_by_hand():
     """p = (1/2, 1/4, 1/4), q = (1/4, 1/8, 5/8): gaps 1/4, 1/8, 3/8; KL = log(2) 3/4 - log(5/2) / 4.
 
-    The head of 1/2 is the first class, with a third of the gaps; beyond 1/2 it is all, ties included: forward KL.
+    The head of 1/2 is the first class, with a third of the gaps. A larger head has all classes, because of the tie, and
+    gives the forward KL.
     """
     p = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
     q = torch.tensor([[0.25, 0.125, 0.625]], dtype=torch.float64).log()
@@ -317,14 +318,14 @@ def test_literals_of_the_adaptive_kl():
     backward = -math.log(2) * 3 / 8 + math.log(5 / 2) * 5 / 8
     assert value(adaptive_kl(0.5), q, p).item() == pytest.approx(forward / 3 + backward * 2 / 3)
     assert value(adaptive_kl(0.51), q, p).item() == pytest.approx(forward)
-    turned = value(adaptive_kl(0.5), q[:, [2, 0, 1]], p[:, [2, 0, 1]]).item()
-    assert turned == pytest.approx(forward / 3 + backward * 2 / 3)
+    permuted = value(adaptive_kl(0.5), q[:, [2, 0, 1]], p[:, [2, 0, 1]]).item()
+    assert permuted == pytest.approx(forward / 3 + backward * 2 / 3)
 
 
 @given(ROWS, st.floats(0.01, 0.99))
 @settings(max_examples=40, deadline=None)
-def test_skewed_ones_are_bounded_and_turn_into_each_other(rows, skew):
-    """By -log(skew); and the skewed reverse KL is the skewed forward KL with the sides changed."""
+def test_skewed_kls_are_bounded_and_mirror_each_other(rows, skew):
+    """The bound is -log(skew). The skewed reverse KL is the skewed forward KL with the arguments swapped."""
     ours, theirs = map(log_probs, rows)
     found = value(skewed_forward_kl(skew), ours, theirs).item()
     assert found <= -math.log(skew) + 1e-12
@@ -333,8 +334,8 @@ def test_skewed_ones_are_bounded_and_turn_into_each_other(rows, skew):
 
 @given(SMALL_ROWS)
 @settings(max_examples=40, deadline=None)
-def test_limits_of_the_new_ones(rows):
-    """A skew of 0 is the KL itself; an alpha of 1 the forward KL, of 0 the reverse KL."""
+def test_limits_of_skewed_and_alpha_divergences(rows):
+    """Skew 0 gives the KL itself, alpha 1 the forward KL, alpha 0 the reverse KL."""
     ours, theirs = map(log_probs, rows)
     for found, limit in (
         (skewed_forward_kl(1e-9), forward_kl),
@@ -364,22 +365,22 @@ def test_the_adaptive_kl_is_between_both_kls(rows, head):
     assert least - 1e-12 <= value(adaptive_kl(head), ours, theirs).item() <= most + 1e-9 * (1 + most)
 
 
-def test_literals_of_distributions_that_share_no_class():
-    """They are as far apart as can be: total variation 1, Jensen-Shannon the entropy of (beta, 1 - beta)."""
+def test_distributions_without_a_common_class_by_hand():
+    """Divergences have their maximum: total variation 1, Jensen-Shannon the entropy of (beta, 1 - beta)."""
     p, q = torch.tensor([[1.0, 0.0]], dtype=torch.float64).log(), torch.tensor([[0.0, 1.0]], dtype=torch.float64).log()
     assert value(total_variation, q, p).item() == 1
     assert value(jensen_shannon(), q, p).item() == pytest.approx(math.log(2))
     assert value(jensen_shannon(0.25), q, p).item() == pytest.approx(math.log(4) / 4 + math.log(4 / 3) * 3 / 4)
 
 
-def test_literal_of_beta_as_the_share_of_the_teacher():
+def test_beta_is_the_share_of_the_teacher():
     """p = (1, 0), q = (1/2, 1/2), beta = 1/4: m = (5/8, 3/8)."""
     p, q = torch.tensor([[1.0, 0.0]], dtype=torch.float64).log(), torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
     wanted = math.log(8 / 5) / 4 + 3 / 4 * (math.log(4 / 5) + math.log(4 / 3)) / 2
     assert value(jensen_shannon(0.25), q, p).item() == pytest.approx(wanted)
 
 
-#: The weight of adaptive_kl has no gradient, so that what autograd would find is not asked for.
+#: Without adaptive_kl, whose weight has no gradient, so gradcheck fails.
 differentiable = pytest.mark.parametrize(("name", "beta"), [each for each in EACH if each[0] != "adaptive_kl"])
 
 
@@ -394,7 +395,7 @@ def test_gradcheck_of_each(name, beta):
 @each
 @given(ROWS)
 @settings(max_examples=30, deadline=None)
-def test_each_is_zero_and_flat_where_both_agree_and_nowhere_negative(name, beta, rows):
+def test_each_is_zero_with_zero_gradient_at_equality_and_never_negative(name, beta, rows):
     found = made(name, beta)
     ours, theirs = rows
     student = torch.tensor(ours, dtype=torch.float64, requires_grad=True)
@@ -417,7 +418,7 @@ def test_each_is_invariant_to_shifted_logits(name, beta, rows, up, down):
 
 @given(ROWS, st.floats(0.01, 0.99))
 @settings(max_examples=40, deadline=None)
-def test_jensen_shannon_is_bounded_and_turns_round_with_beta(rows, beta):
+def test_jensen_shannon_is_bounded_and_symmetric_with_1_minus_beta(rows, beta):
     ours, theirs = map(log_probs, rows)
     found = value(jensen_shannon(beta), ours, theirs).item()
     assert found <= -beta * math.log(beta) - (1 - beta) * math.log(1 - beta) + 1e-12
@@ -429,7 +430,7 @@ def test_jensen_shannon_is_bounded_and_turns_round_with_beta(rows, beta):
 @given(SMALL_ROWS)
 @settings(max_examples=40, deadline=None)
 def test_jensen_shannon_tends_to_both_directions_of_kl(rows):
-    """Divided by beta (1 - beta), to the forward KL as beta tends to 0, to the reverse KL as it tends to 1."""
+    """Divided by beta (1 - beta), it tends to the forward KL for beta to 0, to the reverse KL for beta to 1."""
     ours, theirs = map(log_probs, rows)
     for beta, limit in ((1e-7, forward_kl), (1 - 1e-7, reverse_kl)):
         found = value(jensen_shannon(beta), ours, theirs).item() / (beta * (1 - beta))
@@ -439,7 +440,7 @@ def test_jensen_shannon_tends_to_both_directions_of_kl(rows):
 @given(ROWS)
 @settings(max_examples=40, deadline=None)
 def test_total_variation_is_symmetric_and_bounded(rows):
-    """By 1, and by the square root of half of either KL (Pinsker)."""
+    """The bounds are 1, and the square root of half of either KL (Pinsker)."""
     ours, theirs = map(log_probs, rows)
     found = value(total_variation, ours, theirs).item()
     assert found == value(total_variation, theirs, ours).item()
@@ -450,7 +451,7 @@ def test_total_variation_is_symmetric_and_bounded(rows):
 
 @given(ROWS)
 @settings(max_examples=20, deadline=None)
-def test_reverse_kl_is_forward_kl_with_the_sides_changed(rows):
+def test_reverse_kl_is_forward_kl_with_swapped_arguments(rows):
     ours, theirs = map(log_probs, rows)
     assert value(reverse_kl, ours, theirs).item() == pytest.approx(kl(theirs, ours).item(), rel=1e-12, abs=1e-14)
 
@@ -461,7 +462,7 @@ def test_reverse_kl_is_forward_kl_with_the_sides_changed(rows):
     [(reverse_kl, lambda gap: gap), (total_variation, lambda gap: 1), (jensen_shannon(), lambda gap: math.log(2))],
 )
 def test_extreme_logits_stay_finite_in_the_others(gap, found, wanted):
-    """Both sure, of different classes. A student that is sure of a class has nowhere to go: the gradient is 0."""
+    """Both are certain, of different classes. The gradient of a certain student is 0."""
     student = torch.tensor([[gap, 0.0, 0.0]], requires_grad=True)
     loss = value(found, student.log_softmax(-1), torch.tensor([[0.0, gap, 0.0]]).log_softmax(-1))
     loss.backward()
@@ -470,8 +471,8 @@ def test_extreme_logits_stay_finite_in_the_others(gap, found, wanted):
 
 
 @each
-def test_a_class_the_teacher_excludes(name, beta):
-    """Is an infinite reverse KL; the others are finite, with the gradient of the formula."""
+def test_a_class_without_teacher_probability(name, beta):
+    """Unbounded divergences are infinite; the others are finite, with the gradient of the formula."""
     theirs = [0.3, -math.inf, -0.4]
     student = torch.tensor([[0.2, 0.9, -0.5]], dtype=torch.float64, requires_grad=True)
     loss = value(made(name, beta), student.log_softmax(-1), log_probs([theirs]))
@@ -494,7 +495,7 @@ def test_the_teacher_gets_no_gradient(name, beta):
 
 
 @each
-def test_what_stands_at_ignored_tokens_changes_nothing(name, beta):
+def test_values_at_ignored_tokens_have_no_effect(name, beta):
     student, teacher = torch.randn(3, 4).log_softmax(-1), torch.randn(3, 4).log_softmax(-1)
     ignore = torch.tensor([False, True, True])
     student[1], teacher[2] = math.nan, math.inf
@@ -508,7 +509,7 @@ def test_what_stands_at_ignored_tokens_changes_nothing(name, beta):
 def test_by_name():
     assert {name for name, _ in EACH} == set(DIVERGENCES)
     assert [divergence(name).name for name in DIVERGENCES] == list(DIVERGENCES)
-    with pytest.raises(ValueError, match="no divergence 'kl'; there are forward_kl, reverse_kl"):
+    with pytest.raises(ValueError, match=r"'kl'.* forward_kl, reverse_kl"):
         divergence("kl")
 
 
@@ -516,13 +517,13 @@ def test_by_name():
 @pytest.mark.parametrize(
     "name", ["jensen_shannon", "skewed_forward_kl", "skewed_reverse_kl", "adaptive_kl", "alpha_divergence"]
 )
-def test_no_such_parameter(name, number):
+def test_a_parameter_out_of_range(name, number):
     with pytest.raises(ValueError, match=f"is {number}, expected a number between 0 and 1"):
         made(name, number)
 
 
-def test_which_are_infinite():
-    """Where the student has probability and the teacher none."""
+def test_unbounded_divergences_are_infinite():
+    """At a class where the student has probability and the teacher has none."""
     p, q = torch.tensor([[1.0, 0.0]]).log(), torch.tensor([[0.5, 0.5]]).log()
     for name in DIVERGENCES:
         found = divergence(name)

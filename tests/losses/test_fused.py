@@ -1,4 +1,4 @@
-"""The fused loss: values and gradients are the reference's, whatever the chunks, without a whole tensor of logits."""
+"""The fused loss: values and gradients equal the reference for all chunk sizes, without a whole tensor of logits."""
 
 import dataclasses
 import itertools
@@ -32,9 +32,9 @@ from fairseq_lskd.losses import (
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One combination of everything that the fused loss can be asked for."""
+    """One combination of the options of the fused loss."""
 
-    name: str | None = "forward_kl"  #: None: no teacher
+    name: str | None = "forward_kl"  #: the divergence; None is no teacher
     temperature: float = 1.0
     k: int | None = None
     rest: str = "class"
@@ -42,8 +42,8 @@ class Case:
     alpha: float = 0.0
     prior: bool = False
     members: int = 1
-    cached: bool = False  #: the teacher is known by its top k
-    weights: str = "zeros"  #: of the teacher: some are 0, or there are none
+    cached: bool = False  #: whether the teacher is a `TopK`
+    weights: str = "zeros"  #: teacher weights: "zeros" (some are 0) or "none"
     chunk: int | None = 5
     bias: bool = True
     parameter: float = 0.3  #: of divergences that have one
@@ -54,7 +54,7 @@ class Case:
 
     @property
     def possible(self):
-        """Not those that the criterions refuse, or that would ignore something."""
+        """False for combinations that the criterions refuse, or in which an option has no effect."""
         if self.prior and self.alpha == 0:
             return False
         if self.name is None:
@@ -90,7 +90,7 @@ class Problem:
             normal(classes, width).requires_grad_(),
             normal(classes).requires_grad_() if case.bias else None,
         )
-        # Products of another spread than the student's, a bias here and there.
+        # Members with different widths, some with a bias.
         self.members = [
             Projection(normal(tokens, w), normal(classes, w), normal(classes) if n else None)
             for n, w in enumerate(widths[: case.members])
@@ -106,7 +106,7 @@ class Problem:
 
     @property
     def log_teacher(self):
-        """Of the whole ensemble at the temperature, `[N, K]`."""
+        """The ensemble's log-probabilities at the temperature, `[N, K]`."""
         scores = (F.linear(m.hidden.double(), m.weight.double(), _double(m.bias)) for m in self.members)
         return mix_log_probs(temper(score.log_softmax(-1), self.case.temperature) for score in scores)
 
@@ -137,12 +137,12 @@ class Problem:
         return fused_loss(**{**self.arguments(), **changes})
 
     def gradients(self, loss):
-        """Of this loss, by whatever of the student's needs one."""
+        """Return the gradients of a loss with respect to the student's tensors that require one."""
         tensors = [tensor for tensor in self.student if tensor is not None and tensor.requires_grad]
         return torch.autograd.grad(loss, tensors)
 
     def plain(self, dtype=torch.float64, scores=None):
-        """The loss on whole tensors; in float64, of whatever the hidden states were rounded to."""
+        """Compute the loss on whole tensors, by default in float64 from the rounded hidden states and matrices."""
         if scores is None:
             scores = F.linear(*(None if tensor is None else tensor.to(dtype) for tensor in self.student))
             scores = scores.to(torch.promote_types(dtype, torch.float32))
@@ -159,7 +159,7 @@ class Problem:
         return loss
 
     def reference(self):
-        """The loss from its formulas, and its gradient by the tensors."""
+        """Compute the loss from its formulas, and its gradient with respect to each tensor."""
         hidden, weight, bias = (None if tensor is None else tensor.detach().double() for tensor in self.student)
         case = self.case
         teachers = [F.linear(m.hidden.double(), m.weight.double(), _double(m.bias)) for m in self.members]
@@ -199,7 +199,7 @@ AXES = {
 
 
 def cases(count):
-    """Every pair of a divergence with another value, and others at random, always the same."""
+    """Return `count` cases: all pairs of a divergence and another option's value, and random ones (fixed seed)."""
     chance = random.Random(5)
     found: dict[Case, None] = {}
 
@@ -222,7 +222,7 @@ def cases(count):
 CASES = cases(160)
 
 
-def test_the_cases_are_all_there():
+def test_the_cases_cover_all_pairs():
     for axis, values in AXES.items():
         assert {getattr(case, axis) for case in CASES} == set(values)
         for name in DIVERGENCES:
@@ -232,7 +232,7 @@ def test_the_cases_are_all_there():
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_values_and_gradients_are_those_of_the_formulas_and_of_the_plain_form(case):
-    """The loss is scaled before backward, so that a forgotten upstream gradient shows."""
+    """The loss is scaled before backward, so that the test fails if the upstream gradient is ignored."""
     problem = Problem(case)
     found = problem.fused(guess=True)
     gradients = problem.gradients(3.7 * found.loss)
@@ -250,7 +250,7 @@ def test_values_and_gradients_are_those_of_the_formulas_and_of_the_plain_form(ca
 
 
 def test_gradients_are_differences_of_the_loss():
-    """Of every number in all three tensors, through the function itself."""
+    """Finite differences with respect to every number in all three tensors."""
     case = Case("jensen_shannon", 2.0, k=3, ranking=2, alpha=0.1, members=2, chunk=2)
     problem = Problem(case, tokens=4, classes=5, width=3)
     gradients = torch.cat([gradient.flatten() for gradient in problem.gradients(problem.fused().loss)])
@@ -265,7 +265,7 @@ def test_gradients_are_differences_of_the_loss():
     assert gradients.tolist() == pytest.approx(slope(loss, numbers), rel=1e-8, abs=1e-9)
 
 
-# What it is called with.
+# Arguments.
 
 
 @pytest.mark.parametrize("needing", [set(c) for n in (0, 1, 2) for c in itertools.combinations(range(3), n)])
@@ -297,7 +297,7 @@ def test_it_can_be_differentiated_once():
     problem = Problem(Case())
     loss = problem.fused().loss
     torch.autograd.grad(loss, problem.student, retain_graph=True)
-    with pytest.raises(RuntimeError, match="can be differentiated once"):
+    with pytest.raises(RuntimeError, match="called twice"):
         torch.autograd.grad(loss, problem.student)
 
 
@@ -312,7 +312,7 @@ def test_no_tokens(case):
 
 @pytest.mark.parametrize("case", [Case(alpha=0.1), Case("reverse_kl"), Case(k=3, cached=True)], ids=str)
 def test_weights_of_0(case):
-    """Tokens without any weight leave nothing, neither do those that only the teacher has nothing to say about."""
+    """Tokens without any weight add nothing to the loss or to gradients."""
     problem = Problem(case)
     problem.label_weight.zero_()
     problem.teacher_weight.zero_()
@@ -321,8 +321,8 @@ def test_weights_of_0(case):
     assert not any(gradient.any() for gradient in problem.gradients(found.loss))
 
 
-def test_teachers_are_asked_only_about_tokens_that_they_teach():
-    """The hidden states of the others are not even looked at."""
+def test_teachers_are_projected_only_for_taught_tokens():
+    """The hidden states of other tokens are not read."""
     problem = Problem(Case(weights="none"))
     problem.teacher_weight = torch.tensor([0.0, 1.0] * 5 + [0.0], dtype=torch.float64)
     wanted = problem.fused()
@@ -334,8 +334,8 @@ def test_teachers_are_asked_only_about_tokens_that_they_teach():
 
 @pytest.mark.parametrize("k", [None, 3])
 @pytest.mark.parametrize("name", [*DIVERGENCES])
-def test_a_broken_teacher_is_no_silent_one(name, k):
-    """One in float16, say, whose numbers overflow: the loss tells, with a top k as without."""
+def test_a_broken_teacher_gives_nan(name, k):
+    """For example a teacher in float16 that overflows. The loss shows it, with and without a top k."""
     problem = Problem(Case(name, 2.0, k=k))
     problem.members[0].hidden.fill_(math.nan)
     assert problem.fused().loss.isnan() and problem.plain().isnan()
@@ -343,8 +343,8 @@ def test_a_broken_teacher_is_no_silent_one(name, k):
 
 @pytest.mark.parametrize("name", [*DIVERGENCES])
 @pytest.mark.parametrize("ranking", [0, 2])
-def test_a_teacher_that_says_nothing(name, ranking):
-    """As if it had no weight there, whatever stands in its other fields."""
+def test_tokens_without_a_teacher(name, ranking):
+    """They count like tokens with teacher weight 0, whatever the other fields contain."""
     problem = Problem(Case(name, 2.0, k=3, ranking=ranking, cached=True, weights="none"))
     known = problem.teacher
     weight = torch.ones_like(problem.label_weight)
@@ -359,8 +359,8 @@ def test_a_teacher_that_says_nothing(name, ranking):
 
 
 @pytest.mark.parametrize("chunk", [2, 64])
-def test_a_weight_that_is_used_elsewhere_too_gets_both_gradients(chunk):
-    """The output matrix as the embedding."""
+def test_a_shared_matrix_gets_both_gradients(chunk):
+    """The output matrix is the embedding too."""
     problem = Problem(Case(chunk=chunk))
     tokens = torch.arange(11) % 9
     found = []
@@ -389,8 +389,8 @@ def test_not_contiguous():
         torch.testing.assert_close(mine, whole)
 
 
-def test_ties_of_the_ranking_are_those_of_the_plain_form():
-    """Student and teacher find all classes alike."""
+def test_ties_in_the_ranking_are_resolved_as_in_the_plain_form():
+    """All classes have equal probability for student and teacher."""
     problem = Problem(Case(k=4, ranking=2))
     with torch.no_grad():
         for projection in (problem.student, problem.members[0]):
@@ -399,7 +399,7 @@ def test_ties_of_the_ranking_are_those_of_the_plain_form():
     assert problem.fused().loss.item() == pytest.approx(problem.plain().item())
 
 
-# Numbers that are hard to compute with.
+# Numerically hard cases.
 
 HARD = [Case(name) for name in DIVERGENCES] + [Case(name, k=k) for name in DIVERGENCES for k in (1, 2, 4)]
 HARD += [Case(k=2, rest="renormalise"), Case(ranking=2), Case(alpha=0.1, temperature=2.0)]
@@ -408,7 +408,7 @@ HARD += [Case(k=2, rest="renormalise"), Case(ranking=2), Case(alpha=0.1, tempera
 @pytest.mark.parametrize("gap", [200.0, 1e4])
 @pytest.mark.parametrize("case", HARD, ids=str)
 def test_extreme_logits(case, gap):
-    """Student and teacher are sure, of the same classes and of others; float32 against the formulas in float64."""
+    """Student and teacher are certain, of the same or of different classes; float32 against formulas in float64."""
     problem = Problem(dataclasses.replace(case, bias=False, weights="none"), tokens=6, classes=4, width=4)
     student = gap * torch.tensor(
         [[1.0, 0, 0, -1], [0, 1, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
@@ -416,7 +416,7 @@ def test_extreme_logits(case, gap):
     teacher = gap * torch.tensor(
         [[0.0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, -1]]
     )
-    # No ties among the best.
+    # Avoid ties among the most probable classes.
     student += torch.tensor([0.0, -0.3, -0.1, -0.2])
     teacher += torch.tensor([0.0, -1, -2, -3])
     problem.student = Projection(student.requires_grad_(), torch.eye(4).requires_grad_())
@@ -433,7 +433,7 @@ def test_extreme_logits(case, gap):
 @pytest.mark.parametrize("case", HARD, ids=str)
 @pytest.mark.parametrize("excluded", ["teacher", "student", "both"])
 def test_classes_without_any_probability(case, excluded):
-    """A bias of -inf. What is no longer finite in the plain form (p log p/0) need not be here, but is not NaN."""
+    """With a bias of -inf: the loss is never NaN, and finite if that of the plain form is."""
     problem = Problem(case, dtype=torch.float32)
     push = torch.zeros(9)
     push[7] = -math.inf
@@ -454,22 +454,27 @@ def test_classes_without_any_probability(case, excluded):
         assert found.loss > 1e30
 
 
-# Other precisions. Bounds of the error, for each number of a gradient, follow from what is rounded: the gradient with
-# respect to the logits, and the result.
+# Other precisions. The error bounds of a gradient follow from the roundings: of the gradient with respect to the
+# logits, and of the result.
 
 
 def bounds(problem, unit, gradient):
-    """`unit` is half the spacing of numbers at 1; gradient: the exact one, with respect to the logits."""
+    """Return the exact gradients and bounds of their errors.
+
+    Args:
+        unit: half the spacing of numbers at 1.
+        gradient: the exact gradient with respect to the logits.
+    """
     hidden, weight = (tensor.detach().double() for tensor in problem.student[:2])
     sizes = gradient.abs()
     exact = [gradient @ weight, gradient.t() @ hidden, gradient.sum(0)]
-    # Three roundings, of the gradient's parts (which may cancel: twice their size) and of the result.
+    # Three roundings: of the gradient's parts, which may cancel (twice their size), and of the result.
     largest = [sizes @ weight.abs(), sizes.t() @ hidden.abs(), sizes.sum(0)]
     return exact, [4 * unit * whole for whole in largest]
 
 
 def logits_gradient(problem):
-    """Exact, by autograd in float64 on the rounded tensors."""
+    """Return the exact gradient with respect to the logits, by autograd in float64 on the rounded tensors."""
     scores = F.linear(*(tensor.detach().double() for tensor in problem.student)).requires_grad_()
     return torch.autograd.grad(problem.plain(scores=scores), scores)[0]
 
@@ -486,10 +491,10 @@ def test_float32_with_a_large_vocabulary(case):
     exact = problem.plain()
     assert found.loss.item() == pytest.approx(exact.item(), rel=2e-6)
     wanted, limits = bounds(problem, torch.finfo(torch.float32).eps, logits_gradient(problem))
-    # Here a class's gradient is the difference of parts that are some times as large.
+    # With these divergences, a class's gradient is the difference of parts that are larger than the result.
     parts = {"adaptive_kl": 2, "alpha_divergence": 4}.get(case.name, 1)
     for mine, whole, limit in zip(problem.gradients(found.loss), wanted, limits, strict=True):
-        # Logits of up to 20 in size have an error of as many units, which exp makes one relative to the result.
+        # Logits of size up to 20 have an error of up to 20 units, which exp turns into a relative error.
         assert ((mine - whole).abs() <= 64 * parts * limit + 1e-12).all()
 
 
@@ -504,7 +509,7 @@ WIDE = [
 @pytest.mark.parametrize("case", WIDE, ids=str)
 @pytest.mark.parametrize("temperature", [32.0, 1e4, 1e6])
 def test_large_temperatures_in_float32(case, temperature):
-    """Distributions are nearly uniform there: T^2 multiplies what is left of a difference of logarithms."""
+    """Distributions are nearly uniform, and T^2 multiplies the rounding error of small differences of logarithms."""
     case = dataclasses.replace(case, temperature=temperature, chunk=7)
     problem = Problem(case, tokens=16, classes=32_000, width=8, dtype=torch.float32)
     found, ignore = problem.fused(), torch.zeros(16, dtype=torch.bool)
@@ -518,10 +523,10 @@ def test_large_temperatures_in_float32(case, temperature):
         else (member.hidden @ member.weight.t()).log_softmax(-1)
         for member in problem.members
     )
-    says = mix_log_probs(temper(their, temperature) for their in theirs)
-    plain = torch.where(problem.teacher_weight > 0, teacher_loss(student, says, ignore, case.objective), 0.0)
+    mixed = mix_log_probs(temper(their, temperature) for their in theirs)
+    plain = torch.where(problem.teacher_weight > 0, teacher_loss(student, mixed, ignore, case.objective), 0.0)
     assert found.teacher.dtype == plain.dtype == torch.float32
-    # The rounding of float64 remains, 1e-15 T^2.
+    # The rounding error of float64 remains: 1e-15 T^2.
     tolerance = {"rtol": 2e-6, "atol": 5e-15 * temperature**2 + 1e-5}
     torch.testing.assert_close(found.teacher.double(), exact, **tolerance)
     torch.testing.assert_close(plain.double(), exact, **tolerance)
@@ -533,7 +538,7 @@ def test_large_temperatures_in_float32(case, temperature):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("case", PRECISE, ids=str)
 def test_half_precision(case, dtype):
-    """Only the hidden states and matrices are rounded, then the gradient: the loss is exact."""
+    """Only hidden states, matrices and the gradient are rounded, so the loss is exact."""
     problem = Problem(dataclasses.replace(case, chunk=7), tokens=20, classes=300, width=8, dtype=dtype)
     found = problem.fused()
     assert found.loss.dtype == found.nll.dtype == torch.float32
@@ -547,7 +552,7 @@ def test_half_precision(case, dtype):
 
 
 def test_small_gradients_in_float16_survive_under_a_loss_scale():
-    """What is too small for float16 is multiplied before it is rounded, as fairseq's --fp16 counts on."""
+    """Gradients are multiplied by the loss scale before they are rounded to float16, as fairseq's --fp16 needs."""
     problem = Problem(Case(), tokens=20, classes=300, width=8, dtype=torch.float16)
     problem.label_weight *= 1e-8
     problem.teacher_weight *= 1e-8
@@ -555,14 +560,14 @@ def test_small_gradients_in_float16_survive_under_a_loss_scale():
     unscaled = problem.gradients(problem.fused().loss)
     scaled = problem.gradients(1024 * problem.fused().loss)
     for small, mine, whole, limit in zip(unscaled, scaled, wanted, limits, strict=True):
-        # Half of the spacing of the smallest float16.
+        # Half the spacing of the smallest float16 numbers.
         assert ((mine.double() - whole).abs() <= limit + 2.0**-25).all()
         assert mine.count_nonzero() > 2 * small.count_nonzero()
 
 
 @pytest.mark.parametrize("size", [1e3, 1e5, 1e-7])
 def test_weights_of_any_size_in_float16(size):
-    """Only their proportions matter to `seq_kd`, and fairseq's loss scale looks after the result."""
+    """Only the proportions of weights matter in `seq_kd`, so their size may be anything."""
     problem = Problem(Case(k=4), tokens=20, classes=300, width=8, dtype=torch.float16)
     wanted, limits = bounds(problem, 2.0**-11, logits_gradient(problem))
     problem.label_weight *= size
@@ -585,7 +590,7 @@ def test_half_precision_is_no_worse_than_the_plain_form(case, dtype):
 
 
 def test_mixed_precision():
-    """Under autocast hidden states are bfloat16, the output matrix float32: it is rounded, its gradient is not."""
+    """Under autocast, hidden states are bfloat16 and the output matrix is float32. Its gradient is not rounded."""
     problem = Problem(Case(alpha=0.1, chunk=7), tokens=20, classes=300, width=8, dtype=torch.float32)
     hidden, weight, bias = problem.student
     layer = torch.nn.Linear(8, 8, bias=False)
@@ -617,7 +622,7 @@ def test_autocast_changes_nothing_in_float32():
 
 
 class Memory(TorchDispatchMode):
-    """Bytes of what operations allocate: the largest tensor, and the most that was alive at once."""
+    """Record the bytes that operations allocate: the largest tensor, and the peak of all live tensors."""
 
     def __init__(self):
         super().__init__()
@@ -627,7 +632,7 @@ class Memory(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, torch.Tensor):
-                self._known.add(tensor.untyped_storage())  # was there before, if it is not known yet
+                self._known.add(tensor.untyped_storage())  # allocated before the recording
         found = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(found):
             if isinstance(tensor, torch.Tensor) and (storage := tensor.untyped_storage()) not in self._known:
@@ -646,10 +651,10 @@ class Memory(TorchDispatchMode):
     "case", [Case(None, alpha=0.1), *PRECISE, Case(members=3, temperature=2.0), Case(temperature=64.0)], ids=str
 )
 def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
-    """At most a third of one is alive at any time, forward and backward, beside the gradients themselves."""
-    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})  # no floor, as if the batch were a large one
+    """In forward and backward together, the peak is under a third of such a tensor, without the gradients."""
+    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})  # no minimum, as with a large batch
     monkeypatch.setattr(fused, "SMALL_BATCH", 0)
-    monkeypatch.setattr(fused, "BLOCK", 96)  # as small beside these classes as it is beside 32,000
+    monkeypatch.setattr(fused, "BLOCK", 96)  # in proportion to the classes, as for 32,000
     tokens, classes, width = 960, 1500, 16
     problem = Problem(dataclasses.replace(case, chunk=None), tokens, classes, width, dtype=torch.float32)
     arguments = problem.arguments()
@@ -657,7 +662,7 @@ def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
         problem.gradients(fused_loss(**arguments).loss)
     whole, gradients = 4 * tokens * classes, 4 * (tokens * width + classes * width + classes)
     assert 0 < memory.largest <= 0.2 * whole
-    # Twice as much where distributions are float64, in chunks that have 32 tokens at least.
+    # A larger share if distributions are float64.
     share = 0.3 if case.temperature < 16 else 0.5
     assert memory.peak <= gradients + share * whole, (memory.peak - gradients) / whole
     with Memory() as memory:

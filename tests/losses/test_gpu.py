@@ -1,7 +1,7 @@
-"""What a GPU would be asked to do, without one: torch's device "meta" takes its place, whose tensors hold nothing.
+"""The fused loss on a stand-in for a GPU: torch's device "meta", which has tensors without data.
 
-An operation on tensors of it and of the CPU fails, and so does every one whose result, or the size of it, the CPU has
-to wait for.
+Operations that mix its tensors with those of the CPU fail. So do operations that make the CPU wait for a result or its
+size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OBJECTIVES = {
 
 @pytest.fixture(autouse=True)
 def no_autocast(monkeypatch):
-    """It has no "meta"."""
+    """Autocast does not support "meta"."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
 
 
@@ -49,27 +49,27 @@ def teacher(name: str, dtype: torch.dtype) -> list[Projection] | TopK | None:
 
 
 def loss(objective: Objective, name: str, dtype: torch.dtype, skip: bool, prior: bool = False):
-    student, said = projection(dtype), teacher(name, dtype)
+    student, members = projection(dtype), teacher(name, dtype)
     target, each, shares = empty(N, dtype=torch.int64), empty(N), empty(K) if prior else None
-    words = {"label_smoothing": 0.1, "prior": shares, "teacher": said, "objective": objective, "guess": True}
-    found = fused_loss(student, target, each, **words, teacher_weight=each if said else None, skip=skip, chunk=32)
+    options = {"label_smoothing": 0.1, "prior": shares, "teacher": members, "objective": objective, "guess": True}
+    found = fused_loss(student, target, each, **options, teacher_weight=each if members else None, skip=skip, chunk=32)
     found.loss.backward()
     return student, found
 
 
 @pytest.mark.parametrize("prior", [False, True], ids=["uniform", "prior"])
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_all_is_there_and_nothing_waits_for_it(name, prior):
+def test_everything_stays_on_the_device_and_nothing_waits_for_it(name, prior):
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        for said in ("none", "one", "two", "cached"):
-            student, found = loss(OBJECTIVES[name], said, dtype, skip=False, prior=prior)
+        for teachers in ("none", "one", "two", "cached"):
+            student, found = loss(OBJECTIVES[name], teachers, dtype, skip=False, prior=prior)
             assert isinstance(found, FusedLoss)
             gradients = (student.hidden.grad, student.weight.grad)
             assert {part.device for part in (*found, *gradients)} == {THERE}
             assert {part.dtype for part in gradients} == {dtype}
 
 
-def test_finding_the_tokens_that_are_taught_waits():
-    """So the criterions do without it on a GPU, unless they select."""
+def test_skip_waits_for_the_device():
+    """This is why the criterions use `skip` on a GPU only with --kd-select."""
     with pytest.raises(NotImplementedError, match="nonzero"):
         loss(Objective(), "one", torch.float32, skip=True)

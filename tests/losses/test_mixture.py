@@ -1,4 +1,4 @@
-"""Several teachers' distributions put together."""
+"""The weighted mean of several teachers' distributions."""
 
 import math
 
@@ -16,7 +16,7 @@ def mixed(mixture, *rows):
     return mixture.mix(torch.tensor([row], dtype=torch.float64).log() for row in rows).exp()[0].tolist()
 
 
-def test_literals():
+def test_small_examples():
     assert mixed(MEAN, P, Q) == pytest.approx([3 / 4, 1 / 8, 1 / 8])
     assert mixed(Mixture((3.0, 1.0)), P, Q) == pytest.approx([5 / 8, 3 / 16, 3 / 16])
     sure = 1 / (1 + 2**-1.5)  # the weights are 2^-1.5 and 1
@@ -38,14 +38,14 @@ def test_only_proportions_count_and_equal_ones_are_the_mean():
     torch.testing.assert_close(Mixture(by_entropy=True).mix(parts[:1]), parts[0])
 
 
-def test_members_of_one_entropy_weigh_alike():
+def test_members_with_equal_entropy_have_equal_weights():
     part = torch.randn(4, 7, dtype=torch.float64).log_softmax(-1)
     parts = [part, part.flip(-1)]
     torch.testing.assert_close(Mixture(by_entropy=True).mix(parts), mix_log_probs(parts))
 
 
 @pytest.mark.parametrize("mixture", [MEAN, Mixture((0.5,)), Mixture(by_entropy=True)])
-def test_the_mean_of_none(mixture):
+def test_the_mean_of_nothing(mixture):
     with pytest.raises(ValueError, match="no distribution"):
         mixture.mix([])
 
@@ -53,7 +53,7 @@ def test_the_mean_of_none(mixture):
 @pytest.mark.parametrize("temperature", [1.0, 3.0, 32.0])
 @pytest.mark.parametrize("mixture", [Mixture((1.0, 2.0, 3.0)), Mixture(by_entropy=True)])
 def test_the_fused_loss_is_that_of_the_mixture(mixture, temperature):
-    """Weights by the entropy at the temperature, token by token, from their definition."""
+    """With weights by entropy at the temperature, computed from their definition at each token."""
     student = Projection(*(torch.randn(n, 4, dtype=torch.float64).requires_grad_() for n in (5, 9)))
     members = [Projection(torch.randn(5, w).double(), torch.randn(9, w).double()) for w in (3, 4, 6)]
     objective = Objective(temperature=temperature, mixture=mixture)

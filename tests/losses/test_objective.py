@@ -1,4 +1,4 @@
-"""The teacher's part of the loss in its plain form: every objective against the reference."""
+"""The teacher's term of the loss in its plain form: every objective against the reference."""
 
 import itertools
 import math
@@ -17,10 +17,10 @@ EACH = [(name, 0.5) for name in DIVERGENCES] + [
     ("skewed_reverse_kl", 0.1),
     ("adaptive_kl", 0.8),
 ]
-#: (k, rest); all classes and the best one among them.
+#: (k, rest), including one class and all classes.
 CUTS = [(None, "class"), (1, "class"), (3, "class"), (CLASSES, "class"), (1, "renormalise"), (3, "renormalise")]
 CUTS += [(CLASSES, "renormalise")]
-#: Where the student has mass and the teacher none, the reverse KL is infinite.
+#: Without combinations that are infinite.
 GRID = [
     pytest.param(each, cut, id=f"{each[0]}-{each[1]}-{cut[0]}-{cut[1]}")
     for each, cut in itertools.product(EACH, CUTS)
@@ -29,7 +29,7 @@ GRID = [
 
 
 def both(name="forward_kl", parameter=0.5, temperature=1.0, k=None, rest="class", ranking=0):
-    """The package's objective, and the reference's."""
+    """Return the objective and its reference."""
     objective = Objective(divergence(name, *[parameter] * 4), temperature, k, rest, ranking)
     return objective, Comparison(name, parameter, temperature, k, rest, ranking)
 
@@ -42,7 +42,7 @@ def loss_of(logits, teacher, objective, ignore=None):
 @pytest.mark.parametrize(("each", "cut"), GRID)
 @pytest.mark.parametrize(("temperature", "ranking"), [(1.0, 0), (1.0, 3), (0.5, 0), (4.0, 1)])
 def test_value_and_gradient_are_the_formulas(each, cut, temperature, ranking):
-    """Of a whole teacher, and of one that is known by its top k only; in float64 and float32."""
+    """With a whole teacher and with a `TopK`, in float64 and float32."""
     objective, how = both(*each, temperature, *cut, min(ranking, cut[0] or CLASSES))
     logits, theirs = 2 * torch.randn(2, 2, CLASSES), 2 * torch.randn(2, 2, CLASSES)
     ignore = torch.tensor([[False, False], [True, False]])
@@ -78,8 +78,8 @@ def test_gradients_of_every_objective_pass_gradcheck(each, cut):
 def test_literals_with_padding():
     """p = (1/2, 1/4, 1/8, 1/8), q = (1/4, 1/4, 1/4, 1/4), T = 1; the last row is padding.
 
-    Whole: 1/2 log 2 + 0 + 2/8 log 1/2 = log(2) / 4. The best two and the rest: (1/2, 1/4, 1/4) against
-    (1/4, 1/4, 1/2): log(2) / 4 too; renormalised: (2/3, 1/3, 0): 2/3 log(8/3) + 1/3 log(4/3).
+    Whole: 1/2 log 2 + 0 + 2/8 log 1/2 = log(2) / 4. Top 2 with a rest class: (1/2, 1/4, 1/4) and (1/4, 1/4, 1/2) give
+    log(2) / 4 too. Top 2 renormalised: (2/3, 1/3, 0) gives 2/3 log(8/3) + 1/3 log(4/3).
     """
     p = torch.tensor([[0.5, 0.25, 0.125, 0.125], [1, 0, 0, 0]], dtype=torch.float64).log()
     q, ignore = torch.full((2, 4), 0.25, dtype=torch.float64).log(), torch.tensor([False, True])
@@ -93,7 +93,7 @@ def test_literals_with_padding():
 
 
 def test_literal_of_the_temperature():
-    """T = 2 turns q = (4/5, 1/5) into (2/3, 1/3); the teacher (1/3, 2/3) is at T already: 4 * log(2) / 3."""
+    """At T = 2, q = (4/5, 1/5) is (2/3, 1/3); the teacher (1/3, 2/3) is given at T: 4 * log(2) / 3."""
     q = torch.tensor([[0.8, 0.2]], dtype=torch.float64).log()
     p = torch.tensor([[1 / 3, 2 / 3]], dtype=torch.float64).log()
     found = teacher_loss(q, p, torch.tensor([False]), Objective(temperature=2.0))
@@ -101,7 +101,7 @@ def test_literal_of_the_temperature():
 
 
 def test_literal_of_the_ranking_at_a_temperature():
-    """q = (4/5, 1/5) is (2/3, 1/3) at T = 2. The teacher's first is the second: 4 (D + 1/3 + 1/3) of its best two."""
+    """q = (4/5, 1/5) is (2/3, 1/3) at T = 2. The teacher ranks the second class first: 4 (D + 1/3 + 1/3)."""
     q = torch.tensor([[0.8, 0.2]], dtype=torch.float64).log()
     p = torch.tensor([[1 / 3, 2 / 3]], dtype=torch.float64).log()
     ignore = torch.tensor([False])
@@ -111,7 +111,7 @@ def test_literal_of_the_ranking_at_a_temperature():
 
 
 def test_limit_of_a_high_temperature_is_half_the_squared_distance_of_logits():
-    """Hinton et al. (2015), section 2.1: T^2 KL tends to a square, of logits with mean 0, over 2 K."""
+    """Hinton et al. (2015), section 2.1: T^2 KL tends to the squared distance of logits with mean 0, divided by 2 K."""
     ours, theirs = (z - z.mean(-1, keepdim=True) for z in torch.randn(2, 1, 5, dtype=torch.float64))
     teacher = temper(theirs.log_softmax(-1), 1e4)
     found = loss_of(ours, teacher, Objective(temperature=1e4)).item()
@@ -125,8 +125,8 @@ ROWS = st.integers(2, 7).flatmap(
 
 @given(ROWS, st.sampled_from(EACH), st.floats(0.3, 8), st.data())
 @settings(max_examples=60, deadline=None)
-def test_zero_where_both_agree_never_negative_and_never_more_than_of_the_whole(rows, each, temperature, data):
-    """With the rest as a class. Ties may be ranked either way, so that there is no ranking here."""
+def test_zero_at_equality_never_negative_and_at_most_the_whole_divergence(rows, each, temperature, data):
+    """With a rest class, and without ranking, because the order of ties is arbitrary."""
     ours, theirs = (torch.tensor([row], dtype=torch.float64) for row in rows)
     k = data.draw(st.integers(1, len(rows[0])))
     whole, cut = (both(*each, temperature, k=some)[0] for some in (None, k))
@@ -149,7 +149,7 @@ def test_invariant_to_shifted_logits(rows, each, shift):
 
 
 @pytest.mark.parametrize("k", [1, 3, CLASSES])
-def test_renormalised_divergence_is_zero_where_the_student_is_the_renormalised_teacher(k):
+def test_renormalised_divergence_is_zero_if_the_student_is_the_renormalised_teacher(k):
     theirs = torch.randn(1, CLASSES, dtype=torch.float64)
     kept = top_k(theirs.log_softmax(-1), k).ids
     ours = torch.full_like(theirs, -1e4).scatter(-1, kept, theirs.gather(-1, kept))
@@ -161,8 +161,8 @@ def test_renormalised_divergence_is_zero_where_the_student_is_the_renormalised_t
 
 @pytest.mark.parametrize(("each", "cut"), [entry for entry in GRID if entry.values[1][0] is not None])
 @pytest.mark.parametrize("ranking", [0, 1])
-def test_a_teacher_that_says_nothing(each, cut, ranking):
-    """Loss and gradient are 0 there, whatever stands in its other fields, and no NaN leaks to other tokens."""
+def test_tokens_without_a_teacher(each, cut, ranking):
+    """Their loss and gradient are 0, whatever the other fields contain, and no NaN reaches other tokens."""
     objective, _ = both(*each, 2.0, rest=cut[1], ranking=ranking)
     known = top_k(torch.randn(4, CLASSES).log_softmax(-1), cut[0])
     alone = known.rows(slice(0, 1))
@@ -189,9 +189,9 @@ def test_everything_masked_is_zero_and_differentiable(each, cut):
 @pytest.mark.parametrize("gap", [200.0, 1e4])
 @pytest.mark.parametrize("rest", ["class", "renormalise"])
 def test_extreme_logits_of_a_top_k(gap, rest):
-    """The student has all of its mass where the teacher's best two are not: KL of the two is about the gap.
+    """The student has all of its probability outside of the teacher's top two: the KL is about the gap.
 
-    The other way round, the student's rest has no mass that a number could hold.
+    In the second case the student's probability of the rest underflows.
     """
     teacher = torch.tensor([[0.0, 0.0, -3.0, -4.0]]).log_softmax(-1)
     objective = Objective(top_k=2, rest=rest)
@@ -207,7 +207,7 @@ def test_extreme_logits_of_a_top_k(gap, rest):
 @pytest.mark.parametrize("each", EACH)
 @pytest.mark.parametrize("gap", [200.0, 1e4])
 def test_extreme_logits_stay_finite(each, gap):
-    """Both sure, of different classes, whole or cut, ranked or not."""
+    """Both are certain, of different classes, with and without a top k and a ranking loss."""
     student, theirs = torch.tensor([[gap, 0, 0, -gap]]), [0.0, gap, -1.0, -2.0]
     teacher = torch.tensor([theirs]).log_softmax(-1)
     for k, ranking in itertools.product((None, 1, 2, 4), (0, 1)):
@@ -222,8 +222,8 @@ def test_extreme_logits_stay_finite(each, gap):
 
 @pytest.mark.parametrize("name", ["forward_kl", "jensen_shannon", "total_variation"])
 @pytest.mark.parametrize("k", [None, 2, 3])
-def test_classes_that_the_teacher_excludes(name, k):
-    """It has two of four classes; its top three have one without mass, and so has the rest."""
+def test_classes_without_teacher_probability(name, k):
+    """Two of four classes have probability, so the top three contain a class without, and the rest has none."""
     theirs, ours = [0.3, -math.inf, -0.4, -math.inf], [0.2, 0.9, -0.5, 0.1]
     objective, how = both(name, k=k)
     student = torch.tensor([ours], dtype=torch.float64, requires_grad=True)
@@ -242,7 +242,7 @@ def test_the_teacher_gets_no_gradient(k):
     assert student.grad.any() and theirs.grad is None
 
 
-def test_a_known_top_k_is_the_whole_teacher_cut_down():
+def test_a_given_top_k_equals_the_top_k_of_the_objective():
     theirs, student = torch.randn(3, CLASSES).log_softmax(-1), torch.randn(3, CLASSES)
     objective, _ = both(k=3, ranking=2)
     known, _ = both(ranking=2)

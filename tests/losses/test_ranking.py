@@ -1,4 +1,4 @@
-"""TIE-KD's ranking loss: its definition, literals, and where it is 0."""
+"""TIE-KD's ranking loss: its definition, examples by hand, and when it is 0."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ ROWS = st.integers(2, 8).flatmap(lambda k: st.tuples(*[st.lists(NUMBERS, min_siz
 
 
 def loss_of(student, teacher, k):
-    """From whole rows: probabilities of the student, log-probabilities of the teacher."""
+    """Compute the ranking loss from the student's probabilities and the teacher's log-probabilities, `[..., K]`."""
     theirs, ours = top_k(teacher, k), student.detach().topk(k, -1).indices
     return ranking_loss(theirs.ids, theirs.log_probs, ours, student.gather(-1, ours), student.gather(-1, theirs.ids))
 
@@ -21,13 +21,13 @@ def loss_of(student, teacher, k):
 @pytest.mark.parametrize(
     ("q", "k", "wanted"),
     [
-        # The teacher likes class 0 best, then 1, 2, 3.
+        # The teacher ranks the classes 0, 1, 2, 3.
         ((0.4, 0.3, 0.2, 0.1), 2, 0.0),
-        # 1 before 0, in the first part; and again in the second, as a pair.
+        # 1 is before 0: it counts in the first sum, and as a pair in the second.
         ((0.3, 0.4, 0.2, 0.1), 2, 0.1 + 0.1),
-        # Both best are the teacher's worst, pairs (0, 2), (0, 3), (1, 2), (1, 3); 1 and 0 are alike.
+        # The student's best two are the teacher's worst: pairs (0, 2), (0, 3), (1, 2), (1, 3). 0 and 1 are equal.
         ((0.1, 0.1, 0.5, 0.3), 2, 0.4 + 0.2 + 0.4 + 0.2),
-        # Class 1 is before 0 (0.2). Among the pairs of three and three: (0, 1), (0, 3), (2, 3).
+        # Class 1 is before 0 (0.2). The pairs out of order are (0, 1), (0, 3), (2, 3).
         ((0.2, 0.4, 0.1, 0.3), 3, 0.2 + 0.2 + 0.1 + 0.2),
         ((0.1, 0.2, 0.3, 0.4), 1, 0.3),
     ],
@@ -38,11 +38,11 @@ def test_pairs_out_of_order_by_hand(q, k, wanted):
     assert found.item() == pytest.approx(wanted, abs=1e-12)
 
 
-def test_literal_of_classes_that_the_teacher_likes_the_same():
-    """Their order does not matter, but for the one that is given as its first: only that part is left, 0.5 - 0.3."""
-    likes = torch.tensor([0.4, 0.4]).log()
+def test_classes_with_equal_teacher_probability():
+    """Pairs of equal probability do not count. Only the first sum remains, 0.5 - 0.3."""
+    equal = torch.tensor([0.4, 0.4]).log()
     found = ranking_loss(
-        torch.tensor([0, 1]), likes, torch.tensor([1, 0]), torch.tensor([0.5, 0.3]), torch.tensor([0.3, 0.5])
+        torch.tensor([0, 1]), equal, torch.tensor([1, 0]), torch.tensor([0.5, 0.3]), torch.tensor([0.3, 0.5])
     )
     assert found.item() == pytest.approx(0.2)
 
@@ -72,11 +72,11 @@ def test_gradients_of_the_ranking_pass_gradcheck():
 
 @given(ROWS, st.data())
 @settings(max_examples=40, deadline=None)
-def test_never_negative_and_zero_where_both_rank_alike(rows, data):
+def test_never_negative_and_zero_with_the_same_order(rows, data):
     ours, theirs = (torch.tensor(row, dtype=torch.float64) for row in rows)
     k = data.draw(st.integers(1, len(rows[0])))
     assert loss_of(ours.softmax(-1), theirs.log_softmax(-1), k).item() >= 0
-    # Another distribution of the same order.
+    # Another distribution with the same order.
     assert loss_of((theirs / 3).softmax(-1), theirs.log_softmax(-1), k).item() == 0
 
 
@@ -87,9 +87,9 @@ def test_only_the_order_of_the_teacher_matters():
     assert torch.equal(*found) and found[0].any()
 
 
-def test_the_teacher_gets_no_gradient_and_the_student_at_most_of_its_probabilities():
+def test_extreme_probabilities_give_finite_gradients():
     logits = torch.tensor([[1e4, 0.0, 0.0, -1e4]], requires_grad=True)
     found = loss_of(logits.softmax(-1), torch.tensor([[-3.0, -2.0, -1.0, -0.5]]).log_softmax(-1), 3)
     found.sum().backward()
-    # Class 0 is not among the teacher's three, and has all of the mass.
+    # Class 0 is not among the teacher's top three, and has all of the student's probability.
     assert found.item() == 3 and logits.grad.isfinite().all()

@@ -1,4 +1,4 @@
-"""A teacher known by its head and draws from its tail: unbiased, and the same in both forms of the loss."""
+"""A sampled teacher, a head and draws from the tail: unbiased, and the same in both forms of the loss."""
 
 import itertools
 import math
@@ -28,9 +28,9 @@ def estimates(teacher, k, m, count):
 
 
 def test_literal():
-    """p = (0.1, 0.5, 0.1, 0.2, 0.1), a head of one: the tail's sums are 0.1, 0.2, 0.4, 0.5 (of classes 0, 2, 3, 4).
+    """p = (0.1, 0.5, 0.1, 0.2, 0.1), a head of one class: the tail's cumulative sums are 0.1, 0.2, 0.4, 0.5.
 
-    Two points from a chance of 0.5: at a quarter and three quarters of 0.5, 0.125 and 0.375.
+    The random number 0.5 gives two points at a quarter and three quarters of 0.5: 0.125 and 0.375.
     """
     p = torch.tensor([[0.1, 0.5, 0.1, 0.2, 0.1]], dtype=torch.float64)
     found = draw(p.log(), 1, 2, torch.tensor([[0.5]], dtype=torch.float64))
@@ -45,11 +45,11 @@ def test_literal():
 
 @pytest.mark.parametrize(("k", "m"), [(1, 1), (1, 4), (3, 2), (8, 1)])
 def test_the_mean_of_many_draws_is_the_whole_distribution(k, m):
-    """In float64, within five standard errors at each class; the head is exact."""
+    """Within five standard errors for each class; the head is exact."""
     teacher, count = log_probs(TOKENS, CLASSES, scale=1.0), 4000
     found = torch.stack(estimates(teacher, k, m, count))
     whole, mean = teacher.exp(), found.mean(0)
-    # At most that of independent draws.
+    # The standard error of independent draws is an upper bound.
     rest = 1 - whole.topk(k).values.sum(-1, keepdim=True)
     error = (rest * whole / m / count).sqrt()
     assert ((mean - whole).abs() <= 5 * error + 1e-12).all()
@@ -58,7 +58,7 @@ def test_the_mean_of_many_draws_is_the_whole_distribution(k, m):
     torch.testing.assert_close(found[0].gather(-1, best), whole.gather(-1, best))
 
 
-def test_a_class_is_drawn_less_than_one_time_off_its_share():
+def test_the_draws_of_a_class_differ_from_its_share_by_less_than_1():
     teacher = log_probs(50, CLASSES)
     found = draw(teacher, 2, 5, chance(50))
     times = F.one_hot(found.drawn[:, 0], CLASSES).sum(1)
@@ -69,7 +69,7 @@ def test_a_class_is_drawn_less_than_one_time_off_its_share():
 @pytest.mark.parametrize("form", ["fused", "plain"])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_the_mean_gradient_and_loss_are_those_of_the_whole_teacher(form, temperature):
-    """The forward KL's, exactly: in float64, by the mean over many draws, within five standard errors."""
+    """Forward KL: the mean over many draws is within five standard errors."""
     hidden, matrix = torch.randn(TOKENS, 4, dtype=torch.float64), torch.randn(CLASSES, 4, dtype=torch.float64)
     teacher, objective = log_probs(TOKENS, CLASSES), Objective(temperature=temperature)
     label = torch.zeros(TOKENS, dtype=torch.long)
@@ -85,7 +85,7 @@ def test_the_mean_gradient_and_loss_are_those_of_the_whole_teacher(form, tempera
         loss.backward()
         return torch.cat([loss.detach().view(1), states.grad.flatten()])
 
-    # With every class in the head but one, which is then drawn for certain: the whole distribution.
+    # If all classes but one are in the head, the other is always drawn: this is the whole distribution.
     certain = draw(teacher, CLASSES - 1, 1, chance(TOKENS)).copy(0)
     whole = gradient(teacher if form == "plain" else certain)
     found = torch.stack([gradient(draw(teacher, 2, 3, chance(TOKENS)).copy(0)) for _ in range(1500)])
@@ -94,7 +94,7 @@ def test_the_mean_gradient_and_loss_are_those_of_the_whole_teacher(form, tempera
     assert (error[1:] > 0).all()
 
 
-def test_all_classes_but_one_in_the_head_are_the_whole_loss():
+def test_a_head_of_all_classes_but_one_gives_the_whole_loss():
     teacher, student = log_probs(TOKENS, CLASSES), log_probs(TOKENS, CLASSES)
     known = draw(teacher, CLASSES - 1, 1, chance(TOKENS)).copy(0)
     ignore = torch.zeros(TOKENS, dtype=torch.bool)
@@ -108,7 +108,7 @@ def test_all_classes_but_one_in_the_head_are_the_whole_loss():
     [*itertools.product((1.0, 3.0, 32.0), (0.0, 0.1), (2, None), (False, True))],
 )
 def test_fused_is_plain_and_the_formula(temperature, alpha, chunk, weights):
-    """Of one set of draws, by token, with a token about which the teacher says nothing."""
+    """For one set of draws, at each token, with one token without a teacher."""
     student = Projection(*(torch.randn(n, 4, dtype=torch.float64).requires_grad_() for n in (TOKENS, CLASSES)))
     known = draw(log_probs(TOKENS, CLASSES), 2, 5, chance(TOKENS)).copy(0)
     known.negentropy[3] = math.nan
@@ -150,7 +150,7 @@ def test_fused_is_plain_and_the_formula(temperature, alpha, chunk, weights):
         assert found.teacher[n].item() == pytest.approx(wanted, rel=1e-9)
 
 
-def test_the_value_is_the_kl_of_teacher_and_student_on_average():
+def test_the_loss_is_the_forward_kl_on_average():
     theirs, ours = torch.randn(1, CLASSES).double(), torch.randn(1, CLASSES).double()
     teacher, student = theirs.log_softmax(-1), ours.log_softmax(-1)
     ignore = torch.tensor([False])
@@ -161,7 +161,7 @@ def test_the_value_is_the_kl_of_teacher_and_student_on_average():
     assert abs(found.mean().item() - wanted) <= 5 * found.std().item() / math.sqrt(4000)
 
 
-def test_copies_are_drawn_each_for_itself():
+def test_copies_are_independent():
     teacher = log_probs(TOKENS, CLASSES)
     numbers = chance(TOKENS, 3)
     found = draw(teacher, 2, 4, numbers)
@@ -173,7 +173,7 @@ def test_copies_are_drawn_each_for_itself():
 
 
 def test_a_tail_without_mass():
-    """All of the probability is in the head: whatever is drawn weighs nothing, also where the student excludes it."""
+    """All probability is in the head: draws have weight 0, also for a class without student probability."""
     teacher = torch.tensor([[0.5, 0.5, 0.0, 0.0]], dtype=torch.float64).log()
     known = draw(teacher, 2, 3, torch.tensor([[0.9]], dtype=torch.float64)).copy(0)
     assert dense(known, 4).tolist() == [[0.5, 0.5, 0, 0]]
@@ -181,16 +181,16 @@ def test_a_tail_without_mass():
     assert teacher_loss(student, known, torch.tensor([False]), Objective()).isfinite()
 
 
-def test_a_teacher_that_says_nothing():
+def test_tokens_without_a_teacher():
     known = draw(log_probs(2, CLASSES), 2, 3, chance(2))
     known.rest[1] = math.nan
     assert known.copy(0).negentropy.isnan().tolist() == [False, True]
     mask = torch.tensor([[True, False], [False, True]])
-    spread = known.copy(0).scatter(mask)
-    assert spread.ids.shape == (2, 2, 5)
-    assert spread.negentropy.isnan().tolist() == [[False, True], [True, True]]
+    scattered = known.copy(0).scatter(mask)
+    assert scattered.ids.shape == (2, 2, 5)
+    assert scattered.negentropy.isnan().tolist() == [[False, True], [True, True]]
     student = log_probs(2, 2, CLASSES).requires_grad_()
-    loss = teacher_loss(student, spread, torch.zeros(2, 2, dtype=torch.bool), Objective())
+    loss = teacher_loss(student, scattered, torch.zeros(2, 2, dtype=torch.bool), Objective())
     loss.sum().backward()
     assert loss[0, 0] != 0 and not loss[mask.logical_not()].any() and loss[1, 1] == 0
     assert student.grad.isfinite().all() and not student.grad[1].any()
@@ -205,17 +205,17 @@ def test_a_teacher_that_says_nothing():
     ],
     ids=lambda objective: f"{objective.divergence.name}-{objective.top_k}-{objective.ranking}",
 )
-def test_what_would_be_biased_is_refused(objective):
+def test_objectives_with_a_biased_gradient_are_refused(objective):
     known = draw(log_probs(2, CLASSES), 2, 3, chance(2)).copy(0)
-    with pytest.raises(ValueError, match="forward KL alone"):
+    with pytest.raises(ValueError, match="sampled teacher supports only the forward KL"):
         teacher_loss(log_probs(2, CLASSES), known, torch.zeros(2, dtype=torch.bool), objective)
     student = Projection(torch.randn(2, 4), torch.randn(CLASSES, 4))
-    with pytest.raises(ValueError, match="forward KL alone"):
+    with pytest.raises(ValueError, match="sampled teacher supports only the forward KL"):
         fused_loss(student, torch.zeros(2, dtype=torch.long), torch.ones(2), teacher=known, objective=objective)
 
 
 def test_variance_of_one_independent_draw():
-    """By the definition, class by class: sum_k Var = sum_k (rest p_k - p_k^2)."""
+    """From the definition, for each class: sum_k Var = sum_k (rest p_k - p_k^2)."""
     teacher = log_probs(TOKENS, CLASSES)
     found = tail_variance(teacher, CLASSES - 1)
     for k in range(1, CLASSES):
@@ -226,14 +226,14 @@ def test_variance_of_one_independent_draw():
         assert found[k - 1].item() == pytest.approx(math.fsum(wanted) / TOKENS, abs=1e-12)
 
 
-def test_systematic_draws_vary_no_more_than_independent_ones():
+def test_the_variance_of_systematic_draws_is_at_most_that_of_independent_ones():
     teacher, m = log_probs(TOKENS, CLASSES), 4
     found = gradient_error(teacher, estimates(teacher, 2, m, 800))
     assert found.deviation**2 <= 1.05 * tail_variance(teacher, 2)[1].item() / m
     assert found.bias <= 2 * found.chance
 
 
-def test_gradient_error_sees_a_bias():
+def test_gradient_error_detects_a_bias():
     teacher = log_probs(TOKENS, CLASSES)
     cut = teacher.exp().where(teacher >= teacher.topk(3).values[:, -1:], 0.0)
     cut /= cut.sum(-1, keepdim=True)
@@ -243,7 +243,7 @@ def test_gradient_error_sees_a_bias():
 
 
 def test_the_head_is_chosen_by_the_variance():
-    """A peaked distribution with a flat tail wants draws; one without a tail wants a head."""
+    """A peaked distribution with a flat tail needs draws; one that falls in steps needs a larger head."""
     flat = torch.full((4, 100), 0.1 / 99, dtype=torch.float64)
     flat[:, 0] = 0.9
     spent = {k: (46 - 4 * k) // 2 for k in range(1, 11)}

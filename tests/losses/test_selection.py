@@ -1,4 +1,4 @@
-"""Selective distillation: which tokens are hard enough, and what is remembered of earlier ones."""
+"""Selective distillation: the threshold of hard tokens, and the queue of earlier ones."""
 
 import math
 from fractions import Fraction
@@ -21,14 +21,14 @@ def test_the_threshold_of_four_losses_by_hand(share, wanted):
     assert loss_threshold(torch.tensor([2.0, 0.5, 4.0, 1.0]), share).item() == wanted
 
 
-def test_a_share_is_a_decimal_number():
-    """0.28 * 25 is a little above 7 in floating point, and 7 of 25 tokens are 28 %."""
+def test_a_share_is_exact_despite_floating_point():
+    """7 of 25 tokens are 28 %, although 0.28 * 25 is a little above 7 in floating point."""
     assert (torch.arange(25.0) >= loss_threshold(torch.arange(25.0), 0.28)).sum() == 7
 
 
 @given(VALUES, st.integers(1, 100))
 @settings(max_examples=60, deadline=None)
-def test_threshold_is_that_of_the_definition_and_leaves_the_share(values, percent):
+def test_threshold_matches_the_definition_and_selects_the_share(values, percent):
     nll = torch.tensor(values)
     found = nll >= loss_threshold(nll, percent / 100)
     assert found.tolist() == hardest(values, percent / 100)
@@ -38,7 +38,7 @@ def test_threshold_is_that_of_the_definition_and_leaves_the_share(values, percen
         assert found.sum() == count
 
 
-def test_nothing_is_above_the_threshold_of_nothing():
+def test_the_threshold_of_no_values_is_infinite():
     assert loss_threshold(torch.empty(0), 0.5).item() == math.inf
 
 
@@ -58,7 +58,7 @@ def test_queue_keeps_its_dtype():
 
 @given(st.integers(1, 7), st.lists(VALUES, max_size=5))
 @settings(max_examples=40, deadline=None)
-def test_queue_is_the_last_of_everything(size, batches):
+def test_queue_has_the_last_values_of_all_batches(size, batches):
     queue = torch.full((size,), math.nan)
     for batch in batches:
         queue = push(queue, torch.tensor(batch))

@@ -19,7 +19,7 @@ def smoothing_terms(log_probs, target, ignore, prior=None):
 
 
 def make(shape, classes, *, seed=0, dtype=torch.float64, scale=3.0, pads=0.3):
-    """Logits, labels (some of them padding) and the mask."""
+    """Return logits, labels (some of them padding) and the padding mask."""
     random = torch.Generator().manual_seed(seed)
     logits = (scale * torch.randn(*shape, classes, generator=random, dtype=torch.float64)).to(dtype).requires_grad_()
     target = torch.randint(0, classes, shape, generator=random)
@@ -52,7 +52,7 @@ def test_loss_and_gradient_are_the_formulas(shape, classes, alpha, unigram, dtyp
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_logits_go_through_float32(dtype):
-    """As fairseq does: `log_softmax` in float32, so that only the logits are rounded, and the gradient once."""
+    """As in fairseq, `log_softmax` is in float32, so only the logits and the final gradient are rounded."""
     logits, target, ignore = make((3, 4), 7, dtype=dtype)
     wanted = distillation(logits, target, ~ignore, alpha=0.1)
     nll, smooth = smoothing_terms(logits.float().log_softmax(-1), target, ignore)
@@ -90,7 +90,7 @@ def test_literal_with_a_unigram_prior():
 
 @pytest.mark.parametrize("classes", [2, 3, 11])
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5])
-def test_target_is_read_off_the_gradient(classes, alpha):
+def test_the_gradient_is_the_smoothed_target(classes, alpha):
     """d loss / d log p_k = -q_k: 1 - alpha on the label and alpha / (K - 1) on each other class; they add up to 1."""
     log_probs = torch.randn(1, classes, dtype=torch.float64, requires_grad=True)
     nll, smooth = smoothing_terms(log_probs, torch.tensor([1]), torch.tensor([False]))
@@ -101,7 +101,7 @@ def test_target_is_read_off_the_gradient(classes, alpha):
     assert q == pytest.approx(smoothed_target(1, classes, alpha)) and sum(q) == pytest.approx(1)
 
 
-def test_unigram_target_is_read_off_the_gradient():
+def test_the_gradient_is_the_smoothed_target_with_a_unigram_prior():
     log_probs = torch.randn(1, 3, dtype=torch.float64, requires_grad=True)
     prior = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
     nll, smooth = smoothing_terms(log_probs, torch.tensor([2]), torch.tensor([False]), prior)
@@ -152,11 +152,11 @@ def test_not_contiguous():
 
 @pytest.mark.parametrize("gap", [200.0, 1e4])
 def test_extreme_logits_stay_finite(gap):
-    """A token whose label the model all but excludes costs its gap; the gradient is p - q."""
+    """The loss of a label with nearly no probability is the gap; the gradient is p - q."""
     logits = torch.tensor([[gap, 0.0, 0.0]], requires_grad=True)
     loss = loss_of(logits, torch.tensor([1]), torch.tensor([False]), 0.2)
     loss.backward()
-    assert loss.item() == pytest.approx(0.9 * gap)  # (0.8 + 0.1) of the mass is where -log p is the gap
+    assert loss.item() == pytest.approx(0.9 * gap)  # -log p is the gap for 0.8 + 0.1 of the target
     assert logits.grad[0].tolist() == pytest.approx([1 - 0.1, -0.8, -0.1])
 
 
@@ -169,7 +169,7 @@ def test_everything_masked_is_zero_and_differentiable(prior):
     assert loss.item() == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-def test_what_stands_at_masked_places_changes_nothing():
+def test_values_at_masked_tokens_have_no_effect():
     logits, target, ignore = make((4, 5), 7)
     assert ignore.any() and not ignore.all()
     wanted = loss_of(logits, target, ignore, 0.1)
@@ -192,7 +192,7 @@ def test_sums_add_up_over_splits(split, alpha, seed):
 
 @given(alpha=st.floats(0, 0.99), seed=st.integers(0, 999), shift=st.floats(-1e3, 1e3))
 @settings(max_examples=25, deadline=None)
-def test_invariant_to_shifted_logits_and_not_below_the_entropy_of_the_target(alpha, seed, shift):
+def test_invariant_to_shifted_logits_and_at_least_the_entropy_of_the_target(alpha, seed, shift):
     logits, target, ignore = make((1, 1), 6, seed=seed, pads=0)
     loss = loss_of(logits, target, torch.zeros_like(ignore), alpha).item()
     assert loss_of(logits + shift, target, torch.zeros_like(ignore), alpha).item() == pytest.approx(loss, rel=1e-9)

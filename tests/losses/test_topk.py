@@ -1,4 +1,4 @@
-"""A teacher cut down to its k most probable classes: what is kept, and what becomes of the rest."""
+"""A teacher's k most probable classes, and the probability of the rest."""
 
 import math
 
@@ -21,12 +21,12 @@ def log_probs(rows, dtype=torch.float64):
 
 
 def between(name, student, teacher):
-    """A divergence where no token is ignored."""
+    """Compute a divergence without ignored tokens."""
     return divergence(name)(student, teacher, torch.zeros(student.shape[:-1], dtype=torch.bool))
 
 
 def test_literal():
-    """p = (1/8, 1/2, 1/8, 1/4): the best two are the second and the fourth, 1/4 is left over."""
+    """p = (1/8, 1/2, 1/8, 1/4): the top two are the second and the fourth class, the rest has 1/4."""
     found = top_k(torch.tensor([0.125, 0.5, 0.125, 0.25]).log(), 2)
     assert found.ids.tolist() == [1, 3]
     assert found.log_probs.exp().tolist() == pytest.approx([0.5, 0.25])
@@ -35,7 +35,7 @@ def test_literal():
 
 @given(ROWS.map(lambda rows: rows[0]), st.data())
 @settings(max_examples=40, deadline=None)
-def test_top_k_is_the_sorted_rows_and_all_mass_is_there(row, data):
+def test_top_k_has_the_sorted_values_and_all_probability(row, data):
     k = data.draw(st.integers(1, len(row)))
     found = top_k(log_probs([row]), k)
     log_p = log_softmax(row)
@@ -48,18 +48,18 @@ def test_top_k_is_the_sorted_rows_and_all_mass_is_there(row, data):
     assert total == pytest.approx(0, abs=1e-12)
 
 
-def test_nothing_is_left_over_by_all_classes():
+def test_the_rest_of_all_classes_is_empty():
     assert top_k(torch.randn(3, 5).log_softmax(-1), 5).rest.tolist() == [-INFINITE] * 3
 
 
 @pytest.mark.parametrize("k", [0, -1, 6])
-def test_no_such_k(k):
+def test_k_out_of_range(k):
     with pytest.raises(ValueError, match=f"k is {k}, expected 1 to 5, the number of classes"):
         top_k(torch.randn(3, 5).log_softmax(-1), k)
 
 
-def test_the_mass_of_the_rest_does_not_cancel():
-    """In float32 1 - p is 0 where the best class has all but 1e-9 of the mass; the rest is not."""
+def test_the_probability_of_the_rest_does_not_cancel():
+    """In float32, 1 - p would be 0 if the first class has all but 1e-9 of the probability."""
     found = top_k(torch.tensor([0.0, -21.0, -22.0]).log_softmax(-1), 1)
     assert found.log_probs.exp().item() == 1
     assert found.rest.item() == pytest.approx(log_softmax([0.0, -21.0, -22.0])[1] + math.log1p(math.exp(-1)), rel=1e-6)
@@ -73,30 +73,30 @@ def test_first_is_the_top_k_of_a_smaller_k(k):
     torch.testing.assert_close(found.rest, wanted.rest)
 
 
-def test_first_keeps_the_silence_of_a_teacher():
-    silent = TopK(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 3), torch.tensor([math.nan]))
-    assert silent.first(2).rest.isnan().all() and silent.first(3).rest.isnan().all()
+def test_first_keeps_tokens_without_a_teacher():
+    missing = TopK(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 3), torch.tensor([math.nan]))
+    assert missing.first(2).rest.isnan().all() and missing.first(3).rest.isnan().all()
 
 
-def test_rows_by_slices_and_by_numbers():
+def test_rows_by_slices_and_by_indices():
     whole = top_k(torch.randn(5, 6).log_softmax(-1), 2)
     for rows in (slice(1, 3), torch.tensor([4, 0])):
         for found, wanted in zip(whole.rows(rows), whole, strict=True):
             assert torch.equal(found, wanted[rows])
 
 
-def test_spread_puts_tokens_where_they_count_and_is_silent_elsewhere():
+def test_scatter_puts_tokens_at_the_mask_and_no_teacher_elsewhere():
     counts = torch.tensor([[True, False, True], [False, True, False]])
     whole = top_k(torch.randn(3, 6).log_softmax(-1), 2)
     found = whole.scatter(counts)
     assert found.ids.shape == (2, 3, 2) and found.log_probs.shape == (2, 3, 2) and found.rest.shape == (2, 3)
-    for spread, one in zip(found, whole, strict=True):
-        assert torch.equal(spread[counts], one) and spread.dtype == one.dtype
+    for scattered, one in zip(found, whole, strict=True):
+        assert torch.equal(scattered[counts], one) and scattered.dtype == one.dtype
     assert torch.equal(found.rest.isnan(), ~counts)
 
 
 def test_without_missing():
-    """Where the teacher says nothing there stands something harmless, with classes that differ from each other."""
+    """Tokens without a teacher get finite values and distinct classes."""
     rest = torch.tensor([-1.0, math.nan])
     given_ = TopK(torch.tensor([[3, 1], [0, 0]]), torch.tensor([[-1.0, -2.0], [math.nan, -INFINITE]]), rest)
     found, known = without_missing(given_)
@@ -106,7 +106,7 @@ def test_without_missing():
     assert all(member.isfinite().all() for member in found)
 
 
-def test_a_broken_teacher_is_not_a_silent_one():
+def test_a_broken_teacher_is_not_a_missing_one():
     broken = top_k(torch.full((2, 6), math.nan), 3)
     found, known = without_missing(broken)
     assert known.all() and found.log_probs.isnan().all()
@@ -119,7 +119,7 @@ def test_a_broken_teacher_is_not_a_silent_one():
 
 @pytest.mark.parametrize("k", [1, 3, 6])
 @pytest.mark.parametrize("rest", RESTS)
-def test_classes_are_coarsened_rows(k, rest):
+def test_classes_are_the_merged_distributions(k, rest):
     theirs, ours = torch.randn(4, 6, dtype=torch.float64), torch.randn(4, 6, dtype=torch.float64)
     teacher = top_k(theirs.log_softmax(-1), k)
     found_t = teacher_classes(teacher, rest)
@@ -136,8 +136,8 @@ def test_classes_are_coarsened_rows(k, rest):
     assert found_s.exp().sum(-1).tolist() == pytest.approx([1] * 4)
 
 
-def test_classes_of_the_student_have_a_derivative_where_all_are_kept():
-    """The rest has no class then: its logarithm is not NaN, and neither is its gradient."""
+def test_classes_of_the_student_have_a_finite_gradient_if_all_classes_are_kept():
+    """The rest has no class then, but neither its logarithm nor the gradient is NaN."""
     student = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
     ids = torch.tensor([[2, 0, 1], [0, 1, 2]])
     student_classes(student.log_softmax(-1), ids).exp().square().sum().backward()
@@ -146,27 +146,27 @@ def test_classes_of_the_student_have_a_derivative_where_all_are_kept():
 
 @pytest.mark.parametrize("gap", [200.0, 1e4])
 def test_the_rest_of_the_student_underflows(gap):
-    """Its logarithm is kept where its mass is no number."""
+    """The log-probability of the rest is exact although its probability underflows."""
     student = torch.tensor([[gap, 0.0, 0.0, gap]]).log_softmax(-1).requires_grad_()
     found = student_classes(student, torch.tensor([[0, 3]]))
     assert found[0].tolist() == pytest.approx([-math.log(2)] * 2 + [math.log(2) - gap - math.log(2)])
     found.sum().backward()
-    # float32 knows the logarithm of the rest, and so what each class has of it, to 1e-7 of the gap.
+    # In float32 the log-probability of the rest, and each class's share of it, is exact to 1e-7 of the gap.
     assert student.grad[0].tolist() == pytest.approx([1, 0.5, 0.5, 1], abs=1e-7 * gap)
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 @given(ROWS)
 @settings(max_examples=25, deadline=None)
-def test_coarser_is_smaller_and_all_classes_are_the_whole(name, rows):
-    """Taking classes together never makes distributions easier to tell apart, and more of them tell more."""
+def test_the_divergence_grows_with_k_up_to_that_of_all_classes(name, rows):
+    """Data processing inequality: merging classes never increases a divergence."""
     ours, theirs = (log_probs([row]) for row in rows)
     whole = between(name, ours, theirs).item()
     last = 0.0
     for k in range(1, theirs.size(-1) + 1):
         teacher = top_k(theirs, k)
         found = between(name, student_classes(ours, teacher.ids), teacher_classes(teacher)).item()
-        # But of the adaptive one: its two weights are other ones where types are taken together.
+        # This does not hold for adaptive_kl, because merging classes changes its weights.
         assert name == "adaptive_kl" or last - 1e-9 <= found <= whole + 1e-9
         last = found
     assert last == pytest.approx(whole, rel=1e-9, abs=1e-9)
@@ -175,7 +175,7 @@ def test_coarser_is_smaller_and_all_classes_are_the_whole(name, rows):
 @pytest.mark.parametrize("name", DIVERGENCES)
 @given(ROWS.map(lambda rows: rows[0]), st.data())
 @settings(max_examples=25, deadline=None)
-def test_zero_where_both_agree_with_the_rest_as_a_class(name, row, data):
+def test_zero_at_equality_with_the_rest_as_a_class(name, row, data):
     both = log_probs([row])
     teacher = top_k(both, data.draw(st.integers(1, len(row))))
     found = between(name, student_classes(both, teacher.ids), teacher_classes(teacher))
