@@ -1,4 +1,4 @@
-"""Helpers that write teacher caches as `lskd cache` does, in small blocks."""
+"""Helpers that write teacher caches with `lskd cache`, in small blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from fairseq_lskd.cli import main
 from fairseq_lskd.teachers import cache_writer
 
-#: Of 15 classes.
+#: The top k of the caches; the vocabulary has 15 types.
 K = 4
 
 tqdm.monitor_interval = 0  # no thread, since tests fork
@@ -25,12 +25,12 @@ def write_cache(data: Path, teacher_path: Path | str, out: Path, *flags: str, bl
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What is in a folder, but for files that a killed process left half-written."""
+    """Return the contents of the files in a folder, without unfinished files of killed processes."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".part"}
 
 
 def flip(path: Path, offset: int = -1, bit: int = 1) -> None:
-    """Turn over one bit of a file."""
+    """Flip one bit of a file."""
     data = bytearray(path.read_bytes())
     data[offset] ^= bit
     path.write_bytes(data)

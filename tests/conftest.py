@@ -1,4 +1,4 @@
-"""A tiny translation task, models for it, and a teacher's checkpoint, as fairseq itself makes them."""
+"""Fixtures: a tiny translation task and checkpoints of teachers, made with fairseq."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ torch.set_num_threads(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # fairseq 0.12 asks Hydra and torch for what they now call deprecated, hundreds of times.
+    # fairseq 0.12 causes hundreds of deprecation warnings of Hydra and torch.
     for warning in ("UserWarning:hydra", "UserWarning:torch.nn.functional", "DeprecationWarning:torch.jit"):
         config.addinivalue_line("filterwarnings", f"ignore::{warning}")
-    # Started in the background of a script, Python ignores Ctrl-C, and so would the commands that tests start.
+    # In the background of a script, Python ignores Ctrl-C, and so would the commands that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("filterwarnings", r"ignore:\s*'config' is validated against ConfigStore:UserWarning")
 
 
 @pytest.fixture(autouse=True)
 def seed() -> Iterator[None]:
-    """Every test starts from the same random state, whatever ran before it."""
+    """Start every test from the same random state."""
     torch.manual_seed(1)
     yield
 
 
 @pytest.fixture(scope="session")
 def bitext(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A binarised folder, de to en: 14 and 15 types, 60 sentences to train on and 9 to validate."""
+    """A folder of binarised data, de to en: 14 and 15 types, 60 training and 9 validation sentences."""
     from tiny import binarise
 
     return binarise(tmp_path_factory.mktemp("bitext"))
@@ -39,7 +39,7 @@ def bitext(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def teacher_path(bitext: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint of an untrained teacher that is of another size than the student."""
+    """The checkpoint of an untrained teacher of another size than the student."""
     from tiny import WIDER, save
 
     return save(tmp_path_factory.mktemp("teacher") / "checkpoint_best.pt", bitext, *WIDER, seed=11)
@@ -47,7 +47,7 @@ def teacher_path(bitext: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def other_teacher_path(bitext: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint of another one, for ensembles."""
+    """The checkpoint of another untrained teacher, for ensembles."""
     from tiny import save
 
     return save(tmp_path_factory.mktemp("other_teacher") / "checkpoint_best.pt", bitext, seed=12)

@@ -1,4 +1,4 @@
-"""Files that were changed by accident or on purpose, for tests that nothing but `UserError` comes of them."""
+"""Random changes of files, for tests that readers raise nothing but `UserError`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from fairseq_lskd.errors import UserError
 T = TypeVar("T")
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-#: Deterministic, so that a test fails for all or for none; the time is watched by `bounded`.
+#: Deterministic, so that a test fails for everyone or for no one. `bounded` limits the time.
 few = hypothesis.settings(
     derandomize=True, max_examples=60, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
-SECONDS, MEBIBYTES = 20, 300  # far more than any reader of a small file needs, even on a busy machine
+SECONDS, MEBIBYTES = 20, 300  # far more than a reader of a small file needs, even on a busy machine
 
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """Fail where reading a small file takes long, or much memory."""
+    """Fail if the reader of a small file needs much time or memory."""
     start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert time.process_time() - start < SECONDS
@@ -36,23 +36,23 @@ def bounded() -> Iterator[None]:
 
 
 def read_or_refuse(read: Callable[[], T], *names: str | Path) -> T | None:
-    """What a reader returns, or None where it raises `UserError`, in one short text that names what it should.
+    """Return what a reader returns, or None if it raises a `UserError` with a short message that has all `names`.
 
-    Any other exception goes through, and fails the test.
+    Any other exception fails the test.
     """
     with bounded():
         try:
             return read()
         except UserError as error:
-            said = str(error)
-            assert said.replace("\n", "").isprintable()
-            assert len(said) < 20_000  # values that differ from those wanted are quoted whole
-            assert all(str(name) in said for name in names), said
+            message = str(error)
+            assert message.replace("\n", "").isprintable()
+            assert len(message) < 20_000  # unexpected values are quoted in full
+            assert all(str(name) in message for name in names), message
             return None
 
 
 def mutated(content: bytes) -> st.SearchStrategy[bytes]:
-    """The bytes with some of them flipped, cut off, left out, repeated or put in."""
+    """Return a strategy for the bytes with some of them flipped, cut off, left out, repeated or inserted."""
 
     @st.composite
     def change(draw: Draw) -> bytes:
@@ -79,7 +79,7 @@ def mutated(content: bytes) -> st.SearchStrategy[bytes]:
     return change()
 
 
-#: Values that are of no use where a number, a text, a list or a table is expected, by their JSON.
+#: Values, as JSON, that are invalid where a number, a string, a list or a table is expected.
 HOSTILE_JSON = (
     *("null", "true", "0", "-1", "1.5", "NaN", "-Infinity", "1e999", "1" * 400, "1" * 5000, '""', '"a"', '"-1"', "[]"),
     *("{}", '"\\ud800"', '"\\u0000"', '"\\n"', '"../x"', "[" * 300 + "]" * 300, "[" * 90 + "]" * 90, "[[1], {}]"),
@@ -109,7 +109,7 @@ HOSTILE_TOML = (
 
 
 def misvalued(value: Any) -> st.SearchStrategy[str]:
-    """The JSON of a value in which one value or more is another, is missing, or is in the wrong place."""
+    """Return a strategy for the JSON of a value in which one or two parts are replaced or missing."""
     mark = "\u27e6%d\u27e7"
 
     @st.composite

@@ -35,16 +35,16 @@ BY_TASK = {
     ),
     "translation_lev": ["--task", "translation_lev", "-s", "de", "-t", "en"],
 }
-#: What every command of one training has; without --source-lang and --target-lang, which some tasks take for decoding.
+#: Options of every training, without --source-lang and --target-lang, which make some tasks decode.
 COMMON = [word for word in TRAIN if word not in ("-s", "-t", "de", "en")]
 COMMON += ["--max-update", "4", "--no-epoch-checkpoints", "--log-format", "json", "--log-interval", "1"]
-#: The model of the task that wants one of its own: with encoders and decoders apart, so that pairs can be told apart.
+#: Models for tasks that need their own: multilingual_transformer has one encoder and one decoder for each language.
 MODELS = {"multilingual_translation": ("--arch", "multilingual_transformer", *MODEL[2:])}
 NAT = ("--arch", "nonautoregressive_transformer", *MODEL[2:], "--share-all-embeddings", "--length-loss-factor", "0.1")
 
 
 def binarise_pairs(folder: Path, pairs: Sequence[str] = PAIRS) -> Path:
-    """Pairs of sentences with one dictionary: the English of de is backwards, that of fr in order, both in capitals."""
+    """Binarise generated pairs with one dictionary. Targets are in capitals: reversed for de, in order for fr."""
     chance = random.Random(1)
     for pair in pairs:
         source, target = pair.split("-")
@@ -74,17 +74,17 @@ def _command(*words: Any) -> Iterator[io.StringIO]:
 
 
 def fairseq_train(data: Path, out: Path, *flags: str, model: Sequence[str] = MODEL) -> dict[str, Any]:
-    """`fairseq-train` as it is, in this process: the last epoch's numbers, of training and of validation.
+    """Run unmodified `fairseq-train` in this process. Return the last logged values of training and validation.
 
     Raises:
-        SystemExit: with our message.
+        SystemExit: with the package's message.
     """
     log = out / "log.json"
     out.mkdir(parents=True, exist_ok=True)
     where = ["--save-dir", out, "--log-file", log, "--user-dir", Path(__file__).parents[1] / "fairseq_lskd"]
     with _command(data, *model, *COMMON, *where, *flags):
         train.cli_main()
-    # fairseq's formatter puts what it is about before each line.
+    # fairseq's formatter writes a prefix before the JSON of each line.
     lines = [line.partition("{") for line in log.read_text().splitlines() if "train_inner" not in line]
     found: dict[str, Any] = {}
     for _, brace, rest in lines:
@@ -94,7 +94,7 @@ def fairseq_train(data: Path, out: Path, *flags: str, model: Sequence[str] = MOD
 
 
 def fairseq_generate(data: Path, checkpoint: Path, *flags: str) -> list[str]:
-    """`fairseq-generate` as it is: the translations of the test set, in its order."""
+    """Run unmodified `fairseq-generate`. Return the translations of the test set, in order."""
     with _command(data, "--path", checkpoint, "--max-tokens", "400", "--cpu", "--num-workers", "0", *flags) as said:
         generate.cli_main()
     found = re.findall(r"^H-(\d+)\t\S+\t(.*)$", said.getvalue(), re.MULTILINE)
@@ -102,20 +102,20 @@ def fairseq_generate(data: Path, checkpoint: Path, *flags: str) -> list[str]:
 
 
 def fairseq_validate(data: Path, checkpoint: Path, *flags: str) -> None:
-    """`fairseq-validate` as it is."""
+    """Run unmodified `fairseq-validate`."""
     with _command(data, "--path", checkpoint, "--max-tokens", "400", "--cpu", "--num-workers", "0", *flags):
         validate.cli_main()
 
 
 @functools.cache
 def configure(data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL)) -> DictConfig:
-    """The configuration that `fairseq-train` makes of these flags, whatever the task."""
+    """The configuration that `fairseq-train` makes from these flags, for any task."""
     words = [str(data), *model, *COMMON, *flags]
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), words))
 
 
 def make_task(data: Path, *flags: str) -> Any:
-    """A task that fairseq-train would make, with its data."""
+    """Make a task as fairseq-train does, with its data."""
     task = tasks.setup_task(configure(data, *flags).task)
     for split in ("train", "valid"):
         task.load_dataset(split)
@@ -123,7 +123,7 @@ def make_task(data: Path, *flags: str) -> Any:
 
 
 def make_model(task: Any, data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), seed: int = 2) -> Any:
-    """A model with random weights, some times as far from 0 as fairseq's, so that distributions are uneven."""
+    """Make a model with random weights, three times as large as fairseq's, so that distributions are uneven."""
     torch.manual_seed(seed)
     built = task.build_model(configure(data, *flags, model=model).model)
     with torch.no_grad():
@@ -133,7 +133,7 @@ def make_model(task: Any, data: Path, *flags: str, model: tuple[str, ...] = tupl
 
 
 def save(path: Path, data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), seed: int = 2) -> Path:
-    """The checkpoint of a model with random weights."""
+    """Write the checkpoint of a model with random weights."""
     task = make_task(data, *flags)
     built = make_model(task, data, *flags, model=model, seed=seed)
     criterion = tasks.FairseqTask.build_criterion(task, configure(data, *flags, model=model).criterion)
@@ -143,15 +143,15 @@ def save(path: Path, data: Path, *flags: str, model: tuple[str, ...] = tuple(MOD
 
 
 def batch(task: Any, split: str = "valid") -> dict[str, Any]:
-    """All of a split as one batch, of all pairs where the task mixes them."""
+    """Return a whole split as one batch, with all pairs if the task mixes them."""
     dataset = task.dataset(split)
-    dataset.ordered_indices()  # which some datasets need to have been asked for
+    dataset.ordered_indices()  # some datasets need this call first
     return dataset.collater([dataset[i] for i in range(len(dataset))])
 
 
 @functools.cache
 def trained(path: Path, data: Path, *flags: str, updates: int = 120) -> Path:
-    """The checkpoint of one that has learnt something: it gives padding no probability, and its sentences end."""
+    """Train a model so that it gives padding no probability and its translations end. Return its checkpoint."""
     task = make_task(data, *flags)
     torch.manual_seed(1)
     model = task.build_model(configure(data, *flags).model)

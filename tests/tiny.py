@@ -1,4 +1,4 @@
-"""Helpers that build fairseq's things as its commands do, only smaller."""
+"""Helpers that build small tasks, models, criterions and trainers in the way fairseq's commands do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ITERATOR = {"epoch": 1, "iterations_in_epoch": 0, "shuffle": False}
 
 
 def binarise(folder: Path, *flags: str, languages: tuple[str, str] = ("de", "en")) -> Path:
-    """Sentences of 1 to 9 letters and, as target, the same backwards, in capitals and with one word more."""
+    """Binarise generated sentences of 1 to 9 letters. Targets are reversed, in capitals, and end with END."""
     source, target = languages
     chance = random.Random(1)
     for split, count in (("train", 60), ("valid", 9)):
@@ -58,7 +58,7 @@ def make_task(data: Path, *flags: str) -> Any:
 
 
 def make_model(task: Any, *flags: str, seed: int = 2, scale: float = 3.0) -> Any:
-    """A model with random weights, `scale` times as far from 0 as fairseq's, so that distributions are uneven."""
+    """Make a model with random weights, `scale` times as large as fairseq's, so that distributions are uneven."""
     torch.manual_seed(seed)
     model = task.build_model(configure(Path(task.cfg.data), *flags).model)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def make_model(task: Any, *flags: str, seed: int = 2, scale: float = 3.0) -> Any
 
 
 def make_criterion(task: Any, name: str, **settings: Any) -> Any:
-    """As the task builds it, with the default of every option that is not in `settings`."""
+    """Build a criterion as the task does, with default values for options that are not in `settings`."""
     cfg = OmegaConf.structured(CRITERION_DATACLASS_REGISTRY[name]())
     with open_dict(cfg):
         cfg = OmegaConf.merge(cfg, {"_name": name, "sentence_avg": False}, settings)
@@ -82,7 +82,7 @@ def make_trainer(data: Path, task: Any, model: Any, criterion: Any, *flags: str)
 
 
 def write(path: Path, trainer: Trainer) -> Path:
-    """Write a checkpoint the way training does."""
+    """Write a checkpoint as training does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     trainer.consolidate_optimizer()
     trainer.save_checkpoint(str(path), {"train_iterator": ITERATOR, "val_loss": 1.0})
@@ -98,23 +98,23 @@ def save(path: Path, data: Path, *flags: str, seed: int = 2) -> Path:
 
 
 def batch(task: Any, ids: Iterable[int], split: str = "train") -> dict[str, Any]:
-    """These sentences as one batch; fairseq sorts them by length, so that sample["id"] is shuffled."""
+    """Return these sentences as one batch. fairseq sorts them by length, so sample["id"] is shuffled."""
     dataset = task.dataset(split)
     return dataset.collater([dataset[i] for i in ids])
 
 
 def set_aside(sample: dict[str, Any], padding: int) -> dict[str, Any]:
-    """The same batch with nothing but padding as target."""
+    """Return the batch with padding at all target tokens."""
     return {**sample, "target": torch.full_like(sample["target"], padding)}
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
-    """A copy of every parameter's gradient, by name."""
+    """Return copies of the parameters' gradients by name."""
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
 def backward(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Every parameter's gradient of this loss alone."""
+    """Return the parameters' gradients of this loss alone, by name."""
     model.zero_grad()
     loss.backward()
     found = gradients(model)
@@ -123,7 +123,7 @@ def backward(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def assert_same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], tolerance: float = 0) -> None:
-    """The same names and values: to the last bit, or to a tolerance in units of the largest value of all."""
+    """Check that names and values are equal: to the last bit, or to a tolerance in units of the largest value."""
     assert found.keys() == wanted.keys() and found
     unit = max(tensor.abs().max().item() for tensor in wanted.values())
     for name in wanted:
@@ -133,12 +133,12 @@ def assert_same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor],
 
 
 def logits(model: Any, sample: dict[str, Any]) -> torch.Tensor:
-    """What the output projection gives, `[B, T, K]`."""
+    """Return the model's logits, `[B, T, K]`."""
     return model(**sample["net_input"])[0]
 
 
 def assert_gradients(found: dict[str, torch.Tensor], model: Any, scores: torch.Tensor, slope: torch.Tensor) -> None:
-    """`found` is what the model gives for this derivative with respect to its logits."""
+    """Check that `found` are the model's gradients for the derivative `slope` with respect to its logits."""
     model.zero_grad()
     scores.backward(slope.to(scores))
     assert_same(found, gradients(model), tolerance=1e-5)
@@ -146,5 +146,5 @@ def assert_gradients(found: dict[str, torch.Tensor], model: Any, scores: torch.T
 
 
 def summed(logs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Logging outputs as fairseq sums them over workers."""
+    """Sum logging outputs as fairseq sums them over workers."""
     return {key: sum(log[key] for log in logs) for key in logs[0]}

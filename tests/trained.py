@@ -1,4 +1,4 @@
-"""A teacher that has learnt something: it gives padding no probability, and its sentences end."""
+"""A teacher that was trained: it gives padding no probability, and its translations end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiny import batch, make_criterion, make_model, make_task, make_trainer, wri
 
 @functools.cache
 def trained_teacher(data: Path, seed: int = 1, updates: int = 150) -> Path:
-    """The checkpoint of a model that was trained on the tiny bitext of `data`, with its dictionaries beside it."""
+    """Train a model on the tiny bitext of `data`. Return its checkpoint, which has the dictionaries beside it."""
     task = make_task(data)
     model = make_model(task, seed=seed, scale=1.0)
     criterion = make_criterion(task, "label_smoothed_teacher")

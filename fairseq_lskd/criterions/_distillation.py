@@ -1,4 +1,4 @@
-"""What distilling criterions share: where the teacher's part of the loss comes from."""
+"""The base class of the distilling criterions: it loads the teacher and adds the teacher's term to the loss."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ..teachers.weights import read_mixture
 from ._batch import Batch
 from ._forms import Terms
 from ._language_pairs import PairOfBatch
-from ._options import NO_TEACHER, check_classes, check_distillation, check_sampled, raise_for, remembered
-from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, Judged
+from ._options import NO_TEACHER, check_classes, check_distillation, check_sampled, explain_missing_files, raise_for
+from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, SelectionInputs
 from ._smoothing import SmoothingCriterion
 
 WITHOUT_TEACHER = f"{{'teacher_path': '{NO_TEACHER}'}}"
@@ -32,14 +32,13 @@ WITHOUT_TEACHER = f"{{'teacher_path': '{NO_TEACHER}'}}"
 
 @dataclass
 class Online:
-    """What a running teacher predicts for a batch, whatever its decoder reads."""
+    """The predictions of an online teacher for a batch."""
 
     teacher: OnlineTeacher
-    like: Tensor  #: a parameter of the student's
+    like: Tensor  #: a parameter of the student
     temperature: float
-    keeps: bool = False  #: whether it is asked twice about what it reads
-    #: What it read last, and what it found, if it keeps that.
-    _last: tuple[Any, list[Projection] | None] | None = field(default=None, repr=False)
+    keeps: bool = False  #: whether to keep the last projections, because they are needed twice per batch
+    _last: tuple[Any, list[Projection] | None] | None = field(default=None, repr=False)  #: input and projections kept
 
     def projected(self, batch: Batch) -> list[Projection] | None:
         if self._last is not None and self._last[0] is batch.net_input:
@@ -51,7 +50,7 @@ class Online:
 
     @torch.no_grad()
     def statistics(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Entropy and the label's probability at temperature 1, of the tokens in the mask, `[N]` each."""
+        """Return the entropy and the label's probability at temperature 1 for the tokens of the mask, `[N]` each."""
         members = self.projected(batch)
         slices = (
             distributions(self.teacher, batch.net_input, batch.indices, self.like)
@@ -72,9 +71,9 @@ class Online:
 
 @dataclass(frozen=True)
 class Cached:
-    """What a teacher once predicted for a batch."""
+    """The predictions for a batch that a teacher cache stores."""
 
-    best: TopK | Sampled  #: of the N tokens in the mask
+    best: TopK | Sampled  #: for the N tokens of the mask
 
     def projected(self, batch: Batch) -> TopK | Sampled:
         return self.best
@@ -84,16 +83,16 @@ class Cached:
 
 
 class DistillationCriterion(SmoothingCriterion):
-    """Adds a teacher's part to the loss:
+    """A criterion that adds a teacher's term to the loss:
 
     `(1 - kd_weight) * H_smoothed(p_S, y) + kd_weight * T^2 * D(p_T^(T), p_S^(T))`
     """
 
-    queue: Any  #: the last tokens' cross-entropies, if --kd-select compares with them, else None
-    update: int = 0  #: of the training, counted from 0: the trainer says it
-    epoch: int = 1  #: likewise, counted from 1
-    hidden_map: Any  #: the matrix of --kd-hidden, once the student is known, else None
-    anchor: Any  #: with a queue a parameter that does nothing: fairseq saves the state of criterions that have one
+    queue: Any  #: the last tokens' values for --kd-select global, else None
+    update: int = 0  #: number of the update, from 0; set by `_training`
+    epoch: int = 1  #: number of the epoch, from 1; set by `_training`
+    hidden_map: Any  #: the matrix of --kd-hidden; None without it, and before `begin`
+    anchor: Any  #: an unused parameter, only with a queue: fairseq saves criterions only if they have a parameter
 
     def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
@@ -102,7 +101,7 @@ class DistillationCriterion(SmoothingCriterion):
         self._frequency: Tensor | None = None
         wanted = cfg.teacher_path != NO_TEACHER
         if wanted and cfg.teacher_cache is not None:
-            with remembered(cfg.teacher_cache, cfg.teacher_path, overrides=WITHOUT_TEACHER):
+            with explain_missing_files(cfg.teacher_cache, cfg.teacher_path, overrides=WITHOUT_TEACHER):
                 self.cache = CachedTeacher.open(
                     cfg.teacher_cache,
                     task,
@@ -112,28 +111,28 @@ class DistillationCriterion(SmoothingCriterion):
                 )
             if self.cache.draws:
                 raise_for(check_sampled(cfg))
-            raise_for(check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache} has"))
+            raise_for(check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache}"))
         elif wanted and cfg.teacher_path is not None:
-            with remembered(cfg.teacher_path, overrides=WITHOUT_TEACHER):
+            with explain_missing_files(cfg.teacher_path, overrides=WITHOUT_TEACHER):
                 self.teacher = OnlineTeacher.from_checkpoints(
                     cfg.teacher_path, task, cfg.teacher_data, dtype=DTYPES.get(str(cfg.teacher_dtype))
                 )
             self.teacher.mixture = read_mixture(cfg.teacher_weights, cfg.teacher_path)
-            raise_for(check_classes(cfg, len(task.target_dictionary), "the vocabulary has"))
+            raise_for(check_classes(cfg, len(task.target_dictionary), "the vocabulary"))
         self._pair = PairOfBatch(task) if hasattr(task, "_per_lang_pair_train_loss") else None
         self.objective = Objective(
             divergence(str(cfg.kd_divergence), **{name: cfg[f"kd_{name}"] for name in Parameters._fields}),
             cfg.kd_temperature,
-            # A cache is cut when it is read.
+            # For a cache, `_cached` takes the top k.
             cfg.kd_top_k if self.cache is None else None,
             str(cfg.kd_rest),
             cfg.kd_ranking,
             MEAN if self.teacher is None else self.teacher.mixture,
         )
         remembers = wanted and str(cfg.kd_select) == "global"
-        # With a dimension, for --ddp-backend legacy_ddp.
+        # One-dimensional, since --ddp-backend legacy_ddp does not take scalars.
         self.register_parameter("anchor", nn.Parameter(torch.zeros(1)) if remembers else None)
-        # The bits of float32, which --fp16 would round.
+        # float32 values stored as int32, because --fp16 would round floating-point buffers.
         queue = torch.full((cfg.kd_queue_size,), torch.nan).view(torch.int32) if remembers else None
         self.register_buffer("queue", queue)
         self.register_parameter("hidden_map", None)
@@ -143,13 +142,13 @@ class DistillationCriterion(SmoothingCriterion):
         return super().check(cfg) + check_distillation(cfg)
 
     def begin(self, model: Any, max_update: int) -> None:
-        """Look at the training that this criterion is for, before it starts.
+        """Check the options against the student and the training, and create the matrix of --kd-hidden.
 
         Args:
-            model: the student; max_update: updates of the whole training, 0 if they are not limited.
+            model: the student; max_update: number of updates of the whole training, 0 if not limited.
 
         Raises:
-            UserError: if a schedule ends after the training does, or --kd-select-by wants what the student lacks.
+            UserError: if a schedule is longer than the training, or the student does not fit an option.
         """
         if str(self.cfg.kd_select) in SELECTIONS and str(self.cfg.kd_select_by) == "word_norm":
             target_embeddings(model)
@@ -158,27 +157,27 @@ class DistillationCriterion(SmoothingCriterion):
         updates = self.cfg.kd_schedule_updates
         if updates is not None and 0 < max_update < updates:
             raise UserError(
-                f"--kd-schedule-updates {updates} is past the end of training, --max-update {max_update}: the schedule "
-                "would not come to its end. Give as many at most"
+                f"--kd-schedule-updates {updates} is longer than the training, --max-update {max_update}. Give at most "
+                f"{max_update}"
             )
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict[str, Any]]:
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
         for parameter in (self.anchor, self.hidden_map):
-            # Each has a gradient in every batch, also where the teacher says nothing: workers wait for it.
+            # Workers wait for the gradient of every parameter, also in batches without the teacher's term.
             loss = loss if parameter is None else loss + 0 * parameter.sum()
         return loss, sample_size, logging_output
 
     def describe(self, model: Any, sample: dict[str, Any]) -> Batch:
-        """With the teacher, where there is one."""
+        """Add the teacher to the description of the batch, if there is one."""
         batch = super().describe(model, sample)
         if not self._teaches:
             return batch
-        # A cache is read before the student runs: a GPU then is waited for while it has little to do.
+        # The cache is read before the student runs: reading waits for the GPU, which has little queued at this point.
         teacher = (
             self._cached(sample, batch)
             if self.teacher is None
-            else Online(self._teacher_of_batch, next(model.parameters()), self.kd_temperature, self._asks_twice)
+            else Online(self._teacher_of_batch, next(model.parameters()), self.kd_temperature, self._keeps_projections)
         )
         weight = self.kd_weight
         return replace(
@@ -199,13 +198,12 @@ class DistillationCriterion(SmoothingCriterion):
         if batch.teacher is not None and self.training:
             now = {"kd_weight": batch.teacher_weight, "kd_temperature": batch.objective.temperature}
             ends = {"kd_weight": self.cfg.kd_weight_end, "kd_temperature": self.cfg.kd_temperature_end}
-            # Weighted by tokens, since fairseq adds up over workers and batches.
+            # Weighted by tokens, because fairseq sums over workers and batches.
             found |= {name: now[name] * batch.ntokens for name, end in ends.items() if end is not None}
         return found
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Also the distance of hidden states, and what a schedule has come to."""
         super().reduce_metrics(logging_outputs)
         if any("hidden_loss" in log for log in logging_outputs):
             value, size = (
@@ -220,7 +218,7 @@ class DistillationCriterion(SmoothingCriterion):
                 metrics.log_scalar(name, value / tokens if tokens else 0.0, tokens, round=4)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Take over the queue of a checkpoint, if it has one, whatever its size, and the map of hidden states."""
+        """Load the queue, of any size, and the matrix of --kd-hidden from a checkpoint that has them."""
         if self.queue is not None and state_dict and "queue" in state_dict:
             self._remember(state_dict["queue"].view(torch.float32))
         if self.hidden_map is not None and state_dict and "hidden_map" in state_dict:
@@ -233,12 +231,12 @@ class DistillationCriterion(SmoothingCriterion):
 
     @property
     def kd_weight(self) -> float:
-        """Of the teacher's part, at this update."""
+        """The weight of the teacher's term at this update."""
         return self._scheduled(self.cfg.kd_weight, self.cfg.kd_weight_end)
 
     @property
     def kd_temperature(self) -> float:
-        """Of the teacher's part, at this update."""
+        """The temperature of the teacher's term at this update."""
         return self._scheduled(self.cfg.kd_temperature, self.cfg.kd_temperature_end)
 
     @property
@@ -248,11 +246,11 @@ class DistillationCriterion(SmoothingCriterion):
 
     @property
     def _teaches(self) -> bool:
-        """A cache is of the training data."""
+        """Whether the loss has a teacher's term; with a cache only in training, as it has the training data alone."""
         return self.kd_weight > 0 and (self.teacher is not None or (self.cache is not None and self.training))
 
     def _scheduled(self, start: float, end: float | None) -> float:
-        """On validation the end, so that losses of one training can be compared."""
+        """Return the value at this update; in validation the end value, so that validation losses are comparable."""
         if end is None:
             return start
         if not self.training:
@@ -268,49 +266,53 @@ class DistillationCriterion(SmoothingCriterion):
         return Cached(best.rows(batch.mask[real]) if batch.prefix else best)
 
     @property
-    def _asks_twice(self) -> bool:
-        """Whether a batch's teacher is asked for more than its distributions."""
+    def _keeps_projections(self) -> bool:
+        """Whether the teacher's projections are needed twice per batch."""
         return str(self.cfg.kd_hidden) != "none" or str(self.cfg.kd_select_by) in OF_TEACHER
 
     @property
     def _hidden(self) -> HiddenTerm | None:
-        """Only in training: a validated student has no matrix of this."""
+        """The term of --kd-hidden; None in validation, where the criterion has no matrix."""
         if not self.training or str(self.cfg.kd_hidden) == "none":
             return None
         if self.hidden_map is None:
-            raise RuntimeError("--kd-hidden: begin() was not told of the student")
+            raise RuntimeError("--kd-hidden: call begin(student, max_update) before the first batch")
         return HiddenTerm(str(self.cfg.kd_hidden), self.cfg.kd_hidden_weight, self.hidden_map)
 
     def _hidden_map(self, model: Any, teacher: OnlineTeacher) -> nn.Parameter:
-        """`[D_T, D_S]`, even in +-1 / sqrt(D_S) as torch's linear layers begin, from a random state of its own."""
+        """Return the initial matrix, `[D_T, D_S]`: uniform in +-1 / sqrt(D_S), as in torch.nn.Linear; fixed seed."""
         if why := why_not_projected(model) or teacher.why_not_projected:
-            raise UserError(f"--kd-hidden {self.cfg.kd_hidden}: {why}, so that its hidden states are not known")
+            raise UserError(
+                f"--kd-hidden {self.cfg.kd_hidden}: {why}, so hidden states cannot be compared. Leave --kd-hidden out"
+            )
         widths = [unwrapped(each).decoder.output_projection.weight.size(1) for each in (teacher.models[0], model)]
         even = torch.rand(widths[0], widths[1], generator=torch.Generator().manual_seed(1))
         return nn.Parameter((2 * even - 1) / math.sqrt(widths[1]))
 
     def _selector(self, model: Any, batch: Batch, teacher: Any) -> Callable[[Callable[[], Tensor]], Tensor] | None:
-        """What selects the tokens of this batch that are taught; None for all of them."""
+        """Return the function that computes the teacher_mask of a batch; None if all tokens are taught."""
         if not self.training or str(self.cfg.kd_select) not in SELECTIONS:
             return None
 
         def select(nll: Callable[[], Tensor]) -> Tensor:
-            judged = Judged(batch, nll, lambda: target_embeddings(model), lambda: self._counts(batch.target), teacher)
-            values = CRITERIA[str(self.cfg.kd_select_by)](judged).detach()
+            inputs = SelectionInputs(
+                batch, nll, lambda: target_embeddings(model), lambda: self._counts(batch.target), teacher
+            )
+            values = CRITERIA[str(self.cfg.kd_select_by)](inputs).detach()
             values = -values if str(self.cfg.kd_select_side) == "low" else values
             return SELECTIONS[str(self.cfg.kd_select)](values, self.cfg.kd_select_share, self._remember)
 
         return select
 
     def _counts(self, like: Tensor) -> Tensor:
-        """`[K]`: how often each type is in the training target, counted once."""
+        """Return how often each type occurs in the training target, `[K]`; counted once."""
         if self._frequency is None:
             self._frequency = self._count_training_target()
         self._frequency = self._frequency.to(like.device)
         return self._frequency
 
     def _remember(self, nll: Tensor) -> Tensor:
-        """The queue, NaN where it is not full yet, with new values."""
+        """Add values to the queue and return it; NaN marks places that are not filled yet."""
         values = push(self.queue.view(torch.float32), nll)
         self.queue.copy_(values.view(torch.int32))
         return values

@@ -1,4 +1,4 @@
-"""The loss of a described batch: its steps, and the two forms of each step."""
+"""The loss of a batch in two forms: fused, without [tokens x vocabulary] tensors, and plain, on whole tensors."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ from ..losses import (
 from ..models import log_probs, project, unwrapped
 from ._batch import Batch
 
-#: Tokens whose distributions are looked at together on validation.
+#: Tokens per chunk when validation computes the student's distributions.
 PREDICTION_ROWS = 256
-#: The student's log-probabilities `[n, K]`, targets `[n]` and which to ignore, `[n]`; some tokens at a time.
+#: Chunks of n tokens: the student's log-probabilities `[n, K]`, targets `[n]`, and a mask of tokens to ignore `[n]`.
 Distributions = Iterator[tuple[Tensor, Tensor, Tensor]]
 
 
 class Terms(NamedTuple):
-    """The loss of a batch and its parts, in nats."""
+    """The loss of a batch and its terms, in nats."""
 
-    loss: Tensor  #: [], or a value a target token where the sum was not asked for
-    kd: Tensor | None  #: any shape, to be summed: the teacher's part, weighted as the sentences are
-    nll: Tensor  #: likewise, unweighted
+    loss: Tensor  #: [], or one value per target token without `reduce`
+    kd: Tensor | None  #: the teacher's term times the sentence weights; of any shape, to be summed
+    nll: Tensor  #: negative log-likelihood of the labels, without sentence weights; of any shape, to be summed
     distributions: Distributions
-    hidden: Tensor | None = None  #: [], the distance of hidden states, weighted as the sentences are
+    hidden: Tensor | None = None  #: [], the distance of hidden states times the sentence weights
 
 
 def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
-    """The loss of a batch: what its two forms have in common. A step of either is told by a `FusedLoss`."""
+    """Compute the loss of a batch in one of the two forms. Each iteration of TIE-KD is a step with a `FusedLoss`."""
     student: Any = form.predict(model, batch)
     if batch.select is not None:
         batch = replace(batch, teacher_mask=batch.select(functools.partial(form.nll, student, batch)))
     steps, current = [form.step(student, batch, guess=batch.iterations > 1)], batch
-    apart = [_states_apart(form, student, batch)]
+    distances = [_hidden_distance(form, student, batch)]
     while len(steps) < batch.iterations:
         current = current.fed_back(steps[-1].guess)
         again: Any = form.predict(model, current)
         steps.append(form.step(again, current, guess=len(steps) + 1 < batch.iterations))
-        apart.append(_states_apart(form, again, current))
+        distances.append(_hidden_distance(form, again, current))
     loss, kd = form.total(steps, batch)
     hidden = None
     if batch.hidden is not None:
-        values = torch.stack([each for each in apart if each is not None]).mean(0) * batch.teacher_token_weights
+        values = torch.stack([each for each in distances if each is not None]).mean(0) * batch.teacher_token_weights
         loss, hidden = form.plus(loss, batch.hidden.weight * values, batch), values.detach().sum()
     return Terms(loss, kd, steps[0].nll, form.distributions(student, batch), hidden)
 
 
-def _states_apart(form: Fused | Plain, student: Any, batch: Batch) -> Tensor | None:
-    """`[N]`: the distance of the student's hidden states from the teacher's, if it is part of the loss."""
+def _hidden_distance(form: Fused | Plain, student: Any, batch: Batch) -> Tensor | None:
+    """Return the distance between the student's and the teacher's hidden states, `[N]`; None without --kd-hidden."""
     if batch.hidden is None or batch.teacher is None:
         return None
     teacher = batch.teacher.projected(batch)
-    assert isinstance(teacher, list)  # of a running teacher
+    assert isinstance(teacher, list)  # --kd-hidden needs an online teacher
     return batch.hidden(form.states(student, batch), teacher[0].hidden)
 
 
 class Fused:
-    """From hidden states and output matrices, a chunk of tokens at a time: no `[tokens, vocabulary]` tensor."""
+    """The fused form: hidden states times output matrices, in chunks, without a `[tokens, vocabulary]` tensor."""
 
     def predict(self, model: Any, batch: Batch) -> Projection:
         return project(model, batch.net_input, batch.indices)
@@ -87,7 +87,7 @@ class Fused:
             prior=batch.prior,
             teacher=None if batch.teacher is None else batch.teacher.projected(batch),
             teacher_weight=batch.teacher_weight / batch.iterations * batch.teacher_token_weights,
-            # A GPU would be waited for.
+            # On a GPU, finding rows to skip waits for it, which pays off only with a teacher_mask.
             skip=batch.teacher_mask is not None or not batch.target.is_cuda,
             objective=batch.objective,
             guess=guess,
@@ -100,11 +100,11 @@ class Fused:
         return loss, torch.stack([step.teacher for step in steps]).mean(0) * batch.teacher_token_weights
 
     def states(self, student: Projection, batch: Batch) -> Tensor:
-        """`[N, D]`: the student's hidden states at the tokens in the mask."""
+        """Return the student's hidden states at the tokens of the mask, `[N, D]`."""
         return student.hidden
 
     def plus(self, loss: Tensor, values: Tensor, batch: Batch) -> Tensor:
-        """The loss with further values of the tokens in the mask, `[N]`."""
+        """Add values of the mask's tokens, `[N]`, to the loss."""
         return loss + values.sum()
 
     def distributions(self, student: Projection, batch: Batch) -> Distributions:
@@ -117,11 +117,11 @@ class Fused:
 
 
 class Plain:
-    """From whole log-probabilities `[B, T', K]`. With `reduce`, the labels' part is fairseq's to the last bit."""
+    """The plain form, on whole tensors `[B, T', K]`. With `reduce`, the label's term is fairseq's to the last bit."""
 
     def __init__(self, reduce: bool = True):
         self.reduce = reduce
-        self._states: Tensor | None = None  #: what the output projection was given last, [B, T, D]
+        self._states: Tensor | None = None  #: the last input of the output projection, [B, T, D]
 
     def predict(self, model: Any, batch: Batch) -> Tensor:
         def keep(module: Any, given: tuple[Tensor, ...]) -> None:
@@ -137,7 +137,7 @@ class Plain:
                 hook.remove()
 
     def states(self, student: Tensor, batch: Batch) -> Tensor:
-        """See `Fused.states`; of the last prediction."""
+        """Return the hidden states of the last prediction; see `Fused.states`."""
         assert self._states is not None
         return self._states.flatten(0, 1)[batch.indices]
 

@@ -1,4 +1,4 @@
-"""Of which language pair a batch is."""
+"""The language pair of the current batch, for tasks with several pairs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 
 class PairOfBatch:
-    """The pair of the batch in work, of a task that hands batches of one pair to the criterion one after the other.
+    """Record the language pair of the current batch of a `multilingual_translation` task in `pair`.
 
-    Such a task, `multilingual_translation`, gives the criterion a part of the model and a batch, and says the pair to
-    its own methods only. They are watched, on this one task; nothing else of them changes.
+    The task gives the criterion one batch and one pair's model at a time, but passes the pair's name only to its own
+    methods. The methods of this task object are wrapped to record the name.
     """
 
     def __init__(self, task: Any):
         self.pair = ""
         for name in ("_per_lang_pair_train_loss", "_per_lang_pair_valid_loss"):
-            setattr(task, name, self._noted(getattr(task, name)))
+            setattr(task, name, self._recording(getattr(task, name)))
 
-    def _noted(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(lang_pair: str, *args: Any, **kwargs: Any) -> Any:
+    def _recording(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def recording(lang_pair: str, *args: Any, **kwargs: Any) -> Any:
             self.pair = lang_pair
             return method(lang_pair, *args, **kwargs)
 
-        return noted
+        return recording

@@ -1,4 +1,4 @@
-"""Options that criterions share, and their checks; a mistake ends the command before training starts."""
+"""The options that the criterions share, and their checks. A wrong option ends the command before training starts."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from ..teachers.online import DTYPES
 from ..teachers.weights import read_mixture
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS
 
-#: `--teacher-path` of a run without a teacher: to validate a student whose teacher is gone.
+#: The value of `--teacher-path` that loads no teacher: for validating a student whose teacher no longer exists.
 NO_TEACHER = "none"
 SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
 LOSS_FORMS = ChoiceEnum(["auto", "fused", "plain"])
@@ -33,23 +33,24 @@ KD_SIDES = ChoiceEnum(["high", "low"])
 class SmoothingConfig(FairseqDataclass):
     label_smoothing: float = field(
         default=0.1,
-        metadata={"help": "alpha: the share of the target's probability given to the smoothing prior; 0 is none"},
+        metadata={"help": "label smoothing alpha, in [0, 1): probability moved from the label to the smoothing prior"},
     )
     smoothing_prior: SMOOTHING_PRIORS = field(  # type: ignore[valid-type]  # an enum that fairseq makes at run time
         default="uniform",
         metadata={
-            "help": "uniform: alpha / (K - 1) on every other type (fairseq's own label smoothing); "
-            "unigram: alpha times the relative frequency of each type in the training target"
+            "help": "distribution that label smoothing mixes in. uniform: alpha / (K - 1) for each of the other K - 1 "
+            "types, as in fairseq; unigram: alpha times the relative frequency of each type in the training target"
         },
     )
     ignore_prefix_size: int = field(
-        default=0, metadata={"help": "leave the first N target tokens out of the loss (a language tag, say)"}
+        default=0, metadata={"help": "leave the first N target tokens (a language tag, for example) out of the loss"}
     )
     loss_form: LOSS_FORMS = field(  # type: ignore[valid-type]
         default="auto",
         metadata={
-            "help": "fused: projection, loss and gradient in chunks, without any [tokens x vocabulary] tensor; "
-            "plain: on whole tensors, as fairseq does; auto: fused where the models have a plain output projection"
+            "help": "how the loss is computed. fused: projection, loss and gradient in chunks, without a [tokens x "
+            "vocabulary] tensor; plain: on whole tensors, as in fairseq; auto: fused if the logits of student and "
+            "teacher are hidden states times a matrix, else plain"
         },
     )
     sentence_avg: bool = II("optimization.sentence_avg")
@@ -60,144 +61,146 @@ class DistillationConfig(SmoothingConfig):
     teacher_path: Optional[str] = field(
         default=None,
         metadata={
-            "help": "checkpoint(s) of the teacher, joined by ':'; the distributions of several are averaged. 'none': "
-            "no teacher's part, for fairseq-validate --model-overrides \"{'teacher_path': 'none'}\" when it is gone"
+            "help": "the teacher's checkpoint, or several joined by ':', whose distributions are averaged. none: no "
+            "teacher, for fairseq-validate --model-overrides \"{'teacher_path': 'none'}\" if the file no longer exists"
         },
     )
     teacher_weights: Optional[str] = field(
         default=None,
         metadata={
-            "help": "weights of several teachers, joined by ':' in the order of --teacher-path; or entropy: at each "
-            "token a teacher weighs one over its perplexity there (default: all alike)"
+            "help": "weights of several teachers: numbers joined by ':' in the order of --teacher-path, or entropy, "
+            "which weights a teacher at each token by 1 / perplexity of its distribution (default: equal weights)"
         },
     )
     teacher_data: Optional[str] = field(
         default=None,
         metadata={
-            "help": "folder with the teacher's dict.*.txt, to compare with the student's "
-            "(default: the checkpoint's own folder, else the data folder that it records)"
+            "help": "folder with the teacher's dict.*.txt, which must equal the student's "
+            "(default: the checkpoint's folder, else the data folder recorded in the checkpoint)"
         },
     )
     teacher_dtype: TEACHER_DTYPES = field(  # type: ignore[valid-type]  # an enum that fairseq makes at run time
         default="student",
         metadata={
-            "help": "number format in which --teacher-path runs: float16 or bfloat16 halve its memory beside a student "
-            "in float32 (student: the student's)"
+            "help": "dtype of the teacher of --teacher-path; student: the student's dtype. float16 and bfloat16 need "
+            "half the memory of float32"
         },
     )
     teacher_cache: Optional[str] = field(
         default=None,
         metadata={
-            "help": "folder that `lskd cache` wrote for the training data: the teacher's top-k probabilities, so that "
-            "no teacher runs. With --teacher-path, it must be of these checkpoints. Validation has no teacher then"
+            "help": "folder that `lskd cache` wrote for this training data, read in place of running a teacher. With "
+            "--teacher-path too, it must be of those checkpoints. Validation leaves the teacher's term out"
         },
     )
     kd_weight: float = field(
         default=0.5,
-        metadata={"help": "weight of the teacher's part of the loss, in [0, 1]; the labels get the rest"},
+        metadata={"help": "weight w of the teacher's term of the loss, in [0, 1]; the label's term has weight 1 - w"},
     )
     kd_temperature: float = field(
-        default=1.0, metadata={"help": "temperature T > 0 of teacher and student in the teacher's part"}
+        default=1.0, metadata={"help": "temperature T > 0 of both distributions in the teacher's term of the loss"}
     )
     kd_schedule: KD_SCHEDULES = field(  # type: ignore[valid-type]
         default="constant",
         metadata={
-            "help": "how --kd-weight goes to --kd-weight-end, and --kd-temperature to --kd-temperature-end, over the "
-            "first --kd-schedule-updates updates; validation has the values of the end"
+            "help": "shape of the change from --kd-weight to --kd-weight-end, and from --kd-temperature to "
+            "--kd-temperature-end, over the first --kd-schedule-updates updates; validation uses the end values"
         },
     )
     kd_schedule_updates: Optional[int] = field(
-        default=None, metadata={"help": "updates that --kd-schedule takes, --max-update at most"}
+        default=None, metadata={"help": "length of --kd-schedule in updates, at most --max-update"}
     )
     kd_weight_end: Optional[float] = field(
-        default=None, metadata={"help": "--kd-weight at the end of --kd-schedule (default: it stays)"}
+        default=None, metadata={"help": "value of --kd-weight at the end of --kd-schedule (default: no change)"}
     )
     kd_temperature_end: Optional[float] = field(
-        default=None, metadata={"help": "--kd-temperature at the end of --kd-schedule (default: it stays)"}
+        default=None, metadata={"help": "value of --kd-temperature at the end of --kd-schedule (default: no change)"}
     )
     kd_divergence: KD_DIVERGENCES = field(  # type: ignore[valid-type]  # an enum that fairseq makes at run time
         default="forward_kl",
-        metadata={"help": "the divergence of the student's distribution from the teacher's"},
+        metadata={"help": "divergence between the teacher's and the student's distribution at each target token"},
     )
     kd_beta: float = field(
-        default=0.5, metadata={"help": "beta of jensen_shannon, the teacher's share of the mixture, in (0, 1)"}
+        default=0.5, metadata={"help": "teacher's share of the mixture in --kd-divergence jensen_shannon, in (0, 1)"}
     )
     kd_skew: float = field(
         default=0.1,
         metadata={
-            "help": "of skewed_forward_kl and skewed_reverse_kl, in (0, 1): a side's share in what it is compared with"
+            "help": "skew of --kd-divergence skewed_forward_kl (the teacher's share of the mixture that it is compared "
+            "with) and skewed_reverse_kl (the student's share), in (0, 1)"
         },
     )
     kd_head: float = field(
-        default=0.5, metadata={"help": "of adaptive_kl, in (0, 1): the teacher's mass that makes up the head"}
+        default=0.5, metadata={"help": "teacher's probability of the head in --kd-divergence adaptive_kl, in (0, 1)"}
     )
     kd_alpha: float = field(
-        default=0.5, metadata={"help": "alpha of alpha_divergence, in (0, 1); towards 1 it is the forward KL"}
+        default=0.5, metadata={"help": "alpha of --kd-divergence alpha_divergence, in (0, 1); near 1 it is forward KL"}
     )
     kd_top_k: Optional[int] = field(
         default=None,
-        metadata={"help": "compare the teacher's K most probable types only (default: all, or all that a cache has)"},
+        metadata={"help": "compare only the teacher's K most probable types (default: all, or all that a cache has)"},
     )
     kd_rest: KD_RESTS = field(  # type: ignore[valid-type]
         default="class",
         metadata={
-            "help": "the mass that the top K leave over: all other types are one class, which bounds the divergence "
-            "from below; or renormalise: the K get all of it"
+            "help": "what happens to the probability outside of the top K. class: all other types become one class, "
+            "and the loss is a lower bound of the full divergence; renormalise: the K types get it"
         },
     )
     kd_hidden: KD_HIDDEN = field(  # type: ignore[valid-type]
         default="none",
         metadata={
-            "help": "add the distance of the student's last hidden states, mapped by a learned matrix, from the "
-            "teacher's: 1 less their cosine, or the mean squared difference. The matrix is in the checkpoint, not in "
-            "the student (to switch it on or off in the middle of a run, --reset-optimizer)"
+            "help": "add the distance between the teacher's last hidden states and the student's, mapped by a learned "
+            "matrix. cosine: 1 - cosine; mse: mean squared difference. The checkpoint has the matrix, the student does "
+            "not. Switching this on or off in a resumed run needs --reset-optimizer"
         },
     )
     kd_hidden_weight: float = field(
-        default=1.0, metadata={"help": "weight above 0 of --kd-hidden, beside those of labels and teacher"}
+        default=1.0, metadata={"help": "weight of the term that --kd-hidden adds to the loss, above 0"}
     )
     kd_ranking: int = field(
         default=0,
         metadata={
-            "help": "add the ranking loss of TIE-KD (Zhang et al., 2023) over the top N types; 0: none, theirs: 5"
+            "help": "add the ranking loss of TIE-KD (Zhang et al., 2023; they use 5) over the top N types; 0: none"
         },
     )
     kd_iterations: int = field(
         default=1,
         metadata={
-            "help": "teach N times, each time with the student's last predictions as decoder input, and average "
-            "(TIE-KD; theirs: 3)"
+            "help": "average the teacher's term over N passes; from the second pass on, the decoder reads the "
+            "student's predictions of the previous pass (TIE-KD: Zhang et al., 2023; they use 3)"
         },
     )
     kd_select: KD_SELECTIONS = field(  # type: ignore[valid-type]
         default="all",
         metadata={
-            "help": "teach all tokens, or only the student's hardest (Wang et al., 2021): of the batch, or global, "
-            "by comparison with the tokens of the last batches too (to switch to or from global in the middle of a "
-            "run, --reset-optimizer)"
+            "help": "tokens that have the teacher's term (selective distillation: Wang et al., 2021). all: every "
+            "token; batch: the hardest of the batch; global: those that are hard in comparison with the last batches. "
+            "Switching to or from global in a resumed run needs --reset-optimizer"
         },
     )
     kd_select_by: KD_CRITERIA = field(  # type: ignore[valid-type]
         default="word_ce",
         metadata={
-            "help": "what --kd-select batch or global compares: the student's cross-entropy with the label, or its "
-            "mean over the sentence; the norm of the label's embedding, its frequency in the training target, the "
-            "target's length; the teacher's entropy, or the probability that it gives the label"
+            "help": "value by which --kd-select batch and global rank tokens. word_ce: the student's cross-entropy "
+            "with the label; sentence_ce: its mean over the sentence; word_norm: norm of the label's embedding; "
+            "frequency: the label's count in the training target; length: target tokens in the sentence; "
+            "teacher_entropy: the teacher's entropy; teacher_golden: the teacher's probability of the label"
         },
     )
     kd_select_side: KD_SIDES = field(  # type: ignore[valid-type]
-        default="high", metadata={"help": "teach the tokens with the greatest values of --kd-select-by, or the least"}
+        default="high", metadata={"help": "whether --kd-select takes high or low values of --kd-select-by"}
     )
     kd_select_share: float = field(
-        default=0.5, metadata={"help": "share of tokens, in (0, 1], that --kd-select batch or global teaches"}
+        default=0.5, metadata={"help": "share of tokens that --kd-select batch and global take, in (0, 1]"}
     )
     kd_queue_size: int = field(
-        default=30_000, metadata={"help": "tokens that --kd-select global compares with; saved in checkpoints"}
+        default=30_000, metadata={"help": "tokens in the queue of --kd-select global, which checkpoints store"}
     )
 
 
 def check_smoothing(cfg: Any) -> list[str]:
-    """What is wrong with the options of `SmoothingConfig`, a line each."""
+    """Return the problems with the options of `SmoothingConfig`, one message each."""
     problems = []
     if not 0 <= cfg.label_smoothing < 1:
         problems.append(f"--label-smoothing {cfg.label_smoothing}: expected a number in [0, 1)")
@@ -207,13 +210,13 @@ def check_smoothing(cfg: Any) -> list[str]:
 
 
 def check_distillation(cfg: Any) -> list[str]:
-    """What is wrong with the options that `DistillationConfig` adds, a line each."""
+    """Return the problems with the options that `DistillationConfig` adds, one message each."""
     problems = []
     for flag, value in (("--kd-weight", cfg.kd_weight), ("--kd-weight-end", cfg.kd_weight_end)):
         if value is not None and not 0 <= value <= 1:
             problems.append(f"{flag} {value}: expected a number in [0, 1]")
     for flag, value in (("--kd-temperature", cfg.kd_temperature), ("--kd-temperature-end", cfg.kd_temperature_end)):
-        if value is not None and not 1e-6 <= value < float("inf"):  # what is divided by less is no number in float32
+        if value is not None and not 1e-6 <= value < float("inf"):  # dividing by less may overflow float32
             problems.append(f"{flag} {value}: expected a number above 0, not smaller than 1e-06")
     problems += _check_schedule(cfg) + _check_selection(cfg) + _check_weights(cfg) + _check_hidden(cfg)
     for name in Parameters._fields:
@@ -228,17 +231,18 @@ def check_distillation(cfg: Any) -> list[str]:
     cut = cfg.kd_top_k is not None or cfg.teacher_cache is not None
     if cut and str(cfg.kd_rest) == "renormalise" and divergence(str(cfg.kd_divergence)).unbounded:
         problems.append(
-            f"--kd-divergence {cfg.kd_divergence} with --kd-rest renormalise is infinite: the student has probability "
-            "where the teacher has none; take --kd-rest class"
+            f"--kd-divergence {cfg.kd_divergence} is infinite with --kd-rest renormalise, because the student gives "
+            "probability to types that have none from the teacher. Use --kd-rest class"
         )
     if str(cfg.teacher_dtype) != "student" and cfg.teacher_cache is not None:
         problems.append(
-            f"--teacher-dtype {cfg.teacher_dtype} is of a teacher that runs, and with --teacher-cache none does"
+            f"--teacher-dtype {cfg.teacher_dtype} has no effect with --teacher-cache, because no teacher runs. "
+            "Leave --teacher-dtype out"
         )
     if cfg.kd_iterations > 1 and cfg.teacher_cache is not None:
         problems.append(
-            f"--kd-iterations {cfg.kd_iterations} asks the teacher about the student's predictions, which no "
-            "--teacher-cache can know: give --teacher-path alone"
+            f"--kd-iterations {cfg.kd_iterations} needs the teacher's distributions given the student's predictions, "
+            "which a --teacher-cache does not have. Give --teacher-path alone"
         )
     return problems
 
@@ -248,22 +252,22 @@ def _check_hidden(cfg: Any) -> list[str]:
     if not 0 < weight < float("inf"):
         return [f"--kd-hidden-weight {weight}: expected a number above 0"]
     if kind == "none":
-        return [] if weight == 1 else [f"--kd-hidden-weight {weight} weighs nothing: give --kd-hidden too"]
+        return [] if weight == 1 else [f"--kd-hidden-weight {weight} has no effect without --kd-hidden. Give that too"]
     problems = []
     if cfg.teacher_cache is not None:
-        problems.append(f"--kd-hidden {kind}: no --teacher-cache has hidden states; give --teacher-path alone")
+        problems.append(f"--kd-hidden {kind}: a --teacher-cache has no hidden states. Give --teacher-path alone")
     if ":" in (cfg.teacher_path or ""):
-        problems.append(f"--kd-hidden {kind} needs one teacher, --teacher-path names several")
+        problems.append(f"--kd-hidden {kind} needs one teacher, but --teacher-path names several. Name one checkpoint")
     if 0 in (cfg.kd_weight, cfg.kd_weight_end):
-        problems.append(f"--kd-hidden {kind} needs a --kd-weight above 0: without it no teacher runs")
+        problems.append(f"--kd-hidden {kind} needs a --kd-weight above 0, because no teacher runs at 0")
     return problems
 
 
 def _check_weights(cfg: Any) -> list[str]:
     if cfg.teacher_weights is not None and cfg.teacher_cache is not None:
         return [
-            f"--teacher-weights {cfg.teacher_weights}: a --teacher-cache has put its teachers together already; give "
-            "the weights to `lskd cache`, and leave them out here"
+            f"--teacher-weights {cfg.teacher_weights} has no effect with --teacher-cache, which stores the teachers' "
+            "mean. Give the weights to `lskd cache` instead"
         ]
     if cfg.teacher_path not in (None, NO_TEACHER):
         try:
@@ -278,14 +282,14 @@ def _check_selection(cfg: Any) -> list[str]:
     if str(cfg.kd_select) == "all":
         flags = {"--kd-select-by": (by, "word_ce"), "--kd-select-side": (side, "high")}
         return [
-            f"{flag} {value} selects nothing: give --kd-select batch or global too"
+            f"{flag} {value} has no effect without --kd-select. Give --kd-select batch or global too"
             for flag, (value, usual) in flags.items()
             if value != usual
         ]
     if by in OF_TEACHER and cfg.teacher_cache is not None:
         return [
-            f"--kd-select-by {by} asks the whole teacher, of which a --teacher-cache has a part: give --teacher-path "
-            "alone"
+            f"--kd-select-by {by} needs the teacher's whole distribution, and a --teacher-cache has only a part. Give "
+            "--teacher-path alone"
         ]
     return []
 
@@ -296,32 +300,35 @@ def _check_schedule(cfg: Any) -> list[str]:
     given = [f"{flag} {value}" for flag, value in ends.items() if value is not None]
     if kind == "constant":
         given += [] if updates is None else [f"--kd-schedule-updates {updates}"]
-        return [f"{', '.join(given)}: of a schedule; give --kd-schedule linear or cosine"] if given else []
+        no_effect = f"{', '.join(given)} has no effect without --kd-schedule. Give --kd-schedule linear or cosine too"
+        return [no_effect] if given else []
     problems = []
     if not given:
-        problems.append(f"--kd-schedule {kind} changes nothing: give {' or '.join(ends)}")
+        problems.append(f"--kd-schedule {kind} has nothing to change. Give {' or '.join(ends)}")
     if updates is None:
-        problems.append(f"--kd-schedule {kind} needs --kd-schedule-updates, after how many it is at its end")
+        problems.append(f"--kd-schedule {kind} needs --kd-schedule-updates, its length in updates")
     elif updates < 1:
         problems.append(f"--kd-schedule-updates {updates}: expected 1 or more")
     if cfg.kd_temperature_end is not None and cfg.teacher_cache is not None:
         problems.append(
-            f"--kd-temperature-end {cfg.kd_temperature_end}: a --teacher-cache has one temperature; give "
-            "--teacher-path alone, or leave this out"
+            f"--kd-temperature-end {cfg.kd_temperature_end}: a --teacher-cache has one temperature. Give "
+            "--teacher-path alone, or leave --kd-temperature-end out"
         )
     return problems
 
 
-def check_classes(cfg: Any, classes: int, what: str) -> list[str]:
+def check_classes(cfg: Any, classes: int, source: str) -> list[str]:
+    """Return the problems with options that need more types than `source` (the vocabulary or a cache) has."""
     flags = (("--kd-top-k", cfg.kd_top_k), ("--kd-ranking", cfg.kd_ranking))
-    problems = [f"{flag} {k}: {what} {classes} types" for flag, k in flags if k is not None and k > classes]
+    expected = f"expected at most {classes}, the number of types of {source}"
+    problems = [f"{flag} {k}: {expected}" for flag, k in flags if k is not None and k > classes]
     if cfg.kd_top_k is not None and cfg.kd_ranking > cfg.kd_top_k:
-        problems.append(f"--kd-ranking {cfg.kd_ranking} needs at least as large a --kd-top-k, found {cfg.kd_top_k}")
+        problems.append(f"--kd-ranking {cfg.kd_ranking}: expected at most --kd-top-k {cfg.kd_top_k}")
     return problems
 
 
 def check_sampled(cfg: Any) -> list[str]:
-    """What a cache that has draws from the tail cannot serve, a line each."""
+    """Return the problems with options that a sampled cache does not support, one message each."""
     given = {
         "--kd-divergence": (str(cfg.kd_divergence), "forward_kl"),
         "--kd-top-k": (cfg.kd_top_k, None),
@@ -329,20 +336,20 @@ def check_sampled(cfg: Any) -> list[str]:
         "--kd-ranking": (cfg.kd_ranking, 0),
     }
     return [
-        f"{flag} {value}: --teacher-cache {cfg.teacher_cache} has draws from the tail, which are unbiased for the "
-        "forward KL of all types alone. Leave this out, write a cache of a top k (`lskd cache --top-k`), or give "
-        "--teacher-path alone"
-        for flag, (value, served) in given.items()
-        if value != served
+        f"{flag} {value}: --teacher-cache {cfg.teacher_cache} is a sampled cache, which supports only "
+        f"--kd-divergence forward_kl over all types. Leave {flag} out, use a top-k cache (`lskd cache --top-k`), or "
+        "give --teacher-path alone"
+        for flag, (value, supported) in given.items()
+        if value != supported
     ]
 
 
 @contextlib.contextmanager
-def remembered(*paths: str | None, overrides: str) -> Iterator[None]:
-    """Say the way out where a file is gone that a trained student's checkpoint remembers.
+def explain_missing_files(*paths: str | None, overrides: str) -> Iterator[None]:
+    """Add a way out to a `UserError` if a file that a trained student's checkpoint records no longer exists.
 
     Args:
-        overrides: of --model-overrides, what does without it.
+        overrides: the value of --model-overrides with which fairseq-validate does not need the files.
     """
     try:
         yield
@@ -350,12 +357,12 @@ def remembered(*paths: str | None, overrides: str) -> Iterator[None]:
         if all(Path(part).exists() for path in paths if path for part in path.split(":")):
             raise
         raise UserError(
-            f"{error}\n  If it was moved, give its new place. A trained student is validated without it by "
+            f"{error}\n  If the file was moved, give its new path. To validate a trained student without it: "
             f'fairseq-validate --model-overrides "{overrides}"'
         ) from None
 
 
 def raise_for(problems: list[str]) -> None:
-    """Raise one `UserError` that says all of `problems`."""
+    """Raise one `UserError` that lists all `problems`; do nothing if there are none."""
     if problems:
         raise UserError("\n  ".join(["", *problems]) if len(problems) > 1 else problems[0])

@@ -1,4 +1,4 @@
-"""A training that goes on with another loss than its checkpoint was trained with says so."""
+"""Warn if a resumed training uses another loss than its checkpoint was trained with."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ..teachers.checkpoint import read_archive
 
 logger = logging.getLogger(__name__)
 
-#: Options of criterions that change how a loss is computed or what is logged, but not its value.
+#: Options of criterions that do not change the value of the loss, only its computation or what is logged.
 _WITHOUT_EFFECT = {"_name", "loss_form", "report_stability", "teacher_data"}
 _FILES = {"teacher_path", "teacher_cache", "sequence_weights"}
 
 
 def other_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """What tells two criterions' losses apart: the options (flag, value before, value now).
+    """Return the options that differ and change the loss: (flag, value before, value now).
 
-    Files of other names count as the same where both are there and hold the same.
+    Files with different names count as equal if both exist and have the same content.
     """
     names = [name for name in now if name in before and name not in _WITHOUT_EFFECT]
     return [
@@ -46,7 +46,7 @@ def _same_files(before: Any, now: Any) -> bool:
 
 
 def _file(path: str) -> Path:
-    """The file that says what is at a path: that of a cache, which is a folder, is its manifest."""
+    """Return the file that identifies what is at `path`: the manifest of a cache, else the file itself."""
     return Path(path, MANIFEST) if Path(path).is_dir() else Path(path)
 
 
@@ -54,7 +54,7 @@ def warn_of_another_loss(path: str, trainer: Any) -> None:
     """Log a warning if the checkpoint at `path` was trained with other options of the trainer's criterion."""
     try:
         before = (read_archive(path).get("cfg") or {}).get("criterion")
-    except UserError:  # a part of a sharded one, say, that fairseq reads
+    except UserError:  # for example a shard of a checkpoint, which fairseq can read
         return
     now: Any = OmegaConf.to_container(trainer.cfg.criterion, resolve=True, enum_to_str=True)
     if not isinstance(before, Mapping) or not isinstance(now, Mapping) or before.get("_name") != now.get("_name"):
@@ -63,31 +63,31 @@ def warn_of_another_loss(path: str, trainer: Any) -> None:
         return
     then, here = (", ".join(f"{change[0]} {change[i]}" for change in changes) for i in (1, 2))
     best = (
-        " checkpoint_best.pt is chosen by them: --reset-meters chooses it anew."
+        " checkpoint_best.pt is chosen by the loss: --reset-meters forgets the best loss so far."
         if trainer.cfg.checkpoint.best_checkpoint_metric in ("loss", "kd_loss")
         else ""
     )
     logger.warning(
-        f"{path} was trained with {then}; this run goes on with {here}. Losses before and after cannot be compared."
-        f"{best} To train on as it began, give the same options; to keep both, another --save-dir."
+        f"{path} was trained with {then}; this run continues with {here}. Losses before and after are not comparable."
+        f"{best} To continue with the same loss, give the same options. To keep both trainings, give a new --save-dir."
     )
 
 
 def watch() -> None:
-    """Have fairseq's trainer look when it takes up a training; a second call changes nothing."""
+    """Patch fairseq's trainer to check the loss when it loads a checkpoint; a second call changes nothing."""
     original = Trainer.load_checkpoint
-    if getattr(original, "looks_at_the_loss", False):
+    if getattr(original, "checks_the_loss", False):
         return
 
     @functools.wraps(original)
     def load_checkpoint(self: Any, filename: str, reset_optimizer: bool = False, *args: Any, **kwargs: Any) -> Any:
         extra_state = original(self, filename, reset_optimizer, *args, **kwargs)
-        # With one of these a training begins anew, from weights of another, and no best loss is kept.
-        anew = reset_optimizer or kwargs.get("reset_meters", False)
+        # With --reset-optimizer or --reset-meters a new training starts from old weights, and no best loss is kept.
+        new_training = reset_optimizer or kwargs.get("reset_meters", False)
         ours = hasattr(type(self.get_criterion()), "NAME")
-        if extra_state is not None and ours and not anew and self.is_data_parallel_master:
+        if extra_state is not None and ours and not new_training and self.is_data_parallel_master:
             warn_of_another_loss(filename, self)
         return extra_state
 
-    load_checkpoint.looks_at_the_loss = True  # type: ignore[attr-defined]  # a mark on a function
+    load_checkpoint.checks_the_loss = True  # type: ignore[attr-defined]  # a mark on a function
     Trainer.load_checkpoint = load_checkpoint

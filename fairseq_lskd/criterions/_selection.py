@@ -1,4 +1,4 @@
-"""`--kd-select`: which tokens the teacher teaches (Wang et al., ACL 2021; see `losses.selection`)."""
+"""`--kd-select`: select the tokens that have the teacher's term (Wang et al., ACL 2021; see `losses.selection`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..losses import loss_threshold
 from ._batch import Batch
 
-#: Puts values `[N]` into the criterion's queue, which checkpoints keep, and returns it: NaN where it is not full yet.
+#: Adds values `[N]` to the criterion's queue and returns the queue; NaN marks places that are not filled yet.
 Remember = Callable[[Tensor], Tensor]
 
 
@@ -26,8 +26,7 @@ def hardest_of_last_batches(nll: Tensor, share: float, remember: Remember) -> Te
     return nll >= loss_threshold(values[~values.isnan()], share)
 
 
-#: --kd-select: of the values of --kd-select-by, `[N]`, --kd-select-share and the queue, which tokens are taught, `[N]`
-#: bool: those with the greatest.
+#: The choices of --kd-select: (values `[N]`, share, queue) -> mask `[N]`, true at the share with the highest values.
 SELECTIONS: dict[str, Callable[[Tensor, float, Remember], Tensor]] = {
     "batch": hardest_of_batch,
     "global": hardest_of_last_batches,
@@ -35,44 +34,45 @@ SELECTIONS: dict[str, Callable[[Tensor, float, Remember], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the tokens of a batch can be judged by; what costs something is computed when it is asked for."""
+class SelectionInputs:
+    """The inputs of the criteria of --kd-select-by. Functions compute the expensive ones, only when needed."""
 
     batch: Batch
     nll: Callable[[], Tensor]  #: the student's cross-entropies with the labels, `[N]`
     embeddings: Callable[[], Tensor]  #: the student's embeddings of target types, `[K, D]`
-    counts: Callable[[], Tensor]  #: how often each type is in the training target, `[K]`
-    teacher: Any  #: whose `statistics` of the batch are entropies and labels' probabilities, `[N]` each
+    counts: Callable[[], Tensor]  #: the count of each type in the training target, `[K]`
+    teacher: Any  #: `statistics(batch)` returns entropies and the labels' probabilities, `[N]` each
 
 
-def sentence_ce(judged: Judged) -> Tensor:
-    nll, sentences = judged.nll(), judged.batch.sentences
-    sums = nll.new_zeros(judged.batch.target.size(0))
+def sentence_ce(inputs: SelectionInputs) -> Tensor:
+    nll, sentences = inputs.nll(), inputs.batch.sentences
+    sums = nll.new_zeros(inputs.batch.target.size(0))
     tokens = torch.zeros_like(sums).index_add_(0, sentences, torch.ones_like(nll))
     return (sums.index_add_(0, sentences, nll) / tokens)[sentences]
 
 
-def length(judged: Judged) -> Tensor:
-    batch = judged.batch
+def length(inputs: SelectionInputs) -> Tensor:
+    batch = inputs.batch
     return batch.target.ne(batch.padding).sum(1)[batch.sentences].float()
 
 
-#: --kd-select-by: a value for each token of a batch, `[N]` (Wang et al., 2021, section 4).
-CRITERIA: dict[str, Callable[[Judged], Tensor]] = {
-    "word_ce": lambda judged: judged.nll(),
+#: The choices of --kd-select-by: functions that return a value for each token of the mask, `[N]` (Wang et al., 2021,
+#: section 4).
+CRITERIA: dict[str, Callable[[SelectionInputs], Tensor]] = {
+    "word_ce": lambda inputs: inputs.nll(),
     "sentence_ce": sentence_ce,
-    "word_norm": lambda judged: judged.embeddings()[judged.batch.labels].float().norm(dim=-1),
-    "frequency": lambda judged: judged.counts()[judged.batch.labels].float(),
+    "word_norm": lambda inputs: inputs.embeddings()[inputs.batch.labels].float().norm(dim=-1),
+    "frequency": lambda inputs: inputs.counts()[inputs.batch.labels].float(),
     "length": length,
-    "teacher_entropy": lambda judged: judged.teacher.statistics(judged.batch)[0],
-    "teacher_golden": lambda judged: judged.teacher.statistics(judged.batch)[1],
+    "teacher_entropy": lambda inputs: inputs.teacher.statistics(inputs.batch)[0],
+    "teacher_golden": lambda inputs: inputs.teacher.statistics(inputs.batch)[1],
 }
-#: Those that ask a running teacher.
+#: The criteria that need an online teacher.
 OF_TEACHER = ("teacher_entropy", "teacher_golden")
 
 
 def _gather(values: Tensor) -> Tensor:
-    """The `[N]` values of all workers, whose N may differ, in the order of their ranks."""
+    """Return the values `[N]` of all workers, in the order of ranks. N may differ between workers."""
     world = distributed_utils.get_data_parallel_world_size()
     if world == 1:
         return values

@@ -1,4 +1,4 @@
-"""What the criterions share: fairseq's forward and reduce contract, with smoothing and the student's own metrics."""
+"""The base class of all criterions: fairseq's interface, label smoothing, and validation metrics of the model."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ._options import check_smoothing, raise_for
 logger = logging.getLogger(__name__)
 
 
-def _numbers(logging_outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same with numbers for tensors of one, all of them fetched from the GPU at once: each waits for it."""
+def _fetch_scalars(logging_outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Replace one-element GPU tensors by numbers, in one transfer, because each transfer waits for the GPU."""
     held = [(log, key) for log in logging_outputs for key, value in log.items() if _is_on_gpu(value)]
     if not held:
         return logging_outputs
-    # In float64, which has every float32 and every count of tokens.
+    # float64 represents every float32 and every token count exactly.
     values = torch.stack([log[key].reshape(()).double() for log, key in held]).tolist()
     copies = {id(log): dict(log) for log in logging_outputs}
     for (log, key), value in zip(held, values, strict=True):
@@ -42,11 +42,11 @@ def _is_on_gpu(value: Any) -> bool:
 
 
 class SmoothingCriterion(FairseqCriterion):
-    """Smoothed cross-entropy of a translation model. A subclass adds to what `describe` says of a batch.
+    """Smoothed cross-entropy of a translation model. A subclass extends `describe`.
 
-    Sums are returned, with `sample_size` as the denominator: fairseq averages, once. Perplexity is
-    the model's own on the tokens that have a loss. On validation it also logs accuracy (%), entropy
-    (bits a token) and expected calibration error of the model's predictions.
+    Losses are sums, and fairseq divides them by `sample_size`. Perplexity is the model's own, on the tokens that
+    have a loss. Validation also logs accuracy (%), entropy (bits per token) and expected calibration error of the
+    model's predictions.
     """
 
     NAME: str
@@ -59,13 +59,13 @@ class SmoothingCriterion(FairseqCriterion):
         self.pairs = pairs_of(task) if task_name(options_of(task)) in OF_PAIRS else []
         if self.pairs and cfg.label_smoothing and str(cfg.smoothing_prior) != "uniform":
             raise UserError(
-                f"--smoothing-prior {cfg.smoothing_prior} counts the target of one pair, and --task "
-                f"{task_name(options_of(task))} has several: expected uniform"
+                f"--smoothing-prior {cfg.smoothing_prior} needs the training target of one language pair, but --task "
+                f"{task_name(options_of(task))} has several. Use --smoothing-prior uniform"
             )
 
     @classmethod
     def check(cls, cfg: Any) -> list[str]:
-        """What is wrong with the options, a line each."""
+        """Return the problems with the options, one message each."""
         return check_smoothing(cfg)
 
     @classmethod
@@ -76,11 +76,11 @@ class SmoothingCriterion(FairseqCriterion):
         raise AssertionError  # not reached: the context returns or exits
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict[str, Any]]:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Returns:
-            `(loss, sample_size, logging_output)`; loss is a sum in nats ([] if `reduce`, else a value a
-            target token), sample_size the number of sentences (`--sentence-avg`) or target tokens.
+            `(loss, sample_size, logging_output)`. The loss is a sum in nats with `reduce`, else one value per target
+            token. `sample_size` is the number of sentences with `--sentence-avg`, else of target tokens.
         """
         with exit_on_user_error(f"--criterion {self.NAME}"):
             batch = self.describe(model, sample)
@@ -93,14 +93,14 @@ class SmoothingCriterion(FairseqCriterion):
         raise AssertionError  # not reached: the context returns or exits
 
     def describe(self, model: Any, sample: dict[str, Any]) -> Batch:
-        """All that the loss needs to know of fairseq's batch, the student's and the teacher's outputs aside.
+        """Return the description of fairseq's batch from which the loss is computed.
 
         Raises:
-            UserError: if the model does not predict one token after the other.
+            UserError: if the model is not autoregressive.
         """
         if why := why_not_left_to_right(model):
             raise UserError(
-                f"{why}, and this loss is of a next token. Distil such a student at sequence level: translate with a "
+                f"{why}, but this loss predicts the next token. Distil the student at sequence level: translate with a "
                 "teacher (lskd translate), build training data (lskd select), and train with fairseq's "
                 "--criterion nat_loss"
             )
@@ -114,14 +114,14 @@ class SmoothingCriterion(FairseqCriterion):
             padding=self.padding_idx,
             prefix=prefix,
             ntokens=sample["ntokens"],
-            # As fairseq has it, whatever the prefix.
+            # As in fairseq, the prefix counts.
             sample_size=target.size(0) if self.cfg.sentence_avg else sample["ntokens"],
             label_smoothing=alpha,
             prior=self._smoothing_prior(target.device) if alpha else None,
         )
 
     def logging_output(self, batch: Batch, terms: Terms) -> dict[str, Any]:
-        """Sums that fairseq adds up over batches and workers."""
+        """Return the sums that fairseq adds up over batches and workers."""
         found = {
             "loss": terms.loss.detach().sum(),
             "nll_loss": terms.nll.detach().sum(),
@@ -133,18 +133,16 @@ class SmoothingCriterion(FairseqCriterion):
         return found if terms.kd is None else {**found, "kd_loss": terms.kd.detach().sum()}
 
     def statistics(self, log_probs: Tensor, target: Tensor, ignore: Tensor) -> dict[str, Tensor]:
-        """What validation logs of the student's predictions `[n, K]`, as sums over some tokens, `[n]`."""
+        """Return validation statistics of predictions `[n, K]` for targets `[n]`, as sums over tokens."""
         return prediction_sums(log_probs, target, ignore)._asdict()
 
     def why_not_fused(self, model: Any) -> str | None:
-        """Why the fused form does not apply; None if it does."""
+        """Return the reason why the fused form does not apply; None if it does."""
         return why_not_projected(model)
-
-    # The rest is private.
 
     @torch.no_grad()
     def _validation(self, distributions: Distributions) -> dict[str, Any]:
-        """The sums of `statistics` over a batch, as they are logged."""
+        """Return the sums of `statistics` over a batch, under the names in which they are logged."""
         parts = [self.statistics(*some) for some in distributions]
         sums: dict[str, Any] = {key: sum(part[key] for part in parts) for key in parts[0]}
         found = {"total": sums.pop("tokens"), "n_correct": sums.pop("correct"), "entropy": sums.pop("entropy")}
@@ -156,14 +154,14 @@ class SmoothingCriterion(FairseqCriterion):
             return False
         why = self.why_not_fused(model)
         if why is not None and form == "fused":
-            raise UserError(f"--loss-form fused: {why}; --loss-form auto takes the plain form where it must")
+            raise UserError(f"--loss-form fused: {why}. Use --loss-form auto, which falls back to the plain form")
         if why is not None and not self._warned:
             logger.warning(f"the loss is computed on whole [tokens x vocabulary] tensors: {why}")
             self._warned = True
         return why is None
 
     def _smoothing_prior(self, device: torch.device) -> Tensor | None:
-        """`[K]` unigram probabilities of the training target, counted once, at the first batch."""
+        """Return the unigram probabilities of the training target, `[K]`, or None for the uniform prior."""
         if str(self.cfg.smoothing_prior) == "uniform":
             return None
         if self._prior is None:
@@ -178,8 +176,8 @@ class SmoothingCriterion(FairseqCriterion):
                 self.task.load_dataset(split, combine=True)
             except FileNotFoundError as error:
                 raise UserError(
-                    f"--smoothing-prior unigram is counted on the split {split}, which is not there ({error}). To "
-                    "validate without it: --model-overrides \"{'label_smoothing': 0.0}\""
+                    f"--smoothing-prior unigram needs the split {split}, which was not found ({error}). To validate "
+                    "without it: --model-overrides \"{'label_smoothing': 0.0}\""
                 ) from None
         targets = self.task.dataset(split).tgt
         logger.info(f"counting the target tokens of {len(targets):,} training sentences")
@@ -187,21 +185,21 @@ class SmoothingCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log sums over workers as averages: losses in bits, as fairseq has them."""
-        logging_outputs = _numbers(logging_outputs)
+        """Log averages of the sums over workers. Losses are in bits, as in fairseq."""
+        logging_outputs = _fetch_scalars(logging_outputs)
 
         def total(key: str) -> Any:
             return sum(utils.item(log.get(key, 0)) for log in logging_outputs)
 
         def log_bits(key: str, value: float, count: float) -> None:
-            # A batch whose every target is masked has nothing to average.
+            # The count is 0 if every target is masked.
             metrics.log_scalar(key, value / count / math.log(2) if count else 0.0, count, round=3)
 
-        # fairseq logs no BLEU where nothing was decoded, and then has nothing to choose the best checkpoint by.
+        # If no word was decoded, fairseq logs no BLEU, and then cannot choose the best checkpoint by BLEU.
         if any("_bleu_totals_0" in log for log in logging_outputs) and not total("_bleu_totals_0"):
             metrics.log_derived("bleu", _bleu)
         log_bits("loss", total("loss"), total("sample_size"))
-        # On the student's own translations there is none.
+        # Batches with the student's own translations have no labels.
         if total("nll_tokens") or not any("on_policy_tokens" in log for log in logging_outputs):
             log_bits("nll_loss", total("nll_loss"), total("nll_tokens"))
             metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
@@ -224,10 +222,10 @@ class SmoothingCriterion(FairseqCriterion):
 
 
 def _bleu(meters: Any) -> float:
-    """The BLEU of all batches, as fairseq's translation task has it: 0 where none has a word."""
+    """Return the BLEU of all batches as fairseq's translation task computes it, or 0 if no word was decoded."""
     if "_bleu_totals" not in meters:
         return 0.0
-    from sacrebleu.metrics import BLEU  # only where BLEU is validated
+    from sacrebleu.metrics import BLEU  # needed only with --eval-bleu
 
     found = BLEU.compute_bleu(
         correct=[int(each) for each in meters["_bleu_counts"].sum],

@@ -1,4 +1,4 @@
-"""`--criterion label_smoothed_teacher`: a teacher trained on a smoothed target, paper's equation (1)."""
+"""`--criterion label_smoothed_teacher`: label smoothing for a teacher (Shen et al., ICLR 2021, equation 1)."""
 
 import functools
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ from ..analysis.sums import ClassSums
 from ._options import SmoothingConfig
 from ._smoothing import SmoothingCriterion
 
-#: A type needs so many occurrences in the validation set to count.
+#: Minimum occurrences of a type in the validation set for it to count in `--report-stability`.
 MIN_COUNT = 5
-#: Numbers that workers add up at each step of validation with `--report-stability`: 2 MiB, or 7 a type.
+#: Numbers that workers exchange at each validation step with `--report-stability`: 2 MiB, or at least 7 per type.
 SIZE, LEAST_WIDTH = 2**18, 4
 
 
 @functools.lru_cache(maxsize=4)
-def _nothing(classes: int) -> ClassSums:
-    """Sums of nothing, of all types; sketched so that they can be sent at each step."""
+def _empty_sums(classes: int) -> ClassSums:
+    """Return empty sums for all types, in a sketch small enough for workers to exchange at each step."""
     return ClassSums(torch.arange(classes), classes, max(LEAST_WIDTH, SIZE // classes - 3))
 
 
@@ -31,17 +31,18 @@ class LabelSmoothedTeacherConfig(SmoothingConfig):
     report_stability: bool = field(
         default=False,
         metadata={
-            "help": "log intra_class_variance on validation: 1 - S, the paper's measure of erased information, over "
-            "target types that occur 5 times and more (lower: more is erased; estimated if the vocabulary is large)"
+            "help": "log intra_class_variance in validation: 1 - S of Shen et al. (2021), over target types that occur "
+            "5 times or more (lower: more information is erased); it is estimated if the vocabulary is large"
         },
     )
 
 
 @register_criterion("label_smoothed_teacher", dataclass=LabelSmoothedTeacherConfig)
 class LabelSmoothedTeacherCriterion(SmoothingCriterion):
-    """With the uniform prior, fairseq's `label_smoothed_cross_entropy` in loss and every gradient.
+    """Cross-entropy with label smoothing: Shen et al. (ICLR 2021), equation (1).
 
-    With `--report-stability`, validation also logs `intra_class_variance`: `1 - S` of equation (2), over the whole set.
+    With the uniform prior, the loss and its gradients are those of fairseq's `label_smoothed_cross_entropy`.
+    `--report-stability` logs `1 - S` of equation (2) over the whole validation set.
     """
 
     NAME = "label_smoothed_teacher"
@@ -50,13 +51,12 @@ class LabelSmoothedTeacherCriterion(SmoothingCriterion):
         found = super().statistics(log_probs, target, ignore)
         if not self.cfg.report_stability:
             return found
-        sums = _nothing(log_probs.size(1)).fresh(log_probs.device)
+        sums = _empty_sums(log_probs.size(1)).fresh(log_probs.device)
         sums.update(log_probs[~ignore].exp(), target[~ignore])
         return {**found, "classes": sums.packed()}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """As of all criterions, with the stability of all batches and workers."""
         super().reduce_metrics(logging_outputs)
         found = [log["classes"] for log in logging_outputs if "classes" in log]
         if found:
@@ -66,5 +66,5 @@ class LabelSmoothedTeacherCriterion(SmoothingCriterion):
 
 def _variance(meters: Any) -> float:
     packed = meters["_classes"].sum
-    found = stability(_nothing(len(packed)).unpacked(packed), min_count=MIN_COUNT)
+    found = stability(_empty_sums(len(packed)).unpacked(packed), min_count=MIN_COUNT)
     return round(found.value, 5)

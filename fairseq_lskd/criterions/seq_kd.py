@@ -14,26 +14,26 @@ from ..teachers.compatibility import task_name
 from ..teachers.languages import options_of
 from ._batch import Batch
 from ._distillation import DistillationCriterion
-from ._options import DistillationConfig, SmoothingConfig, remembered
+from ._options import DistillationConfig, SmoothingConfig, explain_missing_files
 
 
 @dataclass
 class SeqKDConfig(DistillationConfig):
     label_smoothing: float = field(
-        default=0.0, metadata={"help": "label smoothing of the targets, be they translations or references"}
+        default=0.0, metadata={"help": "label smoothing alpha of translations and references, in [0, 1)"}
     )
     sequence_weights: Optional[str] = field(
         default=None,
         metadata={
-            "help": "the .npz that `lskd select` wrote beside the training data: a weight a sentence, and which "
-            "sentences have references as targets (default: every sentence weighs 1)"
+            "help": "file train.weights.npz that `lskd select` wrote for this training data: the weight of each "
+            "sentence, and whether its target is a reference (default: every sentence has weight 1)"
         },
     )
     reference_weight: Optional[float] = field(
         default=None,
         metadata={
-            "help": "share of the loss, in [0, 1], for sentences whose target is the reference; the teacher's "
-            "translations get the rest. Needs --sequence-weights (default: as the file has it)"
+            "help": "share r of the references in the loss, in [0, 1]: their weights are multiplied by r, those of "
+            "translations by 1 - r. Needs --sequence-weights (default: the weights in that file)"
         },
     )
 
@@ -42,9 +42,9 @@ class SeqKDConfig(DistillationConfig):
 class SeqKDCriterion(DistillationCriterion):
     """Sequence-level distillation (Kim & Rush, EMNLP 2016, section 3.2).
 
-    The loss of sentence i counts `w_i`, and `sample_size` is `sum_i w_i * tokens_i` (or `sum_i w_i`), so that
-    only the proportions of the weights matter. With --teacher-path the word-level term is added, at
-    the positions of whatever target the sentence has. Validation counts every sentence once.
+    The loss of sentence i is multiplied by its weight `w_i`, and divided by `sum_i w_i * tokens_i` (`sum_i w_i` with
+    `--sentence-avg`), so only the proportions of the weights matter. `--teacher-path` and `--teacher-cache` add the
+    word-level term at each target token. In validation every sentence has the weight 1.
     """
 
     NAME = "seq_kd"
@@ -57,10 +57,12 @@ class SeqKDCriterion(DistillationCriterion):
         if cfg.sequence_weights is not None:
             if self.pairs:
                 raise UserError(
-                    f"--sequence-weights {cfg.sequence_weights} is of the sentences of one pair, and --task "
-                    f"{task_name(options_of(task))} has several: leave it out, or train on one pair"
+                    f"--sequence-weights {cfg.sequence_weights} has weights for one language pair, but --task "
+                    f"{task_name(options_of(task))} has several. Leave --sequence-weights out, or train on one pair"
                 )
-            with remembered(cfg.sequence_weights, overrides="{'sequence_weights': None, 'reference_weight': None}"):
+            with explain_missing_files(
+                cfg.sequence_weights, overrides="{'sequence_weights': None, 'reference_weight': None}"
+            ):
                 self.weights = SequenceWeights.load(cfg.sequence_weights)
             if cfg.reference_weight is not None:
                 self.weights = self.weights.share(cfg.reference_weight)
@@ -72,16 +74,16 @@ class SeqKDCriterion(DistillationCriterion):
         if share is not None and not 0 <= share <= 1:
             problems.append(f"--reference-weight {share}: expected a number in [0, 1]")
         if share is not None and cfg.sequence_weights is None:
-            problems.append("--reference-weight needs --sequence-weights, which says which targets are references")
-        if cfg.teacher_path is None and cfg.teacher_cache is None and (ignored := _of_the_teacher(cfg)):
+            problems.append("--reference-weight needs --sequence-weights, which records which targets are references")
+        if cfg.teacher_path is None and cfg.teacher_cache is None and (ignored := _teacher_flags(cfg)):
             problems.append(
-                f"{', '.join(ignored)}: of the word-level part, which needs --teacher-path or --teacher-cache; give "
-                "one of them, or leave this out"
+                f"{', '.join(ignored)} has no effect without a teacher. Give --teacher-path or --teacher-cache for a "
+                "word-level term, or leave it out"
             )
         return problems
 
     def describe(self, model: Any, sample: dict[str, Any]) -> Batch:
-        """With the weights of the sentences while training, looked up by their index in the data."""
+        """Add the sentence weights in training, looked up by the sentences' index in the data."""
         batch = super().describe(model, sample)
         if self.weights is None or not self.training:
             return batch
@@ -89,7 +91,7 @@ class SeqKDCriterion(DistillationCriterion):
             self._check_length(len(self.weights.weight))
         ids = sample["id"]
         if self._weight is None or self._weight.device != ids.device:
-            # All of them, once: a GPU would be waited for to hear which ones are wanted.
+            # Moved to the device once: fetching the ids of each batch would wait for the GPU.
             self._weight = torch.from_numpy(self.weights.weight).to(ids.device)
         weights = self._weight[ids].unsqueeze(1)
         tokens = weights * batch.target.ne(self.padding_idx)
@@ -98,21 +100,23 @@ class SeqKDCriterion(DistillationCriterion):
         )
 
     def _check_length(self, weights: int) -> None:
-        """The training data is known only once it is loaded, so this is looked at on the first batch."""
+        """Check the number of weights against the training data, which is loaded by the first batch."""
         name = f"--sequence-weights {self.cfg.sequence_weights}"
         if len(split_paths(self.task.cfg.data)) > 1:
-            raise UserError(f"{name} needs the training data in one folder, found {self.task.cfg.data}")
+            raise UserError(
+                f"{name} needs the training data in one folder, found {self.task.cfg.data}. Name one of them"
+            )
         sentences = len(self.task.dataset(getattr(self.task.cfg, "train_subset", "train")))
         if sentences != weights:
             raise UserError(
-                f"{name} has {weights:,} weights, the training data {sentences:,} sentences: "
-                "they were not made together; run `lskd select` again"
+                f"{name} has {weights:,} weights, but the training data has {sentences:,} sentences. Give the data and "
+                "the weights of one `lskd select` run, or run `lskd select` again"
             )
         self._checked = True
 
 
-def _of_the_teacher(cfg: Any) -> list[str]:
-    """The flags that were given and need a teacher."""
+def _teacher_flags(cfg: Any) -> list[str]:
+    """Return the flags, with values, that differ from their defaults and have an effect only with a teacher."""
     own = {option.name for option in fields(DistillationConfig)} - {option.name for option in fields(SmoothingConfig)}
     return [
         f"--{option.name.replace('_', '-')} {value}"

@@ -22,23 +22,27 @@ from ._options import DistillationConfig
 @dataclass
 class WordKDConfig(DistillationConfig):
     label_smoothing: float = field(
-        default=0.0, metadata={"help": "label smoothing of the part of the loss that the labels have"}
+        default=0.0, metadata={"help": "label smoothing alpha of the label's term of the loss, in [0, 1)"}
     )
     kd_on_policy: float = field(
         default=0.0,
         metadata={
-            "help": "probability, in [0, 1], that a batch has translations sampled from the student as targets, which "
-            "the teacher scores; such a batch has no labels' part (GKD: Agarwal et al., 2024)"
+            "help": "probability, in [0, 1], that translations sampled from the student replace the targets of a batch "
+            "and the teacher scores those; the label's term is left out then (GKD: Agarwal et al., 2024)"
         },
     )
     kd_on_policy_temperature: float = field(
-        default=1.0, metadata={"help": "temperature above 0 at which --kd-on-policy samples"}
+        default=1.0, metadata={"help": "sampling temperature of --kd-on-policy, above 0"}
     )
 
 
 @register_criterion("word_kd", dataclass=WordKDConfig)
 class WordKDCriterion(DistillationCriterion):
-    """Word-level distillation (Kim & Rush, EMNLP 2016, section 3.1) from a running teacher or from its cache."""
+    """Word-level distillation (Kim & Rush, EMNLP 2016, section 3.1).
+
+    The student matches the distribution of an online (`--teacher-path`) or cached (`--teacher-cache`) teacher at each
+    target token. The loss is `(1 - w) H(p_S, y) + w T^2 D(p_T, p_S)` with `--kd-weight` w.
+    """
 
     NAME = "word_kd"
 
@@ -46,8 +50,8 @@ class WordKDCriterion(DistillationCriterion):
         super().__init__(cfg, task)
         if cfg.kd_on_policy > 0 and not is_bilingual(kind := task_name(options_of(task))):
             raise UserError(
-                f"--kd-on-policy {cfg.kd_on_policy} samples translations as --task translation has them, found --task "
-                f"{kind}: leave it out"
+                f"--kd-on-policy {cfg.kd_on_policy} needs --task translation, found --task {kind}. Leave "
+                "--kd-on-policy out"
             )
 
     @classmethod
@@ -55,8 +59,8 @@ class WordKDCriterion(DistillationCriterion):
         problems = super().check(cfg)
         if cfg.teacher_path is None and cfg.teacher_cache is None:
             problems.append(
-                "--teacher-path is missing: name the teacher's checkpoint(s), joined by ':'; "
-                "or --teacher-cache, the folder that `lskd cache` wrote"
+                "--teacher-path is missing. Name the teacher's checkpoint, or several joined by ':'. Or give "
+                "--teacher-cache, a folder that `lskd cache` wrote"
             )
         if not 0 <= cfg.kd_on_policy <= 1:
             problems.append(f"--kd-on-policy {cfg.kd_on_policy}: expected a number in [0, 1]")
@@ -64,17 +68,17 @@ class WordKDCriterion(DistillationCriterion):
             problems.append(f"--kd-on-policy-temperature {cfg.kd_on_policy_temperature}: expected a number above 0")
         if cfg.kd_on_policy > 0 and cfg.teacher_cache is not None:
             problems.append(
-                f"--kd-on-policy {cfg.kd_on_policy} asks the teacher about the student's own translations, which no "
-                "--teacher-cache can know: give --teacher-path alone"
+                f"--kd-on-policy {cfg.kd_on_policy} needs the teacher's distributions on the student's translations, "
+                "which a --teacher-cache does not have. Give --teacher-path alone"
             )
         return problems
 
     def describe(self, model: Any, sample: dict[str, Any]) -> Batch:
-        """With targets that the student samples, and no labels' part, in a share of the batches."""
+        """Replace the targets by sampled translations, without the label's term, in a share of the batches."""
         chance = self.cfg.kd_on_policy if self.training and self._teaches else 0
         if chance == 0:
             return super().describe(model, sample)
-        # fairseq seeds torch at each update, by --seed and the update's number, so that a resumed run draws the same.
+        # fairseq seeds torch at each update with --seed and the update's number, so a resumed run draws the same.
         if torch.rand(()) >= chance:
             return replace(super().describe(model, sample), on_policy=False)
         temperature, prefix = self.cfg.kd_on_policy_temperature, self.cfg.ignore_prefix_size
@@ -86,13 +90,12 @@ class WordKDCriterion(DistillationCriterion):
         if batch.on_policy is None:
             return found
         if batch.on_policy:
-            # How probable the student finds its own translations says nothing about the data.
+            # The likelihood of the student's own translations is not one of the data.
             found |= {key: 0 * found[key] for key in ("nll_loss", "nll_tokens")}
         return {**found, "on_policy_tokens": batch.ntokens if batch.on_policy else 0}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Also the share of tokens that the student wrote itself."""
         super().reduce_metrics(logging_outputs)
         if any("on_policy_tokens" in log for log in logging_outputs):
             own, tokens = (

@@ -1,4 +1,4 @@
-"""What tests of criterions share."""
+"""Fixtures of the tests of criterions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fairseq_lskd.teachers import OnlineTeacher
 
 @pytest.fixture(scope="module")
 def teachers_loaded_once() -> Iterator[None]:
-    """For tests that leave their teachers as they are: loading them takes longest in a criterion's life."""
+    """Load each teacher once, for tests that do not change their teachers, because loading is slow."""
     load, loaded = OnlineTeacher.from_checkpoints, {}
 
     def from_checkpoints(paths: str, *args: Any, dtype: Any = None) -> OnlineTeacher:

@@ -1,4 +1,4 @@
-"""The examples of docs/development.md, appended where it says, are options of every criterion."""
+"""The examples of docs/development.md, appended to the files that it names, are options of every criterion."""
 
 import os
 import re
@@ -26,7 +26,7 @@ print(*losses)
 """
 
 
-def test_a_divergence_and_a_selection_take_one_place_each(bitext, teacher_path, tmp_path):
+def test_a_divergence_and_a_selection_need_one_file_each(bitext, teacher_path, tmp_path):
     shutil.copytree(ROOT / "fairseq_lskd", tmp_path / "fairseq_lskd", ignore=shutil.ignore_patterns("__pycache__"))
     found = re.findall(
         r"Append to `(fairseq_lskd/\S+\.py)`.*?```python\n(.*?)```", (ROOT / "docs/development.md").read_text(), re.S
@@ -41,4 +41,4 @@ def test_a_divergence_and_a_selection_take_one_place_each(bitext, teacher_path, 
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=surroundings)
     assert done.returncode == 0, done.stderr[-2000:]
     losses = [float(word) for word in done.stdout.split()]
-    assert losses == pytest.approx(losses[:1] * 4, rel=1e-5) and 0 < losses[0] < 45  # at most 1 a token
+    assert losses == pytest.approx(losses[:1] * 4, rel=1e-5) and 0 < losses[0] < 45  # at most 1 per token

@@ -1,4 +1,4 @@
-"""Validation by BLEU where a model writes no word."""
+"""Validation BLEU of a model that generates no word."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def test_bleu_is_0_where_nothing_was_decoded() -> None:
     assert found.get_smoothed_values()["bleu"] == 0
 
 
-def test_a_batch_without_words_leaves_the_others_bleu() -> None:
+def test_a_batch_without_words_does_not_change_the_bleu_of_other_batches() -> None:
     with metrics.aggregate() as found:
         LabelSmoothedTeacherCriterion.reduce_metrics([LOSS | NOTHING])
-        # What fairseq's task logs of a perfect translation of four words.
+        # The sums that fairseq's task logs for a perfect translation of four words.
         for name in ("_bleu_counts", "_bleu_totals"):
             metrics.log_scalar(name, np.array([4, 3, 2, 1]))
         for name in ("_bleu_sys_len", "_bleu_ref_len"):

@@ -1,4 +1,4 @@
-"""The fused and the plain form of one described batch, with all options crossed, in float64."""
+"""The fused and the plain form of the same batch, with all combinations of options, in float64."""
 
 import dataclasses
 import itertools
@@ -32,7 +32,7 @@ PREVIOUS = torch.tensor([[END, 5, 3, 6], [END, 4, PADDING, PADDING]])
 
 
 class Model(nn.Module):
-    """As fairseq's, as far as the forms know it: the token before, some arithmetic, and an output projection."""
+    """A small model with the interface of fairseq's Transformer that the forms use."""
 
     def __init__(self, width, seed):
         super().__init__()
@@ -60,12 +60,12 @@ def student():
 
 def online(members, temperature, like):
     teacher = OnlineTeacher([Model(4, seed=10 + number) for number in range(members)])
-    teacher.why_not_projected = None  # it would be a Transformer
+    teacher.why_not_projected = None  # so that the fused form takes it for a Transformer
     return Online(teacher, like, temperature)
 
 
 def cached(mask, temperature):
-    """The best four of a teacher, who knows nothing of the first token."""
+    """A cache of a teacher's four most probable classes, without a teacher at the first token."""
     with torch.no_grad():
         model = Model(4, seed=20)
         whole = temper(model.get_normalized_probs(model(PREVIOUS), log_probs=True), temperature)
@@ -95,22 +95,22 @@ LABELS = [
 #: Prefix and weights of the sentences.
 PLACES = [(0, None), (1, torch.tensor([[0.5], [2.0]]))]
 SELECT, ITERATIONS, RANKING = [None, hardest], [1, 2], [0, 2]
-#: Of the teacher's: its members, None for a cache, and the temperature.
+#: The number of teachers (None for a cache), and the temperature.
 TEACHERS = [(1, 1.0), (2, 20.0), (None, 2.5)]
-#: How two teachers are put together, if not equally.
+#: Weights of two teachers.
 MIXTURES = [Mixture((0.2, 0.8)), Mixture(by_entropy=True), Mixture((3.0, 1.0), by_entropy=True)]
 
 
 def batches(name, members, temperature, like):
-    """Every description of a batch with this teacher and this divergence."""
+    """Yield a batch for every combination of options with this teacher and this divergence."""
     cuts = [(k, rest) for k in ((4,) if members is None else (None, 3)) for rest in ("class", "renormalise")]
     for (k, rest), ranking, labels, place, select, iterations in itertools.product(
         cuts, RANKING, LABELS, PLACES, SELECT, ITERATIONS
     ):
         if (k is None or name in UNBOUNDED) and rest == "renormalise":
-            continue  # nothing is left over; infinite
+            continue  # renormalise has no effect without a top k, and makes unbounded divergences infinite
         if members is None and iterations > 1:
-            continue  # no cache knows the student's guesses
+            continue  # a cache does not have the student's predictions
         described = describe(*place)
         yield dataclasses.replace(
             described,
@@ -145,14 +145,14 @@ def assert_alike(student, batch):
 @pytest.mark.parametrize(("members", "temperature"), TEACHERS)
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_fused_equals_plain(student, name, members, temperature):
-    """And no option is without effect: no two descriptions have the same loss."""
+    """Every option has an effect too: no two combinations have the same loss."""
     losses = [assert_alike(student, batch) for batch in batches(name, members, temperature, next(student.parameters()))]
     assert len({f"{loss:.9g}" for loss in losses}) == len(losses) >= 24
 
 
 @pytest.mark.parametrize("kind", HIDDEN)
 def test_fused_equals_plain_with_hidden_states(student, kind):
-    """The gradient by the matrix included."""
+    """The gradient with respect to the matrix is equal too."""
     torch.manual_seed(3)
     matrix, losses = torch.randn(4, 3, dtype=torch.float64).requires_grad_(), []
     for batch in batches("forward_kl", 1, 2.0, next(student.parameters())):
@@ -172,7 +172,7 @@ def test_fused_equals_plain_with_hidden_states(student, kind):
 
 
 @pytest.mark.parametrize("name", ["forward_kl", "adaptive_kl"])
-def test_fused_equals_plain_whatever_the_weights_of_the_teachers(student, name):
+def test_fused_equals_plain_for_all_weights_of_teachers(student, name):
     losses = []
     for mixture in (Mixture(), *MIXTURES):
         for batch in batches(name, 2, 1.0, next(student.parameters())):

@@ -1,4 +1,4 @@
-"""`--kd-iterations`: the student is taught again on its own last predictions, as TIE-KD has it."""
+"""`--kd-iterations`: the student is taught again on its last predictions, as in TIE-KD."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ TEMPERATURE, SHARE, ALPHA = 2.0, 0.4, 0.1
 
 
 def fed_back(sample, guess, padding, prefix=0):
-    """The decoder's input where it has the guess at a place, `[B][T]`, in place of the label: token by token."""
+    """Replace the labels in the decoder's input by the student's guesses, `[B][T]`, token by token."""
     given = sample["net_input"]["prev_output_tokens"].tolist()
     for row, targets, guesses in zip(given, sample["target"].tolist(), guess, strict=True):
         length = sum(label != padding for label in targets)
@@ -35,7 +35,7 @@ def make_kd(task, teacher_path, **settings):
 @pytest.mark.parametrize("form", ["fused", "plain"])
 @pytest.mark.parametrize(("iterations", "prefix"), [(1, 0), (2, 0), (3, 0), (3, 2)])
 def test_loss_and_every_gradient_are_the_definition(task, student, teacher_path, form, prefix, iterations):
-    """The labels count once. Each time teacher and student read what the student last thought most probable."""
+    """The label's term counts once. In each step teacher and student read the student's last predictions."""
     criterion = make_kd(task, teacher_path, kd_iterations=iterations, ignore_prefix_size=prefix, loss_form=form)
     padding, given = task.target_dictionary.pad(), batch(task, range(6))
     counts = given["target"].ne(padding)
@@ -73,21 +73,21 @@ def test_loss_and_every_gradient_are_the_definition(task, student, teacher_path,
     assert_same(backward(student, loss), wanted, tolerance=1e-5)
 
 
-def test_literal_of_what_is_fed_back():
-    """Two sentences, with a prefix of one token; 2 ends a sentence, 1 is padding."""
+def test_a_small_example_of_fed_back():
+    """Two sentences, with a prefix of one token; 2 is the end of a sentence, 1 is padding."""
     mask = torch.tensor([[False, True, True, True], [False, True, False, False]])
     net_input = {"prev_output_tokens": torch.tensor([[2, 5, 6, 7], [2, 8, 1, 1]]), "src_tokens": None}
     target = torch.tensor([[5, 6, 7, 2], [8, 2, 1, 1]])
     given = Batch(net_input, target, mask, padding=1, prefix=1, ntokens=6, sample_size=6)
     assert given.indices.tolist() == [1, 2, 3, 5]
     found = given.fed_back(torch.tensor([10, 11, 12, 13])).net_input
-    # Guesses 10 and 11 are for 6 and 7; those for the ends are not read by anyone.
+    # Guesses 10 and 11 replace 6 and 7. The decoder does not read the ends of sentences.
     assert found["prev_output_tokens"].tolist() == [[2, 5, 10, 11], [2, 8, 1, 1]]
     assert net_input["prev_output_tokens"].tolist() == [[2, 5, 6, 7], [2, 8, 1, 1]] and "src_tokens" in found
 
 
 @pytest.mark.parametrize("form", ["fused", "plain"])
-def test_validation_asks_once(task, student, teacher_path, form):
+def test_validation_has_one_iteration(task, student, teacher_path, form):
     sample, found = batch(task, range(6)), []
     for iterations in (1, 3):
         criterion = make_kd(task, teacher_path, kd_iterations=iterations, loss_form=form).eval()
@@ -96,11 +96,11 @@ def test_validation_asks_once(task, student, teacher_path, form):
 
 
 @pytest.mark.parametrize("form", ["fused", "plain"])
-def test_a_student_that_is_right_is_taught_the_same_each_time(task, student, teacher_path, form):
-    """Where its guesses are the labels, it reads the same input again."""
+def test_a_student_that_predicts_the_labels_is_taught_the_same_in_each_iteration(task, student, teacher_path, form):
+    """If the predictions are the labels, the decoder reads the same input in each iteration."""
     sample = batch(task, range(3))
     with torch.no_grad():
-        # Sure of token 7, which all sentences consist of.
+        # The student predicts token 7 everywhere, and all targets consist of it.
         student.decoder.output_projection.bias = torch.nn.Parameter(torch.eye(15)[7] * 100)
     ends = task.target_dictionary.eos()
     for tokens in (sample["target"], sample["net_input"]["prev_output_tokens"]):

@@ -1,10 +1,10 @@
-"""What breaks in other distillation code for fairseq, and does not here; each test is named after its fault.
+"""Faults of other distillation code for fairseq that this package does not have. Each test is named after a fault.
 
-Others of these faults have their tests where their subject is:
+Tests of further faults are in other files:
 
 - log(softmax) is infinite or NaN on a logit gap of 200: `losses/test_divergence.py`, `test_word_kd.py`
-- a "KL" that is a cross-entropy, not 0 where student and teacher agree: the same two
-- a batch whose every target is masked has no graph: `test_*_padding_is_zero_and_differentiable`
+- a "KL" that is a cross-entropy, not 0 where student and teacher agree: the same two files
+- a batch in which every target is masked has no graph: `test_*_padding_is_zero_and_differentiable`
 - gradients scaled twice under accumulation: `test_word_kd.py`
 - strategy options are parsed and ignored: `test_every_flag_does_something` in `test_word_kd.py` and `test_seq_kd.py`
 """
@@ -38,13 +38,13 @@ ALL = ("label_smoothed_teacher", "word_kd", "seq_kd")
 
 
 def make(task, name, teacher_path, **settings):
-    """With a teacher where the criterion takes one."""
+    """Make the criterion, with a teacher if it takes one."""
     teacher = {} if name == "label_smoothed_teacher" else {"teacher_path": str(teacher_path)}
     return make_criterion(task, name, **teacher, **settings)
 
 
 def validated(task, model, criterion, ids):
-    """What fairseq logs of a validation."""
+    """Return what fairseq logs in a validation."""
     with metrics.aggregate(new_root=True) as found:
         for step in ids:
             log = task.valid_step(batch(task, step, "valid"), model, criterion.eval())[2]
@@ -71,7 +71,7 @@ def test_accuracy_raises(task, teacher_path, name):
 
 
 class Distributed(nn.Module):
-    """As DistributedDataParallel: gradients are synchronised only of what went through `forward`."""
+    """A wrapper like DistributedDataParallel, which synchronises gradients only of calls through `forward`."""
 
     def __init__(self, module):
         super().__init__()
@@ -93,7 +93,7 @@ class Distributed(nn.Module):
 
 @pytest.mark.parametrize("name", ALL)
 def test_encoder_and_decoder_are_called_directly_so_that_only_legacy_ddp_works(task, teacher_path, name):
-    """A wrapper unknown to us gets the plain form; e2e/test_two_workers.py tries the others in the fused form."""
+    """An unknown wrapper gets the plain form; e2e/test_two_workers.py tests the known ones with the fused form."""
     criterion, sample, student = make(task, name, teacher_path), batch(task, range(4)), make_model(task).eval()
     wrapped = Distributed(student)
 
@@ -118,7 +118,7 @@ def test_teacher_shape_is_guessed_from_the_name_of_its_file(task, teacher_path, 
 
 @pytest.fixture
 def distilled(bitext, tmp_path):
-    """The checkpoint of a student after an update beside its teacher, which is gone since."""
+    """The checkpoint of a student after one update, whose teacher's file was deleted afterwards."""
     teacher = save(tmp_path / "teacher.pt", bitext, *WIDER)
     flags = ["--criterion", "word_kd", "--teacher-path", str(teacher)]
     task = make_task(bitext)
@@ -132,7 +132,7 @@ def distilled(bitext, tmp_path):
 
 @pytest.mark.e2e
 def test_student_cannot_be_decoded_without_the_file_of_the_teacher(bitext, distilled, tmp_path):
-    """Nor does it take the plug-in's --user-dir."""
+    """The plug-in's --user-dir is not needed either."""
     script = Path(sysconfig.get_path("scripts"), "fairseq-generate")
     start = [str(script)] if script.exists() else [sys.executable, "-m", "fairseq_cli.generate"]
     words = [bitext, "--path", distilled, "--gen-subset", "valid", "--beam", 1, "--max-len-b", 5, "--cpu"]
@@ -151,7 +151,7 @@ def test_student_checkpoint_holds_nothing_of_the_teacher(distilled, task):
 
 @pytest.mark.parametrize("name", ALL)
 def test_perplexity_is_1_for_ever(task, teacher_path, name):
-    """It is 2^nll of the student, of every token that counts, on validation and training."""
+    """Perplexity is the student's 2^nll over every token of the mask, in validation and in training."""
     student, ids = make_model(task), [[0, 1, 2], [3, 4]]
     criterion = make(task, name, teacher_path)
     found = validated(task, student, criterion, ids)
@@ -165,7 +165,7 @@ def test_perplexity_is_1_for_ever(task, teacher_path, name):
 
 
 def test_options_are_parsed_and_ignored():
-    """Every option has its test: that it does something, or one of its own."""
+    """Every option has a test: `test_every_flag_does_something`, or one of its own."""
     own = {"sentence_avg", "teacher_path", "teacher_data", "teacher_cache", "sequence_weights", "loss_form"}
     own |= {"kd_queue_size", "kd_on_policy", "kd_on_policy_temperature"}
     own |= {
@@ -182,11 +182,11 @@ def test_options_are_parsed_and_ignored():
         names = {entry.name for entry in dataclasses.fields(config)} - {"_name"}
         assert names - own == tested.keys()
     shared = {entry.name for entry in dataclasses.fields(SmoothingConfig)} - {"_name"}
-    assert shared - own <= test_word_kd.CHANGES.keys()  # one class of all three criterions reads them
+    assert shared - own <= test_word_kd.CHANGES.keys()  # the base class of all three criterions reads them
 
 
 def run_validate(bitext, path, *flags):
-    """`fairseq-validate`, in this process."""
+    """Run `fairseq-validate` in this process."""
     words = [str(bitext), "--path", str(path), "--valid-subset", "valid", "--max-tokens", "200", "--cpu"]
     words += ["--task", "translation", "--num-workers", "0", *flags]
     args, given = (
@@ -214,7 +214,7 @@ def test_fairseq_validate_needs_the_teacher(bitext, distilled):
 
 
 def test_issue_1_validation_scores_the_teacher(bitext, teacher_path, other_teacher_path):
-    """BLEU's generator, and the loss that picks checkpoint_best, are the student's."""
+    """BLEU and the loss that selects checkpoint_best.pt are computed with the student."""
     flags = ["--eval-bleu", "--eval-bleu-detok", "space", "--eval-bleu-args", '{"beam": 1, "max_len_b": 9}']
     task = make_task(bitext, *flags)
     student = make_model(task, *flags)
@@ -237,7 +237,7 @@ def test_default_strategy_silently_turns_distillation_off(task, teacher_path):
 
 
 def test_temperature_is_the_teachers_only(task, other_teacher_path):
-    """With both at T, a student that is the teacher has nothing to learn at any T."""
+    """Both distributions are at T, so the loss of a student that is its teacher is 0 at any T."""
     for temperature in (0.5, 1.0, 5.0):
         settings = {"teacher_path": str(other_teacher_path), "kd_weight": 1.0, "kd_temperature": temperature}
         criterion = make_criterion(task, "word_kd", **settings)
@@ -248,7 +248,7 @@ def test_temperature_is_the_teachers_only(task, other_teacher_path):
 
 
 def test_one_over_length_sentence_aborts(bitext, task, tmp_path):
-    """A teacher that reads less than the task allows is refused at the start, and the message says what to pass."""
+    """A teacher with a lower maximum length than the task is refused at the start; the message names the options."""
     short = save(tmp_path / "short.pt", bitext, "--max-source-positions", "20", "--max-target-positions", "30")
     with pytest.raises(SystemExit) as error:
         make_criterion(task, "word_kd", teacher_path=str(short))
@@ -262,7 +262,7 @@ def test_one_over_length_sentence_aborts(bitext, task, tmp_path):
 
 @pytest.fixture(scope="module")
 def smaller(tmp_path_factory):
-    """The same text, with the rarest types of the target cut off the dictionary."""
+    """The same text, without the rarest types in the target dictionary."""
     return binarise(tmp_path_factory.mktemp("smaller"), "--nwordstgt", "10")
 
 
@@ -280,7 +280,7 @@ def test_vocabulary_mismatch_crashes_or_is_padded_with_phantom_mass(bitext, smal
 
 
 def test_sentence_weights_survive_shuffling(task, tmp_path):
-    """A weight belongs to a sentence, in whatever row of whatever batch it is."""
+    """A weight belongs to a sentence, whatever its batch and row."""
     path = tmp_path / "w.npz"
     SequenceWeights(np.eye(1, 60, 17, dtype=np.float32)[0], np.zeros(60, bool)).save(path)
     criterion = make_criterion(task, "seq_kd", sequence_weights=str(path)).train()

@@ -1,4 +1,4 @@
-"""`label_smoothed_teacher` on a real model and real batches: fairseq's own criterion to the last bit, and more logs."""
+"""`label_smoothed_teacher` on a real model and real batches: equal to fairseq's criterion to the last bit; logs."""
 
 import math
 
@@ -15,7 +15,7 @@ BATCHES = [range(12), [3], [5, 59, 7]]
 
 
 def reduced(criterion, *batches):
-    """What is logged of these batches, each a list of the workers' logging outputs."""
+    """Return what fairseq logs for these batches; each is a list of the workers' logging outputs."""
     with metrics.aggregate(new_root=True) as found:
         for logs in batches:
             type(criterion).reduce_metrics(logs)
@@ -70,7 +70,7 @@ def test_loss_and_every_gradient_are_the_formulas(task, prior, prefix):
         for line in task.dataset("train").tgt:
             for token in line.tolist():
                 counts[token] += 1
-        assert counts[task.target_dictionary.eos()] == 60  # the end of each sentence is a token as others are
+        assert counts[task.target_dictionary.eos()] == 60  # the ends of sentences are counted too
         shares = [count / sum(counts) for count in counts]
     criterion = make_criterion(task, NAME, label_smoothing=0.3, smoothing_prior=prior, ignore_prefix_size=prefix)
     loss, _, _ = criterion(model, sample)
@@ -83,7 +83,7 @@ def test_loss_and_every_gradient_are_the_formulas(task, prior, prefix):
 
 
 def test_scaled_loss_has_scaled_gradients(task):
-    """fairseq multiplies the loss with its scale under --fp16."""
+    """Under --fp16 fairseq multiplies the loss by its scale."""
     model, sample, criterion = make_model(task).eval(), batch(task, range(5)), make_criterion(task, NAME)
     once = backward(model, criterion(model, sample)[0])
     scaled = backward(model, criterion(model, sample)[0] * 3.7)
@@ -123,7 +123,7 @@ def test_validation_logs_are_the_definitions_over_batches_and_workers(task, pref
     wanted = predictions(rows, labels, everything)
     nll = distillation(rows, labels, everything).nll / len(labels) / math.log(2)
 
-    # fairseq logs after each step; the outputs of a step's workers are listed, or summed beforehand.
+    # fairseq logs after each step, from the list of the workers' outputs or from their sum.
     for found in (reduced(criterion, *logs), reduced(criterion, *([summed(step)] for step in logs))):
         assert found["loss"] == pytest.approx(loss / tokens / math.log(2), abs=6e-4)
         assert found["nll_loss"] == pytest.approx(nll, abs=6e-4)
@@ -135,15 +135,15 @@ def test_validation_logs_are_the_definitions_over_batches_and_workers(task, pref
     assert 0 < wanted.correct < wanted.tokens == len(labels)
 
 
-def test_perplexity_is_per_counted_token(task):
-    """fairseq's own criterion divides by all tokens, and so reports too low a perplexity with a prefix."""
+def test_perplexity_is_per_token_of_the_mask(task):
+    """fairseq's criterion divides by all tokens, so its perplexity is too low with a prefix."""
     model, sample = make_model(task).eval(), batch(task, range(9), "valid")
     log = make_criterion(task, NAME, ignore_prefix_size=2)(model, sample)[2]
     counted = sample["target"][:, 2:].ne(task.target_dictionary.pad()).sum()
     assert log["nll_tokens"] == counted < sample["ntokens"] == log["ntokens"]
 
 
-def test_no_predictions_are_measured_while_training(task):
+def test_training_logs_no_prediction_statistics(task):
     criterion, model, sample = make_criterion(task, NAME), make_model(task), batch(task, range(3))
     assert "n_correct" in criterion.eval()(model, sample)[2]
     log = criterion.train()(model, sample)[2]
@@ -152,8 +152,8 @@ def test_no_predictions_are_measured_while_training(task):
     assert LabelSmoothedTeacherCriterion.logging_outputs_can_be_summed()
 
 
-def test_unigram_prior_loads_the_training_data_if_nobody_did(task):
-    """As under `fairseq-validate`."""
+def test_unigram_prior_loads_the_training_data_if_needed(task):
+    """`fairseq-validate` does not load the training data."""
     model, sample = make_model(task).eval(), batch(task, range(3))
     flags = {"smoothing_prior": "unigram", "label_smoothing": 0.3}
     wanted = make_criterion(task, NAME, **flags)(model, sample)[0]
@@ -162,7 +162,7 @@ def test_unigram_prior_loads_the_training_data_if_nobody_did(task):
 
 
 def test_without_smoothing_no_unigram_prior_is_counted(task, monkeypatch):
-    """It has no part in the loss, and where a model is validated there may be no training data."""
+    """Without label smoothing the prior has no effect, and a validation may have no training data."""
     model, sample = make_model(task).eval(), batch(task, range(3))
     del task.datasets["train"]
     monkeypatch.setattr(task, "load_dataset", refuse)
@@ -170,7 +170,7 @@ def test_without_smoothing_no_unigram_prior_is_counted(task, monkeypatch):
     assert torch.equal(
         make_criterion(task, NAME, smoothing_prior="unigram", label_smoothing=0.0)(model, sample)[0], wanted
     )
-    with pytest.raises(SystemExit, match="--smoothing-prior unigram is counted on the split train, which is not there"):
+    with pytest.raises(SystemExit, match=r"--smoothing-prior unigram needs .*split train.* not found"):
         make_criterion(task, NAME, smoothing_prior="unigram", label_smoothing=0.1)(model, sample)
 
 

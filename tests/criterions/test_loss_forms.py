@@ -1,4 +1,4 @@
-"""`--loss-form fused` and `plain` are one loss: the same values, logs and gradients, whatever the other flags."""
+"""`--loss-form fused` and `plain` give the same values, logs and gradients with all other flags."""
 
 import dataclasses
 
@@ -15,13 +15,13 @@ from fairseq_lskd.sequences import SequenceWeights
 
 pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
 
-#: Of word_kd and seq_kd.
+#: Options of word_kd and seq_kd.
 FLAGS = {
     "default": {},
     "smoothed": {"label_smoothing": 0.2, "smoothing_prior": "unigram", "kd_temperature": 2.0},
     "weights": {"kd_weight": 0.9, "label_smoothing": 0.1},
-    "no teacher's part": {"kd_weight": 0.0, "label_smoothing": 0.1},
-    "no labels' part": {"kd_weight": 1.0, "kd_temperature": 0.5},
+    "no teacher's term": {"kd_weight": 0.0, "label_smoothing": 0.1},
+    "no label's term": {"kd_weight": 1.0, "kd_temperature": 0.5},
     "reverse": {"kd_divergence": "reverse_kl", "kd_temperature": 2.0},
     "beta": {"kd_divergence": "jensen_shannon", "kd_beta": 0.2, "ignore_prefix_size": 1},
     "symmetric": {"kd_divergence": "symmetric_kl", "kd_temperature": 2.0},
@@ -65,7 +65,7 @@ WEIGHTED = ("default", "weights", "beta", "iterations", "batch", "everything")
 
 @pytest.fixture(scope="module")
 def weights_path(tmp_path_factory):
-    """Of seq_kd, some of them 0."""
+    """Sentence weights for seq_kd, some of them 0."""
     path = tmp_path_factory.mktemp("weights") / "w.npz"
     weight = np.where(np.arange(60) % 5 == 3, 0, 0.1 + np.arange(60) / 20).astype(np.float32)
     SequenceWeights(weight, np.zeros(60, bool)).save(path)
@@ -74,7 +74,7 @@ def weights_path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def caches(bitext, teacher_path, tmp_path_factory):
-    """Of the teacher's best four, by temperature."""
+    """A function from a temperature to a cache of the teacher's top 4."""
     found = {}
 
     def at(temperature):
@@ -88,7 +88,7 @@ def caches(bitext, teacher_path, tmp_path_factory):
 
 @dataclasses.dataclass
 class Seen:
-    """What a form makes of two batches, one after the other."""
+    """The results of a form on several batches."""
 
     losses: list
     sizes: list
@@ -97,7 +97,7 @@ class Seen:
 
 
 def run(task, student, name, form, mode="train", **settings):
-    """Every batch from the same random state, so that dropout is the same."""
+    """Compute the loss of every batch from the same random state, so that dropout is the same."""
     criterion = make_criterion(task, name, loss_form=form, **settings)
     criterion.train(mode == "train")
     seen = Seen([], [], [], [])
@@ -135,7 +135,7 @@ def test_both_forms_are_alike(task, teacher_path, other_teacher_path, weights_pa
 @pytest.mark.parametrize("flags", ["smoothed", "everything"])
 @pytest.mark.parametrize("name", ["word_kd", "seq_kd"])
 def test_both_forms_are_alike_on_validation(task, teacher_path, weights_path, name, flags):
-    """Without iterations, selection and weights of sentences, and with the predictions' metrics."""
+    """Validation has no iterations, selection or sentence weights, and logs metrics of the predictions."""
     settings = {"teacher_path": str(teacher_path), **FLAGS[flags]}
     if name == "seq_kd":
         settings["sequence_weights"] = str(weights_path)
@@ -167,8 +167,8 @@ def test_both_forms_are_alike_with_a_cached_teacher(task, caches, weights_path, 
 
 
 @pytest.mark.parametrize("flags", ["top 1", "top ranking", "renormalised", "variation"])
-def test_a_cached_teacher_is_the_running_one_cut_down(task, caches, teacher_path, flags):
-    """Up to the cache's float16."""
+def test_a_cached_teacher_equals_the_online_one_with_the_top_k(task, caches, teacher_path, flags):
+    """Up to the float16 of the cache."""
     settings = FLAGS[flags]
     cache = caches(settings.get("kd_temperature", 1.0))
     student = make_model(task).eval()
@@ -180,7 +180,7 @@ def test_a_cached_teacher_is_the_running_one_cut_down(task, caches, teacher_path
 @pytest.mark.parametrize("form", ["fused", "plain"])
 @pytest.mark.parametrize("flags", ["reverse", "beta", "variation", "renormalised", "top ranking", "adaptive", "alpha"])
 def test_loss_and_every_gradient_are_the_formulas(task, teacher_path, other_teacher_path, form, flags):
-    """Of an ensemble, with padding; that both forms agree does not make them right."""
+    """Compare with the formulas, for an ensemble and with padding, as both forms could have the same error."""
     settings = {"kd_weight": 0.4, "label_smoothing": 0.1, **FLAGS[flags]}
     paths = f"{teacher_path}:{other_teacher_path}"
     criterion = make_criterion(task, "word_kd", teacher_path=paths, loss_form=form, **settings).train()
@@ -227,7 +227,7 @@ def test_a_batch_of_padding_is_zero_and_differentiable(task, teacher_path, flags
 
 
 @pytest.mark.parametrize("flags", ["everything", "batch"])
-def test_what_is_not_reduced_sums_to_the_loss(task, teacher_path, flags):
+def test_the_unreduced_loss_sums_to_the_reduced_loss(task, teacher_path, flags):
     student, sample = make_model(task).eval(), batch(task, range(6))
     found = []
     for reduce in (True, False):
@@ -238,11 +238,11 @@ def test_what_is_not_reduced_sums_to_the_loss(task, teacher_path, flags):
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
-# Which form it is.
+# The choice of the form.
 
 
 def forms(monkeypatch):
-    """The names of the forms that are used from now on."""
+    """Return a list to which the names of the forms are appended as they are used."""
     used = []
     for form in (_forms.Fused, _forms.Plain):
 
@@ -255,7 +255,7 @@ def forms(monkeypatch):
 
 
 @pytest.mark.parametrize(("form", "used"), [("auto", "fused"), ("fused", "fused"), ("plain", "plain")])
-def test_the_form_is_the_one_asked_for(task, monkeypatch, form, used, caplog):
+def test_the_form_is_that_of_the_option(task, monkeypatch, form, used, caplog):
     found = forms(monkeypatch)
     student, sample = make_model(task), batch(task, range(3))
     criterion = make_criterion(task, "label_smoothed_teacher", loss_form=form)
@@ -275,10 +275,8 @@ def test_fused_needs_a_plain_output_projection(task, teacher_path, name):
     criterion = make_criterion(task, name, loss_form="fused", **teacher)
     with pytest.raises(SystemExit) as error:
         criterion(student, batch(task, range(3)))
-    assert error.value.code == (
-        f"--criterion {name}: error: --loss-form fused: the model has an adaptive softmax; "
-        "--loss-form auto takes the plain form where it must"
-    )
+    expected = f"--criterion {name}: error: --loss-form fused: the model has an adaptive softmax. Use --loss-form auto"
+    assert error.value.code.startswith(expected)
 
 
 def test_fused_needs_teachers_with_a_plain_output_projection(bitext, task, tmp_path):
@@ -289,7 +287,7 @@ def test_fused_needs_teachers_with_a_plain_output_projection(bitext, task, tmp_p
 
 
 def test_models_that_have_no_plain_output_projection(task):
-    """Anything that might make other logits than the projection does is named."""
+    """The reason names whatever could make logits differ from the projection's."""
     assert why_not_projected(make_model(task)) is None
     assert why_not_projected(make_model(task, "--share-decoder-input-output-embed")) is None
     assert why_not_projected(torch.nn.Linear(2, 2)) == "Linear is not a Transformer"
@@ -316,7 +314,7 @@ def test_models_with_methods_of_their_own(task, part, method):
     assert why_not_projected(model) == f"Other overrides {method}"
 
 
-def test_a_wrapper_that_is_not_known(task):
+def test_an_unknown_wrapper(task):
     class Wrapper(torch.nn.Module):
         def __init__(self, module):
             super().__init__()

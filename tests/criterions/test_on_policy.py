@@ -1,4 +1,4 @@
-"""`word_kd --kd-on-policy`: the teacher scores what the student itself says."""
+"""`word_kd --kd-on-policy`: the teacher scores translations sampled from the student."""
 
 import re
 
@@ -15,7 +15,7 @@ def make_kd(task, path, **settings):
 
 
 def test_targets_are_sampled_from_the_model(task):
-    """Over many samples, first tokens are as frequent as the student says they are."""
+    """Over many samples, the frequencies of first tokens are the student's probabilities."""
     model = make_model(task, scale=1.0).train()
     sample = batch(task, [0])
     many = {
@@ -50,8 +50,8 @@ def test_the_batch_is_shaped_as_fairseqs(task):
 
 
 @pytest.mark.parametrize("prefix", [1, 2])
-def test_a_prefix_is_the_data_s(task, prefix):
-    """The tag of a language, which the student does not learn to write."""
+def test_a_prefix_is_taken_from_the_data(task, prefix):
+    """For example a language tag, which the student does not learn to generate."""
     model, sample = make_model(task), batch(task, range(6))
     own = sample_targets(model, sample, task.target_dictionary, prefix=prefix)
     assert torch.equal(own["target"][:, :prefix], sample["target"][:, :prefix])
@@ -71,11 +71,11 @@ def test_the_criterion_keeps_the_prefix_that_it_ignores(task, teacher_path, monk
 
 
 @pytest.mark.parametrize("form", ["fused", "plain"])
-def test_the_loss_is_the_teachers_part_on_the_sampled_batch_alone(task, teacher_path, form):
+def test_the_loss_is_only_the_teachers_term_on_the_sampled_batch(task, teacher_path, form):
     model, sample = make_model(task).train(), batch(task, range(6))
     flags = {"kd_weight": 0.3, "label_smoothing": 0.2, "loss_form": form}
     on_policy = make_kd(task, teacher_path, kd_on_policy=1.0, **flags)
-    # All of the loss is the teacher's, 0.3 of it.
+    # The whole loss is 0.3 times the teacher's term.
     teacher_alone = make_kd(task, teacher_path, **{**flags, "kd_weight": 1.0})
     torch.manual_seed(5)
     loss, size, log = on_policy(model, sample)
@@ -90,7 +90,7 @@ def test_the_loss_is_the_teachers_part_on_the_sampled_batch_alone(task, teacher_
     assert log["on_policy_tokens"] == own["ntokens"] and log["nll_tokens"] == 0 and log["nll_loss"] == 0
 
 
-def test_the_chance_is_the_share_of_batches(task, teacher_path):
+def test_the_probability_is_the_share_of_batches(task, teacher_path):
     model, sample = make_model(task).train(), batch(task, range(2))
     criterion = make_kd(task, teacher_path, kd_on_policy=0.25)
     torch.manual_seed(0)
@@ -99,7 +99,7 @@ def test_the_chance_is_the_share_of_batches(task, teacher_path):
     assert 30 <= own <= 70
 
 
-def test_the_share_of_its_own_tokens_is_logged(task, teacher_path):
+def test_the_share_of_sampled_tokens_is_logged(task, teacher_path):
     model, sample = make_model(task).train(), batch(task, range(2))
     criterion = make_kd(task, teacher_path, kd_on_policy=0.5)
     torch.manual_seed(0)
@@ -107,7 +107,7 @@ def test_the_share_of_its_own_tokens_is_logged(task, teacher_path):
         logs = [criterion(model, sample)[2] for _ in range(8)]
     own = sum(log["ntokens"] for log in logs if log["on_policy_tokens"])
     with metrics.aggregate(new_root=True) as found:
-        # An update a log: the average is over tokens, not over updates.
+        # One log per update: the average is over tokens, not over updates.
         for log in logs:
             criterion.reduce_metrics([log])
         criterion.reduce_metrics(logs)
@@ -116,15 +116,15 @@ def test_the_share_of_its_own_tokens_is_logged(task, teacher_path):
     assert found.get_smoothed_value("on_policy") == pytest.approx(share, abs=6e-4)
 
 
-def test_of_its_own_tokens_alone_no_likelihood_is_logged(task, teacher_path):
-    """It would be 0, and the perplexity 1."""
+def test_no_likelihood_is_logged_for_sampled_tokens_alone(task, teacher_path):
+    """The negative log-likelihood would be 0, and the perplexity 1."""
     criterion = make_kd(task, teacher_path, kd_on_policy=1.0)
     with metrics.aggregate(new_root=True) as found:
         criterion.reduce_metrics([criterion(make_model(task).train(), batch(task, range(2)))[2]])
     assert not {"nll_loss", "ppl"} & found.get_smoothed_values().keys()
 
 
-def test_without_it_no_share_is_logged(task, teacher_path):
+def test_without_kd_on_policy_no_share_is_logged(task, teacher_path):
     model, sample = make_model(task).train(), batch(task, range(2))
     criterion = make_kd(task, teacher_path)
     with metrics.aggregate(new_root=True) as found:
@@ -152,11 +152,11 @@ def test_updates_are_reproducible(bitext, task, teacher_path):
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5])
-def test_the_chance_is_a_probability(task, teacher_path, value):
+def test_the_probability_is_in_0_to_1(task, teacher_path, value):
     with pytest.raises(SystemExit, match=re.escape(f"--kd-on-policy {value}: expected a number in [0, 1]")):
         make_kd(task, teacher_path, kd_on_policy=value)
 
 
-def test_a_cache_cannot_know_the_students_translations(task):
-    with pytest.raises(SystemExit, match="which no --teacher-cache can know"):
+def test_a_cache_does_not_have_the_students_translations(task):
+    with pytest.raises(SystemExit, match=r"--kd-on-policy 0\.5 .*--teacher-cache.*--teacher-path alone"):
         make_criterion(task, "word_kd", teacher_cache="somewhere", kd_on_policy=0.5)

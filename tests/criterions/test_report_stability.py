@@ -1,4 +1,4 @@
-"""`label_smoothed_teacher --report-stability`: equation (2) over the whole validation set, however it is cut."""
+"""`label_smoothed_teacher --report-stability`: equation (2) over the whole validation set, in any batches."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ STEPS = [[range(0, 20), range(20, 33)], [range(33, 40), range(40, 60)]]
 
 
 def reduced(*steps):
-    """What is logged of these steps, each a list of the workers' logging outputs."""
+    """Return what fairseq logs for these steps; each is a list of the workers' logging outputs."""
     with metrics.aggregate(new_root=True) as found:
         for logs in steps:
             LabelSmoothedTeacherCriterion.reduce_metrics(logs)
@@ -52,21 +52,21 @@ def test_is_equation_2_over_all_steps_and_workers(measured, form):
 
 
 def test_a_large_vocabulary_is_estimated(measured, monkeypatch):
-    """7 columns for 15 types, 4 of them a sketch: over seeds of the sketch the mean is the value."""
+    """With 7 columns for 15 types, 4 of them a sketch, the mean over seeds of the sketch is the exact value."""
     logs, probs, labels = measured
     wanted = intra_class_variance(probs, labels, label_smoothed_teacher.MIN_COUNT)
     monkeypatch.setattr(label_smoothed_teacher, "SIZE", 0)
     found = []
     for seed in range(30):
         empty = label_smoothed_teacher.ClassSums(torch.arange(15), 15, 4, seed)
-        monkeypatch.setattr(label_smoothed_teacher, "_nothing", lambda classes, empty=empty: empty)
+        monkeypatch.setattr(label_smoothed_teacher, "_empty_sums", lambda classes, empty=empty: empty)
         found.append(reduced(*logs())["intra_class_variance"])
     assert len(set(found)) > 10
     assert sum(found) / 30 == pytest.approx(wanted, abs=4 * torch.tensor(found).std().item() / 30**0.5)
 
 
 def test_logging_outputs_can_be_summed_over_workers_by_fairseq(measured):
-    """Its all-reduce flattens tensors of any shape, and puts them together again."""
+    """fairseq's all-reduce flattens tensors of any shape and restores them."""
     logs, _, _ = measured
     (one, two), _ = logs()
     assert one["classes"].dtype == torch.float64 and one["classes"].shape == two["classes"].shape

@@ -1,4 +1,4 @@
-"""A training that goes on with another teacher, divergence or temperature than it began with says both."""
+"""A training that is resumed with another teacher, divergence or temperature warns and names both."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_another_loss_is_named_with_the_one_before(bitext, teacher_path, other_t
     assert "checkpoint_best.pt" in message and "--reset-meters" in message
 
 
-def test_the_same_loss_is_not(bitext, teacher_path, begun, caplog, tmp_path):
+def test_the_same_loss_gives_no_warning(bitext, teacher_path, begun, caplog, tmp_path):
     moved = shutil.copy(teacher_path, tmp_path / "moved.pt")
     flags = ["--kd-temperature", "1.5", "--loss-form", "plain", "--teacher-data", str(bitext)]
     assert said(caplog, trainer(bitext, teacher_path, *flags), begun) == ""
@@ -46,17 +46,17 @@ def test_the_same_loss_is_not(bitext, teacher_path, begun, caplog, tmp_path):
 
 
 @pytest.mark.parametrize("reset", ["reset_optimizer", "reset_meters"])
-def test_what_begins_anew_is_compared_with_nothing(bitext, teacher_path, begun, caplog, reset):
+def test_a_reset_training_gives_no_warning(bitext, teacher_path, begun, caplog, reset):
     assert said(caplog, trainer(bitext, teacher_path, "--kd-temperature", "3"), begun, **{reset: True}) == ""
 
 
-def test_another_metric_of_the_best_is_no_loss(bitext, teacher_path, begun, caplog):
+def test_a_best_checkpoint_metric_other_than_the_loss(bitext, teacher_path, begun, caplog):
     flags = ["--kd-temperature", "3", "--best-checkpoint-metric", "bleu"]
     message = said(caplog, trainer(bitext, teacher_path, *flags), begun)
     assert "--kd-temperature 3.0" in message and "checkpoint_best.pt" not in message
 
 
-def test_caches_are_the_same_by_their_manifests(tmp_path):
+def test_caches_are_compared_by_their_manifests(tmp_path):
     for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "cache.json").write_text(text)
@@ -64,5 +64,5 @@ def test_caches_are_the_same_by_their_manifests(tmp_path):
     assert other_options(options["a"], options["b"]) == []
     assert [flag for flag, _, _ in other_options(options["a"], options["c"])] == ["--teacher-cache"]
     assert other_options(options["gone"], options["a"]) and other_options({"teacher_cache": None}, options["a"])
-    # An older version may not have known an option.
+    # A checkpoint of an older version may lack an option.
     assert other_options({}, options["a"]) == []

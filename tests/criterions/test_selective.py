@@ -1,4 +1,4 @@
-"""`--kd-select`: exactly the hardest tokens are taught, and training goes on where it stopped."""
+"""`--kd-select`: exactly the hardest tokens are taught, and a resumed training has the same queue."""
 
 import math
 
@@ -39,13 +39,13 @@ def make_kd(task, teacher_path, select="global", **settings):
 
 
 def queue_of(criterion):
-    """What is in the queue, oldest first."""
+    """Return the values in the queue, oldest first."""
     values = criterion.queue.view(torch.float32)
     return values[~values.isnan()].tolist()
 
 
 def by_hand(task, student, criterion, sample, share, remembered, size, prefix=0):
-    """The losses of a batch's tokens, which of them are taught, and the loss from the formulas."""
+    """Return the tokens' cross-entropies, which tokens are taught, and the loss computed from the formulas."""
     counts = sample["target"].ne(task.target_dictionary.pad())
     counts[:, :prefix] = False
     scores = logits(student, sample)
@@ -53,7 +53,7 @@ def by_hand(task, student, criterion, sample, share, remembered, size, prefix=0)
         teacher = logits(criterion.teacher.models[0], sample)[counts]
     labels = sample["target"][counts]
     nll = weighted(scores[counts], labels, [1.0] * len(labels)).nll
-    # In float32, as they are compared with others that were kept in it.
+    # In float32, like the values of the queue.
     nll = torch.tensor(nll).tolist()
     others = None if remembered is None else (remembered + nll)[-size:]
     taught = hardest(nll, share, others)
@@ -89,7 +89,7 @@ def test_the_hardest_of_a_batch_are_taught(task, student, teacher_path, form, pr
 @pytest.mark.parametrize("form", ["fused", "plain"])
 @pytest.mark.parametrize("size", [20, 90, 1000])
 def test_the_hardest_of_the_last_batches_are_taught(task, student, teacher_path, form, size):
-    """By comparison with the last `size` tokens, those of the batch itself included."""
+    """Tokens are compared with the last `size` tokens, those of the batch included."""
     criterion = make_kd(task, teacher_path, kd_select_share=0.3, kd_queue_size=size, loss_form=form)
     remembered, shares = [], []
     for ids in BATCHES:
@@ -102,10 +102,10 @@ def test_the_hardest_of_the_last_batches_are_taught(task, student, teacher_path,
         remembered = (remembered + nll)[-size:]
         assert queue_of(criterion) == pytest.approx(remembered, rel=1e-5)
         shares.append(sum(taught) / len(taught))
-    assert len({*shares, 0.3}) > 2  # batches are of unequal difficulty: not 0.3 of each
+    assert len({*shares, 0.3}) > 2  # batches differ in difficulty, so the share is not 0.3 in each
 
 
-def test_weights_of_sentences_do_not_make_tokens_hard(task, student, teacher_path, tmp_path):
+def test_sentence_weights_do_not_change_the_selection(task, student, teacher_path, tmp_path):
     SequenceWeights(np.linspace(0, 9, 60, dtype=np.float32), np.zeros(60, bool)).save(tmp_path / "w.npz")
     settings = {"teacher_path": str(teacher_path), "kd_select": "global"}
     found = []
@@ -116,7 +116,7 @@ def test_weights_of_sentences_do_not_make_tokens_hard(task, student, teacher_pat
     assert found[0] == found[1] and found[0]
 
 
-def test_validation_teaches_all_tokens_and_remembers_none(task, student, teacher_path):
+def test_validation_teaches_all_tokens_and_leaves_the_queue_empty(task, student, teacher_path):
     sample = batch(task, range(6), "valid")
     wanted = make_kd(task, teacher_path, "all").eval()(student, sample)[0].item()
     for select in ("batch", "global"):
@@ -126,7 +126,7 @@ def test_validation_teaches_all_tokens_and_remembers_none(task, student, teacher
 
 
 @pytest.mark.parametrize("form", ["fused", "plain"])
-def test_a_batch_of_padding_leaves_the_queue_as_it_is(task, student, teacher_path, form):
+def test_a_batch_of_padding_does_not_change_the_queue(task, student, teacher_path, form):
     criterion = make_kd(task, teacher_path, kd_queue_size=30, loss_form=form)
     criterion(student, batch(task, range(3)))
     before = queue_of(criterion)
@@ -136,7 +136,7 @@ def test_a_batch_of_padding_leaves_the_queue_as_it_is(task, student, teacher_pat
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_leaves_the_queue_intact(task, student, teacher_path, dtype):
-    """fairseq converts criterions too, under --fp16."""
+    """Under --fp16 fairseq converts criterions too."""
     criterion = make_kd(task, teacher_path)
     criterion(student, batch(task, range(6)))
     before = queue_of(criterion)
@@ -148,7 +148,7 @@ def test_half_precision_leaves_the_queue_intact(task, student, teacher_path, dty
     assert loss.dtype == torch.float32
 
 
-# Training with it, and going on with a training.
+# Training and resuming.
 
 FLAGS = ("--clip-norm", "1", "--dropout", "0.2")
 
@@ -167,14 +167,14 @@ def update(trainer, *steps):
 
 
 def weights_of(trainer):
-    """But for `in_proj_weight` and others of fairseq's fast inference: copies, which are not trained."""
+    """Return the trained weights, without `in_proj_weight` and other copies for fairseq's fast inference."""
     weights = trainer.get_model().named_parameters()
     return {name: weight.detach().clone() for name, weight in weights if not name.endswith(("_weight", "_bias"))}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_student_is_trained_as_without_a_queue(bitext, teacher_path, optimizer):
-    """What makes fairseq save the queue, a parameter of the criterion's, does nothing else."""
+    """The criterion's parameter, which makes fairseq save the queue, has no other effect."""
     found = []
     for select in ("all", "global"):
         flags = ("--optimizer", optimizer, "--weight-decay", "0.1")
@@ -186,7 +186,7 @@ def test_the_student_is_trained_as_without_a_queue(bitext, teacher_path, optimiz
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_resumed_training_is_an_uninterrupted_one(bitext, teacher_path, tmp_path, optimizer):
+def test_a_resumed_training_equals_an_uninterrupted_one(bitext, teacher_path, tmp_path, optimizer):
     flags, settings = ("--optimizer", optimizer), {"kd_queue_size": 70, "kd_select_share": 0.2}
     whole, criterion = make_run(bitext, teacher_path, *flags, **settings)
     update(whole, *BATCHES[:2])
@@ -198,23 +198,23 @@ def test_a_resumed_training_is_an_uninterrupted_one(bitext, teacher_path, tmp_pa
     assert_same(weights_of(resumed), weights_of(whole))
     assert queue_of(its_criterion) == queue_of(criterion) and len(queue_of(criterion)) == 70
 
-    forgetful, _ = make_run(bitext, teacher_path, *flags, **settings)
-    forgetful.load_checkpoint(str(path))
-    forgetful.get_criterion().queue.fill_(torch.tensor(math.nan).view(torch.int32))
-    update(forgetful, *BATCHES[2:])
-    assert any((weights_of(forgetful)[name] - weight).abs().max() > 1e-3 for name, weight in weights_of(whole).items())
+    emptied, _ = make_run(bitext, teacher_path, *flags, **settings)
+    emptied.load_checkpoint(str(path))
+    emptied.get_criterion().queue.fill_(torch.tensor(math.nan).view(torch.int32))
+    update(emptied, *BATCHES[2:])
+    assert any((weights_of(emptied)[name] - weight).abs().max() > 1e-3 for name, weight in weights_of(whole).items())
 
 
 @pytest.fixture
 def checkpoint(bitext, teacher_path, tmp_path):
-    """Of a training with a queue of 70 tokens, and what was in it."""
+    """The checkpoint of a training with a queue of 70 tokens, and the content of the queue."""
     trainer, criterion = make_run(bitext, teacher_path, kd_queue_size=70)
     update(trainer, *BATCHES[:2])
     return write(tmp_path / "with_queue.pt", trainer), queue_of(criterion)
 
 
 @pytest.mark.parametrize("size", [7, 70, 500])
-def test_the_queue_may_have_another_size_when_training_goes_on(bitext, teacher_path, checkpoint, size):
+def test_a_resumed_training_may_have_another_queue_size(bitext, teacher_path, checkpoint, size):
     path, remembered = checkpoint
     trainer, criterion = make_run(bitext, teacher_path, kd_queue_size=size)
     trainer.load_checkpoint(str(path))
@@ -223,14 +223,14 @@ def test_the_queue_may_have_another_size_when_training_goes_on(bitext, teacher_p
     assert len(queue_of(criterion)) == min(size, 70 + batch(trainer.task, range(3))["ntokens"])
 
 
-def test_the_models_part_of_a_checkpoint_holds_nothing_of_it(task, checkpoint):
+def test_the_queue_is_not_in_the_models_part_of_a_checkpoint(task, checkpoint):
     state = torch.load(checkpoint[0], weights_only=True)
     assert state["model"].keys() == make_model(task).state_dict().keys()
     assert state["criterion"].keys() == {"anchor", "queue"}
 
 
-def test_training_goes_on_from_a_checkpoint_without_a_queue(bitext, teacher_path, tmp_path):
-    """fairseq's optimizer knows one parameter less then, and takes --reset-optimizer."""
+def test_training_resumes_from_a_checkpoint_without_a_queue(bitext, teacher_path, tmp_path):
+    """The checkpoint's optimizer has one parameter less, so --reset-optimizer is needed."""
     plain, _ = make_run(bitext, teacher_path, select="all")
     update(plain, BATCHES[0])
     path = write(tmp_path / "plain.pt", plain)
@@ -242,7 +242,7 @@ def test_training_goes_on_from_a_checkpoint_without_a_queue(bitext, teacher_path
     assert queue_of(criterion)
 
 
-def test_training_goes_on_without_the_queue_of_a_checkpoint(bitext, teacher_path, checkpoint):
+def test_training_resumes_without_the_queue_of_a_checkpoint(bitext, teacher_path, checkpoint):
     trainer, criterion = make_run(bitext, teacher_path, select="batch")
     trainer.load_checkpoint(str(checkpoint[0]), reset_optimizer=True)
     update(trainer, BATCHES[2])
@@ -259,7 +259,7 @@ def test_only_a_global_selection_has_a_queue(task, teacher_path, select):
 
 
 def values_by_hand(by, task, student, criterion, sample, counts):
-    """A value for each token that counts, from loops over sentences and types."""
+    """Return the value of each token of the mask, computed in loops over sentences and types."""
     target, found = sample["target"], []
     scores = logits(student, sample).detach().double().log_softmax(-1)
     with torch.no_grad():
@@ -290,7 +290,7 @@ def values_by_hand(by, task, student, criterion, sample, counts):
 @pytest.mark.parametrize("side", ["high", "low"])
 @pytest.mark.parametrize("by", CRITERIA)
 def test_what_each_criterion_teaches(task, student, teacher_path, other_teacher_path, form, side, by):
-    """By two teachers, whose mean is asked, with a prefix; the temperature of the loss plays no part."""
+    """With a prefix, and the mean of two teachers at temperature 1, whatever the temperature of the loss."""
     flags = {"kd_select_by": by, "kd_select_side": side, "kd_select_share": 0.4, "kd_temperature": 2.0}
     paths = f"{teacher_path}:{other_teacher_path}"
     criterion = make_kd(task, paths, "batch", loss_form=form, ignore_prefix_size=1, **flags)
@@ -317,8 +317,8 @@ def test_what_each_criterion_teaches(task, student, teacher_path, other_teacher_
     assert log["kd_loss"].item() == pytest.approx(sum(wanted.kd), rel=1e-5)
 
 
-def test_the_teacher_runs_once_a_batch(task, student, teacher_path, monkeypatch):
-    """Although it is asked for its entropy and for its distribution."""
+def test_the_teacher_runs_once_per_batch(task, student, teacher_path, monkeypatch):
+    """The teacher's entropy and its distribution come from the same call."""
     criterion, calls = make_kd(task, teacher_path, "batch", kd_select_by="teacher_entropy"), []
     real = criterion.teacher.projections
     monkeypatch.setattr(criterion.teacher, "projections", lambda *args: calls.append(1) or real(*args))
@@ -335,7 +335,7 @@ def test_the_queue_holds_the_values_of_the_criterion(task, student, teacher_path
     assert queue_of(criterion) == [-value for value in wanted][-40:]
 
 
-def test_a_student_without_embeddings_cannot_be_judged_by_them(task, teacher_path):
+def test_word_norm_needs_a_student_with_embeddings(task, teacher_path):
     criterion = make_kd(task, teacher_path, "batch", kd_select_by="word_norm")
     with pytest.raises(UserError, match="--kd-select-by word_norm: Linear has no embeddings"):
         criterion.begin(torch.nn.Linear(2, 2), 0)

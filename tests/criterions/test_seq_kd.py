@@ -1,4 +1,4 @@
-"""`seq_kd`: weights by sentence, their place in loss and denominator, and files that are not such weights."""
+"""`seq_kd`: sentence weights in the loss and its denominator, and invalid files of weights."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def save_weights(path, weight, reference=None):
 
 
 def uneven():
-    """A weight of its own for every sentence, some of them 0."""
+    """Return weights that all differ, except for some that are 0."""
     return np.where(np.arange(SENTENCES) % 5 == 3, 0, 0.1 + np.arange(SENTENCES) / 7).astype(np.float32)
 
 
@@ -33,7 +33,7 @@ def make_seq(task, path=None, **settings):
 
 @pytest.fixture
 def student(task):
-    """Without dropout; the criterion's mode, not the model's, decides on the weights."""
+    """A student without dropout. The mode of the criterion, not of the model, decides whether weights apply."""
     return make_model(task).eval()
 
 
@@ -60,7 +60,7 @@ def test_weighted_sum_of_the_losses_of_the_sentences(task, student, tmp_path, se
 
 
 def test_the_ids_of_a_batch_are_shuffled(task):
-    """Or the test above would not see weights that are looked up by row."""
+    """Otherwise the test above would pass with weights that are looked up by row."""
     assert batch(task, [7, 40, 3, 22, 13, 59, 0])["id"].tolist() != [7, 40, 3, 22, 13, 59, 0]
 
 
@@ -90,7 +90,7 @@ def test_loss_and_every_gradient_are_the_formula(task, student, teacher_path, tm
     if teacher:
         assert log["kd_loss"].item() == pytest.approx(wanted.kd, rel=1e-5) and wanted.kd > 1
     assert size.item() == pytest.approx((weight * counted(task, sample)).sum().item())
-    # Perplexity stays the student's own, whatever the weights.
+    # The weights do not change the perplexity.
     assert log["nll_loss"].item() == pytest.approx(wanted.nll, rel=1e-5)
     assert_gradients(backward(student, loss), student, scores, wanted.gradient)
     unreduced = criterion(student, sample, reduce=False)[0]
@@ -122,7 +122,7 @@ def test_validation_counts_every_sentence_once(task, student, tmp_path):
 
 
 def test_only_proportions_matter_to_an_update(bitext, task, tmp_path):
-    """The denominator is weighted as well: weights ten times as large train the same."""
+    """The denominator is weighted too: weights ten times as large give the same update."""
 
     def updated(weights):
         model = make_model(task, "--dropout", "0")
@@ -138,7 +138,7 @@ def test_only_proportions_matter_to_an_update(bitext, task, tmp_path):
 
 @pytest.mark.parametrize("sentence_avg", [False, True])
 def test_only_proportions_matter_to_what_is_logged(task, student, tmp_path, sentence_avg):
-    """Also where all the weight of a batch is less than that of one token."""
+    """Also if the whole weight of a batch is less than 1."""
 
     def logged(weights):
         criterion = make_seq(task, save_weights(tmp_path / "w.npz", weights), sentence_avg=sentence_avg)
@@ -160,7 +160,7 @@ def test_a_batch_without_weight_is_zero_and_differentiable(task, student, tmp_pa
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_reference_weight_shares_the_loss(task, student, tmp_path, share):
-    """References (here: sentences from 30 on) count r times their weight, translations 1 - r times."""
+    """References (here sentences 30 and later) have r times their weight, translations 1 - r times."""
     weights, reference = uneven(), np.arange(SENTENCES) >= 30
     path = save_weights(tmp_path / "w.npz", weights, reference)
     sample = batch(task, [1, 2, 31, 32, 33])
@@ -173,7 +173,7 @@ def test_reference_weight_shares_the_loss(task, student, tmp_path, share):
 
 CHANGES = {"label_smoothing": 0.4, "ignore_prefix_size": 1, "kd_weight": 0.7, "kd_temperature": 3.0}
 CHANGES |= {"reference_weight": 0.9, "smoothing_prior": "unigram"}
-#: What word_kd's tests change, which the two criterions share.
+#: The options that both criterions have are those of word_kd's tests.
 CHANGES = {**test_word_kd.CHANGES, **CHANGES}
 
 
@@ -188,7 +188,7 @@ def test_every_flag_does_something(task, student, teacher_path, tmp_path, flag):
     assert abs(changed / loss - 1) > 1e-3
 
 
-# Files that are not such weights.
+# Invalid files of weights.
 
 
 def text(path):
@@ -216,7 +216,7 @@ ONES, NONE = np.ones(SENTENCES, np.float32), np.zeros(SENTENCES, bool)
 
 
 class Payload:
-    """Unpickled, it would end the tests."""
+    """An object that ends the process when it is unpickled."""
 
     def __reduce__(self):
         return (exit, ("a pickle was loaded",))
@@ -258,7 +258,7 @@ def test_files_that_are_no_weights(task, tmp_path, kind):
 
 def test_weights_of_other_data(task, student, tmp_path):
     criterion = make_seq(task, save_weights(tmp_path / "w.npz", np.ones(61)))
-    with pytest.raises(SystemExit, match=r"has 61 weights, the training data 60 sentences.*lskd select"):
+    with pytest.raises(SystemExit, match=r"61 weights.* 60 sentences.*lskd select"):
         criterion(student, batch(task, [0, 1]))
     criterion.eval()(student, batch(task, [0, 1], "valid"))
 

@@ -1,4 +1,4 @@
-"""Which criterion works under which of fairseq's translation tasks: each cell of the table in docs/tasks.md."""
+"""The criterions with each of fairseq's translation tasks: every cell of the table in docs/tasks.md."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_criterion_trains_validates_and_decodes(data: Path, tmp_path: Path
 
 @pytest.mark.parametrize("task", list(BY_TASK))
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(data: Path, teachers: dict[str, Path], task: str) -> None:
-    """Of every pair: the teacher reads each sentence as the student does, with the part that is of its pair."""
+    """For every pair: the teacher reads each sentence as the student does, with the pair's part of the model."""
     flags, path = BY_TASK[task], teachers[task]
     ours = make_task(data, *flags)
     student = make_model(ours, data, *flags, model=MODELS.get(task, tuple(MODEL)), seed=6)
@@ -83,8 +83,8 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(data: Path, teachers
         assert all(abs(after[f"{pair}:kd_loss"]) < 1e-3 < before[f"{pair}:kd_loss"] for pair in PAIRS)
 
 
-def test_a_teacher_of_its_own_data_fits(data: Path, teachers: dict[str, Path]) -> None:
-    """Its dictionary's file lacks the language tokens that the task adds: they are no difference."""
+def test_a_teacher_of_the_same_data_fits(data: Path, teachers: dict[str, Path]) -> None:
+    """The dictionary's file lacks the language tokens, which the task adds. They do not count as a difference."""
     ours = make_task(data, *BY_TASK["translation_multi_simple_epoch"])
     criterion = make_criterion(ours, "word_kd", teacher_path=str(teachers["translation_multi_simple_epoch"]))
     assert len(criterion.teacher.models) == 1 and len(ours.target_dictionary) == 28
@@ -103,7 +103,7 @@ def test_a_teacher_of_several_languages_that_does_not_fit(
     path = str(teachers["translation_multi_simple_epoch"])
     other_pair = ["--lang-pairs", "de-en,en-fr"]
     said = refused(data, [*multi, *other_pair], teacher_path=path)
-    assert "never trained on en-fr (--lang-pairs)" in said and "de-en, fr-en" in said
+    assert "not trained on en-fr (--lang-pairs)" in said and "de-en, fr-en" in said
     said = refused(data, [*MULTI, "--encoder-langtok", "tgt"], teacher_path=path)
     assert (
         "--encoder-langtok src, the student has tgt" in said and "--decoder-langtok tgt, the student has None" in said
@@ -111,7 +111,7 @@ def test_a_teacher_of_several_languages_that_does_not_fit(
     said = refused(data, [*multi, "--langs", "fr,en,de"], teacher_path=path)
     assert "at index 25 the teacher has '__de__' and the student '__fr__'" in said and "(--langs)" in said
     said = refused(data, [*multi, "--langs", "de,en,fr,cs"], teacher_path=path)
-    assert "no more and the student '__cs__' (28 and 29 types)" in said
+    assert "no more types and the student '__cs__' (28 and 29 types)" in said
     for task in LEFT_TO_RIGHT[2:]:
         assert f"{task!r}, the student's is 'translation_multi" in refused(
             data, multi, teacher_path=str(teachers[task])
@@ -121,7 +121,7 @@ def test_a_teacher_of_several_languages_that_does_not_fit(
 
 
 @pytest.mark.parametrize("task", ["translation_multi_simple_epoch", "multilingual_translation"])
-def test_what_numbers_the_sentences_of_one_pair_is_refused_where_there_are_several(
+def test_options_for_one_pair_are_refused_with_several_pairs(
     data: Path, teachers: dict[str, Path], tmp_path: Path, task: str
 ) -> None:
     flags = BY_TASK[task]
@@ -159,7 +159,7 @@ def test_a_student_that_is_not_left_to_right_is_trained_with_fairseqs_own_criter
 
 
 def test_the_task_of_multilingual_bart_starts_at_all(data: Path) -> None:
-    """It does not without the mend `bart-args`."""
+    """Without the patch `bart-args` it fails at once."""
     task = make_task(data, *BY_TASK["translation_from_pretrained_bart"])
     sample = batch(task)
     assert task.target_dictionary[int(sample["target"][0].max())] == "[en]"

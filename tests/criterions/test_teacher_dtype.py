@@ -1,4 +1,4 @@
-"""A teacher in another number format than its student's, and checkpoints that are in one."""
+"""A teacher in another dtype than the student's, and checkpoints in half precision."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def loss(task: Any, path: Path, **settings: Any) -> tuple[Any, float]:
 
 @pytest.mark.parametrize("form", ["fused", "plain"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_a_teacher_runs_in_the_format_that_is_asked_for(task: Any, teacher_path: Path, dtype: str, form: str) -> None:
+def test_a_teacher_runs_in_the_dtype_of_the_option(task: Any, teacher_path: Path, dtype: str, form: str) -> None:
     criterion, found = loss(task, teacher_path, teacher_dtype=dtype, loss_form=form)
     assert {weight.dtype for weight in criterion.teacher.models[0].parameters()} == {getattr(torch, dtype)}
     _, wanted = loss(task, teacher_path, loss_form=form)
@@ -35,7 +35,7 @@ def test_a_teacher_runs_in_the_format_that_is_asked_for(task: Any, teacher_path:
     assert (found == wanted) == (dtype == "float32")
 
 
-def test_what_it_says_is_that_of_the_rounded_model(task: Any, teacher_path: Path) -> None:
+def test_log_probs_are_those_of_the_rounded_model(task: Any, teacher_path: Path) -> None:
     criterion, _ = loss(task, teacher_path, teacher_dtype="bfloat16")
     sample = batch(task, range(5))
     (model,) = criterion.teacher.models
@@ -45,7 +45,7 @@ def test_what_it_says_is_that_of_the_rounded_model(task: Any, teacher_path: Path
     assert found.dtype == torch.float32 and torch.equal(found, mix_log_probs([wanted]))
 
 
-def test_a_cache_has_no_format_to_choose(task: Any, teacher_path: Path) -> None:
+def test_teacher_dtype_is_refused_with_a_cache(task: Any, teacher_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"--teacher-dtype float16 .*--teacher-cache"):
         make_criterion(task, "word_kd", teacher_cache="cache", teacher_dtype="float16")
 
@@ -53,7 +53,7 @@ def test_a_cache_has_no_format_to_choose(task: Any, teacher_path: Path) -> None:
 def test_a_checkpoint_in_half_precision_teaches_a_student_in_float32(
     task: Any, teacher_path: Path, tmp_path: Path
 ) -> None:
-    """As --memory-efficient-fp16 writes its weights."""
+    """--memory-efficient-fp16 saves weights in float16."""
     state = torch.load(teacher_path, weights_only=True)
     state["model"] = {name: weight.half() for name, weight in state["model"].items()}
     torch.save(state, half := tmp_path / "half.pt")
@@ -62,10 +62,10 @@ def test_a_checkpoint_in_half_precision_teaches_a_student_in_float32(
     assert found == pytest.approx(loss(task, teacher_path)[1], rel=2e-3)
 
 
-@pytest.mark.skipif(not MAPS.exists(), reason="only Linux says what a process has mapped")
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists the mapped files of a process")
 def test_a_checkpoint_is_mapped_not_read(teacher_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither weights nor the optimizer's state are in memory until they are looked at."""
-    # Which reads all of a file.
+    """Neither weights nor optimizer state are in memory before they are used."""
+    # fairseq's function reads the whole file.
     monkeypatch.setattr(checkpoint_utils, "load_checkpoint_to_cpu", lambda *_, **__: pytest.fail("read whole"))
     state = read_checkpoint(teacher_path)
     assert str(teacher_path) in MAPS.read_text() and len(state["model"]) > 1

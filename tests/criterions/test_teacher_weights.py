@@ -1,4 +1,4 @@
-"""`--teacher-weights`: an ensemble whose members do not count alike, online and cached."""
+"""`--teacher-weights`: an ensemble with unequal weights, online and cached."""
 
 import json
 
@@ -21,7 +21,7 @@ def losses(task, paths, **settings):
 
 
 @pytest.mark.parametrize("settings", [{}, {"kd_divergence": "reverse_kl", "kd_temperature": 2.0}])
-def test_both_forms_are_alike_and_between_the_teachers(task, teacher_path, other_teacher_path, settings):
+def test_both_forms_are_alike_and_depend_on_the_weights(task, teacher_path, other_teacher_path, settings):
     paths = f"{teacher_path}:{other_teacher_path}"
     found = {
         weights: losses(task, paths, teacher_weights=weights, **settings) for weights in ("3:1", "0.75:0.25", "entropy")
@@ -35,7 +35,7 @@ def test_both_forms_are_alike_and_between_the_teachers(task, teacher_path, other
     assert nearly_alone == pytest.approx(losses(task, str(teacher_path), **settings), rel=1e-4)
 
 
-def test_a_cache_keeps_the_weights(bitext, task, teacher_path, other_teacher_path, tmp_path):
+def test_a_cache_records_the_weights(bitext, task, teacher_path, other_teacher_path, tmp_path):
     paths = f"{teacher_path}:{other_teacher_path}"
     cache = write_cache(bitext, paths, tmp_path / "cache", "--teacher-weights", "3:1")
     sample = batch(task, [3, 30])
@@ -47,10 +47,10 @@ def test_a_cache_keeps_the_weights(bitext, task, teacher_path, other_teacher_pat
     assert (found.log_probs - wanted.log_probs).abs().max() < 1e-2
     recorded = json.loads((cache / "cache.json").read_text())["options"]["--teacher-weights"]
     assert sorted(map(float, recorded.split(":"))) == [0.25, 0.75]
-    # In the other order the same weights are others, and with the teachers the same.
-    turned = f"{other_teacher_path}:{teacher_path}"
-    write_cache(bitext, turned, cache, "--teacher-weights", "1:3")
+    # With teachers and weights in reverse order the options are the same, with only the teachers reversed they are not.
+    reverse = f"{other_teacher_path}:{teacher_path}"
+    write_cache(bitext, reverse, cache, "--teacher-weights", "1:3")
     with pytest.raises(SystemExit, match="--teacher-weights: 0"):
-        write_cache(bitext, turned, cache, "--teacher-weights", "3:1")
+        write_cache(bitext, reverse, cache, "--teacher-weights", "3:1")
     with pytest.raises(SystemExit, match=r"--teacher-weights: 0.* there, none"):
         write_cache(bitext, paths, cache)

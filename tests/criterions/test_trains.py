@@ -1,4 +1,4 @@
-"""A few updates by every objective: a student comes closer to its teacher."""
+"""A few updates with every divergence: the student comes closer to its teacher."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("teachers_loaded_once")
 
 
 def distances(task, teacher_path, updates=12, **settings):
-    """The teacher's part of the loss on one batch, before each update by it alone."""
+    """Return the teacher's term on one batch before each update; no other term is trained on by default."""
     student = make_model(task, "--dropout", "0", seed=3).train()
     criterion = make_criterion(task, "word_kd", teacher_path=str(teacher_path), **{"kd_weight": 1.0} | settings).train()
     sample, found = batch(task, range(12)), []
@@ -32,7 +32,7 @@ def test_every_divergence_trains(task, teacher_path, name):
 
 
 def test_a_sampled_cache_trains(bitext, task, teacher_path, tmp_path):
-    """Towards the whole teacher, whom it has never seen whole."""
+    """The student comes closer to the teacher's whole distribution, which it never sees."""
     cache = write_cache(bitext, teacher_path, tmp_path / "cache", "--sampled", "2", "--draws", "12")
     student = make_model(task, "--dropout", "0", seed=3).train()
     cached = make_criterion(task, "word_kd", teacher_cache=str(cache), kd_weight=1.0).train()

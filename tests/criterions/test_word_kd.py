@@ -1,4 +1,4 @@
-"""`word_kd` on real models: the formula, the teacher's place, and what fairseq does around a criterion."""
+"""`word_kd` on real models: the formula, the teacher beside the student, and fairseq's training steps."""
 
 import copy
 import itertools
@@ -30,7 +30,7 @@ def make_kd(task, path, **settings):
 
 
 def teacher_logits(task, criterion, sample):
-    """From the criterion's models, called by hand."""
+    """Return the logits of the criterion's teachers."""
     with torch.no_grad():
         return [logits(model, sample) for model in criterion.teacher.models]
 
@@ -68,7 +68,7 @@ def test_loss_and_every_gradient_are_the_formula(
     assert_gradients(backward(student, loss), student, scores, wanted.gradient)
 
 
-def test_prefix_is_left_out_of_the_teachers_part_too(task, student, teacher_path):
+def test_prefix_is_left_out_of_the_teachers_term_too(task, student, teacher_path):
     criterion = make_kd(task, teacher_path, ignore_prefix_size=2, label_smoothing=0.1)
     sample = batch(task, range(6))
     counts = sample["target"].ne(task.target_dictionary.pad())
@@ -90,7 +90,7 @@ def test_prefix_is_left_out_of_the_teachers_part_too(task, student, teacher_path
     assert unreduced.sum().item() == pytest.approx(loss.item(), rel=1e-5)
 
 
-def test_zero_where_the_student_is_the_teacher(task, other_teacher_path):
+def test_the_loss_of_a_student_that_is_the_teacher_is_zero(task, other_teacher_path):
     criterion = make_kd(task, other_teacher_path, kd_weight=1.0, kd_temperature=2.0)
     twin = copy.deepcopy(criterion.teacher.models[0]).requires_grad_(True)
     loss, _, log = criterion(twin, batch(task, range(6)))
@@ -121,7 +121,7 @@ CHANGES = {
 
 
 def changed_flags(flag, changes):
-    """One flag's change with the others that it needs, and those others alone."""
+    """Return the settings that change a flag, together with those it needs, and the latter alone."""
     change = changes[flag]
     if not isinstance(change, dict):
         return {flag: change}, {}
@@ -137,10 +137,10 @@ def test_every_flag_does_something(task, student, teacher_path, flag):
     assert abs(changed / loss - 1) > 1e-3
 
 
-# The teacher's place.
+# The teacher beside the student.
 
 
-def test_teacher_is_hidden(task, teacher_path):
+def test_teacher_is_not_a_module_of_the_criterion(task, teacher_path):
     criterion = make_kd(task, teacher_path)
     assert criterion.teacher is not None
     assert list(criterion.parameters()) == list(criterion.buffers()) == []
@@ -148,7 +148,7 @@ def test_teacher_is_hidden(task, teacher_path):
     assert list(criterion.modules()) == [criterion]
 
 
-def test_teacher_has_no_gradients_and_no_dropout_whatever_the_mode(task, student, teacher_path):
+def test_teacher_has_no_gradients_and_no_dropout_in_any_mode(task, student, teacher_path):
     criterion = make_kd(task, teacher_path).eval().train()
     sample = batch(task, range(6))
     (model,) = criterion.teacher.models
@@ -170,7 +170,7 @@ def test_teacher_follows_the_dtype_of_the_student(task, student, teacher_path, d
     loss, _, log = criterion(student.to(dtype), sample)
     assert {weight.dtype for weight in criterion.teacher.models[0].parameters()} == {dtype}
     assert loss.dtype == torch.float32
-    # The models compute in half precision, the loss does not: a few units of its last place, relatively.
+    # Only the models compute in half precision, so the losses differ by a few units in the last place.
     for key in ("loss", "kd_loss", "nll_loss"):
         assert log[key].item() == pytest.approx(wanted[key].item(), rel=8 * torch.finfo(dtype).eps)
     assert all(gradient.isfinite().all() for gradient in backward(student, loss).values())
@@ -191,11 +191,11 @@ def test_trainer_neither_optimises_nor_saves_the_teacher(bitext, task, teacher_p
     assert state["model"].keys() == model.state_dict().keys() and not state["criterion"]
 
 
-# What fairseq does around a criterion.
+# fairseq's training steps.
 
 
 def step(task, data, path, samples, name="word_kd", **settings):
-    """The student's weights after one update over these batches."""
+    """Return the student's weights after one update over these batches."""
     model = make_model(task, "--dropout", "0")
     criterion = make_criterion(task, name, teacher_path=str(path), **settings)
     trainer = make_trainer(data, task, model, criterion, "--dropout", "0", "--clip-norm", "0")
@@ -204,8 +204,8 @@ def step(task, data, path, samples, name="word_kd", **settings):
 
 
 @pytest.mark.parametrize("sentence_avg", [False, True])
-def test_accumulated_gradients_are_the_whole_batches(bitext, task, teacher_path, sentence_avg):
-    """--update-freq: sums of sums, divided once, and not by the number of batches."""
+def test_accumulated_gradients_equal_those_of_one_batch(bitext, task, teacher_path, sentence_avg):
+    """--update-freq: the sums over batches are divided once, and not by the number of batches."""
     settings = {"sentence_avg": sentence_avg, "kd_temperature": 2.0, "label_smoothing": 0.1}
     start = dict(make_model(task, "--dropout", "0").named_parameters())
     whole = step(task, bitext, teacher_path, [batch(task, range(12))], **settings)
@@ -214,7 +214,7 @@ def test_accumulated_gradients_are_the_whole_batches(bitext, task, teacher_path,
     assert any((whole[name] - start[name]).abs().max() > 1e-2 for name in whole)
 
 
-def test_gradients_of_two_batches_sum_to_the_whole_batches(task, student, teacher_path):
+def test_gradients_of_two_batches_sum_to_those_of_one_batch(task, student, teacher_path):
     criterion = make_kd(task, teacher_path, label_smoothing=0.1)
     whole = backward(student, criterion(student, batch(task, range(12)))[0])
     for ids in (range(3), range(3, 12)):
@@ -231,7 +231,7 @@ def test_a_batch_of_padding_is_zero_and_differentiable(task, student, teacher_pa
 @pytest.mark.parametrize("gap", [200.0, 1e4])
 @pytest.mark.parametrize("form", ["fused", "plain"])
 def test_extreme_logits_stay_finite(task, student, teacher_path, gap, form):
-    """The student is sure of what the teacher all but excludes: KL is about the gap, never infinite."""
+    """The student gives nearly all probability to a type of low probability: KL is about the gap, not infinite."""
     criterion, sample = make_kd(task, teacher_path, kd_weight=1.0, loss_form=form), batch(task, range(4))
     push = torch.zeros(len(task.target_dictionary))
     push[5] = gap
@@ -242,7 +242,7 @@ def test_extreme_logits_stay_finite(task, student, teacher_path, gap, form):
 
 
 @pytest.mark.parametrize("form", ["fused", "plain"])
-def test_a_class_the_teacher_excludes_stays_finite(task, student, teacher_path, form):
+def test_a_type_without_teacher_probability_stays_finite(task, student, teacher_path, form):
     criterion, sample = make_kd(task, teacher_path, kd_temperature=2.0, loss_form=form), batch(task, range(4))
     push = torch.zeros(len(task.target_dictionary))
     push[5] = -math.inf
@@ -276,7 +276,7 @@ def test_teacher_with_an_adaptive_softmax(bitext, task, student, tmp_path):
 
 
 def test_student_with_an_adaptive_softmax(task, teacher_path, caplog):
-    """The plain form takes over and says so, once. Its log-probabilities are fairseq's own."""
+    """The plain form is used, with one log line. The log-probabilities are fairseq's."""
     student, sample = make_model(task, *ADAPTIVE).eval(), batch(task, range(4))
     criterion = make_kd(task, teacher_path)
     loss, _, _ = criterion(student, sample)
@@ -289,7 +289,7 @@ def test_student_with_an_adaptive_softmax(task, teacher_path, caplog):
 
 
 def test_fairseqs_own_criterion_cannot_train_an_adaptive_softmax(task):
-    """It writes its log-probabilities in place; `log_probs` does not, which this justifies."""
+    """fairseq writes log-probabilities in place, which is why `log_probs` does not call it."""
     student = make_model(task, *ADAPTIVE).eval()
     loss, _, _ = make_criterion(task, "label_smoothed_cross_entropy")(student, batch(task, range(4)))
     with pytest.raises(RuntimeError, match="inplace operation"):
