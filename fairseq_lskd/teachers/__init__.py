@@ -1,4 +1,4 @@
-"""Where a teacher's distribution comes from."""
+"""Teachers: online models and caches, and the checks that a teacher fits its student."""
 
 from .cache import CachedTeacher
 from .online import OnlineTeacher

@@ -1,4 +1,4 @@
-"""A teacher on its own, with no student's task beside it: to translate with."""
+"""Load a teacher with its own task, without a student, for translation."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .task import load_dictionary
 
 @dataclass
 class Teacher:
-    """Checkpoints of one task, loaded."""
+    """Loaded checkpoints of one task."""
 
     paths: list[Path]
-    task: Any  #: fairseq's, with both dictionaries
+    task: Any  #: fairseq's task, with both dictionaries
     models: list[Any]  #: in eval mode, on the CPU; several are an ensemble
-    dictionaries: tuple[Path, Path]  #: of the source and the target
-    max_positions: tuple[int, int]  #: tokens that all of them read and write at most, end marks counted
-    marks: Marks | None = None  #: of one of several languages: what it reads around the sentences of its pair
-    more_files: tuple[Path, ...] = ()  #: that its vocabulary is also made of
+    dictionaries: tuple[Path, Path]  #: files of the source and the target dictionary
+    max_positions: tuple[int, int]  #: maximum tokens of a source and a target for all models, end symbols included
+    marks: Marks | None = None  #: the language tokens of a multilingual teacher
+    more_files: tuple[Path, ...] = ()  #: further files that define the vocabulary
 
 
 def load_teacher(
@@ -40,19 +40,20 @@ def load_teacher(
 ) -> Teacher:
     """Load fairseq checkpoints, joined by `:`, with the dictionaries of the first.
 
-    Dictionaries are looked for in `teacher_data`, else beside the checkpoint, else in the folder that it records.
-    One of several languages is loaded for the pair of `source_lang` and `target_lang`, which it has to have seen.
+    Dictionaries are looked for in `teacher_data`, else beside the checkpoint, else in the data folder recorded in it.
+    A multilingual teacher is loaded for one pair, `source_lang` to `target_lang`, which it must be trained on.
 
     Raises:
-        UserError: if a checkpoint cannot be read, its task, languages or dictionaries are not known, or they differ.
+        UserError: if a checkpoint cannot be read, its task, languages or dictionaries are unknown, or the checkpoints
+            do not fit together.
     """
     first = Path(paths.split(":")[0])
     options = read_checkpoint(first)["cfg"]["task"]
     name = task_name(options)
     if name != MIXED and not is_bilingual(name):
         raise UserError(
-            f"the teacher {first} was trained on the task {name!r}, expected 'translation', one of your own made of "
-            f"it, or {MIXED!r}. Convert it with one of CTranslate2's converters, and name the folder with --model."
+            f"the teacher {first} was trained on the task {name!r}, expected 'translation', a subclass of it, or "
+            f"{MIXED!r}. Convert it with one of CTranslate2's converters, and name the folder with --model."
         )
     check_languages(first, options)
     if name == MIXED:
@@ -61,9 +62,7 @@ def load_teacher(
         recorded = languages_of(options) or (None, None)
         source_lang, target_lang = source_lang or recorded[0], target_lang or recorded[1]
         if source_lang is None or target_lang is None:
-            raise UserError(
-                f"the teacher {first} does not say what it translates: name --source-lang and --target-lang"
-            )
+            raise UserError(f"the teacher {first} does not record its languages. Give --source-lang and --target-lang")
         languages = (source_lang, target_lang)
     recorded_data = getattr(options, "data", None) or ""
     dictionaries = [
@@ -74,8 +73,9 @@ def load_teacher(
     if source is None or target is None or (source.parent != target.parent and name != MIXED):
         raise UserError(
             f"the teacher {first} needs dict.{languages[0]}.txt and dict.{languages[1]}.txt in one folder, found "
-            f"{' and '.join(str(path) for path in dictionaries if path) or 'neither'} (looked beside it, and in "
-            f"{recorded_data or 'no data folder, as it records none'}): name their folder with --teacher-data"
+            f"{' and '.join(str(path) for path in dictionaries if path) or 'neither'} (searched: the checkpoint's "
+            f"folder, and {recorded_data or 'no data folder, because it records none'}). Name their folder with "
+            "--teacher-data"
         )
     with open_dict(options) if not isinstance(options, Namespace) else contextlib.nullcontext():
         options.data, (options.source_lang, options.target_lang) = str(source.parent), languages
@@ -84,8 +84,8 @@ def load_teacher(
         load_dictionary(dictionary)
     try:
         task = tasks.setup_task(options)
-    except Exception as error:  # of options of any kind
-        raise UserError(f"the teacher {first} has options that its task cannot take: {said(error)}") from None
+    except Exception as error:  # the options may be anything, so fairseq may raise anything
+        raise UserError(f"the teacher {first} has options that its task does not accept: {said(error)}") from None
     marks = None
     if name == MIXED:
         both = task.source_dictionary, task.target_dictionary
@@ -100,29 +100,29 @@ def load_teacher(
 def _pair(
     path: Path, options: Any, source: str | None, target: str | None, teacher_data: str | None
 ) -> tuple[str, str]:
-    """The pair that a teacher of several is asked for."""
+    """Check and return the language pair for a multilingual teacher."""
     pairs = pairs_of(options)
     if not (source and target):
         raise UserError(
-            f"the teacher {path} translates several languages: choose with --source-lang and --target-lang one of "
-            f"{shown(', '.join(pairs)) if pairs else 'its pairs'}"
+            f"the teacher {path} translates several language pairs. Choose one with --source-lang and --target-lang: "
+            f"{shown(', '.join(pairs)) if pairs else 'the checkpoint does not list them'}"
         )
     known = languages_in_order(options, path, teacher_data)
     if lacking := [language for language in (source, target) if language not in known]:
         raise UserError(
-            f"the teacher {path} has no language token for {' and '.join(lacking)} (--source-lang, --target-lang): it "
-            f"has {shown(', '.join(known))}"
+            f"the teacher {path} has no language token for {' and '.join(lacking)} (--source-lang, --target-lang). "
+            f"Choose from {shown(', '.join(known))}"
         )
     if pairs and f"{source}-{target}" not in pairs:
         raise UserError(
-            f"the teacher {path} was never trained on {source}-{target} (--source-lang, --target-lang), only on "
-            f"{shown(', '.join(pairs))}"
+            f"the teacher {path} was not trained on {source}-{target} (--source-lang, --target-lang). Choose one of "
+            f"its pairs: {shown(', '.join(pairs))}"
         )
     return plain(source, "--source-lang"), plain(target, "--target-lang")
 
 
 def _own_files(path: Path, options: Any, teacher_data: str | None, source: Path, target: Path) -> tuple[Path, ...]:
-    """Have the options name files where they are now; those beside the dictionaries."""
+    """Set the options to the present paths of the teacher's files. Return files other than the dictionaries."""
     for option, place in (("fixed_dictionary", source), ("source_dict", source), ("target_dict", target)):
         if getattr(options, option, None):
             setattr(options, option, str(place))

@@ -1,4 +1,4 @@
-"""The mean of a run's last checkpoints, which is a better model than the last (Vaswani et al., 2017, section 6.1)."""
+"""Average the last checkpoints of a training (Vaswani et al., 2017, section 6.1)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..reading import COUNT, misfit
 from .checkpoint import read_archive, without_copies
 from .soundness import check_weights
 
-#: As --save-interval-updates has them written: the epoch, and the updates.
+#: Names of checkpoints of --save-interval-updates: epoch and number of updates.
 BY_UPDATES = r"checkpoint_\d+_(\d+)\.pt"
 
 
 def last_checkpoints(folder: Path, count: int, or_fewer: bool = False) -> list[Path]:
-    """The newest `count` of a folder's numbered checkpoints: by updates if it has those, else by epochs.
+    """Return the newest `count` numbered checkpoints of a folder: those by updates if it has any, else by epochs.
 
-    By updates, checkpoint_last.pt is one of them where it is newer: where a training's last update ends an epoch,
-    fairseq writes no numbered one.
+    checkpoint_last.pt counts as a checkpoint by updates if it is newer than the others, because fairseq writes no
+    numbered checkpoint if the last update ends an epoch.
 
     Args:
-        or_fewer: take what there is where there are not that many: most of either kind, or checkpoint_last.pt alone.
+        or_fewer: if there are fewer, return the kind with more checkpoints, or checkpoint_last.pt alone.
 
     Raises:
-        UserError: if there are not that many; with `or_fewer`, if there is none.
+        UserError: if there are fewer; with `or_fewer`, if there is no checkpoint.
     """
     last = folder / "checkpoint_last.pt"
     fewer: list[Path] = []
@@ -46,20 +46,21 @@ def last_checkpoints(folder: Path, count: int, or_fewer: bool = False) -> list[P
     if or_fewer and (fewer or last.is_file()):
         return fewer or [last]
     raise UserError(
-        f"{folder} has fewer than {count} numbered checkpoints to average: train with --save-interval-updates N "
-        f"--keep-interval-updates {count}, or with --keep-last-epochs {count}. fairseq writes none at an update that "
-        "ends an epoch: where N is a multiple of an epoch's updates, choose another. To take what there is: --or-fewer"
+        f"{folder} has fewer than {count} numbered checkpoints to average. Train with --save-interval-updates N "
+        f"--keep-interval-updates {count}, or with --keep-last-epochs {count}. fairseq writes no numbered checkpoint "
+        "at an update that ends an epoch, so N must not be a multiple of the updates per epoch. To average the "
+        "checkpoints that exist, give --or-fewer"
     )
 
 
 def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
-    """The last checkpoint with the mean of all checkpoints' weights, without optimizer state.
+    """Return the last checkpoint with the mean of all checkpoints' weights, without optimizer state.
 
-    Floating-point weights are averaged in float64 and keep their dtype; others (counters) are the last's. The unused
-    copies of weights that fairseq 0.12 saves are left out: see `without_copies`.
+    Floating-point weights are averaged in float64 and keep their dtype. Other tensors (counters) are those of the last
+    checkpoint. Unused copies of weights are left out: see `without_copies`.
 
     Raises:
-        UserError: if one cannot be read, is of another model, or holds weights that are not numbers.
+        UserError: if a checkpoint cannot be read, is of another model, or has NaN or infinite weights.
     """
     sums: dict[str, torch.Tensor] = {}
     state: dict[str, Any] = {}
@@ -69,7 +70,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
         check_weights(str(path), state["model"])
         shapes = {name: tuple(weight.shape) for name, weight in state["model"].items()}
         if sums and shapes != {name: tuple(weight.shape) for name, weight in sums.items()}:
-            raise UserError(f"{path} is of another model than {paths[0]}: their weights have other names or shapes")
+            raise UserError(f"{path} is of another model than {paths[0]}: names or shapes of their weights differ")
         for name, weight in state["model"].items():
             wide = weight.double() if weight.is_floating_point() else weight
             sums[name] = sums[name] + wide if name in sums and weight.is_floating_point() else wide

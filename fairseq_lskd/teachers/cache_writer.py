@@ -1,4 +1,4 @@
-"""Writing a teacher cache: in blocks, which many processes may share, and any of them may be killed."""
+"""Write a teacher cache in blocks. Several processes can share the blocks, and a killed process can be restarted."""
 
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ from .task import load_split
 from .top_k import TeacherTopK
 from .weights import recorded
 
-#: A block is held in memory, and is what a kill can cost: 1 MiB, or more where there would be too many files.
+#: Size of a block, larger if there would be more than MAX_BLOCKS. A block is in memory until it is complete: a killed
+#: process loses at most one block.
 BLOCK_BYTES = 2**20
 MAX_BLOCKS = 256
 
 
 def block_edges(lengths: np.ndarray, record_bytes: int) -> np.ndarray:
-    """`[blocks + 1]`, the first sentence of each block, and at the end the number of sentences. No block is empty.
+    """Return the first sentence of each block, and the number of sentences at the end, `[blocks + 1]`.
 
-    It depends on the data and on k alone, so that any number of processes can share the blocks.
+    No block is empty. The edges depend only on the data and the record size, so any number of processes can share the
+    blocks.
     """
     lengths = lengths.astype(np.int64)
     starts, total = np.cumsum(lengths) - lengths, lengths.sum()
@@ -54,10 +56,10 @@ def block_edges(lengths: np.ndarray, record_bytes: int) -> np.ndarray:
 
 
 class CacheWriter:
-    """The cache in one folder: what it is to be, which of its blocks are there, and writing the others.
+    """Write the missing blocks of a cache in one folder.
 
-    A block carries its digest in its name and is renamed into place, so that whatever else happens a
-    block is known to be whole or not to be. Whichever process finds all of them there writes the manifest.
+    A block is renamed into place when it is complete, and has its digest in its name, so a damaged block is detected.
+    The process that finds all blocks complete writes the manifest.
     """
 
     def __init__(
@@ -72,25 +74,26 @@ class CacheWriter:
         bytes_per_token: int | None = None,
         mixture: Mixture = MEAN,
     ):
-        """Look at the folder, load the split; nothing is written yet.
+        """Check the folder and load the split. Nothing is written yet.
 
         Args:
-            task: fairseq's translation task. The subset that is its `train_subset` takes in train1, train2, ...
-            kept: what is kept of each token.
-            teacher_path: checkpoints joined by `:`; half: whether they compute in float16.
-            mixture: of several checkpoints.
-            bytes_per_token: the budget that `kept` was chosen for, recorded: a later call need not measure again.
+            task: fairseq's translation task. Its `train_subset` includes train1, train2, ...
+            kept: what the cache stores for each token.
+            teacher_path: checkpoints joined by `:`; half: whether they run in float16; mixture: their weights.
+            bytes_per_token: the budget that `kept` was chosen for. It is recorded, so a later call need not measure
+                again.
 
         Raises:
-            UserError: if the head is larger than the vocabulary, the data or a checkpoint is not as it should be
-                (`fingerprint`), or the folder is that of another cache or of something else.
+            UserError: if the head is larger than the vocabulary, the data or a checkpoint is invalid (`fingerprint`),
+                or the folder has another cache or other files.
         """
         vocabulary = len(task.target_dictionary)
         if not 1 <= kept.k <= vocabulary:
             raise UserError(f"--top-k {kept.k}: expected 1 to {vocabulary:,}, the size of the target vocabulary")
         if kept.sampled and kept.k == vocabulary:
             raise UserError(
-                f"--top-k {kept.k} leaves --sampled {kept.sampled} nothing to draw: it is the whole vocabulary"
+                f"--top-k {kept.k} is the whole vocabulary, so --sampled {kept.sampled} has nothing to draw. Lower "
+                "--top-k, or leave --sampled out"
             )
         self._budget = bytes_per_token
         self.folder = folder
@@ -98,7 +101,7 @@ class CacheWriter:
         self._data = data_files(task.cfg, subset)
         self._stamps = list(map(stamp, self._data))
         self._fingerprint = fingerprint(task, subset, temperature, teacher_path)
-        # A student may have others of these, but all processes that write have the same.
+        # These options may differ from a student's, but are the same for all processes that write the cache.
         self._fingerprint["options"] |= {
             **kept.options(),
             "--fp16": half,
@@ -109,7 +112,7 @@ class CacheWriter:
             self._fingerprint["options"]["--teacher-weights"] = weights
         self._asked = self._fingerprint | {"options": dict.fromkeys(OPTIONAL) | self._fingerprint["options"]}
         settle(followed(folder), _KIND)
-        #: How the cache there differs, which this one is to replace when there is something to replace it with.
+        #: The differences of an existing cache that `write` replaces.
         self._changes: list[str] = []
         if folder.exists() and not (folder.is_dir() and not contents(folder)):
             self._changes = self._check_plan(may_replace=True)
@@ -119,20 +122,20 @@ class CacheWriter:
         self._edges = block_edges(self.lengths, self.dtype.itemsize)
         self._starts = np.append(0, np.cumsum(self.lengths, dtype=np.int64))
         if not self._starts[-1]:
-            raise UserError(f"{task.cfg.data}: {subset!r} has no target tokens")
+            raise UserError(f"{task.cfg.data}: the split {subset!r} has no target tokens. Binarise it again")
 
     @property
     def blocks(self) -> int:
-        """How many blocks the whole cache has."""
+        """Number of blocks of the whole cache."""
         return len(self._edges) - 1
 
     def tokens(self, blocks: Sequence[int]) -> int:
-        """Target tokens in some of the blocks."""
+        """Return the number of target tokens in some of the blocks."""
         edges = self._starts[self._edges]
         return int(sum(edges[block + 1] - edges[block] for block in blocks))
 
     def to_do(self, shard_id: int = 0, num_shards: int = 1) -> list[int]:
-        """A shard's blocks that are not there; damaged ones are removed, and the manifest with them."""
+        """Return the missing blocks of a shard. Damaged blocks are removed, and the manifest with them."""
         mine = range(shard_id, self.blocks, num_shards)
         if self._changes:
             return list(mine)
@@ -147,14 +150,14 @@ class CacheWriter:
         return [block for block in mine if block not in there]
 
     def write(self, blocks: Sequence[int], source: TeacherTopK) -> Iterator[int]:
-        """Write blocks, one after the other; yield the number of target tokens of each batch that is done.
+        """Write blocks in order. Yield the number of target tokens of each batch when it is done.
 
         Raises:
-            UserError: if a file cannot be written, or the folder has become another cache's meanwhile.
+            UserError: if a file cannot be written, or another cache has been started in the folder.
         """
         plan = {"format": FORMAT, "lskd": __version__, "teacher_path": self._teacher_path, "blocks": self.blocks}
         plan |= {} if self._budget is None else {"bytes_per_token": self._budget}
-        # Another process may have replaced it meanwhile.
+        # Another process may have replaced the cache since `__init__`.
         if self._changes and (changes := self._check_plan(may_replace=True)):
             replaces(self.folder, changes)
             self._replace(plan | self._fingerprint)
@@ -163,7 +166,7 @@ class CacheWriter:
             write_json(self.folder / PLAN, plan | self._fingerprint)
         for block in blocks:
             self._check_plan()
-            if block in dict(find_blocks(self.folder)):  # by now: another process was given the same shard
+            if block in dict(find_blocks(self.folder)):  # written by another process with the same shard
                 yield self.tokens([block])
                 continue
             records = np.zeros(self.tokens([block]), self.dtype)
@@ -173,12 +176,12 @@ class CacheWriter:
             self._save(f"block-{block:05}", records)
 
     def speed(self, block: int, source: TeacherTopK, seconds: float = 5.0) -> float:
-        """Target tokens a second, measured for about so long on a block's batches from the middle on."""
+        """Measure the target tokens per second for about `seconds`, on the batches in the second half of a block."""
         batches = source.batches(self._sentences(block))
         batches = batches[len(batches) // 2 :]
         if not batches:
             return math.inf
-        source.infer(batches[0])  # to warm up
+        source.infer(batches[0])  # warm-up
         done, start = 0, time.perf_counter()
         for _, answer in source.infer_all(batches):
             done += len(answer.rest)
@@ -187,7 +190,7 @@ class CacheWriter:
         return done / (time.perf_counter() - start)
 
     def finish(self) -> int:
-        """Write, if all blocks are there, what makes the cache a finished one; the number of those that are not."""
+        """Write the manifest if all blocks exist. Return the number of missing blocks."""
         there = dict(reversed(find_blocks(self.folder)))
         if len(there) < self.blocks:
             return self.blocks - len(there)
@@ -202,7 +205,7 @@ class CacheWriter:
         return 0
 
     def _replace(self, plan: dict[str, Any]) -> None:
-        """Begin the cache in a folder that takes the place of the one there, with its plan in it from the first."""
+        """Replace the existing folder by a new one that has the plan of this cache."""
         place = followed(self.folder)
         try:
             new = beside(place)
@@ -210,14 +213,14 @@ class CacheWriter:
             put_in_place(new, place)
         except OSError as error:
             raise UserError(
-                f"--out {self.folder} cannot be replaced ({error.strerror}): empty it, or name another folder"
+                f"--out {self.folder} cannot be replaced ({error.strerror}). Empty it, or name another folder"
             ) from None
 
     def _sentences(self, block: int) -> np.ndarray:
         return np.arange(*self._edges[block : block + 2])
 
     def _fill(self, records: np.ndarray, block: int, source: TeacherTopK) -> Iterator[int]:
-        """Ask about a block's sentences, batch by batch; yield how many tokens each batch had."""
+        """Run the teacher on the sentences of a block. Yield the number of tokens of each batch."""
         records["rest"] = np.nan
         first = self._starts[self._edges[block]]
         for sentences, found in source.infer_all(source.batches(self._sentences(block))):
@@ -228,24 +231,25 @@ class CacheWriter:
             yield len(rows)
 
     def _check_plan(self, may_replace: bool = False) -> list[str]:
-        """Is the folder this cache's? Asked again and again, since it may have been deleted and begun anew.
+        """Check that the folder has the plan of this cache. Another process may have replaced it at any time.
 
         Returns:
-            How it differs, where it may be replaced; otherwise nothing.
+            The differences if the cache may be replaced; otherwise an empty list.
         """
         name = f"--out {self.folder}"
         if not (self.folder / PLAN).is_file():
-            raise UserError(f"{name} has no {PLAN} of a teacher cache: name a folder of its own")
+            raise UserError(f"{name} exists, but has no {PLAN} of a teacher cache. Name a new or empty folder")
         if lines := differences(read_plan(self.folder / PLAN, name), self._asked):
             if may_replace and asked():
                 return lines
             raise UserError(
-                "\n  - ".join([f"{name} is another cache:", *lines]) + "\nName another folder, or delete that one."
+                "\n  - ".join([f"{name} has a cache with other options or files:", *lines])
+                + "\nName another folder, or delete this one."
             )
         return []
 
     def _check_data(self) -> None:
-        """Is the data still what the plan says? Blocks of other data would pass for this one's."""
+        """Check that the data files have not changed since the plan was made."""
         stamps = list(map(stamp, self._data))
         if stamps == self._stamps:
             return
@@ -256,12 +260,12 @@ class CacheWriter:
         if lines:
             raise UserError(
                 "\n  - ".join([f"{self._data[0].parent} changed while --out {self.folder} was written:", *lines])
-                + "\nRestore the data and run this again, or write another cache."
+                + "\nRestore the data and run the same command again, or write a new cache to another folder."
             )
         self._stamps = stamps
 
     def _sweep(self) -> None:
-        """Remove what killed processes left half-written; a living one needs seconds, not an hour."""
+        """Remove unfinished files of killed processes: those older than an hour. Writing a file takes seconds."""
         for part in self.folder.glob(".*.part"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > 3600:
@@ -278,7 +282,8 @@ class CacheWriter:
                 part.write_bytes(buffer.getbuffer())
         except OSError as error:
             raise UserError(
-                f"{path} cannot be written: {error.strerror}. What is written is kept: mend this and run it again."
+                f"{path} cannot be written: {error.strerror}. Finished blocks are kept. Solve the problem and run the "
+                "same command again."
             ) from None
         return path
 

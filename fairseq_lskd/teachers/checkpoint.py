@@ -1,4 +1,4 @@
-"""Reading a checkpoint that may be missing, broken, hostile or not fairseq's."""
+"""Read checkpoints that may be missing, damaged, malicious or not from fairseq."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from ..reading import COUNT, misfit, shown
 from .known import check_known
 from .sizes import too_large
 
-#: How torch says what a pickle would have called or made.
+#: The part of torch's message that names a class or function that the pickle refers to.
 REFUSED = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)")
-#: fairseq 0.12's encoder layers keep an old copy of their weights for a fast path of PyTorch's, and position encodings
-#: a number that nobody sets, so that it may be NaN. The others are counters.
+#: Entries that models do not compute with: copies of weights that fairseq 0.12's encoder layers have for PyTorch's fast
+#: path, a number of position encodings that is never set (it may be NaN), and counters.
 _UNUSED = re.compile(
     r"encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)|(^|\.)(version|_float_tensor|num_updates)$"
 )
 
 
 def is_weight(name: str) -> bool:
-    """Whether an entry of a checkpoint's `model` is one that the model computes with; others may hold anything."""
+    """Whether the model computes with this entry of a checkpoint's `model`. Other entries may have any value."""
     return not _UNUSED.search(name)
 
 
-#: Name of such a copy, and where in its layer the weights are that it is a copy of.
+#: Names of copies of weights, and where in a layer the original weights are.
 _COPY = re.compile(r"(?P<layer>.*encoder\.layers\.\d+\.)(?P<part>in_proj|out_proj|fc1|fc2)_(?P<kind>weight|bias)")
 _COPIED = {"in_proj": "self_attn.q_proj", "out_proj": "self_attn.out_proj", "fc1": "fc1", "fc2": "fc2"}
 
 
 def without_copies(model: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's `model` without the copies that fairseq 0.12's encoder layers keep of their own weights.
+    """Return a checkpoint's `model` without the copies of weights that fairseq 0.12's encoder layers have.
 
-    fairseq 0.12 fills them from the weights whenever it loads a checkpoint, whether the checkpoint has them or not.
-    Builds of fairseq that have no copies refuse a checkpoint that does.
+    fairseq 0.12 makes the copies again when it loads a checkpoint. Other builds of fairseq refuse checkpoints with
+    copies.
     """
 
     def is_copy(name: str) -> bool:
@@ -53,7 +53,7 @@ def without_copies(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def parameters(model: nn.Module) -> int:
-    """How many parameters a model computes with; those that are tied count once."""
+    """Return the number of parameters that a model computes with. Tied parameters count once."""
     return sum(weight.numel() for name, weight in model.named_parameters() if is_weight(name))
 
 
@@ -65,27 +65,27 @@ def _names_of_foreign_code(path: Path, first: str) -> str:
 
 
 def read_archive(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint holds, as fairseq wrote it; read with `weights_only=True`, to the CPU.
+    """Read a checkpoint as fairseq wrote it, to the CPU, with `weights_only=True`.
 
     Raises:
-        UserError: if the file is missing, corrupt, no fairseq checkpoint, or carries foreign code, be it in an
-            option that fairseq would evaluate (which is not run).
+        UserError: if the file is missing, damaged or not a fairseq checkpoint, or has code in it, also in an option
+            that fairseq would evaluate. The code is not run.
     """
     path = Path(path)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
-        raise UserError(f"no checkpoint at {path}: found {found} there, expected a file that fairseq-train wrote.")
+        raise UserError(f"no checkpoint at {path}: found {found}, expected a file that fairseq-train wrote.")
     try:
-        # Memory-mapping makes this read nearly free, but only the zip format has it.
+        # Memory-mapping makes reading nearly free, but works only with the zip format.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # a file of another kind can fail the unpickler in any way
+    except Exception as error:  # the file may be anything, so the unpickler may raise anything
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from None
         if refused := REFUSED.search(str(error)):
             raise UserError(
-                f"{path} carries foreign code ({_names_of_foreign_code(path, refused[1])}); a checkpoint that "
-                "fairseq wrote holds tensors and options only. It was not run. Export the weights "
-                "from the program that wrote it, or take another checkpoint."
+                f"{path} contains foreign code ({_names_of_foreign_code(path, refused[1])}), but fairseq's checkpoints "
+                "contain only tensors and options. The code was not run. Export the weights from the program that "
+                "wrote the file, or use another checkpoint."
             ) from None
         raise UserError(f"{path} is not a checkpoint or is corrupt: {_reason(error)} Copy or train it again.") from None
     weights = state.get("model") if isinstance(state, dict) else None
@@ -102,34 +102,34 @@ def read_archive(path: str | Path) -> dict[str, Any]:
 
 
 def _no_weight(name: Any, weight: Any) -> str | None:
-    """Why an entry of a checkpoint's `model` is not a tensor that the file has the numbers of; None if it is."""
+    """Return why an entry of a checkpoint's `model` is not a tensor with all its numbers in the file; None if it is."""
     if not isinstance(name, str):
-        return f"its model has the name {shown(name)}, expected a text"
+        return f"its model has a weight with the name {shown(name)}, expected a string"
     if not isinstance(weight, torch.Tensor):
         return f"its weight {shown(name)} is {shown(weight)}, expected a tensor"
     if weight.layout is not torch.strided or weight.is_meta or weight.is_quantized:
         return f"its weight {shown(name)} is a tensor without plain numbers ({weight.layout}, {weight.device})"
-    # A view that repeats its numbers can be of any size.
+    # A view that repeats its numbers can have any size.
     if weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
-        return f"its weight {shown(name)} has the shape {list(weight.shape)}, and fewer numbers than that"
+        return f"its weight {shown(name)} has the shape {list(weight.shape)}, but the file has fewer numbers"
     return None
 
 
 def _reason(error: Exception) -> str:
-    # torch begins with the advice to load without safety, or to file an issue.
+    # torch's message begins with the advice to load without `weights_only`, or to file an issue.
     text = str(error).rpartition("WeightsUnpickler error: ")[2]
     lines = [line for line in text.splitlines() if line and not line.startswith("Weights only load failed")]
-    first = lines[0].partition(" In PyTorch 2.6")[0].rstrip(".") if lines else "no more to read"
+    first = lines[0].partition(" In PyTorch 2.6")[0].rstrip(".") if lines else "no reason given"
     return f"{type(error).__name__}: {first}."
 
 
 def said(error: Exception) -> str:
-    """What an exception says, on one line that is not too long: fairseq and torch can name every weight of a model."""
+    """Return an exception's type and message on one line of at most 600 characters, as torch may list all weights."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return text if len(text) <= 600 else f"{text[:600]}…"
 
 
-#: Options that are used before a model is built, and what they are.
+#: Options that are used before a model is built, and their types.
 _POSITIONS = {"max_source_positions": (COUNT, type(None)), "max_target_positions": (COUNT, type(None))}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "task": _POSITIONS | dict.fromkeys(("_name", "data", "source_lang", "target_lang"), (str, type(None))),
@@ -144,34 +144,34 @@ def _check_options(path: str | Path, section: str, options: Any, kinds: dict[str
         found = {name: getattr(options, name, None) for name in kinds}
         if problem := misfit(found, kinds):
             raise ValueError(f"{section}.{problem}")
-    except Exception as error:  # OmegaConf's, of values that stand for others
-        raise UserError(f"{path} is not a checkpoint of fairseq's, or was edited: {said(error)}") from None
+    except Exception as error:  # OmegaConf raises many exceptions on interpolated values
+        raise UserError(f"{path} is not a fairseq checkpoint, or was edited: {said(error)}") from None
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint in fairseq's current form, its options under "cfg".
+    """Read a checkpoint and convert it to fairseq's current form, with options under "cfg".
 
-    Its tensors are mapped into memory: what is not looked at is not read.
+    Tensors are mapped into memory and read only when they are used.
 
     Raises:
-        UserError: as `read_archive` does, and where fairseq does not know the architecture or the task.
+        UserError: as `read_archive`, and if the architecture or task is unknown.
     """
     archive = read_archive(path)
     check_known(path, archive)
     try:
-        # As `load_checkpoint_to_cpu` does, which would read all of the file into memory, the optimizer's state too.
+        # The same as fairseq's `load_checkpoint_to_cpu`, but that reads the whole file, optimizer state included.
         if archive.get("cfg") is not None:
             archive["cfg"] = OmegaConf.create(archive["cfg"], flags={"allow_objects": True})
         state = checkpoint_utils._upgrade_state_dict(archive)
         if state.get("args") is not None:
             state["cfg"] = convert_namespace_to_omegaconf(state["args"])
-    except Exception as error:  # other programs write files of the same form, with anything in them
-        raise UserError(f"{path} is not a checkpoint of fairseq's: {said(error)}") from None
+    except Exception as error:  # other programs may write anything into a file of this form
+        raise UserError(f"{path} is not a fairseq checkpoint: {said(error)}") from None
     for section, kinds in _OPTIONS.items():
         _check_options(path, section, state["cfg"].get(section), kinds)
     if wrong := too_large(state["cfg"].get("model"), state["model"]):
         raise UserError(
-            f"{path} asks for another model than it holds: {'; '.join(wrong)}. It was edited or is damaged: copy or "
-            "train it again."
+            f"{path} has options that do not fit its weights: {'; '.join(wrong)}. It was edited or is damaged. Copy "
+            "or train it again."
         )
     return state

@@ -1,4 +1,4 @@
-"""Does a teacher fit the task that its student is trained on? Everything that does not fit is said at once."""
+"""Check that a teacher fits the student's task. One message names everything that does not fit."""
 
 from __future__ import annotations
 
@@ -36,17 +36,18 @@ logger = logging.getLogger(__name__)
 
 
 def task_name(options: Any) -> str | None:
-    """What fairseq calls the task of these options."""
+    """Return fairseq's name of the task with these options."""
     return getattr(options, "_name", None) or getattr(options, "task", None)
 
 
 def languages_of(options: Any) -> tuple[str, str] | None:
-    """Source and target language; None where they cannot be known.
+    """Return source and target language, or None if unknown.
 
-    Where -s and -t were left out, fairseq infers them from the data's file names and a checkpoint records none.
+    Without -s and -t, fairseq infers the languages from the names of the data files, and the checkpoint does not record
+    them.
 
     Raises:
-        UserError: for one that is no plain name: files are looked for by it.
+        UserError: if a language is not a plain name, because file names are made from it.
     """
     source, target = getattr(options, "source_lang", None), getattr(options, "target_lang", None)
     data = utils.split_paths(getattr(options, "data", None) or "")[0]
@@ -58,10 +59,10 @@ def languages_of(options: Any) -> tuple[str, str] | None:
 def first_difference(
     teacher: Dictionary, student: Dictionary, beside: str = "student", longer: bool = False
 ) -> str | None:
-    """Where two dictionaries first differ, in words; None if they are the same.
+    """Describe the first difference between two dictionaries; None if there is none.
 
     Args:
-        longer: the teacher's may have more types at the end.
+        beside: the owner of the second dictionary; longer: whether the teacher's may have more types at the end.
     """
     for index, (theirs, ours) in enumerate(zip_longest(teacher.symbols, student.symbols)):
         if theirs != ours and not (longer and ours is None):
@@ -73,27 +74,27 @@ def first_difference(
 
 
 def _word(symbol: str | None) -> str:
-    return "no more" if symbol is None else repr(symbol)
+    return "no more types" if symbol is None else repr(symbol)
 
 
 def find_dictionary(language: str, checkpoint: Path, recorded: str, given: str | None) -> Path | None:
-    """A teacher's dictionary in the folder `given`, else beside the checkpoint, else in the data folders it records.
+    """Find a teacher's dictionary in the folder `given`, else beside the checkpoint, else in the recorded data folder.
 
     Raises:
-        UserError: if the folder given has none.
+        UserError: if the folder `given` has no dictionary.
     """
     if given:
         path = Path(given, f"dict.{language}.txt")
         if not path.is_file():
             raise UserError(f"--teacher-data {given}: expected the teacher's dictionary at {path}, found nothing.")
         return path
-    # Beside the checkpoint first: the recorded folder may have been binarised anew since.
+    # Beside the checkpoint first, because the recorded folder may have been binarised again since.
     folders = [checkpoint.parent, *filter(None, utils.split_paths(recorded)[:1])]
     return next((p for f in folders if (p := Path(f, f"dict.{language}.txt")).is_file()), None)
 
 
 class Dictionaries(NamedTuple):
-    """A teacher's own, with what its task adds: all of a task that a model is built for."""
+    """A teacher's dictionaries with the types that its task adds; enough of a task to build the model."""
 
     source_dictionary: Dictionary
     target_dictionary: Dictionary
@@ -113,19 +114,19 @@ def check_teacher(
     teacher_data: str | None = None,
     beside: str = "student",
 ) -> Reading | None:
-    """Check a teacher's task, languages, dictionaries and lengths against the student's task.
+    """Check a teacher's task, languages, dictionaries and maximum lengths against the student's task.
 
-    `beside` is what messages call that which the task belongs to.
+    A checkpoint does not contain its dictionaries. They are looked for in `teacher_data`, else beside the checkpoint,
+    else in the data folder that it records. If they are not found, only their sizes are compared, with a warning.
 
-    A checkpoint does not hold its dictionaries, so they are looked for in `teacher_data`, else beside
-    the checkpoint, else in the data folder that the checkpoint records; where there are none, only
-    their sizes can be compared, and a warning says so.
+    Args:
+        beside: the word in messages for the owner of the task.
 
     Returns:
-        How it reads the student's batches, if not as they are.
+        How a multilingual teacher reads a bilingual student's batches; None if it reads them unchanged.
 
     Raises:
-        UserError: naming everything that does not fit.
+        UserError: if something does not fit. The message names everything.
     """
     path = Path(path)
     theirs, ours = state["cfg"]["task"], options_of(task)
@@ -134,7 +135,7 @@ def check_teacher(
 
     kinds = task_name(theirs), task_name(ours)
     marked = kinds[0] == MIXED and is_bilingual(kinds[1])
-    # A user's own task made of `translation` has its batches; whether it has its dictionaries too is looked at below.
+    # A user's subclass of `translation` has the same batches. Its dictionaries are checked below.
     if kinds[0] != kinds[1] and not marked and not all(map(is_bilingual, kinds)):
         problems.append(f"it was trained on the task {kinds[0]!r}, the {beside}'s is {kinds[1]!r}")
     elif kinds[0] == kinds[1]:
@@ -151,10 +152,10 @@ def check_teacher(
         seen = pairs_of(theirs)
         if kinds[0] in OF_PAIRS and seen and (unseen := [pair for pair in wanted if pair not in seen]):
             problems.append(
-                f"it was never trained on {', '.join(unseen)} (--lang-pairs), only on {shown(', '.join(seen))}"
+                f"it was not trained on {', '.join(unseen)} (--lang-pairs), only on {shown(', '.join(seen))}"
             )
     elif (trained_on := languages_of(theirs) or languages) != languages:
-        arrows = [" -> ".join(pair) if pair else "nothing known" for pair in (trained_on, languages)]
+        arrows = [" -> ".join(pair) if pair else "unknown languages" for pair in (trained_on, languages)]
         problems.append(f"it translates {arrows[0]}, the {beside} {arrows[1]} (--source-lang, --target-lang)")
 
     own: dict[str, Dictionary] = {}
@@ -170,9 +171,9 @@ def check_teacher(
         name = f"max_{end}_positions"
         limit, needed = getattr(state["cfg"]["model"], name, None), getattr(ours, name, None)
         if marked and limit is not None and f"{part}.embed_positions.weight" in state["model"]:
-            limit -= 1  # a language token has one; a table of sines grows
+            limit -= 1  # a language token takes one position; without learned positions there is no limit
         if limit is not None and needed is not None and limit < needed:
-            problems.append(f"it reads at most {limit} tokens: pass --{name.replace('_', '-')} {limit}")
+            problems.append(f"its limit is {limit} {end} tokens: pass --{name.replace('_', '-')} {limit}")
 
     if not problems and marked and languages:
         dictionaries = Dictionaries(own["source"], own["target"])
@@ -185,13 +186,14 @@ def check_teacher(
 def _identical(beside: str) -> str:
     return (
         f"teacher and {beside} need identical dictionaries: encode the text with the teacher's SentencePiece model "
-        "and vocabulary (lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict), give several languages "
-        "in the teacher's order (--langs), or distil at sequence level, which may cross vocabularies"
+        "and vocabulary (lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict), give the languages of a "
+        "multilingual task in the teacher's order (--langs), or distil at sequence level, which needs no common "
+        "vocabulary"
     )
 
 
 def dictionary_file(path: Path, options: Any, side: str, language: str, teacher_data: str | None) -> Path | None:
-    """Where a teacher's dictionary of one side is, as `find_dictionary` and `languages.find_file` look for it."""
+    """Find a teacher's dictionary of one side (see `find_dictionary` and `languages.find_file`)."""
     if task_name(options) == MIXED:
         for option in ("fixed_dictionary", f"{side}_dict"):
             if recorded := getattr(options, option, None):
@@ -202,10 +204,10 @@ def dictionary_file(path: Path, options: Any, side: str, language: str, teacher_
 def _dictionary_problems(
     path: Path, state: dict[str, Any], side: Side, teacher_data: str | None, beside: str, marked: bool
 ) -> tuple[list[str], Dictionary]:
-    """What is wrong with a teacher's dictionary, and that dictionary.
+    """Return the problems with a teacher's dictionary, and the dictionary.
 
     Args:
-        marked: whether the teacher may have more types at the end, which are its languages'.
+        marked: whether the teacher may have more types at the end, its language tokens.
     """
     options, ours, problems = state["cfg"]["task"], side.dictionary, []
     name, kind = side.name, task_name(options)
@@ -219,9 +221,9 @@ def _dictionary_problems(
         problems.append(f"its {name} dictionary has {weight.shape[0]} types, the {beside}'s {wanted}")
     if file is None:
         logger.warning(
-            f"the {name} dictionary of the teacher {path} was not found (not in {options.data}, not beside the "
-            f"checkpoint), so only its size was compared; name its folder with --teacher-data to compare it whole"
+            f"the {name} dictionary of the teacher {path} was not found in {options.data} or beside the checkpoint, so "
+            "only its size was compared. To compare all types, name its folder with --teacher-data"
         )
     elif difference := first_difference(own, ours, beside, longer=marked):
-        problems.append(f"its {name} dictionary {file} is another than the {beside}'s: {difference}")
+        problems.append(f"its {name} dictionary {file} differs from the {beside}'s: {difference}")
     return problems, own

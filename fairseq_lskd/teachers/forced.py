@@ -1,4 +1,4 @@
-"""A teacher under teacher forcing: its distributions at the target tokens of a dataset's sentences, batch by batch."""
+"""Run a teacher with teacher forcing: its distributions at the target tokens of a dataset, in batches."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .online import OnlineTeacher
 
 logger = logging.getLogger(__name__)
 
-#: Log-probabilities that are looked at together: on a CPU 16 MiB, which stay near its cache; on a GPU few and large.
+#: Log-probabilities per slice. On a CPU a slice of 16 MiB suits the cache; on a GPU, large slices are faster.
 SLICE = {"cpu": 2**22, "cuda": 2**26}
 
 
 class Forced(NamedTuple):
-    """Some target tokens, and the teacher's outputs there."""
+    """The teacher's outputs at n target tokens."""
 
     log_probs: Tensor  #: [n, V] float32
     target: Tensor  #: [n] int64
-    sentence: Tensor  #: [n] int64, the dataset's number of the sentence that each is of
-    hidden: Tensor | None  #: [n, D] penultimate activations; None for ensembles and models that have none
+    sentence: Tensor  #: [n] int64, the index of each token's sentence in the dataset
+    hidden: Tensor | None  #: [n, D] last hidden states; None for ensembles and models without an output projection
 
 
 def distributions(
     teacher: OnlineTeacher, net_input: dict[str, Any], rows: Tensor, like: Tensor, temperature: float = 1.0
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Log-probabilities `[n, V]`, and a single member's activations `[n, D]`, of the tokens at `rows`, `[N]`.
+    """Yield log-probabilities `[n, V]` and, for a single teacher, hidden states `[n, D]` of the tokens at `rows`, [N].
 
-    The log-probabilities are of the dtype that `temper` makes of float32.
-    So many at a time as make a slice. There is at least one slice, if an empty one.
+    Tokens are processed in slices; there is at least one, possibly empty. Log-probabilities are float32, or float64 at
+    high temperatures (see `temper`).
     """
     members = teacher.projections(net_input, like, rows)
     if members is not None:
@@ -53,7 +53,7 @@ def distributions(
 def mixtures(
     members: list[Projection], temperature: float = 1.0, mixture: Mixture = MEAN
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """The same of what `OnlineTeacher.projections` found."""
+    """Yield the same as `distributions`, from the result of `OnlineTeacher.projections`."""
     alone = members[0].hidden if len(members) == 1 else None
     for part in _slices(len(members[0].hidden), members[0].weight):
         logits = (F.linear(hidden[part], weight, bias) for hidden, weight, bias in members)
@@ -62,20 +62,20 @@ def mixtures(
 
 
 def _slices(tokens: int, classes: Tensor) -> Iterator[slice]:
-    """Of tokens; `classes`, `[V, ...]`, are where they are looked at."""
+    """Yield slices of tokens. `classes`, `[V, ...]`, tells the vocabulary size and the device."""
     size = max(1, SLICE["cuda" if classes.is_cuda else "cpu"] // len(classes))
     for start in range(0, max(tokens, 1), size):
         yield slice(start, start + size)
 
 
 class TeacherForcing:
-    """A teacher that reads batches of a dataset's sentences."""
+    """Run a teacher on batches of a dataset's sentences."""
 
     def __init__(self, teacher: OnlineTeacher, task: Any, dataset: Any, like: Tensor, max_tokens: int):
-        """The teacher fits the task, and the dataset is one of its LanguagePairDatasets.
+        """Prepare a teacher that fits the task, for a LanguagePairDataset of the task.
 
-        like: a tensor of the device and dtype in which to compute.
-        max_tokens: as fairseq's --max-tokens; a sentence that is longer still gets a batch of its own.
+        like: a tensor with the device and dtype for the computation.
+        max_tokens: fairseq's --max-tokens. A longer sentence gets a batch of its own.
         """
         self.teacher, self.dataset, self.like, self.max_tokens = teacher, dataset, like, max_tokens
         self.padding = task.target_dictionary.pad()
@@ -84,14 +84,14 @@ class TeacherForcing:
         )
 
     def too_long(self) -> int:
-        """How many of the dataset's sentences are longer than the teacher or the task allows."""
+        """Return the number of sentences that are longer than the teacher or the task allows."""
         return len(self.dataset) - len(self._short_enough(np.arange(len(self.dataset))))
 
     def _short_enough(self, ids: np.ndarray) -> np.ndarray:
         return self.dataset.filter_indices_by_size(ids, self.limits)[0]
 
     def batches(self, ids: np.ndarray) -> list[np.ndarray]:
-        """Sentences in batches, shortest first, without those that fairseq-train would skip with such a model."""
+        """Return batches of sentences, shortest first, without sentences that are too long for the teacher."""
         ids = self._short_enough(ids)
         sizes = self.dataset.num_tokens_vec(ids)
         ids = ids[np.argsort(sizes, kind="stable")]
@@ -100,15 +100,15 @@ class TeacherForcing:
         return self.dataset.batch_by_size(ids, max_tokens=max(self.max_tokens, sizes.max(initial=0)))
 
     def _collate(self, ids: np.ndarray) -> tuple[dict[str, Any], Tensor]:
-        """A batch, and the mask of its target tokens `[B, T]`, on the CPU.
+        """Return a batch and the mask of its target tokens `[B, T]`, on the CPU.
 
-        That of a sentence whose target has the padding symbol as a word is empty.
+        The mask of a sentence is empty if its target has the padding symbol as a word.
         """
         sample = self.dataset.collater([self.dataset[i] for i in ids])
         sentences, keep = sample["id"].numpy(), sample["target"].ne(self.padding)
         whole = keep.sum(1).numpy() == self.dataset.tgt_sizes[sentences]
         if not whole.all():
-            logger.warning(f"the target of sentence {sentences[~whole][0]} has <pad> as a word: it gets no teacher")
+            logger.warning(f"the target of sentence {sentences[~whole][0]} has the word <pad>, so it has no teacher")
             keep[~whole] = False
         return sample, keep
 
@@ -117,13 +117,13 @@ class TeacherForcing:
         try:
             yield
         except torch.OutOfMemoryError:
-            raise UserError(f"--max-tokens {self.max_tokens}: too much for the GPU's memory; lower it") from None
+            raise UserError(f"--max-tokens {self.max_tokens} needs more memory than the GPU has. Lower it") from None
 
     def _there(self, sample: dict[str, Any], keep: Tensor) -> tuple[dict[str, Any], Tensor]:
-        """The network's input and the indices `[N]` of the mask, on the device where it is computed."""
+        """Return the model's input and the indices `[N]` of the mask, on the device of the computation."""
         net_input, rows = sample["net_input"], mask_indices(keep)
         if self.like.is_cuda:
-            # From pinned memory, so that the GPU is not waited for.
+            # Copies from pinned memory do not wait for the GPU.
             net_input = utils.apply_to_sample(lambda tensor: tensor.pin_memory(), net_input)
             rows = rows.pin_memory()
             return utils.move_to_cuda(net_input, self.like.device), rows.to(self.like.device, non_blocking=True)
@@ -131,7 +131,7 @@ class TeacherForcing:
 
     @torch.no_grad()
     def outputs(self, ids: np.ndarray) -> Iterator[Forced]:
-        """The teacher's outputs for one batch, so many tokens at a time.
+        """Yield the teacher's outputs for one batch, in slices of tokens.
 
         Raises:
             UserError: if the GPU's memory is too small.
@@ -150,7 +150,7 @@ class TeacherForcing:
 
 @contextlib.contextmanager
 def dropout(teacher: OnlineTeacher, seed: int) -> Iterator[None]:
-    """The teacher with the dropout of its training, from a random state of its own."""
+    """Turn on the teacher's dropout, with its own random state."""
     devices = {p.device for model in teacher.models for p in model.parameters() if p.is_cuda}
     with torch.random.fork_rng(sorted(device.index for device in devices)):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The names that a checkpoint knows its architecture and task by, and whether fairseq knows them too."""
+"""The names of the architecture and task in a checkpoint, and whether fairseq has them registered."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ..errors import UserError
 
 @dataclass(frozen=True)
 class Names:
-    """What a checkpoint records; None where it does not."""
+    """Names that a checkpoint records; None if it does not."""
 
     architecture: str | None
     task: str | None
-    user_dir: str | None  #: as fairseq-train was given it; only its name is ever used, it is never imported
+    user_dir: str | None  #: the value of --user-dir in the training; it is shown in messages and never imported
 
 
 def _get(node: Any, *names: str) -> Any:
     try:
         for name in names:
             node = node.get(name) if hasattr(node, "get") else getattr(node, name, None)
-    except Exception:  # OmegaConf's, of values that stand for others; what is built of them is checked elsewhere
+    except Exception:  # OmegaConf raises many exceptions on interpolated values; `read_checkpoint` checks the options
         return None
     return node
 
 
 def names_of(archive: dict[str, Any]) -> Names:
-    """Of what `read_archive` returns, in fairseq's present form or, under "args", its old one."""
+    """Return the names in a result of `read_archive`, in fairseq's current form ("cfg") or the old one ("args")."""
     if (old := archive.get("args")) is not None:
         found = _get(old, "arch"), _get(old, "task"), _get(old, "user_dir")
     else:
         options = archive.get("cfg")
-        # Those that have no dataclass are recorded under their old names.
+        # Options without a dataclass are recorded under their old names.
         model = _get(options, "model", "_name") or _get(options, "model", "arch")
         found = (
             model,
@@ -48,17 +48,17 @@ def names_of(archive: dict[str, Any]) -> Names:
 
 
 def is_bilingual(task: str | None) -> bool:
-    """Whether a task is fairseq's `translation`, or a user's own made of it."""
+    """Whether a task is fairseq's `translation` or a user's subclass of it."""
     kind = TASK_REGISTRY.get(task)
     own = isinstance(kind, type) and issubclass(kind, TranslationTask) and not kind.__module__.startswith("fairseq.")
     return task == "translation" or own
 
 
 def check_known(path: str | Path, archive: dict[str, Any]) -> None:
-    """Refuse a checkpoint of an architecture or task that neither fairseq nor an imported folder has.
+    """Check that the architecture and task of a checkpoint are registered.
 
     Raises:
-        UserError: which names them, and the folder that the checkpoint records.
+        UserError: if not. The message names them and the folder that the checkpoint records.
     """
     names = names_of(archive)
     known = ARCH_MODEL_REGISTRY.keys() | MODEL_DATACLASS_REGISTRY.keys()
@@ -70,13 +70,13 @@ def check_known(path: str | Path, archive: dict[str, Any]) -> None:
     if not unknown:
         return
     if names.user_dir is None or Path(names.user_dir).name == "fairseq_lskd":
-        way_out = "it does not say which folder has it; name that with --user-dir DIR"
+        way_out = "The checkpoint does not record the folder that registers it. Name that folder with --user-dir DIR"
     else:
         way_out = (
-            f"it was trained with --user-dir {names.user_dir}, which is not imported only because a checkpoint names "
-            f"it. If you trust the folder, give it: --user-dir {names.user_dir}"
+            f"The checkpoint was trained with --user-dir {names.user_dir}. That folder is not imported automatically. "
+            f"If you trust it, give --user-dir {names.user_dir}"
         )
     raise UserError(
-        f"{path} is of {' and '.join(unknown)}, which fairseq does not have here: {way_out} (fairseq's commands take "
-        "one, whose __init__.py has to `import fairseq_lskd.criterions` where it trains with a criterion of ours)"
+        f"{path} needs {' and '.join(unknown)}, which fairseq does not have. {way_out}. (fairseq's commands take one "
+        "--user-dir. For a criterion of fairseq_lskd, its __init__.py must `import fairseq_lskd.criterions`)"
     )

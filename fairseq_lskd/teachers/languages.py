@@ -1,4 +1,4 @@
-"""What tasks of several languages add to a dictionary and to a sentence: language tokens, and where they stand."""
+"""Multilingual tasks: the language tokens that they add to dictionaries and sentences."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..errors import UserError
 from ..models import mask_indices
 from ..reading import Kind, misfit
 
-#: Their batches mix pairs, and each sentence says by its tokens what it is translated into.
+#: The task in which a batch mixes language pairs, and language tokens in a sentence tell the languages.
 MIXED = "translation_multi_simple_epoch"
-#: Its model has a part for each pair, and each batch is of one pair.
+#: The task in which the model has a part for each pair, and each batch has one pair.
 PARTED = "multilingual_translation"
 BART = "translation_from_pretrained_bart"
-#: Tasks whose data are of several pairs.
+#: Tasks with data of several language pairs.
 OF_PAIRS = (MIXED, PARTED)
 _PAIR = re.compile(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+")
-#: Options of theirs by which tokens are added.
+#: The tasks' options that control language tokens.
 _MARKS = {
     MIXED: ("encoder_langtok", "decoder_langtok", "lang_tok_replacing_bos_eos", "lang_tok_style"),
     PARTED: ("encoder_langtok", "decoder_langtok"),
@@ -43,36 +43,36 @@ _SHAPE: dict[str, Any] = {
 
 
 def options_of(task: Any) -> Any:
-    """A task's options: `cfg`, or `args` of the tasks that are older than that."""
+    """Return a task's options: `cfg`, or `args` in old tasks."""
     return getattr(task, "cfg", None) or getattr(task, "args", None)
 
 
 def pairs_of(options: Any) -> list[str]:
-    """The pairs, `de-en` and so on, that a task of several translates; none where only a file of them is named."""
+    """Return the language pairs of a multilingual task, such as `de-en`; empty if the option names a file of pairs."""
     pairs = getattr(options, "lang_pairs", None) or []
     pairs = pairs.split(",") if isinstance(pairs, str) else list(pairs)
     return pairs if all(map(_PAIR.fullmatch, pairs)) else []
 
 
 def check_languages(path: Path, options: Any) -> None:
-    """Raise a `UserError` if what a checkpoint records of its languages is of another form than fairseq's."""
+    """Raise a `UserError` if the language options of a checkpoint do not have fairseq's form."""
     names = [key.rstrip("?") for key in _SHAPE]
     found = {name: getattr(options, name) for name in names if hasattr(options, name)}
     if problem := misfit(found, _SHAPE):
-        raise UserError(f"{path} is not a checkpoint of fairseq's, or was edited: task.{problem}")
+        raise UserError(f"{path} is not a fairseq checkpoint, or was edited: task.{problem}")
 
 
 def mark_options(options: Any, task: str | None) -> dict[str, Any]:
-    """The options that say which tokens a task adds to its sentences, by flag."""
+    """Return the options that control which tokens a task adds to its sentences, by flag."""
     found = {name: getattr(options, name, None) or None for name in _MARKS.get(task or "", ())}
     if task == MIXED:
-        # --langtoks has the last word, and is filled in from the others where it is not given.
+        # --langtoks overrides the other options.
         found["encoder_langtok"], found["decoder_langtok"] = _specs(options)
     return {f"--{name.replace('_', '-')}": value for name, value in found.items()}
 
 
 def _specs(options: Any) -> tuple[str | None, str | None]:
-    """Which token stands before a source and which before a target: "src", "tgt" or none."""
+    """Return which language token precedes a source and a target sentence: "src", "tgt" or None."""
     main = (getattr(options, "langtoks", None) or {}).get("main")
     if main is not None:
         return main[0] or None, main[1] or None
@@ -80,10 +80,10 @@ def _specs(options: Any) -> tuple[str | None, str | None]:
 
 
 def find_file(option: str, recorded: str, checkpoint: Path, given: str | None) -> Path:
-    """A file that a multilingual checkpoint records: in the folder `given`, beside the checkpoint, or at its place.
+    """Find a file that a multilingual checkpoint records: in the folder `given`, beside the checkpoint, or at its path.
 
     Raises:
-        UserError: if it is at none of them.
+        UserError: if it is not found.
     """
     places = [Path(given, Path(recorded).name)] if given else []
     places += [checkpoint.parent / Path(recorded).name, Path(recorded)]
@@ -91,13 +91,13 @@ def find_file(option: str, recorded: str, checkpoint: Path, given: str | None) -
         if place.is_file():
             return place
     raise UserError(
-        f"the teacher {checkpoint} was trained with {option} {recorded}, and there is no {places[0].name} there, nor "
-        "beside it: put it beside the checkpoint, or name its folder with --teacher-data"
+        f"the teacher {checkpoint} was trained with {option} {recorded}, but {places[0].name} was not found there or "
+        "beside the checkpoint. Put it beside the checkpoint, or name its folder with --teacher-data"
     )
 
 
 def languages_in_order(options: Any, checkpoint: Path, given: str | None = None) -> list[str]:
-    """The languages of a `translation_multi_simple_epoch` checkpoint, in the order of their tokens."""
+    """Return the languages of a `translation_multi_simple_epoch` checkpoint, in the order of their tokens."""
     if recorded := getattr(options, "lang_dict", None):
         lines = find_file("--lang-dict", recorded, checkpoint, given).read_text(encoding="utf-8").splitlines()
         return [line.strip() for line in lines if line.strip()]
@@ -107,7 +107,7 @@ def languages_in_order(options: Any, checkpoint: Path, given: str | None = None)
 
 
 def complete(dictionary: Dictionary, options: Any, task: str | None, languages: Sequence[str]) -> Dictionary:
-    """A copy of a file's dictionary with what the task adds to it."""
+    """Return a copy of a dictionary from a file, with the types that the task adds."""
     whole = copy.deepcopy(dictionary)
     if task == MIXED:
         augment_dictionary(
@@ -128,19 +128,19 @@ def complete(dictionary: Dictionary, options: Any, task: str | None, languages: 
 
 
 class Side(NamedTuple):
-    """A dictionary that a task has."""
+    """A dictionary of a task."""
 
     name: str  #: source or target
     language: str
     dictionary: Dictionary
-    embedding: str  #: what a checkpoint calls the weights that have a row for each of its types
+    embedding: str  #: name of the embedding matrix in a checkpoint, which has one row per type
 
 
 def sides_of(task: Any, languages: tuple[str, str] | None, kind: str | None) -> Iterator[Side]:
-    """The dictionaries of a task, each language's once.
+    """Yield the dictionaries of a task, each side and language once.
 
     Args:
-        languages: source and target, of a task that has one pair.
+        languages: source and target, if the task has one pair.
     """
     found = [("", languages)] if languages else []
     if kind in OF_PAIRS:
@@ -158,39 +158,39 @@ def sides_of(task: Any, languages: tuple[str, str] | None, kind: str | None) -> 
 
 @dataclass(frozen=True)
 class Marks:
-    """What a multilingual teacher reads around the sentences of one pair, which a bilingual batch lacks."""
+    """The language tokens that a multilingual teacher reads in sentences of one pair, and a bilingual batch lacks."""
 
-    source: int | None  #: the token that stands before a source
-    target: int | None  #: the token that a translation begins with
-    replacing: bool  #: whether they stand in place of the end mark, not beside it
-    classes: int  #: of the student's; the teacher's further ones, of its languages, are left out
+    source: int | None  #: the token before a source sentence
+    target: int | None  #: the token before a translation
+    replacing: bool  #: whether the tokens replace the end symbol
+    classes: int  #: size of the student's vocabulary; the teacher's language tokens come after it and are left out
     padding: int
 
     @property
     def shift(self) -> int:
-        """How many positions later the teacher predicts a target token."""
+        """The number of positions by which the teacher predicts a target token later."""
         return int(self.target is not None and not self.replacing)
 
     @property
     def before_source(self) -> int:
-        """How many more tokens the teacher's source has."""
+        """The number of additional tokens in the teacher's source."""
         return int(self.source is not None and not self.replacing)
 
     def symbols(self, task: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """The tokens in text: before a source, after it, and before a translation."""
+        """Return the symbols before a source sentence, after it, and before a translation."""
         source = () if self.source is None else (task.source_dictionary[self.source],)
         target = () if self.target is None else (task.target_dictionary[self.target],)
         return source, (), target
 
     def read(self, net_input: dict[str, Any]) -> dict[str, Any]:
-        """A bilingual batch's `net_input`, target side included or not, as the teacher's own task makes it."""
+        """Convert the `net_input` of a bilingual batch to that of the teacher's task. The target side is optional."""
         tokens, lengths = net_input["src_tokens"], net_input["src_lengths"]
         previous = net_input.get("prev_output_tokens")
         if self.source is not None and self.replacing:
             ends = tokens.ne(self.padding).int().flip(1).argmax(1)
             tokens = tokens.scatter(1, (tokens.size(1) - 1 - ends).unsqueeze(1), self.source)
         elif self.source is not None:
-            # Padding is on the left in fairseq, or else on the right.
+            # Padding may be on the left (fairseq's default) or on the right.
             first = tokens.ne(self.padding).int().argmax(1, keepdim=True)
             tokens = torch.cat([torch.full_like(tokens[:, :1], self.padding), tokens], 1)
             tokens, lengths = tokens.scatter(1, first, self.source), lengths + 1
@@ -202,10 +202,10 @@ class Marks:
         return net_input | {name: tensor for name, tensor in read.items() if tensor is not None}
 
     def places(self, mask: Tensor, columns: int) -> Tensor:
-        """`[N]` int64: where tokens of a batch of so many target columns are in the teacher's flattened batch.
+        """Return the positions of a bilingual batch's tokens in the teacher's flattened batch, `[N]` int64.
 
         Args:
-            mask: as for `models.project`.
+            mask: as for `models.project`; columns: target length of the bilingual batch.
         """
         indices = mask_indices(mask) if mask.dtype == torch.bool else mask
         return indices + self.shift * (indices.div(columns, rounding_mode="floor") + 1)
@@ -214,13 +214,13 @@ class Marks:
 def marks_of(
     path: Path, options: Any, pair: tuple[str, str], dictionaries: tuple[Dictionary, Dictionary], classes: int
 ) -> Marks:
-    """What a `translation_multi_simple_epoch` teacher reads around the sentences of a pair.
+    """Return the language tokens of a `translation_multi_simple_epoch` teacher for a language pair.
 
     Args:
-        dictionaries: its own of source and target, `complete`.
+        dictionaries: the teacher's source and target dictionaries, from `complete`; classes: the student's types.
 
     Raises:
-        UserError: for a language token that they lack.
+        UserError: if a dictionary lacks a language token.
     """
     style = getattr(options, "lang_tok_style", None) or "multilingual"
     specs = _specs(options)

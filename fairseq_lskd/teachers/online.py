@@ -1,4 +1,4 @@
-"""A teacher, or an ensemble, that runs beside the student."""
+"""Online teachers: a model, or an ensemble, that runs beside the student."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .soundness import check_log_probs, check_weights
 
 logger = logging.getLogger(__name__)
 
-#: Number formats that a teacher can be made to run in.
+#: The choices of --teacher-dtype, apart from the student's dtype.
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-#: Tokens, the first of all, by which a teacher's probabilities are checked.
+#: Number of tokens of the first batch on which a teacher's probabilities are checked.
 CHECKED = 64
 
 
 def _parts(model: Any, task: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """A model with its dictionaries; of one with a part for each language pair, each of the task's pairs' part."""
+    """Yield a model with its dictionaries, or its part for each language pair if it has such parts."""
     if not isinstance(model, FairseqMultiModel):
         yield model, task.source_dictionary, task.target_dictionary
         return
@@ -40,7 +40,7 @@ def _parts(model: Any, task: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 @torch.no_grad()
 def _try(path: str, model: Any, task: Any) -> None:
-    """Ask a model about an empty sentence: options that it could be built with may still be of the wrong kind."""
+    """Run a model on an empty sentence, to find options with which it can be built but not run."""
     model.eval()
     for part, source, target in _parts(model, task):
         ends = torch.full((1, 1), source.eos()), torch.full((1, 1), target.eos())
@@ -52,10 +52,10 @@ def _try(path: str, model: Any, task: Any) -> None:
 
 
 class OnlineTeacher:
-    """Frozen models whose distributions are averaged, equally unless `mixture` is set otherwise.
+    """Frozen models with averaged distributions; `mixture` sets their weights.
 
-    Not an `nn.Module`, on purpose: what a criterion holds of it is in no optimizer, checkpoint, EMA,
-    gradient clip or DDP bucket.
+    This is not an `nn.Module`, so that the optimizer, checkpoints, EMA, gradient clipping and DDP ignore the teacher of
+    a criterion.
     """
 
     def __init__(
@@ -65,24 +65,24 @@ class OnlineTeacher:
         marks: Sequence[Marks | None] = (),
         dtype: torch.dtype | None = None,
     ):
-        """A teacher of loaded models.
+        """Freeze loaded models.
 
         Args:
             ensemble: fairseq encoder-decoder models.
-            names: what messages call them, if not by their number.
-            marks: what each reads around the sentences of a batch, beyond what is in it.
-            dtype: in which they run, if not in the student's.
+            names: their names in messages; by default their numbers.
+            marks: the language tokens that each model needs in a batch; None for models that need none.
+            dtype: the dtype of the models; None is the student's.
         """
         if not ensemble:
             raise ValueError("a teacher needs at least one model")
         self.names = list(names) or [str(number) for number in range(1, len(ensemble) + 1)]
-        self.mixture: Mixture = MEAN  #: how their distributions are put together
+        self.mixture: Mixture = MEAN  #: weights of the models
         self.marks = list(marks) or [None] * len(ensemble)
         self.dtype = dtype
-        self._checked: set[torch.dtype] = set()  #: in which its probabilities were found to be some
+        self._checked: set[torch.dtype] = set()  #: dtypes in which the probabilities have been checked
         self._of_pair: dict[str, OnlineTeacher] = {}
         self.models = [model.eval().requires_grad_(False) for model in ensemble]
-        #: Why `projections` has nothing to give; None if it has.
+        #: The reason why `projections` returns None; None if it does not.
         self.why_not_projected = next(filter(None, map(why_not_projected, self.models)), None)
 
     @classmethod
@@ -94,14 +94,14 @@ class OnlineTeacher:
         beside: str = "student",
         dtype: torch.dtype | None = None,
     ) -> OnlineTeacher:
-        """Load fairseq checkpoints, joined by `:`, that fit the `task` of the student, or of what they stand beside.
+        """Load fairseq checkpoints, joined by `:`, that fit the student's `task`.
 
-        A member that was trained on several languages, for a task of one pair, reads its language tokens around each
-        sentence.
+        For a bilingual task, a multilingual model gets its language tokens in each sentence. `beside` is the word in
+        messages for the owner of the task.
 
         Raises:
-            UserError: if one cannot be read (`read_checkpoint`), does not fit (`check_teacher`), is not left-to-right
-                or says nothing (`check_weights`, `check_log_probs`).
+            UserError: if a checkpoint cannot be read (`read_checkpoint`), does not fit (`check_teacher`), is not
+                autoregressive, or has invalid weights or probabilities (`check_weights`, `check_log_probs`).
         """
         ensemble, marks = [], []
         for path in paths.split(":"):
@@ -109,7 +109,7 @@ class OnlineTeacher:
             reading = check_teacher(path, state, task, teacher_data, beside)
             check_weights(path, state["model"])
             own = task if reading is None else reading.task
-            # Not task.build_model: with --eval-bleu it would point validation at the teacher.
+            # Not task.build_model, because with --eval-bleu that makes validation use the teacher.
             try:
                 model = models.build_model(state["cfg"]["model"], own)
                 model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"]["model"])
@@ -118,8 +118,8 @@ class OnlineTeacher:
                 _try(path, model, own)
             except UserError:
                 raise
-            except Exception as error:  # options of any kind go through any code of fairseq's
-                raise UserError(f"the teacher {path} cannot be built from its own options: {said(error)}") from None
+            except Exception as error:  # the options may be anything, so fairseq may raise anything
+                raise UserError(f"the teacher {path} cannot be built from its options: {said(error)}") from None
             ensemble.append(model if dtype is None else model.to(dtype=dtype))
             marks.append(None if reading is None else reading.marks)
             logger.info(
@@ -128,7 +128,7 @@ class OnlineTeacher:
         return cls(ensemble, paths.split(":"), marks, dtype)
 
     def of_pair(self, pair: str) -> OnlineTeacher:
-        """Its parts for a language pair, where its models have such (those of `multilingual_translation`)."""
+        """Return the teacher with the models' parts for a language pair, or itself if the models have no such parts."""
         if not isinstance(self.models[0], FairseqMultiModel):
             return self
         if pair not in self._of_pair:
@@ -139,7 +139,7 @@ class OnlineTeacher:
         return self._of_pair[pair]
 
     def _follow(self, like: Tensor) -> torch.dtype:
-        """Move to the device and dtype of `like`, a parameter of the student's; the dtype that it is then."""
+        """Move the models to the device of `like`, a parameter of the student, and to their dtype. Return the dtype."""
         dtype = self.dtype or like.dtype
         for model in self.models:
             mine = next(model.parameters())
@@ -149,18 +149,15 @@ class OnlineTeacher:
 
     @torch.no_grad()
     def projections(self, net_input: dict[str, Any], like: Tensor, mask: Tensor) -> list[Projection] | None:
-        """Each member's hidden states and output matrix; None if one has no plain output projection.
+        """Return each member's hidden states and output matrix, without a graph; None if one has no output matrix.
 
         Args:
             net_input: fairseq's `sample["net_input"]`, target side included (teacher forcing).
-            like: a parameter of the student's, whose device the teacher takes, and its dtype if it has none of its own.
-            mask: the tokens that are wanted, as for `project`.
-
-        Returns:
-            As `project` does, without a graph.
+            like: a parameter of the student. The teacher moves to its device, and to its dtype unless it has its own.
+            mask: the tokens, as for `project`.
 
         Raises:
-            UserError: if what a member says first, in this dtype, are no probabilities.
+            UserError: if a member's first outputs in this dtype are not probabilities.
         """
         if self.why_not_projected is not None:
             return None
@@ -180,13 +177,15 @@ class OnlineTeacher:
 
     @torch.no_grad()
     def log_probs(self, net_input: dict[str, Any], like: Tensor, temperature: float = 1.0) -> Tensor:
-        """Log of the ensemble's mean distribution, by its mixture; the temperature is applied to each member before.
+        """Return the logarithm of the members' weighted mean distribution, without a graph.
+
+        The temperature is applied to each member before the mean.
 
         Args:
             net_input, like: as for `projections`.
 
         Returns:
-            `[batch, target length, vocabulary]`, of the dtype that `temper` makes of float32, without a graph.
+            `[batch, target length, vocabulary]`, float32, or float64 at high temperatures (see `temper`).
         """
         dtype = self._follow(like)
         members = zip(self.names, self.models, self.marks, strict=True)
@@ -198,11 +197,11 @@ class OnlineTeacher:
     def _outputs(self, name: str, model: Any, marks: Marks | None, net_input: dict[str, Any]) -> Tensor:
         found = log_probs(model, net_input if marks is None else marks.read(net_input))
         if next(model.parameters()).dtype not in self._checked:
-            check_log_probs(name, found[:, 0])  # further on there may be padding
-        # Given that the next token is none of the languages'.
+            check_log_probs(name, found[:, 0])  # later positions may be padding
+        # Normalised again without the language tokens.
         return found if marks is None else found[:, marks.shift :, : marks.classes].log_softmax(-1)
 
 
 def _first_classes(found: Projection, classes: int) -> Projection:
-    """Of the first classes alone: the distribution given that it is one of them."""
+    """Restrict a projection to the first classes. The distribution is normalised over them."""
     return Projection(found.hidden, found.weight[:classes], None if found.bias is None else found.bias[:classes])

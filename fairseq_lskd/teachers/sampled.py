@@ -1,4 +1,4 @@
-"""What a sampled cache keeps of a teacher: how large head and draws are, the draws themselves, and what they cost."""
+"""Sampled caches: the sizes of the head and the draws, the draws themselves, and the error of their gradient."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from .cache import record_dtype
 from .online import OnlineTeacher
 from .top_k import TeacherTopK
 
-#: Target tokens on which head and draws are weighed against each other, the first of the data.
+#: Number of target tokens, from the beginning of the data, on which `choose` measures variances.
 MEASURED = 256
-#: Draws by which the gradient's error is measured.
+#: Number of estimates with which the error of the gradient is measured.
 REPEATS = 32
 
 
 class Plan(NamedTuple):
-    """What is kept of each token."""
+    """What a cache stores for each token."""
 
-    k: int  #: classes of the head
-    sampled: int = 0  #: draws from the tail; 0 is a top k alone
-    draws: int = 1  #: copies of them, one an epoch
+    k: int  #: classes in the head
+    sampled: int = 0  #: draws from the tail; 0 in a top-k cache
+    draws: int = 1  #: copies of the draws; each epoch uses the next
     seed: int = 1
 
     def dtype(self, vocabulary: int) -> np.dtype:
         return record_dtype(self.k, vocabulary, self.sampled, self.draws)
 
     def options(self) -> dict[str, Any]:
-        """As a cache's plan has them."""
+        """Return the options as a cache's plan records them."""
         if not self.sampled:
             return {"--top-k": self.k}
         return {"--top-k": self.k, "--sampled": self.sampled, "--draws": self.draws, "--seed": self.seed}
 
 
 def affordable(budget: int, vocabulary: int, draws: int) -> dict[int, int]:
-    """How many classes a copy can draw for each size of the head, at so many bytes a token.
+    """Return the number of draws per copy that fit into `budget` bytes per token, for each size of the head.
 
     Raises:
         UserError: if the budget is too small for a head of one class and one draw.
@@ -57,20 +57,20 @@ def affordable(budget: int, vocabulary: int, draws: int) -> dict[int, int]:
         found[k] = 1 + left // of_draw
     if not found:
         raise UserError(
-            f"--bytes-per-token {budget}: a head of one class and one draw take {least} bytes"
-            + (f" with --draws {draws}; " if draws > 1 else "; ")
-            + f"give {least} or more"
+            f"--bytes-per-token {budget}: a head of one type and one draw take {least} bytes"
+            + (f" with --draws {draws}. " if draws > 1 else ". ")
+            + f"Give {least} or more"
         )
     return found
 
 
 def chances(seed: int, sentence: int, tokens: int, draws: int) -> np.ndarray:
-    """`[tokens, draws]` float64 in [0, 1): a sentence's own, whatever batch or process it is in."""
+    """Return random numbers in [0, 1), `[tokens, draws]` float64, that depend only on the seed and the sentence."""
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, sentence])).random((tokens, draws))
 
 
 class TeacherSampled(TeacherTopK):
-    """A teacher's best classes, and draws from the others, at the tokens of a dataset's sentences."""
+    """Run a teacher on a dataset, and take the most probable classes and draws from the others at each token."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class TeacherSampled(TeacherTopK):
         like: Tensor,
         max_tokens: int,
     ):
-        """As `TeacherTopK`, of a plan that has draws."""
+        """Prepare the teacher as `TeacherTopK` does, for a plan with draws."""
         super().__init__(teacher, task, dataset, plan.k, temperature, like, max_tokens)
         self.plan = plan
 
@@ -94,7 +94,7 @@ class TeacherSampled(TeacherTopK):
 
 
 def sample(source: TeacherTopK, sentences: Iterable[int], wanted: int = MEASURED) -> Tensor:
-    """`[N, V]`, about so many: the teacher's log-probabilities at the first tokens of some sentences, on the CPU."""
+    """Return the teacher's log-probabilities at the first `wanted` tokens of sentences, `[N, V]`, on the CPU."""
     found: list[Tensor] = []
     for sentence in sentences:
         if sum(map(len, found)) >= wanted:
@@ -102,22 +102,22 @@ def sample(source: TeacherTopK, sentences: Iterable[int], wanted: int = MEASURED
         for ids in source.batches(np.array([sentence])):
             found += source.whole(ids)
     if not found:
-        raise UserError("no sentence has a teacher: all of them are too long for it")
+        raise UserError("all sentences are too long for the teacher. Give data with shorter ones, or another teacher")
     return torch.cat(found)[:wanted]
 
 
 def choose(budget: int, log_probs: Tensor, draws: int, seed: int) -> Plan:
-    """The head and the draws of the smallest variance, measured on some tokens, at so many bytes a token."""
+    """Return the plan with the smallest variance on some tokens, at `budget` bytes per token."""
     spent = affordable(budget, log_probs.size(-1), draws)
     k = choose_head(log_probs, spent)
     return Plan(k, spent[k], draws, seed)
 
 
 def errors(plan: Plan, log_probs: Tensor) -> dict[str, Error]:
-    """The forward KL's gradient from a sampled cache, and from caches of a top k that take as many bytes.
+    """Return the errors of the forward KL's gradient with a sampled cache, and with top-k caches of the same size.
 
-    What the student does with the mass of all others is known only for `renormalise`, which leaves them none; with
-    `class` it is spread as the student has it, here evenly.
+    With `--kd-rest class`, the remaining probability is spread as the student spreads it; here the student is taken to
+    be uniform. With `renormalise`, the other classes have no probability.
     """
     vocabulary, count = log_probs.size(-1), len(log_probs)
 
@@ -136,5 +136,5 @@ def errors(plan: Plan, log_probs: Tensor) -> dict[str, Error]:
     return {
         f"a head of {plan.k} and {plan.sampled} draws": gradient_error(log_probs, drawn()),
         f"the top {k}, --kd-rest renormalise": gradient_error(log_probs, [kept / (1 - rest)]),
-        f"the top {k}, --kd-rest class, an even student": gradient_error(log_probs, [spread]),
+        f"the top {k}, --kd-rest class, a uniform student": gradient_error(log_probs, [spread]),
     }

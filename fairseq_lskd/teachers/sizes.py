@@ -1,4 +1,4 @@
-"""Whether a checkpoint's options and weights are of one size, before a model is built as large as the options say."""
+"""Check that the sizes in a checkpoint's options fit its weights, before a model of these sizes is allocated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: A fairseq Transformer's sizes, by option: the weight that has each, and in which dimension.
+#: Options with the size of a fairseq Transformer: a weight of that size, and its dimension.
 _OF_WEIGHTS = {
     f"{side}_{option}": (f"{side}.{weight}", dimension)
     for side in ("encoder", "decoder")
@@ -16,17 +16,17 @@ _OF_WEIGHTS = {
         ("ffn_embed_dim", "layers.0.fc1.weight", 0),
     )
 }
-#: Of other options and models: no larger than the largest of the file's dimensions, or than this, which is common.
+#: Sizes in other options and models may be up to the largest dimension of any weight, or up to this common size.
 _USUAL = 4096
-_POSITIONS = 2**20  # a table of sines has a row for each, and no weight
+_POSITIONS = 2**20  # sinusoidal positions have no weight
 _LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.")
 
 
 def too_large(options: Any, weights: Mapping[str, Any]) -> list[str]:
-    """What the options of a model ask for beyond what its weights can fill, in words.
+    """Return a description of each option that asks for a larger size than the weights have.
 
     Args:
-        options: fairseq's options of a model, whatever their form; weights: tensors by name.
+        options: fairseq's options of a model, in any form; weights: tensors by name.
     """
     shapes = {name: tuple(getattr(weight, "shape", ())) for name, weight in weights.items()}
     layers = Counter(side for side, _ in {match.groups() for match in map(_LAYER.match, shapes) if match})
@@ -45,16 +45,16 @@ def too_large(options: Any, weights: Mapping[str, Any]) -> list[str]:
         else:
             continue
         if value > most:
-            problems.append(f"--{name.replace('_', '-')} {value:,}, where its weights are for {most:,} at most")
+            problems.append(f"--{name.replace('_', '-')} {value:,}, but its weights allow {most:,} at most")
     return problems
 
 
 def _flat(options: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Every whole number among options, those of `encoder:` and `decoder:` by their flat names."""
+    """Yield all integer options, with options of `encoder:` and `decoder:` under their flat names."""
     for name in () if options is None else list(options) if hasattr(options, "items") else vars(options):
         try:
             value = options[name] if hasattr(options, "items") else getattr(options, name)
-        except Exception:  # OmegaConf's, of a value that stands for another: whoever needs it is told
+        except Exception:  # OmegaConf raises many exceptions on interpolated values; they fail later if they are used
             continue
         if name in ("encoder", "decoder") and not prefix and hasattr(value, "items"):
             yield from _flat(value, f"{name}_")

@@ -1,4 +1,4 @@
-"""A teacher that says nothing: weights or probabilities that are not numbers, found before a student learns from it."""
+"""Find teachers with NaN or infinite weights or invalid probabilities before a student is trained."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from ..errors import UserError
 from .checkpoint import is_weight
 
-#: The product of two such numbers is infinite in float32.
+#: Largest valid weight: products of larger numbers overflow float32.
 LARGEST = math.sqrt(torch.finfo(torch.float32).max)
-#: By how much probabilities may miss a sum of 1: float16 keeps three digits.
+#: Tolerance of log sum of probabilities around 0, wide enough for float16.
 SLACK = 0.05
 
 
 def check_weights(path: str, weights: Mapping[str, Any]) -> None:
-    """Raise a `UserError` if the weights `path` holds, that it computes with, are NaN, infinite or as good as that."""
+    """Raise a `UserError` if weights of the checkpoint `path` are NaN, infinite or so large that products overflow."""
     floating = {
         name: weight
         for name, weight in weights.items()
@@ -29,19 +29,19 @@ def check_weights(path: str, weights: Mapping[str, Any]) -> None:
     large = [name for name, weight in floating.items() if weight.numel() and float(weight.abs().max()) > LARGEST]
     if names := broken or large:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        what = "not numbers (NaN or infinite)" if broken else f"above {LARGEST:.2g}, whose products are infinite,"
+        what = "NaN or infinite" if broken else f"above {LARGEST:.2g} (their products overflow)"
         raise UserError(
-            f"{path} holds weights that are {what} in {names[0]}{more}: its training has "
-            "diverged; take an earlier checkpoint, or train it again with a lower --lr or with --clip-norm"
+            f"{path} has weights that are {what}, in {names[0]}{more}. Its training has diverged. Use an earlier "
+            "checkpoint, or train it again with a lower --lr or with --clip-norm"
         )
 
 
 def check_log_probs(path: str, log_probs: Tensor) -> None:
-    """Raise a `UserError` if a model's log-probabilities `[..., V]` are no distributions."""
+    """Raise a `UserError` if a model's log-probabilities `[..., V]` are not normalised."""
     total = log_probs.float().logsumexp(-1)
     if not bool((total.abs() < SLACK).all()):
         kind = str(log_probs.dtype).removeprefix("torch.")
         raise UserError(
-            f"the teacher {path} says nothing: its probabilities are not numbers, or do not sum to 1 (in {kind}). Its "
-            "weights are broken, or too large for half precision: train it again, or leave out --fp16"
+            f"the teacher {path} has invalid probabilities in {kind}: they are NaN, or do not sum to 1. Its weights "
+            "are damaged, or too large for half precision. Train it again, or leave --fp16 out"
         )

@@ -1,4 +1,4 @@
-"""fairseq's translation task for a folder of binarised data, as fairseq-train would make it."""
+"""Make fairseq's translation task for a folder of binarised data, as fairseq-train does."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from .known import is_bilingual, names_of
 def translation_task(
     data: str, source_lang: str | None, target_lang: str | None, like: str | None = None, **options: Any
 ) -> TranslationTask:
-    """The task with its dictionaries; languages that are not given are inferred from the folder's files.
+    """Return the task with its dictionaries. Languages that are not given are inferred from the folder's files.
 
     Args:
-        like: checkpoints, joined by ":"; of the first the task is taken where it is a user's own.
-        options: further ones of fairseq's `TranslationConfig`.
+        like: checkpoints, joined by ":". If the task of the first is a user's own, it is used.
+        options: further options of fairseq's `TranslationConfig`.
 
     Raises:
-        UserError: if there is no such folder, or it lacks a dictionary or says nothing of its languages.
+        UserError: if the folder does not exist, lacks a dictionary, or its languages cannot be inferred.
     """
     if not Path(data).is_dir():
-        raise UserError(f"{data}: no such folder of binarised data")
+        raise UserError(f"{data}: no such folder. Name a folder with binarised data")
     source, target = source_lang, target_lang
     if not (source and target):
         source, target = data_utils.infer_language_pair(data)
     if not (source and target):
         below = Path(data, "bin")
         if below.is_dir() and all(data_utils.infer_language_pair(str(below))):
-            raise UserError(f"{data} has no binarised bitext, but {below} has: name that.")
-        raise UserError(f"{data} has no binarised bitext: its languages are unknown. Give -s and -t.")
+            raise UserError(f"{data} has no binarised bitext, but {below} has. Name {below}.")
+        raise UserError(f"{data} has no binarised bitext, so its languages are unknown. Give -s and -t.")
     for language in (source, target):
         path = Path(data, f"dict.{language}.txt")
         if not path.is_file():
-            raise UserError(f"{data} has no dict.{language}.txt, which fairseq-preprocess writes")
+            raise UserError(f"{data} has no dict.{language}.txt. fairseq-preprocess writes it with the data")
         load_dictionary(path)
     options |= {"data": data, "source_lang": source, "target_lang": target}
     first = (like or "").split(":")[0]
-    # One that is missing is told of, among others, where teachers are loaded.
+    # A missing checkpoint is reported when teachers are loaded.
     name = names_of(read_archive(first)).task if Path(first).is_file() else None
     if name != "translation" and is_bilingual(name):
         own = read_checkpoint(first)["cfg"]["task"]
@@ -63,27 +63,27 @@ def translation_task(
 
 
 def load_dictionary(path: Path, kind: type[Dictionary] = Dictionary) -> Dictionary:
-    """fairseq's dictionary of a file.
+    """Load a dictionary with fairseq.
 
     Raises:
-        UserError: if it cannot be read, or is none: with the line.
+        UserError: if the file cannot be read or is not a dictionary. The message names the line.
     """
     try:
         return kind.load(str(path))
-    except Exception as error:  # fairseq raises what it likes, a bare Exception among it
-        read_dictionary(path)  # which says more
-        raise UserError(f"{path} is not a dictionary that fairseq can read: {error}") from None
+    except Exception as error:  # fairseq raises many exceptions, also a bare Exception
+        read_dictionary(path)  # raises a UserError that names the line
+        raise UserError(f"{path} is not a dictionary that fairseq can read: {error}. Write it again") from None
 
 
 def load_split(task: Any, split: str, combine: bool = False) -> Any:
-    """The dataset of a split, of which every number has been checked.
+    """Check the files of a split and load its dataset.
 
     Args:
-        task: fairseq's translation task, with its data in one folder; combine: with train1, train2, ..., as training.
+        task: fairseq's translation task, with its data in one folder; combine: include train1, train2, ...
 
     Raises:
-        FileNotFoundError: if there is no such split.
-        UserError: if a file of it is broken, or its sides have different numbers of sentences.
+        FileNotFoundError: if the split does not exist.
+        UserError: if a file is damaged, or source and target differ in the number of sentences.
     """
     folder = Path(utils.split_paths(task.cfg.data)[0])
     source, target = task.cfg.source_lang, task.cfg.target_lang
@@ -98,8 +98,8 @@ def load_split(task: Any, split: str, combine: bool = False) -> Any:
         ]
         if sentences[0] != sentences[1]:
             raise UserError(
-                f"{prefix}: {sentences[0]:,} sentences of {source} and {sentences[1]:,} of {target}: the files are of "
-                "two texts; binarise both sides again"
+                f"{prefix} has {sentences[0]:,} sentences of {source}, but {sentences[1]:,} of {target}, so the files "
+                "are not of the same text. Binarise both sides again"
             )
         if not combine:
             break

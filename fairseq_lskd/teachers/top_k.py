@@ -1,4 +1,4 @@
-"""What a teacher thinks of the sentences of a dataset, cut down to the k most probable classes at each token."""
+"""Run a teacher on the sentences of a dataset and take the k most probable classes at each token."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..losses import Draws, TopK, top_k
 from .forced import TeacherForcing, distributions
 from .online import OnlineTeacher
 
-#: What is kept of some tokens' distributions.
+#: What a cache stores of tokens' distributions.
 Kept = TopK | Draws
 
 
 class TeacherTopK(TeacherForcing):
-    """A teacher's best classes at the tokens of a dataset's sentences."""
+    """Run a teacher on a dataset and take the most probable classes at each token."""
 
     def __init__(
         self, teacher: OnlineTeacher, task: Any, dataset: Any, k: int, temperature: float, like: Tensor, max_tokens: int
     ):
-        """As `TeacherForcing`, for k classes of the distributions at a temperature."""
+        """Prepare the teacher as `TeacherForcing` does, for the top k at a temperature."""
         super().__init__(teacher, task, dataset, like, max_tokens)
         self.k, self.temperature = k, temperature
 
     @torch.no_grad()
     def whole(self, ids: np.ndarray) -> list[Tensor]:
-        """All classes' log-probabilities at the tokens of one batch, `[n, V]`, some tokens each, on the CPU."""
+        """Return the log-probabilities of all classes at the tokens of one batch: slices `[n, V]`, on the CPU."""
         sample, keep = self._collate(ids)
         with self._memory():
             net_input, rows = self._there(sample, keep)
@@ -39,27 +39,27 @@ class TeacherTopK(TeacherForcing):
             return [log_probs.cpu() for log_probs, _ in found]
 
     def _keeper(self, sentences: np.ndarray, counts: np.ndarray) -> Callable[[Tensor, slice], Kept]:
-        """What to keep of the log-probabilities of some of a batch's tokens.
+        """Return the function from the log-probabilities of a slice of a batch's tokens to what is kept of them.
 
         Args:
-            sentences: the dataset's numbers of a batch's sentences; counts: their tokens.
+            sentences: the indices of the batch's sentences in the dataset; counts: their numbers of tokens.
         """
         return lambda log_probs, rows: top_k(log_probs, self.k)
 
     def infer(self, ids: np.ndarray) -> tuple[np.ndarray, Kept]:
-        """The best classes at the tokens of one batch.
+        """Return the most probable classes at the tokens of one batch.
 
         Returns:
-            The sentences in the order in which their tokens follow each other, and the tokens' distributions, on
-            the CPU. A sentence whose target has the padding symbol as a word is left out.
+            The sentences in the order of their tokens, and the tokens' classes, on the CPU. Sentences that have the
+            padding symbol as a target word are left out.
 
         Raises:
-            UserError: if the teacher's probabilities are not numbers, or the GPU's memory is too small.
+            UserError: if the teacher's probabilities are NaN, or the GPU's memory is too small.
         """
         return self._fetch(*self._begin(ids))
 
     def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Kept]]:
-        """`infer` one batch after the other; a GPU is at the next one while the result of the last is fetched."""
+        """Yield the result of `infer` for each batch. A GPU computes the next batch while a result is fetched."""
         begun: deque[tuple[np.ndarray, np.ndarray, Kept]] = deque()
         for ids in batches:
             begun.append(self._begin(ids))
@@ -70,7 +70,7 @@ class TeacherTopK(TeacherForcing):
 
     @torch.no_grad()
     def _begin(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, Kept]:
-        """The ids, those of them that the result is of, and the result where it is computed."""
+        """Return the ids, the sentences of the result, and the result on the device of the computation."""
         sample, keep = self._collate(ids)
         sentences, whole = sample["id"].numpy(), keep.any(1).numpy()
         kept, done = self._keeper(sentences, keep.sum(1).numpy()), 0
@@ -87,7 +87,7 @@ class TeacherTopK(TeacherForcing):
             found = type(result)(*(field.cpu() for field in result))
         if found.log_probs.isnan().any():
             raise UserError(
-                f"--teacher-path: at sentence {ids[0]} and others the teacher's probabilities are not numbers; "
-                "train it again, or leave out --fp16"
+                f"--teacher-path: the teacher's probabilities are NaN in the batch of sentence {ids[0]}. Train the "
+                "teacher again, or leave --fp16 out"
             )
         return sentences, found

@@ -1,4 +1,4 @@
-"""`--teacher-weights`: how much each of several teachers counts."""
+"""`--teacher-weights`: the weights of several teachers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ BY_ENTROPY = "entropy"
 
 
 def read_mixture(weights: str | None, paths: str) -> Mixture:
-    """The mixture that `--teacher-weights` asks for: numbers joined by `:`, one for each of the paths, or "entropy".
+    """Return the mixture for `--teacher-weights`: numbers joined by `:`, one for each path, or "entropy".
 
     Raises:
-        UserError: if they are not that.
+        UserError: if `weights` has another form.
     """
     if weights is None:
         return MEAN
     members = len(paths.split(":"))
     name = f"--teacher-weights {weights}"
     if members == 1:
-        raise UserError(f"{name}: --teacher-path names one checkpoint; join several by ':', or leave the weights out")
+        raise UserError(f"{name}: --teacher-path names one checkpoint. Join several by ':', or leave the weights out")
     if weights == BY_ENTROPY:
         return Mixture(by_entropy=True)
     try:
@@ -30,14 +30,14 @@ def read_mixture(weights: str | None, paths: str) -> Mixture:
     except ValueError:
         raise UserError(f"{name}: expected numbers joined by ':', or {BY_ENTROPY}") from None
     if len(found) != members:
-        raise UserError(f"{name}: {len(found)} weights, but --teacher-path names {members} checkpoints")
+        raise UserError(f"{name}: {len(found)} weights, but --teacher-path names {members} checkpoints. Give one each")
     if not all(0 < weight < math.inf for weight in found):
-        raise UserError(f"{name}: expected numbers above 0; leave out a teacher that is to say nothing")
+        raise UserError(f"{name}: expected numbers above 0. Leave out a teacher that must not count")
     return Mixture(found)
 
 
 def recorded(mixture: Mixture, paths: str) -> str | None:
-    """As a cache's fingerprint has it, whose teachers are in the order of their digests; None is the plain mean."""
+    """Return the weights for a cache's fingerprint, in the order of the teachers' digests; None for equal weights."""
     if mixture.weights is None:
         return BY_ENTROPY if mixture.by_entropy else None
     total = math.fsum(mixture.weights)

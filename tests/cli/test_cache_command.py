@@ -322,8 +322,8 @@ def test_another_cache_is_left_alone(write, wanted, flags, line, other_teacher_p
     cache = write()
     capsys.readouterr()
     said = refused(capsys, lambda: write(*(flag.format(other=other_teacher_path) for flag in flags)))
-    assert f"--out {cache} is another cache:\n  - {line}" in said
-    assert said.endswith("Name another folder, or delete that one.")
+    assert f"--out {cache} has a cache with other options" in said and f"\n  - {line}" in said
+    assert "another folder" in said and "delete" in said
     assert contents(cache) == wanted
 
 
@@ -353,7 +353,8 @@ def test_other_shards_must_agree(write, capsys):
 def test_a_folder_of_something_else_is_left_alone(write, tmp_path, capsys):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "thesis.tex").write_text("everything")
-    assert "has no plan.json of a teacher cache: name a folder of its own" in refused(capsys, write)
+    said = refused(capsys, write)
+    assert "has no plan.json of a teacher cache" in said and "new or empty folder" in said
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["thesis.tex"]
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "cache").touch()
@@ -415,7 +416,7 @@ def test_a_disk_that_becomes_full(write, wanted, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     said = refused(capsys, write)
-    assert "cannot be written: No space left on device. What is written is kept" in said
+    assert "cannot be written: No space left on device" in said and "blocks are kept" in said
     assert len(blocks(tmp_path / "cache")) == 2 and not list((tmp_path / "cache").glob(".*"))
     assert contents(write()) == wanted
 
@@ -444,7 +445,7 @@ def test_a_teacher_with_nan_weights(bitext, tmp_path, capsys):
     state["model"]["decoder.output_projection.weight"][5] = torch.nan
     torch.save(state, teacher)
     said = refused(capsys, lambda: write_cache(bitext, teacher, tmp_path / "cache"))
-    assert f"{teacher} holds weights that are not numbers" in said and "decoder.output_projection.weight" in said
+    assert f"{teacher} has weights that are NaN" in said and "decoder.output_projection.weight" in said
     assert not (tmp_path / "cache").exists()
 
 
@@ -456,11 +457,11 @@ def test_a_teacher_with_nan_weights(bitext, tmp_path, capsys):
         (["--num-shards", "0", "--max-tokens", "0"], "--max-tokens 0: expected 1 or more; --num-shards 0: expected"),
         (["--kd-temperature", "0"], "--kd-temperature 0.0: expected a number above 0"),
         (["--kd-temperature", "nan"], "--kd-temperature nan: expected a number above 0"),
-        (["--subset", "test"], "has no binarised 'test' of de and en: expected test.de-en.de.bin"),
-        (["-s", "fr", "-t", "en"], "has no dict.fr.txt, which fairseq-preprocess writes"),
+        (["--subset", "test"], "has no binarised split 'test' for de and en: expected test.de-en.de.bin"),
+        (["-s", "fr", "-t", "en"], "has no dict.fr.txt"),
         (["--teacher-path", "a.pt:b.pt"], "--teacher-path: no checkpoint at a.pt, b.pt"),
         (["--fp16", "--cpu"], "--fp16 needs a GPU; leave out --cpu"),
-        (["--max-target-positions", "2000"], "it reads at most 1024 tokens: pass --max-target-positions 1024"),
+        (["--max-target-positions", "2000"], "its limit is 1024 target tokens: pass --max-target-positions 1024"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -477,7 +478,7 @@ def test_a_cache_without_any_sentence(bitext, teacher_path, write, tmp_path, mon
     assert not (tmp_path / "cache").exists()
     monkeypatch.setattr("fairseq_lskd.teachers.forced.TeacherForcing.too_long", lambda self: 0)
     cache = write("--max-target-positions", "-5")
-    with pytest.raises(UserError, match=r"no sentence in it has a teacher.*--max-target-positions -5"):
+    with pytest.raises(UserError, match=r"no teacher for any sentence.*--max-target-positions -5"):
         CachedTeacher.open(cache, make_task(bitext))
 
 
@@ -485,11 +486,11 @@ def test_data_that_is_not_there(bitext, teacher_path, tmp_path, capsys):
     def cache(data: str) -> int:
         return main(["cache", data, "--teacher-path", str(teacher_path), "--out", str(tmp_path / "cache")])
 
-    assert "none: no such folder of binarised data" in refused(capsys, lambda: cache("none"))
+    assert "none: no such folder" in refused(capsys, lambda: cache("none"))
     assert "expected one folder of binarised data" in refused(capsys, lambda: cache(f"{bitext}:{bitext}"))
     (tmp_path / "empty").mkdir()
     assert "its languages are unknown. Give -s and -t" in refused(capsys, lambda: cache(str(tmp_path / "empty")))
     (tmp_path / "above").mkdir()
     (tmp_path / "above" / "bin").symlink_to(bitext)
     said = refused(capsys, lambda: cache(str(tmp_path / "above")))
-    assert f"has no binarised bitext, but {tmp_path / 'above' / 'bin'} has: name that" in said
+    assert f"has no binarised bitext, but {tmp_path / 'above' / 'bin'} has" in said

@@ -1,4 +1,4 @@
-"""The mean of checkpoints: its weights, what else it holds, and folders with too few of them."""
+"""Averaged checkpoints: their weights and other content, and the choice of checkpoints in a folder."""
 
 import pytest
 import torch
@@ -32,14 +32,14 @@ def test_mean_of_every_weight_in_its_dtype(tmp_path, dtype, count):
     assert torch.equal(state["model"]["other"], 2 * wanted)
 
 
-def test_sums_are_wide(tmp_path):
-    """2048 + 1 is 2048 in float16, and 60000 + 60000 is infinite."""
+def test_sums_are_in_float64(tmp_path):
+    """In float16, 2048 + 1 is 2048, and 60000 + 60000 is infinite."""
     paths = [plain(tmp_path / f"{i}.pt", w=torch.tensor([2048.0, 60000.0]).half()) for i in range(4)]
     paths += [plain(tmp_path / "last.pt", w=torch.tensor([2058.0, 60000.0]).half())]
     assert average_checkpoints(paths)["model"]["w"].tolist() == [2050, 60000]
 
 
-def test_counters_are_the_last_ones(tmp_path):
+def test_counters_are_those_of_the_last_checkpoint(tmp_path):
     paths = [
         plain(tmp_path / f"{i}.pt", steps=torch.tensor([i + 1]), flag=torch.tensor(i == 2), w=torch.tensor(float(i)))
         for i in range(3)
@@ -49,12 +49,12 @@ def test_counters_are_the_last_ones(tmp_path):
     assert model["flag"].item() is True and model["w"].item() == 1
 
 
-def test_the_rest_is_the_last_ones_without_the_optimizer(tmp_path):
+def test_other_content_is_that_of_the_last_checkpoint_without_the_optimizer(tmp_path):
     state = average_checkpoints([plain(tmp_path / f"{i}.pt", w=torch.ones(1)) for i in range(2)])
     assert state.keys() == {"model", "cfg", "epoch"} and state["epoch"] == "1.pt"
 
 
-def test_inputs_stay_as_they_were(tmp_path):
+def test_inputs_are_not_changed(tmp_path):
     paths = [plain(tmp_path / f"{i}.pt", w=torch.full((2,), float(i))) for i in range(2)]
     before = [path.read_bytes() for path in paths]
     average_checkpoints(paths)
@@ -73,7 +73,7 @@ def test_mixed_models(tmp_path, weights):
 
 
 def test_tied_weights_stay_tied_in_value(bitext, tmp_path):
-    """Embeddings that are shared are two names of one weight."""
+    """A shared embedding is saved under two names."""
     flags = ["--share-decoder-input-output-embed"]
     paths = [save(tmp_path / f"checkpoint{i}.pt", bitext, *flags, seed=i) for i in (1, 2)]
     model = average_checkpoints(paths)["model"]
@@ -95,8 +95,8 @@ def test_fairseq_loads_the_mean(bitext, tmp_path):
     assert len(paths) == 3
 
 
-def as_other_builds_have_it(monkeypatch):
-    """Encoder layers without fairseq 0.12.2's copies of their weights, as in fairseq 0.12.3 of other publishers."""
+def remove_copies(monkeypatch):
+    """Make encoder layers without fairseq 0.12.2's copies of weights, as in other publishers' fairseq 0.12.3."""
     layer = transformer_layer.TransformerEncoderLayerBase
     original = layer.__init__
 
@@ -110,7 +110,7 @@ def as_other_builds_have_it(monkeypatch):
 
 
 def decoded(path, bitext):
-    """What the model says, loaded strictly, as fairseq-generate does."""
+    """Load a model strictly, as fairseq-generate does, and return its logits."""
     (model,), _, _ = checkpoint_utils.load_model_ensemble_and_task([str(path)], strict=True)
     return logits(model.eval(), batch(make_task(bitext), range(4)))
 
@@ -123,14 +123,14 @@ def test_the_mean_loads_with_and_without_fairseqs_copies_of_weights(bitext, tmp_
     assert entries[0] - entries[1] == copies and copies <= entries[0]
     wanted = decoded(path, bitext)
     assert torch.equal(decoded(mean, bitext), wanted)
-    as_other_builds_have_it(monkeypatch)
+    remove_copies(monkeypatch)
     with pytest.raises(RuntimeError, match="Unexpected key"):
         checkpoint_utils.load_model_ensemble_and_task([str(path)])
     assert torch.equal(decoded(mean, bitext), wanted)
 
 
-def test_a_mean_goes_into_a_mean(bitext, tmp_path):
-    """With and without the copies it is the same model."""
+def test_an_averaged_checkpoint_can_be_averaged(bitext, tmp_path):
+    """Checkpoints with and without the copies are the same model."""
     paths = [save(tmp_path / "checkpoint1.pt", bitext), tmp_path / "mean.pt"]
     torch.save(average_checkpoints(paths[:1]), paths[1])
     once, twice = (average_checkpoints(some)["model"] for some in (paths[:1], paths))
@@ -138,7 +138,7 @@ def test_a_mean_goes_into_a_mean(bitext, tmp_path):
 
 
 def test_only_copies_are_left_out():
-    """A model of one's own may call its weights so."""
+    """A user's model may have weights with the same names."""
     mine = {"encoder.layers.0.fc1_weight": 1, "encoder.layers.0.in_proj_weight": 2, "decoder.layers.0.fc1_weight": 3}
     assert without_copies(mine) == mine
     theirs = {"encoder.layers.0.fc1.weight": 4, "encoder.layers.0.self_attn.q_proj.weight": 5}
@@ -167,13 +167,13 @@ def test_updates_before_epochs(tmp_path):
     assert names(last_checkpoints(tmp_path, 2)) == ["checkpoint_1_900.pt", "checkpoint_2_1000.pt"]
 
 
-def test_epochs_where_there_are_too_few_by_updates(tmp_path):
+def test_epochs_if_there_are_too_few_by_updates(tmp_path):
     touch(tmp_path, "checkpoint1.pt", "checkpoint2.pt", "checkpoint_2_1000.pt")
     assert names(last_checkpoints(tmp_path, 2)) == ["checkpoint1.pt", "checkpoint2.pt"]
 
 
 def test_ties_are_in_a_fixed_order(tmp_path):
-    """The same update written in two epochs, at their border."""
+    """The same update may be saved in two epochs, at their border."""
     touch(tmp_path, "checkpoint_2_500.pt", "checkpoint_1_500.pt", "checkpoint_1_100.pt")
     assert names(last_checkpoints(tmp_path, 2)) == ["checkpoint_1_500.pt", "checkpoint_2_500.pt"]
 
@@ -182,7 +182,7 @@ def test_ties_are_in_a_fixed_order(tmp_path):
     ("updates", "wanted"),
     [(1000, ["checkpoint_1_900.pt", "checkpoint_2_1000.pt"]), (1100, ["checkpoint_2_1000.pt", LAST])],
 )
-def test_the_last_where_no_numbered_one_is_as_new(tmp_path, updates, wanted):
+def test_checkpoint_last_counts_if_it_is_the_newest(tmp_path, updates, wanted):
     """fairseq writes no checkpoint_EPOCH_UPDATE.pt at an update that ends an epoch."""
     touch(tmp_path, "checkpoint_1_900.pt", "checkpoint_2_1000.pt")
     torch.save({"model": {}, "cfg": {"n": 1}, "optimizer_history": [{"num_updates": updates}]}, tmp_path / LAST)
@@ -204,18 +204,18 @@ def test_too_few_numbered_checkpoints_are_refused(tmp_path, present):
         ([LAST, "checkpoint_best.pt"], [LAST]),
     ],
 )
-def test_fewer_where_that_will_do(tmp_path, present, wanted):
+def test_or_fewer(tmp_path, present, wanted):
     touch(tmp_path, *present)
     assert names(last_checkpoints(tmp_path, 3, or_fewer=True)) == wanted
 
 
-def test_none_is_too_few(tmp_path):
+def test_or_fewer_without_any_checkpoint(tmp_path):
     touch(tmp_path, "checkpoint_best.pt")
     with pytest.raises(UserError, match="fewer than 3 numbered checkpoints"):
         last_checkpoints(tmp_path, 3, or_fewer=True)
 
 
-def test_the_command_says_that_there_were_fewer(tmp_path, capsys):
+def test_the_command_reports_that_there_were_fewer(tmp_path, capsys):
     plain(tmp_path / "checkpoint_1_10.pt", w=torch.ones(1))
     with pytest.raises(SystemExit, match="--or-fewer"):
         main(["average", str(tmp_path), "--last", "3"])

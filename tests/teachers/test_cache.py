@@ -1,4 +1,4 @@
-"""A cache serves what the teacher thinks, to those for whom it was made, while it is whole."""
+"""Reading a cache: it has the teacher's predictions, must fit the training, and must be complete and undamaged."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from fairseq_lskd.teachers.cache_writer import block_edges
 
 @pytest.fixture(scope="module")
 def whole(bitext: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished cache; not to be written to."""
+    """A finished cache. Tests must not change it."""
     return write_cache(bitext, teacher_path, tmp_path_factory.mktemp("whole") / "cache")
 
 
 @pytest.fixture
 def cache(whole: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of the finished cache."""
     return Path(shutil.copytree(whole, tmp_path / "cache"))
 
 
@@ -50,7 +50,7 @@ def lookup(cached: CachedTeacher, sample: dict[str, Any], padding: int = 1) -> T
 
 
 def exact(paths: str, task: Any, sample: dict[str, Any], temperature: float) -> torch.Tensor:
-    """`[N, V]` log-probabilities at the target tokens, in float64, straight from the logits."""
+    """Return the log-probabilities at the target tokens, `[N, V]`, computed from the logits in float64."""
     models = [model.double() for model in OnlineTeacher.from_checkpoints(paths, task).models]
     with torch.no_grad():
         logits = torch.stack([model(**sample["net_input"])[0] / temperature for model in models])
@@ -63,7 +63,7 @@ def assert_same_records(found: TopK, wanted: TopK) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-# What it serves.
+# The predictions.
 
 
 @pytest.mark.parametrize(("k", "members", "temperature"), [(1, 1, 1.0), (4, 1, 2.5), (4, 2, 2.5), (15, 2, 1.0)])
@@ -82,7 +82,7 @@ def test_the_teachers_top_k_at_every_token(
     assert [member.dtype for member in found] == [torch.int64, torch.float32, torch.float32]
     assert found.ids.shape == found.log_probs.shape == (len(truth), k) and found.rest.shape == (len(truth),)
     best = truth.topk(k).values
-    # Not the classes themselves: two may be equally probable.
+    # Classes are compared by their probability, because two may be equally probable.
     torch.testing.assert_close(truth.gather(1, found.ids), best, rtol=0, atol=1e-5)
     torch.testing.assert_close(found.log_probs.double(), best, rtol=2**-10, atol=1e-5)
     assert (found.log_probs.diff(dim=1) <= 0).all()
@@ -95,8 +95,10 @@ def test_the_teachers_top_k_at_every_token(
 
 @pytest.mark.parametrize("classes", [1, 40, 10**6])
 @pytest.mark.parametrize("projected", [True, False])
-def test_however_the_teacher_is_asked(bitext, task, whole, teacher_path, tmp_path, monkeypatch, projected, classes):
-    """A slice of tokens at a time, of its hidden states or, where it has no plain output matrix, its probabilities."""
+def test_slices_and_models_without_an_output_matrix(
+    bitext, task, whole, teacher_path, tmp_path, monkeypatch, projected, classes
+):
+    """The cache is the same for slices of all sizes, computed from hidden states or from log-probabilities."""
     monkeypatch.setattr(forced, "SLICE", {"cpu": classes})
     if not projected:
         monkeypatch.setattr(OnlineTeacher, "projections", lambda *_: None)
@@ -107,8 +109,8 @@ def test_however_the_teacher_is_asked(bitext, task, whole, teacher_path, tmp_pat
     torch.testing.assert_close(found.rest, wanted.rest, rtol=2**-10, atol=1e-5)
 
 
-def test_float16_costs_next_to_nothing(bitext, task, teacher_path, tmp_path):
-    """In nats a token, with the whole vocabulary kept, so that nothing else differs."""
+def test_the_error_of_float16_is_small(bitext, task, teacher_path, tmp_path):
+    """KL in nats per token. The cache has the whole vocabulary, so float16 is the only difference."""
     cached = CachedTeacher.open(write_cache(bitext, teacher_path, tmp_path / "cache", "--top-k", "15"), task)
     sample = batch(task, range(60))
     found, truth = lookup(cached, sample), exact(str(teacher_path), task, sample, 1.0)
@@ -118,7 +120,7 @@ def test_float16_costs_next_to_nothing(bitext, task, teacher_path, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [[], ["--left-pad-target"], ["--num-batch-buckets", "3"]])
-def test_order_is_that_of_the_targets_tokens(bitext, whole, flags):
+def test_records_are_in_the_order_of_target_tokens(bitext, whole, flags):
     task = make_task(bitext, *flags)
     cached = CachedTeacher.open(whole, task)
     for ids in ([0], [7, 3, 59, 12], [5, 5, 5], range(60)):
@@ -133,7 +135,7 @@ def test_no_sentences(task, whole):
 
 
 @pytest.mark.parametrize(("vocabulary", "size"), [(15, 66), (2**16, 66), (2**16 + 1, 98)])
-def test_records_are_as_small_as_can_be(vocabulary, size):
+def test_the_size_of_records(vocabulary, size):
     dtype = record_dtype(16, vocabulary)
     assert dtype.itemsize == size
     record = np.zeros(1, dtype)
@@ -142,7 +144,7 @@ def test_records_are_as_small_as_can_be(vocabulary, size):
 
 
 def test_large_vocabularies():
-    """Their records are not aligned."""
+    """Records with 4-byte ids are not aligned."""
     block = np.zeros(3, record_dtype(2, 10**6))
     block["ids"], block["log_probs"], block["rest"] = [999_999, 70_000], np.log([0.5, 0.25]), np.log(0.25)
     found = CachedTeacher("name", np.array([1, 2]), [block[:1], block[1:]]).lookup(
@@ -196,10 +198,10 @@ def test_data_in_fairseqs_older_formats(teacher_path, tmp_path, implementation):
 
 
 def test_too_long_for_the_teacher(bitext, task, tmp_path, capsys):
-    """As fairseq-train would skip them; the others are what they were."""
+    """Sentences that fairseq-train would skip have no teacher; the others are unchanged."""
     limits = ["--max-source-positions", "6", "--max-target-positions", "5"]
     teacher = save(tmp_path / "checkpoint.pt", bitext, *limits)
-    with pytest.raises(SystemExit, match="it reads at most 5 tokens: pass --max-target-positions 5"):
+    with pytest.raises(SystemExit, match=r"limit is 5 target tokens.*--max-target-positions 5"):
         write_cache(bitext, teacher, tmp_path / "refused")
     cached = CachedTeacher.open(write_cache(bitext, teacher, tmp_path / "cache", *limits), task)
     dataset = task.dataset("train")
@@ -210,7 +212,7 @@ def test_too_long_for_the_teacher(bitext, task, tmp_path, capsys):
     found = [lookup(cached, batch(task, [i])).rest.isnan() for i in range(60)]
     assert [bool(rest.any()) for rest in found] == too_long.tolist()
     assert all(rest.all() for rest in found if rest.any())
-    # Asked about in a batch, they do not disturb the others, and hold numbers.
+    # In a batch with other sentences they have valid numbers and do not change the others.
     sample = batch(task, range(60))
     mixed = lookup(cached, sample)
     assert mixed.ids.ge(0).all() and mixed.log_probs.isfinite().all()
@@ -220,15 +222,15 @@ def test_too_long_for_the_teacher(bitext, task, tmp_path, capsys):
 
 
 def test_most_too_long(bitext, task, teacher_path, tmp_path):
-    """Each sentence of some blocks."""
+    """Some blocks have no sentence with a teacher."""
     cache = write_cache(bitext, teacher_path, tmp_path / "cache", "--max-source-positions", "2")
-    silent = lookup(CachedTeacher.open(cache, task), batch(task, range(60))).rest.isnan()
-    assert silent.float().mean() > 0.9 and not silent.all()
+    missing = lookup(CachedTeacher.open(cache, task), batch(task, range(60))).rest.isnan()
+    assert missing.float().mean() > 0.9 and not missing.all()
 
 
 @pytest.mark.parametrize("max_tokens", ["1", "400"])
 def test_padding_as_a_word(teacher_path, tmp_path, caplog, max_tokens):
-    """fairseq reads <pad> in a text as padding; then its tokens are fewer than its length."""
+    """fairseq reads <pad> in a text as padding, so the sentence has fewer target tokens than its length."""
     dictionaries = binarise(tmp_path)
     text = (tmp_path / "train.en").read_text().splitlines()
     text[7] = "A <pad> END"
@@ -238,7 +240,7 @@ def test_padding_as_a_word(teacher_path, tmp_path, caplog, max_tokens):
     data = tmp_path / "again"
     preprocess.main(options.get_preprocessing_parser().parse_args([*words, "--destdir", str(data), "--workers", "1"]))
     cache = write_cache(data, teacher_path, tmp_path / "cache", "--max-tokens", max_tokens)
-    assert "the target of sentence 7 has <pad> as a word" in caplog.text
+    assert "the target of sentence 7 has the word <pad>" in caplog.text
     task = make_task(data)
     sample = batch(task, [6, 7, 8])
     lengths = sample["target"].ne(1).sum(1)
@@ -246,33 +248,33 @@ def test_padding_as_a_word(teacher_path, tmp_path, caplog, max_tokens):
     assert found.rest.isnan().tolist() == (sample["id"] == 7).repeat_interleave(lengths).tolist()
 
 
-# Batches of something else.
+# Batches of other data.
 
 
 @pytest.mark.parametrize("change", [1, -1, 100])
 def test_another_length(task, whole, change):
     lengths = batch(task, [3, 4])["target"].ne(1).sum(1) + torch.tensor([0, change])
     sentence = batch(task, [3, 4])["id"][1]
-    with pytest.raises(UserError, match=rf"sentence {sentence} has \d+ target tokens there, -?\d+ in the batch"):
+    with pytest.raises(UserError, match=rf"sentence {sentence} has \d+ target tokens in the cache, -?\d+ in the batch"):
         CachedTeacher.open(whole, task).lookup(batch(task, [3, 4])["id"], lengths)
 
 
 @pytest.mark.parametrize("sentence", [60, -1, 10**12])
 def test_no_such_sentence(task, whole, sentence):
-    with pytest.raises(UserError, match="has 60 sentences, asked for id"):
+    with pytest.raises(UserError, match=rf"has 60 sentences, .*sentence {max(sentence, 1)}\."):
         CachedTeacher.open(whole, task).lookup(torch.tensor([1, sentence]), torch.tensor([1, 1]))
 
 
-# What it was made of.
+# The fingerprint.
 
 
 @pytest.mark.parametrize("file", ["train.de-en.de.bin", "train.de-en.en.bin", "train.de-en.en.idx"])
 def test_other_data(bitext, cache, tmp_path, file):
     data = Path(shutil.copytree(bitext, tmp_path / "data"))
     task = make_task(data)
-    CachedTeacher.open(cache, task)  # wherever it lies
+    CachedTeacher.open(cache, task)  # the path of the data does not matter
     flip(data / file)
-    with pytest.raises(UserError, match=rf"was not made for this:\n  - {file}: SHA-256 \w+… there, SHA-256 \w+… here"):
+    with pytest.raises(UserError, match=rf"not fit this training:\n  - {file}: SHA-256 \w+… there, SHA-256 \w+… here"):
         CachedTeacher.open(cache, task)
 
 
@@ -304,12 +306,12 @@ def test_other_teachers(bitext, task, cache, teacher_path, other_teacher_path, t
         CachedTeacher.open(ensemble, task, teacher_path=str(other_teacher_path))
 
 
-def test_everything_that_does_not_fit_is_said_at_once(cache, bitext):
+def test_one_message_names_everything_that_does_not_fit(cache, bitext):
     task = make_task(bitext, "-s", "en", "-t", "de", "--truncate-source", "--max-source-positions", "8")
     with pytest.raises(UserError) as caught:
         CachedTeacher.open(cache, task, temperature=2)
     said = str(caught.value)
-    assert said.startswith(f"--teacher-cache {cache} was not made for this:\n  - ")
+    assert said.startswith(f"--teacher-cache {cache} does not fit this training:\n  - ")
     for line in (
         "--source-lang: de there, en here",
         "--target-lang: en there, de here",
@@ -319,7 +321,7 @@ def test_everything_that_does_not_fit_is_said_at_once(cache, bitext):
         "target dictionary: ",
     ):
         assert f"\n  - {line}" in said
-    assert said.endswith("Write another with `lskd cache`, or train with what this one was made of.")
+    assert "`lskd cache`" in said
 
 
 def test_another_split_is_refused(task, cache):
@@ -332,7 +334,7 @@ def test_another_split_is_refused(task, cache):
 
 def test_another_format(task, cache):
     (cache / "cache.json").write_text(json.dumps({"format": 2, "lskd": "9.9"}))
-    with pytest.raises(UserError, match=r"has format 2, this version of lskd has 1\. .*take the version .*\(9\.9\)"):
+    with pytest.raises(UserError, match=r"has format 2, .* format 1\. .*`lskd cache`.*\(9\.9\)"):
         CachedTeacher.open(cache, task)
 
 
@@ -342,10 +344,10 @@ def test_data_in_several_folders(bitext, cache, task):
         CachedTeacher.open(cache, task)
 
 
-def test_data_that_is_not_there(cache, bitext, task, tmp_path):
+def test_missing_data(cache, bitext, task, tmp_path):
     task.cfg.data = str(tmp_path)
     with pytest.raises(
-        UserError, match=f"{tmp_path} has no binarised 'train' of de and en: expected train.de-en.de.bin"
+        UserError, match=rf"{tmp_path} has no binarised split 'train' .* expected train\.de-en\.de\.bin"
     ):
         CachedTeacher.open(cache, task)
     shutil.copy(bitext / "train.de-en.de.bin", tmp_path)
@@ -355,7 +357,7 @@ def test_data_that_is_not_there(cache, bitext, task, tmp_path):
 
 def test_another_task(cache, task):
     task.cfg._name = "translation_lev"
-    with pytest.raises(UserError, match=r"serves the task translation.*, found --task translation_lev"):
+    with pytest.raises(UserError, match=r"needs --task translation .*found --task translation_lev"):
         CachedTeacher.open(cache, task)
 
 
@@ -368,8 +370,8 @@ class OwnTask(TranslationTask):
     pass
 
 
-def test_a_task_of_ones_own_has_caches_of_its_own(cache, task, monkeypatch):
-    assert fingerprint(task, "train", 1.0)["options"]["--task"] is None  # as where it was not recorded yet
+def test_the_fingerprint_has_a_users_own_task(cache, task, monkeypatch):
+    assert fingerprint(task, "train", 1.0)["options"]["--task"] is None  # as in caches of earlier versions
     monkeypatch.setitem(TASK_REGISTRY, "own_task", OwnTask)
     task.cfg = OmegaConf.structured(OwnConfig(**{**task.cfg, "_name": "own_task"}))
     with pytest.raises(UserError, match="--task: none there, own_task here"):
@@ -378,11 +380,11 @@ def test_a_task_of_ones_own_has_caches_of_its_own(cache, task, monkeypatch):
     assert (found["--task"], found["--own-option"]) == ("own_task", "1")
 
 
-# Whether it is whole.
+# Complete and undamaged files.
 
 
-def test_not_there(task, tmp_path):
-    for name, found in (("none", "nothing"), ("file", "a file"), ("folder", "files of something else")):
+def test_no_cache(task, tmp_path):
+    for name, found in (("none", "nothing"), ("file", "a file"), ("folder", "other files")):
         (tmp_path / "file").touch()
         (tmp_path / "folder").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=f"found {found} there, expected a folder that `lskd cache` wrote"):
@@ -400,19 +402,19 @@ def test_not_finished(task, cache):
 def test_every_file_is_needed(task, whole, cache):
     for name in [name for name in contents(whole) if name.endswith(".npy")]:
         (cache / name).rename(cache / "aside")
-        with pytest.raises(UserError, match=rf"is not whole:\n  - {name} is missing\nRun `lskd cache` for it again"):
+        with pytest.raises(UserError, match=rf"is not complete:\n  - {name} is missing\n.*`lskd cache`"):
             CachedTeacher.open(cache, task)
         (cache / "aside").rename(cache / name)
     CachedTeacher.open(cache, task)
 
 
-def test_every_bit_counts(task, whole, cache):
+def test_every_flipped_bit_is_detected(task, whole, cache):
     for name, content in contents(whole).items():
         if not name.endswith(".npy"):
             continue
         for offset in (0, len(content) // 2, len(content) - 1):
             flip(cache / name, offset, bit=1 << offset % 8)
-            with pytest.raises(UserError, match=f"is not whole:\n  - {name} was damaged: its checksum is another"):
+            with pytest.raises(UserError, match=f"is not complete:\n  - {name} is damaged"):
                 CachedTeacher.open(cache, task)
             (cache / name).write_bytes(content)
 
@@ -439,7 +441,7 @@ def test_each_of_several_processes_checks_its_share(task, cache):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', '{"format": 1, "options": 3}'])
 @pytest.mark.parametrize("file", ["cache.json", "plan.json"])
-def test_a_manifest_that_is_none(task, cache, file, text):
+def test_an_invalid_manifest(task, cache, file, text):
     (cache / "cache.json").unlink()
     (cache / file).write_text(text)
     with pytest.raises(UserError, match=f"{file} is damaged"):
@@ -448,15 +450,15 @@ def test_a_manifest_that_is_none(task, cache, file, text):
 
 def test_a_manifest_without_its_files(task, cache):
     shutil.copy(cache / "plan.json", cache / "cache.json")
-    with pytest.raises(UserError, match=r"is damaged\. Run `lskd cache` for it again"):
+    with pytest.raises(UserError, match=r"is damaged\. .*`lskd cache`"):
         CachedTeacher.open(cache, task)
 
 
-# What is in it, where every checksum is right.
+# Wrong content in files with the right digest.
 
 
 def rewrite(cache: Path, block: int | None, change: Callable[[np.ndarray], np.ndarray | bytes]) -> None:
-    """Change a block, or None: the lengths; and name it and list it as the writer would."""
+    """Change a block, or the lengths (None). Update the file's name and the manifest as the writer does."""
     path = next(cache.glob("lengths-*")) if block is None else blocks(cache)[block]
     changed = change(np.load(path))
     buffer = io.BytesIO()
@@ -485,7 +487,7 @@ def filled(field: str, value: float, at: Any = 3) -> Callable[[np.ndarray], np.n
 @pytest.mark.parametrize(
     ("block", "change", "said"),
     [
-        (1, filled("ids", 15), r"token 3 of block-00001-\w+\.npy has classes \[15, .*: expected classes of 0 to 14"),
+        (1, filled("ids", 15), r"token 3 of block-00001-\w+\.npy has the types \[15, .*: expected types from 0 to 14"),
         (1, filled("ids", 2**16 - 1, (3, 2)), "token 3 of block-00001"),
         (2, filled("log_probs", np.nan, (0, 1)), "token 0 of block-00002"),
         (2, filled("log_probs", np.inf, (0, 1)), "token 0 of block-00002"),
@@ -496,22 +498,22 @@ def filled(field: str, value: float, at: Any = 3) -> Callable[[np.ndarray], np.n
         (0, lambda records: np.zeros(len(records), record_dtype(3, 15)), "block-00000-.*has records of"),
         (0, lambda records: np.zeros((len(records), 1), records.dtype), "has records of"),
         (0, lambda records: records["rest"], "has records of float16"),
-        (0, lambda records: b"no array", "is no array"),
-        (0, lambda records: np.lib.format.MAGIC_PREFIX + bytes(80), "is no array"),
+        (0, lambda records: b"no array", "is not an array"),
+        (0, lambda records: np.lib.format.MAGIC_PREFIX + bytes(80), "is not an array"),
         (None, lambda lengths: lengths[:-1], "its blocks have"),
-        (None, lambda lengths: np.where(lengths == lengths[0], -1, lengths), "does not hold the lengths"),
-        (None, lambda lengths: lengths.astype(np.float32), "does not hold the lengths"),
-        (None, lambda lengths: lengths[:, None], "does not hold the lengths"),
+        (None, lambda lengths: np.where(lengths == lengths[0], -1, lengths), "does not have the lengths"),
+        (None, lambda lengths: lengths.astype(np.float32), "does not have the lengths"),
+        (None, lambda lengths: lengths[:, None], "does not have the lengths"),
     ],
 )
-def test_a_cache_that_is_whole_and_wrong(task, cache, block, change, said):
+def test_wrong_content(task, cache, block, change, said):
     rewrite(cache, block, change)
     with hostile.bounded(), pytest.raises(UserError, match=rf"--teacher-cache .*{said}(.|\n)*`lskd cache`"):
         CachedTeacher.open(cache, task)
 
 
 @pytest.mark.parametrize("k", [3, 16, 2**62, 0, "4"])
-def test_a_k_that_is_another(task, cache, k):
+def test_another_k_in_the_manifest(task, cache, k):
     manifest = json.loads((cache / "cache.json").read_text())
     manifest["options"]["--top-k"] = k
     (cache / "cache.json").write_text(json.dumps(manifest))
@@ -519,8 +521,8 @@ def test_a_k_that_is_another(task, cache, k):
         CachedTeacher.open(cache, task)
 
 
-def test_numbers_that_a_teacher_may_give_are_not_wrong(task, cache):
-    """No probability at all for a class that is not the best, none left over, a little more than 1 by rounding."""
+def test_extreme_but_valid_numbers(task, cache):
+    """A class, or the rest, without probability; a probability a little above 1 by rounding."""
     for field, value, at in (("log_probs", -np.inf, (3, 3)), ("rest", -np.inf, 4), ("log_probs", 0.001, (5, 0))):
         rewrite(cache, 1, filled(field, value, at))
     rewrite(cache, 2, lambda records: np.array([(0, 0, np.nan)] * len(records), records.dtype))
@@ -529,7 +531,7 @@ def test_numbers_that_a_teacher_may_give_are_not_wrong(task, cache):
 
 @hostile.few
 @given(st.data())
-def test_whatever_is_in_a_manifest(task, whole, tmp_path_factory, draw):
+def test_random_changes_of_a_manifest(task, whole, tmp_path_factory, draw):
     folder = tmp_path_factory.getbasetemp() / "fuzzed-cache"
     if not folder.exists():
         shutil.copytree(whole, folder)
@@ -540,7 +542,7 @@ def test_whatever_is_in_a_manifest(task, whole, tmp_path_factory, draw):
 
 @hostile.few
 @given(st.data())
-def test_whatever_is_in_a_block(task, whole, tmp_path_factory, draw):
+def test_random_changes_of_a_block(task, whole, tmp_path_factory, draw):
     folder = tmp_path_factory.getbasetemp() / "fuzzed-cache"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(whole, folder)
@@ -556,7 +558,7 @@ def test_whatever_is_in_a_block(task, whole, tmp_path_factory, draw):
     assert found is None or 0 <= found.ids.min() <= found.ids.max() < 15
 
 
-# How the tokens are divided.
+# The division into blocks.
 
 
 @pytest.mark.parametrize("record", [6, 66, 40_000, 10**7])

@@ -1,4 +1,4 @@
-"""Reading files that are checkpoints, and files that are not: a message, no traceback, and no foreign code run."""
+"""Reading files that are checkpoints, and files that are not: a message and no traceback; foreign code is not run."""
 
 import errno
 import io
@@ -43,7 +43,7 @@ def test_both_formats_of_torch(tmp_path, zipped):
     assert state["cfg"] == STATE["cfg"] and torch.equal(state["model"]["weight"], STATE["model"]["weight"])
 
 
-def test_a_file_that_may_not_be_read_is_not_called_corrupt(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_not_called_corrupt(tmp_path, monkeypatch):
     path = tmp_path / "a.pt"
     path.write_bytes(saved(STATE))
     denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -63,7 +63,7 @@ def test_checkpoint_of_training(teacher_path):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_options_of_older_versions_become_cfg(teacher_path, tmp_path, zipped):
-    """Before 0.10 fairseq wrote `args`, a flat namespace."""
+    """Versions of fairseq before 0.10 saved `args`, a flat namespace."""
     state = read_archive(teacher_path)
     old = {**vars(state["cfg"]["model"]), "task": "translation", "source_lang": "de", "target_lang": "en"}
     path = tmp_path / "old.pt"
@@ -73,9 +73,9 @@ def test_options_of_older_versions_become_cfg(teacher_path, tmp_path, zipped):
     assert found["model"].decoder_embed_dim == 24
 
 
-def test_nothing_there(tmp_path):
-    assert "found nothing there" in complaint(tmp_path / "x.pt")
-    assert "found a folder there" in complaint(tmp_path)
+def test_no_file(tmp_path):
+    assert "found nothing" in complaint(tmp_path / "x.pt")
+    assert "found a folder" in complaint(tmp_path)
 
 
 def zip_of_text():
@@ -101,7 +101,7 @@ NOT_CHECKPOINTS = {
 
 @pytest.mark.parametrize("kind", NOT_CHECKPOINTS)
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_files_that_are_no_checkpoints(tmp_path, kind):
+def test_files_that_are_not_checkpoints(tmp_path, kind):
     path = tmp_path / "a.pt"
     path.write_bytes(NOT_CHECKPOINTS[kind])
     said = complaint(path)
@@ -111,8 +111,8 @@ def test_files_that_are_no_checkpoints(tmp_path, kind):
 
 @pytest.mark.parametrize("source", [NEW, OLD, None], ids=["zip", "legacy", "noise"])
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_no_damage_escapes_as_another_exception(tmp_path, source):
-    """Some bytes changed, or nothing but noise: read (weights carry no checksum) or refused."""
+def test_damage_raises_no_other_exception(tmp_path, source):
+    """Files with changed bytes, or only noise, are read (weights have no checksum) or refused."""
     chance, path, refused = random.Random(7), tmp_path / "a.pt", 0
     for _ in range(150):
         data = bytearray(source or chance.randbytes(chance.choice([1, 2, 5, 50])))
@@ -138,14 +138,14 @@ def test_no_damage_escapes_as_another_exception(tmp_path, source):
         ({"state_dict": {}, "cfg": {"a": 1}}, r"found cfg, state_dict\."),
     ],
 )
-def test_what_another_program_saved(tmp_path, state, found):
+def test_files_of_other_programs(tmp_path, state, found):
     torch.save(state, tmp_path / "a.pt")
     with pytest.raises(UserError, match=f"is not a fairseq checkpoint: expected the keys 'model' and 'cfg'.*{found}"):
         read_archive(tmp_path / "a.pt")
 
 
 class Payload:
-    """Unpickled, it writes a file."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -155,7 +155,7 @@ class Payload:
 
 
 class Foreign:
-    """Harmless, but nobody told torch of it."""
+    """A harmless class that torch does not allow."""
 
 
 @pytest.mark.parametrize("read", [read_archive, read_checkpoint])
@@ -164,10 +164,10 @@ class Foreign:
 def test_foreign_code_is_named_and_not_run(tmp_path, read, zipped, place):
     mark, path = tmp_path / "owned", tmp_path / "a.pt"
     torch.save({**STATE, place: Payload(mark)}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UserError, match=r"carries foreign code \((posix|nt)\.system\).*It was not run"):
+    with pytest.raises(UserError, match=r"contains foreign code \((posix|nt)\.system\).*not run"):
         read(path)
     assert not mark.exists()
-    torch.load(path, weights_only=False)  # it would have been
+    torch.load(path, weights_only=False)  # without protection, the code runs
     assert mark.exists()
 
 
@@ -176,7 +176,7 @@ def test_a_foreign_class_is_named(tmp_path, zipped):
     path = tmp_path / "a.pt"
     torch.save({**STATE, "extra": Foreign()}, path, _use_new_zipfile_serialization=zipped)
     said = complaint(path)
-    assert f"carries foreign code ({Foreign.__module__}.Foreign)" in said and "Re-running" not in said
+    assert f"contains foreign code ({Foreign.__module__}.Foreign)" in said and "Re-running" not in said
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -189,14 +189,14 @@ def test_a_bare_pickle_is_not_run(tmp_path, protocol):
 
 
 def test_a_file_of_the_same_form_from_another_program(tmp_path):
-    # Vision models are often saved like this.
+    # Vision models are often saved in this form.
     path = tmp_path / "a.pt"
     torch.save({"model": {"weight": torch.zeros(2)}, "args": Namespace(lr=0.1)}, path)
-    with pytest.raises(UserError, match=r"a\.pt is not a checkpoint of fairseq's: KeyError"):
+    with pytest.raises(UserError, match=r"a\.pt is not a fairseq checkpoint: KeyError"):
         read_checkpoint(path)
 
 
-def test_what_a_model_computes_with():
+def test_weights_and_other_entries():
     names = ["encoder.layers.0.fc1.weight", "decoder.layers.0.self_attn.in_proj_weight", "encoder.embed_tokens.weight"]
     others = ["encoder.layers.0.fc1_weight", "encoder.layers.11.in_proj_bias", "decoder.embed_positions._float_tensor"]
     others += ["encoder.version", "encoder.layers.0.self_attn.num_updates"]

@@ -1,4 +1,4 @@
-"""A teacher that does not fit its student's task is refused, and everything that does not fit is said at once."""
+"""A teacher that does not fit the student's task is refused with one message that names every problem."""
 
 import logging
 import shutil
@@ -24,12 +24,12 @@ def complaint(path, task, state=None, **settings):
 
 
 def swapped(bitext, folder, language="en"):
-    """The dictionaries, with the types at indices 6 and 7 of one of them swapped."""
+    """Copy the dictionaries, with the types at indices 6 and 7 of one of them swapped."""
     folder.mkdir()
     for file in bitext.glob("dict.*.txt"):
         lines = file.read_text().splitlines(keepends=True)
         if file.name == f"dict.{language}.txt":
-            # The first four types are <s>, <pad>, </s> and <unk>, which the file does not hold.
+            # The file does not have the first four types: <s>, <pad>, </s> and <unk>.
             lines[2], lines[3] = lines[3], lines[2]
         (folder / file.name).write_text("".join(lines))
     return folder
@@ -37,7 +37,7 @@ def swapped(bitext, folder, language="en"):
 
 @pytest.fixture
 def away(bitext, tmp_path):
-    """A teacher's checkpoint whose data folder is gone."""
+    """A teacher's checkpoint that records a data folder that no longer exists."""
     folder = tmp_path / "away"
     shutil.copytree(bitext, folder)
     path = save(tmp_path / "run" / "checkpoint_best.pt", folder)
@@ -45,7 +45,7 @@ def away(bitext, tmp_path):
     return path
 
 
-def test_a_teacher_that_fits_says_nothing(task, teacher_path, caplog):
+def test_a_teacher_that_fits_gives_no_warning(task, teacher_path, caplog):
     with caplog.at_level(logging.WARNING):
         check_teacher(teacher_path, read_checkpoint(teacher_path), task)
     assert not caplog.records
@@ -77,27 +77,27 @@ def test_two_types_swapped_in_a_dictionary_of_the_same_size(bitext, task, away, 
     ours = task.source_dictionary if side == "source" else task.target_dictionary
     said = complaint(away, task, teacher_data=str(folder))
     assert f"at index 6 the teacher has {ours[7]!r} and the student {ours[6]!r} ({len(ours)} and {len(ours)}" in said
-    assert f"its {side} dictionary {folder}/dict.{language}.txt is another" in said
+    assert f"its {side} dictionary {folder}/dict.{language}.txt differs" in said
     assert "(lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict)" in said and said.count("  - ") == 2
 
 
-def test_dictionaries_are_looked_for_in_the_folder_the_checkpoint_records(bitext, task, away, tmp_path):
+def test_dictionaries_are_looked_for_in_the_recorded_folder(bitext, task, away, tmp_path):
     state = read_checkpoint(away)
     state["cfg"]["task"]["data"] = f"{swapped(bitext, tmp_path / 'recorded')}:elsewhere"
-    assert f"{tmp_path}/recorded/dict.en.txt is another" in complaint(away, task, state)
+    assert f"{tmp_path}/recorded/dict.en.txt differs" in complaint(away, task, state)
     check_teacher(away, state, task, str(bitext))
 
 
 def test_dictionaries_are_looked_for_beside_the_checkpoint_first(bitext, task, teacher_path, tmp_path):
-    """The folder that is recorded, here the student's own, may have been binarised anew since."""
+    """The recorded folder, here the student's, may have been binarised again since."""
     away = shutil.copy(teacher_path, tmp_path / "teacher.pt")
     check_teacher(away, read_checkpoint(away), task)
     for file in swapped(bitext, tmp_path / "x").glob("dict.*.txt"):
         shutil.copy(file, tmp_path)
-    assert f"{tmp_path}/dict.en.txt is another" in complaint(away, task)
+    assert f"{tmp_path}/dict.en.txt differs" in complaint(away, task)
 
 
-def test_a_warning_where_only_sizes_could_be_compared(task, away, caplog):
+def test_a_warning_if_only_sizes_could_be_compared(task, away, caplog):
     with caplog.at_level(logging.WARNING):
         check_teacher(away, read_checkpoint(away), task)
     said = [record.getMessage() for record in caplog.records if record.name.startswith("fairseq_lskd")]
@@ -123,22 +123,22 @@ def test_teacher_data_without_dictionaries(task, teacher_path, tmp_path):
 def test_lengths(bitext, task, tmp_path):
     path = save(tmp_path / "t.pt", bitext, "--max-source-positions", "12", "--max-target-positions", "13")
     said = complaint(path, task)
-    assert "reads at most 12 tokens: pass --max-source-positions 12" in said
-    assert "reads at most 13 tokens: pass --max-target-positions 13" in said
+    assert "limit is 12 source tokens: pass --max-source-positions 12" in said
+    assert "limit is 13 target tokens: pass --max-target-positions 13" in said
     fits = make_task(bitext, "--max-source-positions", "12", "--max-target-positions", "13")
     check_teacher(path, read_checkpoint(path), fits)
 
 
-def test_everything_is_said_at_once(bitext, task, tmp_path):
+def test_one_message_names_all_problems(bitext, task, tmp_path):
     path = save(tmp_path / "t.pt", bitext, "--max-source-positions", "12")
     state = read_checkpoint(path)
     state["cfg"]["task"]["source_lang"], state["cfg"]["task"]["_name"] = "fr", "translation_lev"
     said = complaint(path, task, state)
     assert said.splitlines()[0] == f"the teacher {path} does not fit:" and said.count("\n  - ") == 3
-    assert all(problem in said for problem in ("translation_lev", "fr -> en", "at most 12"))
+    assert all(problem in said for problem in ("translation_lev", "fr -> en", "limit is 12"))
 
 
-def test_every_dictionary_problem_is_said_at_once(bitext, task, away, tmp_path):
+def test_one_message_names_all_dictionary_problems(bitext, task, away, tmp_path):
     folder = swapped(bitext, tmp_path / "one", "en")
     shutil.copy(swapped(bitext, tmp_path / "two", "de") / "dict.de.txt", folder)
     said = complaint(away, task, teacher_data=str(folder))
@@ -157,7 +157,7 @@ def test_first_difference():
         "at index 4 the teacher has 'a' and the student 'b' (6 and 6 types)"
     )
     assert first_difference(dictionary("a"), dictionary("a", "b")) == (
-        "at index 5 the teacher has no more and the student 'b' (5 and 6 types)"
+        "at index 5 the teacher has no more types and the student 'b' (5 and 6 types)"
     )
 
 
@@ -168,7 +168,7 @@ def test_the_problem_of_the_second_of_an_ensemble_is_found(task, teacher_path, a
         OnlineTeacher.from_checkpoints(f"{teacher_path}:{away}", task)
 
 
-def test_through_the_criterion_it_ends_as_a_message(bitext, task, away, tmp_path):
+def test_a_criterion_exits_with_the_message(bitext, task, away, tmp_path):
     folder = swapped(bitext, tmp_path / "dictionaries")
     with pytest.raises(SystemExit, match=r"--criterion word_kd: error: the teacher .* does not fit"):
         make_criterion(task, "word_kd", teacher_path=str(away), teacher_data=str(folder))
@@ -194,11 +194,11 @@ def altered(path, out, change):
 )
 def test_weights_that_do_not_fit_their_own_options(task, teacher_path, tmp_path, change):
     path = altered(teacher_path, tmp_path / "t.pt", change)
-    with pytest.raises(UserError, match=f"the teacher {path} cannot be built from its own options"):
+    with pytest.raises(UserError, match=f"the teacher {path} cannot be built from its options"):
         OnlineTeacher.from_checkpoints(path, task)
 
 
-def test_teacher_computes_what_fairseqs_loader_makes_of_its_checkpoint(task, teacher_path):
+def test_teacher_equals_the_model_that_fairseq_loads(task, teacher_path):
     (model,), _, _ = checkpoint_utils.load_model_ensemble_and_task([str(teacher_path)], task=task)
     sample = batch(task, range(5))
     teacher = OnlineTeacher.from_checkpoints(str(teacher_path), task)
@@ -208,7 +208,7 @@ def test_teacher_computes_what_fairseqs_loader_makes_of_its_checkpoint(task, tea
     assert torch.equal(found, wanted) and found.dtype == torch.float32
 
 
-def test_options_of_the_student_stay_as_they_were(bitext, task, teacher_path):
+def test_options_of_the_student_are_not_changed(bitext, task, teacher_path):
     before = str(configure(bitext)) + str(task.cfg)
     OnlineTeacher.from_checkpoints(str(teacher_path), task)
     assert str(configure(bitext)) + str(task.cfg) == before
@@ -216,7 +216,7 @@ def test_options_of_the_student_stay_as_they_were(bitext, task, teacher_path):
 
 
 def without_languages(path: Path, out: Path, data: str) -> Path:
-    """What fairseq writes where -s and -t were left out."""
+    """Copy a checkpoint without languages, as fairseq writes it without -s and -t."""
     state = torch.load(path, weights_only=True)
     state["cfg"]["task"].update(source_lang=None, target_lang=None, data=data)
     torch.save(state, out)
@@ -224,7 +224,7 @@ def without_languages(path: Path, out: Path, data: str) -> Path:
 
 
 def test_languages_that_the_checkpoint_does_not_record(bitext, task, teacher_path, tmp_path):
-    """They are inferred from the data as fairseq does, else taken to be the student's."""
+    """They are inferred from the data, as in fairseq, or else are assumed to be the student's."""
     for data in (str(bitext), "gone", ""):
         path = without_languages(teacher_path, tmp_path / "t.pt", data)
         check_teacher(path, read_checkpoint(path), task, str(bitext))
@@ -236,9 +236,9 @@ def test_languages_that_the_checkpoint_does_not_record(bitext, task, teacher_pat
     for file in (tmp_path / "x").glob("dict.*.txt"):
         shutil.copy(file, tmp_path)
     path = without_languages(teacher_path, tmp_path / "t.pt", "gone")
-    assert f"{tmp_path}/dict.en.txt is another" in complaint(path, task)
+    assert f"{tmp_path}/dict.en.txt differs" in complaint(path, task)
 
 
-def test_a_checkpoints_languages_are_names():
+def test_a_checkpoints_languages_must_be_plain_names():
     with pytest.raises(UserError, match=r"'\.\./x': expected a plain name"):
         languages_of(SimpleNamespace(source_lang="../x", target_lang="en", data=None))

@@ -1,4 +1,4 @@
-"""A teacher of several languages reads the sentences of one pair as its own task would have made them."""
+"""A multilingual teacher reads the sentences of a bilingual student as its own task makes them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def bilingual(data: Path, *flags: str) -> Any:
 
 
 def of_own_task(data: Path, flags: list[str], task: Any) -> dict[str, Any]:
-    """The validation sentences of de-en, in the order in which the bilingual task has them in a batch."""
+    """Return the validation batch of de-en from the multilingual task, in the bilingual task's order."""
     own = make_task(data, *MULTI, *flags, "--lang-pairs", "de-en")
     sample = batch(own)
     assert sample["id"].tolist() == batch(task)["id"].tolist()
@@ -52,9 +52,9 @@ def of_own_task(data: Path, flags: list[str], task: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("form", list(FORMS))
-def test_it_reads_what_its_own_task_would_have_made(data: Path, tmp_path: Path, form: str) -> None:
+def test_the_teachers_input_equals_that_of_its_own_task(data: Path, tmp_path: Path, form: str) -> None:
     flags = FORMS[form]
-    # Of this task, the flag has no value: it turns over what is usual.
+    # In the bilingual task the flag has no value, and inverts the default.
     task = bilingual(data, "--left-pad-source") if "--left-pad-source" in flags else bilingual(data)
     path = save(tmp_path / "t.pt", data, *MULTI, *flags)
     reading = check_teacher(path, read_checkpoint(path), task)
@@ -65,8 +65,8 @@ def test_it_reads_what_its_own_task_would_have_made(data: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("form", ["source and target", "in place of end marks", "none"])
-def test_it_teaches_what_it_says_of_words_that_the_student_has(data: Path, tmp_path: Path, form: str) -> None:
-    """Its distribution given that the next token is no language's: by the definition, from its own task's batch."""
+def test_distributions_are_normalised_without_language_tokens(data: Path, tmp_path: Path, form: str) -> None:
+    """Compare with the definition, computed from a batch of the teacher's own task."""
     flags, task = FORMS[form], bilingual(data)
     path = save(tmp_path / "t.pt", data, *MULTI, *flags, seed=5)
     sample, like = batch(task), torch.zeros(1)
@@ -102,7 +102,7 @@ def test_both_forms_of_the_loss_agree_and_an_ensemble_may_mix_tasks(data: Path, 
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_a_cache_of_it_serves_a_bilingual_student(data: Path, path: Path, tmp_path: Path) -> None:
+def test_a_cache_of_a_multilingual_teacher_for_a_bilingual_student(data: Path, path: Path, tmp_path: Path) -> None:
     folder = write_cache(data, path, tmp_path / "cache", "-s", "de", "-t", "en", "--top-k", "25")
     task = bilingual(data)
     student = make_model(task, data, *BY_TASK["translation"], seed=7)
@@ -119,9 +119,9 @@ def complaint(path: Path, task: Any, teacher_data: str | None = None) -> str:
     return str(error.value)
 
 
-def test_a_bilingual_student_that_it_does_not_fit(data: Path, path: Path, tmp_path: Path) -> None:
+def test_a_bilingual_student_that_does_not_fit(data: Path, path: Path, tmp_path: Path) -> None:
     said = complaint(path, make_task(data, "--task", "translation", "-s", "en", "-t", "de"))
-    assert "never trained on en-de" in said and "de-en, fr-en" in said
+    assert "not trained on en-de" in said and "de-en, fr-en" in said
     folder = tmp_path / "other"
     folder.mkdir()
     for name in ("dict.de.txt", "dict.en.txt"):
@@ -132,7 +132,7 @@ def test_a_bilingual_student_that_it_does_not_fit(data: Path, path: Path, tmp_pa
     assert OnlineTeacher.from_checkpoints(str(gone), bilingual(data)).models
 
 
-def test_where_dictionaries_are_unknown_sizes_are_compared(data: Path, path: Path, tmp_path: Path) -> None:
+def test_sizes_are_compared_if_dictionaries_are_not_found(data: Path, path: Path, tmp_path: Path) -> None:
     state = torch.load(path, weights_only=True)
     state["cfg"]["task"].data = "gone"
     torch.save(state, alone := tmp_path / "t.pt")
@@ -142,7 +142,7 @@ def test_where_dictionaries_are_unknown_sizes_are_compared(data: Path, path: Pat
     assert "its source dictionary has 28 types, the student's 29" in complaint(alone, bilingual(data))
 
 
-def test_alone_it_is_of_the_pair_that_is_asked_for(data: Path, path: Path) -> None:
+def test_load_teacher_for_a_language_pair(data: Path, path: Path) -> None:
     teacher = load_teacher(str(path), None, "fr", "en")
     assert teacher.marks is not None and teacher.max_positions == (1023, 1023)
     assert teacher.marks.symbols(teacher.task) == (("__fr__",), (), ("__en__",))
@@ -151,27 +151,29 @@ def test_alone_it_is_of_the_pair_that_is_asked_for(data: Path, path: Path) -> No
 @pytest.mark.parametrize(
     ("languages", "said"),
     [
-        ((None, None), "choose with --source-lang and --target-lang one of 'de-en, fr-en'"),
-        (("cs", "en"), "has no language token for cs (--source-lang, --target-lang): it has 'de, en, fr'"),
-        (("de", "fr"), "was never trained on de-fr"),
+        ((None, None), ("--source-lang and --target-lang", "'de-en, fr-en'")),
+        (("cs", "en"), ("no language token for cs (--source-lang, --target-lang)", "'de, en, fr'")),
+        (("de", "fr"), ("not trained on de-fr", "'de-en, fr-en'")),
     ],
 )
-def test_alone_it_says_what_pairs_it_has(path: Path, languages: tuple[str | None, str | None], said: str) -> None:
+def test_load_teacher_names_the_pairs(
+    path: Path, languages: tuple[str | None, str | None], said: tuple[str, str]
+) -> None:
     with pytest.raises(UserError) as error:
         load_teacher(str(path), None, *languages)
-    assert said in str(error.value)
+    assert all(fact in str(error.value) for fact in said)
 
 
 def test_a_language_token_that_its_dictionary_lacks(data: Path, path: Path, tmp_path: Path) -> None:
-    """--langtoks may ask for tokens of another kind than --langtoks-specs added."""
+    """--langtoks may need tokens of another kind than those of --langtoks-specs."""
     state = torch.load(path, weights_only=True)
     state["cfg"]["task"].langtoks = {"main": ("src.mined", "tgt")}
     torch.save(state, broken := tmp_path / "t.pt")
     assert "no language token __de_mined__ in its dictionary" in complaint(broken, bilingual(data))
 
 
-def test_the_files_that_it_records_are_found_beside_it(data: Path, tmp_path: Path) -> None:
-    """As M2M-100 has them: one dictionary for all, and a list of languages, in places that are gone."""
+def test_recorded_files_are_found_beside_the_checkpoint(data: Path, tmp_path: Path) -> None:
+    """As in M2M-100: the recorded paths of a common dictionary and a list of languages no longer exist."""
     for name, text in (("model_dict.txt", (data / "dict.de.txt").read_text()), ("langs.txt", "en\nfr\nde\n")):
         (data.parent / name).write_text(text)
     flags = [word for word in MULTI if word not in ("--langs", "de,en,fr")]
@@ -190,8 +192,8 @@ def test_the_files_that_it_records_are_found_beside_it(data: Path, tmp_path: Pat
     assert "--lang-dict" in said and "langs.txt" in said and "--teacher-data" in said
 
 
-def test_pairs_that_are_in_a_file_that_is_gone(data: Path, path: Path, tmp_path: Path) -> None:
-    """Which it was trained on is not known then; its languages are."""
+def test_pairs_in_a_file_that_no_longer_exists(data: Path, path: Path, tmp_path: Path) -> None:
+    """The pairs are unknown then, but the languages are known."""
     state = torch.load(path, weights_only=True)
     state["cfg"]["task"].lang_pairs = "/data/language_pairs.txt"
     torch.save(state, alone := tmp_path / "t.pt")
@@ -203,7 +205,7 @@ def test_pairs_that_are_in_a_file_that_is_gone(data: Path, path: Path, tmp_path:
 @pytest.mark.parametrize(
     ("option", "value"), [("lang_pairs", 5), ("langs", {"a": 1}), ("lang_tok_style", "x"), ("langtoks", "tgt")]
 )
-def test_what_it_records_of_languages_is_checked(
+def test_language_options_of_a_checkpoint_are_checked(
     data: Path, path: Path, tmp_path: Path, option: str, value: Any
 ) -> None:
     state = torch.load(path, weights_only=True)

@@ -1,4 +1,4 @@
-"""Sampled caches: what is written, what is read, and what they refuse."""
+"""Sampled caches: writing, reading, and refused options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fairseq_lskd.teachers import CachedTeacher, OnlineTeacher
 from fairseq_lskd.teachers.cache import record_dtype
 from fairseq_lskd.teachers.sampled import Plan, affordable, chances, choose, errors
 
-#: Draws a token, and copies of them.
+#: Draws per token, and copies of the draws.
 M, R = 3, 4
 FLAGS = ("--sampled", str(M), "--draws", str(R))
 
@@ -34,20 +34,20 @@ def loaded_task(bitext):
 
 
 def whole(task, teacher_path, sample):
-    """The teacher's distribution at the batch's tokens, `[N, K]`."""
+    """Return the teacher's log-probabilities at the batch's tokens, `[N, K]`, and the sentences' lengths."""
     teacher = OnlineTeacher.from_checkpoints(str(teacher_path), task)
     real = sample["target"].ne(task.target_dictionary.pad())
     return teacher.log_probs(sample["net_input"], torch.empty(0))[real], real.sum(1)
 
 
-def test_a_record_has_the_size_that_is_said():
-    """k classes of 4 bytes, two numbers of 2, and 2 bytes a draw; 6 and 4 where there are more types."""
+def test_a_record_has_the_documented_size():
+    """k classes of 4 bytes, two numbers of 2 bytes, and 2 bytes per draw; with a large vocabulary 6 and 4 bytes."""
     assert record_dtype(8, 32_000, 7).itemsize == 8 * 4 + 2 + 2 + 7 * 2 == 50
     assert record_dtype(8, 32_000, 7, 3).itemsize == 8 * 4 + 4 + 3 * 7 * 2
     assert record_dtype(8, 70_000, 7).itemsize == 8 * 6 + 4 + 7 * 4
 
 
-def test_what_is_read_is_the_teachers_head_and_classes_of_its_tail(loaded_task, teacher_path, cache):
+def test_a_cache_has_the_teachers_head_and_draws_from_its_tail(loaded_task, teacher_path, cache):
     sample = batch(loaded_task, [30, 2, 17, 5])
     log_probs, lengths = whole(loaded_task, teacher_path, sample)
     teacher = CachedTeacher.open(cache, loaded_task)
@@ -73,7 +73,7 @@ def test_what_is_read_is_the_teachers_head_and_classes_of_its_tail(loaded_task, 
 
 
 def test_the_mean_over_copies_is_the_teacher(bitext, loaded_task, teacher_path, tmp_path):
-    """Up to the cache's float16, at each class."""
+    """For each class, up to the float16 of the cache."""
     copies = 400
     cache = write_cache(bitext, teacher_path, tmp_path / "cache", "--sampled", "2", "--draws", str(copies))
     sample = batch(loaded_task, [30, 2])
@@ -87,7 +87,7 @@ def test_the_mean_over_copies_is_the_teacher(bitext, loaded_task, teacher_path, 
 
 
 def test_shards_write_what_one_process_does(bitext, teacher_path, cache, tmp_path):
-    """A sentence's draws are its own, whoever writes it."""
+    """The draws of a sentence do not depend on the process that writes them."""
     for shard in (1, 0):
         write_cache(bitext, teacher_path, tmp_path / "c", *FLAGS, "--shard-id", str(shard), "--num-shards", "2")
     assert contents(tmp_path / "c") == contents(cache)
@@ -95,7 +95,7 @@ def test_shards_write_what_one_process_does(bitext, teacher_path, cache, tmp_pat
     assert np.array_equal(chances(1, 5, 3, 2), chances(1, 5, 3, 2))
 
 
-def test_a_top_k_and_a_sampled_cache_are_not_taken_for_each_other(bitext, teacher_path, cache, tmp_path):
+def test_top_k_and_sampled_caches_are_not_confused(bitext, teacher_path, cache, tmp_path):
     plain = write_cache(bitext, teacher_path, tmp_path / "plain")
     assert "--sampled" not in (plain / "plan.json").read_text()
     with pytest.raises(SystemExit) as found:
@@ -122,7 +122,7 @@ def test_a_budget_chooses_head_and_draws_once(bitext, loaded_task, teacher_path,
     assert f"--bytes-per-token 23: chose --top-k {k} and --sampled {m}, " in said and f"take {size} bytes" in said
     assert f"a head of {k} and {m} draws: bias" in said and "--kd-rest renormalise: bias" in said
     assert CachedTeacher.open(out, loaded_task).k == k
-    # Called again, it neither measures nor loads.
+    # A second call neither loads the teacher nor measures.
     monkeypatch.setattr("fairseq_lskd.teachers.OnlineTeacher.from_checkpoints", None)
     run(bitext, teacher_path, out, "--bytes-per-token", "23")
     assert capsys.readouterr().out.endswith("up to date\n")
@@ -131,24 +131,24 @@ def test_a_budget_chooses_head_and_draws_once(bitext, loaded_task, teacher_path,
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--bytes-per-token", "9"), "--bytes-per-token 9: a head of one class and one draw take 10 bytes"),
+        (("--bytes-per-token", "9"), "--bytes-per-token 9: a head of one type and one draw take 10 bytes"),
         (("--bytes-per-token", "11", "--draws", "2"), "take 12 bytes with --draws 2"),
         (("--bytes-per-token", "48", "--top-k", "4"), "--top-k 4: --bytes-per-token chooses"),
         (("--bytes-per-token", "48", "--sampled", "4"), "--sampled 4: --bytes-per-token chooses"),
         (("--draws", "2"), "--draws 2: only a sampled cache"),
         (("--sampled", "0"), "--sampled 0: expected 1 or more"),
-        (("--sampled", "2", "--top-k", "15"), "--top-k 15 leaves --sampled 2 nothing to draw"),
+        (("--sampled", "2", "--top-k", "15"), "--top-k 15 is the whole vocabulary, so --sampled 2 has nothing to draw"),
     ],
 )
-def test_what_cannot_be_written(bitext, teacher_path, tmp_path, flags, said):
+def test_refused_options(bitext, teacher_path, tmp_path, flags, said):
     with pytest.raises(SystemExit) as found:
         run(bitext, teacher_path, tmp_path / "cache", *flags)
     assert said in str(found.value)
     assert not (tmp_path / "cache").exists()
 
 
-def test_numbers_that_are_none_of_a_cache(bitext, loaded_task, teacher_path, tmp_path):
-    """A class beyond the vocabulary among the draws, in a file whose name fits its content."""
+def test_invalid_draws(bitext, loaded_task, teacher_path, tmp_path):
+    """A draw outside of the vocabulary, in a file with the right digest."""
     cache = write_cache(bitext, teacher_path, tmp_path / "cache", *FLAGS)
     path = blocks(cache)[0]
     block = np.load(path)
@@ -158,18 +158,18 @@ def test_numbers_that_are_none_of_a_cache(bitext, loaded_task, teacher_path, tmp
         CachedTeacher.open(cache, loaded_task)
     from fairseq_lskd.teachers.cache import _check_records
 
-    with pytest.raises(UserError, match=r"token 0 of .* drew \["):
+    with pytest.raises(UserError, match=r"token 0 of .* draws \["):
         _check_records("cache", [np.load(path)], [path], 15)
 
 
-def test_a_budget_is_spent_on_what_varies_least():
+def test_a_budget_gives_the_smallest_variance():
     assert affordable(48, 32_000, 1) == {k: 1 + (48 - 10 - 4 * (k - 1)) // 2 for k in range(1, 11)}
     flat = torch.full((4, 100), 0.1 / 99, dtype=torch.float64)
     flat[:, 0] = 0.9
     assert choose(48, flat.log(), 1, 7) == Plan(1, 20, 1, 7)
 
 
-def test_the_report_tells_a_biased_cache_from_an_unbiased_one():
+def test_the_report_shows_the_bias_of_top_k_caches():
     torch.manual_seed(4)
     log_probs = torch.randn(200, 60).log_softmax(-1)
     found = [*errors(Plan(3, 12), log_probs).values()]

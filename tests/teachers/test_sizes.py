@@ -1,4 +1,4 @@
-"""A checkpoint whose options ask for more than its weights are: refused before anything is built."""
+"""Checkpoints with options for a larger model than their weights are refused before a model is built."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_options_of_every_form(form) -> None:
         ({"encoder": {"layers": 3}}, "--encoder-layers 3"),
     ],
 )
-def test_what_is_too_large(changed: dict, flag: str) -> None:
+def test_options_that_are_too_large(changed: dict, flag: str) -> None:
     (problem,) = too_large(FITTING | changed, WEIGHTS)
     assert flag in problem
 
@@ -52,11 +52,11 @@ UNKNOWN = {"encoder_layers": "many", "conv_dim": None, "max_source_positions": 1
 
 
 @pytest.mark.parametrize("options", [None, {}, UNKNOWN])
-def test_what_says_nothing_of_a_size(options) -> None:
+def test_options_without_a_size(options) -> None:
     assert too_large(options, WEIGHTS) == too_large(options, {}) == []
 
 
-def test_a_value_that_stands_for_another() -> None:
+def test_an_interpolated_value() -> None:
     options = OmegaConf.create({"encoder_layers": "${none}", "decoder_layers": 9})
     assert len(too_large(options, WEIGHTS)) == 1
 

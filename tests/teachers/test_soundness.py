@@ -1,4 +1,4 @@
-"""Teachers that say nothing, named before a student learns from them."""
+"""Teachers with invalid weights or probabilities are refused before a student is trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BROKEN = [math.nan, math.inf, 1e30]
 
 @pytest.fixture
 def broken(bitext: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A checkpoint whose weights are all of one value, but for those that it does not compute with."""
+    """A checkpoint in which all weights that the model uses have the same value."""
     path = save(tmp_path / "broken.pt", bitext)
     state = torch.load(path, weights_only=False)
     for name, weight in state["model"].items():
@@ -35,43 +35,43 @@ def broken(bitext: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path
 
 
 @pytest.mark.parametrize("broken", BROKEN, indirect=True)
-def test_it_is_named_when_it_is_loaded(broken: Path, bitext: Path, task: Any, tmp_path: Path) -> None:
-    """By word_kd, and by all that loads a teacher alone: translate, export; the same for cache and analyze."""
+def test_a_broken_teacher_is_refused_when_it_is_loaded(broken: Path, bitext: Path, task: Any, tmp_path: Path) -> None:
+    """In word_kd, load_teacher (used by translate and export), the commands translate and cache, and average."""
     with pytest.raises(SystemExit) as caught:
         make_criterion(task, "word_kd", teacher_path=str(broken))
-    assert f"{broken} holds weights that are" in str(caught.value.code)
-    with pytest.raises(UserError, match=r"broken\.pt holds weights that are"):
+    assert f"{broken} has weights that are" in str(caught.value.code)
+    with pytest.raises(UserError, match=r"broken\.pt has weights that are"):
         load_teacher(str(broken))
     words = ["--teacher-path", str(broken), "--out", str(tmp_path / "out")]
     for command in (["translate", str(bitext), "--device", "cpu"], ["cache", str(bitext), "--cpu", "--top-k", "4"]):
         with pytest.raises(SystemExit) as caught:
             main([*command, *words])
-        assert "broken.pt holds weights that are" in str(caught.value.code)
+        assert "broken.pt has weights that are" in str(caught.value.code)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
-    with pytest.raises(UserError, match=r"broken\.pt holds weights that are"):
+    with pytest.raises(UserError, match=r"broken\.pt has weights that are"):
         average_checkpoints([broken])
 
 
 @pytest.mark.parametrize("value", BROKEN)
-def test_which_weight_it_is_and_unused_ones_are_not_looked_at(value: float) -> None:
+def test_the_weight_is_named_and_unused_weights_are_not_checked(value: float) -> None:
     good = {"a": torch.ones(2), "decoder.version": torch.tensor([math.nan]), "counter": torch.ones(1, dtype=torch.long)}
     check_weights("x.pt", good)
-    with pytest.raises(UserError, match=r"x\.pt holds .* in b and 1 more"):
+    with pytest.raises(UserError, match=r"x\.pt has .* in b and 1 more"):
         check_weights("x.pt", {**good, "b": torch.tensor([1.0, value]), "c": torch.tensor([value])})
 
 
 @pytest.mark.parametrize("row", [[math.nan, 0.0], [-math.inf, -math.inf], [0.0, 0.0], [math.inf, 0.0]])
-def test_what_is_no_distribution(row: list[float]) -> None:
+def test_invalid_distributions(row: list[float]) -> None:
     check_log_probs("x.pt", torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log())
-    with pytest.raises(UserError, match=r"the teacher x\.pt says nothing"):
+    with pytest.raises(UserError, match=r"the teacher x\.pt has invalid probabilities"):
         check_log_probs("x.pt", torch.tensor([[0.5, 0.5], row]))
 
 
 @pytest.mark.parametrize("form", ["fused", "plain"])
-def test_what_only_the_student_s_precision_breaks_is_named_at_its_first_words(
+def test_a_teacher_that_overflows_in_the_students_dtype_is_refused_at_the_first_batch(
     task: Any, teacher_path: Path, form: str
 ) -> None:
-    """Weights that float16 does not hold pass in float32."""
+    """Weights that overflow float16 are valid in float32."""
     criterion = make_criterion(task, "word_kd", teacher_path=str(teacher_path), loss_form=form)
     good = batch(task, range(4))
     criterion(make_model(task), good)
@@ -82,4 +82,4 @@ def test_what_only_the_student_s_precision_breaks_is_named_at_its_first_words(
         layer.weight.fill_(math.inf)  # as float16 makes of 1e5
     with pytest.raises(SystemExit) as caught:
         criterion(make_model(task), good)
-    assert f"the teacher {teacher_path} says nothing" in str(caught.value.code)
+    assert f"the teacher {teacher_path} has invalid probabilities" in str(caught.value.code)
