@@ -1,17 +1,17 @@
-"""What makes an unmodified fairseq 0.12 run on today's Python, torch, NumPy and Hydra.
+"""Patches with which an unmodified fairseq 0.12 runs on current versions of Python, torch, NumPy and Hydra.
 
-Each mend is a module of its own with
+Each patch (a "mend" in the code) is a module with
 
-    NAME         what ``LSKD_COMPAT_SKIP`` and ``lskd doctor`` call it
-    NEEDED_BY    one line: what fails, and with which versions
-    MODULES      the modules whose import it belongs to
-    WHEN         "before" or "after" each of them is executed
-    needed()     whether this Python, torch and fairseq need it, by looking at what they do
-    apply()      do it; a second call changes nothing
+    NAME         its name in ``LSKD_COMPAT_SKIP`` and ``lskd doctor``
+    NEEDED_BY    one line: what fails without it, and with which versions
+    MODULES      the modules that trigger the patch when they are imported
+    WHEN         whether it runs "before" or "after" each of these modules is executed
+    needed()     whether this Python, torch and fairseq need it; it tests their behaviour, not their versions
+    apply()      apply the patch; a second call changes nothing
 
-``_fairseq_lskd_hook`` loads this package under a private name when fairseq is first imported, so
-nothing here may import the rest of ``fairseq_lskd``, and fairseq and torch only inside functions.
-``LSKD_COMPAT_SKIP=name,name`` (or ``all``) in the environment leaves mends out.
+``_fairseq_lskd_hook`` loads this package under a private name when fairseq is first imported. So the modules here must
+not import the rest of ``fairseq_lskd``, and may import fairseq and torch only inside functions. The environment
+variable ``LSKD_COMPAT_SKIP=name,name`` (or ``all``) leaves patches out.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ MENDS: tuple[Any, ...] = (
     bart_args,
 )
 
-#: Name of a mend -> "waiting", "applied", "not needed", "skipped" or "failed: why", in this process.
+#: The state of each patch in this process: "waiting", "applied", "not needed", "skipped" or "failed: reason".
 status: dict[str, str] = {mend.NAME: "waiting" for mend in MENDS}
 
 
 def skipped() -> set[str]:
-    """The names of the mends that the user switched off."""
+    """Return the names of the patches that ``LSKD_COMPAT_SKIP`` leaves out."""
     names = {word.strip() for word in os.environ.get("LSKD_COMPAT_SKIP", "").split(",")} - {""}
     known = {mend.NAME for mend in MENDS}
     if unknown := names - known - {"all"}:
         warnings.warn(
-            f"LSKD_COMPAT_SKIP names no mend of fairseq_lskd: {', '.join(sorted(unknown))} "
-            f"(there are: {', '.join(sorted(known))})",
+            f"LSKD_COMPAT_SKIP has unknown names of patches: {', '.join(sorted(unknown))}. Expected 'all', or some of "
+            f"{', '.join(sorted(known))}",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -85,7 +85,7 @@ def skipped() -> set[str]:
 
 
 def mend_if_needed(mend: Any) -> str:
-    """Apply one mend where it is needed; a failure is a warning, for fairseq may still be of use."""
+    """Apply one patch if it is needed. A failure is only a warning, because fairseq may work without the patch."""
     if mend.NAME in skipped():
         outcome = "skipped"
     else:
@@ -97,19 +97,19 @@ def mend_if_needed(mend: Any) -> str:
         except Exception as error:
             outcome = f"failed: {error!r}"
             warnings.warn(
-                f"fairseq_lskd could not mend {mend.NAME!r} ({error!r}). Without it: {mend.NEEDED_BY}. "
-                f"LSKD_COMPAT_SKIP={mend.NAME} silences this.",
+                f"fairseq_lskd could not apply the patch {mend.NAME!r} ({error!r}). Without it: {mend.NEEDED_BY}. Set "
+                f"LSKD_COMPAT_SKIP={mend.NAME} to silence this warning.",
                 RuntimeWarning,
                 stacklevel=2,
             )
-    # A mend may belong to several modules; the most telling outcome is kept.
+    # A patch may have several modules; "not needed" for one of them does not replace another outcome.
     if outcome != "not needed" or status[mend.NAME] == "waiting":
         status[mend.NAME] = outcome
     return outcome
 
 
 class Watcher:
-    """Finds nothing itself: it has the mends run before or after the modules they name."""
+    """A finder for ``sys.meta_path`` that runs the patches before or after the modules that trigger them."""
 
     def __init__(self, mends: tuple[Any, ...] = MENDS) -> None:
         self.waiting: dict[str, list[Any]] = {}
@@ -121,7 +121,7 @@ class Watcher:
         mends = self.waiting.pop(fullname, None)
         if mends is None:
             return None
-        # The name has left `waiting`, so this asks the other finders.
+        # The name is no longer in `waiting`, so the other finders find the module.
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
             surround(spec.loader, mends)
@@ -129,10 +129,10 @@ class Watcher:
 
 
 def surround(loader: Any, mends: list[Any]) -> None:
-    """Have ``loader`` run the mends around its one module.
+    """Make ``loader`` run the patches before and after it executes its module.
 
-    Only the method of this one object is replaced, until it ran: the loader's class, hence
-    ``inspect.getsource`` (which TorchScript needs) and ``importlib.resources``, stay as they were.
+    Only the method of this object is replaced, and only until it has run. The loader's class is not changed, so
+    ``inspect.getsource`` (which TorchScript needs) and ``importlib.resources`` work as usual.
     """
     execute = loader.exec_module
 
@@ -150,9 +150,9 @@ def surround(loader: Any, mends: list[Any]) -> None:
 
 
 def watch(replacing: Any) -> None:
-    """Put a `Watcher` where the hook's finder was (in place: the import system is walking the list).
+    """Replace the hook's finder by a `Watcher`, in place, because the import system is iterating over the list.
 
-    It is now or never for OpenMP's threads, too: what comes next imports torch.
+    OpenMP's variables are set here too, because torch is imported next.
     """
     openmp.wait_passively()
     sys.meta_path[sys.meta_path.index(replacing)] = Watcher()

@@ -1,7 +1,7 @@
-"""``from_pretrained`` of an archive: fairseq 0.12 unpacks it with ``extractall``, wherever its members want to go.
+"""``from_pretrained`` of an archive: fairseq 0.12 extracts members to any path with ``extractall``.
 
-Python 3.14 refuses members outside the folder, links that lead out of it and devices; earlier ones do where they are
-asked, which is done here for fairseq's module alone.
+Python 3.14 refuses members outside of the folder, links that lead out of it, and devices. Earlier versions have the
+same filter as an option. The patch turns it on in fairseq's module only.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from . import standin
 
 NAME = "archive-members"
-NEEDED_BY = "from_pretrained of a model's archive writes members such as ../../x outside its folder (Python < 3.14)"
+NEEDED_BY = "from_pretrained extracts members of an archive such as ../../x outside of its folder (Python < 3.14)"
 MODULE = "fairseq.file_utils"
 MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "after"
 
 
 def needed() -> bool:
-    """Whether fairseq unpacks by a ``tarfile`` that lets members lead anywhere."""
+    """Whether fairseq's module uses a ``tarfile`` without a filter."""
     module: Any = vars(sys.modules[MODULE]).get("tarfile")
     return (
         hasattr(module, "data_filter")
@@ -29,7 +29,7 @@ def needed() -> bool:
 
 
 def apply() -> None:
-    """Give that module a ``tarfile`` that unpacks data only."""
+    """Give fairseq's module a ``tarfile`` with the filter "data"."""
     import tarfile
 
     class DataOnly(tarfile.TarFile):

@@ -1,6 +1,6 @@
-"""``--task translation_from_pretrained_bart`` fails at once: fairseq 0.12.
+"""``--task translation_from_pretrained_bart`` fails at once with fairseq 0.12.
 
-It reads its options as ``self.args``; its base, fairseq's translation task, has them as ``self.cfg`` alone.
+The task reads its options from ``self.args``, but its base class, fairseq's translation task, has only ``self.cfg``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ WHEN = "after"
 
 
 def task() -> Any:
-    """The task's class."""
     return sys.modules[MODULE].TranslationFromPretrainedBARTTask
 
 
 def needed() -> bool:
-    """Whether the task reads options that nothing gives it."""
+    """Whether the task reads ``args`` and has no such attribute."""
     kind = task()
     names = {name for part in kind.__mro__[:-1] if "__init__" in vars(part) for name in part.__init__.__code__.co_names}
     return "args" in kind.load_dataset.__code__.co_names and "cfg" in names and not hasattr(kind, "args")
 
 
 def apply() -> None:
-    """Have ``args`` be the options that ``cfg`` is."""
     task().args = property(lambda self: self.cfg)

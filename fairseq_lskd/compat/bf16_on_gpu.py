@@ -1,6 +1,6 @@
-"""``--bf16`` is not only for TPUs: fairseq 0.12's command line takes it for a request for one.
+"""``--bf16`` on GPUs: fairseq 0.12's command line turns on ``--tpu`` with it.
 
-``fairseq.options`` sets ``args.tpu`` wherever ``--bf16`` is given, so that ``fairseq-train --bf16`` and
+``fairseq.options`` sets ``args.tpu`` if ``--bf16`` is given, so ``fairseq-train --bf16`` and
 ``--memory-efficient-bf16`` fail on GPUs ("'NoneType' object has no attribute 'xla_device'").
 """
 
@@ -18,7 +18,7 @@ WHEN = "after"
 
 
 def needed() -> bool:
-    """Whether there is no library for TPUs and ``--bf16`` asks for one all the same."""
+    """Whether torch_xla is missing and ``--bf16`` turns on ``--tpu`` nevertheless."""
     if importlib.util.find_spec("torch_xla") is not None:
         return False
     from fairseq import options
@@ -32,7 +32,7 @@ def needed() -> bool:
 
 
 def apply() -> None:
-    """Take back the TPU that nobody asked for by ``--tpu``."""
+    """Turn ``args.tpu`` off again unless ``--tpu`` was given."""
     from fairseq import options
 
     original = options.parse_args_and_arch
@@ -41,12 +41,12 @@ def apply() -> None:
 
     @functools.wraps(original)
     def parse_args_and_arch(parser: argparse.ArgumentParser, input_args: Any = None, *args: Any, **kwargs: Any) -> Any:
-        # The option itself, not what was made of it; an abbreviation is left as fairseq has it.
+        # The parsed value cannot tell whether --tpu itself was given. Abbreviations are left to fairseq.
         asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         asked.add_argument("--tpu", action="store_true")
         found = original(parser, input_args, *args, **kwargs)
         parsed = found[0] if isinstance(found, tuple) else found
-        # With suppress_defaults only what was given is there.
+        # With suppress_defaults, options that were not given have no attribute.
         if (
             getattr(parsed, "bf16", False)
             and getattr(parsed, "tpu", False)

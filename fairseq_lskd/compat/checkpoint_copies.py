@@ -1,7 +1,7 @@
-"""Checkpoints are copied in place: a kill halfway leaves a ``checkpoint_last.pt`` that no resume can read.
+"""Copies of checkpoints: if fairseq 0.12 is killed while it copies one, ``checkpoint_last.pt`` is incomplete.
 
-fairseq 0.12 writes the first name of a checkpoint beside and renames it, and copies that to the other names by
-``shutil.copyfile``, which cuts the old file to nothing before it writes.
+fairseq 0.12 writes a checkpoint to a temporary file and renames it. For the checkpoint's other names it copies the file
+with ``shutil.copyfile``, which truncates the old file before it writes.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 NAME = "checkpoint-copies"
-NEEDED_BY = "a kill while checkpoint_last.pt is copied leaves half of it, which no resume can read (without iopath)"
+NEEDED_BY = "a training killed while it copies checkpoint_last.pt leaves an incomplete file (without iopath)"
 MODULE = "fairseq.file_io"
 MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "after"
 
 
 def needed() -> bool:
-    """Whether fairseq copies by itself, and in place."""
+    """Whether fairseq copies files itself, and in place."""
     module: Any = sys.modules[MODULE]
     return module.IOPathManager is None and "copyfile" in module.PathManager.copy.__code__.co_names
 
 
 def apply() -> None:
-    """Have ``PathManager.copy`` write beside, and rename; it overwrites as before, whether asked to or not."""
+    """Make ``PathManager.copy`` write to a temporary file and rename it. As before, it always overwrites."""
     manager: Any = sys.modules[MODULE].PathManager
     original = manager.copy
     if getattr(original, "writes_beside", False):
@@ -33,11 +33,11 @@ def apply() -> None:
 
     @functools.wraps(original)
     def copy(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
-        # Through a link, as before.
+        # As before, a link is followed.
         place = Path(dst_path).resolve()
         if place.exists() and (not place.is_file() or place.samefile(src_path)):
             return original(src_path, dst_path, overwrite)
-        # Always the same name, so that what a kill leaves is written over.
+        # The name is always the same, so a file that a killed process left is overwritten.
         part = place.with_name(f"{place.name}.part")
         try:
             original(src_path, str(part), overwrite)

@@ -1,16 +1,15 @@
-"""Checkpoints hold a few classes beside tensors: fairseq 0.12 on torch 2.6 and later.
+"""Classes in checkpoints: fairseq 0.12 on torch 2.6 and later.
 
-``torch.load`` now reads with ``weights_only=True`` and refuses every class it has not been told of.
-It is told here of what fairseq's checkpoints were seen to hold, which is data only:
+``torch.load`` now reads with ``weights_only=True`` and refuses classes that are not on its list of safe classes. The
+patch adds the classes that fairseq's checkpoints contain. All of them are data:
 
-- ``argparse.Namespace``: the model's options (``cfg["model"]``), or all of them (``args``) in older files;
-- NumPy arrays and scalars: the n-gram counts that ``--eval-bleu`` logs, a best score;
-- omegaconf's containers: ``cfg`` as rank 0 hands it to the other ranks when a run with several is resumed;
-- fairseq's own placeholder for a tensor (in the same hand-over), its ``Dictionary`` (the state of some
-  tasks) and its meters (files written before 0.9).
+- ``argparse.Namespace``: the model's options (``cfg["model"]``), or all options (``args``) in older files;
+- NumPy arrays and scalars: the n-gram counts that ``--eval-bleu`` logs, and the best score;
+- omegaconf's containers: ``cfg``, which rank 0 sends to the other ranks when a training is resumed;
+- fairseq's placeholder for a tensor (sent to the other ranks too), its ``Dictionary`` (the state of some tasks) and its
+  meters (files written before 0.9).
 
-Anything else is refused as before. ``weights_only=False``, which would run whatever a stranger's
-checkpoint contains, is used nowhere.
+torch refuses all other classes as before. The package never uses ``weights_only=False``, which would run code.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ MODULE = "fairseq.checkpoint_utils"
 MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "after"
 
-#: The kinds of numbers that a NumPy array in a checkpoint may have; no objects.
+#: The dtypes that a NumPy array in a checkpoint may have; objects are not allowed.
 DTYPES = ("?", "b", "h", "i", "l", "q", "B", "H", "I", "L", "Q", "e", "f", "d")
 
 
 class Foreign:
-    """A class nobody told torch of."""
+    """A class that is not on torch's list."""
 
 
 def refuses_foreign_classes() -> bool:
@@ -50,15 +49,15 @@ def refuses_foreign_classes() -> bool:
 
 
 def named(item: Any, *modules: str) -> list[tuple[Any, str]]:
-    """``item`` under the full names by which pickles of different versions call it."""
+    """Pair ``item`` with its full names in pickles of different versions."""
     return [(item, f"{module}.{item.__name__}") for module in modules]
 
 
 def numpy_classes() -> list[Any]:
-    """What makes arrays and scalars of numbers, as NumPy 1 (``numpy.core``) and 2 wrote it."""
+    """Return what is needed for arrays and scalars in pickles of NumPy 1 (``numpy.core``) and NumPy 2."""
     import numpy as np
 
-    # Asked of the objects themselves: the modules these functions are in are private and have moved.
+    # The functions are taken from objects, because their modules are private and have been moved.
     reconstruct = np.zeros(1).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     modules = ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -72,7 +71,7 @@ def numpy_classes() -> list[Any]:
 
 
 def omegaconf_classes() -> list[Any]:
-    """What makes a ``DictConfig`` of plain values."""
+    """Return what is needed for a ``DictConfig`` of plain values."""
     import collections
     import typing
 
@@ -94,7 +93,7 @@ def omegaconf_classes() -> list[Any]:
 
 
 def fairseq_classes() -> list[Any]:
-    """fairseq's own: plain holders of strings and numbers."""
+    """Return fairseq's classes that hold only strings and numbers."""
     from fairseq.data import Dictionary
     from fairseq.distributed import utils
     from fairseq.logging import meters
@@ -108,7 +107,7 @@ def fairseq_classes() -> list[Any]:
 
 
 def classes() -> list[Any]:
-    """All of them, as ``torch.serialization.add_safe_globals`` takes it."""
+    """Return all classes, in the form that ``torch.serialization.add_safe_globals`` takes."""
     import argparse
 
     ours = fairseq_classes() if MODULE in sys.modules else []
@@ -116,7 +115,7 @@ def classes() -> list[Any]:
 
 
 def missing() -> list[Any]:
-    """The classes that torch has not been told of."""
+    """Return the classes that are not on torch's list yet."""
     import torch
 
     known = torch.serialization.get_safe_globals()
@@ -124,14 +123,13 @@ def missing() -> list[Any]:
 
 
 def needed() -> bool:
-    """Whether a load is refused and the refusal can be mended here."""
+    """Whether torch refuses classes that the patch can add to its list."""
     import torch
 
     return hasattr(torch.serialization, "add_safe_globals") and refuses_foreign_classes() and bool(missing())
 
 
 def apply() -> None:
-    """Tell torch of the classes."""
     import torch
 
     torch.serialization.add_safe_globals(missing())

@@ -1,13 +1,13 @@
-"""A config as the default of a config: fairseq 0.12 on Python 3.11 and later.
+"""Configs as default values in configs: fairseq 0.12 on Python 3.11 and later.
 
-fairseq writes ``common: CommonConfig = CommonConfig()``. Since 3.11 ``dataclasses`` takes every default
-whose class has no ``__hash__`` for a mutable one and refuses it ("mutable default ... CommonConfig for field
-common is not allowed"), and a dataclass with ``__eq__`` has none. So a class used as a default is given
-one, just before the class that uses it is decorated. A ``default_factory`` would not do:
-``fairseq.dataclass.initialize.hydra_init`` reads ``field.default``.
+fairseq writes ``common: CommonConfig = CommonConfig()``. Since Python 3.11, ``dataclasses`` refuses default values of
+a class without ``__hash__`` ("mutable default ... CommonConfig for field common is not allowed"), and a dataclass with
+``__eq__`` has no ``__hash__``. The patch gives a class that is used as a default a ``__hash__``, just before the class
+that uses it is decorated. A ``default_factory`` would not work, because ``fairseq.dataclass.initialize.hydra_init``
+reads ``field.default``.
 
-Builds of fairseq whose configs already have factories are left as they are: no class there is touched.
-User directories and fairseq's examples that nest ``FairseqDataclass`` configs are mended like fairseq.
+Builds of fairseq that use factories are not changed. User directories and fairseq's examples with nested
+``FairseqDataclass`` configs are patched too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def needed() -> bool:
 
 
 def hash_by_type(self: Any) -> int:
-    """Equal configs are of one type, so this is a hash that agrees with their ``__eq__``."""
+    """Return a hash that is consistent with ``__eq__``: equal configs have the same type."""
     return hash(type(self))
 
 
@@ -55,16 +55,16 @@ def make_defaults_hashable(owner: type) -> None:
 
 
 def init_subclass(cls: type, **arguments: Any) -> None:
-    """``FairseqDataclass.__init_subclass__``: runs on a config before ``@dataclass`` reads its defaults."""
+    """Replace ``FairseqDataclass.__init_subclass__``, which runs before ``@dataclass`` reads a config's defaults."""
     super(sys.modules[MODULE].FairseqDataclass, cls).__init_subclass__(**arguments)
     make_defaults_hashable(cls)
 
 
 def apply() -> None:
-    """Have `init_subclass` on fairseq's base config from the moment it is made.
+    """Give fairseq's base config `init_subclass` as soon as the base is defined.
 
-    Base and configs are in one module, so ``dataclasses.dataclass`` is stood in for until it is
-    called on the base, the first class of that module; everything else passes straight through.
+    The base and the configs are in the same module. So ``dataclasses.dataclass`` is replaced until it is called on the
+    first class of that module, which is the base.
     """
     original: Any = dataclasses.dataclass
     if MODULE in sys.modules and hasattr(sys.modules[MODULE], "FairseqDataclass"):

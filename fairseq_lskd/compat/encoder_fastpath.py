@@ -1,8 +1,8 @@
-"""The encoder's fast path calls a private torch function: fairseq 0.12 on torch 1.13 and later.
+"""The encoder's fast path for inference: fairseq 0.12 on torch 1.13 and later.
 
-``TransformerEncoderLayerBase.forward`` hands a padding mask to ``torch._transformer_encoder_layer_fwd``
-without the ``mask_type`` that the function has wanted since 1.13 ("Mask Type should be defined"). The
-ordinary path computes the same, and is the one that training takes anyway.
+``TransformerEncoderLayerBase.forward`` passes a padding mask to the private ``torch._transformer_encoder_layer_fwd``
+without ``mask_type``, which the function needs since 1.13 ("Mask Type should be defined"). The patch turns the fast
+path off. The ordinary path, which training uses too, computes the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WHEN = "after"
 
 
 def needed() -> bool:
-    """Whether fairseq calls the function, and torch's wants the argument that fairseq does not give."""
+    """Whether fairseq calls the function, and the function needs the argument that fairseq does not pass."""
     import torch
 
     layer: Any = getattr(sys.modules.get(MODULE), "TransformerEncoderLayerBase", None)
@@ -32,7 +32,7 @@ def needed() -> bool:
 
 
 def apply() -> None:
-    """Have each new encoder layer say that it cannot use the fast path."""
+    """Turn the fast path off in each new encoder layer."""
     layer: Any = sys.modules[MODULE].TransformerEncoderLayerBase
     original = layer.__init__
     if getattr(original, "without_fastpath", False):

@@ -1,13 +1,15 @@
-"""Options that fairseq hands to ``eval``: a checkpoint that holds them would run whatever they say.
+"""Options that fairseq passes to ``eval``: a malicious checkpoint can run code through them.
 
-``weights_only=True`` refuses pickles that call something, but ``adaptive_softmax_cutoff``, fconv's ``encoder_layers``
-and some thirty others are texts, which fairseq 0.12 evaluates while it builds a model, task or optimizer. Here
+``weights_only=True`` refuses code in pickles. But ``adaptive_softmax_cutoff``, fconv's ``encoder_layers`` and about
+thirty other options are strings that fairseq 0.12 evaluates while it builds a model, task or optimizer. The patch has
+two parts:
 
-- the modules that do so get an ``eval`` that reads literals only (`literals.evaluate`), whatever way a text took there;
-- ``load_checkpoint_to_cpu`` refuses a checkpoint whose options are no literals, before anything is built of it;
-  so it does one whose options name a device, a pipe or a URL where a file is opened while a model is built.
+- The modules that call ``eval`` get an ``eval`` that reads only literals (`literals.evaluate`).
+- ``load_checkpoint_to_cpu`` refuses a checkpoint if such an option is not a literal, before a model is built. It also
+  refuses options that name a device, a pipe or a URL where fairseq opens a file to build a model.
 
-tests/compat/test_evaluated_options.py reads fairseq's source and fails if it evaluates an option that is not here.
+tests/compat/test_evaluated_options.py reads fairseq's source and fails if fairseq evaluates an option that is missing
+here.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from typing import Any
 from .literals import NotALiteral, evaluate
 
 NAME = "evaluated-options"
-NEEDED_BY = "fairseq runs the code that a checkpoint has in an option, --adaptive-softmax-cutoff or fconv's layers say"
+NEEDED_BY = "fairseq runs code from a checkpoint's options, such as --adaptive-softmax-cutoff or the layers of fconv"
 LOADER = "fairseq.checkpoint_utils"
-#: The modules that call ``eval``. fairseq_cli's are none of them: they evaluate what the user typed.
+#: The modules that call ``eval``, without those of fairseq_cli, which evaluate only the user's command line.
 EVALUATING = (
     "fairseq.utils",
     "fairseq.criterions.ctc",
@@ -37,7 +39,7 @@ EVALUATING = (
     "fairseq.models.fconv_self_att",
     "fairseq.models.hubert.hubert",
     "fairseq.models.lightconv_lm",
-    "fairseq.models.multires_hubert.multires_hubert",  # of builds that call themselves 0.12.3
+    "fairseq.models.multires_hubert.multires_hubert",  # in builds with the version 0.12.3
     "fairseq.models.speech_to_text.s2t_wav_transformer",
     "fairseq.models.transformer_lm",
     "fairseq.models.wav2vec.wav2vec",
@@ -51,7 +53,7 @@ EVALUATING = (
 MODULES: tuple[str, ...] = (*EVALUATING, LOADER)
 WHEN = "after"
 
-#: The options that they evaluate, and those of fairseq's examples, which are user directories.
+#: The options that these modules and fairseq's examples evaluate.
 OPTIONS = frozenset(
     (
         *("adafactor_eps", "adam_betas", "adamax_betas", "adaptive_input_cutoff"),
@@ -65,7 +67,7 @@ OPTIONS = frozenset(
         *("transformer_sampling", "vggblock_enc_config", "wer_args", "xformers_att_config"),
     )
 )
-#: The options by which models and tasks open a file when they are built.
+#: The options that name files that models and tasks open when they are built.
 FILES = frozenset(
     (
         *("decoder_embed_path", "encoder_embed_path", "load_pretrained_decoder_from"),
@@ -74,17 +76,16 @@ FILES = frozenset(
         *("speaker_emb_path", "w2v_path"),
     )
 )
-#: A name that another architecture takes for what is no literal here ("base" of ``pretrained``). To evaluate it would
-#: look something up, and run nothing.
+#: A plain word, which an architecture may use as a name ("base" for ``pretrained``). Evaluating a word runs no code.
 _WORD = re.compile(r"[\w.:/-]*")
 
 
 class HarmfulOption(ValueError):
-    """A checkpoint has an option that would run code, or open what is no file."""
+    """A checkpoint has an option that would run code, or open something that is not a file."""
 
 
 def problems(*options: Any) -> list[str]:
-    """What is wrong with a checkpoint's options (``args`` or ``cfg``, as unpickled or as omegaconf's), a line each."""
+    """Return the problems with a checkpoint's options (``args`` or ``cfg``, unpickled or from omegaconf)."""
     found: dict[str, None] = {}
     for name, value in _texts(options, set()):
         if name in OPTIONS and not _WORD.fullmatch(value):
@@ -98,15 +99,15 @@ def problems(*options: Any) -> list[str]:
 
 
 def message(path: Any, wrong: list[str]) -> str:
-    """What to say of a checkpoint with such options."""
+    """Return the error message for a checkpoint with such options."""
     return (
-        f"{path}: its options would have fairseq run code, or open what is no file: {'; '.join(wrong)}. Nothing was "
-        "run. No training of fairseq's records such options: take a checkpoint of which you know where it comes from."
+        f"{path} has options that make fairseq run code, or open something that is not a file: {'; '.join(wrong)}. "
+        "Nothing was run. fairseq-train does not record such options. Use a checkpoint from a source that you trust."
     )
 
 
 def _texts(value: Any, seen: set[int]) -> Iterator[tuple[str, str]]:
-    """Every text in nested options, with its name; interpolations resolved."""
+    """Yield the name and value of every string in nested options, with interpolations resolved."""
     if isinstance(value, str | bytes) or id(value) in seen:
         return
     seen.add(id(value))
@@ -131,23 +132,24 @@ def _items(mapping: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
     for name in mapping:
         try:
             yield name, mapping[name]
-        except Exception:  # omegaconf's, for what is missing or leads nowhere: whoever asks for it gets the same
+        except Exception:  # omegaconf raises on missing values and broken interpolations, and will do so again on use
             continue
 
 
 def _no_file(name: str) -> str | None:
+    """Return what `name` is if it cannot be a file; None if it is or may be a file."""
     if re.match(r"\w+:", name):
         return "a URL"
     path = Path(name)
     try:
-        # What is missing is fairseq's to say.
+        # fairseq itself reports a missing file.
         return "a device or a pipe" if path.exists() and not (path.is_file() or path.is_dir()) else None
     except (OSError, ValueError):
-        return "no path"
+        return "an invalid path"
 
 
 def needed() -> bool:
-    """Whether an imported module still has Python's own ``eval``, or loads a checkpoint unchecked."""
+    """Whether an imported module still has Python's ``eval``, or loads checkpoints without the check."""
     loads = getattr(sys.modules.get(LOADER), "load_checkpoint_to_cpu", None)
     return any("eval" not in vars(sys.modules[name]) for name in _loaded()) or not (
         loads is None or getattr(loads, "checks_options", False)
@@ -159,7 +161,7 @@ def _loaded() -> list[str]:
 
 
 def apply() -> None:
-    """Give those modules an ``eval`` of their own, and have checkpoints checked as they are loaded."""
+    """Give the modules the safe ``eval``, and check checkpoints when they are loaded."""
     for name in _loaded():
         vars(sys.modules[name])["eval"] = evaluate
     module: Any = sys.modules.get(LOADER)
@@ -170,7 +172,7 @@ def apply() -> None:
     @functools.wraps(original)
     def load_checkpoint_to_cpu(path: Any, *args: Any, **kwargs: Any) -> Any:
         state = original(path, *args, **kwargs)
-        # After --model-overrides, which may mend an option.
+        # Checked after --model-overrides, which may replace an option.
         if wrong := problems(state.get("args"), state.get("cfg")):
             if is_command():
                 sys.exit(f"fairseq_lskd: error: {message(path, wrong)}")
@@ -182,6 +184,6 @@ def apply() -> None:
 
 
 def is_command() -> bool:
-    """Whether this process is one of fairseq's commands, which is to end in a message and not a traceback."""
+    """Whether this process is one of fairseq's commands, which should end with a message, not a traceback."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return Path(sys.argv[0]).name.startswith("fairseq-") or getattr(spec, "name", "").startswith("fairseq_cli.")

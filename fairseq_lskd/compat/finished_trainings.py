@@ -1,7 +1,7 @@
-"""A training that was killed after its last checkpoint trains an update more when it is called again.
+"""A finished training that is called again trains one more update.
 
-fairseq 0.12 looks at ``--max-update`` and ``--stop-time-hours`` only after an update. A checkpoint that had reached
-them already is trained on: other weights, another average, and one checkpoint too many.
+fairseq 0.12 checks ``--max-update`` and ``--stop-time-hours`` only after an update. If a checkpoint has already reached
+a limit, the training continues for one update: it changes the weights and writes one more checkpoint.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from pathlib import Path
 from typing import Any
 
 NAME = "finished-trainings"
-NEEDED_BY = "fairseq-train, called again after its last update, trains one update more than --max-update"
+NEEDED_BY = "fairseq-train that is called again after the end of a training trains one update more than --max-update"
 MODULE = "fairseq.checkpoint_utils"
 MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "after"
 
-#: What the loop over epochs asks before it trains, and nothing else.
+#: The only condition that fairseq-train checks before it trains an epoch.
 LOOP = "while epoch_itr.next_epoch_idx <= max_epoch:"
 
 
 def needed() -> bool:
-    """Whether fairseq-train asks for the epoch alone before it trains."""
+    """Whether fairseq-train checks only the number of the epoch before it trains."""
     spec = importlib.util.find_spec("fairseq_cli.train")
     return bool(spec and spec.origin and LOOP in Path(spec.origin).read_text(encoding="utf-8"))
 
 
 def reached(trainer: Any) -> str | None:
-    """The limit that a training has reached, in words."""
+    """Describe the limit that a training has reached; None if it has reached none."""
     options = trainer.cfg.optimization
     updates, wanted = trainer.get_num_updates(), options.max_update or math.inf
     if updates >= wanted:
         return f"num_updates: {updates} >= max_update: {wanted}"
-    # The checkpoint's own time: with this call's added, workers could disagree about the end.
+    # Only the time in the checkpoint counts. With the time of this process, workers could disagree about the end.
     hours, limit = trainer._previous_training_time / 3600, options.stop_time_hours
     return f"{hours:.2f} hours > stop_time_hours: {limit}" if 0 < limit < hours else None
 
 
 class Ended:
-    """In place of an iterator over epochs: no epoch is to come."""
+    """A substitute for the iterator over epochs, without further epochs."""
 
-    next_epoch_idx = math.nan  # neither below a --max-epoch nor below none, which is infinite
+    next_epoch_idx = math.nan  # nan <= max_epoch is false, also if max_epoch is infinite
 
 
 def apply() -> None:
-    """Have ``load_checkpoint``, which fairseq-train calls before its loop, say so where nothing is left to train."""
+    """Make ``load_checkpoint``, which fairseq-train calls before its loop, return no epochs for a finished training."""
     module: Any = sys.modules[MODULE]
     original = module.load_checkpoint
     if getattr(original, "knows_the_end", False):

@@ -1,7 +1,7 @@
-"""With ``--patience``, a training that is killed and called again ends later than one that was not.
+"""``--patience`` in resumed trainings: fairseq 0.12 starts to count again, so a resumed training ends later.
 
-fairseq 0.12 counts validations without a better one in memory alone. Here the count goes into every checkpoint, and
-from there into the training that takes it up. A training that patience had ended already trains no more.
+fairseq 0.12 keeps the number of validations without improvement only in memory. The patch saves it in every checkpoint
+and restores it when the training is resumed. A training that patience has ended does not train any more.
 """
 
 from __future__ import annotations
@@ -14,34 +14,31 @@ from typing import Any
 from .finished_trainings import Ended
 
 NAME = "kept-patience"
-NEEDED_BY = "a training with --patience that is killed begins to count anew, and ends later than one that was not"
+NEEDED_BY = "a resumed training with --patience starts to count again, and ends later than an uninterrupted one"
 MODULE = "fairseq.trainer"
 MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "after"
 
-#: Under this name in a checkpoint's extra_state.
+#: The key of the count in a checkpoint's extra_state.
 KEY = "patience"
 
 
 def counter() -> Any:
-    """fairseq-train's function that counts, in its own attributes; None in a process that does not train.
-
-    Under torchrun the command is __main__.
-    """
-    for name in ("fairseq_cli.train", "__main__"):
+    """Return fairseq-train's function that counts in its attributes; None in a process that does not train."""
+    for name in ("fairseq_cli.train", "__main__"):  # the command is __main__ under torchrun
         if (found := getattr(sys.modules.get(name), "should_stop_early", None)) is not None:
             return found
     return None
 
 
 def needed() -> bool:
-    """Whether fairseq's trainer saves no count: as long as no release does."""
+    """Whether fairseq's trainer does not save the count itself; no release does yet."""
     module: Any = sys.modules[MODULE]
     return "num_runs" not in module.Trainer.save_checkpoint.__code__.co_names
 
 
 def apply() -> None:
-    """Have ``Trainer.save_checkpoint`` save the count, and ``load_checkpoint`` of fairseq-train take it up again."""
+    """Make ``Trainer.save_checkpoint`` save the count, and fairseq-train's ``load_checkpoint`` restore it."""
     module: Any = sys.modules[MODULE]
     trainer, utils = module.Trainer, module.checkpoint_utils
     save, load = trainer.save_checkpoint, utils.load_checkpoint
@@ -58,15 +55,15 @@ def apply() -> None:
     def load_checkpoint(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
         extra_state, epoch_itr = load(cfg, trainer, *args, **kwargs)
         kept = (extra_state or {}).get(KEY)
-        # As fairseq's own best value: not of a checkpoint whose weights begin another training.
+        # Restored only together with fairseq's best value, so not if the checkpoint starts a new training.
         if not isinstance(kept, dict) or getattr(utils.save_checkpoint, "best", None) != extra_state.get("best"):
             return extra_state, epoch_itr
         if cfg.patience <= 0 or (count := counter()) is None:
             return extra_state, epoch_itr
         count.best, count.num_runs = kept["best"], kept["count"]
         if count.num_runs >= cfg.patience:
-            said = f"validation has not improved for {count.num_runs} runs >= patience: {cfg.patience}"
-            logging.getLogger(utils.__name__).info(f"nothing is left to train: {said}")
+            reason = f"validation has not improved for {count.num_runs} runs >= patience: {cfg.patience}"
+            logging.getLogger(utils.__name__).info(f"nothing is left to train: {reason}")
             return extra_state, Ended()
         return extra_state, epoch_itr
 

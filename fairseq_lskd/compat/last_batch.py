@@ -1,7 +1,7 @@
-"""The last batch is thrown away: fairseq's last main branch, and the builds on the package index that were made of it.
+"""The last batch is dropped: fairseq's main branch, and builds of it on the package index.
 
-Their ``batch_by_size`` leaves out the last batch unless its size is a multiple of ``--required-batch-size-multiple``
-(8): sentences of a test set get no translation, validation is of a part, and small data are "empty".
+Their ``batch_by_size`` drops the last batch unless its size is a multiple of ``--required-batch-size-multiple`` (8). So
+some sentences of a test set are not translated, validation is incomplete, and a small data set counts as empty.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import sys
 from typing import Any
 
 NAME = "last-batch"
-NEEDED_BY = "the last sentences get no training, validation or translation (fairseq's main branch, and builds of it)"
+NEEDED_BY = "the last sentences are left out of training, validation and translation (main branch, and builds of it)"
 MODULE = "fairseq.data.data_utils"
 MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "after"
 
 
 def needed() -> bool:
-    """Whether a single sentence, which is no multiple of 8, gets no batch."""
+    """Whether a single sentence, with a multiple of 8 required, gets no batch."""
     import numpy
 
     try:
         batches = sys.modules[MODULE].batch_by_size(numpy.arange(1), lambda i: 1, required_batch_size_multiple=8)
-    except ImportError:  # the compiled part is missing, without which there are no batches at all
+    except ImportError:  # without the compiled part of fairseq there are no batches at all
         return False
     return not sum(map(len, batches))
 
 
 def apply() -> None:
-    """Have ``batch_by_size`` give the sentences back that it left out: they are the last of those it was given."""
+    """Make ``batch_by_size`` add a batch with the dropped sentences, which are the last in its input."""
     module: Any = sys.modules[MODULE]
     original = module.batch_by_size
     if getattr(original, "keeps_all", False):

@@ -1,6 +1,7 @@
-"""Python's literals, with sums and products of them, read without running anything.
+"""Read Python literals, and arithmetic with them, without running code.
 
-fairseq hands options such as ``[(512, 3)] * 20`` to ``eval``. This reads all that its own architectures have there.
+fairseq passes options such as ``[(512, 3)] * 20`` to ``eval``. `evaluate` reads all such options of fairseq's
+architectures.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-#: Characters of a text, and items of a list that a product makes. fairseq's own need about 200 and 20.
+#: Maximum number of characters in a text, and of items in a product of a list. fairseq needs about 200 and 20.
 LONGEST = 10_000
 MOST = 10_000
 
@@ -32,21 +33,21 @@ _SEQUENCES = {ast.List: list, ast.Tuple: tuple, ast.Set: set}
 
 
 class NotALiteral(ValueError):
-    """A text that only running it could give a value."""
+    """A text that cannot be read without running code."""
 
 
 def evaluate(text: Any, *scopes: Any) -> Any:
-    """The value of a text, as ``eval`` would have it, if it consists of literals.
+    """Return the value that ``eval`` gives a text of literals.
 
-    Those are numbers, strings, truth values and None; lists, tuples, sets and dictionaries of them; and
-    sums, products and the like. `scopes`, the names that ``eval`` would know, are not looked at.
+    Literals are numbers, strings, truth values and None; lists, tuples, sets and dictionaries of them; and arithmetic
+    with them. `scopes`, the namespaces that ``eval`` takes, are ignored.
 
     Raises:
-        NotALiteral: for anything else: names, calls, attributes, huge products, text that is no Python.
-        TypeError: for what is not a text, as ``eval`` does; fairseq's ``eval_bool`` counts on it.
+        NotALiteral: for anything else: names, calls, attributes, huge products, invalid syntax.
+        TypeError: if `text` is not a string, as ``eval`` does; fairseq's ``eval_bool`` relies on it.
     """
     if not isinstance(text, str):
-        raise TypeError(f"expected a text to evaluate, found {type(text).__name__}")
+        raise TypeError(f"expected a string to evaluate, found {type(text).__name__}")
     shown = text if len(text) <= 100 else f"{text[:100]}…"
     if len(text) > LONGEST:
         raise NotALiteral(f"{shown!r}: expected at most {LONGEST:,} characters, found {len(text):,}")
@@ -77,7 +78,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def _check_size(kind: ast.operator, left: Any, right: Any) -> None:
-    """Refuse what would fill the memory, or take for ever."""
+    """Refuse operations that would fill the memory or take too long."""
     if isinstance(kind, ast.Mod) and isinstance(left, str):
         raise NotALiteral("a formatted string")
     if isinstance(kind, ast.Pow) and (abs(left) > 1_000_000 or abs(right) > 64):

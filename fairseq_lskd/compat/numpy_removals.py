@@ -1,8 +1,8 @@
-"""What NumPy took away: fairseq 0.12 on NumPy 1.24 and later, and again on 2.4 and later.
+"""Names and arguments that NumPy has removed: fairseq 0.12 on NumPy 1.24, 2.0 and 2.4 and later.
 
-``np.int`` and ``np.float`` (gone in 1.24) were Python's own. The CRF of non-autoregressive models,
-which train on distilled data, and span masking without overlap still use them. So was ``np.compat.long`` (gone in 2.0).
-``np.percentile(..., interpolation=...)`` (gone in 2.4) is ``method=`` now. ``--num-batch-buckets`` uses both.
+``np.int`` and ``np.float`` (removed in 1.24) were aliases of Python's types. The CRF of non-autoregressive models and
+span masking without overlap use them. ``--num-batch-buckets`` uses ``np.compat.long`` (removed in 2.0), an alias too,
+and ``np.percentile(..., interpolation=...)`` (removed in 2.4), which is now ``method=``.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ ALIASES = {"int": int, "float": float, "compat": SimpleNamespace(long=int)}
 
 
 def lacking() -> dict[str, Any]:
-    """The names that this NumPy lacks, or has with other arguments, and what does for each."""
+    """Return a replacement for each name that this NumPy lacks or has with other arguments."""
     import numpy as np
 
     found: dict[str, Any] = {}
     with warnings.catch_warnings():
-        # Between deprecation and removal NumPy still has them, and warns of it.
+        # NumPy warns about names that are deprecated but not removed yet.
         warnings.simplefilter("ignore")
         found.update((name, kind) for name, kind in ALIASES.items() if not hasattr(np, name))
         try:
-            np.percentile([0.0], 50, interpolation="lower")  # type: ignore[call-overload]  # what is tried
+            np.percentile([0.0], 50, interpolation="lower")  # type: ignore[call-overload]  # on purpose
         except TypeError:
             found["percentile"] = percentile
     return found
 
 
 def percentile(*args: Any, interpolation: str | None = None, **kwargs: Any) -> Any:
-    """``numpy.percentile`` that also takes its former argument ``interpolation``."""
+    """Call ``numpy.percentile``; accept its former argument ``interpolation`` too."""
     import numpy as np
 
     if interpolation is not None:
@@ -56,17 +56,17 @@ def percentile(*args: Any, interpolation: str | None = None, **kwargs: Any) -> A
 
 
 def users(names: dict[str, Any]) -> list[ModuleType]:
-    """The imported modules of fairseq's that use one of the names in the way that is gone."""
+    """Return fairseq's imported modules that use one of the names in the removed way."""
     uses = [r"\binterpolation=" if name == "percentile" else rf"\bnp\.{re.escape(name)}\b" for name in names]
     return standin.users(MODULES, "|".join(uses)) if uses else []
 
 
 def needed() -> bool:
-    """Whether an imported module of fairseq's uses something that this NumPy lacks."""
+    """Whether an imported module of fairseq uses something that this NumPy lacks."""
     return bool(users(lacking()))
 
 
 def apply() -> None:
-    """Give those modules a ``np`` that has it; NumPy itself stays as it is."""
+    """Give these modules a ``np`` that has the names. NumPy itself is not changed."""
     names = lacking()
     standin.replace(users(names), "np", **names)

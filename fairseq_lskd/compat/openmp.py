@@ -1,10 +1,10 @@
-"""How OpenMP's threads wait, which decides how training bears other work on the same cores.
+"""The wait policy of OpenMP's threads, which matters if other programs use the same cores.
 
-At the end of each operator, libgomp's threads wait for the slowest by spinning. Where another program has one of the
-cores, they spend the time that it needs on waiting, and a loss of many small operators, as the fused ones are,
-loses most. Passive threads sleep instead, which costs nothing that was measured on idle cores.
+At the end of each operator, libgomp's threads wait for the slowest thread by spinning. If another program uses one of
+the cores, they take CPU time from it while they wait. Losses with many small operators, such as the fused ones, become
+slowest. Passive threads sleep instead. On idle cores we measured no cost.
 
-libgomp reads these variables when it is loaded, which the import of torch does: they must be set before.
+libgomp reads these variables when torch is imported, so they must be set before.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ from __future__ import annotations
 import os
 import sys
 
-#: What makes libgomp's threads sleep while they wait (Intel's runtime knows the first one, too).
+#: Values with which libgomp's threads sleep while they wait. Intel's runtime reads the first variable too.
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
-#: A user who set one of these has decided.
+#: If the user has set one of these variables, none is changed.
 VARIABLES = (*PASSIVE, "KMP_BLOCKTIME")
 
 _ours = False
 
 
 def chosen() -> dict[str, str]:
-    """Those of the variables that are set."""
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def wait_passively() -> bool:
-    """Have this process and those that it starts wait passively; whether that was done.
+    """Set the passive policy for this process and its children. Return whether this function has set it.
 
-    Nothing is changed where the user set one of the variables, or where torch is loaded and would not notice.
+    Nothing is changed if the user has set one of the variables, or if torch is already imported.
     """
     global _ours
     if not chosen() and "torch" not in sys.modules:
@@ -38,15 +37,15 @@ def wait_passively() -> bool:
 
 
 def describe(hook: bool) -> str:
-    """The policy of this process, for people.
+    """Describe the policy of this process.
 
     Args:
-        hook: whether the import hook is active, which sets it for fairseq's commands.
+        hook: whether the import hook is active, which sets the policy for fairseq's commands.
     """
     found = " ".join(f"{name}={value}" for name, value in chosen().items())
     if not found:
-        return "OpenMP's default: threads spin, which is slow where other programs use the same cores"
+        return "OpenMP's default: threads spin, which is slow if other programs use the same cores"
     if not _ours:
         return f"{found} (from the environment)"
-    fairseq = "and fairseq's commands" if hook else "; fairseq's commands need it in the environment, without the hook"
-    return f"{found} (set by fairseq_lskd for lskd {fairseq})"
+    fairseq = " and fairseq's commands" if hook else "; without the import hook, set it in the environment for fairseq"
+    return f"{found} (set by fairseq_lskd for lskd{fairseq})"

@@ -1,9 +1,9 @@
-"""``--ddp-backend pytorch_ddp``, the default: fairseq 0.12 gives DDP parameters that it waits for in vain.
+"""``--ddp-backend pytorch_ddp``, the default: with fairseq 0.12, DDP waits for parameters without gradients.
 
-Encoder layers of 0.12 keep copies of their weights for the fast path of inference, which get no gradient, so that
-DDP's second update ends in "Expected to have finished reduction in the prior iteration". ``--find-unused-parameters``
-helps, at the price of a walk over the graph at every update. Here DDP is told to leave the copies alone; they stay in
-the checkpoint as they are.
+Encoder layers of fairseq 0.12 have copies of their weights for the fast path of inference. The copies get no gradient,
+so DDP's second update fails ("Expected to have finished reduction in the prior iteration").
+``--find-unused-parameters`` avoids this, but traverses the graph at every update. The patch makes DDP ignore the
+copies. They stay in the checkpoint.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "after"
 
 LAYER = ("fairseq.modules.transformer_layer", "TransformerEncoderLayerBase")
-#: The copies; those of a layer are beside its self_attn, fc1 and fc2.
+#: Names of the copies in a layer.
 COPIES = tuple(f"{part}_{kind}" for part in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias"))
 
 
 def needed() -> bool:
-    """Whether fairseq hands models to torch's DDP."""
+    """Whether fairseq uses torch's DDP."""
     from torch.nn.parallel import DistributedDataParallel
 
     return getattr(sys.modules[MODULE], "DistributedDataParallel", None) is DistributedDataParallel
 
 
 def copies(model: Any) -> list[str]:
-    """The names of the parameters that only the fast path reads."""
+    """Return the names of a model's parameters that only the fast path reads."""
     layer = getattr(sys.modules.get(LAYER[0]), LAYER[1], ())
     return [
         f"{path}.{name}" if path else name
@@ -45,7 +45,7 @@ def copies(model: Any) -> list[str]:
 
 
 def apply() -> None:
-    """Put a function in the place of the class that fairseq calls."""
+    """Replace DDP in fairseq's module by a function that makes it ignore the copies."""
     from torch.nn.parallel import DistributedDataParallel
 
     def distributed(module: Any, device_ids: Any = None, output_device: Any = None, **options: Any) -> Any:

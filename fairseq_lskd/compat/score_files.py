@@ -1,7 +1,7 @@
-"""sacreBLEU wants lists, not open files: ``fairseq-score --sacrebleu`` of fairseq 0.12 on sacreBLEU 2.
+"""``fairseq-score --sacrebleu``: fairseq 0.12 on sacreBLEU 2.
 
-``fairseq_cli.score`` hands its two open files to ``sacrebleu.corpus_bleu``, which since 2.0 says
-"Each element of `refs` should be a sequence of strings".
+``fairseq_cli.score`` passes two open files to ``sacrebleu.corpus_bleu``, but sacreBLEU 2 needs lists ("Each element of
+`refs` should be a sequence of strings").
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def needed() -> bool:
 
     line = "the one line of a file"
     try:
-        # Files where the types say lists: whether that is refused is the question.
+        # Files in place of lists, on purpose.
         sacrebleu.corpus_bleu(io.StringIO(line), [io.StringIO(line)])  # type: ignore[arg-type, list-item]
     except TypeError:
         return True
@@ -39,12 +39,12 @@ def needed() -> bool:
 
 
 def lines(text: Any) -> Any:
-    """The lines of an open file; anything else as it is."""
+    """Return the lines of an open file; return anything else unchanged."""
     return [line.rstrip("\n") for line in text] if isinstance(text, io.TextIOBase) else text
 
 
 def apply() -> None:
-    """Have ``corpus_bleu`` read files that it is given."""
+    """Make ``corpus_bleu`` accept files."""
     import sacrebleu
 
     original = sacrebleu.corpus_bleu

@@ -1,6 +1,6 @@
-"""A module seen through another: what one module of fairseq's gets in place of ``numpy`` or ``torch``.
+"""Replace ``numpy``, ``torch`` or another module in single modules of fairseq, by a copy with other attributes.
 
-Changing ``numpy`` itself would change it for everyone in the process.
+A change of ``numpy`` itself would affect the whole process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class StandIn(ModuleType):
-    """Everything the module has, but for the attributes given."""
+    """A module with the attributes of another, except for those given."""
 
     def __init__(self, module: ModuleType, **changed: Any) -> None:
         super().__init__(module.__name__, module.__doc__)
@@ -24,13 +24,13 @@ class StandIn(ModuleType):
 
 
 def users(names: tuple[str, ...], pattern: str) -> list[ModuleType]:
-    """Those of the named modules that are imported and whose source matches ``pattern``."""
+    """Return the modules among ``names`` that are imported and have ``pattern`` in their source."""
     loaded = [sys.modules[name] for name in names if name in sys.modules]
     return [module for module in loaded if re.search(pattern, source(module))]
 
 
 def source(module: ModuleType) -> str:
-    """The module's text, or nothing where it has none (a compiled or made-up module)."""
+    """Return the source of a module, or "" if it has none (a compiled module, for example)."""
     try:
         return inspect.getsource(module)
     except (OSError, TypeError):
@@ -38,7 +38,7 @@ def source(module: ModuleType) -> str:
 
 
 def replace(modules: list[ModuleType], name: str, **changed: Any) -> None:
-    """Stand in for the global ``name`` in each of the modules, once."""
+    """Replace the global ``name`` in each of the modules; a second call changes nothing."""
     for module in modules:
         current = vars(module)[name]
         if not isinstance(current, StandIn):

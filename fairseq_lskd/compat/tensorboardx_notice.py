@@ -1,4 +1,4 @@
-"""fairseq's task of speech synthesis, which every command imports, asks for tensorboardX before all else."""
+"""The notice "Please install tensorboardX" of fairseq's task for speech synthesis, which every command imports."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import logging
 
 MODULE = "fairseq.tasks.text_to_speech"
 NAME = "tensorboardx-notice"
-NEEDED_BY = 'every command begins with "Please install tensorboardX", which only speech synthesis uses'
+NEEDED_BY = 'every command prints "Please install tensorboardX", which only speech synthesis needs'
 MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "before"
 
 
 def needed() -> bool:
-    """Whether tensorboardX is missing, which is what the notice is about."""
+    """Whether tensorboardX is missing, which causes the notice."""
     return importlib.util.find_spec("tensorboardX") is None
 
 
-def unasked(record: logging.LogRecord) -> bool:
-    """False for the notice."""
+def is_not_notice(record: logging.LogRecord) -> bool:
+    """Whether a log record is not the notice."""
     return "Please install tensorboardX" not in record.getMessage()
 
 
 def apply() -> None:
-    """Leave the notice out of the log."""
-    logging.getLogger(MODULE).addFilter(unasked)
+    logging.getLogger(MODULE).addFilter(is_not_notice)

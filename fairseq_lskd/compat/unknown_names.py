@@ -1,7 +1,6 @@
-"""A checkpoint of an architecture, task or criterion that fairseq does not have: it says so, and what to give.
+"""A clear message for checkpoints with an architecture, task or criterion that fairseq does not have.
 
-fairseq formats the whole configuration into its message, and fails there ("Replacement index 1 out of range"), or asks
-a dictionary for the name, and dies of a KeyError.
+fairseq fails while it formats its message ("Replacement index 1 out of range"), or with a KeyError.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from typing import Any
 from .evaluated_options import is_command
 
 NAME = "unknown-names"
-NEEDED_BY = 'models and tasks of a --user-dir that was not given: "Replacement index 1 out of range", or a KeyError'
+NEEDED_BY = 'without its --user-dir, a model or task fails with "Replacement index 1 out of range" or a KeyError'
 MODULES: tuple[str, ...] = ("fairseq.models", "fairseq.tasks", "fairseq.criterions")
 WHEN = "after"
 
-#: Module -> its function, what it builds, where the name may be, and the registries.
+#: Module -> (function, what it builds, attributes that may have the name, registries).
 BUILDERS = {
     "fairseq.models": ("build_model", "architecture", ("_name", "arch"), ("ARCH_MODEL_REGISTRY", "MODEL_REGISTRY")),
     "fairseq.tasks": ("setup_task", "task", ("task", "_name"), ("TASK_REGISTRY",)),
@@ -34,18 +33,17 @@ def _unmended() -> list[str]:
 
 
 def needed() -> bool:
-    """Whether one is there that does not look at the name first."""
+    """Whether an imported function does not check the name first."""
     return bool(_unmended())
 
 
 def apply() -> None:
-    """Have each look whether the name is known."""
     for name in _unmended():
         mend(sys.modules[name], *BUILDERS[name])
 
 
 def mend(module: Any, function: str, kind: str, places: tuple[str, ...], registries: tuple[str, ...]) -> None:
-    """Have one function refuse names that no registry has."""
+    """Make one function refuse names that are in no registry."""
     original = getattr(module, function)
 
     @functools.wraps(original)
@@ -53,8 +51,8 @@ def mend(module: Any, function: str, kind: str, places: tuple[str, ...], registr
         named = next((value for place in places if isinstance(value := getattr(cfg, place, None), str) and value), None)
         if named is not None and not any(named in getattr(module, registry) for registry in registries):
             message = (
-                f"fairseq has no {kind} {named!r} here: give the folder that registers it, --user-dir DIR (that which "
-                "a checkpoint names is not imported by itself)"
+                f"fairseq has no {kind} {named!r}. Give the folder that registers it with --user-dir DIR (the folder "
+                "that a checkpoint records is not imported automatically)"
             )
             if is_command():
                 sys.exit(f"fairseq_lskd: error: {message}")

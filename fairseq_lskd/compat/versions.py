@@ -1,6 +1,6 @@
-"""What is installed, on which devices, and how to get what is not.
+"""The installed packages and their versions, the devices, and how to install what is missing.
 
-Written for Python 3.11 to 3.13, torch 2.6 to 2.13 and fairseq 0.12; reads other versions too.
+The package supports Python 3.11 to 3.13, torch 2.6 to 2.13 and fairseq 0.12. This module runs with other versions too.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-#: fairseq's own pins cannot be resolved by pip >= 24.1, hence --no-deps.
+#: pip >= 24.1 cannot resolve fairseq's pins, hence --no-deps.
 FAIRSEQ = "--no-deps fairseq==0.12.2"
 
 
 @dataclass(frozen=True)
 class Package:
-    """Something that fairseq or we need: its module, its distribution and the versions that are known to do."""
+    """A package that fairseq or fairseq_lskd needs: its module, its distribution and the supported versions."""
 
     module: str
     distribution: str
     at_least: tuple[int, int] = (0, 0)
     below: tuple[int, int] | None = None
-    extra: str | None = None  #: of this package, in which an optional one comes
+    extra: str | None = None  #: the extra of fairseq_lskd that includes it
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The usual name of the package."""
         return {"ctranslate2": "CTranslate2"}.get(self.distribution, self.distribution)
 
     @property
     def how_to_get(self) -> str:
-        """The command that gets it, and the extra that it is in."""
+        """The command that installs the package, and the extra that includes it."""
         return self.install + (f" (the extra fairseq_lskd[{self.extra}])" if self.extra else "")
 
     @property
     def wanted(self) -> str:
-        """The versions as pip takes them, or nothing where every version will do."""
+        """The supported versions in pip's syntax; empty if every version is supported."""
         parts = [f">={self.at_least[0]}.{self.at_least[1]}"] if self.at_least > (0, 0) else []
         parts += [f"<{self.below[0]}.{self.below[1]}"] if self.below else []
         return ",".join(parts)
 
     @property
     def install(self) -> str:
-        """The command that gets it, for this interpreter."""
+        """The command that installs the package for this interpreter."""
         what = FAIRSEQ if self.module == "fairseq" else f'"{self.distribution}{self.wanted}"'
         return f"{sys.executable} -m pip install {what}"
 
     def version(self) -> str | None:
-        """The installed version, or None. Reads metadata and imports nothing, unless there are none."""
+        """Return the installed version, or None. The module is imported only if it has no metadata."""
         return None if importlib.util.find_spec(self.module) is None else version_of(self.module)
 
     def suits(self, version: str) -> bool:
-        """Whether a version is one of those wanted; one that says nothing is given the benefit of the doubt."""
+        """Whether a version is supported. A version without two numbers counts as supported."""
         numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
         if len(numbers) < 2:
             return True
@@ -85,7 +85,7 @@ PACKAGES = {
 }
 
 
-#: What only some commands need, by module.
+#: Packages that only some commands need, by module.
 OPTIONAL = {
     package.module: package
     for package in (
@@ -102,14 +102,14 @@ OPTIONAL = {
 
 
 def providers(module: str) -> list[str]:
-    """The installed distributions that a module came with: of fairseq's, other builds have other names."""
+    """Return the installed distributions that provide a module. Builds of fairseq have different names."""
     return sorted(set(importlib.metadata.packages_distributions().get(module, [])))
 
 
 def version_of(module: str) -> str:
-    """The version of an installed module or distribution, with its name where it is another than the usual.
+    """Return the version of an installed module or distribution, with the distribution's name if it is unusual.
 
-    Reads metadata; a module that has none is imported and asked.
+    The version is read from metadata. A module without metadata is imported.
     """
     package = PACKAGES.get(module)
     usual = package.distribution if package else module
@@ -121,22 +121,22 @@ def version_of(module: str) -> str:
         return f"{importlib.metadata.version(name)} ({name})"
     try:
         return str(getattr(importlib.import_module(module), "__version__", "of unknown version"))
-    except Exception:  # what fails there is told by whoever needs it
+    except Exception:  # the import error is reported where the module is needed
         return "of unknown version"
 
 
-#: Modules whose distribution has another name, among those that builds of fairseq need.
+#: Distributions of modules that builds of fairseq need, if the names differ.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
 
 
 def install_line(module: str) -> str:
-    """The command that gets the distribution of a module that is none of ours, for this interpreter."""
+    """Return the command that installs a module that is not in `PACKAGES` or `OPTIONAL`, for this interpreter."""
     top = module.partition(".")[0]
     return f"{sys.executable} -m pip install {_DISTRIBUTIONS.get(top, top)}"
 
 
 def _of_fairseq(error: ModuleNotFoundError) -> str | None:
-    """What to say when fairseq's own import of another package failed; None for others' imports."""
+    """Return the message for an import that failed inside of fairseq; None for other imports."""
     importer, trace = "", error.__traceback__
     while trace is not None:
         name = str(trace.tb_frame.f_globals.get("__name__", ""))
@@ -150,18 +150,18 @@ def _of_fairseq(error: ModuleNotFoundError) -> str | None:
 
 
 def how_to_get(module: str | None) -> str | None:
-    """What to say when an import failed for want of ``module``; None where it is none of ours."""
+    """Return the message for a failed import of ``module``; None if it is not a package that is missing."""
     name = (module or "").partition(".")[0]
     package = PACKAGES.get(name) or OPTIONAL.get(name)
     if package is None or importlib.util.find_spec(package.module) is not None:
-        # None of ours, or installed: then it is a submodule that is missing, which is no user's mistake.
+        # An unknown module; or the package is installed but lacks a submodule, which is not the user's mistake.
         return None
     return f"{package.distribution} is not installed. Get it with: {package.how_to_get}"
 
 
 @contextlib.contextmanager
 def what_is_missing() -> Iterator[None]:
-    """End with a message, not a traceback, when fairseq, torch or another package is found to be missing."""
+    """Exit with a message, not a traceback, if fairseq, torch or another package is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -172,12 +172,10 @@ def what_is_missing() -> Iterator[None]:
 
 
 def python_line() -> str:
-    """Which Python this is, and where."""
     return f"{platform.python_version()} ({sys.executable})"
 
 
 def torch_build(torch: Any) -> str:
-    """What torch was built for."""
     if torch.version.cuda:
         return f"CUDA {torch.version.cuda}"
     if getattr(torch.version, "hip", None):
@@ -185,12 +183,12 @@ def torch_build(torch: Any) -> str:
     return "CPU only"
 
 
-#: Number formats that are tried on a GPU, and the settings of the product for each.
+#: Number formats that `precisions` tests on a GPU.
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 
 
 def precisions(torch: Any, device: str) -> dict[str, str]:
-    """What becomes of a small matrix product on a device, by its number format: "works", or why it does not."""
+    """Compute a small matrix product on a device in each number format. Return "works" or the error for each."""
     found = {}
     before = torch.get_float32_matmul_precision()
     for name in PRECISIONS:
@@ -199,7 +197,7 @@ def precisions(torch: Any, device: str) -> dict[str, str]:
             dtype = torch.float32 if name == "tf32" else getattr(torch, name)
             product = torch.ones(32, 32, device=device, dtype=dtype) @ torch.ones(32, 32, device=device, dtype=dtype)
             found[name] = "works" if bool((product == 32).all()) else "is wrong"
-        except Exception as error:  # of the driver, of the library, of memory that is full
+        except Exception as error:  # the driver, the library or a full memory may raise anything
             found[name] = f"fails: {(str(error) or repr(error)).splitlines()[0]}"
         finally:
             torch.set_float32_matmul_precision(before)
@@ -207,7 +205,7 @@ def precisions(torch: Any, device: str) -> dict[str, str]:
 
 
 def devices(torch: Any) -> list[dict[str, Any]]:
-    """The GPUs that torch sees, and the short number formats each can train in."""
+    """Return the GPUs that torch sees, and whether each can train with --fp16 and --bf16."""
     if not torch.cuda.is_available():
         return []
     found = []
@@ -220,7 +218,7 @@ def devices(torch: Any) -> list[dict[str, Any]]:
                 "name": properties.name,
                 "memory_gib": round(properties.total_memory / 2**30, 1),
                 "capability": f"{capability[0]}.{capability[1]}",
-                # Units for fp16 products came with 7.0 (Volta), for bf16 with 8.0 (Ampere).
+                # Tensor cores support fp16 since capability 7.0 (Volta), bf16 since 8.0 (Ampere).
                 "fp16": bool(torch.version.hip) or capability >= (7, 0),
                 "bf16": bool(torch.version.hip) or capability >= (8, 0),
             }

@@ -1,4 +1,4 @@
-"""A tiny bitext, a checkpoint trained on it, and a way to run Python and fairseq's commands afresh."""
+"""A tiny bitext, a checkpoint trained on it, and functions that run Python and fairseq's commands in new processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRAIN = [
 def run(
     command: list[str], *, skip: str = "", text: str = "", cwd: Path | None = None, **env: str
 ) -> subprocess.CompletedProcess:
-    """Run a command with the mends named in ``skip`` switched off, and without a GPU."""
+    """Run a command without a GPU, and without the patches named in ``skip``."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LSKD_")}
     return subprocess.run(
         command,
@@ -38,26 +38,26 @@ def run(
 
 
 def python(code: str, *options: str, **settings: str) -> subprocess.CompletedProcess:
-    """Run some code in a fresh Python."""
+    """Run code in a new Python process."""
     return run([sys.executable, *options, "-c", code], **settings)
 
 
 def fairseq(name: str, *arguments: object, **settings: str) -> subprocess.CompletedProcess:
-    """Run one of fairseq's commands as a user does; its script, where the environment has it."""
+    """Run one of fairseq's commands as a user does: the script if it is installed, else the module."""
     script = Path(sysconfig.get_path("scripts"), f"fairseq-{name}")
     start = [str(script)] if script.exists() else [sys.executable, "-m", f"fairseq_cli.{name.replace('-', '_')}"]
     return run([*start, *map(str, arguments)], **settings)
 
 
 def succeeded(done: subprocess.CompletedProcess) -> str:
-    """The command's output; its last words where it failed."""
+    """Check that a command succeeded, and return its output."""
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Binarised: the target is the source backwards, in capitals."""
+    """A binarised bitext. Targets are the reversed source in capitals."""
     folder = tmp_path_factory.mktemp("bitext")
     source = random.Random(1)
     for split, count in (("train", 60), ("valid", 6), ("test", 6)):
@@ -72,7 +72,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """After two updates and a validation with BLEU, so with NumPy's arrays in it."""
+    """A checkpoint after two updates and a validation with BLEU, which saves NumPy arrays in it."""
     folder = tmp_path_factory.mktemp("run")
     bleu = ["--eval-bleu", "--eval-bleu-args", '{"beam": 2}', "--best-checkpoint-metric", "bleu"]
     options = [*TRAIN, *bleu, "--maximize-best-checkpoint-metric", "--no-epoch-checkpoints"]

@@ -1,4 +1,4 @@
-"""fairseq's own commands, unmodified, on this Python. Preprocessing and training are in the fixtures."""
+"""fairseq's unmodified commands on this Python. The fixtures run preprocessing and training."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ pytestmark = pytest.mark.e2e
 
 
 def updates(path: Path) -> int:
-    """How many updates a checkpoint has behind it."""
+    """Return the number of updates of a checkpoint."""
     state = torch.load(path, weights_only=False)
     return state["optimizer_history"][-1]["num_updates"]
 
 
 @pytest.fixture
 def folder(checkpoint: Path, tmp_path: Path) -> Path:
-    """A run's folder to go on in."""
+    """A folder with a checkpoint to resume from."""
     shutil.copy(checkpoint, tmp_path / "checkpoint_last.pt")
     return tmp_path
 
 
-def test_train_writes_what_it_was_asked_for(checkpoint):
+def test_train_writes_a_checkpoint_at_max_update(checkpoint):
     assert updates(checkpoint) == 2
 
 
 def test_a_training_is_resumed(data, folder):
-    # Buckets for the lengths, for what they need of NumPy; they change the batches, hence the reset.
+    # Length buckets, because they use removed names of NumPy. They change the batches, hence --reset-dataloader.
     options = ["--max-update", 4, "--no-epoch-checkpoints", "--num-batch-buckets", 2, "--reset-dataloader"]
     succeeded(fairseq("train", data, *TRAIN, *options, "--save-dir", folder))
     assert updates(folder / "checkpoint_last.pt") == 4
 
 
-def test_a_training_that_ended_before_it_was_recorded_is_not_trained_on(data, folder):
-    """As after a kill between the last checkpoint and the record: the same weights, and no checkpoint more."""
+def test_a_finished_training_that_was_not_recorded_is_not_continued(data, folder):
+    """After a kill between the last checkpoint and the record, the weights and checkpoints do not change."""
     again = ["--save-dir", folder, "--max-update", 2, "--save-interval-updates", 1]
     command = [sys.executable, "-m", "fairseq_cli.train", str(data), *TRAIN, *map(str, again)]
     before = (folder / "checkpoint_last.pt").read_bytes()
@@ -53,13 +53,13 @@ def test_a_training_that_ended_before_it_was_recorded_is_not_trained_on(data, fo
     assert updates(folder / "checkpoint_last.pt") == 3
 
 
-def test_a_training_goes_on_to_a_larger_number(data, folder):
+def test_a_training_continues_to_a_larger_max_update(data, folder):
     succeeded(fairseq("train", data, *TRAIN, "--max-update", 3, "--no-epoch-checkpoints", "--save-dir", folder))
     assert updates(folder / "checkpoint_last.pt") == 3
 
 
-def test_patience_counts_on_after_an_interruption(data, tmp_path):
-    """Nothing improves at a learning rate of 0: the first validation is the best, and two more end it."""
+def test_patience_continues_to_count_after_an_interruption(data, tmp_path):
+    """At a learning rate of 0 nothing improves: the first validation is the best, and two more end the training."""
     command = [*TRAIN, "--lr", 0, "--patience", 2, "--save-interval-updates", 1, "--no-epoch-checkpoints"]
 
     def train(folder: Path, most: int, **settings: str) -> str:
@@ -68,7 +68,7 @@ def test_patience_counts_on_after_an_interruption(data, tmp_path):
 
     train(tmp_path, 2)
     shutil.copytree(tmp_path, tmp_path / "skipped")
-    assert train(tmp_path, 9).endswith("3")  # as without the interruption
+    assert train(tmp_path, 9).endswith("3")  # the same as without the interruption
     assert "nothing is left to train: validation has not improved for 2 runs" in train(tmp_path, 9)
     assert train(tmp_path / "skipped", 9, skip="kept-patience").endswith("5")
 
@@ -114,13 +114,13 @@ def test_hydra_train(data, tmp_path):
         lr_scheduler=inverse_sqrt dataset.max_tokens=400 optimization.max_update=2 common.cpu=true
         checkpoint.save_dir={tmp_path}
     """
-    # Hydra writes its own log and .hydra where it is started.
+    # Hydra writes a log and .hydra into the working folder.
     succeeded(fairseq("hydra-train", *overrides.split(), cwd=tmp_path))
     assert updates(tmp_path / "checkpoint_last.pt") == 2
 
 
 def test_two_ranks_resume(data, folder):
-    # On resuming, rank 0 hands the checkpoint, config and all, to the others.
+    # When a training is resumed, rank 0 sends the whole checkpoint to the other ranks.
     train = Path(sysconfig.get_path("scripts"), "fairseq-train")
     program = [str(train)] if train.exists() else ["-m", "fairseq_cli.train"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *program]

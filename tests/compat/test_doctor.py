@@ -1,4 +1,4 @@
-"""`lskd doctor`: what it says, its exit status, and that it survives what it is there to find."""
+"""`lskd doctor`: its output and exit status, also if packages are missing or broken."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LSKD = [sys.executable, "-m", "fairseq_lskd.cli"]
 
 
 def bare(*arguments: str) -> list[str]:
-    """`lskd` in a Python without site-packages, hence without any other package."""
+    """Return the command line of `lskd` in a Python without site-packages, so without any other package."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from fairseq_lskd.cli import main; sys.exit(main(sys.argv[2:]))"
     )
@@ -67,7 +67,7 @@ def test_user_dir_alone(capsys):
 
 @pytest.fixture
 def without(monkeypatch):
-    """Take a module away."""
+    """A function that hides modules."""
     find = importlib.util.find_spec
 
     def take(*names: str) -> None:
@@ -97,7 +97,7 @@ def test_an_unsuitable_version(monkeypatch):
 
 
 def installed(folder, name, version, module, code=""):
-    """A distribution called `name` that brings `module`."""
+    """Install a distribution `name` that provides `module`."""
     (folder / module).mkdir(exist_ok=True)
     (folder / module / "__init__.py").write_text(code)
     facts = folder / f"{name.replace('-', '_')}-{version}.dist-info"
@@ -107,7 +107,7 @@ def installed(folder, name, version, module, code=""):
 
 
 def another_build(folder, check, *names):
-    """Run a check where `fairseq` is what these distributions brought, and the usual one is not installed."""
+    """Run code where these distributions provide `fairseq`, and the usual one is not installed."""
     for name in names:
         installed(folder, name, "0.12.3.1", "fairseq", "import not_there_either")
     code = (
@@ -123,7 +123,7 @@ def test_version_of_another_build(tmp_path):
     assert out.strip() == "0.12.3.1 (fairseq-fixed); 0.12.3.1 (fairseq-fixed)"
 
 
-def test_version_of_what_has_no_metadata_and_cannot_be_imported(tmp_path, monkeypatch):
+def test_version_of_a_module_without_metadata_that_cannot_be_imported(tmp_path, monkeypatch):
     (tmp_path / "made_up_module.py").write_text("import not_there_either")
     monkeypatch.syspath_prepend(tmp_path)
     assert versions.version_of("made_up_module") == "of unknown version"
@@ -136,7 +136,7 @@ def test_two_builds_in_one_folder(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_build_that_needs_more_than_fairseq_does(tmp_path):
+def test_a_build_that_needs_more_packages_than_fairseq(tmp_path):
     check = "with versions.what_is_missing():\n    import fairseq\n"
     done = another_build(tmp_path, check, "fairseq-fixed")
     assert done.returncode == 1
@@ -157,11 +157,11 @@ def test_a_build_that_needs_more_than_fairseq_does(tmp_path):
         ("numpy", "1.26.4", True),
     ],
 )
-def test_versions_that_suit(module, version, suits):
+def test_supported_versions(module, version, suits):
     assert versions.PACKAGES[module].suits(version) is suits
 
 
-def test_a_failed_mend_is_a_problem(monkeypatch):
+def test_a_failed_patch_is_a_problem(monkeypatch):
     name = doctor.compat.MENDS[0].NAME
     copy = type("copy", (), {"status": {name: "failed: KeyError('gone')"}})
     monkeypatch.setitem(sys.modules, doctor.PRIVATE_COMPAT, copy)
@@ -171,22 +171,22 @@ def test_a_failed_mend_is_a_problem(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["fairseq", "torch", "sacrebleu"])
-def test_commands_end_with_a_message_where_an_engine_is_missing(without, name):
+def test_commands_exit_with_a_message_if_a_package_is_missing(without, name):
     without(name)
     message = rf"{name} is not installed\. Get it with: .*pip install"
     with pytest.raises(SystemExit, match=message), versions.what_is_missing():
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def test_other_missing_modules_are_not_dressed_up(without):
+def test_other_missing_modules_raise_as_usual(without):
     with pytest.raises(ModuleNotFoundError), versions.what_is_missing():
         raise ModuleNotFoundError("No module named 'own.typo'", name="own.typo")
-    # Installed, but without that submodule: not something that installing it again would mend.
+    # The package is installed but lacks the submodule, so installing it again would not help.
     with pytest.raises(ModuleNotFoundError), versions.what_is_missing():
         raise ModuleNotFoundError("No module named 'torch.typo'", name="torch.typo")
 
 
-def test_missing_engine_through_the_command(monkeypatch, without):
+def test_a_missing_package_in_a_command(monkeypatch, without):
     without("torch")
 
     def run_without_torch(args):
@@ -198,7 +198,7 @@ def test_missing_engine_through_the_command(monkeypatch, without):
     assert os.linesep not in str(stopped.value)
 
 
-def test_devices_of_made_up_gpus(monkeypatch):
+def test_devices_of_simulated_gpus(monkeypatch):
     import types
 
     def torch_with(major: int):
@@ -219,18 +219,18 @@ def test_devices_of_made_up_gpus(monkeypatch):
     assert versions.torch_build(torch_with(8)) == "CUDA 13.0"
 
 
-def test_number_formats_are_tried():
+def test_number_formats_are_tested():
     import torch
 
     before = torch.get_float32_matmul_precision()
     assert versions.precisions(torch, "cpu") == dict.fromkeys(versions.PRECISIONS, "works")
-    # A device that is not there fails in each, and nothing else does.
+    # A device that does not exist fails in each format, without any other exception.
     found = versions.precisions(torch, "meta:1:2")
     assert all(said.startswith("fails: ") for said in found.values())
     assert torch.get_float32_matmul_precision() == before
 
 
-def test_a_gpu_is_named_with_what_works_on_it(monkeypatch):
+def test_a_gpu_is_listed_with_the_formats_that_work(monkeypatch):
     gpu = {"device": "cuda:0", "name": "GPU", "memory_gib": 80.0, "capability": "9.0", "fp16": True, "bf16": False}
     monkeypatch.setattr(versions, "devices", lambda torch: [dict(gpu)])
     tried = {"float32": "works", "tf32": "works", "float16": "works", "bfloat16": "fails: not built for it"}

@@ -1,4 +1,4 @@
-"""No code from a checkpoint's options: all that fairseq evaluates or imports is covered, nothing good is refused."""
+"""No code from a checkpoint's options runs: every evaluation and import in fairseq is covered; good options pass."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ from .conftest import fairseq, python, succeeded
 
 PACKAGES = ("fairseq", "fairseq_cli")
 CALLS = ("eval", "exec", "compile", "__import__", "import_module", "import_user_module", "run_path", "exec_module")
-#: fairseq's functions that hand their argument to `eval`.
+#: fairseq's functions that pass their argument to `eval`.
 EVALUATORS = ("eval_str_list", "eval_str_dict", "eval_bool")
 
-#: Calls that need no cover, and why.
+#: Calls that are harmless, and why.
 TYPED = "the user's command line"
-LISTED = "a file of fairseq's own folder, or of a user directory"
 HARMLESS = {
     ("fairseq_cli.eval_lm", "eval(cfg.common_eval.model_overrides)"): TYPED,
     ("fairseq_cli.validate", "eval(getattr(override_args, 'model_overrides', '{}'))"): TYPED,
@@ -47,14 +46,14 @@ HARMLESS = {
     (
         "fairseq.hub_utils",
         "utils.import_user_module(argparse.Namespace(user_dir=kwargs['user_dir']))",
-    ): "a program's word",
+    ): "an argument of a program",
 }
-#: Options that are evaluated as the command line is read, and are values in a checkpoint.
+#: Options that are evaluated when the command line is parsed, so that checkpoints have values.
 PARSED = {"x", "uf"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """fairseq as it is installed, parsed; its examples too, which are user directories."""
+    """Yield the parsed modules of the installed fairseq, including its examples."""
     for package in PACKAGES:
         spec = find_spec(package)
         assert spec is not None and spec.origin is not None
@@ -65,7 +64,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def called(node: ast.AST) -> str:
-    """The name of a function that a node calls; nothing for methods such as `model.eval()`."""
+    """Return the name of the function that a node calls; "" for methods such as `model.eval()`."""
     if not isinstance(node, ast.Call):
         return ""
     if isinstance(node.func, ast.Name):
@@ -86,8 +85,8 @@ def calls() -> list[tuple[str, str, ast.Call]]:
     return [each for each in found if (each[0], ast.unparse(each[2])) not in HARMLESS]
 
 
-def test_every_module_that_evaluates_has_an_eval_of_ours(calls):
-    # The examples run only where the user names them as --user-dir; their options are checked all the same.
+def test_every_module_that_evaluates_gets_the_safe_eval(calls):
+    # Examples run only if the user names them with --user-dir. Their options are checked nevertheless.
     found = {module for module, name, _ in calls if name == "eval" and ".examples." not in module}
     assert len(found) > 15
     assert found <= set(EVALUATING)
@@ -107,32 +106,32 @@ def test_every_option_that_is_evaluated_is_known(calls):
     assert not unknown
 
 
-def test_nothing_else_runs_or_imports_what_data_says(calls):
+def test_nothing_else_runs_or_imports_code_from_data(calls):
     left = {}
     for module, name, call in calls:
         if name == "import_module":
-            # The names of files in a package's folder, added to the package's own; or a constant.
+            # Names of files in a package's folder, after the package's name; or a constant.
             text = ast.unparse(call.args[0])
             if text == "module_name" and module == "fairseq.utils":
-                continue  # import_user_module itself, whose callers are among HARMLESS
+                continue  # import_user_module itself; its callers are in HARMLESS
             if isinstance(call.args[0], ast.Constant) or text.startswith(("'fairseq.", "namespace +", "__name__ +")):
                 continue
-        # An example is a program of its own, or a user directory.
+        # Examples are programs, or user directories.
         if name not in ("eval", *EVALUATORS) and ".examples." not in module:
             left[module, ast.unparse(call)] = name
     assert not left
 
 
-#: What else runs what it is given, or makes objects of it; and why that is no way for data.
+#: Other calls that run code or make objects from their input, and why data cannot reach them.
 DANGEROUS = {
-    "fairseq.data.fasta_dataset: shell=True": "of a path of data of the kind fasta, which only the flag asks for",
-    "fairseq.distributed.utils: pickle.loads": "what the other ranks of a training sent",
-    "fairseq.data.audio.data_cfg: yaml.load": "FullLoader, which makes no objects since PyYAML 5.4",
-    "fairseq.file_utils: extractall": "the mend archive-members",
+    "fairseq.data.fasta_dataset: shell=True": "with the path of fasta data, which only a flag selects",
+    "fairseq.distributed.utils: pickle.loads": "with data from the other ranks of a training",
+    "fairseq.data.audio.data_cfg: yaml.load": "with FullLoader, which makes no objects since PyYAML 5.4",
+    "fairseq.file_utils: extractall": "handled by the patch archive-members",
 }
 
 
-def test_nothing_else_makes_more_of_data_than_data():
+def test_nothing_else_makes_objects_or_runs_code_from_data():
     found = set()
     for module, tree in modules():
         if ".examples." in module:
@@ -146,9 +145,9 @@ def test_nothing_else_makes_more_of_data_than_data():
             if function.endswith(".extractall"):
                 found.add(f"{module}: extractall")
             for keyword in node.keywords:
-                said = ast.unparse(keyword)
-                if said in ("shell=True", "allow_pickle=True", "weights_only=False"):
-                    found.add(f"{module}: {said}")
+                argument = ast.unparse(keyword)
+                if argument in ("shell=True", "allow_pickle=True", "weights_only=False"):
+                    found.add(f"{module}: {argument}")
     assert found <= set(DANGEROUS)
 
 
@@ -172,7 +171,7 @@ def test_members_of_a_models_archive_stay_in_their_folder(tmp_path, name):
     assert done.returncode != 0 or name == "/evil"
 
 
-def test_the_modules_have_it():
+def test_the_modules_have_the_safe_eval():
     code = (
         "import importlib, sys, fairseq\n"
         f"for name in {EVALUATING!r}:\n"
@@ -188,7 +187,7 @@ def test_the_modules_have_it():
     assert "NotALiteral" in done.stderr
 
 
-def test_every_architecture_of_fairseqs_passes():
+def test_the_options_of_every_architecture_pass():
     whole, texts = set(), set()
     for name, fill in ARCH_CONFIG_REGISTRY.items():
         parser = argparse.ArgumentParser(allow_abbrev=False, argument_default=argparse.SUPPRESS)
@@ -197,7 +196,7 @@ def test_every_architecture_of_fairseqs_passes():
         try:
             fill(filled)
             whole.add(name)
-        except AttributeError:  # those that want more options than their own
+        except AttributeError:  # architectures that need options of others
             pass
         assert problems(filled) == [], name
         texts |= {option for option in OPTIONS if isinstance(getattr(filled, option, None), str)}
@@ -223,18 +222,18 @@ EVIL = "__import__('os').system('touch PWN') or [1]"
         lambda options: OmegaConf.create({"task": {"hidden": EVIL}, "model": dict.fromkeys(options, "${task.hidden}")}),
     ],
 )
-def test_code_in_an_option_is_found_wherever_it_is(option, wrap):
+def test_code_in_an_option_is_found_at_any_depth(option, wrap):
     (problem,) = problems(wrap({option: EVIL}))
     assert option in problem
 
 
-def test_options_that_lead_back_to_themselves():
+def test_options_with_a_cycle():
     options = argparse.Namespace(encoder_layers=EVIL)
     options.again = [options]
     assert len(problems(options)) == 1
 
 
-def test_words_and_numbers_are_other_architectures_business():
+def test_words_and_numbers_pass():
     options = {"pretrained": "bert-base", "encoder_layers": 6, "decoder_attention": True, "adam_betas": "(0.9, 0.98)"}
     assert problems(options) == []
 
@@ -249,7 +248,7 @@ def test_devices_pipes_and_urls_are_not_opened(tmp_path):
 
 
 def poisoned(checkpoint: Path, out: Path, **options: object) -> Path:
-    """A good checkpoint with other options of its model."""
+    """Copy a checkpoint and change options of its model."""
     state = torch.load(checkpoint, weights_only=True)
     model = state["cfg"]["model"]
     for name, value in {"share_all_embeddings": False, **options}.items():
@@ -265,7 +264,7 @@ def poisoned(checkpoint: Path, out: Path, **options: object) -> Path:
         {"_name": "fconv", "arch": "fconv", "encoder_layers": EVIL},
     ],
 )
-def test_our_commands_refuse_it(teacher_path, tmp_path, monkeypatch, options):
+def test_our_readers_refuse_a_poisoned_checkpoint(teacher_path, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)
     bad = poisoned(teacher_path, tmp_path / "bad.pt", **options)
     for read in (read_archive, read_checkpoint):
@@ -274,15 +273,15 @@ def test_our_commands_refuse_it(teacher_path, tmp_path, monkeypatch, options):
     assert not (tmp_path / "PWN").exists()
 
 
-def test_fairseqs_loading_refuses_it_and_building_runs_nothing(teacher_path, tmp_path, monkeypatch):
+def test_fairseq_refuses_a_poisoned_checkpoint_and_runs_nothing(teacher_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bad = poisoned(teacher_path, tmp_path / "bad.pt", adaptive_softmax_cutoff=EVIL)
     with pytest.raises(ValueError, match=r"bad\.pt.*adaptive_softmax_cutoff"):
         checkpoint_utils.load_checkpoint_to_cpu(str(bad))
-    # As --model-overrides does.
+    # With --model-overrides.
     state = checkpoint_utils.load_checkpoint_to_cpu(str(bad), {"adaptive_softmax_cutoff": None})
     assert state["cfg"]["model"].adaptive_softmax_cutoff is None
-    # Whoever reads it in another way builds nothing of it either.
+    # A checkpoint that is read in another way cannot be built either.
     state = torch.load(bad, weights_only=True)
     state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
     with pytest.raises(ValueError, match="not evaluated"):
@@ -316,5 +315,5 @@ def test_a_user_dir_that_a_checkpoint_records_is_not_imported(teacher_path, tmp_
     assert not (tmp_path / "PWN").exists()
 
 
-def test_once_is_enough():
+def test_the_patch_is_needed_once():
     assert not evaluated_options.needed()

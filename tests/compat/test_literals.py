@@ -1,4 +1,4 @@
-"""What takes the place of `eval`: the values of fairseq's own options, and nothing that runs."""
+"""The replacement of `eval`: it reads the values of fairseq's options, and runs no code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LITERALS = st.recursive(
 
 
 @given(LITERALS)
-def test_what_python_writes_is_read_back(value):
+def test_the_repr_of_a_literal_is_read_back(value):
     assert evaluate(repr(value)) == value
 
 
@@ -37,7 +37,7 @@ def test_what_python_writes_is_read_back(value):
         "7 // 2 % 2 + -1",
     ],
 )
-def test_arithmetic_is_what_eval_makes_of_it(text):
+def test_arithmetic_gives_the_same_value_as_eval(text):
     assert evaluate(text) == eval(text.strip())
 
 
@@ -80,7 +80,7 @@ def test_anything_else_is_refused(text):
 
 
 @pytest.mark.parametrize("value", [None, 1, [1], True, compile("1", "", "eval"), b"1"])
-def test_what_is_no_text_is_a_type_error_as_with_eval(value):
-    # fairseq's eval_bool takes its default then.
+def test_other_types_raise_a_type_error_as_with_eval(value):
+    # fairseq's eval_bool returns its default value then.
     with pytest.raises(TypeError):
         evaluate(value)

@@ -1,4 +1,4 @@
-"""Each mend: what fails without it, that it does not with it, and that it leaves alone what works."""
+"""Each patch: what fails without it, that it works with it, and that it changes nothing that works already."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from fairseq_lskd.compat import (
 from .conftest import CHECKOUT, fairseq, python, run, succeeded
 from .test_hook import fake_fairseq
 
-#: Name of a mend -> a program that fails without it, and the words it fails with.
+#: Name of a patch -> (program that fails without it, part of the error message).
 PROGRAMS = {
     "dataclass-defaults": ("import fairseq", "mutable default"),
     "encoder-fastpath": (
@@ -114,26 +114,27 @@ def test_import_fails_without_it():
 
 
 def test_each_fails_without_it():
-    # One Python for all of them: starting it is what takes the time.
+    # One process for all of them, because starting Python takes most of the time.
     programs = {name: program for name, (program, _) in in_order() if name != "dataclass-defaults"}
     code = (
-        f"import json; said = {{}}\nfor name, program in {programs!r}.items():\n"
+        f"import json; errors = {{}}\nfor name, program in {programs!r}.items():\n"
         "    try: exec(program, {})\n"
-        "    except Exception as error: said[name] = str(error)\n"
-        "print(json.dumps(said))"
+        "    except Exception as error: errors[name] = str(error)\n"
+        "print(json.dumps(errors))"
     )
-    said = json.loads(succeeded(python(code, skip=",".join(programs))).splitlines()[-1])
+    errors = json.loads(succeeded(python(code, skip=",".join(programs))).splitlines()[-1])
     if "percentile" not in numpy_removals.lacking():
         del programs["numpy-removals"]
-    assert {name: PROGRAMS[name][1] in said.get(name, "") for name in programs} == dict.fromkeys(programs, True), said
+    found = {name: PROGRAMS[name][1] in errors.get(name, "") for name in programs}
+    assert found == dict.fromkeys(programs, True), errors
 
 
 def in_order():
-    """The programs; the one that changes torch's version first, before anything builds a layer."""
+    """Return the programs; the one that changes torch's version comes first, before a layer is built."""
     return sorted(PROGRAMS.items(), key=lambda item: item[0] != "torch-version")
 
 
-def test_all_go_through_with_the_mends():
+def test_all_programs_succeed_with_the_patches():
     succeeded(python("\n".join(program for _, (program, _) in in_order())))
 
 
@@ -153,8 +154,8 @@ def test_score_files_does_nothing_in_other_programs(monkeypatch):
 NOTICE = "Please install tensorboardX"
 
 
-@pytest.mark.skipif(not tensorboardx_notice.needed(), reason="tensorboardX is installed: nothing asks for it")
-def test_nobody_is_asked_for_tensorboardx():
+@pytest.mark.skipif(not tensorboardx_notice.needed(), reason="with tensorboardX there is no notice")
+def test_the_notice_about_tensorboardx_is_left_out():
     code = (
         "import fairseq.tasks.text_to_speech, logging; logging.getLogger('fairseq.tasks.text_to_speech').info('else')"
     )
@@ -186,7 +187,7 @@ def test_a_user_who_asks_for_warnings_gets_them(monkeypatch):
 
 
 class Innocent:
-    """Somebody else's class."""
+    """A harmless class that torch does not allow."""
 
 
 def saved(value: object) -> io.BytesIO:
@@ -198,7 +199,7 @@ def saved(value: object) -> io.BytesIO:
 
 @pytest.fixture(scope="module")
 def mended():
-    """fairseq imported in this process, with the hook or, where the tests run without one, by hand."""
+    """fairseq in this process, patched by the hook, or here if there is no hook."""
     import fairseq
     import fairseq.checkpoint_utils
 
@@ -207,7 +208,7 @@ def mended():
     return fairseq
 
 
-def test_checkpoint_is_refused_without_and_loads_with(checkpoint):
+def test_checkpoint_loads_only_with_the_patch(checkpoint):
     code = (
         f"import fairseq, fairseq.checkpoint_utils as c; print(sorted(c.load_checkpoint_to_cpu({str(checkpoint)!r})))"
     )
@@ -217,8 +218,8 @@ def test_checkpoint_is_refused_without_and_loads_with(checkpoint):
     assert "'extra_state'" in succeeded(python(code))
 
 
-def test_fixture_holds_numpy_arrays(checkpoint):
-    # Otherwise the test above would not show that they load.
+def test_checkpoint_has_numpy_arrays(checkpoint):
+    # Otherwise the test above would not test that they load.
     assert b"_reconstruct" in checkpoint.read_bytes()
 
 
@@ -241,7 +242,7 @@ def examples():
     yield meters.StopwatchMeter()
 
 
-def test_what_checkpoints_hold_loads(mended):
+def test_objects_in_checkpoints_load(mended):
     for value in examples():
         loaded = torch.load(saved(value))
         assert type(loaded) is type(value)
@@ -255,7 +256,7 @@ def test_scalar_written_by_numpy_1_loads(mended):
 
 
 def torch_file(data: bytes) -> bytes:
-    """A checkpoint file that holds this pickle."""
+    """Return a checkpoint file with this pickle."""
     import zipfile
 
     original, changed = saved(None), io.BytesIO()
@@ -266,7 +267,7 @@ def torch_file(data: bytes) -> bytes:
 
 
 class Burglar:
-    """Would run a command on being unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -282,7 +283,7 @@ def test_foreign_code_is_refused(mended, tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="system"):
         torch.load(saved({"model": {}, "args": Burglar(str(trace))}))
     assert not trace.exists()
-    # And the file would have done it, so the refusal is what stopped it.
+    # Without the refusal, the file runs the command.
     torch.load(saved(Burglar(str(trace))), weights_only=False)
     assert trace.exists()
 
@@ -299,7 +300,7 @@ def test_object_arrays_cannot_smuggle_code_in(mended, tmp_path):
     assert not trace.exists()
 
 
-def test_checkpoint_globals_once_is_enough(mended):
+def test_checkpoint_globals_is_needed_once(mended):
     before = len(torch.serialization.get_safe_globals())
     assert not checkpoint_globals.needed()
     checkpoint_globals.apply()
@@ -331,7 +332,7 @@ PathManager.copy("new.pt", "checkpoint_last.pt", overwrite=True)
         last.write_text("old")
         assert python(code, skip=skip, cwd=tmp_path).returncode == 9
         assert last.read_text() == left
-    # What the kill left beside is gone after the next copy.
+    # The next copy removes the temporary file that the kill left.
     succeeded(python(code.replace("= shutil.copyfile, killed", "= None, shutil.copyfile"), cwd=tmp_path))
     assert last.read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_last.pt", "new.pt"]
@@ -339,14 +340,14 @@ PathManager.copy("new.pt", "checkpoint_last.pt", overwrite=True)
 
 @pytest.fixture
 def file_io(mended, monkeypatch):
-    """fairseq's module with a mended `PathManager`, whether or not this process has the hook."""
+    """fairseq's module with a patched `PathManager`, with or without the hook."""
     module = sys.modules[checkpoint_copies.MODULE]
     monkeypatch.setattr(module.PathManager, "copy", staticmethod(module.PathManager.copy))
     checkpoint_copies.apply()
     return module
 
 
-def test_copies_are_as_before(file_io, tmp_path, monkeypatch):
+def test_copies_behave_as_without_the_patch(file_io, tmp_path, monkeypatch):
     copy = file_io.PathManager.copy
     new, last, kept = (tmp_path / name for name in ("new.pt", "last.pt", "kept.pt"))
     new.write_text("new")
@@ -371,7 +372,7 @@ def test_copies_are_as_before(file_io, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.pt", "last.pt", "new.pt", "other.pt"]
 
 
-def test_checkpoint_copies_once_is_enough(file_io, monkeypatch):
+def test_checkpoint_copies_is_needed_once(file_io, monkeypatch):
     copy = file_io.PathManager.copy
     assert not checkpoint_copies.needed()
     checkpoint_copies.apply()
@@ -422,7 +423,7 @@ print("fine")
     assert succeeded(import_fake(fake_fairseq(tmp_path, CONFIGS.format("CommonConfig()")), code)).strip() == "fine"
 
 
-def test_a_fork_with_factories_is_left_alone(tmp_path):
+def test_a_fork_with_factories_is_not_changed(tmp_path):
     code = "assert c.CommonConfig.__hash__ is None and c.dataclass is original; print('fine')"
     configs = CONFIGS.format("field(default_factory=CommonConfig)")
     assert succeeded(import_fake(fake_fairseq(tmp_path, configs), code)).strip() == "fine"
@@ -460,7 +461,7 @@ def test_sentences_of_the_last_batch(monkeypatch):
     assert not last_batch.needed()
 
 
-# The others, where they are not needed
+# Other patches, if they are not needed
 
 
 def test_fastpath_of_a_fork_that_does_not_call_the_function(monkeypatch):
@@ -474,7 +475,7 @@ def test_fastpath_of_a_fork_that_does_not_call_the_function(monkeypatch):
     assert not encoder_fastpath.needed()
 
 
-def test_fastpath_of_a_torch_that_wants_no_mask_type(monkeypatch):
+def test_fastpath_of_a_torch_without_mask_type(monkeypatch):
     monkeypatch.delitem(sys.modules, encoder_fastpath.MODULE, raising=False)
     overload = SimpleNamespace(_schema=SimpleNamespace(arguments=[SimpleNamespace(name="mask")]))
     function = SimpleNamespace(default=overload)
@@ -484,8 +485,8 @@ def test_fastpath_of_a_torch_that_wants_no_mask_type(monkeypatch):
     assert encoder_fastpath.needed()
 
 
-def test_pytorch_ddp_leaves_alone_what_gets_no_gradient(bitext):
-    """No more and no less: a parameter that is trained and not exchanged would drift apart between workers."""
+def test_pytorch_ddp_ignores_exactly_the_parameters_without_gradients(bitext):
+    """A trained parameter that DDP ignores would differ between workers."""
     task = make_task(bitext)
     model = make_model(task)
     model(**batch(task, range(4))["net_input"])[0].square().sum().backward()
@@ -522,7 +523,7 @@ def test_standin_changes_one_name_in_one_module(tmp_path, monkeypatch):
     assert not hasattr(np, "float")
 
 
-def test_module_without_source_is_no_user(monkeypatch):
+def test_a_module_without_source_matches_no_pattern(monkeypatch):
     monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))
     assert standin.users(("made_up",), "") == [sys.modules["made_up"]]
     assert standin.users(("made_up",), "np") == []
@@ -553,13 +554,13 @@ def test_trainings_that_are_finished(options, updates, hours, said):
         ({"best": 3.0, "count": 1}, 3.0, 2, 1, False),
         ({"best": 3.0, "count": 2}, 3.0, 2, 2, True),
         ({"best": 3.0, "count": 2}, 3.0, 5, 2, False),  # more patience than before
-        ({"best": 3.0, "count": 2}, None, 2, None, False),  # fairseq took up no best value: another training
+        ({"best": 3.0, "count": 2}, None, 2, None, False),  # fairseq restored no best value: a new training
         ({"best": 3.0, "count": 2}, 3.0, -1, None, False),
-        (None, 3.0, 2, None, False),  # a checkpoint of before
+        (None, 3.0, 2, None, False),  # a checkpoint without the patch
         ("2", 3.0, 2, None, False),
     ],
 )
-def test_a_count_of_patience_is_taken_up(kept, best, patience, counted, ends, monkeypatch):
+def test_the_count_of_patience_is_restored(kept, best, patience, counted, ends, monkeypatch):
     saved = {}
 
     class Trainer:
@@ -569,10 +570,10 @@ def test_a_count_of_patience_is_taken_up(kept, best, patience, counted, ends, mo
             saved[filename] = extra_state
 
     def save_checkpoint():
-        """fairseq keeps the best value on its own function."""
+        """fairseq keeps the best value in an attribute of this function."""
 
     def should_stop_early():
-        """And so the count."""
+        """fairseq keeps the count in an attribute of this function."""
 
     found = {"best": 3.0} | ({} if kept is None else {"patience": kept})
     utils = ModuleType("made_up")

@@ -1,4 +1,4 @@
-"""OpenMP's threads wait passively in fairseq's commands and lskd, unless the user chose or torch is loaded."""
+"""OpenMP's threads wait passively in fairseq's commands and lskd, unless a variable is set or torch is imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def unset(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def said(code: str, **environment: str) -> dict[str, str | None]:
+def variables_after(code: str, **environment: str) -> dict[str, str | None]:
     return json.loads(succeeded(python(code + PRINT, **environment)).splitlines()[-1])
 
 
@@ -33,38 +33,38 @@ def said(code: str, **environment: str) -> dict[str, str | None]:
     [
         ("import fairseq", PASSIVE),
         ("import fairseq_cli.train", PASSIVE),
-        # None of ours, or too late: what is in the environment would not be what the threads do.
+        # Without fairseq nothing is set. After torch, the variables would have no effect.
         ("import torch", UNSET),
         ("import torch; import fairseq", UNSET),
     ],
 )
-def test_what_is_set_by_imports(code, wanted):
-    assert said(code) == wanted
+def test_variables_after_imports(code, wanted):
+    assert variables_after(code) == wanted
 
 
 @pytest.mark.parametrize(
     "mine", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}, {"KMP_BLOCKTIME": "200"}], ids=str
 )
-def test_a_choice_of_the_user_stays(mine):
-    assert said("import fairseq", **mine) == UNSET | {n: v for n, v in mine.items() if n in UNSET}
+def test_variables_of_the_user_are_kept(mine):
+    assert variables_after("import fairseq", **mine) == UNSET | {n: v for n, v in mine.items() if n in UNSET}
 
 
-def test_libgomp_reads_it():
-    """What libgomp says at its start that it goes by, in the bare command and without fairseq."""
+def test_libgomp_reads_the_variables():
+    """libgomp prints its settings at the start: in a command of fairseq, and without fairseq."""
     shown = fairseq("train", "--help", OMP_DISPLAY_ENV="VERBOSE").stderr
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown and "GOMP_SPINCOUNT = '0'" in shown
     assert "GOMP_SPINCOUNT = '0'" not in python("import torch", OMP_DISPLAY_ENV="VERBOSE").stderr
 
 
-def test_commands_that_lskd_starts_have_it(tmp_path):
+def test_commands_that_lskd_starts_have_the_variables(tmp_path):
     lskd = [sys.executable, "-m", "fairseq_lskd.cli", "run", "--out", str(tmp_path / "run"), "--"]
     child = [sys.executable, "-c", f"pass{PRINT}"]
     succeeded(run([*lskd, *child], cwd=CHECKOUT))
     assert json.loads((tmp_path / "run" / "log.txt").read_text()) == PASSIVE
-    # The scripts have lskd and fairseq's commands do all that computes; torchrun's ranks are fairseq_cli.train.
+    # Scripts compute only with lskd and fairseq's commands; torchrun's ranks are fairseq_cli.train.
 
 
-def test_lskd_sets_it_before_torch(monkeypatch):
+def test_lskd_sets_the_variables_before_torch(monkeypatch):
     monkeypatch.setattr(openmp, "_ours", False)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     cli.main(["doctor", "--user-dir"])
@@ -74,7 +74,7 @@ def test_lskd_sets_it_before_torch(monkeypatch):
         monkeypatch.delenv(name)
 
 
-def test_the_doctor_says_it():
+def test_the_doctor_prints_the_policy():
     doctor = [sys.executable, "-m", "fairseq_lskd.cli", "doctor"]
     assert "OMP_WAIT_POLICY=PASSIVE" in json.loads(succeeded(run([*doctor, "--json"], cwd=CHECKOUT)))["openmp"]
     mine = succeeded(run(doctor, cwd=CHECKOUT, OMP_WAIT_POLICY="ACTIVE"))

@@ -1,4 +1,4 @@
-"""The .pth file is in the wheel and in the editable wheel, and a Python that reads it has the hook."""
+"""The .pth file is in the wheel and in the editable wheel, and activates the hook."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what a build reads, for builds leave folders behind."""
+    """A copy of the files that a build reads, because builds leave folders behind."""
     folder = tmp_path_factory.mktemp("tree")
     for name in ("setup.py", "pyproject.toml", "_fairseq_lskd_hook.py", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, folder)
@@ -34,7 +34,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["wheel", "editable"])
 def site(request, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site-packages folder with nothing but our wheel, unpacked as pip does it."""
+    """A site-packages folder with only our wheel, unpacked as pip does."""
     folder = tmp_path_factory.mktemp(request.param)
     code = f"import sys; from setuptools import build_meta as b; print(b.build_{request.param}(sys.argv[1]))"
     succeeded(run([sys.executable, "-c", code, str(folder)], cwd=tree))
@@ -52,7 +52,7 @@ def test_pth_is_at_the_root_and_comes_last(site):
     assert "\nfairseq_lskd.pth," in "\n" + record.read_text()
 
 
-def test_package_is_whole(site):
+def test_package_is_complete(site):
     if (site / "fairseq_lskd").exists():
         assert (site / "fairseq_lskd" / "compat" / "dataclass_defaults.py").exists()
         assert (site / "fairseq_lskd" / "py.typed").exists()
@@ -79,7 +79,7 @@ def test_metadata_are_those_of_the_project(site):
     assert found.get_payload().strip() == (CHECKOUT / "README.md").read_text(encoding="utf-8").strip()
 
 
-def test_python_with_that_site_mends_fairseq(site, tmp_path):
+def test_python_with_that_site_patches_fairseq(site, tmp_path):
     fake_fairseq(tmp_path)
     code = (
         "import site, sys; site.addsitedir(sys.argv[1]); sys.path.insert(0, sys.argv[2])\n"

@@ -1,4 +1,4 @@
-"""scripts/setup.sh: what can be seen of it without installing anything."""
+"""scripts/setup.sh, as far as it can be tested without an installation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETUP = CHECKOUT / "scripts" / "setup.sh"
 
 
 @pytest.mark.parametrize("script", ["setup.sh", "test_pythons.sh", "test_builds.sh"])
-def test_bash_can_read_it(script):
+def test_syntax(script):
     subprocess.run(["bash", "-n", str(CHECKOUT / "scripts" / script)], check=True)
 
 
@@ -26,8 +26,8 @@ def test_a_python_that_does_not_run_is_named(tmp_path):
     assert f"PYTHON={tmp_path / 'python'} does not run or is older than 3.11" in done.stderr
 
 
-def test_names_that_do_not_run_are_passed_over(tmp_path):
-    # As pyenv's shims are when their version is not chosen: there, and failing.
+def test_pythons_that_do_not_run_are_skipped(tmp_path):
+    # pyenv's shims of versions that are not selected exist, but fail.
     for name in ("python3.11", "python3.12", "python3.13", "python3"):
         (tmp_path / name).write_text("#!/bin/sh\nexit 127\n")
         (tmp_path / name).chmod(0o755)
@@ -39,7 +39,7 @@ def test_names_that_do_not_run_are_passed_over(tmp_path):
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """As much of a checkout as the script reads."""
+    """The files of a checkout that the script reads."""
     (tmp_path / "scripts").mkdir()
     for name in ("setup.py", "pyproject.toml", "constraints.txt", "_fairseq_lskd_hook.py", "scripts/setup.sh"):
         (tmp_path / name).write_bytes((CHECKOUT / name).read_bytes())
@@ -48,8 +48,8 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_failure_has_its_reason_and_the_next_call_goes_on(checkout):
-    # No index, no wheels: as without a network.
+def test_a_failure_is_explained_and_the_next_call_continues(checkout):
+    # No index and no wheels, as without a network.
     env = {"PYTHON": sys.executable, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(checkout / "none")}
     done = run(["bash", str(checkout / "scripts" / "setup.sh")], **env)
     assert done.returncode == 1
@@ -57,7 +57,7 @@ def test_a_failure_has_its_reason_and_the_next_call_goes_on(checkout):
     assert "has no such version for this Python" in done.stderr
     assert (checkout / ".venv" / "setup.log").exists()
     assert not (checkout / ".venv" / ".lskd-stamp").exists()
-    # What pip leaves behind when it is killed is cleared away, and what was done is not done again.
+    # Leftovers of a killed pip are removed, and finished steps are not repeated.
     (site,) = (checkout / ".venv" / "lib").glob("python*/site-packages")
     (site / "half-1.0.dist-info").mkdir()
     again = run(["bash", str(checkout / "scripts" / "setup.sh")], **env)
@@ -66,18 +66,18 @@ def test_a_failure_has_its_reason_and_the_next_call_goes_on(checkout):
     assert "virtual environment" not in again.stdout
 
 
-def test_nothing_to_do_takes_no_time(checkout):
+def test_an_up_to_date_environment_is_fast(checkout):
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
     script = (checkout / "scripts" / "setup.sh").read_text()
     function = re.search(r"^wanted_stamp\(\) \{.*?^\}", script, re.M | re.S).group()
     stamp = subprocess.run(["bash", "-c", function + "\nwanted_stamp"], cwd=checkout, capture_output=True).stdout
     (checkout / ".venv" / ".lskd-stamp").write_bytes(stamp)
-    begun = time.monotonic()
+    start = time.monotonic()
     done = run(["bash", str(checkout / "scripts" / "setup.sh")], PYTHON="")
     assert done.stdout == "setup: .venv is up to date\n"
-    assert time.monotonic() - begun < 10
-    # Another pin, another dependency, another build: another set-up.
+    assert time.monotonic() - start < 10
+    # A change of pins, dependencies or the build needs a new set-up.
     for name in ("constraints.txt", "pyproject.toml", "setup.py", "_fairseq_lskd_hook.py", "fairseq_lskd/__init__.py"):
         before = (checkout / name).read_text()
         (checkout / name).write_text(f"{before}\n# changed\n")
