@@ -44,7 +44,6 @@ def lines(text: Any) -> Any:
 
 
 def apply() -> None:
-    """Make ``corpus_bleu`` accept files."""
     import sacrebleu
 
     original = sacrebleu.corpus_bleu

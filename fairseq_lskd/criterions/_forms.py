@@ -142,7 +142,6 @@ class Plain:
         return self._states.flatten(0, 1)[batch.indices]
 
     def plus(self, loss: Tensor, values: Tensor, batch: Batch) -> Tensor:
-        """See `Fused.plus`."""
         if self.reduce:
             return loss + values.sum()
         mask = batch.mask[:, batch.prefix :]
