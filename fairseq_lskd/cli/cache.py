@@ -27,6 +27,8 @@ EXAMPLES = """examples:
   lskd cache data/mine/bin --teacher-path a.pt --bytes-per-token 48 --out runs/mine/sampled-cache
 two processes on one machine:
   for i in 0 1; do lskd cache data/mine/bin --teacher-path a.pt --out cache --shard-id $i --num-shards 2 & done; wait
+a teacher with another vocabulary:
+  lskd cache data/small/bin --teacher-path a.pt --teacher-text data/mine/bin --out runs/small/cache
 eight GPUs under SLURM:
   sbatch --array=0-7 --gres=gpu:1 --wrap 'lskd cache data/mine/bin --teacher-path a.pt --out cache --fp16 \\
     --shard-id $SLURM_ARRAY_TASK_ID --num-shards 8'
@@ -57,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--kd-temperature", float, "T", "temperature of the probabilities, the student's --kd-temperature", 1.0),
         ("--subset", str, "SPLIT", "split to store; train includes train1, train2, ...", "train"),
     )
+    text = "the same sentences, binarised in the teacher's SentencePiece pieces, if its vocabulary is not DATA's"
+    add_options(parser, ("--teacher-text", str, "DIR", text))
     add_user_dir(parser)
     task = parser.add_argument_group("translation task, as in the student's fairseq-train")
     add_task(task)
@@ -77,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
 
     from ..teachers import OnlineTeacher
     from ..teachers.cache_writer import CacheWriter
+    from ..teachers.respelled import RespelledTopK
     from ..teachers.sampled import Plan, TeacherSampled, errors, sample
+    from ..teachers.task import load_split
     from ..teachers.top_k import TeacherTopK
     from ..teachers.weights import read_mixture
 
@@ -86,14 +92,16 @@ def run(args: argparse.Namespace) -> int:
     if args.fp16 and not cuda:
         raise UserError("--fp16 needs a GPU; " + ("leave out --cpu" if args.cpu else "torch finds none: leave it out"))
     like = torch.empty(0, dtype=torch.float16 if args.fp16 else torch.float32, device="cuda" if cuda else "cpu")
-    task = _task(args)
+    task = _task(args, args.data)
+    #: The task whose dictionaries and data the teacher reads.
+    text = _task(args, args.teacher_text) if args.teacher_text else task
     teacher = None
     if args.bytes_per_token is None:
         kept = Plan(args.top_k or TOP_K, args.sampled or 0, args.draws or 1, 1 if args.seed is None else args.seed)
     elif (found := _existing_plan(args)) is not None:
         kept = found
     else:
-        teacher = OnlineTeacher.from_checkpoints(args.teacher_path, task, args.teacher_data)
+        teacher = OnlineTeacher.from_checkpoints(args.teacher_path, text, args.teacher_data)
         teacher.mixture = mixture
         kept = _choose_plan(args, teacher, task, like)
     writer = CacheWriter(
@@ -106,20 +114,25 @@ def run(args: argparse.Namespace) -> int:
         half=args.fp16,
         bytes_per_token=args.bytes_per_token,
         mixture=mixture,
+        teacher_text=None if text is task else text,
     )
     blocks = writer.to_do(args.shard_id, args.num_shards)
     if blocks:
         tokens = writer.tokens(blocks)
         size = _check_space(args.out, tokens * writer.dtype.itemsize)
         if teacher is None:
-            teacher = OnlineTeacher.from_checkpoints(args.teacher_path, task, args.teacher_data)
+            teacher = OnlineTeacher.from_checkpoints(args.teacher_path, text, args.teacher_data)
             teacher.mixture = mixture
         settings = (args.kd_temperature, like, args.max_tokens)
-        source = (
-            TeacherSampled(teacher, task, writer.dataset, kept, *settings)
-            if kept.sampled
-            else TeacherTopK(teacher, task, writer.dataset, kept.k, *settings)
-        )
+        if text is not task:
+            dataset = load_split(text, args.subset, combine=args.subset == text.cfg.train_subset)
+            source: TeacherTopK = RespelledTopK(
+                teacher, text, dataset, task, writer.dataset, kept.k, like, args.max_tokens
+            )
+        elif kept.sampled:
+            source = TeacherSampled(teacher, task, writer.dataset, kept, *settings)
+        else:
+            source = TeacherTopK(teacher, task, writer.dataset, kept.k, *settings)
         count = source.too_long()
         if count == len(writer.dataset):
             raise UserError(
@@ -147,6 +160,8 @@ def run(args: argparse.Namespace) -> int:
         with tqdm(total=tokens, unit="token", unit_scale=True, mininterval=1 if sys.stderr.isatty() else 30) as bar:
             for done in writer.write(blocks, source):
                 bar.update(done)
+        if isinstance(source, RespelledTopK):
+            print(f"{args.out}: {source.respelling.masses}", file=sys.stderr)
     missing = writer.finish()
     if missing:
         print(f"{args.out}: {writer.blocks - missing} of {writer.blocks} blocks; other shards write the rest")
@@ -159,6 +174,16 @@ def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.shard_id < args.num_shards:
         raise UserError(f"--shard-id {args.shard_id}: expected 0 to {args.num_shards - 1} (--num-shards - 1)")
 
+    if args.teacher_text:
+        wrong = {"--sampled": args.sampled, "--bytes-per-token": args.bytes_per_token}
+        for flag, value in wrong.items():
+            if value is not None:
+                raise UserError(f"{flag} {value} does not go with --teacher-text, which writes a top k: leave it out")
+        if args.kd_temperature != 1:
+            raise UserError(
+                f"--kd-temperature {args.kd_temperature:g}: expected 1 with --teacher-text: a part of the "
+                "teacher's mass belongs to no piece of the student's, and a temperature needs all of them"
+            )
     if args.bytes_per_token is not None:
         for flag, value in (("--top-k", args.top_k), ("--sampled", args.sampled)):
             if value is not None:
@@ -214,14 +239,14 @@ def _print_errors(found: dict[str, Any]) -> None:
         print(f"  {what}: bias {error.bias:.2g}{chance}, standard deviation {error.deviation:.2g}", file=sys.stderr)
 
 
-def _task(args: argparse.Namespace) -> Any:
-    """Return fairseq's translation task, as fairseq-train creates it."""
+def _task(args: argparse.Namespace, data: str) -> Any:
+    """Return fairseq's translation task for a folder, as fairseq-train creates it."""
     from ..teachers.task import translation_task
 
-    if ":" in args.data:
-        raise UserError(f"DATA {args.data}: expected one folder of binarised data; a cache cannot join several")
+    if ":" in data:
+        raise UserError(f"{data}: expected one folder of binarised data; a cache cannot join several")
     return translation_task(
-        args.data,
+        data,
         args.source_lang,
         args.target_lang,
         max_source_positions=args.max_source_positions,

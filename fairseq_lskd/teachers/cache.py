@@ -59,7 +59,7 @@ _NAME = re.compile(r"(?:block-(\d{5})|lengths)-([0-9a-f]{16})\.npy")
 
 
 #: Options that a plan records only if they were given.
-OPTIONAL = ("--sampled", "--draws", "--seed", "--teacher-weights")
+OPTIONAL = ("--sampled", "--draws", "--seed", "--teacher-weights", "--teacher-text")
 
 
 def record_dtype(k: int, vocabulary: int, sampled: int = 0, draws: int = 1) -> np.dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import math
 import time
@@ -73,6 +74,7 @@ class CacheWriter:
         half: bool = False,
         bytes_per_token: int | None = None,
         mixture: Mixture = MEAN,
+        teacher_text: Any = None,
     ):
         """Check the folder and load the split. Nothing is written yet.
 
@@ -82,6 +84,7 @@ class CacheWriter:
             teacher_path: checkpoints joined by `:`; half: whether they run in float16; mixture: their weights.
             bytes_per_token: the budget that `kept` was chosen for. It is recorded, so a later call need not measure
                 again.
+            teacher_text: the task of the teacher, if it has another vocabulary and reads the subset in its own pieces.
 
         Raises:
             UserError: if the head is larger than the vocabulary, the data or a checkpoint is invalid (`fingerprint`),
@@ -110,6 +113,9 @@ class CacheWriter:
         }
         if (weights := recorded(mixture, teacher_path)) is not None:
             self._fingerprint["options"]["--teacher-weights"] = weights
+        if teacher_text is not None:
+            digests = map(sha256, data_files(teacher_text.cfg, subset))
+            self._fingerprint["options"]["--teacher-text"] = hashlib.sha256(" ".join(digests).encode()).hexdigest()
         self._asked = self._fingerprint | {"options": dict.fromkeys(OPTIONAL) | self._fingerprint["options"]}
         settle(followed(folder), _KIND)
         #: The differences of an existing cache that `write` replaces.
