@@ -101,7 +101,9 @@ def jobs_of(plan: Plan) -> dict[str, Job]:
         needs += plan.leads[system.teacher] if system.teacher else []
         jobs.append(Job(name, kind_of(plan, system), tuple(needs)))
     jobs += [Job(n, f"cache by {_size(plan.systems[c.teacher])}", (c.teacher,)) for n, c in plan.caches.items()]
-    jobs += [Job(n, f"translations by {_size(plan.systems[of])}", (of,)) for n, of in plan.translations.items()]
+    for name, made in plan.translations.items():
+        what = "samples" if made.samples else "translations"
+        jobs.append(Job(name, f"{what} by {_size(plan.systems[made.teacher])}", (made.teacher,)))
     return {job.name: job for job in jobs}
 
 

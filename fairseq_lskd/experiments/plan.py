@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ class System:
     online: bool = False  #: whether the teacher runs while the student is trained
     cache: str | None = None
     translations: str | None = None
+    train: tuple[str, ...] = ()  #: more options of fairseq-train
 
     @property
     def name(self) -> str:
@@ -46,10 +48,19 @@ class System:
 
 @dataclass(frozen=True)
 class Cache:
-    """A teacher's top-k probabilities at a temperature."""
+    """A teacher's probabilities at a temperature. `keep` is the option of `lskd cache` that sets its size."""
 
     teacher: str
     temperature: float
+    keep: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Translations:
+    """A teacher's translations of the training set: the best of a beam, or samples."""
+
+    teacher: str
+    samples: int | None = None
 
 
 @dataclass
@@ -63,7 +74,7 @@ class Plan:
     exports: bool = True  #: whether exported models (`lskd export`) are measured too
     systems: dict[str, System] = field(default_factory=dict)
     caches: dict[str, Cache] = field(default_factory=dict)
-    translations: dict[str, str] = field(default_factory=dict)  #: name -> teacher
+    translations: dict[str, Translations] = field(default_factory=dict)
     leads: dict[str, list[str]] = field(default_factory=dict)  #: teacher -> students with its seed that have no teacher
 
     @classmethod
@@ -140,18 +151,25 @@ class Plan:
         for key in _MARKS:
             if key in student:
                 options += [f"--{key.replace('_', '-')}", str(float(student[key]))]
-        if student.get("cached"):
+        top_k, size_in_bytes = student.get("cache_top_k", TOP_K), student.get("cache_bytes")
+        if student.get("cached") or size_in_bytes or "cache_top_k" in student:
             parts.append("cached")
             if method == "both":  # the student's script writes a cache of the data selected for it
                 options += ["--cache-top-k", str(TOP_K)]
             else:
-                cache = f"cache-T{temperature:g}-{teacher}"
-                self.caches[cache] = Cache(str(teacher), temperature)
+                keep = ("--bytes-per-token", str(size_in_bytes)) if size_in_bytes else ("--top-k", str(top_k))
+                mark = f"{size_in_bytes}B" if size_in_bytes else f"k{top_k}" if top_k != TOP_K else ""
+                parts += [mark] if mark else []
+                cache = "-".join(filter(None, ["cache", mark, f"T{temperature:g}", teacher]))
+                self.caches[cache] = Cache(str(teacher), temperature, keep)
         if method in ("sequence", "both"):
-            translations = f"translations-{teacher}"
-            self.translations[translations] = str(teacher)
+            samples = student.get("samples")
+            translations = f"samples{samples}-{teacher}" if samples else f"translations-{teacher}"
+            self.translations[translations] = Translations(str(teacher), samples)
             if student.get("strategy", "1-best") != "1-best":
                 parts.append(student["strategy"])
+            parts += [f"samples{samples}"] if samples else []
+        train = shlex.split(student.get("options", ""))
         if size != "student":
             parts.append(size.removeprefix("student_").replace("_", "-"))
         if teacher is not None:
@@ -160,9 +178,12 @@ class Plan:
             options += labels
         parts += [f"T{temperature:g}"] if temperature != 1 else []
         parts += [f"{short}{student[key]:g}" for key, short in _MARKS.items() if key in student]
+        parts += [re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(train)).strip("-")] if train else []
         online = method in ("word", "both") and not cache
         called = "-".join(parts)
-        system = System(called, seed, SCRIPTS[method], tuple(options), teacher, online, cache, translations)
+        system = System(
+            called, seed, SCRIPTS[method], tuple(options), teacher, online, cache, translations, tuple(train)
+        )
         self._add(system)
         return system.name
 
@@ -204,7 +225,8 @@ class Plan:
             words += ["--teacher-cache", f"{self.runs}/{job.cache}/top-k"]
         if job.teacher and job.online:
             words += ["--word-level" if job.translations else "--teacher", self.checkpoint(job.teacher)]
-        more = ["--", *self.settings.train] if self.settings.train else []
+        train = [*self.settings.train, *job.train]
+        more = ["--", *train] if train else []
         return self._call(job.script, *words, "--out", f"{self.runs}/{system}", *more)
 
     def cache_command(self, cache: str) -> str:
@@ -212,7 +234,7 @@ class Plan:
         return shlex.join(
             [
                 *("lskd", "cache", f"{self.data}/bin", "--teacher-path", self.checkpoint(made.teacher)),
-                *("--top-k", str(TOP_K), "--kd-temperature", f"{made.temperature:g}"),
+                *(*made.keep, "--kd-temperature", f"{made.temperature:g}"),
                 *("--out", f"{self.runs}/{cache}/top-k"),
             ]
         )
@@ -220,9 +242,11 @@ class Plan:
     def translate_command(self, translations: str) -> str:
         # Fixed, because the defaults depend on the machine and change the result: int8 would be used if it is faster,
         # and the batch size changes the rounding, which decides between hypotheses with nearly the same score.
-        teacher, out = self.checkpoint(self.translations[translations]), f"{self.runs}/{translations}/nbest.jsonl"
-        words = ["--data", self.data, "--teacher", teacher, "--out", out, "--nbest", str(NBEST)]
-        fixed = ["--compute-type", "float32", "--max-tokens", "2048"]
+        made, out = self.translations[translations], f"{self.runs}/{translations}/nbest.jsonl"
+        words = ["--data", self.data, "--teacher", self.checkpoint(made.teacher), "--out", out]
+        words += ["--nbest", str(made.samples or NBEST)]
+        fixed = ["--sampling", "--beam", str(made.samples)] if made.samples else []
+        fixed += ["--compute-type", "float32", "--max-tokens", "2048"]
         return self._call("translate.sh", *words, "--", *fixed, *self.settings.translate)
 
     def score_command(self, system: str, before: str = "") -> str:

@@ -28,9 +28,11 @@ _SCALE = {
 _TEACHER = {"label_smoothing": _NUMBER, "size": str}
 _STUDENT = {
     **{"method": str, "size": str, "cached": bool, "strategy": str, "temperature": _NUMBER, "kd_weight": _NUMBER},
-    **{"score_temperature": _NUMBER, "reference_weight": _NUMBER},
+    **{"score_temperature": _NUMBER, "reference_weight": _NUMBER, "samples": int, "options": str},
+    **{"cache_top_k": int, "cache_bytes": int},
 }
-_WORD, _SEQUENCE = {"temperature", "kd_weight"}, {"strategy", "score_temperature", "reference_weight"}
+_WORD = {"temperature", "kd_weight", "options"}
+_SEQUENCE = {"strategy", "score_temperature", "reference_weight", "samples", "options"}
 #: Options that import a path or load a pickle, and so run code.
 IMPORTING = ("--user-dir", "--comet-model")
 _SHARE, _POSITIVE = (lambda value: 0 <= value <= 1, "from 0 to 1"), (lambda value: 0 < value < math.inf, "above 0")
@@ -38,12 +40,13 @@ _SHARE, _POSITIVE = (lambda value: 0 <= value <= 1, "from 0 to 1"), (lambda valu
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "label_smoothing": (lambda value: 0 <= value < 1, "from 0 to below 1"),
     **{"temperature": _POSITIVE, "score_temperature": _POSITIVE, "kd_weight": _SHARE, "reference_weight": _SHARE},
+    **{"cache_top_k": _POSITIVE, "cache_bytes": _POSITIVE, "samples": (lambda value: value > 1, "from 2")},
 }
-_STRATEGIES = ("1-best", "nearest", "n-best")
+_STRATEGIES = ("1-best", "nearest", "n-best", "mbr", "mbr-n")
 #: Method -> the keys that it allows.
 METHODS = {
     "none": set[str](),
-    "word": _WORD | {"cached"},
+    "word": _WORD | {"cached", "cache_top_k", "cache_bytes"},
     "sequence": _SEQUENCE,
     "both": _WORD | _SEQUENCE | {"cached"},
 }
@@ -161,6 +164,8 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
             problems.append(f"students: {', '.join(sorted(other))}: not allowed with method {method}")
         if (strategy := student.get("strategy", _STRATEGIES[0])) not in _STRATEGIES:
             problems.append(f"students: strategy: {strategy!r}: expected one of {', '.join(_STRATEGIES)}")
+        if student.keys() >= {"cache_top_k", "cache_bytes"}:
+            problems.append("students: cache_top_k and cache_bytes: expected one of them")
     for where, known in ((f"scale {scale}: ", settings), ("", given)):
         if "seeds" in known and not _are_seeds(known["seeds"]):
             problems.append(f"{where}seeds {known['seeds']}: expected a list of whole numbers from 1")
@@ -217,6 +222,7 @@ def _harmful(settings: Mapping[str, Any], models: list[dict[str, Any]], train: A
     named += [(key, model[key]) for model in models for key in ("size", "strategy") if key in model]
     problems = [f"{key}: {shown(name)}: expected {PLAIN.words}" for key, name in named if not is_plain(name)]
     lists = [settings.get(key, []) for key in ("prepare", "train", "translate", "score")]
+    lists += [str(model.get("options", "")).split() for model in models]
     for word in (str(word) for words in [*lists, train] if isinstance(words, list) for word in words):
         # argparse accepts abbreviations of options.
         option = word.partition("=")[0]

@@ -131,6 +131,34 @@ def test_the_cache_for_both_levels_covers_the_selected_translations(tmp_path: Pa
     assert words[words.index("--word-level") + 1] in found.made_from(name)
 
 
+def test_caches_of_several_sizes(tmp_path: Path) -> None:
+    """The default size keeps its names, so that experiments share it."""
+    sizes = "cache_top_k: [8, 16]\n  - method: word\n    temperature: [1, 2]\n    cache_bytes: 48"
+    found = plan(tmp_path, MINE.replace("cached: [false, true]", sizes))
+    for system, cache, keep in (
+        ("word-cached-k8-0.1-s1", "cache-k8-T1-teacher-0.1-s1", "--top-k 8"),
+        ("word-cached-0.1-T2-s1", "cache-T2-teacher-0.1-s1", "--top-k 16"),
+        ("word-cached-48B-0.1-s1", "cache-48B-T1-teacher-0.1-s1", "--bytes-per-token 48"),
+    ):
+        assert found.systems[system].cache == cache and f" {keep} " in found.cache_command(cache)
+        assert f"--teacher-cache runs/tiny/{cache}/top-k" in found.train_command(system)
+
+
+def test_options_of_the_criterion_tell_students_apart(tmp_path: Path) -> None:
+    options = 'options: ["--kd-rest renormalise", "--kd-divergence reverse_kl"]'
+    found = plan(tmp_path, MINE.replace("cached: [false, true]", options))
+    assert found.train_command("word-0.1-kd-rest-renormalise-s1").endswith("-- --max-update 3 --kd-rest renormalise")
+    assert found.train_command("word-0.1-kd-divergence-reverse-kl-s1").endswith("--kd-divergence reverse_kl")
+
+
+def test_samples_are_candidates_of_their_own(tmp_path: Path) -> None:
+    found = plan(tmp_path, MINE.replace("strategy: nearest", "strategy: [nearest, mbr]\n    samples: 16"))
+    assert found.systems["seq-mbr-samples16-0.1-s1"].translations == "samples16-teacher-0.1-s1"
+    words = found.translate_command("samples16-teacher-0.1-s1")
+    assert "--nbest 16" in words and "--sampling --beam 16" in words
+    assert "--strategy mbr" in found.train_command("seq-mbr-samples16-0.1-s1")
+
+
 def test_languages_are_those_of_the_scale(tmp_path: Path) -> None:
     text = MINE + "  back: {corpus: multi30k, languages: [en, de], recipe: multi30k, data: back}\n"
     text += "  own: {corpus: own, languages: [de, en], recipe: multi30k, data: mine}\n"
@@ -226,6 +254,10 @@ def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
         ("[xx, yy]", "[no, yy]", "languages: expected [source, target]"),
         ("method: none", "method: nothing", "method nothing: expected one of none, word, sequence, both"),
         ("method: none", "method: none\n    temperature: 2", "temperature: not allowed with method none"),
+        ("cached: [false, true]", "cache_top_k: 0", "students: cache_top_k: 0: expected a number above 0"),
+        ("cached: [false, true]", "cache_top_k: 8\n    cache_bytes: 48", "cache_top_k and cache_bytes"),
+        ("strategy: nearest", "strategy: nearest\n    samples: 1", "students: samples: 1: expected a number from 2"),
+        ("cached: [false, true]", "options: --user-dir mine", "'--user-dir' runs code"),
         ("cached: [false, true]", "cached: 1", "cached: 1 has the wrong type: expected true or false"),
         (
             "train: [--max-update, 3]",
@@ -324,7 +356,7 @@ def test_a_scale_may_have_other_teachers_and_students(tmp_path: Path) -> None:
 def test_unknown_names_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--scale huge: expected one of smoke, cpu, .* full, tiny"):
         plan(tmp_path, scale="huge")
-    with pytest.raises(UserError, match="experiment nothing: expected a YAML file, or one of methods, paper"):
+    with pytest.raises(UserError, match="experiment nothing: expected a YAML file, or one of caches, methods, paper"):
         Plan.read("nothing", "smoke", FOLDER)
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         Plan.read("none.yaml", "smoke", FOLDER)
