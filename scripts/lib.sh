@@ -19,6 +19,17 @@ die() {
     exit 1
 }
 
+# find_python VERSION: print a Python of this version (such as 3.12) on PATH or among pyenv's versions, or nothing.
+find_python() {
+    local candidate
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        if "$candidate" -c "import sys; raise SystemExit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
 # need VALUE FLAG: check that a required option was given.
 need() { [ -n "$1" ] || die "$2 is missing (see $(basename "$0") --help)"; }
 

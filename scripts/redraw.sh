@@ -10,9 +10,8 @@
 #
 # docs/results/analysis is not redrawn: `lskd analyze` needs the models. `git diff` shows no change if no rows changed.
 
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/redraw.sh; exit ;; esac
+. "$(dirname "$0")/lib.sh"
+cd "$root"
 scripts/setup.sh
 PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
 

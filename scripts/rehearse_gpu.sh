@@ -7,19 +7,12 @@
 # enough. It is kept in ~/.cache/fairseq_lskd/like-gpu (4.7 GB, because pip's torch for Linux includes CUDA), or in the
 # folder that LSKD_LIKE_GPU names. Without Python 3.12, the rehearsal is skipped with a message.
 
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/rehearse_gpu.sh; exit ;; esac
+. "$(dirname "$0")/lib.sh"
+cd "$root"
 there=benchmarks/gpu/there.txt
 version=$(sed -n 's/^python==//p' "$there")
 base=${LSKD_LIKE_GPU:-${XDG_CACHE_HOME:-$HOME/.cache}/fairseq_lskd/like-gpu}
-python=
-for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python; do
-    if "$candidate" -c "import sys; raise SystemExit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
-        python=$candidate
-        break
-    fi
-done
+python=$(find_python "$version")
 if [ -z "$python" ]; then
     echo "rehearsal: SKIPPED, no Python $version on PATH or among pyenv's versions"
     exit

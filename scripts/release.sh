@@ -7,43 +7,28 @@
 #
 # The wheel is built from the source distribution. A release must be tested on all Pythons, so it is an error if one is
 # neither on PATH nor among pyenv's versions. CONTRIBUTING.md lists what to do before and after.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/release.sh; exit ;; esac
-root=$PWD rehearse=
+
+. "$(dirname "$0")/lib.sh"
+cd "$root"
+rehearse=
 case ${1:-} in
     '') ;;
     --rehearse) rehearse=1 ;;
-    *) echo "release: error: unknown option $1 (see --help)" >&2; exit 1 ;;
+    *) die "unknown option $1 (see --help)" ;;
 esac
-fail() {
-    printf 'release: error: %s\n' "$*" >&2
-    exit 1
-}
-
-# On PATH, or any version that pyenv has installed.
-find_python() {
-    local candidate
-    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
-        if "$candidate" -c "import sys; raise SystemExit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
-            echo "$candidate"
-            return
-        fi
-    done
-}
 
 read -ra pythons <<<"${PYTHONS:-3.11 3.12 3.13}"
 missing=
 for version in "${pythons[@]}"; do
     [ "$(find_python "$version")" ] || missing+=" $version"
 done
-[ -z "$missing" ] || fail "Python$missing not found on PATH or among pyenv's versions; install it, or name others in PYTHONS"
+[ -z "$missing" ] || die "Python$missing not found on PATH or among pyenv's versions; install it, or name others in PYTHONS"
 
 scripts/setup.sh
 PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
 version=$(python -c 'import fairseq_lskd; print(fairseq_lskd.__version__)')
-[ "$rehearse" ] || grep -q "^## \[$version\]" CHANGELOG.md || fail "CHANGELOG.md has no heading ## [$version]"
-grep -q "^version: $version$" CITATION.cff || fail "CITATION.cff: expected the version of fairseq_lskd/__init__.py, $version"
+[ "$rehearse" ] || grep -q "^## \[$version\]" CHANGELOG.md || die "CHANGELOG.md has no heading ## [$version]"
+grep -q "^version: $version$" CITATION.cff || die "CITATION.cff: expected the version of fairseq_lskd/__init__.py, $version"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -7,9 +7,8 @@
 #
 # End-to-end tests on real text need ../shared/corpora beside the checkout. Without it they are skipped with a message.
 
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' "scripts/$(basename "$0")"; exit ;; esac
+. "$(dirname "$0")/lib.sh"
+cd "$root"
 scripts/setup.sh
 PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
 

@@ -6,9 +6,9 @@
 #
 # Each build gets an environment beside .venv (.venv-ve-fairseq, ...), with links to all packages of .venv except fairseq.
 # A build without a wheel is compiled once, which takes some minutes. The tests take two to three minutes per build.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/test_builds.sh; exit ;; esac
+
+. "$(dirname "$0")/lib.sh"
+cd "$root"
 
 # make_environment FOLDER BUILD
 make_environment() {

@@ -5,20 +5,9 @@
 #   PYTHONS="3.13" scripts/test_pythons.sh
 #
 # Each Python gets its own environment (.venv-3.12, ...), which scripts/setup.sh creates.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' scripts/test_pythons.sh; exit ;; esac
 
-# On PATH, or any version that pyenv has installed.
-find_python() {
-    local candidate
-    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
-        if "$candidate" -c "import sys; raise SystemExit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
-            echo "$candidate"
-            return
-        fi
-    done
-}
+. "$(dirname "$0")/lib.sh"
+cd "$root"
 
 status=0
 own=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || own=none
