@@ -1,9 +1,9 @@
-"""Score pairs of source sentences and hypotheses with a model that is forced to write them (forced decoding).
+"""Score n-best lists or a bitext with a model, by forced decoding.
 
-NBEST is a list that `lskd translate` wrote, or translations of other software or a bitext (--format). OUT gets one JSON
-array per source sentence, with a score for each of its hypotheses: the form that `lskd select` reads with --scores,
---filter-worst and --filter-below. A score is the natural logarithm of the model's probability, per token with the end
-mark; the highest is the best. Call the same command again after a kill, and it continues. docs/rescore.md says more.
+NBEST is a list that `lskd translate` wrote, or translations of other software, or a bitext (--format). The output has
+one JSON array per source sentence, with a score for each of its hypotheses, which `lskd select` reads with --scores,
+--filter-worst and --filter-below. A score is the model's log-probability per token, including the end mark; higher is
+better. If the command is killed, run it again to continue. docs/rescore.md has the details.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..user_dir import add_user_dir
+from ._options import add_options
 
 EXAMPLES = """examples:
   lskd rescore nbest.jsonl --teacher-path other.pt --out scores.jsonl
@@ -29,6 +30,9 @@ hallucinations, which score as well with another source sentence:
 """
 
 
+LIMIT = "in tokens (default: the model's limit; 512 with --model)"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lskd rescore`."""
     from ..sequences.candidates import FORMATS
@@ -41,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NBEST",
         help="hypotheses to score, plain or .gz; several lists of the same sentences are joined, as `lskd select` does",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the scores (.gz: gzipped)")
-    score = parser.add_argument_group("the score")
+    add_options(parser, ("--out", Path, "FILE", "output file of scores (gzipped if it ends in .gz)"))
+    score = parser.add_argument_group("score")
     score.add_argument(
         "--backward",
         action="store_true",
@@ -54,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="subtract the score of the hypothesis given another source sentence of the list. A difference near 0 or "
         "below means that the hypothesis does not depend on its source",
     )
-    score.add_argument("--sum", action="store_true", help="log-probability of the sentence, not divided by its length")
+    score.add_argument(
+        "--sum", action="store_true", help="sum the log-probabilities of a sentence, instead of the mean per token"
+    )
 
     pairs = parser.add_argument_group("hypotheses that lskd translate did not write, and bitexts")
     pairs.add_argument(
@@ -64,113 +70,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="format of NBEST. json: as `lskd translate` writes it; text: one target per line, or --nbest lines per "
         "sentence; moses: ID ||| TEXT ||| FEATURES ||| SCORE; fairseq: output of fairseq-generate (default: json)",
     )
-    pairs.add_argument("--source", type=Path, metavar="FILE", help="source sentences, one per line")
-    pairs.add_argument(
-        "--nbest", type=int, default=1, metavar="N", help="lines per sentence with --format text (default: %(default)s)"
+    add_options(
+        pairs,
+        ("--source", Path, "FILE", "source sentences, one per line"),
+        ("--nbest", int, "N", "number of lines per sentence with --format text", 1),
     )
     pairs.add_argument(
         "--remove-bpe",
         choices=SCHEMES,
         default=SCHEMES[0],
-        help="pieces that NBEST and --source are in, if they are not text (default: %(default)s)",
+        help="kind of pieces in NBEST and --source, unless they are text (default: %(default)s)",
     )
 
-    teacher = parser.add_argument_group("the scoring model")
-    add_user_dir(teacher)
-    teacher.add_argument(
-        "--teacher-path", metavar="FILE", help="fairseq checkpoint; several joined by : are an ensemble"
-    )
-    teacher.add_argument(
-        "--model", type=Path, metavar="DIR", help="CTranslate2 model folder, instead of --teacher-path"
-    )
-    teacher.add_argument(
-        "--teacher-data", metavar="DIR", help="folder of its dict.LANG.txt (default: beside the checkpoint)"
-    )
-    teacher.add_argument(
-        "-s",
-        "--source-lang",
-        metavar="LANG",
-        help="language that the model reads, if its checkpoint names none or several",
-    )
-    teacher.add_argument(
-        "-t",
-        "--target-lang",
-        metavar="LANG",
-        help="language that the model writes, if its checkpoint names none or several",
-    )
-    teacher.add_argument(
-        "--sentencepiece",
-        type=Path,
-        metavar="FILE",
-        help="split the text of both sides with this SentencePiece model (default: NBEST is in the model's pieces)",
-    )
-    teacher.add_argument(
-        "--sentencepiece-source", type=Path, metavar="FILE", help="SentencePiece model of the side that the model reads"
-    )
-    teacher.add_argument(
-        "--sentencepiece-target",
-        type=Path,
-        metavar="FILE",
-        help="SentencePiece model of the side that the model writes",
-    )
-    teacher.add_argument(
-        "--source-prefix", default="", metavar="TOKENS", help="tokens before every source (with --model)"
-    )
-    teacher.add_argument("--source-suffix", metavar="TOKENS", help="tokens after every source (with --model)")
-    teacher.add_argument(
-        "--target-prefix", default="", metavar="TOKENS", help="tokens before every target, not scored (with --model)"
-    )
-    teacher.add_argument(
-        "--max-source-positions",
-        type=int,
-        metavar="N",
-        help="maximum length of what the model reads, in tokens (default: the model's limit; 512 with --model)",
-    )
-    teacher.add_argument(
-        "--max-target-positions",
-        type=int,
-        metavar="N",
-        help="maximum length of what the model writes, in tokens (default: the model's limit; 512 with --model)",
+    model = parser.add_argument_group("scoring model")
+    add_user_dir(model)
+    unrecorded = "if the checkpoint does not record it or is multilingual"
+    add_options(
+        model,
+        ("--teacher-path", str, "FILES", "fairseq checkpoint, or checkpoints of an ensemble joined by ':'"),
+        ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path"),
+        ("--teacher-data", str, "DIR", "folder with the model's dict.LANG.txt (default: beside the checkpoint)"),
+        ("-s --source-lang", str, "LANG", f"language that the model reads, {unrecorded}"),
+        ("-t --target-lang", str, "LANG", f"language that the model writes, {unrecorded}"),
+        ("--sentencepiece", Path, "FILE", "SentencePiece model of both sides (default: NBEST is in its pieces)"),
+        ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the language that the model reads"),
+        ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the language that the model writes"),
+        ("--source-prefix", str, "TOKENS", "tokens to add before every source (with --model)", ""),
+        ("--source-suffix", str, "TOKENS", "tokens to add after every source (with --model)"),
+        ("--target-prefix", str, "TOKENS", "tokens before every target, which are not scored (with --model)", ""),
+        ("--max-source-positions", int, "N", f"maximum length of what the model reads, {LIMIT}"),
+        ("--max-target-positions", int, "N", f"maximum length of what the model writes, {LIMIT}"),
     )
 
-    engine = parser.add_argument_group("the engine")
+    engine = parser.add_argument_group("engine")
     engine.add_argument(
         "--engine",
         choices=("auto", "ctranslate2", "fairseq"),
         default="auto",
-        help="auto takes CTranslate2 where it can score with the model (default: %(default)s)",
+        help="program that scores; auto is CTranslate2 if it supports the model (default: %(default)s)",
     )
-    engine.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
+    engine.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device to score on (default: %(default)s)"
+    )
     engine.add_argument(
         "--compute-type",
         choices=("float32", "float16", "int8"),
         default="float32",
-        help="number format of the model (default: %(default)s)",
+        help="numeric type of the computation (default: %(default)s)",
     )
-    engine.add_argument("--threads", type=int, metavar="N", help="cores to use (default: OMP_NUM_THREADS, or all)")
-    engine.add_argument("--workers", type=int, metavar="N", help="batches at a time, which share the cores")
-    engine.add_argument("--max-tokens", type=int, metavar="N", help="tokens in a batch, padding counted")
-    engine.add_argument(
-        "--cache-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder for converted models (default: ctranslate2-models beside --out)",
-    )
-    engine.add_argument(
-        "--window",
-        type=int,
-        default=2000,
-        metavar="N",
-        help="sentences that are sorted by length, scored and written at a time (default: %(default)s)",
+    add_options(
+        engine,
+        ("--threads", int, "N", "number of CPU cores (default: OMP_NUM_THREADS, or all cores)"),
+        ("--workers", int, "N", "number of batches that are scored at the same time, sharing the cores"),
+        ("--max-tokens", int, "N", "maximum tokens per batch, including padding"),
+        ("--cache-dir", Path, "DIR", "folder for converted models (default: ctranslate2-models beside --out)"),
+        ("--window", int, "N", "number of sentences that are sorted by length and written together", 2000),
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score the pairs."""
     from ..sequences.rescoring import Request, rescore
 
     if args.out is None:
-        raise UserError("--out is missing: name the file to write")
+        raise UserError("--out is missing: give the file to write")
     first, *more = args.pairs
     own = {"pairs": first, "more": tuple(more)}
     rescore(Request(**own, **{each.name: getattr(args, each.name) for each in fields(Request) if each.name not in own}))
