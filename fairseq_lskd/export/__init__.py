@@ -1,1 +1,1 @@
-"""A student as a folder that translates without fairseq: what is in it, and what that costs."""
+"""Export a student to a folder that translates without fairseq, and measure its size, speed and quality."""

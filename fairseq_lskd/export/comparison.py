@@ -1,4 +1,4 @@
-"""Size, speed and BLEU of a student in fairseq and in exported folders, from raw text to raw text."""
+"""Compare size, speed and BLEU of a student in fairseq and in exported folders, from raw text to raw text."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from ..teachers.alone import Teacher
 from .facts import contents
 from .pieces import Pieces
 
-#: Sentences sorted by length together: all of most test sets.
+#: Sentences that are sorted by length together. Most test sets are smaller.
 WINDOW = 10_000
 
 
 @dataclass
 class RawBitext:
-    """Raw text and its reference translations, one sentence a line."""
+    """Raw text and its references, one sentence per line."""
 
     source: Path
     references: Path
-    limit: int | None = None  #: only so many sentences
+    limit: int | None = None  #: maximum number of sentences
 
     def __post_init__(self) -> None:
         self.corpus = open_corpus(self.source)
@@ -46,8 +46,9 @@ class RawBitext:
         self.sentences = min(self.corpus.sentences, self.limit or self.corpus.sentences)
         if self.sentences != len(self.texts):
             raise UserError(
-                f"{self.source} and {self.references} must match line by line: found {self.sentences:,} lines and "
-                f"{len(self.texts):,}" + (f" of the first {self.limit:,}" if self.limit else "")
+                f"{self.source} and {self.references} have {self.sentences:,} and {len(self.texts):,} lines"
+                + (f" (of the first {self.limit:,})" if self.limit else "")
+                + ", expected equal numbers"
             )
         for path, lines in ((self.source, self.corpus.read(0, self.sentences)), (self.references, self.texts)):
             if any(SENTENCEPIECE in line for line in lines):
@@ -55,8 +56,8 @@ class RawBitext:
 
 
 @dataclass
-class Contestant:
-    """One that translates, with all the files that it needs for raw text."""
+class System:
+    """A system of the comparison, with all files that it needs to translate raw text."""
 
     path: Path
     files: Mapping[str, Path]
@@ -66,7 +67,7 @@ class Contestant:
     texts: list[str] = field(default_factory=list)
 
     def translate(self, test: RawBitext, pieces: Pieces) -> None:
-        """Take a turn."""
+        """Translate the test set, and record duration and translations."""
         join = joiner(pieces.target, [])
         translator = Translator(test.corpus, self.engine, splitter(pieces.source), join, WINDOW)
         begun = time.perf_counter()
@@ -86,28 +87,29 @@ def compare(
     rounds: int = 3,
     cores: int = 1,
 ) -> list[dict[str, Any]]:
-    """A row for fairseq, and one for each exported folder; all take turns, `rounds` times, on the CPU.
+    """Measure fairseq and each exported folder on the CPU, in turns. Return a row for each.
 
-    A row's `bytes` are of all that is needed to translate raw text: of fairseq the checkpoint, both dictionaries and
-    the SentencePiece models. Its `sentences_per_second` is the median of `rates`, without the time of loading.
+    `bytes` of a row is the size of all files that translate raw text. For fairseq these are the checkpoint, both
+    dictionaries and the SentencePiece models. `sentences_per_second` is the median of `rates`, a rate per round,
+    without the time of loading.
     """
     options = DecodingOptions(beam=beam)
     fairseq = FairseqEngine(student, options, "cpu", cores)
     files = {path.name: path for path in (*student.paths, *student.dictionaries)} | pieces.by_name()
-    contestants = [Contestant(student.paths[0], files, fairseq, fairseq.default)]
+    systems = [System(student.paths[0], files, fairseq, fairseq.default)]
     for folder in folders:
         engine = CTranslate2Engine(folder, options, "cpu", cores, student.max_positions)
-        # What the weights are stored as may not be what this processor computes with.
+        # The processor may compute in another type than that of the stored weights.
         kind = ctranslate2.Translator(str(folder)).compute_type
         settings = replace(engine.default, compute_type=kind)
-        contestants.append(Contestant(folder, {path.name: path for path in contents(folder)}, engine, settings))
-    for contestant in contestants:
-        contestant.engine.configure(contestant.settings)
+        systems.append(System(folder, {path.name: path for path in contents(folder)}, engine, settings))
+    for system in systems:
+        system.engine.configure(system.settings)
     for number in range(rounds):
-        for contestant in contestants[:: -1 if number % 2 else 1]:
-            contestant.translate(test, pieces)
-            rate = test.sentences / contestant.seconds[-1]
-            print(f"round {number + 1} | {contestant.path} | {rate:,.1f} sentences/s", file=sys.stderr)
+        for system in systems[:: -1 if number % 2 else 1]:
+            system.translate(test, pieces)
+            rate = test.sentences / system.seconds[-1]
+            print(f"round {number + 1} | {system.path} | {rate:,.1f} sentences/s", file=sys.stderr)
     shared = {
         "sentences": test.sentences,
         "beam": beam,
@@ -116,27 +118,27 @@ def compare(
         "references": {"path": str(test.references), "sha256": sha256(test.references)},
         "checkpoint_sha256": sha256(student.paths[0]),
     }
-    return [_row(contestant, test) | shared for contestant in contestants]
+    return [_row(system, test) | shared for system in systems]
 
 
-def _row(contestant: Contestant, test: RawBitext) -> dict[str, Any]:
-    sizes = {name: path.stat().st_size for name, path in contestant.files.items()}
-    rates = [round(test.sentences / seconds, 1) for seconds in contestant.seconds]
+def _row(system: System, test: RawBitext) -> dict[str, Any]:
+    sizes = {name: path.stat().st_size for name, path in system.files.items()}
+    rates = [round(test.sentences / seconds, 1) for seconds in system.seconds]
     return {
-        "system": contestant.engine.name,
-        "path": str(contestant.path),
-        "compute_type": contestant.settings.compute_type,
+        "system": system.engine.name,
+        "path": str(system.path),
+        "compute_type": system.settings.compute_type,
         "bytes": sum(sizes.values()),
         "files": sizes,
         "sentences_per_second": statistics.median(rates),
         "rates": rates,
-        **score_corpus(contestant.texts, test.texts),
-        "settings": asdict(contestant.settings),
+        **score_corpus(system.texts, test.texts),
+        "settings": asdict(system.settings),
     }
 
 
 def format_comparison(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a table for people, with what it was measured on and BLEU's signature under it."""
+    """Format the rows as a table, followed by the test set, the search and BLEU's signature."""
     heads = ("system", "model", "compute type", "MB", "sentences/s", "BLEU")
     cells = [
         [
@@ -156,7 +158,7 @@ def format_comparison(rows: Sequence[dict[str, Any]]) -> str:
             tabulate(cells, heads, colalign=aligned, disable_numparse=True),
             "",
             f"{first['source']['path']}: {first['sentences']:,} sentences, beam {first['beam']}, "
-            f"{first['cores']} CPU core(s), median of {len(first['rates'])}",
+            f"{first['cores']} CPU core(s), median of {len(first['rates'])} rounds",
             f"BLEU: {first['signature']}",
         ]
     )

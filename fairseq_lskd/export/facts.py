@@ -1,4 +1,4 @@
-"""What an exported folder has in it, and what a result record says of it."""
+"""Read the manifest of an exported folder, and compute its entry in a result record."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _SHAPE = {
 
 
 def size(folder: Path) -> int:
-    """Bytes of what translates: all but the records."""
+    """Return the size in bytes of all files that translate, without the manifest."""
     return sum(path.stat().st_size for path in contents(folder))
 
 
 def contents(folder: Path) -> list[Path]:
-    """The files in a folder that translate."""
+    """Return the files of a folder that are needed to translate."""
     names = ("model.bin", "config.json", "*_vocabulary.json", "sentencepiece*.model")
     return sorted(path for name in names for path in folder.glob(name))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The export.json of a folder; `UserError` if it is no folder of `lskd export`."""
-    expected = "the record of a folder that `lskd export` wrote"
+    """Read the export.json of a folder. Raise a `UserError` if `lskd export` did not write the folder."""
+    expected = "the export.json of `lskd export`"
     found: dict[str, Any] = read_json(folder / MANIFEST, _SHAPE, expected)
     if len(found["max_positions"]) != 2:
         raise UserError(f"{folder / MANIFEST}: max_positions: expected 2 numbers; expected {expected}")
@@ -42,10 +42,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def manifest_of(folder: Path, checkpoint: Path) -> dict[str, Any]:
-    """The export.json of a folder; `UserError` if it is none of this checkpoint."""
+    """Read the export.json of a folder. Raise a `UserError` if it was exported from another checkpoint."""
     manifest = read_manifest(folder)
     if manifest["inputs"]["checkpoint"] != sha256(checkpoint):
-        raise UserError(f"{folder} was exported from another checkpoint than {checkpoint}: export that one again")
+        raise UserError(f"{folder} was exported from another checkpoint than {checkpoint}. Export it again")
     return manifest
 
 
@@ -57,15 +57,15 @@ def exported_facts(
     metrics: Sequence[str],
     chosen: Chosen | None,
 ) -> dict[str, Any]:
-    """Scores of what the folder translated, its size in bytes, and what its weights are stored as.
+    """Return the scores of a folder's translations, its size in bytes, and the type of its weights.
 
-    The scores are made as the record's own (`score_corpus`), and have its signatures.
+    The scores are computed like those of the result record (`score_corpus`) and have the same signatures.
 
     Args:
-        references: one or more of the test set, each of as many lines as there are hypotheses.
+        references: one or more references of the test set, each with as many lines as there are hypotheses.
 
     Raises:
-        UserError: if the folder is of another checkpoint, or the numbers of lines differ.
+        UserError: if the folder was exported from another checkpoint, or the numbers of lines differ.
     """
     manifest = manifest_of(folder, checkpoint)
     scores = score_corpus(hypotheses, *references, metrics=metrics, chosen=chosen)

@@ -1,4 +1,4 @@
-"""Writing the folder: CTranslate2's model, the SentencePiece models, and a record of what it was made from."""
+"""Write an exported folder: a CTranslate2 model, the SentencePiece models, and a manifest of its inputs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .pieces import Pieces
 
 
 def export_student(student: Teacher, pieces: Pieces, out: Path, compute_type: str) -> bool:
-    """Write `out`, a model folder that CTranslate2 loads on its own; False if it is there already.
+    """Write the model folder `out`, which CTranslate2 loads. Return False if it is up to date already.
 
     Args:
-        compute_type: what the weights are stored as, one of CTranslate2's quantisations.
+        compute_type: type of the stored weights, one of CTranslate2's quantisations.
 
     Raises:
-        UserError: if `out` is something else.
-        Unsupported: if CTranslate2 has no such model, or computes something else with it.
+        UserError: if `out` is something else, or was created with different options or inputs.
+        Unsupported: if CTranslate2 does not support the model, or its log-probabilities differ from fairseq's.
     """
     (checkpoint,) = student.paths
     texts = pieces.by_name()
@@ -42,7 +42,7 @@ def export_student(student: Teacher, pieces: Pieces, out: Path, compute_type: st
         with tempfile.TemporaryDirectory(dir=folder) as cache:
             verified = convert(student, Path(cache)) / VERIFIED
             difference = json.loads(verified.read_text(encoding="utf-8"))["largest_difference"]
-        # Quantising overwrites the weights of the model that it is given.
+        # The conversion overwrites the weights of the model when it quantises them.
         own = replace(student, models=copy.deepcopy(student.models))
         FromModel(own).convert(str(folder), quantization=compute_type, force=True)
         for name, path in texts.items():

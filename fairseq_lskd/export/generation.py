@@ -1,4 +1,4 @@
-"""fairseq-generate's search on fairseq-generate's batches, by an exported folder: what makes the two comparable."""
+"""Translate with an exported folder, on the batches and with the search of fairseq-generate, to compare the two."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from ..sequences.segmentation import joiner
 from .facts import read_manifest
 
 _SEARCH = ("beam", "nbest", "lenpen", "max_len_a", "max_len_b", "min_len", "unkpen")
-#: Options that change what fairseq-generate prints, and no translation. (--iter-decode-... is of models that write all
-#: tokens at once, which cannot be exported.)
+#: Options that do not change the translations of fairseq-generate, only its output. (--iter-decode-... are options of
+#: non-autoregressive models, which cannot be exported.)
 _HARMLESS = ("no_beamable_mm", "sacrebleu", "print_alignment", "print_step", "retain_iter_history", "no_seed_provided")
 
 
 class NoSuchSearch(UserError):
-    """CTranslate2 does not search as fairseq-generate is asked to."""
+    """CTranslate2 does not support the search options given to fairseq-generate."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What fairseq-generate does with its options: the search, and the batches of a split."""
+    """The search and the batches of fairseq-generate for its options and a split."""
 
     search: DecodingOptions
-    batches: tuple[tuple[tuple[int, ...], list[list[str]]], ...]  #: places in the split, and their sources in pieces
+    batches: tuple[tuple[tuple[int, ...], list[list[str]]], ...]  #: indices in the split, and the sources in pieces
 
     @property
     def sentences(self) -> int:
@@ -44,11 +44,11 @@ class Generation:
 
     @classmethod
     def read(cls, data: Path, subset: str, options: Sequence[str]) -> Generation:
-        """As fairseq-generate reads `options`, and makes batches of the split.
+        """Parse `options` and create the batches of the split as fairseq-generate does.
 
         Raises:
-            UserError: if it does not know an option, or there is no such split.
-            NoSuchSearch: which is one, too.
+            UserError: if fairseq-generate does not know an option, or the split does not exist.
+            NoSuchSearch: if CTranslate2 does not support the search. It is a `UserError`.
         """
         args = _read(data, subset, options)
         search = _search(args)
@@ -57,7 +57,7 @@ class Generation:
         try:
             task.load_dataset(subset)
         except FileNotFoundError:
-            raise UserError(f"{data} has no split {subset!r}; name another with --subset") from None
+            raise UserError(f"{data} has no split {subset!r}. Choose another with --subset") from None
         iterator = task.get_batch_iterator(
             dataset=task.dataset(subset),
             max_tokens=args.max_tokens or (12000 if args.batch_size is None else None),
@@ -70,7 +70,7 @@ class Generation:
         words = task.source_dictionary
         batches = []
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="'pin_memory'")  # which is of no use without a GPU
+            warnings.filterwarnings("ignore", message="'pin_memory'")  # has no effect without a GPU
             samples = list(iterator.next_epoch_itr(shuffle=False))
         for sample in samples:
             if "net_input" in sample:
@@ -81,10 +81,10 @@ class Generation:
 
 
 class Exported:
-    """A folder of `lskd export` on the CPU.
+    """Translates with a folder of `lskd export` on the CPU.
 
     Raises:
-        UserError: if it is none, or damaged.
+        UserError: if the folder is damaged, or `lskd export` did not write it.
     """
 
     def __init__(self, folder: Path, search: DecodingOptions, threads: int):
@@ -92,17 +92,17 @@ class Exported:
         self.folder = folder
         self.engine = CTranslate2Engine(folder, search, "cpu", threads, (positions[0], positions[-1]))
         try:
-            # What the weights are stored as may not be what this processor computes with.
+            # The processor may compute in another type than that of the stored weights.
             self.compute_type: str = ctranslate2.Translator(str(folder)).compute_type
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{folder} is not a model that CTranslate2 can load: {error}; export it again") from None
-        # Batches are made already.
+            raise UserError(f"{folder}: CTranslate2 cannot load this model ({error}). Export it again") from None
+        # The batches of `Generation` are not split further.
         self.engine.configure(Settings("cpu", self.compute_type, 1, threads, max_tokens=2**31))
 
     def translate(self, generation: Generation) -> tuple[list[list[str]], float]:
-        """The best hypothesis of each sentence in pieces, in the order of the split; seconds of the search.
+        """Return the best hypothesis of each sentence in pieces, in the order of the split, and the seconds of search.
 
-        A sentence without a piece has a translation without one.
+        An empty sentence has an empty translation.
         """
         found: dict[int, list[str]] = {}
         seconds = 0.0
@@ -119,7 +119,7 @@ class Exported:
         return [found[place] for place in sorted(found)], seconds
 
     def texts(self, generation: Generation) -> list[str]:
-        """The translations as text, by the folder's own SentencePiece model."""
+        """Return the translations as text, joined by the folder's SentencePiece model."""
         own = (self.folder / "sentencepiece.target.model", self.folder / "sentencepiece.model")
         join = joiner(next(path for path in own if path.is_file()), [])
         return [join(pieces) for pieces in self.translate(generation)[0]]
@@ -129,8 +129,8 @@ def _read(data: Path, subset: str, options: Sequence[str]) -> argparse.Namespace
     parser = parsers.get_generation_parser()
     try:
         return parsers.parse_args_and_arch(parser, [str(data), "--path", "-", "--gen-subset", subset, *options])
-    except SystemExit:  # it has said on stderr what is wrong
-        raise UserError(f"{' '.join(options)}: fairseq-generate does not take these options") from None
+    except SystemExit:  # argparse has printed the reason
+        raise UserError(f"{' '.join(options)}: fairseq-generate does not accept these options") from None
 
 
 def _search(args: argparse.Namespace) -> DecodingOptions:
@@ -145,5 +145,7 @@ def _search(args: argparse.Namespace) -> DecodingOptions:
         other.append("unkpen")
     if other:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(other))
-        raise NoSuchSearch(f"{named}: CTranslate2 has no such search; leave the options out, or the exported models")
+        raise NoSuchSearch(
+            f"{named}: CTranslate2 does not support these options. Leave out the options, or the exported models"
+        )
     return DecodingOptions(**{name: getattr(args, name) for name in _SEARCH})

@@ -1,4 +1,4 @@
-"""The SentencePiece models of a student: where they are, and whether they are its own."""
+"""Find the SentencePiece models of a student, and check that they belong to it."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ from ..runs import RECORD, read_record
 from ..teachers.alone import Teacher
 from ..teachers.checkpoint import read_checkpoint
 
-#: Share of a dictionary's tokens that need not be pieces: characters that the model does not know are among them.
+#: Maximum share of a dictionary's tokens that are not pieces of the model, such as characters that it lacks.
 MAX_STRANGE = 0.02
-#: Share of a model's pieces that need not be in a dictionary: some are not in the training data.
+#: Share of a model's pieces missing from the dictionary that is normal: some do not occur in the training data.
 MAX_UNSEEN = 0.1
-#: What was put around sentences after they were encoded.
+#: Tokens that are added to sentences after encoding, such as language tokens.
 MARK = re.compile(r"<\S+>|__\S+__")
 
 
 class NoPieces(UserError):
-    """A student's SentencePiece model cannot be found, or it has none."""
+    """The SentencePiece model of a student was not found, or there is none."""
 
 
 class Pieces(NamedTuple):
-    """A model of each side; often it is one."""
+    """The SentencePiece models of both sides, often the same."""
 
     source: Path
     target: Path
 
     def by_name(self) -> dict[str, Path]:
-        """The names that they have in an exported folder: one if they are the same."""
+        """Return the models by their names in an exported folder: a single name if they are the same."""
         if sha256(self.source) == sha256(self.target):
             return {"sentencepiece.model": self.source}
         return {f"sentencepiece.{side}.model": path for side, path in self._asdict().items()}
 
 
 def find_pieces(student: Teacher, both: Path | None, source: Path | None, target: Path | None) -> Pieces:
-    """The models that are named, or else those that `lskd encode` wrote.
+    """Return the given models. If none are given, find those of `lskd encode` beside the checkpoint and its data.
 
     Raises:
-        UserError: if one cannot be found or read, or is not what the student was trained with.
+        NoPieces: if no model is found.
+        UserError: if a model cannot be read, or is not that of the student.
     """
     source, target = source or both, target or both
     if source is None or target is None:
@@ -71,9 +72,9 @@ def _find(student: Teacher) -> Pieces:
     recorded = [Path(path) for path in utils.split_paths(read_checkpoint(checkpoint)["cfg"]["task"].data or "")[:1]]
     inputs: Iterable[str] = ()
     if (checkpoint.parent / RECORD).is_file():
-        with contextlib.suppress(UserError):  # a file of somebody else's
+        with contextlib.suppress(UserError):  # another program's file of this name
             inputs = read_record(checkpoint.parent)["inputs"]
-    # What the training's record names is certain; the scripts put DATA/pieces beside DATA/bin.
+    # The record of the training names its inputs. The scripts put DATA/pieces beside DATA/bin.
     folders = [checkpoint.parent, *(Path(path).parent for path in inputs if Path(path).name == MANIFEST)]
     for data in (student.dictionaries[0].parent, *recorded):
         folders += [data, data.parent / "pieces"]
@@ -85,25 +86,25 @@ def _find(student: Teacher) -> Pieces:
                 return Pieces(*(folder / name for name in names))
     if classical := next((folder / CODES for folder in folders if (folder / CODES).is_file()), None):
         raise NoPieces(
-            f"{checkpoint} was trained on Moses' tokens and BPE ({classical}), which an export cannot do: it has "
-            "SentencePiece models. Export a student of data from `lskd encode` without --recipe moses-bpe"
+            f"{checkpoint} was trained on Moses tokens with BPE ({classical}). Only SentencePiece can be exported: "
+            "train a student on data of `lskd encode` without --recipe moses-bpe"
         )
     raise NoPieces(
-        f"found no SentencePiece model of {checkpoint}: there is no "
-        f"{', no '.join(str(folder / MODEL) for folder in folders)}. Name it with "
-        "--sentencepiece, or those of the two sides with --sentencepiece-source and --sentencepiece-target"
+        f"found no SentencePiece model of {checkpoint}. Looked for "
+        f"{', '.join(str(folder / MODEL) for folder in folders)}. Name the model with --sentencepiece, or those of "
+        "both sides with --sentencepiece-source and --sentencepiece-target"
     )
 
 
 def _symbols(path: Path) -> list[str]:
-    """The pieces of a model that text can have."""
+    """Return the pieces of a model that can occur in text."""
     model = load_model(path, "--sentencepiece")
     ids = (i for i in range(len(model)) if not (model.is_control(i) or model.is_unknown(i) or model.is_byte(i)))
     return [model.id_to_piece(i) for i in ids]
 
 
 def _check(path: Path, known: set[str], dictionary: Any, file: Path) -> None:
-    """Raise a `UserError` if the dictionary was not made of text in these pieces."""
+    """Raise a `UserError` if too many tokens of the dictionary are not pieces of the model."""
     counts = dict(zip(dictionary.symbols[dictionary.nspecial :], dictionary.count[dictionary.nspecial :], strict=True))
     if not any(counts.values()):
         counts = dict.fromkeys(counts, 1)
@@ -112,9 +113,9 @@ def _check(path: Path, known: set[str], dictionary: Any, file: Path) -> None:
     if share > MAX_STRANGE:
         shown = ", ".join(sorted(strange, key=counts.__getitem__, reverse=True)[:5])
         raise UserError(
-            f"{path} is another SentencePiece model than the student's: {share:.0%} of the tokens in {file} are no "
-            f"pieces of it ({shown}), expected at most {MAX_STRANGE:.0%}. Name the one that its training data was "
-            "encoded with: --sentencepiece, or --sentencepiece-source and --sentencepiece-target"
+            f"{path} is not the student's SentencePiece model: {share:.0%} of the tokens in {file} are not its pieces "
+            f"({shown}), expected at most {MAX_STRANGE:.0%}. Name the model of the student's training data with "
+            "--sentencepiece, or with --sentencepiece-source and --sentencepiece-target"
         )
 
 
@@ -123,7 +124,7 @@ def _warn(path: Path, known: set[str], seen: set[str]) -> None:
         share = unseen / len(known)
         if share > MAX_UNSEEN:
             print(
-                f"warning: {unseen:,} of {len(known):,} pieces of {path} are not in the student's dictionary: it reads "
-                "them as <unk>. Was its training data encoded with another model?",
+                f"warning: the student's dictionary lacks {unseen:,} of {len(known):,} pieces of {path}. The student "
+                "reads them as <unk>. Check that its training data was encoded with this model",
                 file=sys.stderr,
             )

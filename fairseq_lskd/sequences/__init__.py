@@ -1,4 +1,4 @@
-"""Sequence-level data: the teacher's translations, in corpus order, weighed and mixed with references."""
+"""Sequence-level training data: a teacher's translations, filtered, weighted and mixed with references."""
 
 from .harvest import Hypothesis, harvest
 from .weights import SequenceWeights

@@ -1,4 +1,4 @@
-"""What is selected from: a teacher's n-best translations in any of the formats, and the references beside them."""
+"""The input of a selection: a teacher's n-best translations in one of several formats, scores and references."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from .resumable import check_lines, read_manifest
 
 Item = TypeVar("Item")
 
-#: How a teacher's translations may come.
+#: Formats of a teacher's translations.
 FORMATS = ("json", "text", "moses", "fairseq")
 
 
 @dataclass
 class Candidates:
-    """Files that belong together, all of them read once to see that they do.
+    """The input files. All of them are read once and checked when an instance is created.
 
     Raises:
-        UserError: if one cannot be read, or their numbers of lines do not fit.
+        UserError: if a file cannot be read, or numbers of lines do not match.
     """
 
     path: Path
     format: str = "json"
-    source: Path | None = None  #: of every format; where it is json, to see that it is of these sentences and pieces
-    nbest: int = 1  #: of text: lines a sentence
-    scores: Path | None = None  #: in place of the list's own; of the last is the sign changed if `negate`
+    source: Path | None = None  #: source sentences; only a check with json, which contains them
+    nbest: int = 1  #: lines per sentence of the format text
+    scores: Path | None = None  #: scores that replace those of the list
     references: Path | None = None
     remove_bpe: str = "sentencepiece"
-    negate: bool = False  #: where the lowest score is the best
+    negate: bool = False  #: negate `scores`, if the lowest score is the best
     more: tuple[Path, ...] = ()  #: further lists of the same sentences; json only
     sentences: int = field(init=False)
     digests: dict[str, str] = field(init=False)  #: SHA-256 by flag
@@ -57,7 +57,7 @@ class Candidates:
         if problems := [problem for side in sides.values() for problem in side.problems]:
             raise UserError("; ".join(problems))
         self._sides: list[Side] = list(sides.values())
-        # The source of JSON lines is in them: that it is the same is checked, not recorded.
+        # JSON lines contain their source, so --source is checked but not recorded.
         recorded = {flag: side for flag, side in sides.items() if flag != "--source" or self.format != "json"}
         self.digests = {flag: side.sha256 for flag, side in recorded.items()}
         self._manifest = read_manifest(self.path)
@@ -81,25 +81,24 @@ class Candidates:
             raise UserError(f"{counted.path} has {self.sentences:,} source sentences: {'; '.join(wrong)}")
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """A record for every source sentence, as `nbest` has them.
+        """Yield a record of `nbest` for each source sentence.
 
         Raises:
-            UserError: for a line that cannot be understood, for a shard of a corpus, and if a file changed since it
-                was counted.
+            UserError: if a line cannot be parsed, the file is a shard, or a file changed since it was counted.
         """
         expected = read_lines(self.source) if self.source and self.format == "json" else None
         for index, record in enumerate(self._all(self._records())):
             if record["id"] != index:
                 raise UserError(
-                    f"{self.path} begins with sentence {record['id']}: it is one shard; `lskd translate --merge` puts "
-                    "them together"
+                    f"{self.path} begins with sentence {record['id']}, so it is one of several shards. Merge them with "
+                    "`lskd translate --merge`"
                 )
             if expected is not None:
                 self._check_source(record, next(expected, ""))
             yield record
 
     def _check_source(self, record: dict[str, Any], line: str) -> None:
-        """Refuse a sentence of another text or in other pieces; those that a dictionary lacks are `<unk>`."""
+        """Refuse a sentence of another text or in other pieces. Pieces that a dictionary lacks may be `<unk>`."""
         mine, theirs = line.split(), record["source"].split()
         if mine == theirs or (
             len(mine) == len(theirs) and all(b in (a, "<unk>") for a, b in zip(mine, theirs, strict=True))
@@ -108,23 +107,23 @@ class Candidates:
         place = f"{self.path}, sentence {record['id']}, is not line {record['id'] + 1} of --source {self.source}"
         if to_text(record["source"], self.remove_bpe) == to_text(line, self.remove_bpe):
             raise UserError(
-                f"{place} but the same text in other pieces: the teacher has another vocabulary. Let it translate the "
-                "raw text with its own model (lskd translate --sentencepiece), and give lskd select the student's by "
-                "--sentencepiece-source and --sentencepiece-target"
+                f"{place}. It is the same text in other pieces, so the teacher has another vocabulary. Translate raw "
+                "text with the teacher's SentencePiece model (lskd translate --sentencepiece), and give lskd select "
+                "that of the student (--sentencepiece-source, --sentencepiece-target)"
             )
-        raise UserError(f"{place}: these are translations of another text")
+        raise UserError(f"{place}. These are translations of another text: give their source")
 
     def read_references(self) -> Iterator[str | None]:
-        """A line for every source sentence; None for all if there are no references."""
+        """Yield the reference of each source sentence, or None for each if there are no references."""
         return self._all(read_lines(self.references)) if self.references else itertools.repeat(None, self.sentences)
 
     def out_of_step(self) -> list[str]:
-        """In words, where translations or references belong to other lines of the source; reads all of them.
+        """Describe translations or references that are shifted against the source. Reads all files.
 
-        Translations of JSON lines have their source beside them, so of these only references are looked at.
+        JSON lines contain their source, so only references are checked with this format.
 
         Raises:
-            UserError: as `read` does.
+            UserError: as in `read`.
         """
         source = f"--source {self.source}" if self.source else f"the source in {self.path}"
         sides: dict[str, Steps] = {str(self.path): Steps()} if self.format != "json" else {}
@@ -143,11 +142,11 @@ class Candidates:
         return [shift.words(source, name) for name, shift in found if shift]
 
     def check_unchanged(self) -> None:
-        """Raise a `UserError` if a file has another text now than when it was counted."""
+        """Raise a `UserError` if the text of a file has changed since it was counted."""
         check_unchanged(self._sides)
 
     def made_by(self) -> dict[str, Any] | None:
-        """What `lskd translate` recorded of its run: teacher, options, corpus; None of translations made elsewhere."""
+        """Return the manifest of `lskd translate` (teacher, options, corpus), or None for other translations."""
         return self._manifest
 
     def more_made_by(self) -> list[dict[str, Any] | None]:
@@ -155,7 +154,7 @@ class Candidates:
         return [read_manifest(path) for path in self.more]
 
     def _all(self, found: Iterator[Item]) -> Iterator[Item]:
-        """One for each sentence; where there are more or fewer than were counted, a file changed."""
+        """Yield one item per sentence. Raise a `UserError` if there are more or fewer than were counted."""
         count = 0
         for count, item in enumerate(found, 1):
             if count > self.sentences:
@@ -163,7 +162,7 @@ class Candidates:
             yield item
         if count != self.sentences:
             self.check_unchanged()
-            raise UserError(f"{self.path}: {count:,} of its {self.sentences:,} sentences were read")
+            raise UserError(f"{self.path}: found {count:,} sentences, expected {self.sentences:,}")
 
     def _records(self) -> Iterator[dict[str, Any]]:
         if self.source is None or self.format == "json":
@@ -180,7 +179,7 @@ class Candidates:
         return foreign.to_records(self.source, translations, self.remove_bpe)
 
     def _scored(self, translations: Iterator[list[foreign.Scored]]) -> Iterator[list[foreign.Scored]]:
-        """Translations made elsewhere, with the scores of `scores`: those of empty ones are counted, too."""
+        """Replace the scores of translations by those of `scores`, which also has scores of empty translations."""
         assert self.scores is not None
         blocks, counted = itertools.tee(translations)
         found = read_scores(self.scores, map(len, counted), self.negate)
@@ -188,7 +187,7 @@ class Candidates:
             yield [(text, score) for (text, _), score in zip(block, scores, strict=True)]
 
     def _rescored(self, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Records with the scores of `scores`."""
+        """Replace the scores of records by those of `scores`."""
         assert self.scores is not None
         mine, counted = itertools.tee(records)
         found = read_scores(self.scores, (len(record["hypotheses"]) for record in counted), self.negate)

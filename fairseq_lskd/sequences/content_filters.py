@@ -1,7 +1,6 @@
-"""Filters of what production systems learnt to look for: numbers, brackets, clauses, scripts, and usual lengths.
+"""Filters that production systems use: numbers, brackets, clauses, scripts, and usual lengths.
 
-As those of `filters`, each looks at the texts of a source sentence and of one hypothesis, and is plain data. `Script`
-and `UsualLength` are learnt from a sample of the translations.
+They have the interface of `filters`. `Script` and `UsualLength` are estimated from a sample of the translations.
 """
 
 from __future__ import annotations
@@ -18,26 +17,26 @@ import numpy as np
 from ..data.clean.steps import main_script, outside_script
 from ..errors import UserError
 
-SAMPLE = 10_000  # sentences that scripts and lengths are learnt from
-LEAST = 20  # and as many at least
-ANY = 1e9  # a spread that every length is within
-#: Letters and digits of a source that one character cannot translate.
+SAMPLE = 10_000  # sentences for estimating scripts and lengths
+MIN_SAMPLE = 20  # with fewer sentences, UsualLength drops nothing
+UNLIMITED = 1e9  # a spread that no length exceeds
+#: Letters and digits of a source that a single character cannot translate.
 LONG = 10
 
 _DIGITS = re.compile(r"\d+")
-#: Between the digits of one number: 1,000.5 is 1.000,5 or 1 000,5 elsewhere, and 15:30 is 15.30.
+#: Separators within a number. They differ between languages: 1,000.5 is 1.000,5 or 1 000,5, and 15:30 is 15.30.
 _SEPARATOR = re.compile(r"(?<=\d)[.,:'\u2019\u00a0\u202f ](?=\d)")
 _WORD_CHARACTER = re.compile(r"[^\W_]")
 _CLAUSE = re.compile(r"[.!?,;:\u2026\u3002\uff01\uff1f\uff0c\u3001\uff1b\u061f\u060c\u0964]+")
 _LETTER = re.compile(r"[^\W\d_]")
 _BRACKETS = ("()", "[]", "{}", "\uff08\uff09", "\u300c\u300d", "\u300e\u300f", "\u3010\u3011", "\u300a\u300b")
-#: Which of them open and which close differs between languages.
+#: Quotes of one kind. Which of them open and which close differs between languages.
 _QUOTES = ('"', "\u201c\u201d\u201e", "\u00ab\u00bb")
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A number of two or more digits stands on one side only. Of one digit, it may be a word on the other."""
+    """Drop a pair if a number of two or more digits is on one side only. A single digit may be a word on the other."""
 
     name: ClassVar[str] = "numbers differ"
 
@@ -49,13 +48,13 @@ def _numbers(text: str) -> set[str]:
     if text.isascii() and not _DIGITS.search(text):
         return set()
     runs = _DIGITS.findall(_SEPARATOR.sub("", text))
-    # The digits of every script are the same numbers.
+    # Digits of all scripts are compared by value.
     return {"".join(str(int(digit)) for digit in run) for run in runs if len(run) > 1}
 
 
 @dataclass(frozen=True)
 class Brackets:
-    """The hypothesis leaves a bracket or a quotation open, or closes one that is not, and the source does not."""
+    """Drop a hypothesis with unbalanced brackets or quotes, unless they are unbalanced in the source, too."""
 
     name: ClassVar[str] = "unbalanced brackets or quotes"
 
@@ -71,16 +70,16 @@ def _unbalanced(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Clauses:
-    """The hypothesis says a clause or sentence again that it has said, and more often than the source does."""
+    """Drop a hypothesis that repeats a clause or sentence, and more often than the source does."""
 
     name: ClassVar[str] = "repeated clause"
 
     def __call__(self, source: str, hypothesis: str) -> bool:
-        again = _said_again(hypothesis)
-        return again > 0 and again > _said_again(source)
+        repeated = _repetitions(hypothesis)
+        return repeated > 0 and repeated > _repetitions(source)
 
 
-def _said_again(text: str) -> int:
+def _repetitions(text: str) -> int:
     clauses = (" ".join(clause.casefold().split()) for clause in _CLAUSE.split(text))
     counts = Counter(clause for clause in clauses if _LETTER.search(clause))
     return counts.total() - len(counts)
@@ -88,7 +87,7 @@ def _said_again(text: str) -> int:
 
 @dataclass(frozen=True)
 class Short:
-    """The hypothesis has no letter or digit, or one of them for a source of `LONG` or more."""
+    """Drop a hypothesis without a letter or digit, or with a single one if the source has `LONG` or more."""
 
     name: ClassVar[str] = "too short to be one"
 
@@ -102,17 +101,17 @@ class Short:
 
 @dataclass(frozen=True)
 class Script:
-    """Less than `share` of the hypothesis's letters are in the script that most translations are in."""
+    """Drop a hypothesis if less than `share` of its letters are in the main script of the translations."""
 
     share: float
-    script: str | None  #: as `main_script` calls it; None lets all pass
+    script: str | None  #: a name of `main_script`; None drops nothing
     name: ClassVar[str] = "script"
 
     @classmethod
     def learnt(cls, share: float, sample: Sequence[tuple[str, str]]) -> Script:
-        """From pairs of a source and its best translation."""
+        """Find the main script. `sample` holds (source, best translation) pairs."""
         if not 0 < share <= 1:
-            raise UserError(f"--filter-script {share:g}: expected above 0, at most 1")
+            raise UserError(f"--filter-script {share:g}: expected above 0 and at most 1")
         return cls(share, main_script([hypothesis for _, hypothesis in sample]))
 
     def __call__(self, source: str, hypothesis: str) -> bool:
@@ -121,28 +120,29 @@ class Script:
 
 @dataclass(frozen=True)
 class UsualLength:
-    """The length is more than `limit` standard deviations from what is usual for a source as long as this.
+    """Drop a hypothesis if its length is more than `limit` standard deviations from the usual length for its source.
 
-    Gale & Church (1993): the variance of a translation's length grows with the length of its source. Lengths are in
-    characters, white space aside; median and spread are robust, so that bad translations do not count as usual.
+    The variance of a translation's length grows with the length of its source (Gale & Church 1993). Lengths are in
+    characters, without white space. The estimates use medians, so that bad translations have little influence.
     """
 
     limit: float
-    ratio: float  #: of the target's length to the source's
+    ratio: float  #: median ratio of the target's length to the source's
     spread: float  #: standard deviation for a source of one character
     name: ClassVar[str] = "unusual length"
 
     @classmethod
     def learnt(cls, limit: float, sample: Sequence[tuple[str, str]]) -> UsualLength:
-        """From pairs of a source and its best translation; of fewer than `LEAST` nothing is learnt."""
+        """Estimate from (source, best translation) pairs. With fewer than `MIN_SAMPLE`, the filter drops nothing."""
         if not 0 < limit < math.inf:
             raise UserError(f"--filter-usual-length {limit:g}: expected above 0")
         lengths = np.array([(_characters(a), _characters(b)) for a, b in sample], np.float64).reshape(-1, 2)
         source, target = lengths[(lengths > 0).all(axis=1)].T
-        if len(source) < LEAST:
-            return cls(limit, 1.0, ANY)
+        if len(source) < MIN_SAMPLE:
+            return cls(limit, 1.0, UNLIMITED)
         ratio = float(np.median(target / source))
-        # 1.4826 median deviations are a standard deviation of normal ones. At least a character for a source of 16.
+        # 1.4826 times the median deviation is the standard deviation of a normal distribution. The minimum of 0.25 is
+        # one character for a source of 16.
         spread = 1.4826 * float(np.median(np.abs(target - ratio * source) / np.sqrt(source)))
         return cls(limit, ratio, max(spread, 0.25))
 

@@ -1,4 +1,4 @@
-"""What is translated: a text file, or a split of binarised data, as lines of text."""
+"""Corpora to translate: a text file, or a split of binarised data, read as lines."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class Corpus(Protocol):
 
     path: Path
     sentences: int
-    digest: str  #: SHA-256 of what is in it, however it is packed
+    digest: str  #: SHA-256 of the content, without regard to compression
 
     def read(self, start: int, stop: int) -> Iterator[str]:
-        """Sentences `start` to `stop`, without line ends."""
+        """Yield sentences `start` to `stop` (excluded), without line ends."""
 
     def check_unchanged(self) -> None:
-        """Raise a `UserError` if it is another one now than when it was opened; costs little if no file was written."""
+        """Raise a `UserError` if the content changed since the corpus was opened. Cheap if no file was written."""
 
 
 class TextCorpus:
-    """A UTF-8 file, one sentence a line, gzipped if it is called `.gz`."""
+    """A UTF-8 file with one sentence per line, gzipped if its name ends in `.gz`."""
 
     def __init__(self, side: Side):
-        """`side`: what `examine` found."""
+        """`side`: the result of `examine`."""
         self.path, self.sentences, self.digest = side.path, side.lines, side.sha256
         self._side = side
 
@@ -45,10 +45,10 @@ class TextCorpus:
 
 
 class BinarisedCorpus:
-    """The source side of a split that fairseq-preprocess wrote; pieces it did not know are `<unk>`."""
+    """One side of a split that fairseq-preprocess wrote. Pieces that its dictionary lacked are `<unk>`."""
 
     def __init__(self, folder: Path, subset: str, source_lang: str | None = None):
-        """`source_lang`: where a split of several languages is there, or to read the target side."""
+        """`source_lang`: the side to read; by default the first language of the split's name."""
         from fairseq.data import data_utils, indexed_dataset
 
         from ..teachers.task import load_dictionary
@@ -56,11 +56,11 @@ class BinarisedCorpus:
         prefix = _find_split(folder, subset, source_lang)
         dictionary = folder / f"dict.{prefix.suffix[1:]}.txt"
         if not dictionary.is_file():
-            raise UserError(f"{folder} is no whole binarised data: found {prefix.name}.idx, but no {dictionary.name}")
+            raise UserError(f"{folder}: found {prefix.name}.idx, but no {dictionary.name}. Binarise it again")
         self.path = prefix
         self.dictionary = load_dictionary(dictionary)
         check_binarised(prefix, len(self.dictionary))
-        # Of the older format, fairseq would take the form that has to be told beforehand what will be read.
+        # For the older format, fairseq's default class needs to know in advance which examples are read.
         older = indexed_dataset.infer_dataset_impl(str(prefix)) == "cached"
         self._data = data_utils.load_indexed_dataset(str(prefix), self.dictionary, "lazy" if older else None)
         self.sentences = len(self._data)
@@ -81,7 +81,7 @@ class BinarisedCorpus:
             ]
             raise UserError(
                 f"{self.path.parent} changed while it was read ({', '.join(changed)}; it had {self.sentences:,} "
-                "sentences). Let nothing write there, and run this again"
+                "sentences). Make sure that no other process writes to it, and run the command again"
             )
         self._stamps = stamps
 
@@ -92,40 +92,40 @@ class BinarisedCorpus:
 
 
 def open_corpus(path: Path, subset: str | None = None, source_lang: str | None = None) -> Corpus:
-    """The corpus in a file, or in a split of a binarised folder.
+    """Open a text file, or a split of a folder of binarised data (`subset`, by default "train").
 
     Raises:
-        UserError: if there is none, it cannot be read, or it has no sentence.
+        UserError: if it does not exist, cannot be read, or has no sentence.
     """
     if path.is_dir():
         corpus: Corpus = BinarisedCorpus(path, subset or "train", source_lang)
     elif subset is not None:
-        raise UserError(f"--subset {subset} is of a binarised folder; {path} is no folder")
+        raise UserError(f"--subset {subset} needs a folder of binarised data, and {path} is a file")
     else:
         side = examine(path)
         if side.problems:
             raise UserError("; ".join(side.problems))
         corpus = TextCorpus(side)
     if not corpus.sentences:
-        raise UserError(f"{path} has no sentence")
+        raise UserError(f"{path}: found no sentence, expected one or more")
     return corpus
 
 
 def _find_split(folder: Path, subset: str, source_lang: str | None) -> Path:
-    """The path of a split's source side, without `.bin` and `.idx`."""
+    """Return the path of one side of a split, without `.bin` and `.idx`."""
     found = []
     for index in sorted(folder.glob(f"{subset}.*-*.*.idx")):
         pair, language = index.name.removeprefix(f"{subset}.").removesuffix(".idx").rsplit(".", 1)
-        # Without a word, the first language is the source, as in fairseq-preprocess's names.
+        # fairseq-preprocess names a split SOURCE-TARGET.
         if language == (source_lang or pair.split("-")[0]):
             found.append(index.with_suffix(""))
     if not found:
         language = source_lang or "SOURCE"
         raise UserError(
             f"{folder} has no split {subset!r} in {language}: expected {subset}.SOURCE-TARGET.{language}.idx and .bin, "
-            "which fairseq-preprocess writes; name another with --subset or --source-lang"
+            "of fairseq-preprocess. Choose another with --subset or --source-lang"
         )
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise UserError(f"{folder} has more than one split {subset!r} ({names}): choose with --source-lang")
+        raise UserError(f"{folder} has more than one split {subset!r} ({names}). Choose one with --source-lang")
     return found[0]

@@ -1,4 +1,4 @@
-"""How a teacher is decoded: the options of the search, batches, and what every engine offers."""
+"""Options of the search, batches, and the interface of the engines that translate."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..reading import POSITIVE, Kind
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """The search, in fairseq-generate's names and with its defaults.
+    """The options of the search, with the names and defaults of fairseq-generate.
 
     Raises:
-        UserError: naming every option that does not hold or does not go with another.
+        UserError: if options are out of range or conflict; the message names all of them.
     """
 
     beam: int = 5
@@ -33,9 +33,9 @@ class DecodingOptions:
     diverse_beam_strength: float = 0.5
     seed: int = 1
     token_scores: bool = False
-    unkpen: float = 0.0  #: taken from <unk>'s log-probability; infinity forbids it
+    unkpen: float = 0.0  #: subtracted from the log-probability of <unk>; inf never generates <unk>
     sampling_epsilon: float = 0.0  #: smallest probability of a token that may be drawn (Freitag et al., 2023)
-    sampling_eta: float = 0.0  #: the same, lowered where the entropy is high (Hewitt et al., 2022)
+    sampling_eta: float = 0.0  #: like `sampling_epsilon`, but lowered if the entropy is high (Hewitt et al., 2022)
 
     def __post_init__(self) -> None:
         numbers = [field.name for field in fields(self) if field.name != "unkpen"]
@@ -51,13 +51,13 @@ class DecodingOptions:
                 (self.min_len < 0, f"--min-len {self.min_len}: expected 0 or more"),
                 (
                     self.max_len_a < 0 or self.max_length(1) < max(self.min_len, 1),
-                    f"--max-len-a {self.max_len_a:g} --max-len-b {self.max_len_b} leave a source of one token "
-                    f"{self.max_length(1)} target tokens: expected --min-len {self.min_len} or more, and at least 1",
+                    f"--max-len-a {self.max_len_a:g} --max-len-b {self.max_len_b} allow {self.max_length(1)} target "
+                    f"tokens for a source of one token: expected 1 or more, and at least --min-len {self.min_len}",
                 ),
                 (self.temperature <= 0, f"--temperature {self.temperature}: expected above 0"),
-                (self.temperature != 1 and not self.sampling, "--temperature goes with --sampling"),
+                (self.temperature != 1 and not self.sampling, "--temperature needs --sampling"),
                 (bool(self.truncations) and not self.sampling, f"{' and '.join(self.truncations)} need --sampling"),
-                (len(self.truncations) > 1, f"{' and '.join(self.truncations)}: expected one of them"),
+                (len(self.truncations) > 1, f"{' and '.join(self.truncations)}: give only one of them"),
                 (self.sampling_topp > 1, f"--sampling-topp {self.sampling_topp}: expected at most 1"),
                 *(
                     (not 0 <= value < 1, f"{flag} {value:g}: expected a probability from 0 and below 1")
@@ -68,11 +68,11 @@ class DecodingOptions:
                 ),
                 (
                     self.sampling and self.diverse_beam_groups > 0,
-                    "--sampling and --diverse-beam-groups: expected one of them",
+                    "--sampling and --diverse-beam-groups: give only one of them",
                 ),
                 (
                     self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups != 0,
-                    f"--diverse-beam-groups {self.diverse_beam_groups} does not divide --beam {self.beam}",
+                    f"--beam {self.beam}: expected a multiple of --diverse-beam-groups {self.diverse_beam_groups}",
                 ),
                 (not self.unkpen >= 0, f"--unkpen {self.unkpen}: expected 0 or more, or inf"),
                 (not 0 <= self.seed < 2**32, f"--seed {self.seed}: expected 0 to {2**32 - 1:,}"),
@@ -102,23 +102,24 @@ class DecodingOptions:
         return {name.replace("_", "-"): value for name, value in values.items()}
 
     def max_length(self, longest: int) -> int:
-        """Target tokens at most, the end mark aside, in a batch whose longest source has `longest` pieces.
+        """Return the maximum number of target tokens, without the end-of-sentence token, for a batch.
 
-        fairseq counts the source's end mark, and bounds a batch by its longest sentence.
+        As in fairseq, the longest source of the batch (`longest` pieces, plus its end-of-sentence token) sets the
+        limit for the whole batch.
         """
         return int(self.max_len_a * (longest + 1) + self.max_len_b)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How an engine is run: it changes the speed, and the last digits of scores."""
+    """How an engine runs. Settings change its speed and the last digits of scores."""
 
     device: str  #: cpu or cuda
     compute_type: str  #: float32, float16 or int8
-    workers: int  #: batches at a time
-    threads: int  #: cores a worker
-    max_tokens: int  #: of a batch, padding counted
-    batch_size: int | None = None  #: sentences in a batch at most
+    workers: int  #: batches that are translated in parallel
+    threads: int  #: cores per worker
+    max_tokens: int  #: source tokens per batch, padding included
+    batch_size: int | None = None  #: maximum number of sentences per batch
 
     def __str__(self) -> str:
         plural = "s" if self.workers > 1 else ""
@@ -126,7 +127,7 @@ class Settings:
         return f"{self.device} {self.compute_type}{cores}, batches of {self.max_tokens:,} tokens"
 
 
-#: Settings that were recorded, as `reading.misfit` checks them.
+#: The shape of recorded settings, for `reading.misfit`.
 RECORDED = {
     **{"device": Kind("cpu or cuda", ("cpu", "cuda").__contains__), "compute_type": str},
     **{"workers": POSITIVE, "threads": POSITIVE, "max_tokens": POSITIVE, "batch_size?": (POSITIVE, type(None))},
@@ -134,59 +135,59 @@ RECORDED = {
 
 
 class OutOfMemory(UserError):
-    """The settings ask for more memory than the device has."""
+    """The device has less memory than the settings need."""
 
 
 class Batch(NamedTuple):
     """Sentences that are translated together."""
 
-    sources: list[list[str]]  #: pieces, without an end mark
-    window: int  #: the number of the window that they are of
-    first: int  #: the place in the corpus of one of them: tells a batch from every other
+    sources: list[list[str]]  #: pieces, without the end-of-sentence token
+    window: int  #: number of the window that contains the sentences
+    first: int  #: corpus index of one of the sentences; identifies the batch
 
 
 class Hypothesis(NamedTuple):
-    """A translation; see `nbest` for its score and length."""
+    """A translation. `nbest` defines score and length."""
 
-    tokens: list[str]  #: without the end mark
+    tokens: list[str]  #: without the end-of-sentence token
     score: float
     length: int
     token_scores: list[float] | None = None
 
 
 class Engine(Protocol):
-    """What turns pieces into n-best translations."""
+    """Translates pieces into n-best lists."""
 
-    name: str  #: with its version
-    max_source_positions: int  #: source tokens at most, the end mark counted
-    max_target_positions: int  #: target tokens at most, the end mark counted
-    default: Settings  #: what to measure first
-    #: Each makes settings to try of the best so far; in the order in which they are tried.
+    name: str  #: name and version
+    max_source_positions: int  #: maximum number of source tokens, end-of-sentence token included
+    max_target_positions: int  #: maximum number of target tokens, end-of-sentence token included
+    default: Settings  #: settings that are measured first
+    #: Each maps the best settings so far to settings to try next. The stages run in this order.
     stages: Sequence[Callable[[Settings], list[Settings]]]
 
     def configure(self, settings: Settings) -> None:
-        """Make ready to translate with these settings, whatever became of those before.
+        """Load the model for these settings. Works after a failure, too.
 
         Raises:
-            OutOfMemory: as do `translate` and `log_probs`; other settings may do.
+            OutOfMemory: if the device lacks memory; `translate` and `log_probs` raise it as well.
         """
 
     def translate(self, batches: Iterable[Batch]) -> Iterator[list[list[Hypothesis]]]:
-        """The n best hypotheses of each sentence of each batch, batches in their order, best hypothesis first.
+        """Yield the n best hypotheses of each sentence, batch by batch, best hypothesis first.
 
-        Batches are asked for as they are needed. What a batch yields depends on it and the settings alone (where
-        sampled: and on the batches of its window before it).
+        Batches are consumed lazily. The result of a batch depends only on the batch and the settings; with sampling
+        also on the earlier batches of its window.
         """
 
     def log_probs(self, sources: list[list[str]], targets: list[list[str]]) -> list[list[float]]:
-        """Of each target's tokens and its end mark, given its source: natural logarithms of the model's probability."""
+        """Return the model's log-probabilities (natural) of each target's tokens and end-of-sentence token."""
 
 
 def make_batches(lengths: Sequence[int], max_tokens: int, batch_size: int | None = None) -> list[list[int]]:
-    """Indices of sentences in batches of similar length, the longest first.
+    """Group sentences of similar length into batches of indices, longest first.
 
-    A batch's size is its number of sentences times its longest, end mark counted; a sentence that is longer than
-    `max_tokens` makes a batch of its own.
+    The size of a batch is its number of sentences times the length of its longest sentence, end-of-sentence token
+    included. A sentence that is longer than `max_tokens` is a batch of its own.
     """
     batches: list[list[int]] = []
     room = 0

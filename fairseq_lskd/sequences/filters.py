@@ -1,7 +1,7 @@
-"""Filters of a teacher's translations: each looks at the texts of a source sentence and of one hypothesis.
+"""Filters of a teacher's translations. Each compares the text of a hypothesis with the text of its source sentence.
 
-Words are what white space separates: where a language is written without it, `Copies` sees whole clauses and `Repeats`
-nothing. All filters are plain data, which worker processes are given.
+Words are separated by white space. In languages without it, `Copies` compares whole clauses and `Repeats` finds
+nothing. Filters are picklable, so that they can be sent to worker processes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..data.language_id import identifier, is_other, unknown_languages
 from ..errors import UserError
 from .pieces import has_unknown
 
-#: Letters only: numbers are the same in both languages.
+#: Words of letters only, as numbers are the same in both languages.
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 class Filter(Protocol):
-    """`filter(source, hypothesis)` is True where the hypothesis is to be dropped."""
+    """`filter(source, hypothesis)` is True if the hypothesis must be dropped."""
 
     name: ClassVar[str]
 
@@ -31,7 +31,7 @@ class Filter(Protocol):
 
 @dataclass(frozen=True)
 class LengthRatio:
-    """One side has more than `limit` times the characters of the other, white space aside."""
+    """Drop a pair if one side has more than `limit` times the characters of the other, without white space."""
 
     limit: float
     name: ClassVar[str] = "length ratio"
@@ -47,14 +47,14 @@ class LengthRatio:
 
 @dataclass(frozen=True)
 class Copies:
-    """At least this share of the hypothesis's words stand in the source (Ott et al., ICML 2018, have 0.5)."""
+    """Drop a hypothesis if at least `share` of its words occur in the source (Ott et al., ICML 2018, use 0.5)."""
 
     share: float
     name: ClassVar[str] = "copy of the source"
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise UserError(f"--filter-copies {self.share:g}: expected above 0, at most 1")
+            raise UserError(f"--filter-copies {self.share:g}: expected above 0 and at most 1")
 
     def __call__(self, source: str, hypothesis: str) -> bool:
         known = set(_WORD.findall(source.casefold()))
@@ -64,9 +64,9 @@ class Copies:
 
 @dataclass(frozen=True)
 class Repeats:
-    """The hypothesis's most frequent n-gram of words occurs at least `excess` times more often than the source's.
+    """Drop a hypothesis if its most frequent word n-gram occurs at least `excess` times more often than the source's.
 
-    Raunak et al. (NAACL 2021) find oscillatory hallucinations so.
+    Raunak et al. (NAACL 2021) detect oscillatory hallucinations in this way.
     """
 
     n: int
@@ -82,15 +82,15 @@ class Repeats:
 
     def _most(self, text: str) -> int:
         words = text.casefold().split()
-        # A text of fewer than n words repeats nothing either.
+        # A text with fewer than n words counts as one without repetitions.
         return max(Counter(zip(*(words[i:] for i in range(self.n)), strict=False)).values(), default=1)
 
 
 @dataclass(frozen=True)
 class Language:
-    """py3langid is sure that the source or the hypothesis is in another language than this.
+    """Drop a pair if py3langid is sure that the source or the hypothesis is in another language.
 
-    Sure is a probability of `data.language_id.SURE`: on short sentences its first guess is wrong too often.
+    py3langid is sure at a probability of `data.language_id.SURE`. Below it, guesses on short sentences are often wrong.
     """
 
     source: str
@@ -100,22 +100,22 @@ class Language:
     def __post_init__(self) -> None:
         if unknown := unknown_languages((self.source, self.target), "--filter-language"):
             raise UserError(
-                f"--filter-language {self.source},{self.target}: py3langid does not know {', '.join(unknown)}; "
-                f"it knows {' '.join(sorted(identifier('--filter-language').labels))}"
+                f"--filter-language {self.source},{self.target}: py3langid does not know {', '.join(unknown)}. "
+                f"It knows {' '.join(sorted(identifier('--filter-language').labels))}"
             )
 
     def __call__(self, source: str, hypothesis: str) -> bool:
         return _is_other(source, self.source) or _is_other(hypothesis, self.target)
 
 
-@functools.lru_cache(maxsize=16)  # the hypotheses of a sentence have its source in common
+@functools.lru_cache(maxsize=16)  # all hypotheses of a sentence have the same source
 def _is_other(text: str, language: str) -> bool:
     return is_other(text, language)
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """The hypothesis has an unknown word: `<unk>`, or what looks like it."""
+    """Drop a hypothesis that contains an unknown word: `<unk>` or one of its variants."""
 
     name: ClassVar[str] = "unknown word"
 
@@ -124,5 +124,5 @@ class Unknown:
 
 
 def refused_by(filters: Sequence[Filter], source: str, hypothesis: str) -> str | None:
-    """The name of the first filter that drops the hypothesis; None if all let it pass."""
+    """Return the name of the first filter that drops the hypothesis, or None if it passes all filters."""
     return next((each.name for each in filters if each(source, hypothesis)), None)

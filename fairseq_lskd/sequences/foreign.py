@@ -1,6 +1,6 @@
-"""A teacher's translations that were made elsewhere, as records like those of `nbest`.
+"""Read translations of other toolkits, and convert them to records of `nbest`.
 
-The source comes from a file of its own, one sentence a line. That the numbers of lines fit is for the caller to see.
+The source is in a separate file, one sentence per line. The caller checks the numbers of lines.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from .harvest import harvest
 from .nbest import EMPTY
 from .pieces import to_text
 
-Scored = tuple[str, float]  #: a translation as it was given, and its score
+Scored = tuple[str, float]  #: a translation, in text or pieces, and its score
 
 
 def read_text(path: Path, n: int = 1) -> Iterator[list[Scored]]:
-    """`n` translations of every sentence, a line each; all scores are 0."""
+    """Yield the translations of each sentence: `n` consecutive lines. All scores are 0."""
     lines = zip(read_lines(path), itertools.repeat(0.0), strict=False)
     while block := list(itertools.islice(lines, n)):
         yield block
 
 
 def read_moses(path: Path, sentences: int) -> Iterator[list[Scored]]:
-    """The n-best lists of Moses and Marian: `ID ||| TEXT ||| FEATURES ||| SCORE`, IDs from 0, in ascending order.
+    """Read n-best lists of Moses and Marian: `ID ||| TEXT ||| FEATURES ||| SCORE`, with ascending IDs from 0.
 
     Raises:
-        UserError: naming the line that is none of these, or of a sentence that the corpus does not have.
+        UserError: if a line has another form, or its ID is out of order or not in the corpus.
     """
     done = 0
     for index, group in itertools.groupby(_moses_lines(path, sentences), key=itemgetter(0)):
@@ -43,22 +43,22 @@ def read_moses(path: Path, sentences: int) -> Iterator[list[Scored]]:
 
 
 def read_fairseq(path: Path, sentences: int) -> Iterator[list[Scored]]:
-    """What fairseq-generate printed. Its scores are to base 2; these are natural logarithms.
+    """Read the output of fairseq-generate. Scores are converted from base 2 to natural logarithms.
 
     Raises:
-        UserError: as `harvest` does.
+        UserError: as in `harvest`.
     """
     for hypotheses in harvest(path, sentences):
         yield [(hypothesis.text, hypothesis.score * math.log(2)) for hypothesis in hypotheses]
 
 
 def to_records(source: Path, translations: Iterable[list[Scored]], scheme: str) -> Iterator[dict[str, Any]]:
-    """Each source line with its translations; an empty one counts as none, and an empty source has none.
+    """Yield a record for each source line. Empty translations, and translations of empty sources, are left out.
 
     A record says with "given" how many translations its block had, and each hypothesis with "place" which it was.
 
     Args:
-        scheme: the pieces that translations may be in, one of `pieces.SCHEMES`.
+        scheme: segmentation scheme of translations in pieces, one of `pieces.SCHEMES`.
     """
     for index, (line, block) in enumerate(zip(read_lines(source), translations, strict=False)):
         hypotheses = [
@@ -87,8 +87,8 @@ def _moses_lines(path: Path, sentences: int) -> Iterator[tuple[int, str, float]]
                 f"{path}, line {number}: expected 'ID ||| TEXT ||| FEATURES ||| SCORE', found {line[:60]!r}"
             ) from None
         if not last <= index < sentences:
-            where = f"comes after {last}" if 0 <= index < last else f"is not one of the {sentences:,} of --source"
-            raise UserError(f"{path}, line {number}: sentence {index} {where}")
+            expected = f"{last} or more" if 0 <= index < last else f"0 to {sentences - 1:,} (lines of --source)"
+            raise UserError(f"{path}, line {number}: found the ID {index}, expected {expected}")
         last = index
         yield index, text, score
 

@@ -1,4 +1,4 @@
-"""fairseq-generate prints hypotheses in the order of its batches; this puts them back into corpus order."""
+"""Read the hypotheses that fairseq-generate printed, and put them back into corpus order."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ..lines import read_lines
 
 
 class Hypothesis(NamedTuple):
-    score: float  #: fairseq's: log2-probability over length ** lenpen
-    text: str  #: tokens joined by spaces, or text if fairseq-generate was told to remove the BPE
+    score: float  #: log2-probability, divided by length ** lenpen
+    text: str  #: tokens joined by spaces, or plain text with --remove-bpe
 
 
 def harvest(path: str | os.PathLike[str], sentences: int, mark: str = "H") -> list[list[Hypothesis]]:
-    """The hypotheses of each sentence, best first, from what fairseq-generate printed.
+    """Read the hypotheses of each sentence, best first, from the output of fairseq-generate.
 
     Args:
-        path: its output, or the `generate-SUBSET.txt` of --results-path.
-        sentences: how many sentences were given to it.
-        mark: of the lines to read: H, or D for those with its --tokenizer and --bpe undone.
+        path: the output, or the file `generate-SUBSET.txt` of --results-path.
+        sentences: number of sentences in the corpus.
+        mark: which lines to read: "H" for hypotheses in pieces, "D" for detokenised ones (--tokenizer, --bpe).
 
     Returns:
-        A list a sentence, in corpus order; empty where fairseq-generate skipped the sentence.
+        A list per sentence, in corpus order; empty if fairseq-generate skipped the sentence.
 
     Raises:
-        UserError: if the output was cut off or belongs to another corpus.
+        UserError: if the output is incomplete or belongs to another corpus.
     """
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(sentences)]
     finished = False
@@ -46,19 +46,19 @@ def harvest(path: str | os.PathLike[str], sentences: int, mark: str = "H") -> li
                 ) from None
             if index >= sentences:
                 raise UserError(
-                    f"{path}, line {number}: sentence {index} of a corpus of {sentences:,} lines; "
-                    "the output is of another corpus"
+                    f"{path}, line {number}: found sentence {index}, but the corpus has {sentences:,} lines. This "
+                    "output belongs to another corpus"
                 )
             if not math.isfinite(hypothesis.score):
                 raise UserError(
-                    f"{path}, line {number}: the score is {hypothesis.score}, no number: the weights of the model that "
-                    "translated are broken. Train it again, or take an earlier checkpoint"
+                    f"{path}, line {number}: the score is {hypothesis.score}. The weights of the model that "
+                    "translated are broken: train it again, or use an earlier checkpoint"
                 )
             hypotheses[index].append(hypothesis)
         elif line.startswith("Generate ") or "| Translated " in line:
             finished = True
     if not any(hypotheses):
-        raise UserError(f"{path} has no hypothesis (no line starts with '{mark}-'): is it fairseq-generate's output?")
+        raise UserError(f"{path}: found no line that starts with '{mark}-'. Is it the output of fairseq-generate?")
     if not finished:
-        raise UserError(f"{path} was cut off: fairseq-generate's closing line is missing; run it again")
+        raise UserError(f"{path} is incomplete: the last line of fairseq-generate is missing. Run it again")
     return hypotheses

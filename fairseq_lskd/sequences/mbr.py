@@ -1,8 +1,8 @@
-"""Minimum Bayes risk: of a sentence's candidates, those that are most like all the others.
+"""Minimum Bayes risk: rank the candidates of a sentence by their expected utility.
 
-The candidates are also the evidence: each stands for the share of the teacher's probability that its weight says. The
-expected utility of a candidate is its mean utility with the candidates as references (Kumar & Byrne 2004; Eikema & Aziz
-2020), itself included, as it is as likely to be right as its weight says. No reference of a human is needed.
+The candidates also serve as pseudo-references. The expected utility of a candidate is its weighted mean utility against
+all candidates, itself included (Kumar & Byrne 2004; Eikema & Aziz 2020). The weights estimate the teacher's
+distribution. No human reference is needed.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ import numpy as np
 from .utility import Utility
 from .weights import softmax
 
-#: Weights of the evidence: how often a text is among the candidates, and the softmax of the scores on top of that.
+#: Weights of pseudo-references: 1 for each candidate, or the softmax of the scores. Duplicates add up.
 EVIDENCE = ("counts", "scores")
-#: Decimals that expected utilities are compared by; what differs less is rounding.
+#: Decimals for comparing expected utilities. Smaller differences are rounding errors.
 DECIMALS = 9
 
 
 @dataclass(frozen=True)
 class Risk:
-    """How the candidates of a sentence are ranked."""
+    """Ranks the candidates of a sentence."""
 
     utility: Utility
     evidence: str = "counts"  #: one of `EVIDENCE`
-    temperature: float = 1.0  #: of the softmax of `scores`
-    aggregate: bool = False  #: whether all references are made one
+    temperature: float = 1.0  #: temperature of the softmax, with `scores`
+    aggregate: bool = False  #: compare with one aggregated reference
 
     def rank(self, candidates: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[float]]:
-        """A sentence's candidates from the highest to the lowest expected utility, each text once.
+        """Sort candidates by expected utility, highest first. Duplicates are merged.
 
-        Of equal utilities, to `DECIMALS`, the one that comes first in `candidates` comes first.
+        Candidates with equal utilities (to `DECIMALS`) keep their order.
 
         Args:
-            candidates: hypotheses as `nbest` has them, one or more, the one with the highest score first.
+            candidates: one or more hypotheses of `nbest`, highest score first.
 
         Returns:
-            The candidates, of equal texts the first, and their expected utilities, 0 to 100.
+            The candidates (the first of each text) and their expected utilities, 0 to 100.
         """
         first: dict[str, int] = {}
         place = np.array([first.setdefault(candidate["text"], len(first)) for candidate in candidates])
@@ -59,5 +59,5 @@ class Risk:
     def _expected(self, texts: list[str], weights: np.ndarray) -> np.ndarray:
         if self.aggregate:
             return self.utility.aggregated(texts, weights)
-        # A sum, not a product of matrices, whose rounding depends on the machine's threads.
+        # A sum instead of a matrix product, as the rounding of a product depends on the number of threads.
         return (self.utility.pairwise(texts) * weights).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Choosing an engine's settings by a short measurement."""
+"""Choose the settings of an engine by a short measurement."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from typing import Any
 
 from .decoding import Batch, Engine, Hypothesis, OutOfMemory, Settings, make_batches
 
-#: Seconds that a pass over the sample is to take with the default settings.
+#: Target duration in seconds of a pass over the sample with the default settings.
 SECONDS = 1.0
-#: Passes over it with each of the settings: the fastest counts, as others' work on the machine only slows.
+#: Passes over the sample with each setting. The fastest counts, as other processes can only slow a pass down.
 PASSES = 2
-#: Settings have to be faster than the best so far by this much: less is noise.
+#: Minimum speed-up over the best settings so far. Less is noise.
 MARGIN = 1.03
-#: What int8 and float16 may lose, in natural logarithms of the float32 model's probability a token.
+#: Maximum loss of int8 and float16, in nats per token under the float32 model.
 MAX_LOSS = 0.01
-#: Why settings failed.
+#: The reason for failed settings, in the rows of a measurement.
 MEMORY = "out of memory"
-#: Shares of the seconds that translating would take with the default settings: what a pass may take of them, and what
-#: all measuring may have taken when another stage begins, so that a short run does not spend itself on its settings.
+#: Maximum durations, as shares of the estimated time of the whole translation with the default settings: of one pass,
+#: and of the measurement so far when another stage begins. They keep the measurement short for a small corpus.
 PASS, ALL = 0.05, 0.2
 
 
 @dataclass
 class Measurement:
-    """The settings that were chosen, and what they were chosen from."""
+    """The chosen settings, and all settings that were measured."""
 
     settings: Settings
-    rate: float  #: sentences a second
-    rows: list[dict[str, Any]]  #: all settings that were tried, each with its rate or why it failed
+    rate: float  #: sentences per second
+    rows: list[dict[str, Any]]  #: the measured settings, each with its speed or the reason for its failure
 
     def __str__(self) -> str:
-        return f"{self.settings}: {self.rate:,.0f} sentences a second, the best of {len(self.rows)} settings"
+        return f"{self.settings}: {self.rate:,.0f} sentences per second, the best of {len(self.rows)} settings"
 
 
 def measure(engine: Engine, fixed: Mapping[str, Any], sample: Sequence[list[str]], sentences: int) -> Measurement:
-    """Try settings on a sample, one stage after the other, and leave the engine ready with the fastest.
+    """Measure settings on a sample, stage by stage, and configure the engine with the fastest.
+
+    Settings that run out of memory are skipped.
 
     Args:
-        engine: its `default` is tried first.
-        fixed: fields of `Settings` that the user chose.
-        sample: sentences in pieces, none empty, in random order; as many of them are taken as fill a pass.
-        sentences: how many are to be translated.
+        engine: its `default` settings are measured first.
+        fixed: fields of `Settings` that the user gave.
+        sample: non-empty sentences in pieces, in random order. As many are used as a pass needs.
+        sentences: number of sentences of the whole translation.
 
     Raises:
-        OutOfMemory: if no settings are small enough; those that are too large are passed over.
+        OutOfMemory: if no settings fit into memory.
     """
     rows: list[dict[str, Any]] = []
 
     def candidates(stage: Callable[[Settings], list[Settings]]) -> list[Settings]:
-        """What a stage makes of the best so far, where the user did not choose otherwise."""
+        """Return the settings of a stage that agree with those of the user."""
         return [
             candidate
             for candidate in stage(best)
@@ -99,7 +101,7 @@ def measure(engine: Engine, fixed: Mapping[str, Any], sample: Sequence[list[str]
 def _first(
     engine: Engine, settings: Settings, sample: Sequence[list[str]], sentences: int, begun: float
 ) -> tuple[Sequence[list[str]], list[Hypothesis], float]:
-    """As much of the sample as fills a pass, its best hypotheses, and sentences a second; of the first settings."""
+    """Measure the first settings. Return the used part of the sample, its best hypotheses, and sentences per second."""
     engine.configure(settings)
     size = 8 * settings.workers
     while True:
@@ -108,7 +110,7 @@ def _first(
         wanted = min(SECONDS, PASS * sentences / rate)
         if seconds >= wanted / 2 or size >= len(sample):
             break
-        # The first passes are slow (caches, threads), so the estimate is not trusted by more than a factor of 4.
+        # The first passes are slow (caches, threads), so the size grows at most by a factor of 4.
         size = min(max(2 * size, int(rate * wanted)), 4 * size)
     used = sample[:size]
     if time.perf_counter() - begun < ALL * sentences / rate:
@@ -117,7 +119,7 @@ def _first(
 
 
 def _run(engine: Engine, settings: Settings, sample: Sequence[list[str]]) -> tuple[list[Hypothesis], float]:
-    """The best hypothesis of each sentence, and the seconds it took."""
+    """Return the best hypothesis of each sentence, and the duration in seconds."""
     found: list[Hypothesis | None] = [None] * len(sample)
     rows = make_batches([len(pieces) for pieces in sample], settings.max_tokens, settings.batch_size)
     begun = time.perf_counter()
@@ -135,7 +137,7 @@ def _loss(
     ours: Sequence[Hypothesis],
     theirs: Sequence[Hypothesis],
 ) -> float:
-    """How much less likely `theirs` are than `ours` for the model in full precision: nats a token, on average."""
+    """Return how much less likely `theirs` are than `ours` under the `full` (float32) settings, in nats per token."""
     engine.configure(full)
     means = []
     for hypotheses in (ours, theirs):

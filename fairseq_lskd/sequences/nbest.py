@@ -1,16 +1,17 @@
 """n-best lists as JSON lines: what `lskd translate` writes and `lskd select` reads.
 
-One line a source sentence, in the order of the corpus:
+One line per source sentence, in the order of the corpus:
 
     {"id": 7, "source": "▁ein ▁Hund", "hypotheses": [
       {"tokens": "▁a ▁dog", "text": "a dog", "score": -0.31, "length": 3, "token_scores": [-0.2, -0.5, -0.2]}]}
 
-- `id`: the sentence's place in the whole corpus, from 0, whatever the shard.
-- `source`: the line as it was given; pieces are joined by spaces.
+- `id`: index of the sentence in the whole corpus, from 0, also in shards.
+- `source`: the input line; pieces are joined by spaces.
 - `hypotheses`: best first. `score` is the natural logarithm of the model's probability of the hypothesis, divided by
-  `length ** lenpen`; `length` counts target tokens with the end mark; `token_scores`, if asked for, has as many.
+  `length ** lenpen`. `length` is the number of target tokens, end-of-sentence token included. `token_scores`
+  (optional) has the log-probability of each of these tokens.
 - `count`: how often a sampled hypothesis was drawn, where `--merge-duplicates` wrote equal ones once.
-- `skipped`: "empty" or "too long", only where a sentence was not translated; it has no hypotheses.
+- `skipped`: "empty" or "too long", only if the sentence was not translated. It then has no hypotheses.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ RECORD = {"id": COUNT, "source": LINE, "hypotheses": [HYPOTHESIS]}
 
 
 def to_line(record: dict[str, Any], teacher: str = "the teacher") -> str:
-    """A record as one line, without its line end; `UserError` naming `teacher` where a score is not a finite number."""
+    """Return a record as one line, without its line end. Raise a `UserError` that names `teacher` for NaN or inf."""
     try:
         return json.dumps(record, ensure_ascii=False, allow_nan=False)
     except ValueError:
         raise UserError(
-            f"sentence {record['id']} got a score that is not a number: the weights of {teacher} are broken, or too "
-            "large for --compute-type float16"
+            f"sentence {record['id']} got a score that is not a finite number. The weights of {teacher} are broken, or "
+            "too large for --compute-type float16"
         ) from None
 
 
 def read_nbest(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file, plain or gzipped, each checked; all of them as many as its manifest says, if it has one.
+    """Read and check the records of a file, plain or gzipped.
 
     Raises:
-        UserError: naming the line that is no such record or whose `id` does not follow on the last, or the numbers of
-            lines or bytes that the file and its manifest have.
+        UserError: if a line is not a record, an `id` does not follow the previous one, or the file has other lines or
+            bytes than its manifest (if it has one) says.
     """
     manifest = read_manifest(path)
     last, number = None, 0
@@ -65,7 +66,7 @@ def read_nbest(path: Path) -> Iterator[dict[str, Any]]:
         except ValueError as error:
             problem = f"not JSON ({error})"
         if problem:
-            raise UserError(f"{path}, line {number:,}: {problem}; expected a record that `lskd translate` wrote")
+            raise UserError(f"{path}, line {number:,}: {problem}; expected a record of `lskd translate`")
         last = record["id"]
         yield record
     if manifest is not None:
@@ -73,14 +74,14 @@ def read_nbest(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _problem(record: Any, last: int | None) -> str | None:
-    """What is wrong with a record, in words."""
+    """Return what is wrong with a record, or None."""
     if problem := misfit(record, RECORD):
         return problem
     if last is not None and record["id"] != last + 1:
-        return f'"id" {record["id"]} follows on {last}'
+        return f'"id" is {record["id"]}, expected {last + 1}'
     hypotheses, skipped = record["hypotheses"], record.get("skipped")
     if skipped not in (None, EMPTY, TOO_LONG):
-        return f'"skipped" is {shown(skipped)}'
+        return f'"skipped" is {shown(skipped)}, expected "{EMPTY}" or "{TOO_LONG}"'
     if (skipped is None) != bool(hypotheses):
-        return "it has no hypotheses and is not marked as skipped" if not hypotheses else "it is skipped and translated"
+        return 'found hypotheses and "skipped"' if hypotheses else 'found neither hypotheses nor "skipped"'
     return None

@@ -1,7 +1,7 @@
-"""n-grams of a few hundred short sequences, counted together: what overlap metrics of all their pairs need.
+"""Count the n-grams of a few hundred short sequences, for overlap metrics between all pairs of them.
 
-Every sequence is counted once, however many it is compared with. Memory is bounded: 8 bytes a position and order, and
-dense blocks of at most `BLOCK` numbers.
+Each sequence is counted once. Memory is bounded: 8 bytes per position and order, and dense blocks of at most `BLOCK`
+numbers.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Numbers in a dense block of counts: 16 MiB in float32.
+#: Maximum size of a dense block of counts: 16 MiB in float32.
 BLOCK = 2**22
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The n-grams of one order. Entry e says that sequence `row[e]` has the n-gram `gram[e]`, `count[e]` times."""
+    """The n-grams of one order. For entry e, sequence `row[e]` has the n-gram `gram[e]` `count[e]` times."""
 
     sequences: int
     row: np.ndarray  #: [E] int64
@@ -26,20 +26,20 @@ class Counts:
 
     @property
     def totals(self) -> np.ndarray:
-        """n-grams of each sequence, [N] int64."""
+        """The number of n-grams in each sequence, [N] int64."""
         return np.bincount(self.row, self.count, self.sequences).astype(np.int64)
 
     def matches(self) -> np.ndarray:
-        """Of each pair of sequences the sum over n-grams of the smaller count, [N, N] int64."""
+        """Return the clipped matches of each pair of sequences, [N, N] int64: the sum of the smaller counts."""
         found = np.zeros((self.sequences, self.sequences))
         for block in self._blocks(shared=True):
-            # The smaller of two counts is the number of levels k that both of them reach.
+            # The smaller of two counts is the number of levels 1, 2, ... that both counts reach.
             most = block.max(axis=0)
             columns = np.repeat(np.arange(len(most)), most)
             levels = np.arange(len(columns)) - np.repeat(np.cumsum(most) - most, most)
             for start in range(0, len(columns), width := max(1, BLOCK // self.sequences)):
                 part = slice(start, start + width)
-                # Sums of at most 2^22 ones: exact in float32, in any order.
+                # A sum of at most 2^22 ones is exact in float32, in any order.
                 reached = (block[:, columns[part]] > levels[part]).astype(np.float32)
                 found += reached @ reached.T
         matches = found.astype(np.int64)
@@ -47,16 +47,16 @@ class Counts:
         return matches
 
     def mean_matches(self, weights: np.ndarray) -> np.ndarray:
-        """Of each sequence the sum over n-grams of the smaller of its count and the sequences' mean count, [N] float64.
+        """Return the clipped matches of each sequence with the weighted mean of all counts, [N] float64.
 
         Args:
-            weights: of each sequence in the mean, [N] float64, summing to 1.
+            weights: weight of each sequence in the mean, [N] float64, summing to 1.
         """
         mean = np.bincount(self.gram, self.count * weights[self.row])
         return np.bincount(self.row, np.minimum(self.count, mean[self.gram]), self.sequences)
 
     def _blocks(self, shared: bool) -> Iterator[np.ndarray]:
-        """Dense counts [N, n-grams], of a part of the n-grams each; `shared`: of those in more than one sequence."""
+        """Yield dense counts [N, n-grams] of a part of the n-grams. `shared`: only n-grams of two or more sequences."""
         owners = np.bincount(self.gram)
         chosen = owners > 1 if shared else owners > 0
         place = np.cumsum(chosen) - 1
@@ -71,21 +71,21 @@ class Counts:
 
 
 def count_ngrams(sequences: Sequence[np.ndarray], order: int) -> Iterator[Counts]:
-    """The n-grams of order 1, 2, ... `order` of sequences of whole numbers, [length] each."""
+    """Yield the n-gram counts of orders 1, 2, ..., `order` of int64 sequences, [length] each."""
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
     symbols = np.concatenate([np.zeros(0, np.int64), *sequences])
     row = np.repeat(np.arange(len(sequences)), lengths)
     end = np.repeat(np.cumsum(lengths), lengths)
     position = np.arange(len(symbols))
     types, symbol = np.unique(symbols, return_inverse=True)
-    ids = np.zeros(len(symbols), np.int64)  # of the (n-1)-gram that begins at each position
+    ids = np.zeros(len(symbols), np.int64)  # id of the (n-1)-gram that begins at each position
     for n in range(1, order + 1):
         begins = position[position + n <= end]
-        # An n-gram is the (n-1)-gram where it begins and the symbol where it ends; sorted by n-gram, then by sequence.
+        # The key of an n-gram: its first n-1 symbols, its last symbol, its sequence. Sorting groups equal n-grams.
         key = (ids[begins] * len(types) + symbol[begins + n - 1]) * len(sequences) + row[begins]
         places = np.argsort(key)
         key = key[places]
-        first = np.flatnonzero(np.diff(key, prepend=-1))  # of each n-gram in each sequence
+        first = np.flatnonzero(np.diff(key, prepend=-1))  # first entry of each n-gram of each sequence
         of_gram = key[first] // max(len(sequences), 1)
         gram = np.cumsum(np.diff(of_gram, prepend=-1) != 0) - 1
         count = np.diff(first, append=len(key))

@@ -1,7 +1,7 @@
-"""Scores of hypotheses from elsewhere: quality estimation, a metric, another model.
+"""Read external scores of hypotheses: quality estimation, a metric, another model.
 
-A file has a number a line, for each hypothesis of the list in its order; or a line a source sentence, with a JSON array
-of a number for each of its hypotheses (`[]` where it has none).
+A file has one number per line for each hypothesis, in the order of the list. Or it has one JSON array per source
+sentence, with a number for each of its hypotheses (`[]` if it has none).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from ..reading import NUMBER, misfit, parse_json
 
 
 def is_json(path: Path) -> bool:
-    """Whether a file has arrays, going by its first line that says something."""
+    """Return whether a file has JSON arrays. The first line that is not blank decides."""
     return next((line.strip() for line in read_lines(path) if line.strip()), "").startswith("[")
 
 
 def read_scores(
     path: Path, counts: Iterable[int], negate: bool = False, flag: str = "--scores"
 ) -> Iterator[list[float]]:
-    """The scores of one sentence after another.
+    """Yield the scores of each sentence.
 
     Args:
-        counts: how many hypotheses each sentence has, which is asked for when its scores are.
-        negate: for scores of which the lowest is the best.
-        flag: the flag that named the file, for messages.
+        counts: number of hypotheses of each sentence; consumed lazily.
+        negate: whether to negate the scores, if the lowest score is the best.
+        flag: the flag that names the file, for messages.
 
     Raises:
-        UserError: for a score that is no finite number, and if there are not as many as hypotheses.
+        UserError: if a score is not a finite number, or the numbers of scores and hypotheses differ.
     """
     flag, sign = f"{flag} {path}", -1.0 if negate else 1.0
     arrays = is_json(path)
@@ -40,9 +40,7 @@ def read_scores(
         if arrays:
             number, line = next(lines, (0, ""))
             if not number:
-                raise UserError(
-                    f"{flag} ends before sentence {sentence:,}: expected an array for every source sentence"
-                )
+                raise UserError(f"{flag} ends before sentence {sentence:,}: expected an array for each source sentence")
             found = _array(f"{flag}, line {number}", line)
             if len(found) != count:
                 raise UserError(
@@ -53,10 +51,10 @@ def read_scores(
                 _number(f"{flag}, line {number}", line) for _, (number, line) in zip(range(count), lines, strict=False)
             ]
             if len(found) != count:
-                raise UserError(f"{flag} ends at sentence {sentence:,}: expected a score for every hypothesis")
+                raise UserError(f"{flag} ends at sentence {sentence:,}: expected a score for each hypothesis")
         yield [sign * score for score in found]
     if (more := next(lines, None)) is not None:
-        raise UserError(f"{flag}, line {more[0]}: there are more scores than hypotheses; are they of this list?")
+        raise UserError(f"{flag}, line {more[0]}: found more scores than hypotheses. Do they belong to this list?")
 
 
 def _number(where: str, text: str) -> float:
@@ -65,7 +63,7 @@ def _number(where: str, text: str) -> float:
             return number
     except ValueError:
         pass
-    raise UserError(f"{where}: expected a number, found {text[:40]!r}")
+    raise UserError(f"{where}: expected a finite number, found {text[:40]!r}")
 
 
 def _array(where: str, text: str) -> list[float]:

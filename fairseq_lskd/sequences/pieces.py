@@ -1,4 +1,4 @@
-"""From pieces back to text."""
+"""Convert pieces back to text."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import re
 
 from .segmentation import SENTENCEPIECE, SUBWORD_NMT
 
-#: Names as --remove-bpe of fairseq-generate has them.
+#: Segmentation schemes, named as in --remove-bpe of fairseq-generate.
 SCHEMES = ("sentencepiece", "subword_nmt")
 
-
-#: How a word that a teacher could not write looks: fairseq's <unk> and <<unk>>, escaped or spaced out, BERT's, and
-#: SentencePiece's.
+#: Forms of the unknown word: fairseq's <unk> and <<unk>>, also escaped or with spaces, BERT's, and SentencePiece's.
 _UNKNOWN = re.compile(r"(?:<|&lt;) ?unk ?(?:>|&gt;)|\[unk\]|\u2047", re.IGNORECASE)
 
 
 def has_unknown(text: str) -> bool:
-    """Whether text or pieces hold an unknown word, `<unk>` or what looks like it."""
+    """Return whether text or pieces contain an unknown word: `<unk>` or one of its variants."""
     return _UNKNOWN.search(text) is not None
 
 
 def to_text(line: str, scheme: str = "sentencepiece") -> str:
-    """The text of a line of pieces; a line that is text stays as it is."""
+    """Return the text of a line of pieces. A line that is text already is returned unchanged."""
     if scheme == "subword_nmt":
         return f"{line} ".replace(f"{SUBWORD_NMT} ", "").rstrip()
-    # SentencePiece lets no text keep its mark, so that a line without it is text.
+    # The first piece of every line has SentencePiece's mark, so a line without the mark is text.
     return line.replace(" ", "").replace(SENTENCEPIECE, " ").strip() if SENTENCEPIECE in line else line

@@ -1,4 +1,4 @@
-"""What a selection kept and what it dropped, counted, with examples."""
+"""The report of a selection: counts of what was kept and dropped, with examples."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tabulate import tabulate
 
 from .select import Outcome
 
-EXAMPLES = 5  # of every reason
-#: Weights are nearly uniform where hypotheses count for more than this share of their number.
+EXAMPLES = 5  # per reason
+#: Weights are called nearly uniform if the effective number of hypotheses exceeds this share of their number.
 UNIFORM = 0.9
 QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 
 @dataclass
 class Dropped:
-    """The hypotheses that were dropped for one reason, and how many sentences they are of."""
+    """Counts of the hypotheses that were dropped for one reason, and of their source sentences."""
 
     hypotheses: int = 0
     sentences: int = 0
@@ -30,7 +30,7 @@ class Dropped:
 
 
 class Report:
-    """Counts outcomes, which come in the order of the corpus, in memory of 8 bytes a sentence."""
+    """Counts outcomes in corpus order. Memory grows by 8 bytes per sentence."""
 
     def __init__(self, signature: str | None = None):
         self.signature = signature
@@ -39,20 +39,20 @@ class Report:
         self.hypotheses: Counter[str] = Counter()
         self.pairs: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
-        self.most = 0  #: hypotheses that were read of one sentence
+        self.most = 0  #: largest number of hypotheses that a sentence has
         self.dropped: dict[str, Dropped] = {}
         self._best = array("d")
         self._effective = 0.0
         self._compared = 0
-        self._elsewhere = 0
+        self._nearest_differs = 0
         self._similarity = [0.0, 0.0]
         self._ranked = 0
-        self._risen = 0
+        self._choice_differs = 0
         self._utility = [0.0, 0.0]
-        self._chance = random.Random(1)
+        self._random = random.Random(1)
 
     def add(self, outcome: Outcome) -> None:
-        """Count what became of one source sentence."""
+        """Count the outcome of one source sentence."""
         weights = [pair.weight for pair in outcome.pairs if not pair.reference]
         references = len(outcome.pairs) - len(weights)
         self.sentences["read"] += 1
@@ -74,18 +74,18 @@ class Report:
             self._effective += math.exp(entropy)
         if outcome.similarity:
             self._compared += 1
-            self._elsewhere += outcome.similarity[0] < outcome.similarity[1]
+            self._nearest_differs += outcome.similarity[0] < outcome.similarity[1]
             for i, value in enumerate(outcome.similarity):
                 self._similarity[i] += value
         if outcome.utility:
             self._ranked += 1
-            self._risen += outcome.utility[0] < outcome.utility[1]
+            self._choice_differs += outcome.utility[0] < outcome.utility[1]
             for i, value in enumerate(outcome.utility):
                 self._utility[i] += value
         self._count_drops(outcome)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that was counted."""
+        """Return all counts and statistics."""
         record: dict[str, Any] = {
             "sentences": dict(self.sentences),
             "not translated": dict(self.untranslated),
@@ -105,7 +105,7 @@ class Report:
                 "signature": self.signature,
                 "best": first,
                 "nearest": nearest,
-                "nearest is not the best": round(self._elsewhere / self._compared, 4),
+                "nearest is not the best": round(self._nearest_differs / self._compared, 4),
             }
         if self._ranked:
             best, chosen = (round(total / self._ranked, 2) for total in self._utility)
@@ -113,12 +113,12 @@ class Report:
                 "signature": self.signature,
                 "best": best,
                 "chosen": chosen,
-                "chosen is not the best": round(self._risen / self._ranked, 4),
+                "chosen is not the best": round(self._choice_differs / self._ranked, 4),
             }
         return record
 
     def tables(self) -> str:
-        """The numbers for people, in Markdown."""
+        """Return the counts and statistics as Markdown tables and text."""
         record = self.to_json()
         rows: list[tuple[str, int, int | None]] = [("read", self.sentences["read"], self.hypotheses["read"])]
         rows += [(f"not translated: {reason}", count, None) for reason, count in self.untranslated.items()]
@@ -127,45 +127,45 @@ class Report:
         rows += [
             ("written: translations", self.sentences["translations"], self.pairs["translations"]),
             ("written: the reference, in place of translations", self.sentences["replaced"], None),
-            ("written: the reference, for want of translations", self.sentences["reference"], None),
+            ("written: the reference, as no translation is left", self.sentences["reference"], None),
             ("not written", self.sentences["dropped"], None),
         ]
         cells = [(name, *("" if n is None else f"{n:,}" for n in numbers)) for name, *numbers in rows if numbers[0]]
         parts = [_table(cells, ["", "sentences", "hypotheses"])]
         if written := self.unknown["written"]:
             parts.append(
-                f"{written:,} of the translations written have an unknown word (`<unk>`), which a student would learn: "
-                "`--filter-unk` drops them, `lskd translate --unkpen inf` makes none."
+                f"{written:,} of the written translations contain an unknown word (`<unk>`), which a student would "
+                "learn. `--filter-unk` drops them; `lskd translate --unkpen inf` does not generate any."
             )
         if "best scores" in record:
             parts.append("Scores of the best hypotheses, by quantile:")
             parts.append(_table([[f"{value:.3f}" for value in record["best scores"].values()]], record["best scores"]))
         if record.get("effective hypotheses", 1) > 1:
-            most = self.pairs["translations"] / self.sentences["translations"]
-            # Those of minimum Bayes risk weigh the same on purpose.
-            alike = not self._ranked and record["effective hypotheses"] > UNIFORM * most
+            number = self.pairs["translations"] / self.sentences["translations"]
+            # The hypotheses of mbr-n have equal weights by definition.
+            uniform = not self._ranked and record["effective hypotheses"] > UNIFORM * number
             parts.append(
-                f"Hypotheses a sentence, by the entropy of their weights: {record['effective hypotheses']:.2f} of "
-                f"{most:.2f}."
-                + alike
-                * " They are nearly uniform: a lower --score-temperature prefers the better ones."
+                f"Effective hypotheses per sentence (exponential of the entropy of their weights): "
+                f"{record['effective hypotheses']:.2f} of {number:.2f}."
+                + uniform
+                * " The weights are nearly uniform. A lower --score-temperature prefers better hypotheses."
             )
         if similar := record.get("similarity"):
             parts.append(
-                f"Similarity to the reference, on average: {similar['nearest']:.2f} of the nearest hypothesis, "
-                f"{similar['best']:.2f} of the best. They differ in {similar['nearest is not the best']:.1%} of the "
-                f"sentences.\n`{similar['signature']}`"
+                f"Mean similarity to the reference: {similar['nearest']:.2f} for the nearest hypothesis, "
+                f"{similar['best']:.2f} for the one with the highest score. They differ in "
+                f"{similar['nearest is not the best']:.1%} of the sentences.\n`{similar['signature']}`"
             )
         if expected := record.get("expected utility"):
             parts.append(
-                f"Expected utility, on average: {expected['chosen']:.2f} of the chosen hypothesis, "
-                f"{expected['best']:.2f} of the one with the highest score. They differ in "
+                f"Mean expected utility: {expected['chosen']:.2f} for the chosen hypothesis, "
+                f"{expected['best']:.2f} for the one with the highest score. They differ in "
                 f"{expected['chosen is not the best']:.1%} of the sentences.\n`{expected['signature']}`"
             )
         return "\n\n".join(parts) + "\n"
 
     def examples(self) -> str:
-        """Some of what was dropped, in Markdown."""
+        """Return examples of dropped hypotheses, in Markdown."""
         lines = []
         for reason, dropped in self.dropped.items():
             lines.append(f"\n## Dropped: {reason}\n")
@@ -184,8 +184,8 @@ class Report:
         for drop in outcome.drops:
             dropped = self.dropped[drop.reason]
             dropped.hypotheses += 1
-            # A reservoir: each is shown with the same chance.
-            place = self._chance.randrange(dropped.hypotheses)
+            # Reservoir sampling: each hypothesis has the same probability of being shown.
+            place = self._random.randrange(dropped.hypotheses)
             example = {"line": outcome.id + 1, "score": drop.score, "source": outcome.source, "hypothesis": drop.text}
             if len(dropped.examples) < EXAMPLES:
                 dropped.examples.append(example)

@@ -1,4 +1,4 @@
-"""Between text and pieces, on both sides of a teacher."""
+"""Convert text to pieces and pieces to text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ Join = Callable[[Sequence[str]], str]
 
 SENTENCEPIECE = "▁"
 SUBWORD_NMT = "@@"
-#: The share of tokens that a teacher may not know; of text in its own pieces it is a few in a hundred at most.
+#: Maximum share of unknown tokens. In text in the right pieces it is a few per cent.
 UNKNOWN = 0.2
 
 
 def splitter(model: Path | None, flag: str = "--sentencepiece-source") -> Split:
-    """Lines to pieces: by the SentencePiece model that `flag` named, or at spaces where they are in pieces already."""
+    """Return a function that splits lines into pieces.
+
+    Without a SentencePiece `model`, lines must be in pieces and are split at white space. `flag` names the model in
+    errors.
+    """
     if model is None:
         return lambda lines: [line.split() for line in lines]
     processor = load_model(model, flag)
@@ -27,10 +31,10 @@ def splitter(model: Path | None, flag: str = "--sentencepiece-source") -> Split:
 
 
 def joiner(model: Path | None, symbols: Iterable[str], flag: str = "--sentencepiece-target") -> Join:
-    """Pieces to text: by the SentencePiece model that `flag` named, or by the marks that the target's `symbols` bear.
+    """Return a function that joins the pieces of a sentence into text.
 
-    Marks are SentencePiece's (a word begins with `▁`) and subword-nmt's (a piece that goes on ends with `@@`); pieces
-    without either are words.
+    Without a SentencePiece `model`, the `symbols` of the vocabulary decide: pieces are those of SentencePiece if one
+    begins with `▁`, those of subword-nmt if one ends with `@@`, and otherwise words. `flag` names the model in errors.
     """
     if model is not None:
         return load_model(model, flag).decode_pieces
@@ -47,36 +51,37 @@ def check_pieces(
     known: Collection[str],
     where: str,
     whose: str = "the teacher",
-    way_out: str = "For raw text give --sentencepiece, the model that its data were encoded with (pieces/spm.model of "
-    "lskd encode); text in pieces has to be in the teacher's",
+    way_out: str = "For raw text, give --sentencepiece with the SentencePiece model of the teacher's data "
+    "(pieces/spm.model of lskd encode). Text in pieces must be in the teacher's pieces",
 ) -> None:
-    """Refuse sentences that are in other pieces than a model's, going by the tokens that it does not know.
+    """Check by the share of unknown tokens that sentences are in a model's pieces.
 
     Args:
-        lines: some of the sentences, in pieces; known: the model's vocabulary; where: the corpus, in words.
-        whose: the owner of the vocabulary, in words; way_out: what to do about it.
+        lines: some of the sentences, in pieces.
+        known: the vocabulary of the model.
+        where, whose, way_out: for the message: the corpus, the owner of the vocabulary, and what to do.
 
     Raises:
-        UserError: if more than `UNKNOWN` of the tokens are not known.
+        UserError: if the share of unknown tokens is above `UNKNOWN`.
     """
     tokens = [piece for line in lines for piece in line]
     unknown = sum(piece not in known or piece == "<unk>" for piece in tokens)
     if unknown > UNKNOWN * len(tokens):
         raise UserError(
-            f"{where}: {whose} does not know {100 * unknown / len(tokens):.0f} % of the tokens of the first "
-            f"sentences. {way_out}"
+            f"{where}: {whose} lacks {100 * unknown / len(tokens):.0f} % of the tokens of the first sentences, "
+            f"expected at most {100 * UNKNOWN:.0f} %. {way_out}"
         )
 
 
 def model_symbols(folder: Path, kind: str = "target") -> list[str]:
-    """The target (or source) vocabulary of a CTranslate2 model folder."""
+    """Read the vocabulary of one side ("target", "source") of a CTranslate2 model folder."""
     for side in (kind, "shared"):
         path = folder / f"{side}_vocabulary.json"
         if path.is_file():
-            return read_json(path, [str], "the vocabulary of a CTranslate2 model, a list of texts")
+            return read_json(path, [str], "the vocabulary of a CTranslate2 model, a list of strings")
         if path.with_suffix(".txt").is_file():
             return read_text(path.with_suffix(".txt")).split("\n")
     raise UserError(
-        f"--model {folder} is no CTranslate2 model folder: found no target_vocabulary.json or shared_vocabulary.json; "
-        "CTranslate2's converters write them"
+        f"--model {folder} is not a CTranslate2 model folder: found no {kind}_vocabulary.json or "
+        "shared_vocabulary.json, which CTranslate2's converters write"
     )

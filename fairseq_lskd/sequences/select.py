@@ -1,6 +1,6 @@
-"""Which of a teacher's translations a student learns from, and with what weight.
+"""Select the translations that a student learns from, and weight them.
 
-The weights of every source sentence that is kept sum to 1, whatever the strategy.
+The weights of each source sentence that is kept sum to 1, under every strategy.
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ from .weights import softmax
 STRATEGIES = ("1-best", "nearest", "n-best", "mbr", "mbr-n")
 BY_RISK = ("mbr", "mbr-n")
 METRICS = UTILITIES
-#: Each strategy's metric where none is given.
+#: Default metrics of the strategies that use one.
 USUAL_METRIC = {"nearest": "sentence-bleu", "mbr": "chrf", "mbr-n": "chrf"}
-#: Reasons for dropping a hypothesis, beside the names of filters.
+#: Reasons for dropping a hypothesis, in addition to the names of filters.
 EMPTY, LOW_SCORE, WORSE, DUPLICATE = "empty", "teacher score", "score", "duplicate"
-BATCH = 200  # sentences that a worker process is given at a time
+BATCH = 200  # sentences per batch of a worker process
 
-Item = tuple[dict[str, Any], str | None]  #: a record of `nbest`, and the line of its reference
+Item = tuple[dict[str, Any], str | None]  #: a record of `nbest`, and its reference
 
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """What `lskd select` is asked for, in the names of its flags.
+    """Options of `lskd select`, named like its flags.
 
     Raises:
-        UserError: naming every option that does not hold.
+        UserError: if options are out of range or conflict; the message names all of them.
     """
 
     strategy: str = "1-best"
-    metric: str | None = None  #: one of `METRICS`; None is `USUAL_METRIC`
-    target_lang: str = ""  #: sentence BLEU tokenises Chinese, Japanese and Korean in their own ways
+    metric: str | None = None  #: one of `METRICS`; None for that of `USUAL_METRIC`
+    target_lang: str = ""  #: selects the tokeniser of sentence BLEU
     score_temperature: float = 1.0
-    mbr_best: int = 5  #: hypotheses that mbr-n takes of a sentence
+    mbr_best: int = 5  #: hypotheses per sentence that mbr-n selects
     mbr_evidence: str = "counts"  #: one of `mbr.EVIDENCE`
     mbr_aggregate: bool = False
     max_hypotheses: int | None = None
-    add_references: float = 0.0  #: the reference's weight, beside the translations of its source
-    replace_by_references: float = 0.0  #: the share of sources that have the reference in place of translations
-    seed: int = 1  #: chooses these
+    add_references: float = 0.0  #: weight of the reference in a mixture with translations
+    replace_by_references: float = 0.0  #: share of sources with the reference instead of translations
+    seed: int = 1  #: random seed for `replace_by_references`
     on_empty: str = "drop"  #: or "reference"
     filters: tuple[Filter, ...] = ()
     dedup: bool = False
-    least_score: float = -math.inf  #: a source whose best score is below has its translations dropped
-    worst_score: float = -math.inf  #: a hypothesis whose score is below is dropped
-    remove_bpe: str = "sentencepiece"  #: pieces of source and references, one of `pieces.SCHEMES`
+    least_score: float = -math.inf  #: drop all translations of a source with a lower best score
+    worst_score: float = -math.inf  #: drop hypotheses with a lower score
+    remove_bpe: str = "sentencepiece"  #: segmentation scheme of source and references, one of `pieces.SCHEMES`
     sentencepiece_source: Path | None = None
     sentencepiece_target: Path | None = None
 
@@ -89,7 +89,7 @@ class SelectionOptions:
                 (n is not None and n < 1, f"--max-hypotheses {n}: expected 1 or more"),
                 (
                     not 0 <= self.add_references < 1,
-                    f"--add-references {self.add_references:g}: expected a weight above 0 and below 1",
+                    f"--add-references {self.add_references:g}: expected 0 or more, and below 1",
                 ),
                 (
                     not 0 <= self.replace_by_references <= 1,
@@ -97,7 +97,7 @@ class SelectionOptions:
                 ),
                 (
                     bool(self.add_references and self.replace_by_references),
-                    "--add-references and --replace-by-references: expected one of them",
+                    "--add-references and --replace-by-references: give only one of them",
                 ),
             )
             if wrong
@@ -107,7 +107,7 @@ class SelectionOptions:
 
 
 class Pair(NamedTuple):
-    """A line of the training data, as the student reads it."""
+    """A sentence pair of the training data, in the student's pieces."""
 
     source: str
     target: str
@@ -116,7 +116,7 @@ class Pair(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """A hypothesis that a filter took away."""
+    """A hypothesis that was dropped, and why."""
 
     reason: str
     text: str
@@ -125,24 +125,24 @@ class Drop(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What became of a source sentence."""
+    """The result of the selection for one source sentence."""
 
     id: int
     source: str  #: as text
-    scores: list[float]  #: of all its hypotheses, best first
-    skipped: str | None = None  #: why it was not translated, if it was not
-    unknown: int = 0  #: hypotheses that have an unknown word
-    unknown_written: int = 0  #: of these, those that were chosen
-    replaced: bool = False  #: by its reference, before anything else
+    scores: list[float]  #: scores of all hypotheses, best first
+    skipped: str | None = None  #: why the sentence was not translated; None if it was
+    unknown: int = 0  #: number of hypotheses with an unknown word
+    unknown_written: int = 0  #: number of chosen hypotheses with an unknown word
+    replaced: bool = False  #: whether the reference replaces the translations
     drops: list[Drop] = field(default_factory=list)
-    similarity: tuple[float, float] | None = None  #: to the reference, of the best hypothesis and of the nearest
-    utility: tuple[float, float] | None = None  #: expected, of the hypothesis with the highest score and of the chosen
+    similarity: tuple[float, float] | None = None  #: to the reference: of the best hypothesis, of the nearest
+    utility: tuple[float, float] | None = None  #: expected utility: of the highest score, of the choice
     pairs: list[Pair] = field(default_factory=list)
-    alone: float | None = None  #: where a mixture has only one kind of target for it: the share that references have
+    alone: float | None = None  #: share of references in the mixture, if the sentence has only one kind of target
 
 
 class Selector:
-    """Selects for one source sentence after another.
+    """Filters and selects the hypotheses of single source sentences.
 
     Raises:
         UserError: if a SentencePiece model cannot be read.
@@ -163,13 +163,13 @@ class Selector:
 
     @property
     def signature(self) -> str | None:
-        """sacreBLEU's, of the metric of `nearest` or the utility of `mbr`."""
+        """sacreBLEU's signature of the metric of `nearest` or the utility of `mbr`; None for other strategies."""
         if self.risk is not None:
             return self.risk.utility.signature
         return None if self.metric is None else signature(self.metric)
 
     def pieces(self, record: dict[str, Any]) -> tuple[str, list[str]]:
-        """A sentence's source and all its translations as a student reads them."""
+        """Return the source and all translations of a sentence in the student's pieces."""
         source = self._encode(0, record["source"], to_text(record["source"], self.options.remove_bpe))
         return source, [self._encode(1, each["tokens"], each["text"]) for each in record["hypotheses"]]
 
@@ -177,11 +177,11 @@ class Selector:
         """Filter a sentence's hypotheses and choose among them.
 
         Args:
-            record: as `read_nbest` yields them.
-            reference: its line, in pieces or as text; None and an empty one are no reference.
+            record: a record of `nbest`.
+            reference: the reference, in pieces or as text; None or empty if there is none.
 
         Raises:
-            UserError: for a score that is not finite, and a reference that is text where translations are pieces.
+            UserError: if a score is not finite, or the reference is text and the translations are in pieces.
         """
         options = self.options
         hypotheses = sorted(record["hypotheses"], key=lambda hypothesis: -hypothesis["score"])
@@ -201,7 +201,7 @@ class Selector:
             kept = self._filtered(hypotheses, outcome)[: options.max_hypotheses]
         else:
             outcome.skipped = record.get("skipped", "missing")
-        share = 0.0  # the reference's
+        share = 0.0  # of the reference
         if reference:
             share = options.add_references if kept else float(outcome.replaced or options.on_empty == "reference")
         chosen = list(self._chosen(kept, reference, outcome))
@@ -220,7 +220,7 @@ class Selector:
         return outcome
 
     def _is_replaced(self, index: int) -> bool:
-        # A generator a sentence: what it says does not depend on the sentences before.
+        # A generator per sentence, so that the result does not depend on other sentences.
         share = self.options.replace_by_references
         return share > 0 and random.Random(f"{self.options.seed} {index}").random() < share
 
@@ -238,7 +238,7 @@ class Selector:
             elif refused := hypothesis.get("refused"):  # by scores in another file
                 outcome.drops.append(Drop(refused[0], text, refused[1]))
                 continue
-            elif self.options.dedup and text in texts and self.risk is None:  # to whom it is evidence
+            elif self.options.dedup and text in texts and self.risk is None:  # MBR counts duplicates
                 reason = DUPLICATE
             else:
                 reason = refused_by(self.options.filters, outcome.source, text)
@@ -258,7 +258,7 @@ class Selector:
         if self.metric is not None and kept and reference:
             reference = to_text(reference, self.options.remove_bpe)
             similar = [self.metric.sentence_score(hypothesis["text"], [reference]).score for hypothesis in kept]
-            nearest = max(range(len(kept)), key=similar.__getitem__)  # of equals the first, which scores best
+            nearest = max(range(len(kept)), key=similar.__getitem__)  # of equals, the first has the highest score
             outcome.similarity = similar[0], similar[nearest]
             return [(kept[nearest], 1.0)]
         if self.risk is not None and kept:
@@ -270,32 +270,32 @@ class Selector:
 
     def _encode(self, side: int, line: str, text: str) -> str:
         encoder = self._encoders[side]
-        # One space between pieces and no other white space, which fairseq might take for the end of a line.
+        # Replace other white space by single spaces: fairseq may read some of it as the end of a line.
         return " ".join(line.split() if encoder is None else encoder.encode(" ".join(text.split()), out_type=str))
 
     def _check_form(self, record: dict[str, Any], reference: str) -> None:
         pieces = self._encoders[1] is None and any(SENTENCEPIECE in h["tokens"] for h in record["hypotheses"])
         if pieces and SENTENCEPIECE not in reference:
             raise UserError(
-                f"--references, line {record['id'] + 1} is text, the translations are in pieces: the student would see "
-                "both. Give --sentencepiece-target, or --references in the same pieces"
+                f"--references, line {record['id'] + 1}: found text, but the translations are in pieces. Give "
+                "--sentencepiece-target, or --references in the same pieces"
             )
 
 
 def least_score(records: Iterable[dict[str, Any]], quantile: float) -> float:
-    """The score below which the share `quantile` of the sentences has its best hypothesis."""
+    """Return the `quantile` of the best scores of all sentences, or -inf if there are no scores."""
     best = array("d", (max(h["score"] for h in record["hypotheses"]) for record in records if record["hypotheses"]))
     place = int(quantile * len(best))
     return float(np.partition(np.array(best), place)[place]) if best else -math.inf
 
 
 def select(items: Iterable[Item], options: SelectionOptions, workers: int = 1) -> Iterator[Outcome]:
-    """The outcome of every item, in their order; what it is does not depend on the number of workers.
+    """Yield the outcome of each item, in order. The number of worker processes does not change the outcomes.
 
-    With several workers, only as many items are read ahead as keep them busy.
+    Items are read lazily, only as many in advance as keep the workers busy.
 
     Raises:
-        UserError: as a `Selector` does, and if a worker process was killed.
+        UserError: as in `Selector`, or if a worker process was killed.
     """
     items = iter(items)
     batches = iter(lambda: list(itertools.islice(items, BATCH)), [])

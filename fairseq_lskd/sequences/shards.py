@@ -1,4 +1,4 @@
-"""A corpus cut into shards for processes or nodes, and their outputs put together."""
+"""Shards of a corpus for several processes or nodes, and the merging of their outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .resumable import (
 
 
 class Shard(NamedTuple):
-    """A range of the corpus, and which of how many."""
+    """A range of sentences of the corpus: shard `number` of `of`."""
 
     start: int
     stop: int
@@ -35,42 +35,45 @@ class Shard(NamedTuple):
 
     @classmethod
     def cut(cls, sentences: int, window: int, index: int = 0, count: int = 1) -> Shard:
-        """Contiguous, of whole windows, so that the shards' outputs one after the other are that of one run."""
+        """Return shard `index` of `count`. Shards are contiguous and consist of whole windows.
+
+        The concatenated outputs of all shards are therefore the output of a single run.
+        """
         if not 0 <= index < count:
-            raise UserError(f"--shard-id {index}: expected 0 to {count - 1}, one less than --num-shards")
+            raise UserError(f"--shard-id {index}: expected 0 to {count - 1} (--num-shards minus 1)")
         windows = -(-sentences // window)
         if count > windows:
             raise UserError(
-                f"--num-shards {count}: {sentences:,} sentences are {windows:,} windows of {window:,}, a shard has one "
-                "or more; lower --num-shards or --window"
+                f"--num-shards {count}: expected at most {windows:,}, the number of windows ({sentences:,} sentences, "
+                f"--window {window}). Lower --num-shards or --window"
             )
         first, last = windows * index // count, windows * (index + 1) // count
         return cls(first * window, min(last * window, sentences), index, count)
 
 
 def shard_path(out: Path, index: int, count: int) -> Path:
-    """The file of one shard of `out`: `out` itself where there is only one."""
+    """Return the path of a shard of `out`, or `out` itself if there is only one shard."""
     return out if count == 1 else out.with_name(f"{out.name}.{index}-of-{count}")
 
 
 def _check_shard(path: Path, manifest: Mapping[str, Any], index: int, count: int) -> None:
-    """Raise a `UserError` if a file is not the shard that it is called, by its record or by its sentences."""
+    """Raise a `UserError` if the manifest or the sentences of a file are not those of its shard."""
     run = manifest["run"]
-    mend = f"delete {path.name}*, run this shard again, then merge"
+    way_out = f"Delete {path.name}*, run this shard again, then merge"
     if (found := run["shard"]) != (wanted := f"{index} of {count}"):
-        raise UserError(f"{path.name} is shard {found} by its manifest, expected {wanted}: {mend}")
+        raise UserError(f"{path.name}: the manifest says shard {found}, expected {wanted}. {way_out}")
     shard = Shard.cut(run["sentences"], run["window"], index, count)
-    ids = _first_and_last(path, mend)
+    ids = _first_and_last(path, way_out)
     check_lines(path, count_lines(path), manifest)
     if (manifest["lines"], *ids) != (size := shard.stop - shard.start, shard.start, shard.stop - 1):
         raise UserError(
-            f"{path.name} has {manifest['lines']:,} lines, of the sentences {ids[0]:,} to {ids[1]:,}; expected "
-            f"{size:,}, {shard.start:,} to {shard.stop - 1:,}: {mend}"
+            f"{path.name} has {manifest['lines']:,} lines with sentences {ids[0]:,} to {ids[1]:,}, expected {size:,} "
+            f"with {shard.start:,} to {shard.stop - 1:,}. {way_out}"
         )
 
 
-def _first_and_last(path: Path, mend: str) -> tuple[int, int]:
-    """The numbers of a file's first and last sentence; `UserError` if they have none."""
+def _first_and_last(path: Path, way_out: str) -> tuple[int, int]:
+    """Return the ids of the first and last sentence. Raise a `UserError` if a record has no id."""
     last = first = b""
     with opened(path) as text:
         for line in text:
@@ -81,49 +84,52 @@ def _first_and_last(path: Path, mend: str) -> tuple[int, int]:
     except ValueError as error:
         problem = str(error)
     if problem:
-        raise UserError(f"{path.name} is not what `lskd translate` writes ({problem}): {mend}")
+        raise UserError(f"{path.name} is not an output of `lskd translate` ({problem}). {way_out}")
     return records[0]["id"], records[1]["id"]
 
 
 def _check_place(out: Path, run: Mapping[str, Any], size: int) -> None:
-    """Raise a `UserError` if something else than these shards' merger is in the file's place."""
+    """Raise a `UserError` if `out` exists and was not merged from these shards."""
     changes: list[str] = []
     there = read_manifest(out) if out.exists() else read_record(manifest_path(out))
     if there is not None:
         changes = what_differs(there["run"], run)
     elif out.with_name(f"{out.name}.journal.json").exists():
-        changes = ["it is being translated, or was begun"]
+        changes = ["an unfinished translation is there"]
     elif out.exists() and (not out.is_file() or out.stat().st_size != size):
-        raise UserError(f"--out {out} is there, and was not written by this command: name another file")
+        raise UserError(f"--out {out} exists, and was not written by this command. Name another file")
     if changes and not replaces(out, changes):
         raise UserError(
-            f"--out {out} was made by another run: {'; '.join(changes)}. Name another file, or delete {out.name} and "
-            "what is called so with .manifest.json, .partial or .journal.json after it"
+            f"--out {out} was created with different options or inputs: {'; '.join(changes)}. Name another file, or "
+            f"delete {out.name}, {out.name}.manifest.json, {out.name}.partial and {out.name}.journal.json"
         )
 
 
 def merge(out: Path, count: int) -> int:
-    """Write `out` and its manifest from the outputs of all shards, which stay; the number of sentences.
+    """Write `out` and its manifest from the outputs of all shards. The shards are kept.
+
+    Returns:
+        The number of sentences.
 
     Raises:
-        UserError: naming every shard that is not finished, or the first that was changed, is of another run, or is
-            not the shard that it is called; and if `out` is something else's.
+        UserError: if shards are unfinished (all are named), a shard was changed, belongs to another run or has the
+            wrong name, or another command wrote `out`.
     """
     paths = [shard_path(out, index, count) for index in range(count)]
     missing = [path.name for path in paths if not (path.is_file() and manifest_path(path).is_file())]
     if missing:
-        raise UserError(f"not finished: {', '.join(missing)}; run these shards (again), then merge")
+        raise UserError(f"not finished: {', '.join(missing)}. Run these shards (again), then merge")
     run = {"shard": str, "sentences": COUNT, "window": POSITIVE}
     shape = FINISHED | {"run": run, "counts": {str: COUNT}, "settings": object, "seconds": NUMBER, "versions": dict}
     manifests: list[dict[str, Any]] = []
     for path in paths:
-        manifest = read_manifest(path, shape, f"Delete {path.name}*, run that shard again")
+        manifest = read_manifest(path, shape, f"Delete {path.name}*, run this shard again, then merge")
         assert manifest is not None  # its file is there
         manifests.append(manifest)
     runs = [{name: value for name, value in manifest["run"].items() if name != "shard"} for manifest in manifests]
     for path, run in zip(paths, runs, strict=True):
         if changes := what_differs(runs[0], run):
-            raise UserError(f"{path.name} is of another run than {paths[0].name}: {'; '.join(changes)}")
+            raise UserError(f"{path.name} and {paths[0].name} are from different runs: {'; '.join(changes)}")
     for index, (path, manifest) in enumerate(zip(paths, manifests, strict=True)):
         _check_shard(path, manifest, index, count)
     _check_place(out, runs[0], sum(manifest["bytes"] for manifest in manifests))
@@ -132,9 +138,9 @@ def merge(out: Path, count: int) -> int:
             for path in paths:
                 with path.open("rb") as shard:
                     shutil.copyfileobj(shard, stream)
-        # Without a manifest it is what a merge left that was killed, or somebody else's.
+        # A file without a manifest is the result of a merge that was killed, or was not written by this command.
         if out.exists() and not manifest_path(out).exists() and not filecmp.cmp(part, out, shallow=False):
-            raise UserError(f"--out {out} is there, and was not written by this command: name another file")
+            raise UserError(f"--out {out} exists, and was not written by this command. Name another file")
     merged: dict[str, Any] = {
         "run": runs[0],
         "lines": sum(manifest["lines"] for manifest in manifests),

@@ -1,4 +1,4 @@
-"""A selection as training data: lines in pieces, weights, a report, and fairseq's binarised form."""
+"""Write a selection as training data: pairs in pieces, weights, a report, and fairseq's binarised form."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ WEIGHTS, REPORT, BINARISED = "train.weights.npz", "report", "data-bin"
 
 @dataclass(frozen=True)
 class Student:
-    """What the student's data is binarised with."""
+    """Dictionaries and validation data that the student's data is binarised with."""
 
     source_lang: str
     target_lang: str
     srcdict: Path
     tgtdict: Path
-    validpref: str | None = None  #: of a validation set in the student's pieces
-    data: Path | None = None  #: binarised data with the same dictionaries, whose valid and test sets are copied
+    validpref: str | None = None  #: prefix of the files of a validation set in the student's pieces
+    data: Path | None = None  #: binarised data with these dictionaries; its valid and test sets are copied
 
     @classmethod
     def of(cls, data: Path, source_lang: str, target_lang: str) -> Student:
-        """With the dictionaries and the valid and test sets of a folder of binarised data."""
+        """Take the dictionaries, and the valid and test sets, from a folder of binarised data."""
         srcdict, tgtdict = (data / f"dict.{language}.txt" for language in (source_lang, target_lang))
         return cls(source_lang, target_lang, srcdict, tgtdict, data=data)
 
     def copied(self) -> list[Path]:
-        """The files of `data` that become the student's as they are."""
+        """Return the files of `data` that are copied unchanged."""
         if self.data is None:
             return []
         pair = f"{self.source_lang}-{self.target_lang}"
@@ -50,10 +50,10 @@ class Student:
         return [*(self.data / f"valid.{pair}.{end}" for end in ends), *sorted(self.data.glob(f"test.{pair}.*"))]
 
     def inputs(self) -> dict[str, Path]:
-        """The files that are read, by a name for each.
+        """Return the input files by flag or name.
 
         Raises:
-            UserError: if one is not there, or a dictionary is none of fairseq's.
+            UserError: if a file is missing, or a dictionary is not in fairseq's format.
         """
         wanted = {"--srcdict": self.srcdict, "--tgtdict": self.tgtdict}
         if self.validpref:
@@ -62,9 +62,9 @@ class Student:
         wanted |= {path.name: path for path in self.copied()}
         if missing := [str(path) for path in wanted.values() if not path.is_file()]:
             raise UserError(
-                f"{', '.join(missing)}: no such file. --student-data is a folder that lskd binarise or "
-                f"fairseq-preprocess made of {self.source_lang} and {self.target_lang}, with a validation set; "
-                "the alternative is --srcdict, --tgtdict and --validpref"
+                f"{', '.join(missing)}: no such file. --student-data must be a folder that lskd binarise or "
+                f"fairseq-preprocess wrote for {self.source_lang} and {self.target_lang}, with a validation set. "
+                "Otherwise give --srcdict, --tgtdict and --validpref"
             )
         for dictionary in (self.srcdict, self.tgtdict):
             read_dictionary(dictionary)
@@ -72,13 +72,14 @@ class Student:
 
 
 def check_vocabulary(pairs: Iterable[tuple[str, list[str]]], student: Student, where: str) -> None:
-    """Refuse sentences that are in other pieces than the student's dictionaries.
+    """Check that sentences are in the pieces of the student's dictionaries.
 
     Args:
-        pairs: the source and the translations of some sentences, as the student reads them; where: their file.
+        pairs: source and translations of some sentences, in pieces.
+        where: their file, for the message.
 
     Raises:
-        UserError: as `check_pieces` does.
+        UserError: as in `check_pieces`.
     """
     read = list(pairs)
     sides = (
@@ -91,39 +92,39 @@ def check_vocabulary(pairs: Iterable[tuple[str, list[str]]], student: Student, w
             read_dictionary(dictionary).keys(),
             f"{where}, the {language} side",
             f"the student's dictionary {dictionary}",
-            f"Text, and pieces of another vocabulary, become the student's by --sentencepiece-{side}, the model that "
-            "its data were encoded with (pieces/spm.model of lskd encode)",
+            f"If this is text, or in pieces of another vocabulary, give --sentencepiece-{side} with the SentencePiece "
+            "model of the student's data (pieces/spm.model of lskd encode)",
         )
 
 
 @dataclass(frozen=True)
 class Selected:
-    """What `lskd select` made before, whose pairs are to be added."""
+    """A folder of an earlier `lskd select` (--add). Its pairs are appended."""
 
     folder: Path
     languages: tuple[str, str]
 
     def files(self) -> dict[str, Path]:
-        """Its pairs and weights, by their names."""
+        """Return the files with its pairs and weights, by name."""
         names = [*(f"train.{language}" for language in self.languages), WEIGHTS]
         return {f"--add {name} of {self.folder}": self.folder / name for name in names}
 
     def check(self) -> None:
-        """Refuse a folder that is none, or whose files do not fit each other.
+        """Check that all files are there and have the same number of lines.
 
         Raises:
-            UserError: naming the folder, and the file.
+            UserError: otherwise; it names the folder and the file.
         """
         if missing := [str(path) for path in self.files().values() if not path.is_file()]:
             raise UserError(
-                f"--add {self.folder}: {', '.join(missing)}: no such file; expected what `lskd select` made"
+                f"--add {self.folder}: {', '.join(missing)}: no such file. Expected a folder of `lskd select`"
             )
         weights = len(SequenceWeights.load(self.folder / WEIGHTS).weight)
         for language in self.languages:
             side = examine(self.folder / f"train.{language}")
             if side.problems or side.lines != weights:
-                why = side.problems or [f"{side.lines:,} lines, and {weights:,} weights"]
-                raise UserError(f"--add {self.folder}: train.{language}: {'; '.join(why)}; make it again")
+                why = side.problems or [f"found {side.lines:,} lines and {weights:,} weights, expected as many"]
+                raise UserError(f"--add {self.folder}: train.{language}: {'; '.join(why)}. Create the folder again")
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         return zip(*(read_lines(self.folder / f"train.{language}") for language in self.languages), strict=True)
@@ -139,13 +140,13 @@ def write_pairs(
 ) -> dict[str, int]:
     """Write `train.LANG` of both languages, `train.weights.npz` and the report.
 
-    Line i of either file has row i of the weights. The pairs of `added` follow, with their own weights.
+    Line i of both files belongs to row i of the weights. The pairs of `added` follow, with their own weights.
 
     Returns:
-        How many pairs each of `added` gave, by its folder.
+        The number of pairs from each folder of `added`.
 
     Raises:
-        UserError: if no line is left.
+        UserError: if no pair is left.
     """
     weight, reference = array("f"), array("f")
     with (
@@ -169,14 +170,12 @@ def write_pairs(
             reference.extend(weights.reference.tolist())
             counts[str(other.folder)] = len(weights.weight)
     if not weight:
-        raise UserError(f"no sentence is left to train on:\n\n{report.tables()}")
+        raise UserError(f"no sentence is left to train on. Loosen filters, or check the list:\n\n{report.tables()}")
     SequenceWeights(np.array(weight, np.float32), np.array(reference, np.float32)).save(folder / WEIGHTS)
     write_json(folder / f"{REPORT}.json", report.to_json())
     (folder / f"{REPORT}.md").write_text(
-        f"# What was selected\n\n{report.tables()}{report.examples()}"
-        + "".join(
-            f"\n{pairs:,} pairs more of {name}, as they were selected there.\n" for name, pairs in counts.items()
-        ),
+        f"# Selection report\n\n{report.tables()}{report.examples()}"
+        + "".join(f"\nAdded {pairs:,} pairs of {name}, with their own weights.\n" for name, pairs in counts.items()),
         encoding="utf-8",
         newline="\n",
     )
@@ -184,10 +183,10 @@ def write_pairs(
 
 
 def binarise(folder: Path, student: Student, workers: int = 1) -> dict[str, float]:
-    """Write `data-bin` of the folder's pairs, as fairseq-preprocess would; example i is line i.
+    """Binarise the folder's pairs into `data-bin`, as fairseq-preprocess does. Example i is line i.
 
     Returns:
-        The percentage of each language's training tokens that the student's dictionary does not have.
+        By language, the percentage of training tokens that the student's dictionary lacks.
     """
     out = folder / BINARISED
     out.mkdir()

@@ -1,4 +1,4 @@
-"""A corpus in windows of sentences: sorted and batched by length within, written in the corpus's order."""
+"""Translate a corpus in windows of sentences, which are batched by length and returned in corpus order."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from .pieces import has_unknown
 from .segmentation import Join, Split
 from .shards import Shard
 
-#: Sentences that settings are measured on, at most.
+#: Maximum number of sentences for measuring settings.
 SAMPLE = 4096
 
-#: What `count` calls hypotheses that have `<unk>`, and the sentences that they are of.
+#: Keys of `count` for hypotheses with `<unk>`, and for sentences with such hypotheses.
 UNKNOWN, UNKNOWN_SENTENCES = "hypotheses with <unk>", "sentences with <unk>"
 
 
 @dataclass
 class Translator:
-    """A corpus on its way through an engine."""
+    """Translates a corpus with an engine."""
 
     corpus: Corpus
     engine: Engine
     split: Split
     join: Join
     window: int
-    extra: int = 1  #: tokens that are added to a source: its end mark, and marks of languages
+    extra: int = 1  #: tokens that are added to a source: end-of-sentence and language tokens
     merge: bool = False  #: whether equal hypotheses of a sentence are written once, with their count
 
     def skipped(self, pieces: Sequence[str]) -> str | None:
-        """Why a sentence is not translated."""
+        """Return why a sentence is skipped, or None if it is translated."""
         if not pieces:
             return EMPTY
         return TOO_LONG if len(pieces) + self.extra > self.engine.max_source_positions else None
 
     def sample(self, shard: Shard) -> list[list[str]]:
-        """Sentences of the shard in pieces, in random order: the same at every call."""
+        """Return up to `SAMPLE` sentences of the shard, in pieces, in a random order that is the same in every call."""
         chosen = random.Random(1).sample(range(shard.stop - shard.start), min(SAMPLE, shard.stop - shard.start))
         places = set(chosen)
         lines = {i: line for i, line in enumerate(self.corpus.read(shard.start, shard.stop)) if i in places}
         return [pieces for pieces in self.split([lines[i] for i in chosen]) if not self.skipped(pieces)]
 
     def survey(self, shard: Shard) -> Counter[str]:
-        """How many pieces the shard has, and how many sentences are skipped for which reason."""
+        """Count the pieces of the shard ("pieces"), and its skipped sentences by reason."""
         counts: Counter[str] = Counter()
         for window in self._read(shard.start, shard.stop):
             counts.update(window.skipped.values())
@@ -64,10 +64,10 @@ class Translator:
     def translate(
         self, settings: Settings, start: int, stop: int, progress: Callable[[int], None] = lambda sentences: None
     ) -> Iterator[list[dict[str, Any]]]:
-        """The records of sentences `start` to `stop` (see `nbest`), window by window.
+        """Yield the records of sentences `start` to `stop` (see `nbest`), window by window.
 
-        The engine goes on with the next window while one waits for its last batch. `start` is that of a window, so
-        that batches are made up of the same sentences wherever a run begins.
+        The engine starts on the next window before the last batch of a window is done. `start` must be the start of a
+        window, so that a resumed run has the same batches.
         """
         windows: deque[_Window] = deque()
         owners: deque[tuple[_Window, list[int]]] = deque()
@@ -89,7 +89,7 @@ class Translator:
             progress(len(chosen))
             while windows and windows[0].complete:
                 yield self._records(windows.popleft())
-        # Those of which every sentence was skipped.
+        # Windows at the end whose sentences were all skipped.
         for window in windows:
             yield self._records(window)
 
@@ -101,7 +101,7 @@ class Translator:
             if len(chunk) < wanted:
                 raise UserError(
                     f"CORPUS {self.corpus.path} changed while it was read: it had {self.corpus.sentences:,} sentences, "
-                    f"and has {first + len(chunk):,}. Restore it and call this again, or begin again with another --out"
+                    f"and has {first + len(chunk):,}. Restore it and run the command again, or name another --out"
                 )
             window = _Window(first, chunk, self.split(chunk))
             window.skipped = {i: why for i, pieces in enumerate(window.pieces) if (why := self.skipped(pieces))}
@@ -148,7 +148,7 @@ class _Window:
 
 
 def count(records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """What is to be known of records that were written: hypotheses, those with `<unk>`, tokens, what was skipped."""
+    """Count hypotheses, hypotheses with `<unk>`, tokens, and skipped sentences by reason."""
     counts = Counter(record["skipped"] for record in records if "skipped" in record)
     for record in records:
         counts["hypotheses"] += len(record["hypotheses"])
@@ -159,7 +159,7 @@ def count(records: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 
 class Progress:
-    """Lines on stderr, `every` seconds apart at most: how many sentences, how fast, how long to go."""
+    """Prints progress on stderr every `every` seconds: sentences done, speed, time left."""
 
     def __init__(self, title: str, done: int, total: int, every: float = 10.0):
         self.title, self.done, self.total, self.every = title, done, total, every
@@ -174,7 +174,7 @@ class Progress:
             rate = (self.done - self.first) / (now - self.begun)
             left = tqdm.format_interval((self.total - self.done) / rate)
             print(
-                f"{self.title} | {self.done:,} of {self.total:,} sentences | {rate:,.0f} a second | {left} left",
+                f"{self.title} | {self.done:,} of {self.total:,} sentences | {rate:,.0f} per second | {left} left",
                 file=sys.stderr,
                 flush=True,
             )

@@ -1,4 +1,4 @@
-"""Translating a corpus with a teacher, or an ensemble, from its files to n-best lists: what `lskd translate` does."""
+"""Translate a corpus with a teacher or an ensemble into n-best lists, as `lskd translate` does."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from .segmentation import SENTENCEPIECE, check_pieces, joiner, model_symbols, sp
 from .shards import Shard, shard_path
 from .translate import UNKNOWN_SENTENCES, Progress, Translator, count
 
-#: What makes an engine, its vocabularies, the files that it depends on, the source's language, and the pair of a
-#: multilingual teacher.
+#: A function that creates the engine, the source and target symbols, the input files by kind, the source language, and
+#: the language pair of a multilingual teacher.
 Loaded = tuple[Callable[[], Engine], tuple[list[str], list[str]], dict[str, list[Path]], str | None, str | None]
 MARKS = ("source_prefix", "source_suffix", "target_prefix")
-MARKS_SHARE = 0.02  #: of a teacher's types that no text need have
+MARKS_SHARE = 0.02  #: share of a teacher's types that a corpus may lack, such as language tokens
 COUNTS = ("window", "num_shards", "limit", "max_source_positions", "max_target_positions")
 SETTINGS = ("device", "compute_type", "threads", "workers", "max_tokens", "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for; `lskd translate --help` says what each is."""
+    """The options of `lskd translate`, described by its `--help`."""
 
     corpus: Path
     out: Path
@@ -75,11 +75,10 @@ class Request:
 
 
 def translate(request: Request) -> None:
-    """Translate a corpus, or one shard of it, into n-best lists; go on where a call that was killed stopped.
+    """Translate a corpus, or one shard of it, into n-best lists. Resume where an earlier call was killed.
 
     Raises:
-        UserError: for options that do not go together, files that are not what they should be, and an output of another
-            run.
+        UserError: if options conflict, an input cannot be used, or the output belongs to another run.
     """
     translator, identity = _translator(request)
     sentences = _sentences(request, translator)
@@ -102,12 +101,12 @@ def _complete(output: ResumableFile, request: Request, translator: Translator, s
         return
     state = output.state
     if state:
-        print(f"{title} | going on after {output.done:,} sentences", file=sys.stderr)
+        print(f"{title} | resuming after {output.done:,} sentences", file=sys.stderr)
         settings = Settings(**{each.name: state["settings"].get(each.name) for each in fields(Settings)})
         if settings.device == "cuda" and translator.engine.default.device != "cuda":
             raise UserError(
-                f"{output.out} was begun on cuda, and there is no GPU here: go on where there is one, or delete "
-                f"{title}* to begin again"
+                f"{output.out} was started on cuda, and this machine has no GPU. Resume on a machine with a GPU, or "
+                f"delete {title}* to start again"
             )
         translator.engine.configure(settings)
     else:
@@ -122,7 +121,7 @@ def _complete(output: ResumableFile, request: Request, translator: Translator, s
         counts = Counter(state["counts"]) + Counter(count(records))
         state = {**state, "seconds": round(state["seconds"] + now - begun, 3), "counts": dict(counts)}
         begun = now
-        translator.corpus.check_unchanged()  # nothing of another text is kept
+        translator.corpus.check_unchanged()  # before anything of a changed text is written
         output.append([to_line(record, str(request.teacher_path or request.model)) for record in records], state)
     command = ["lskd", *sys.argv[1:]]
     made = {"corpus": str(request.corpus), "teacher_path": request.teacher_path, "command": command}
@@ -131,18 +130,18 @@ def _complete(output: ResumableFile, request: Request, translator: Translator, s
     if unknown := state["counts"].get(UNKNOWN_SENTENCES, 0):
         print(
             f"{title} | {unknown:,} sentences have <unk> in their translations ({unknown / output.done:.1%}), which a "
-            "student would learn: --unkpen inf makes none, --filter-unk of lskd select drops them",
+            "student would learn. --unkpen inf prevents it, and --filter-unk of lskd select drops these translations",
             file=sys.stderr,
         )
     rate = output.done / max(state["seconds"], 1e-3)
     print(
-        f"{title} | {output.done:,} sentences, {rate:,.0f} a second{f'; skipped: {skipped}' if skipped else ''}",
+        f"{title} | {output.done:,} sentences, {rate:,.0f} per second{f'; skipped: {skipped}' if skipped else ''}",
         file=sys.stderr,
     )
 
 
 def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
-    """What is to translate, and what tells this run from another."""
+    """Return the translator, and the identity of the run: its options and the digests of its inputs."""
     options = request.search
     if not request.corpus.exists():
         raise UserError(f"CORPUS {request.corpus}: no such file or folder")
@@ -154,7 +153,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
     if request.corpus.is_dir():
         if request.sentencepiece_source:
             raise UserError(
-                f"--sentencepiece-source is for raw text, the folder {request.corpus} is in pieces: leave it out"
+                f"--sentencepiece-source is for raw text, and the folder {request.corpus} is in pieces. Leave it out"
             )
         models["source"] = None
     split = splitter(models["source"], flags["source"])
@@ -165,17 +164,17 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
     corpus = open_corpus(request.corpus, request.subset, source_lang)
     if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
         raise UserError(
-            f"{request.corpus} is in SentencePiece's pieces, not raw text: leave out --sentencepiece and "
-            "--sentencepiece-source (--sentencepiece-target may stay)"
+            f"{request.corpus} is in SentencePiece pieces, not raw text. Leave out --sentencepiece and "
+            "--sentencepiece-source; you may keep --sentencepiece-target"
         )
-    if not request.model:  # whose marks have other names, and whose vocabulary may be a part of the corpus's
+    if not request.model:  # a CTranslate2 model has other special tokens, and its vocabulary may be smaller
         _check_dictionary(corpus, known, models["source"] is None)
     if options.sampling_topk > len(symbols):
         raise UserError(
-            f"--sampling-topk {options.sampling_topk}: expected at most {len(symbols):,}, the teacher's vocabulary"
+            f"--sampling-topk {options.sampling_topk}: expected at most {len(symbols):,}, the teacher's vocabulary size"
         )
     check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {request.corpus}")
-    engine = make_engine()  # which may take minutes
+    engine = make_engine()  # may take minutes
     marks = len(f"{request.source_prefix} {request.source_suffix or ''}".split())
     join = joiner(models["target"], symbols, flags["target"])
     translator = Translator(corpus, engine, split, join, request.window, marks + 1, request.merge_duplicates)
@@ -197,7 +196,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
 
 
 def from_checkpoints(paths: str, request: Request) -> Loaded:
-    # fairseq tells of its plug-ins and dictionaries, and asks torch for what that calls deprecated.
+    # Silence fairseq's messages about plug-ins and dictionaries, and a deprecation warning that it causes in torch.
     for name in ("fairseq", "fairseq_lskd"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
@@ -207,7 +206,7 @@ def from_checkpoints(paths: str, request: Request) -> Loaded:
 
     for name in MARKS:
         if getattr(request, name):
-            raise UserError(f"--{name.replace('_', '-')} goes with --model")
+            raise UserError(f"--{name.replace('_', '-')} needs --model")
     teacher = load_teacher(paths, request.teacher_data, request.source_lang, request.target_lang)
     limits = (request.max_source_positions, request.max_target_positions)
     source, target = (min(given or own, own) for given, own in zip(limits, teacher.max_positions, strict=True))
@@ -225,11 +224,11 @@ def from_checkpoints(paths: str, request: Request) -> Loaded:
 
 
 def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None:
-    """Prepared data have to be in the teacher's pieces, which another dictionary's are not, or only by chance.
+    """Raise a `UserError` if prepared data have another dictionary than the teacher.
 
-    One that `lskd encode` made is the whole vocabulary: a part of the teacher's is another one, too.
+    A dictionary that `lskd encode` or `lskd binarise` wrote is a whole vocabulary, so it must not lack types of the
+    teacher's dictionary either.
     """
-
     if isinstance(corpus, BinarisedCorpus):
         folder, types, whole = corpus.path.parent, corpus.dictionary.symbols, "binarise.json"
     else:
@@ -241,22 +240,22 @@ def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None
 
     def lacking(words: list[str], there: list[str]) -> list[str]:
         known = {*there, *FAIRSEQ_SPECIALS}
-        # fairseq fills dictionaries up with made-up words.
+        # fairseq pads dictionaries with words called madeupword0000 and so on.
         return [word for word in words if word not in known and not word.startswith("madeupword")]
 
     here = lacking(types, known)
     is_whole = (folder / whole).is_file() and any(word.startswith(SENTENCEPIECE) for word in types)
-    # Marks of languages, for one, are in no text.
+    # The dictionary may lack a few types that are in no text, such as language tokens.
     more = found if is_whole and len(found := lacking(known, types)) > MARKS_SHARE * len(known) else []
     if not here and not more:
         return
-    facts = [f"{len(here):,} of its {len(types):,} types are not the teacher's, {here[0]!r} for one"] if here else []
-    facts += [f"{len(more):,} of the teacher's {len(known):,} types are not in it, {more[0]!r} for one"] if more else []
+    facts = [f"the teacher lacks {len(here):,} of its {len(types):,} types (such as {here[0]!r})"] if here else []
+    facts += [f"it lacks {len(more):,} of the teacher's {len(known):,} types (such as {more[0]!r})"] if more else []
     raise UserError(
-        f"CORPUS {folder} has another vocabulary than the teacher: "
-        f"{', and '.join(facts)}. Binarise or encode it with the teacher's (lskd encode --spm-model). Or translate its "
-        "raw text with --sentencepiece, the teacher's model; lskd select makes the student's pieces of that, by "
-        "--sentencepiece-source and --sentencepiece-target"
+        f"CORPUS {folder} has another vocabulary than the teacher: {', and '.join(facts)}. Encode and binarise it with "
+        "the teacher's vocabulary (lskd encode --spm-model). Or translate its raw text with --sentencepiece and the "
+        "teacher's model; lskd select then splits it into the student's pieces (--sentencepiece-source, "
+        "--sentencepiece-target)"
     )
 
 
@@ -276,8 +275,8 @@ def from_model(model: Path, request: Request) -> Loaded:
     symbols = model_symbols(model, "source"), model_symbols(model)
     if request.source_suffix is None and not read_config(model).get("add_source_eos", True):
         raise UserError(
-            f"--model {model} puts no end mark after a source (its config.json says so, add_source_eos): "
-            "give it, --source-suffix '</s>' for most models, or --source-suffix '' for none"
+            f"--model {model} adds no end-of-sentence token to a source (add_source_eos in its config.json). Give one "
+            "with --source-suffix ('</s>' for most models), or --source-suffix '' for none"
         )
     positions = (request.max_source_positions or 512, request.max_target_positions or 512)
     marks = Marks(*(tuple((getattr(request, name) or "").split()) for name in MARKS))
@@ -294,8 +293,7 @@ def _cores(request: Request) -> int:
 
 
 def _settings(request: Request, translator: Translator, shard: Shard) -> tuple[Settings, list[dict[str, Any]]]:
-    """The engine's settings, and what they were chosen from; the engine is ready with them."""
-
+    """Choose the engine's settings and configure it. Return them, and a row for each measured setting."""
     fixed = _fixed(request)
     sample = [] if {"compute_type", "workers", "max_tokens"} <= fixed.keys() else translator.sample(shard)
     if not sample:
@@ -307,7 +305,7 @@ def _settings(request: Request, translator: Translator, shard: Shard) -> tuple[S
 
 
 def _fixed(request: Request) -> dict[str, Any]:
-    """The settings that the user chose."""
+    """Return the settings that the user gave."""
     fixed = {name: value for name in ("max_tokens", "batch_size") if (value := getattr(request, name))}
     if request.compute_type != "auto":
         fixed["compute_type"] = request.compute_type
@@ -317,22 +315,22 @@ def _fixed(request: Request) -> dict[str, Any]:
 
 
 class Plan(NamedTuple):
-    """What there is to do, and how long it takes."""
+    """The amount of work of a translation, and its speed on a sample."""
 
     sentences: int
-    skipped: Counter[str]  #: why -> how many; and the number of `pieces`
+    skipped: Counter[str]  #: number of skipped sentences by reason; "pieces" is the number of source pieces
     engine: str
     settings: Settings
-    tried: int  #: settings that were measured
-    rate: float  #: sentences a second in a sample
-    largest: int  #: sentences of the largest shard
+    tried: int  #: number of settings that were measured
+    rate: float  #: sentences per second on a sample
+    largest: int  #: number of sentences of the largest shard
 
 
 def plan(request: Request) -> Plan:
-    """Look at the corpus, and measure the engine on a sample of it.
+    """Count the corpus, and measure the engine on a sample of it.
 
     Raises:
-        UserError: as `translate` does, and if there is nothing to translate.
+        UserError: as in `translate`, and if no sentence can be translated.
     """
     translator, _ = _translator(request)
     sentences = _sentences(request, translator)

@@ -1,7 +1,8 @@
-"""chrF and sentence BLEU of all pairs of a few hundred texts: sacreBLEU's numbers to the last bit, many times as fast.
+"""chrF and sentence BLEU between all pairs of a few hundred texts, equal to sacreBLEU's scores to the last bit.
 
-sacreBLEU counts the n-grams of both texts anew for each pair. Here each text's are counted once, and the statistics of
-all pairs are one matrix product (`ngrams`); the formulas are sacreBLEU's, operation by operation.
+sacreBLEU counts the n-grams of both texts again for each pair. This module counts the n-grams of each text once and
+computes the statistics of all pairs by a matrix product (`ngrams`), which is many times faster. The formulas follow
+sacreBLEU operation by operation.
 """
 
 from __future__ import annotations
@@ -19,28 +20,29 @@ UTILITIES = ("sentence-bleu", "chrf")
 
 
 class Utility(Protocol):
-    """How good a hypothesis is if a reference is right, 0 to 100."""
+    """The similarity of a hypothesis to a reference, 0 to 100."""
 
     @property
     def signature(self) -> str:
-        """sacreBLEU's."""
+        """The signature of the sacreBLEU metric."""
 
     def pairwise(self, texts: Sequence[str]) -> np.ndarray:
-        """Of each text as the hypothesis (rows) with each as the reference (columns), [N, N] float64."""
+        """Score each text as a hypothesis (rows) against each text as its reference (columns), [N, N] float64."""
 
     def aggregated(self, texts: Sequence[str], weights: np.ndarray) -> np.ndarray:
-        """Of each text with one reference, whose n-gram counts are the texts' weighted means, [N] float64.
+        """Score each text against one aggregated reference, [N] float64.
 
-        It takes the place of the mean over references (DeNero et al. 2009 for BLEU, Vamvas & Sennrich 2024 for chrF),
-        for a cost that is linear in the number of texts.
+        The n-gram counts of the reference are the weighted means of the texts' counts. The score approximates the
+        mean of `pairwise` over references at a cost that is linear in the number of texts (DeNero et al. 2009 for
+        BLEU, Vamvas & Sennrich 2024 for chrF).
 
         Args:
-            weights: of each text in the mean, [N] float64, summing to 1.
+            weights: weight of each text in the mean, [N] float64, summing to 1.
         """
 
 
 class ChrF:
-    """sacreBLEU's `CHRF()`: characters, order 6, beta 2, without white space."""
+    """sacreBLEU's `CHRF()`: character n-grams up to order 6, beta 2, white space removed."""
 
     def __init__(self) -> None:
         self._metric = make_metric("chrf")
@@ -71,7 +73,7 @@ class ChrF:
 
 
 class _FScore:
-    """chrF of many pairs: precision and recall are averaged over the orders that both texts have."""
+    """chrF of many pairs. Precision and recall are averaged over the n-gram orders that both texts have."""
 
     def __init__(self, beta: int):
         self._factor = beta**2
@@ -80,7 +82,7 @@ class _FScore:
         self._orders: Any = 0
 
     def add(self, matches: np.ndarray, hypothesis: np.ndarray, reference: np.ndarray) -> None:
-        """The statistics of one order: n-grams that match, and those of both texts."""
+        """Add the statistics of one order: the matches, and the n-grams of hypothesis and reference."""
         both = (hypothesis > 0) & (reference > 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             self._precision = self._precision + np.where(both, matches / hypothesis, 0.0)
@@ -96,7 +98,7 @@ class _FScore:
 
 
 class SentenceBleu:
-    """sacreBLEU's `BLEU(effective_order=True)`, with the tokeniser that is usual for a language."""
+    """sacreBLEU's `BLEU(effective_order=True)` with its tokeniser for `language`."""
 
     def __init__(self, language: str = ""):
         self._metric = make_metric("sentence-bleu", language)
@@ -132,7 +134,7 @@ class SentenceBleu:
         ]
 
 
-# Python's own functions: NumPy's may differ from them in the last bit.
+# Python's math functions, as in sacreBLEU. NumPy's may differ in the last bit.
 _LOG, _EXP = np.frompyfunc(math.log, 1, 1), np.frompyfunc(math.exp, 1, 1)
 _SUM = np.frompyfunc(lambda *values: sum(values), 4, 1)
 
@@ -140,7 +142,7 @@ _SUM = np.frompyfunc(lambda *values: sum(values), 4, 1)
 def _bleu(
     matches: Sequence[np.ndarray], totals: Sequence[np.ndarray], length: np.ndarray, reference: np.ndarray
 ) -> np.ndarray:
-    """BLEU with exponential smoothing over the orders that a hypothesis has, as `BLEU.compute_bleu` has it."""
+    """BLEU with exponential smoothing and effective order, as `BLEU.compute_bleu` computes it."""
     shape = matches[0].shape
     orders, smooth = np.zeros(shape), np.ones(shape)
     logs = []
@@ -160,18 +162,18 @@ def _bleu(
 
 
 def make_metric(name: str, language: str = "") -> Any:
-    """sacreBLEU's own metric of a name of `UTILITIES`; sentence BLEU tokenises as is usual for the language."""
+    """Return the sacreBLEU metric called `name` (one of `UTILITIES`). `language` selects BLEU's tokeniser."""
     from sacrebleu.metrics import BLEU, CHRF
 
     return CHRF() if name == "chrf" else BLEU(effective_order=True, tokenize=available_tokeniser(language)[0])
 
 
 def make_utility(name: str, language: str = "") -> Utility:
-    """`make_metric` for all pairs of texts."""
+    """Return the metric of `make_metric` in its form for all pairs of texts."""
     return ChrF() if name == "chrf" else SentenceBleu(language)
 
 
 def signature(metric: Any) -> str:
-    """What sacreBLEU says of a metric that is used with one reference."""
-    metric.sentence_score("a", ["a"])  # only then the number of references is known to it
+    """Return the sacreBLEU signature of a metric with one reference."""
+    metric.sentence_score("a", ["a"])  # the metric learns the number of references when it first scores
     return str(metric.get_signature())

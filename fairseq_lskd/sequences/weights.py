@@ -1,4 +1,4 @@
-"""A weight for each sentence of a training set, found by fairseq's `sample["id"]`."""
+"""A weight for each sentence of a training set, looked up by fairseq's `sample["id"]`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from ..npz import read_npz
 
 @dataclass
 class SequenceWeights:
-    """Row i belongs to line i of the training data, which is example i of fairseq's dataset."""
+    """Weights of sentences. Row i belongs to line i of the training data, which is example i of fairseq's dataset."""
 
     weight: np.ndarray  #: [sentences] float32, finite, >= 0
-    #: [sentences] float32, 0 to 1: how much of the weight counts as a reference's. 1 where the target is the
-    #: reference, 0 where it is a translation; in between where a source of a mixture has only one of them.
+    #: [sentences] float32, 0 to 1: the share of the weight that counts as a reference's. It is 1 for a reference, 0 for
+    #: a translation, and between them if a source of a mixture has only one of the two.
     reference: np.ndarray
 
     def share(self, reference_weight: float) -> SequenceWeights:
-        """Give references the share `r` of the loss and translations `1 - r`, where each source has both.
+        """Return weights that give references the share `reference_weight` of the loss, and translations the rest.
 
-        Sources that have only one of them keep the weight of those that have both, whatever `r`.
+        This holds for sources that have both. A source with only one of the two weighs as much as the others.
+
+        Raises:
+            UserError: if all weights become 0.
         """
         reference = self.reference.astype(np.float64)
         factor = reference * reference_weight + (1 - reference) * (1 - reference_weight)
@@ -39,16 +42,16 @@ class SequenceWeights:
         return shared
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an .npz, beside its place first and then renamed."""
+        """Write the weights to an .npz file, atomically."""
         with write_beside(path) as part, part.open("wb") as stream:
             np.savez(stream, weight=self.weight.astype(np.float32), reference=self.reference.astype(np.float32))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SequenceWeights:
-        """Read what `save` wrote.
+        """Read weights that `save` wrote.
 
         Raises:
-            UserError: if it is missing, is not such a file, or holds a weight that is negative or not finite.
+            UserError: if the file is missing or of another kind, or a weight is negative or not finite.
         """
         name = f"--sequence-weights {os.fspath(path)}"
         if not Path(path).is_file():
@@ -59,7 +62,7 @@ class SequenceWeights:
         if missing := {"weight", "reference"} - arrays.keys():
             raise UserError(f"{name}: expected the .npz that `lskd select` writes, found no {' and '.join(missing)}")
         weight, reference = arrays["weight"], arrays["reference"]
-        if reference.dtype == bool:  # as older files have it
+        if reference.dtype == bool:  # files of older versions
             reference = reference.astype(np.float32)
         if weight.ndim != 1 or reference.shape != weight.shape or not weight.dtype == reference.dtype == np.float32:
             raise UserError(
@@ -73,13 +76,13 @@ class SequenceWeights:
         if bad.size:
             raise UserError(f"{name}: `reference` of sentence {bad[0]} is {reference[bad[0]]}, expected 0 to 1")
         if not weight.any():
-            raise UserError(f"{name}: every weight is 0, so there is nothing to train on")
+            raise UserError(f"{name}: every weight is 0, expected one above 0")
         return cls(weight, reference)
 
 
 def softmax(scores: Sequence[float], temperature: float) -> np.ndarray:
-    """`softmax(scores / temperature)`, float64 `[N]`."""
+    """Return `softmax(scores / temperature)`, float64 `[N]`."""
     values = np.asarray(scores, dtype=np.float64)
-    with np.errstate(over="ignore"):  # what is infinitely less has no weight
+    with np.errstate(over="ignore"):  # exp(-inf) is 0, as it should be
         powers = np.exp((values - values.max()) / temperature)
     return powers / powers.sum()

@@ -227,11 +227,9 @@ class TestPieces:
 
     def test_a_missing_sentencepiece_model_is_asked_for(self, moved: Path) -> None:
         said = refused(str(moved), "--out", "out")
-        assert said == (
-            "found no SentencePiece model of moved/checkpoint_best.pt: there is no moved/spm.model, no "
-            "pieces/spm.model, no gone/bin/spm.model, no gone/pieces/spm.model. Name it with --sentencepiece, or those "
-            "of the two sides with --sentencepiece-source and --sentencepiece-target"
-        )
+        looked_for = ("moved/spm.model", "pieces/spm.model", "gone/bin/spm.model", "gone/pieces/spm.model")
+        for fact in ("no SentencePiece model of moved/checkpoint_best.pt", ", ".join(looked_for), "--sentencepiece "):
+            assert fact in said
         assert not Path("out").exists()
 
     def test_one_for_each_side(self, data: Path, moved: Path) -> None:
@@ -250,11 +248,7 @@ class TestPieces:
     def test_another_model_is_refused(self, data: Path, checkpoint: Path) -> None:
         other = train_pieces("other", 14, (data / "raw/train.de",))
         said = refused(str(checkpoint), "--out", "out", "--sentencepiece", str(other))
-        assert re.match(
-            rf"{other} is another SentencePiece model than the student's: \d+% of the tokens in \S+dict.de.txt are no "
-            r"pieces of it \(.+\), expected at most 2%\. Name the one that its training data was encoded with: ",
-            said,
-        )
+        assert re.match(rf"{other} .*\b\d+% of the tokens in \S+dict.de.txt .*at most 2%.*--sentencepiece\b", said)
 
     def test_pieces_that_the_student_does_not_know_are_warned_of(
         self, data: Path, checkpoint: Path, capsys: pytest.CaptureFixture
@@ -262,10 +256,7 @@ class TestPieces:
         Path("more.de").write_text("k l m n o p q r s t\n" * 5)
         files = (data / "raw/train.de", data / "raw/train.en", Path("more.de"))
         export(checkpoint, "--sentencepiece", str(train_pieces("larger", 70, files)))
-        assert re.search(
-            r"warning: \d+ of \d+ pieces of larger.model are not in the student's dictionary: it reads them as <unk>",
-            capsys.readouterr().err,
-        )
+        assert re.search(r"warning: .*\b\d+ of \d+ pieces of larger.model.*<unk>", capsys.readouterr().err)
 
 
 def train_pieces(name: str, size: int, files: tuple[Path, ...]) -> Path:
@@ -306,7 +297,7 @@ class TestComparison:
             r"fairseq 0.12.2 +\S+checkpoint_best.pt +float32 +\d\.\d\d +[\d.,]+ +\d+\.\d\n"
             r"ctranslate2 \S+ +out +float32 +\d\.\d\d +[\d.,]+ +\d+\.\d\n"
             r"\n"
-            r"\S+test.de: 20 sentences, beam 5, 1 CPU core\(s\), median of 2\n"
+            r"\S+test.de: 20 sentences, beam 5, 1 CPU core\(s\), median of 2 rounds\n"
             r"BLEU: nrefs:1\|.*\n",
             said.out,
         )
@@ -329,7 +320,7 @@ class TestComparison:
     def test_texts_that_do_not_fit_are_refused_before_any_work(self, data: Path, checkpoint: Path) -> None:
         raw, pieces = data / "raw", data / "pieces"
         for source, references, said in (
-            (raw / "test.de", raw / "valid.en", "must match line by line: found 20 lines and 9"),
+            (raw / "test.de", raw / "valid.en", "have 20 and 9 lines"),
             (pieces / "test.de", raw / "test.en", "pieces/test.de is in SentencePiece pieces; expected raw text"),
             (raw / "test.de", pieces / "test.en", "pieces/test.en is in SentencePiece pieces; expected raw text"),
             (raw / "none.de", raw / "test.en", "none.de: cannot be read (No such file or directory)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -209,7 +210,7 @@ def test_scores_from_elsewhere_choose_drop_and_weigh() -> None:
     errors = ["--scores", "errors", "--scores-lowest", "--strategy", "n-best", "--filter-score", "-1"]
     assert run(*errors, out="same") == 0 and rows("same") == rows("n-best")
     Path("numbers").write_text("1\n" * (sum(counts) + 1))
-    assert f"--scores numbers, line {sum(counts) + 1}: there are more scores" in refused("--scores", "numbers")
+    assert f"--scores numbers, line {sum(counts) + 1}: found more scores" in refused("--scores", "numbers")
 
 
 @pytest.mark.parametrize("form", ["text", "moses", "fairseq"])
@@ -427,7 +428,7 @@ def test_unknown_words_are_counted_and_dropped(capsys: pytest.CaptureFixture) ->
     write(changed)
     assert run() == 0
     said = capsys.readouterr().out
-    assert "3 of the translations written have an unknown word" in said
+    assert "3 of the written translations contain an unknown word" in said
     report = json.loads(Path("out/report.json").read_text())
     assert report["unknown words"] == {"sentences": 4, "hypotheses": 4, "written": 3}
     assert "filter-unk" not in json.loads(Path("out/select.json").read_text())["options"]
@@ -602,10 +603,8 @@ class TestMistakes:
         )
         said = refused("--student-data", "bin")
         assert said.startswith("bin/dict.de.txt, bin/dict.en.txt, bin/valid.de-en.de.bin, bin/valid.de-en.de.idx, ")
-        assert (
-            "--student-data is a folder that lskd binarise or fairseq-preprocess made of de and en, with a validation"
-            in said
-        )
+        for fact in ("--student-data", "lskd binarise", "de and en", "validation set", "--validpref"):
+            assert fact in said
 
     def test_references_of_another_length(self) -> None:
         Path("en").write_text("A\n")
@@ -614,27 +613,26 @@ class TestMistakes:
 
     def test_a_shard(self) -> None:
         write(records()[20:])
-        assert refused() == (
-            "nbest.jsonl begins with sentence 20: it is one shard; `lskd translate --merge` puts them together"
-        )
+        said = refused()
+        assert "nbest.jsonl begins with sentence 20" in said and "lskd translate --merge" in said
 
     def test_a_line_that_is_no_record(self) -> None:
         Path("nbest.jsonl").write_text("A B\n")
         said = refused()
-        assert said.startswith("nbest.jsonl, line 1: not JSON") and "expected a record that `lskd translate`" in said
+        assert said.startswith("nbest.jsonl, line 1: not JSON") and "expected a record of `lskd translate`" in said
 
     def test_a_broken_record_of_the_translation(self) -> None:
         Path("nbest.jsonl.manifest.json").write_text("{")
         said = refused()
-        assert said.startswith("nbest.jsonl.manifest.json: ") and "expected what `lskd translate` writes" in said
+        assert said.startswith("nbest.jsonl.manifest.json: ") and "`lskd translate`" in said
 
     def test_fewer_translations_than_their_record_says(self) -> None:
         """As after a corpus that shrank while it was translated."""
         record = {"run": {}, "lines": 8000, "bytes": Path("nbest.jsonl").stat().st_size}
         Path("nbest.jsonl.manifest.json").write_text(json.dumps(record))
-        assert refused().startswith("nbest.jsonl has 60 lines, nbest.jsonl.manifest.json says 8,000: ")
+        assert re.match(r"nbest\.jsonl has 60 lines.* nbest\.jsonl\.manifest\.json says 8,000\b", refused())
         Path("nbest.jsonl.manifest.json").write_text(json.dumps(record | {"lines": 60, "bytes": 7}))
-        assert "nbest.jsonl.manifest.json says 7: it was changed" in refused()
+        assert "nbest.jsonl.manifest.json says 7:" in refused()
 
     @pytest.mark.parametrize("name", ["nbest.jsonl", "en"])
     @pytest.mark.parametrize("change", ["fewer", "more", "others"])
@@ -655,7 +653,7 @@ class TestMistakes:
     def test_nothing_left(self) -> None:
         write([record | {"hypotheses": [], "skipped": "empty"} for record in records()])
         said = refused()
-        assert said.startswith("no sentence is left to train on:\n\n") and "not translated: empty" in said
+        assert said.startswith("no sentence is left to train on") and "not translated: empty" in said
 
     @pytest.mark.parametrize("strategy", ["n-best", "nearest"])
     def test_a_choice_where_there_is_none(self, strategy: str, bitext: Path) -> None:

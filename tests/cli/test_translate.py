@@ -72,7 +72,7 @@ def test_a_binarised_split(words: list[str], bitext: Path, capsys: pytest.Captur
     assert said.out == ""
     assert re.fullmatch(
         r"out.jsonl \| ctranslate2 \S+, cpu float32, 1 worker of 1 thread\(s\), batches of 60 tokens\n"
-        r"out.jsonl \| 60 sentences, [\d,]+ a second\n",
+        r"out.jsonl \| 60 sentences, [\d,]+ per second\n",
         said.err,
     )
     records = read("new/out.jsonl")
@@ -94,9 +94,8 @@ def test_a_binarised_split(words: list[str], bitext: Path, capsys: pytest.Captur
 
     assert main([*words, "--out", "new/out.jsonl", "--nbest", "2", "--token-scores"]) == 0
     assert capsys.readouterr().err == "out.jsonl | up to date\n"
-    assert "was begun by another run: nbest: 2 there, 3 now; " in refused(
-        [*words, "--out", "new/out.jsonl", "--nbest", "3"]
-    )
+    said = refused([*words, "--out", "new/out.jsonl", "--nbest", "3"])
+    assert re.search(r"--out new/out\.jsonl .*nbest: 2 .*3 ", said)
 
 
 def test_both_engines_write_the_same_records(words: list[str]) -> None:
@@ -147,7 +146,7 @@ def test_unknown_words_are_counted_and_forbidden(words: list[str], unsure: Path,
         assert ours["tokens"] == theirs["tokens"] and ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
     assert main([*words, "--out", "some.jsonl", "--unkpen", "20"]) == 0
     said = capsys.readouterr().err
-    assert "fairseq translates: CTranslate2 has no --unkpen but inf" in said
+    assert "translating with fairseq: CTranslate2" in said and "--unkpen" in said
     assert [record["hypotheses"] for record in read("some.jsonl")] == [
         record["hypotheses"] for record in read("fairseq.jsonl")
     ]
@@ -186,7 +185,7 @@ def test_a_ctranslate2_model_folder(words: list[str], bitext: Path, cache: Path)
     config = json.loads((model / "config.json").read_text())
     Path("transformers/config.json").write_text(json.dumps(config | {"add_source_eos": False}))
     words = ["translate", str(source), "--model", "transformers", *SETTINGS, "--out", "suffix.jsonl"]
-    assert "give it, --source-suffix '</s>' for most models" in refused(words)
+    assert "--source-suffix ('</s>' for most models)" in refused(words)
     assert main([*words, "--source-suffix", "</s>"]) == 0
     assert Path("suffix.jsonl").read_bytes() == Path("checkpoint.jsonl").read_bytes()
 
@@ -207,7 +206,7 @@ def test_raw_text_through_sentencepiece(words: list[str], monkeypatch: pytest.Mo
     Path("pieces").write_text("▁a ▁b\n▁c\n▁d\n")
     words[1] = "pieces"
     said = refused([*words, "--out", "pieces.jsonl", "--sentencepiece", "spm.model"])
-    assert said.startswith("pieces is in SentencePiece's pieces, not raw text: leave out --sentencepiece")
+    assert said.startswith("pieces is in SentencePiece pieces, not raw text") and "--sentencepiece-target" in said
     assert main([*words, "--out", "pieces.jsonl", "--sentencepiece-target", "spm.model"]) == 0
 
 
@@ -316,7 +315,7 @@ def test_a_killed_run_is_resumed(
         with Path("out.jsonl.partial").open("ab") as stream:
             stream.write(b'{"id": 3')
     assert main([*words, "--out", "out.jsonl"]) == 0
-    assert "out.jsonl | going on after 42 sentences\n" in capsys.readouterr().err
+    assert "out.jsonl | resuming after 42 sentences\n" in capsys.readouterr().err
     assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
     assert manifest("out.jsonl")["counts"] == manifest("whole.jsonl")["counts"]
 
@@ -339,10 +338,8 @@ def test_a_run_on_a_gpu_is_not_resumed_without_one(
     record = json.loads(journal.read_text())
     record["state"]["settings"]["device"] = "cuda"
     journal.write_text(json.dumps(record))
-    assert refused(words) == (
-        "out.jsonl was begun on cuda, and there is no GPU here: go on where there is one, or delete out.jsonl* to "
-        "begin again"
-    )
+    said = refused(words)
+    assert all(fact in said for fact in ("out.jsonl was started on cuda", "no GPU", "delete out.jsonl*"))
 
 
 @pytest.mark.parametrize("lines", [["a b"] * 9, ["a b"] * 40, ["c"] * 30], ids=["fewer", "more", "others"])
@@ -393,11 +390,11 @@ def test_a_run_that_is_killed_by_the_system_loses_nothing(words: list[str]) -> N
         (["--beam", "0"], "--beam 0: expected 1 or more"),
         (["--window", "0"], "--window 0: expected 1 or more"),
         (["--sampling", "--sampling-topk", "16"], "--sampling-topk 16: expected at most 15, the teacher's vocabulary"),
-        (["--num-shards", "3"], "--num-shards 3: 60 sentences are 1 windows of 2,000"),
+        (["--num-shards", "3"], "--num-shards 3: expected at most 1"),
         (["--subset", "test"], "has no split 'test' in de"),
-        (["--source-prefix", "__de__"], "--source-prefix goes with --model"),
-        (["--engine", "ctranslate2", "--diverse-beam-groups", "5"], "--engine ctranslate2: CTranslate2 has no diverse"),
-        (["--engine", "fairseq", "--compute-type", "int8"], "--compute-type int8: fairseq has float32"),
+        (["--source-prefix", "__de__"], "--source-prefix needs --model"),
+        (["--engine", "ctranslate2", "--diverse-beam-groups", "5"], "does not support diverse beam search"),
+        (["--engine", "fairseq", "--compute-type", "int8"], "--compute-type int8: fairseq supports float32"),
         (["--sentencepiece", "none.model"], "--sentencepiece none.model: cannot be read (No such file"),
         (["--source-lang", "fr"], "needs dict.fr.txt and dict.en.txt in one folder"),
         (["--teacher-data", "none"], "--teacher-data none: expected the teacher's dictionary at none/dict.de.txt"),
@@ -412,7 +409,7 @@ def test_mistakes_are_named_and_leave_nothing(words: list[str], more: list[str],
 def test_a_corpus_of_another_vocabulary(words: list[str], bitext: Path) -> None:
     Path("raw.de").write_text("Ein Satz, wie man ihn schreibt .\n" * 5, encoding="utf-8")
     said = refused([words[0], "raw.de", *words[2:], "--out", "out.jsonl"])
-    assert "CORPUS raw.de: the teacher does not know 100 % of the tokens" in said and "give --sentencepiece" in said
+    assert "CORPUS raw.de: the teacher lacks 100 % of the tokens" in said and "give --sentencepiece" in said
     shutil.copytree(bitext, "other")
     dictionary = Path("other", "dict.de.txt")
     first, rest = dictionary.read_text(encoding="utf-8").split("\n", 1)
@@ -420,7 +417,7 @@ def test_a_corpus_of_another_vocabulary(words: list[str], bitext: Path) -> None:
     assert main([words[0], "other", *words[2:], "--out", "filled.jsonl", "--limit", "2"]) == 0
     dictionary.write_text(f"other {first.split()[1]}\n{rest}", encoding="utf-8")
     said = refused([words[0], "other", *words[2:], "--out", "out.jsonl"])
-    assert "CORPUS other has another vocabulary than the teacher: 1 of its" in said and "'other' for one" in said
+    assert "CORPUS other has another vocabulary" in said and "lacks 1 of its" in said and "'other'" in said
 
 
 def mark(letters: str) -> list[str]:
@@ -431,8 +428,8 @@ def mark(letters: str) -> list[str]:
     ("here", "teachers", "said"),
     [
         ("abcd", "abcd", None),
-        ("abcd", "abcdefgh", "4 of the teacher's 8 types are not in it, '\u2581e' for one"),
-        ("abcx", "abcd", "'\u2581x' for one, and 1 of the teacher's 4"),
+        ("abcd", "abcdefgh", "it lacks 4 of the teacher's 8 types (such as '\u2581e')"),
+        ("abcx", "abcd", "(such as '\u2581x'), and it lacks 1 of the teacher's 4"),
     ],
 )
 def test_pieces_of_lskd_encode_are_the_whole_vocabulary(here: str, teachers: str, said: str | None) -> None:
@@ -462,7 +459,7 @@ def test_pieces_of_lskd_encode_are_the_whole_vocabulary(here: str, teachers: str
         (["none", "--out", "o", "--teacher-path", "t.pt"], "CORPUS none: no such file or folder"),
         ([".", "--out", "o"], "expected --teacher-path with fairseq checkpoints, or --model"),
         ([".", "--out", "o", "--teacher-path", "t.pt"], "no checkpoint at t.pt"),
-        ([".", "--out", "o", "--model", "."], "--model . is no CTranslate2 model folder"),
+        ([".", "--out", "o", "--model", "."], "--model . is not a CTranslate2 model folder"),
         ([".", "--out", "o", "--model", ".", "--engine", "fairseq"], "--engine fairseq needs --teacher-path"),
         (["--merge", "--out", "o"], "--merge needs --num-shards, the number of shards: expected 2 or more, found 1"),
         (["--merge", "--out", "o", "--num-shards", "2"], "not finished: o.0-of-2, o.1-of-2"),

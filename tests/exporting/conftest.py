@@ -1,6 +1,6 @@
-"""A trained student of a tiny bitext, and the folders that are exported of it.
+"""Fixtures: a trained student of a tiny bitext, and folders exported from it.
 
-The folder is not called export: benchmarks/export.py is imported by that name.
+This folder is not called export because benchmarks/export.py is imported by that name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def checkpoint(data: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def folders(data: Path, checkpoint: Path) -> dict[str, Path]:
-    """Exported folders by what their weights are stored as."""
+    """Exported folders by the type of their weights."""
     made = {kind: data / f"exported-{kind}" for kind in ("float32", "int8")}
     for kind, folder in made.items():
         assert main(["export", str(checkpoint), "--out", str(folder), "--compute-type", kind]) == 0

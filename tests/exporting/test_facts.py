@@ -1,4 +1,4 @@
-"""What a result record says of an exported folder."""
+"""The entry of an exported folder in a result record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairseq_lskd.export.facts import exported_facts, read_manifest
 from fairseq_lskd.scoring.metrics import score_corpus
 
 
-def test_scores_are_those_of_the_same_call(checkpoint: Path, folders: dict[str, Path]) -> None:
+def test_scores_equal_those_of_score_corpus(checkpoint: Path, folders: dict[str, Path]) -> None:
     hypotheses, references = ["A B C D E.", "F G H I."], ["A B C D E.", "F G H J."]
     found = exported_facts(folders["int8"], checkpoint, hypotheses, [references], ("bleu", "ter"), None)
     scores = score_corpus(hypotheses, references, metrics=("bleu", "ter"))
@@ -28,7 +28,7 @@ def test_scores_are_those_of_the_same_call(checkpoint: Path, folders: dict[str, 
 def test_a_folder_of_another_checkpoint_is_refused(tmp_path: Path, folders: dict[str, Path]) -> None:
     other = tmp_path / "other.pt"
     other.write_bytes(b"")
-    with pytest.raises(UserError, match=r"exported-int8 was exported from another checkpoint than .*other\.pt"):
+    with pytest.raises(UserError, match=r"exported-int8 .*another checkpoint than .*other\.pt"):
         exported_facts(folders["int8"], other, ["a"], [["a"]], ("bleu",), None)
     with pytest.raises(UserError, match=r"export\.json"):
         exported_facts(tmp_path, other, ["a"], [["a"]], ("bleu",), None)
@@ -36,7 +36,7 @@ def test_a_folder_of_another_checkpoint_is_refused(tmp_path: Path, folders: dict
 
 @pytest.mark.parametrize("field", ["inputs", "options", "max_positions", "versions"])
 @pytest.mark.parametrize("value", [None, 3, [], {}], ids=str)
-def test_a_record_of_another_form_is_refused(field: str, value: object, tmp_path: Path) -> None:
+def test_a_manifest_of_another_form_is_refused(field: str, value: object, tmp_path: Path) -> None:
     good = {"inputs": {"checkpoint": "a"}, "options": {"compute-type": "int8"}, "max_positions": [9, 9]}
     good |= {"versions": {"ctranslate2": "4.0"}}
     (tmp_path / "export.json").write_text(json.dumps(good))

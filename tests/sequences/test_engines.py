@@ -1,10 +1,11 @@
-"""Both engines: what they give, and that it is the same."""
+"""Both engines: their translations and scores, and that they agree."""
 
 from __future__ import annotations
 
 import errno
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sources(bitext: Path) -> list[list[str]]:
-    # "x" is in no dictionary.
+    # The dictionaries lack "x".
     return [line.split() for line in (bitext.parent / "train.de").read_text().splitlines()[:20]] + [["a", "x", "b"]]
 
 
@@ -69,7 +70,7 @@ def run(engine: Engine, sources: list[list[str]], size: int = 100, first: int = 
 def distributions(teacher: Teacher, source: list[str], target: list[str]) -> list[tuple[torch.Tensor, int]]:
     """The teacher's probabilities `[vocabulary]` in float64 at each target position, with the index of its token.
 
-    Computed in the plainest way: one sentence and no padding.
+    Computed in the simplest way: one sentence and no padding.
     """
     task, total = teacher.task, 0
     source_ids, target_ids = (
@@ -112,10 +113,10 @@ def check_scores(teacher: Teacher, sources: list[list[str]], found: Lists, lenpe
     ],
     ids=str,
 )
-def test_both_engines_find_the_same_with_the_same_scores(
+def test_both_engines_agree_on_hypotheses_and_scores(
     teacher: Teacher, cache: Path, sources: list[list[str]], options: dict[str, Any]
 ) -> None:
-    # Of 15 types the end mark is no unlikely first one: that an empty translation is forbidden shows in the scores.
+    # With 15 types, end-of-sentence is not unlikely as the first token, so forbidding it would change the scores.
     options = {"min_len": 0, **options}
     ours, theirs = run(fairseq(teacher, **options), sources), run(fast(teacher, cache, **options), sources)
     for one, two in zip(ours, theirs, strict=True):
@@ -123,7 +124,7 @@ def test_both_engines_find_the_same_with_the_same_scores(
         assert one[0].tokens == two[0].tokens
         scores = {tuple(hypothesis.tokens): hypothesis.score for hypothesis in one}
         same = [hypothesis for hypothesis in two if tuple(hypothesis.tokens) in scores]
-        # They order what they finish at the same step differently, so that the last ones may be others.
+        # The engines order hypotheses that finish at the same step differently, so the last ones may differ.
         assert len(same) >= len(one) - 2
         for hypothesis in same:
             assert hypothesis.score == pytest.approx(scores[tuple(hypothesis.tokens)], abs=1e-5)
@@ -131,7 +132,7 @@ def test_both_engines_find_the_same_with_the_same_scores(
         check_scores(teacher, sources, found, options.get("lenpen", 1.0), 1e-4)
 
 
-def test_a_translation_is_bounded_by_its_batch_s_longest_source(
+def test_the_longest_source_of_a_batch_limits_the_length_of_its_translations(
     teacher: Teacher, cache: Path, sources: list[list[str]]
 ) -> None:
     options = {"nbest": 3, "max_len_a": 0.5, "max_len_b": 1, "min_len": 2}
@@ -148,14 +149,14 @@ def test_a_translation_is_bounded_by_its_batch_s_longest_source(
     ids=str,
 )
 @pytest.mark.parametrize("kind", ["fairseq", "ctranslate2"])
-def test_samples_are_the_seed_s_wherever_a_run_begins(
+def test_samples_depend_on_the_seed_and_not_on_where_a_run_begins(
     teacher: Teacher, cache: Path, sources: list[list[str]], kind: str, options: dict[str, Any]
 ) -> None:
     options = {"sampling": True, "beam": 4, "nbest": 3, **options}
     engine = fairseq(teacher, **options) if kind == "fairseq" else fast(teacher, cache, **options)
     whole = run(engine, sources, size=4)
     assert whole == run(engine, sources, size=4)
-    # From the third batch, which begins a window.
+    # Begin with the third batch, which is the first of a window.
     assert whole[8:] == run(engine, sources[8:], size=4, first=8)
     check_scores(teacher, sources, whole, 1.0, 1e-4)
     other = fairseq(teacher, **options, seed=2) if kind == "fairseq" else fast(teacher, cache, **options, seed=2)
@@ -205,7 +206,9 @@ def test_an_ensemble_is_scored_by_its_mean_distribution(bitext: Path, path: Path
     check_scores(ensemble, sources, run(fairseq(ensemble, nbest=2), sources), 1.0, 1e-4)
 
 
-def test_results_do_not_hang_on_workers_and_threads(teacher: Teacher, cache: Path, sources: list[list[str]]) -> None:
+def test_results_are_the_same_for_all_workers_and_threads(
+    teacher: Teacher, cache: Path, sources: list[list[str]]
+) -> None:
     engine = fast(teacher, cache, nbest=3)
     for kind in ("float32", "int8"):
         found = [
@@ -215,9 +218,7 @@ def test_results_do_not_hang_on_workers_and_threads(teacher: Teacher, cache: Pat
         assert found[0] == found[1] == found[2]
 
 
-def test_a_sentence_s_translation_does_not_hang_on_its_batch(
-    teacher: Teacher, cache: Path, sources: list[list[str]]
-) -> None:
+def test_a_translation_does_not_depend_on_its_batch(teacher: Teacher, cache: Path, sources: list[list[str]]) -> None:
     for engine in (fairseq(teacher), fast(teacher, cache)):
         one, many = (run(engine, sources, size=size) for size in (1, 50))
         for ours, theirs in zip(one, many, strict=True):
@@ -225,7 +226,9 @@ def test_a_sentence_s_translation_does_not_hang_on_its_batch(
             assert ours[0].score == pytest.approx(theirs[0].score, abs=1e-5)
 
 
-def test_a_forced_prefix_is_no_part_of_the_translation(teacher: Teacher, cache: Path, sources: list[list[str]]) -> None:
+def test_a_forced_prefix_is_not_part_of_the_translation(
+    teacher: Teacher, cache: Path, sources: list[list[str]]
+) -> None:
     engine = fast(teacher, cache, Marks(target_prefix=("A", "B")), nbest=2, token_scores=True)
     for source, hypotheses in zip(sources, run(engine, sources), strict=True):
         for hypothesis in hypotheses:
@@ -242,20 +245,20 @@ def test_marks_are_put_around_the_source(teacher: Teacher, cache: Path) -> None:
 
 
 class TestConversion:
-    def test_it_is_made_once(self, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_model_is_converted_once(self, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = conversion.convert(teacher, tmp_path)
         assert json.loads((folder / "verified.json").read_text())["largest_difference"] < 1e-4
         assert [path.name for path in tmp_path.iterdir()] == [folder.name]
         monkeypatch.setattr(conversion, "_difference", lambda *_: pytest.fail("converted again"))
         assert conversion.convert(teacher, tmp_path) == folder
 
-    def test_what_another_process_left_half_is_replaced(self, teacher: Teacher, tmp_path: Path) -> None:
+    def test_an_unfinished_folder_is_replaced(self, teacher: Teacher, tmp_path: Path) -> None:
         folder = conversion.convert(teacher, tmp_path)
         (folder / "verified.json").unlink()
         assert conversion.convert(teacher, tmp_path) == folder and (folder / "verified.json").is_file()
 
     @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "older"])
-    def test_a_model_that_was_damaged_is_converted_again(
+    def test_a_damaged_model_is_converted_again(
         self, teacher: Teacher, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture
     ) -> None:
         folder = conversion.convert(teacher, tmp_path)
@@ -274,7 +277,7 @@ class TestConversion:
         conversion.convert(teacher, tmp_path)
         assert capsys.readouterr().err == ""
 
-    def test_what_killed_conversions_left_goes_and_what_goes_on_stays(
+    def test_folders_of_killed_conversions_are_removed_and_locked_ones_kept(
         self, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(conversion, "SECONDS", 0.0)
@@ -287,7 +290,7 @@ class TestConversion:
             assert sorted(tmp_path.iterdir()) == sorted([place, mine, folder])
 
     @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("not written")])
-    def test_a_full_disk_is_no_fault_of_the_model(
+    def test_a_full_disk_is_reported_as_such(
         self, teacher: Teacher, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(*_: object) -> None:
@@ -300,33 +303,38 @@ class TestConversion:
         assert str(tmp_path) in str(caught.value.filename) and not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("difference", [0.01, math.nan])
-    def test_a_model_that_computes_something_else_is_refused(
+    def test_a_model_with_other_log_probabilities_is_refused(
         self, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
     ) -> None:
         monkeypatch.setattr(conversion, "_difference", lambda *_: difference)
-        with pytest.raises(conversion.Unsupported, match="log-probabilities differ from fairseq's by up to"):
+        with pytest.raises(conversion.Unsupported, match=r"log-probabilities .*differ"):
             conversion.convert(teacher, tmp_path)
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(
-        ("flags", "said"),
+        ("flags", "named"),
         [
-            (["--no-token-positional-embeddings"], "CTranslate2 has no --no-token-positional-embeddings"),
+            (["--no-token-positional-embeddings"], ["--no-token-positional-embeddings"]),
             (
                 ["--encoder-normalize-before", "--decoder-attention-heads", "4"],
-                "no --encoder-normalize-before without --decoder-normalize-before, or the other way round, no other "
-                "--encoder-attention-heads than --decoder-attention-heads",
+                [
+                    f"--{side}-{name}"
+                    for name in ("normalize-before", "attention-heads")
+                    for side in ("encoder", "decoder")
+                ],
             ),
-            (["--adaptive-softmax-cutoff", "6,9"], "no --adaptive-softmax-cutoff"),
+            (["--adaptive-softmax-cutoff", "6,9"], ["--adaptive-softmax-cutoff"]),
         ],
     )
-    def test_options_that_it_lacks_are_named(self, bitext: Path, tmp_path: Path, flags: list[str], said: str) -> None:
+    def test_unsupported_options_are_named(
+        self, bitext: Path, tmp_path: Path, flags: list[str], named: list[str]
+    ) -> None:
         from tiny import save
 
         teacher = load_teacher(str(save(tmp_path / "t.pt", bitext, *flags)))
         with pytest.raises(conversion.Unsupported) as caught:
             conversion.convert(teacher, tmp_path / "cache")
-        assert said in str(caught.value)
+        assert re.findall(r"--[\w-]+", str(caught.value)) == named and "CTranslate2" in str(caught.value)
 
     @pytest.mark.parametrize(
         "flags",
@@ -337,7 +345,7 @@ class TestConversion:
         ],
         ids=" ".join,
     )
-    def test_variants_of_the_transformer_are_the_same_in_it(
+    def test_variants_of_the_transformer_are_converted_exactly(
         self, bitext: Path, tmp_path: Path, flags: list[str]
     ) -> None:
         from tiny import save
@@ -350,7 +358,7 @@ class TestChoice:
     def choose(self, teacher: Teacher, cache: Path, wanted: str = "auto", **options: Any) -> Engine:
         return choose_engine(teacher, DecodingOptions(**options), wanted, "cpu", 1, cache)
 
-    def test_ctranslate2_where_it_can(self, teacher: Teacher, cache: Path, capsys: pytest.CaptureFixture) -> None:
+    def test_ctranslate2_is_the_default(self, teacher: Teacher, cache: Path, capsys: pytest.CaptureFixture) -> None:
         assert isinstance(self.choose(teacher, cache), CTranslate2Engine)
         assert isinstance(self.choose(teacher, cache, "fairseq"), FairseqEngine)
         assert capsys.readouterr().err == ""
@@ -358,14 +366,14 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("obstacle", "said"),
         [
-            ("ensemble", "CTranslate2 has no ensembles"),
-            ("epsilon", "CTranslate2 has no --sampling-epsilon"),
-            ("diverse", "CTranslate2 has no diverse beam search"),
-            ("lstm", "CTranslate2 has no LSTMModel"),
-            ("missing", "CTranslate2, which is several times faster, is not installed"),
+            ("ensemble", "ensembles"),
+            ("epsilon", "--sampling-epsilon"),
+            ("diverse", "diverse beam search"),
+            ("lstm", "LSTMModel"),
+            ("missing", "not installed"),
         ],
     )
-    def test_else_fairseq_with_the_reason(
+    def test_fairseq_is_used_with_a_reason_where_ctranslate2_cannot_be(
         self,
         bitext: Path,
         path: Path,
@@ -387,7 +395,7 @@ class TestChoice:
         teacher = load_teacher(paths)
         engine = self.choose(teacher, tmp_path, **options)
         assert isinstance(engine, FairseqEngine)
-        assert capsys.readouterr().err.startswith(f"fairseq translates: {said}")
+        assert re.match(f"translating with fairseq: CTranslate2 .*{said}", capsys.readouterr().err)
         assert run(engine, [["a", "b"]])[0][0].length
         with pytest.raises(UserError) as caught:
             self.choose(load_teacher(paths), tmp_path, "ctranslate2", **options)
@@ -396,7 +404,7 @@ class TestChoice:
 
 
 def save_lstm(path: Path, data: Path) -> Path:
-    """The checkpoint of an LSTM of this task."""
+    """Save the checkpoint of an LSTM."""
     from fairseq import models, options
     from tiny import TRAIN, make_task, save
 
@@ -408,29 +416,29 @@ def save_lstm(path: Path, data: Path) -> Path:
     return path
 
 
-def test_compute_types_that_are_not_there_are_named(teacher: Teacher, cache: Path) -> None:
+def test_unsupported_settings_are_refused(teacher: Teacher, cache: Path) -> None:
     for engine in (fairseq(teacher), fast(teacher, cache)):
-        with pytest.raises(UserError, match="--compute-type float16"):
+        with pytest.raises(UserError, match=r"--compute-type float16"):
             engine.configure(replace(engine.default, compute_type="float16"))
-    with pytest.raises(UserError, match="--workers 2: fairseq has one"):
+    with pytest.raises(UserError, match=r"--workers 2: .*fairseq"):
         engine = fairseq(teacher)
         engine.configure(replace(engine.default, workers=2))
-    with pytest.raises(UserError, match="--workers 2: sampling has one"):
+    with pytest.raises(UserError, match=r"--workers 2: .*--sampling"):
         sampler = fast(teacher, cache, sampling=True)
         sampler.configure(replace(sampler.default, workers=2))
 
 
-def test_a_model_that_ctranslate2_cannot_run_ends_in_a_message(teacher: Teacher, cache: Path, tmp_path: Path) -> None:
+def test_failures_of_ctranslate2_are_user_errors(teacher: Teacher, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "shared_vocabulary.json").write_text("[]")
     engine = CTranslate2Engine(tmp_path, DecodingOptions(), "cpu", 1, (512, 512))
-    with pytest.raises(UserError, match="is not a model that CTranslate2 can load"):
+    with pytest.raises(UserError, match="CTranslate2 cannot load"):
         engine.configure(engine.default)
     long = fast(teacher, cache)
-    with pytest.raises(UserError, match=r"CTranslate2 failed .* position 1100\. Lengths are bounded by"):
+    with pytest.raises(UserError, match=r"CTranslate2 failed .* position 1100\b.*--max-source-positions"):
         run(long, [["a"] * 1100])
 
 
-def test_memory_that_fairseq_lacks_is_said_with_the_way_out(
+def test_fairseq_out_of_memory_names_settings_and_flag(
     teacher: Teacher, sources: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: Any) -> Any:
@@ -440,13 +448,13 @@ def test_memory_that_fairseq_lacks_is_said_with_the_way_out(
     monkeypatch.setattr(engine.task, "inference_step", full)
     with pytest.raises(OutOfMemory) as caught:
         run(engine, sources)
-    assert str(caught.value) == (
-        "fairseq ran out of memory with cpu float32, 1 worker of 1 thread(s), batches of 4,000 tokens: CUDA out of "
-        "memory. Tried to allocate 2 GiB. Lower --max-tokens"
-    )
+    said = str(caught.value)
+    assert "More of it" not in said
+    for fact in ("fairseq", "cpu float32", "batches of 4,000 tokens", "Tried to allocate 2 GiB", "--max-tokens"):
+        assert fact in said
 
 
-def test_memory_that_ctranslate2_lacks_is_told_from_other_failures(
+def test_ctranslate2_out_of_memory_is_distinguished_from_other_failures(
     teacher: Teacher, cache: Path, sources: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, said = fast(teacher, cache), "CUDA failed with error out of memory"
@@ -456,7 +464,7 @@ def test_memory_that_ctranslate2_lacks_is_told_from_other_failures(
             raise RuntimeError(said)
 
     monkeypatch.setattr(engine, "_submit", lambda batch: [Full()])
-    with pytest.raises(OutOfMemory, match=r"failed with .*: CUDA failed with error out of memory\..* by --max-tokens"):
+    with pytest.raises(OutOfMemory, match=r"failed with .*: CUDA failed with error out of memory\b.*--max-tokens"):
         run(engine, sources)
     said = "the model is broken"
     with pytest.raises(UserError, match="the model is broken") as caught:

@@ -1,4 +1,4 @@
-"""What each filter drops."""
+"""The filters: what each of them drops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_good_translation_passes(each: Filter) -> None:
 
 
 @pytest.mark.parametrize("each", EVERY, ids=lambda each: each.name)
-def test_worker_processes_can_be_given_it(each: Filter) -> None:
+def test_filters_can_be_pickled(each: Filter) -> None:
     assert pickle.loads(pickle.dumps(each)) == each
 
 
@@ -42,7 +42,7 @@ def test_length_ratio(source: str, hypothesis: str, dropped: bool) -> None:
     [
         ("Der HUND von Tom, 1999", True),
         ("the dog von tom", True),  # 2 of 4
-        ("the dog of Tom in 1999", False),  # 1 of 5: numbers are no words
+        ("the dog of Tom in 1999", False),  # 1 of 5, as numbers are not words
         ("1999!", False),
         ("", False),
     ],
@@ -60,7 +60,7 @@ def test_copies_counts_a_word_as_often_as_it_occurs() -> None:
     [
         ("x y z", "A b a b a B", True),  # "a b" three times
         ("x y z", "a b a b", False),
-        ("x y x y z", "a b a b a b", False),  # the source repeats itself too
+        ("x y x y z", "a b a b a b", False),  # the source repeats it, too
         ("x y x y z", "a b a b a b a b", True),
         ("x", "a b a b a b", True),  # a source without any bigram
         ("x", "a", False),
@@ -78,7 +78,7 @@ def test_a_bigram_three_times_is_dropped_unless_the_source_repeats_too(
         ("Ein Mann fährt mit dem Fahrrad durch die Stadt.", "Ein Mann fährt mit dem Fahrrad durch die Stadt.", True),
         ("A man rides his bicycle through the city.", "A man rides his bicycle through the city.", True),
         ("Ein Mann fährt Rad.", "Un homme fait du vélo dans les rues de la ville.", True),
-        ("Nein.", "No.", False),  # too short to be sure of
+        ("Nein.", "No.", False),  # too short for py3langid to be sure
         ("12:30", "12:30", False),
     ],
 )
@@ -87,31 +87,30 @@ def test_language(source: str, hypothesis: str, dropped: bool) -> None:
 
 
 def test_a_language_that_py3langid_does_not_know_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--filter-language de,xx: py3langid does not know xx; it knows .* de .* en "):
+    with pytest.raises(UserError, match=r"--filter-language de,xx: .*\bxx\b.* de .* en "):
         Language("de", "xx")
 
 
-def test_the_package_for_languages_is_named_where_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_py3langid_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "py3langid", None)
-    with pytest.raises(UserError, match=r"--filter-language needs py3langid.*fairseq_lskd\[select\]"):
+    with pytest.raises(UserError, match=r"--filter-language .*py3langid.*fairseq_lskd\[select\]"):
         Language("de", "en")
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "message"),
+    ("kind", "values", "flag"),
     [
-        (LengthRatio, [0.5], "--filter-length-ratio 0.5: expected 1 or more"),
-        (LengthRatio, [float("nan")], "--filter-length-ratio nan: expected 1 or more"),
-        (Copies, [0], "--filter-copies 0: expected above 0, at most 1"),
-        (Copies, [1.5], "--filter-copies 1.5: expected above 0, at most 1"),
-        (Repeats, [0, 2], "--filter-repeats 0,2: expected two numbers of 1 or more"),
-        (Repeats, [4, 0], "--filter-repeats 4,0: expected two numbers of 1 or more"),
+        (LengthRatio, [0.5], "--filter-length-ratio 0.5"),
+        (LengthRatio, [float("nan")], "--filter-length-ratio nan"),
+        (Copies, [0], "--filter-copies 0"),
+        (Copies, [1.5], "--filter-copies 1.5"),
+        (Repeats, [0, 2], "--filter-repeats 0,2"),
+        (Repeats, [4, 0], "--filter-repeats 4,0"),
     ],
 )
-def test_limits_that_make_no_sense_are_refused(kind: type, values: list[float], message: str) -> None:
-    with pytest.raises(UserError) as caught:
+def test_invalid_limits_are_refused(kind: type, values: list[float], flag: str) -> None:
+    with pytest.raises(UserError, match=f"{flag}: expected "):
         kind(*values)
-    assert str(caught.value) == message
 
 
 def test_the_first_filter_that_drops_is_named() -> None:

@@ -1,4 +1,4 @@
-"""fairseq-generate's output, back in corpus order."""
+"""Reading the output of fairseq-generate in corpus order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences import Hypothesis, harvest
 
-# As fairseq 0.12.2 prints it, here with --nbest 2.
+# The output of fairseq 0.12.2 with --nbest 2.
 LOG = "2024-05-01 10:00:00 | INFO | fairseq_cli.generate | "
 CLOSING = (
     f"{LOG}NOTE: hypothesis and token scores are output in base 2\n"
@@ -20,7 +20,7 @@ CLOSING = (
 
 
 def found(sentence: int, *texts: str) -> str:
-    """What is printed of a sentence; the scores of its hypotheses are -0.5, -1.0, ..."""
+    """Return the printed lines of a sentence whose hypotheses have the scores -0.5, -1.0, ..."""
     lines = [f"S-{sentence}\t▁ein ▁Hund", f"T-{sentence}\t▁H-7 ▁reference"]
     for rank, text in enumerate(texts, 1):
         score = -0.5 * rank
@@ -39,7 +39,7 @@ def lines(path: Path) -> list[str]:
     return whole
 
 
-def test_hypotheses_come_back_in_corpus_order_best_first(tmp_path: Path) -> None:
+def test_hypotheses_are_in_corpus_order_best_first(tmp_path: Path) -> None:
     path = write(tmp_path / "log", found(2, "c c", "c"), found(0, "a a", "a"), found(1, "b b", "b"))
     assert harvest(path, 3) == [
         [Hypothesis(-0.5, "a a"), Hypothesis(-1.0, "a")],
@@ -67,26 +67,26 @@ def test_a_sentence_that_was_skipped_has_no_hypothesis(tmp_path: Path) -> None:
         "▁straße ▁日本 🐕",
     ],
 )
-def test_a_hypothesis_is_whatever_stands_in_its_line(text: str, tmp_path: Path) -> None:
+def test_a_hypothesis_may_be_any_text_of_one_line(text: str, tmp_path: Path) -> None:
     path = write(tmp_path / "log", found(1, "b"), found(0, text))
     assert harvest(path, 2) == [[Hypothesis(-0.5, text)], [Hypothesis(-0.5, "b")]]
 
 
 @pytest.mark.parametrize("closing", [CLOSING.splitlines(True)[1], CLOSING.splitlines(True)[2]])
-def test_either_closing_line_will_do(closing: str, tmp_path: Path) -> None:
+def test_either_closing_line_is_accepted(closing: str, tmp_path: Path) -> None:
     # A source without targets has no "Generate" line; generate-test.txt of --results-path has no log lines.
     assert harvest(write(tmp_path / "log", found(0, "a"), closing=closing), 1) == [[Hypothesis(-0.5, "a")]]
 
 
-def test_output_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+def test_incomplete_output_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "log", found(0, "Generate | Translated"), closing="")
-    with pytest.raises(UserError, match=r"log was cut off: fairseq-generate's closing line is missing"):
+    with pytest.raises(UserError, match=r"log is incomplete.*fairseq-generate"):
         harvest(path, 1)
 
 
 def test_output_of_another_corpus_is_refused_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "log", found(0, "a"), found(1234, "b"))
-    with pytest.raises(UserError, match="log, line 9: sentence 1234 of a corpus of 1,234 lines; the output is of"):
+    with pytest.raises(UserError, match=r"log, line 9: .*sentence 1234.* 1,234 lines"):
         harvest(path, 1234)
 
 
@@ -101,14 +101,12 @@ def test_a_garbled_hypothesis_is_refused_with_its_line(line: str, tmp_path: Path
 
 
 def test_output_without_a_hypothesis_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"has no hypothesis \(no line starts with 'H-'\): is it fairseq-generate's output"
-    ):
+    with pytest.raises(UserError, match=r"log: .*'H-'.*fairseq-generate"):
         harvest(write(tmp_path / "log", "S-0\ta\n"), 1)
 
 
-def test_a_file_that_is_not_there_or_not_utf8_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"log: cannot be read \(No such file"):
+def test_a_file_that_is_missing_or_not_utf8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"log: .*No such file"):
         harvest(tmp_path / "log", 1)
     (tmp_path / "log").write_bytes(b"H-0\t-0.5\tgr\xfcn\n")
     with pytest.raises(UserError, match="log: line 1 is not UTF-8: byte 0xfc"):
@@ -170,8 +168,8 @@ class TestCommand:
 
 
 @pytest.mark.parametrize("score", ["nan", "-inf", "inf"])
-def test_a_model_that_gives_no_numbers(tmp_path: Path, score: str) -> None:
+def test_scores_that_are_not_finite_are_refused(tmp_path: Path, score: str) -> None:
     path = tmp_path / "out"
     path.write_text(f"H-0\t-0.5\ta\nH-1\t{score}\tb\nGenerate test with beam=5\n")
-    with pytest.raises(UserError, match=rf"out, line 2: the score is {score}, no number"):
+    with pytest.raises(UserError, match=rf"out, line 2: the score is {score}\b"):
         harvest(path, 2)

@@ -1,4 +1,4 @@
-"""Which candidate has the least risk."""
+"""Minimum Bayes risk: the order of candidates by expected utility."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def candidates(*texts: str, scores: list[float] | None = None) -> list[dict[str,
 
 
 class Table:
-    """A utility that is written down."""
+    """A utility with given scores."""
 
-    signature = "written down"
+    signature = "given"
 
     def __init__(self, rows: list[list[float]]):
         self.rows = np.array(rows)
@@ -38,7 +38,7 @@ SAMPLES = ["the dog runs", "a dog ran", "the dog ran", "the cat", "the dog runs"
 
 
 def test_expected_utility_is_the_mean_over_all_samples() -> None:
-    """Each sample as a reference once, a text that was drawn twice counting twice."""
+    """Each sample is a reference, so a text that was drawn twice counts twice."""
     ranked, utilities = Risk(ChrF()).rank(candidates(*SAMPLES))
     metric = CHRF()
     wanted = {
@@ -50,7 +50,7 @@ def test_expected_utility_is_the_mean_over_all_samples() -> None:
 
 
 @pytest.mark.parametrize("evidence", ["counts", "scores"])
-def test_a_count_is_as_good_as_repetitions(evidence: str) -> None:
+def test_a_count_equals_repetitions(evidence: str) -> None:
     repeated = candidates("the dog runs", "the dog runs", "a dog ran", "the cat", scores=[-1, -1, -1.5, -2])
     counted = [repeated[0] | {"count": 2}, *repeated[2:]]
     ranked, utilities = Risk(ChrF(), evidence).rank(counted)
@@ -59,35 +59,35 @@ def test_a_count_is_as_good_as_repetitions(evidence: str) -> None:
     assert utilities == pytest.approx(wanted_utilities, abs=1e-8)
 
 
-def test_of_equal_texts_the_first_is_taken() -> None:
+def test_the_first_of_equal_texts_is_kept() -> None:
     ranked, _ = Risk(ChrF()).rank(candidates("a", "b", "a", scores=[-1, -2, -3]))
     assert [(each["text"], each["score"]) for each in ranked] == [("a", -1), ("b", -2)]
 
 
 @pytest.mark.parametrize("utility", [ChrF(), SentenceBleu()])
-def test_of_equal_utilities_the_one_with_the_higher_score_comes_first(utility: Any) -> None:
+def test_the_higher_score_breaks_a_tie_of_utilities(utility: Any) -> None:
     ranked, utilities = Risk(utility).rank(candidates("dog", "cat", "hen"))
     assert [each["text"] for each in ranked] == ["dog", "cat", "hen"] and len(set(utilities)) == 1
 
 
-def test_rounding_breaks_no_tie() -> None:
+def test_rounding_errors_do_not_break_ties() -> None:
     rows = [[0.1 + 0.2, 0.3, 0.3], [0.3, 0.3, 0.3 + 1e-13], [0.3, 0.1 + 0.2, 0.3]]
     assert [each["text"] for each in Risk(Table(rows)).rank(candidates("a", "b", "c"))[0]] == ["a", "b", "c"]
 
 
-def test_scores_weigh_the_evidence_if_asked() -> None:
-    """By hand: softmax([0, -ln 3]) = [3/4, 1/4], so that b's utility is 3/4 * 8 + 1/4 * 4 = 7, and a's 3/4 * 10."""
+def test_scores_weight_the_pseudo_references_with_evidence_scores() -> None:
+    """By hand: softmax([0, -ln 3]) = [3/4, 1/4]. The utility of b is 3/4 * 8 + 1/4 * 4 = 7, and that of a 3/4 * 10."""
     rows = [[10.0, 0.0], [8.0, 4.0]]
     given = candidates("a", "b", scores=[0.0, -float(np.log(3))])
     ranked, utilities = Risk(Table(rows), "scores").rank(given)
     assert [each["text"] for each in ranked] == ["a", "b"] and utilities == pytest.approx([7.5, 7.0])
     ranked, utilities = Risk(Table(rows)).rank(given)
     assert [each["text"] for each in ranked] == ["b", "a"] and utilities == [6.0, 5.0]
-    # T = 1/2 squares them: 9/10 and 1/10.
+    # T = 1/2 squares the weights, and they become 9/10 and 1/10.
     assert Risk(Table(rows), "scores", 0.5).rank(given)[1] == pytest.approx([9.0, 7.6])
 
 
-def test_all_references_as_one() -> None:
+def test_aggregate_uses_one_mean_reference() -> None:
     ranked, utilities = Risk(ChrF(), aggregate=True).rank(candidates(*SAMPLES))
     weights = np.array([2, 1, 1, 1, 1]) / 6
     found = ChrF().aggregated(["the dog runs", "a dog ran", "the dog ran", "the cat", "a dog runs"], weights)

@@ -1,4 +1,4 @@
-"""Settings are chosen by what was measured."""
+"""Choosing the settings of an engine by measurement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLE = [["a"]] * 5000
 
 
 class Fake:
-    """Seconds a sentence by setting; int8's translations are less likely by `loss`; `memory` is for so many tokens."""
+    """An engine whose int8 translations are less likely by `loss`. `memory` is its maximum number of tokens."""
 
     name, max_source_positions, default = "fake 1.0", 1024, DEFAULT
 
@@ -39,7 +39,7 @@ class Fake:
 
 @pytest.fixture
 def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
-    """How much faster than the default a value of a setting is."""
+    """Speed-ups over the default, by name and value of a setting."""
     speeds: dict[Any, float] = {}
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
 
@@ -85,13 +85,13 @@ def test_int8_must_translate_as_well(speeds: dict[Any, float], loss: float, kind
     assert found.rows[1]["loss"] == pytest.approx(round(loss, 5), nan_ok=True)
 
 
-def test_what_the_user_chose_stays(speeds: dict[Any, float]) -> None:
+def test_settings_of_the_user_are_kept(speeds: dict[Any, float]) -> None:
     speeds |= {("compute_type", "int8"): 2.0, ("workers", 1): 2.0, ("max_tokens", 512): 2.0}
     found = choose(Fake(), compute_type="float32", workers=2, threads=2, batch_size=8)
     assert found.settings == Settings("cpu", "float32", 2, 2, 512, 8)
 
 
-def test_settings_that_run_out_of_memory_are_passed_over(speeds: dict[Any, float]) -> None:
+def test_settings_that_run_out_of_memory_are_skipped(speeds: dict[Any, float]) -> None:
     speeds |= {("max_tokens", 512): 1.1, ("max_tokens", 2048): 2.0}
     found = choose(Fake(memory=1500))
     assert found.settings == replace(DEFAULT, max_tokens=512)
@@ -100,7 +100,7 @@ def test_settings_that_run_out_of_memory_are_passed_over(speeds: dict[Any, float
     assert all(("failed" in row) != ("sentences_per_second" in row) for row in found.rows)
 
 
-def test_where_the_default_runs_out_of_memory_smaller_batches_are_the_first(speeds: dict[Any, float]) -> None:
+def test_smaller_batches_come_next_if_the_default_runs_out_of_memory(speeds: dict[Any, float]) -> None:
     speeds |= {("compute_type", "int8"): 1.5}
     found = choose(Fake(memory=600))
     assert found.settings == replace(DEFAULT, compute_type="int8", max_tokens=512)
@@ -108,14 +108,14 @@ def test_where_the_default_runs_out_of_memory_smaller_batches_are_the_first(spee
 
 
 @pytest.mark.parametrize("fixed", [{}, {"max_tokens": 1024}], ids=str)
-def test_where_all_run_out_of_memory_the_way_out_is_named(speeds: dict[Any, float], fixed: dict[str, int]) -> None:
+def test_if_all_settings_run_out_of_memory_the_error_is_raised(speeds: dict[Any, float], fixed: dict[str, int]) -> None:
     with pytest.raises(OutOfMemory, match="lower --max-tokens"):
         choose(Fake(memory=600 if fixed else 100), **fixed)
 
 
 @pytest.mark.parametrize(("sentences", "stages"), [(100, 0), (400, 1), (20_000, 3)])
-def test_the_shorter_the_run_the_less_is_tried(speeds: dict[Any, float], sentences: int, stages: int) -> None:
-    """100 sentences take a second, of which the first pass takes more than a fifth."""
+def test_fewer_stages_are_tried_for_a_shorter_run(speeds: dict[Any, float], sentences: int, stages: int) -> None:
+    """100 sentences take a second. The first pass alone takes more than the budget of a fifth."""
     speeds |= {("compute_type", "int8"): 1.5, ("workers", 2): 1.2, ("max_tokens", 2048): 1.1}
     found = choose(Fake(), sentences=sentences)
     tried = [found.settings.compute_type != "float32", found.settings.workers == 2, found.settings.max_tokens == 2048]

@@ -1,4 +1,4 @@
-"""Translating with a teacher of several languages: its tokens are set, and are no part of what it says."""
+"""Translating with a multilingual teacher: language tokens are forced, and are not part of the translation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fairseq_lskd.errors import UserError
 from fairseq_lskd.extras import is_installed
 
 SEARCH = ["--beam", "3", "--max-len-a", "1", "--max-len-b", "4"]
-FORMS = {"beside end marks": MARKS, "in place of end marks": [*MARKS, "--lang-tok-replacing-bos-eos"]}
+FORMS = {"beside eos": MARKS, "replacing eos": [*MARKS, "--lang-tok-replacing-bos-eos"]}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def translate(data: Path, path: Path, out: Path, source: str, *flags: str) -> list[dict]:
     text = data.parent / f"test.{source}-en.{source}"
-    # One batch of all, as fairseq-generate has them: a batch bounds the lengths of its translations.
+    # A single batch, as in fairseq-generate, because the maximum length of a translation depends on its batch.
     settings = ["--compute-type", "float32", "--workers", "1", "--max-tokens", "400", "--threads", "1"]
     words = ["--teacher-path", path, "--out", out, "-s", source, "-t", "en", *SEARCH, *settings, *flags]
     main(["translate", str(text), *map(str, words)])
@@ -38,10 +38,10 @@ def test_it_translates_as_fairseq_generate_does(data: Path, tmp_path: Path, form
         wanted = fairseq_generate(data, path, *flags, "-s", source, "-t", "en", *SEARCH, "--nbest", "3")
         found = translate(data, path, tmp_path / f"{source}.jsonl", source, "--engine", "fairseq", "--nbest", "3")
         ours = [[each["tokens"] for each in record["hypotheses"]] for record in found]
-        # In another order where they are close: fairseq scores the language token too.
+        # The order may differ if scores are close, because fairseq also scores the language token.
         assert [text for each in ours for text in sorted(each)] == wanted and len(wanted) == 27
         assert len({best for best, *_ in ours}) > 3
-        if form == "beside end marks" and is_installed("ctranslate2"):
+        if form == "beside eos" and is_installed("ctranslate2"):
             fast = translate(data, path, tmp_path / f"fast-{source}.jsonl", source, "--engine", "ctranslate2")
             best = [(record["hypotheses"][0]["tokens"], record["hypotheses"][0]["score"]) for record in fast]
             assert [tokens for tokens, _ in best] == [tokens for tokens, *_ in ours]
@@ -49,8 +49,8 @@ def test_it_translates_as_fairseq_generate_does(data: Path, tmp_path: Path, form
             assert [score for _, score in best] == pytest.approx(scores, abs=1e-4)
 
 
-def test_what_one_pair_began_no_other_goes_on_with(data: Path, tmp_path: Path) -> None:
-    """Where corpus and vocabulary are the same, the pair tells them apart."""
+def test_a_run_of_one_language_pair_is_not_resumed_with_another(data: Path, tmp_path: Path) -> None:
+    """Corpus and vocabulary are the same, so only the pair differs."""
     path = trained(data.parent / "beside.pt", data, *MULTI, *MARKS)
     translate(data, path, tmp_path / "out.jsonl", "de", "--engine", "fairseq")
     same = data.parent / "test.fr-en.fr"

@@ -1,4 +1,4 @@
-"""n-grams of several sequences at once, beside Python's own counters."""
+"""The n-gram counts of several sequences, compared with `collections.Counter`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import pytest
 from fairseq_lskd.sequences import ngrams
 from fairseq_lskd.sequences.ngrams import count_ngrams
 
-#: Overlapping, repeated, empty, shorter than the order; numbers as large as a code point.
+#: Sequences with overlaps and repetitions, empty ones, ones shorter than the order, and the largest code point.
 SEQUENCES = [[1, 2, 1, 2, 1, 2], [], [7], [2, 1, 2, 1], [0x10FFFF, 0, 0x10FFFF], [1] * 9, [1, 1, 1]]
 
 
 def counters(order: int) -> list[Counter[tuple[int, ...]]]:
-    """Each sequence's n-grams, counted one by one."""
+    """Count the n-grams of each sequence one by one."""
     return [Counter(tuple(s[i : i + order]) for i in range(len(s) - order + 1)) for s in SEQUENCES]
 
 
 @pytest.fixture(params=[2**22, 7, 1])
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """With blocks that hold everything, or a single n-gram at a time."""
+    """Block sizes that hold all n-grams, a few, or a single one."""
     monkeypatch.setattr(ngrams, "BLOCK", request.param)
     return request.param
 
 
-def test_totals_and_matches_are_those_of_counters(block: int) -> None:
+def test_totals_and_matches_equal_those_of_counters(block: int) -> None:
     found = list(count_ngrams([np.array(each, np.int64) for each in SEQUENCES], 4))
     assert len(found) == 4
     for order, counts in enumerate(found, 1):
@@ -35,7 +35,7 @@ def test_totals_and_matches_are_those_of_counters(block: int) -> None:
         assert counts.matches().tolist() == [[(a & b).total() for b in wanted] for a in wanted]
 
 
-def test_mean_matches_are_those_of_mean_counts() -> None:
+def test_mean_matches_equal_those_of_weighted_counters() -> None:
     weights = np.arange(1, len(SEQUENCES) + 1) / 28
     for order, counts in enumerate(count_ngrams([np.array(each, np.int64) for each in SEQUENCES], 3), 1):
         wanted = counters(order)
@@ -46,7 +46,7 @@ def test_mean_matches_are_those_of_mean_counts() -> None:
         assert counts.mean_matches(weights).tolist() == pytest.approx(matches, rel=1e-12)
 
 
-def test_of_empty_sequences_there_is_nothing() -> None:
+def test_empty_sequences_have_no_ngrams() -> None:
     for counts in count_ngrams([np.zeros(0, np.int64)] * 2, 2):
         assert counts.totals.tolist() == [0, 0] and counts.matches().tolist() == [[0, 0], [0, 0]]
         assert counts.mean_matches(np.array([0.5, 0.5])).tolist() == [0, 0]

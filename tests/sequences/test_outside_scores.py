@@ -1,4 +1,4 @@
-"""Scores of hypotheses that something else made."""
+"""Reading external scores of hypotheses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write(path: Path, *lines: str) -> Path:
 
 
 @pytest.mark.parametrize("lines", [["1", "2.5", "-3e1"], ["[1, 2.5]", "[]", "[-30]"]], ids=["numbers", "arrays"])
-def test_each_sentence_gets_as_many_as_it_has_hypotheses(lines: list[str], tmp_path: Path) -> None:
+def test_each_sentence_gets_a_score_per_hypothesis(lines: list[str], tmp_path: Path) -> None:
     path = write(tmp_path / "scores", *lines)
     assert list(read_scores(path, [2, 0, 1])) == [[1.0, 2.5], [], [-30.0]]
     assert list(read_scores(path, [2, 0, 1], negate=True)) == [[-1.0, -2.5], [], [30.0]]
@@ -27,11 +27,11 @@ def test_each_sentence_gets_as_many_as_it_has_hypotheses(lines: list[str], tmp_p
     ("lines", "message"),
     [
         (["1", "2"], "ends at sentence 3"),
-        (["1", "2", "3", "4"], "line 4: there are more scores than hypotheses"),
-        (["1", "x", "3"], "line 2: expected a number, found 'x'"),
-        (["1", "inf", "3"], "line 2: expected a number, found 'inf'"),
+        (["1", "2", "3", "4"], "line 4: found more scores"),
+        (["1", "x", "3"], "line 2: expected a finite number, found 'x'"),
+        (["1", "inf", "3"], "line 2: expected a finite number, found 'inf'"),
         (["[1, 2]", "[]"], "ends before sentence 3"),
-        (["[1, 2]", "[]", "[3]", "[4]"], "line 4: there are more scores"),
+        (["[1, 2]", "[]", "[3]", "[4]"], "line 4: found more scores"),
         (["[1, 2]", "[3]", "[]"], "line 2: found 1 scores, expected 0"),
         (["[1]", "[]", "[3]"], "line 1: found 1 scores, expected 2"),
         (["[1, NaN]", "[]", "[3]"], "line 1: expected an array of numbers"),
@@ -40,7 +40,7 @@ def test_each_sentence_gets_as_many_as_it_has_hypotheses(lines: list[str], tmp_p
         (["[1, 2]", "{}", "[3]"], "line 2: expected an array of numbers"),
     ],
 )
-def test_what_does_not_fit_the_list_is_refused(lines: list[str], message: str, tmp_path: Path) -> None:
+def test_scores_that_do_not_match_the_list_are_refused(lines: list[str], message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "scores", *lines)
     with pytest.raises(UserError) as caught:
         list(read_scores(path, [2, 0, 1]))
@@ -54,7 +54,7 @@ def test_what_does_not_fit_the_list_is_refused(lines: list[str], message: str, t
         ("fairseq", ["H-2\t-1\tc", "H-0\t-1\ta", "H-0\t-2\tb", "Generate test with beam=5:"], {}),
     ],
 )
-def test_of_every_format(form: str, lines: list[str], more: dict[str, int], tmp_path: Path) -> None:
+def test_scores_replace_those_of_the_list(form: str, lines: list[str], more: dict[str, int], tmp_path: Path) -> None:
     path, source = write(tmp_path / "nbest", *lines), write(tmp_path / "source", "eins", "zwei", "drei")
     for scores in (["5", "7", "6"], ["[5, 7]", "[]", "[6]"]):
         given = Candidates(path, form, source, scores=write(tmp_path / "scores", *scores), **more)
@@ -62,8 +62,7 @@ def test_of_every_format(form: str, lines: list[str], more: dict[str, int], tmp_
         assert found == [[("a", 5.0), ("b", 7.0)], [], [("c", 6.0)]]
 
 
-def test_of_text_with_arrays(tmp_path: Path) -> None:
-    """An empty translation has a score, which nobody asks for."""
+def test_arrays_have_scores_of_empty_translations_that_are_ignored(tmp_path: Path) -> None:
     path = write(tmp_path / "nbest", "a", "b", "", "", "c", "")
     source = write(tmp_path / "source", "eins", "zwei", "drei")
     scores = write(tmp_path / "scores", "[5, 7]", "[0, 0]", "[6, 0]")

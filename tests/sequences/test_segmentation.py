@@ -1,4 +1,4 @@
-"""From text to pieces and back."""
+"""Splitting text into pieces, and joining pieces to text."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from fairseq_lskd.sequences.segmentation import check_pieces, joiner, model_symb
         (["▁a"], [], ""),
     ],
 )
-def test_marks_of_the_vocabulary_say_how_to_join(symbols: list[str], pieces: list[str], text: str) -> None:
+def test_the_vocabulary_decides_how_pieces_are_joined(symbols: list[str], pieces: list[str], text: str) -> None:
     assert joiner(None, symbols)(pieces) == text
 
 
-def test_without_a_model_lines_are_in_pieces() -> None:
+def test_without_a_model_lines_are_split_at_white_space() -> None:
     assert splitter(None)(["▁a b  c\u00a0d", " "]) == [["▁a", "b", "c", "d"], []]
 
 
@@ -44,11 +44,11 @@ def test_a_sentencepiece_model_splits_and_joins(tmp_path: Path) -> None:
     assert joiner(model, [])(pieces) == "a dog"
 
 
-def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_sentencepiece_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "spm.model").write_text("no model")
     with pytest.raises(UserError, match=r"--sentencepiece-source .*spm.model is not a SentencePiece model"):
         splitter(tmp_path / "spm.model")
-    with pytest.raises(UserError, match=r"--sentencepiece-target .*none: cannot be read .No such file"):
+    with pytest.raises(UserError, match=r"--sentencepiece-target .*none.*No such file"):
         joiner(tmp_path / "none", [])
 
 
@@ -58,23 +58,21 @@ def test_text_in_other_pieces_is_refused(unknown: int) -> None:
     if unknown <= 2:
         check_pieces(lines, {"▁a"}, "CORPUS x")
         return
-    with pytest.raises(
-        UserError, match=rf"CORPUS x: the teacher does not know {unknown}0 % of .* give --sentencepiece,"
-    ):
+    with pytest.raises(UserError, match=rf"CORPUS x: the teacher .*{unknown}0 %.* 20 %.*--sentencepiece\b"):
         check_pieces(lines, {"▁a"}, "CORPUS x")
 
 
-def test_what_was_unknown_when_it_was_binarised_is_unknown() -> None:
-    with pytest.raises(UserError, match="does not know 100 %"):
+def test_unk_in_binarised_data_counts_as_unknown() -> None:
+    with pytest.raises(UserError, match="100 %"):
         check_pieces([["<unk>", "<unk>"]], {"<unk>"}, "CORPUS x")
 
 
-def test_nothing_is_in_no_other_pieces() -> None:
+def test_empty_sentences_are_in_the_right_pieces() -> None:
     check_pieces([[], []], set(), "CORPUS x")
 
 
 def test_the_vocabulary_of_a_model_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no CTranslate2 model folder: found no target_vocabulary.json"):
+    with pytest.raises(UserError, match=r"--model .*target_vocabulary\.json.*shared_vocabulary\.json"):
         model_symbols(tmp_path)
     (tmp_path / "shared_vocabulary.txt").write_text("<unk>\n▁a\n")
     assert "▁a" in model_symbols(tmp_path)

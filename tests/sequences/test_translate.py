@@ -1,4 +1,4 @@
-"""A corpus in windows, through an engine that needs no model."""
+"""Translating a corpus in windows, with an engine that needs no model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = Settings("cpu", "float32", 1, 1, max_tokens=12)
 
 
 class Shouting:
-    """Translates into capitals, and asks for `ahead` batches before it gives the first."""
+    """Translates into capitals. It reads `ahead` further batches before it yields the first."""
 
     name, max_source_positions = "shouting 1.0", 6
 
@@ -50,7 +50,7 @@ def make(tmp_path: Path, lines: list[str]) -> Any:
     (tmp_path / "corpus").write_text("".join(f"{line}\n" for line in lines))
 
     def make(ahead: int = 0, window: int = 7, extra: int = 1) -> Translator:
-        split = lambda texts: [text.split() for text in texts]  # noqa: E731  as `splitter` gives it
+        split = lambda texts: [text.split() for text in texts]  # noqa: E731  like the result of `splitter`
         return Translator(open_corpus(tmp_path / "corpus"), Shouting(ahead), split, "".join, window, extra)  # type: ignore[arg-type]  # an engine in part
 
     return make
@@ -58,7 +58,7 @@ def make(tmp_path: Path, lines: list[str]) -> Any:
 
 @pytest.mark.parametrize("ahead", [0, 3, 100])
 @pytest.mark.parametrize("window", [1, 7, 40, 1000])
-def test_records_are_in_the_corpus_s_order(make: Any, lines: list[str], ahead: int, window: int) -> None:
+def test_records_are_in_corpus_order(make: Any, lines: list[str], ahead: int, window: int) -> None:
     windows = list(make(ahead, window).translate(SETTINGS, 0, 40))
     assert [len(records) for records in windows[:-1]] == [window] * (len(windows) - 1)
     records = [record for records in windows for record in records]
@@ -87,7 +87,7 @@ def test_records_are_in_the_corpus_s_order(make: Any, lines: list[str], ahead: i
             assert record["skipped"] == ("too long" if pieces else "empty") and record["hypotheses"] == []
 
 
-def test_batches_are_the_same_wherever_a_run_begins(make: Any) -> None:
+def test_a_resumed_run_has_the_same_batches(make: Any) -> None:
     whole, rest = make(), make()
     records = [record for window in whole.translate(SETTINGS, 0, 40) for record in window]
     assert [record for window in rest.translate(SETTINGS, 14, 40) for record in window] == records[14:]
@@ -96,19 +96,19 @@ def test_batches_are_the_same_wherever_a_run_begins(make: Any) -> None:
     assert len({batch.first for batch in whole.engine.seen}) == len(whole.engine.seen)
 
 
-def test_only_some_of_it(make: Any) -> None:
+def test_a_range_of_sentences(make: Any) -> None:
     windows = list(make().translate(SETTINGS, 7, 16))
     assert [[record["id"] for record in records] for records in windows] == [list(range(7, 14)), [14, 15]]
 
 
-def test_a_window_of_nothing_but_skipped_sentences(make: Any, tmp_path: Path) -> None:
+def test_windows_may_consist_of_skipped_sentences(make: Any, tmp_path: Path) -> None:
     (tmp_path / "corpus").write_text("\n" * 10 + "a\n" + "\n" * 10)
     windows = list(make(window=3).translate(SETTINGS, 0, 21))
     assert [record["id"] for records in windows for record in records] == list(range(21))
     assert [record["id"] for records in windows for record in records if record["hypotheses"]] == [10]
 
 
-def test_marks_count_towards_the_length(make: Any, lines: list[str]) -> None:
+def test_extra_tokens_count_towards_the_length(make: Any, lines: list[str]) -> None:
     skipped = [
         record["id"]
         for records in make(extra=3).translate(SETTINGS, 0, 40)
@@ -118,7 +118,7 @@ def test_marks_count_towards_the_length(make: Any, lines: list[str]) -> None:
     assert skipped == [i for i, line in enumerate(lines) if not 0 < len(line.split()) < 4]
 
 
-def test_what_there_is_to_do_and_what_was_done_are_counted(make: Any, lines: list[str]) -> None:
+def test_survey_and_count(make: Any, lines: list[str]) -> None:
     lengths = [len(line.split()) for line in lines]
     counts = make().survey(Shard(0, 40))
     assert counts["empty"] == lengths.count(0) and counts["too long"] == sum(n > 5 for n in lengths)
@@ -133,13 +133,13 @@ def test_what_there_is_to_do_and_what_was_done_are_counted(make: Any, lines: lis
     }
 
 
-def test_a_sample_is_of_the_shard_and_the_same_at_every_call(make: Any, lines: list[str]) -> None:
+def test_a_sample_comes_from_the_shard_and_is_reproducible(make: Any, lines: list[str]) -> None:
     sample = make().sample(Shard(10, 30))
     assert sample == make().sample(Shard(10, 30))
     assert sorted(sample) == sorted(line.split() for line in lines[10:30] if 0 < len(line.split()) < 6)
 
 
-def test_progress_says_how_long_it_will_take(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_shows_speed_and_time_left(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     progress = Progress("out.jsonl", 1000, 5000, every=10)
@@ -147,6 +147,6 @@ def test_progress_says_how_long_it_will_take(capsys: pytest.CaptureFixture, monk
         now += 6
         progress(300)
     assert capsys.readouterr().err.splitlines() == [
-        "out.jsonl | 1,600 of 5,000 sentences | 50 a second | 01:08 left",
-        "out.jsonl | 2,200 of 5,000 sentences | 50 a second | 00:56 left",
+        "out.jsonl | 1,600 of 5,000 sentences | 50 per second | 01:08 left",
+        "out.jsonl | 2,200 of 5,000 sentences | 50 per second | 00:56 left",
     ]

@@ -1,4 +1,4 @@
-"""chrF and sentence BLEU of all pairs, beside sacreBLEU's own."""
+"""chrF and sentence BLEU of all pairs, compared with sacreBLEU."""
 
 from __future__ import annotations
 
@@ -40,38 +40,39 @@ CASES = {"chrf": (ChrF(), CHRF()), "sentence-bleu": (SentenceBleu("en"), BLEU(ef
 
 
 def slowly(metric: Any, texts: list[str]) -> list[list[float]]:
-    """One pair after the other, by sacreBLEU."""
+    """Score the pairs one by one with sacreBLEU."""
     return [[metric.sentence_score(hypothesis, [reference]).score for reference in texts] for hypothesis in texts]
 
 
 @pytest.mark.parametrize(("utility", "metric"), CASES.values(), ids=CASES)
 class TestPairwise:
     @pytest.mark.parametrize("texts", [REAL, HOSTILE, ["only one"]], ids=["real", "hostile", "one"])
-    def test_scores_are_sacrebleu_s_to_the_last_bit(self, utility: Utility, metric: Any, texts: list[str]) -> None:
+    def test_scores_equal_those_of_sacrebleu_exactly(self, utility: Utility, metric: Any, texts: list[str]) -> None:
         assert utility.pairwise(texts).tolist() == slowly(metric, texts)
 
     @given(texts=st.lists(st.text(alphabet="ab .,\u3042\U0001f600\t", max_size=30) | st.text(max_size=20), max_size=6))
-    def test_of_any_texts(self, utility: Utility, metric: Any, texts: list[str]) -> None:
+    def test_scores_of_any_texts(self, utility: Utility, metric: Any, texts: list[str]) -> None:
         assert utility.pairwise(["", *texts]).tolist() == slowly(metric, ["", *texts])
 
-    def test_of_real_text(self, utility: Utility, metric: Any) -> None:
+    def test_scores_of_real_text(self, utility: Utility, metric: Any) -> None:
         corpus = CORPORA / "europarl-en-fr" / "test.fr.gz"
         if not corpus.is_file():
             pytest.skip("no corpora beside the checkout")
         texts = [line for line, _ in zip(read_lines(corpus), range(12), strict=False)]
         assert utility.pairwise(texts).tolist() == slowly(metric, texts)
 
-    def test_one_reference_is_aggregated_to_itself(self, utility: Utility, metric: Any) -> None:
-        """All weight on one text: the scores are those with it as the reference."""
+    def test_aggregation_with_all_weight_on_one_text_uses_it_as_the_reference(
+        self, utility: Utility, metric: Any
+    ) -> None:
         weights = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
         assert utility.aggregated(REAL, weights).tolist() == pytest.approx(utility.pairwise(REAL)[:, 2].tolist())
 
-    def test_the_signature_is_sacrebleu_s(self, utility: Utility, metric: Any) -> None:
+    def test_the_signature_is_that_of_sacrebleu(self, utility: Utility, metric: Any) -> None:
         metric.sentence_score("a", ["a"])
         assert utility.signature == str(metric.get_signature())
 
 
-def test_chinese_is_cut_into_characters() -> None:
+def test_chinese_is_tokenised_into_characters() -> None:
     texts = ["我们去北京", "我们在北京", "北京"]
     metric = BLEU(effective_order=True, tokenize="zh")
     assert make_utility("sentence-bleu", "zh").pairwise(texts).tolist() == slowly(metric, texts)
@@ -87,15 +88,15 @@ def mean_counts(texts: list[str], weights: list[float], order: int) -> Counter[s
 
 
 def test_aggregated_chrf_by_hand() -> None:
-    """ "ab" with the mean of "ab" and "ac": of letters 1.5 of 2 match; of pairs 0.5 of 1; so P = R = 0.625."""
+    """ "ab" and the mean of "ab" and "ac": 1.5 of 2 unigrams and 0.5 of 1 bigrams match, so P = R = 0.625."""
     found = ChrF().aggregated(["ab", "ac"], np.array([0.5, 0.5]))
     assert found.tolist() == pytest.approx([62.5, 62.5])
-    # One third and two thirds: letters 1 + 1/3 of 2, pairs 1/3 of 1.
+    # With weights 1/3 and 2/3, 1 + 1/3 of 2 unigrams and 1/3 of 1 bigrams match.
     found = ChrF().aggregated(["ab", "ac"], np.array([1 / 3, 2 / 3]))
     assert found.tolist() == pytest.approx([100 * (2 / 3 + 1 / 3) / 2, 100 * (5 / 6 + 2 / 3) / 2])
 
 
-def test_aggregated_chrf_is_that_of_mean_counts() -> None:
+def test_aggregated_chrf_equals_chrf_with_mean_counts() -> None:
     texts, weights = [text.replace(" ", "") for text in REAL], [0.1, 0.2, 0.3, 0.15, 0.25]
     wanted = []
     for text in texts:
@@ -110,6 +111,6 @@ def test_aggregated_chrf_is_that_of_mean_counts() -> None:
 
 
 def test_aggregated_bleu_by_hand() -> None:
-    """ "a b" with the mean of "a b" and "a c": words 1.5 of 2, pairs 0.5 of 1, no penalty: sqrt(0.75 * 0.5)."""
+    """ "a b" and the mean of "a b" and "a c": 1.5 of 2 unigrams, 0.5 of 1 bigrams, no penalty: sqrt(0.75 * 0.5)."""
     found = SentenceBleu("en").aggregated(["a b", "a c"], np.array([0.5, 0.5]))
     assert found.tolist() == pytest.approx([100 * 0.375**0.5] * 2)

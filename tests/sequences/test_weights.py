@@ -13,12 +13,12 @@ from fairseq_lskd.sequences import SequenceWeights
 
 
 def weights(*values: float, references: int = 0) -> SequenceWeights:
-    """These weights; the last ones are of references."""
+    """Create weights; the last `references` are those of references."""
     flags = [i >= len(values) - references for i in range(len(values))]
     return SequenceWeights(np.array(values, np.float32), np.array(flags, bool))
 
 
-def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+def test_load_returns_what_save_wrote(tmp_path: Path) -> None:
     saved = weights(0.0, 0.1, 3e38, references=2)
     saved.save(tmp_path / "new" / "w.npz")
     loaded = SequenceWeights.load(tmp_path / "new" / "w.npz")
@@ -28,7 +28,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_the_same_weights_make_the_same_file(tmp_path: Path) -> None:
-    # Its digest is an input of the training that reads it: writing it again must not look like a change.
+    # The record of a training has the digest of this file, so writing it again must not change it.
     for name in ("a.npz", "b.npz"):
         weights(1, 2).save(tmp_path / name)
     assert sha256(tmp_path / "a.npz") == sha256(tmp_path / "b.npz")
@@ -54,31 +54,31 @@ def test_a_source_with_one_kind_of_target_weighs_as_much_as_those_with_both(shar
     assert alone == translation + reference > 0
 
 
-def test_the_bools_of_an_older_file_are_understood(tmp_path: Path) -> None:
+def test_booleans_of_older_files_are_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", weight=np.ones(2, np.float32), reference=np.array([False, True]))
     assert SequenceWeights.load(tmp_path / "w.npz").share(0.25).weight.tolist() == [0.75, 0.25]
 
 
-def test_a_share_that_leaves_nothing_is_refused() -> None:
-    with pytest.raises(UserError, match="--reference-weight 1 leaves no sentence to train on: all targets are transl"):
+def test_a_share_that_leaves_no_weight_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--reference-weight 1 .*all targets are translations"):
         weights(1, 2).share(1.0)
-    with pytest.raises(UserError, match="--reference-weight 0 leaves no sentence to train on: all targets are referen"):
+    with pytest.raises(UserError, match=r"--reference-weight 0 .*all targets are references"):
         weights(1, 2, references=2).share(0.0)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--sequence-weights .*w.npz: no such file; `lskd select` writes it"):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--sequence-weights .*w.npz: no such file.*lskd select"):
         SequenceWeights.load(tmp_path / "w.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"text\n", b"PK\x03\x04 cut off"])
 def test_another_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "w.npz").write_bytes(content)
-    with pytest.raises(UserError, match=r"w\.npz: not an \.npz file.*expected the \.npz that `lskd select` writes"):
+    with pytest.raises(UserError, match=r"w\.npz.*\.npz.*lskd select"):
         SequenceWeights.load(tmp_path / "w.npz")
 
 
-def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.npz"
     weights(*range(1, 500)).save(path)
     path.write_bytes(path.read_bytes()[:700])
@@ -89,7 +89,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
 def test_an_array_of_objects_is_not_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "w.npz"
     np.savez(path, weight=np.array([{}], dtype=object), reference=np.array([True]))
-    with pytest.raises(UserError, match="weight: it holds Python objects"):
+    with pytest.raises(UserError, match=r"weight.*Python objects"):
         SequenceWeights.load(path)
 
 
@@ -103,27 +103,27 @@ def test_an_array_of_objects_is_not_unpickled(tmp_path: Path) -> None:
         ({"weight": np.ones((2, 1), np.float32), "reference": np.ones((2, 1), bool)}, r"float32 \[2, 1\]"),
     ],
 )
-def test_other_arrays_are_refused(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+def test_arrays_of_wrong_form_are_refused(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", **arrays)
     with pytest.raises(UserError, match=message):
         SequenceWeights.load(tmp_path / "w.npz")
 
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
-def test_a_weight_that_is_none_is_refused_with_its_sentence(bad: float, tmp_path: Path) -> None:
+def test_an_invalid_weight_is_refused_with_its_sentence(bad: float, tmp_path: Path) -> None:
     weights(0, 1, bad, bad).save(tmp_path / "w.npz")
-    with pytest.raises(UserError, match=f"the weight of sentence 2 is {bad}, expected 0 or more"):
+    with pytest.raises(UserError, match=f"weight of sentence 2 is {bad}"):
         SequenceWeights.load(tmp_path / "w.npz")
 
 
 @pytest.mark.parametrize("bad", [-0.5, 1.5, np.nan])
-def test_a_reference_that_is_no_share_is_refused_with_its_sentence(bad: float, tmp_path: Path) -> None:
+def test_a_reference_outside_0_to_1_is_refused_with_its_sentence(bad: float, tmp_path: Path) -> None:
     SequenceWeights(np.ones(3, np.float32), np.array([0, 1, bad], np.float32)).save(tmp_path / "w.npz")
-    with pytest.raises(UserError, match=f"`reference` of sentence 2 is {bad}, expected 0 to 1"):
+    with pytest.raises(UserError, match=f"`reference` of sentence 2 is {bad}"):
         SequenceWeights.load(tmp_path / "w.npz")
 
 
 def test_weights_that_are_all_zero_are_refused(tmp_path: Path) -> None:
     weights(0, 0).save(tmp_path / "w.npz")
-    with pytest.raises(UserError, match="every weight is 0, so there is nothing to train on"):
+    with pytest.raises(UserError, match="every weight is 0"):
         SequenceWeights.load(tmp_path / "w.npz")

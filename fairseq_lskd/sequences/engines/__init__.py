@@ -1,1 +1,1 @@
-"""What decodes: fairseq itself, and CTranslate2. Imported only where they are used."""
+"""The engines that translate: fairseq and CTranslate2. Each is imported only when it is used."""

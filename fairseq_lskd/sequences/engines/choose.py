@@ -1,4 +1,4 @@
-"""Which engine translates with a teacher."""
+"""Choose the engine that translates with a teacher."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 def require_ctranslate2(flag: str) -> None:
-    """Raise a `UserError` with the way out where CTranslate2 is not installed."""
+    """Raise a `UserError` that tells how to install CTranslate2 if it is missing."""
     require(flag, "ctranslate2")
 
 
 def choose_engine(
     teacher: Teacher, options: DecodingOptions, wanted: str, device: str, cores: int, cache: Path
 ) -> Engine:
-    """CTranslate2 where it can do what is asked for, else fairseq, saying why on stderr.
+    """Return a CTranslate2 engine if it supports teacher and options, else a fairseq engine, with the reason on stderr.
 
     Args:
         wanted: "auto", "fairseq" or "ctranslate2".
-        cache: the folder for converted models.
+        cache: folder for converted models.
 
     Raises:
-        UserError: if CTranslate2 is wanted and cannot do it.
+        UserError: if CTranslate2 is wanted, but does not support teacher and options.
     """
     if wanted != "fairseq":
         if wanted == "ctranslate2":
@@ -48,31 +48,31 @@ def choose_engine(
             except Unsupported as error:
                 reason = str(error)
         if wanted == "ctranslate2":
-            raise UserError(f"--engine ctranslate2: {reason}. Leave it out, and fairseq translates.")
-        print(f"fairseq translates: {reason}", file=sys.stderr)
+            raise UserError(f"--engine ctranslate2: {reason}. Leave it out to translate with fairseq.")
+        print(f"translating with fairseq: {reason}", file=sys.stderr)
     from .fairseq_engine import FairseqEngine
 
     return FairseqEngine(teacher, options, device, cores)
 
 
 def _obstacle(teacher: Teacher, options: DecodingOptions) -> str | None:
-    """What CTranslate2 lacks for this, whatever the model."""
+    """Return why CTranslate2 cannot be used, apart from the model's architecture, or None."""
     if not is_installed("ctranslate2"):
         how = OPTIONAL["ctranslate2"].how_to_get
-        return f"CTranslate2, which is several times faster, is not installed. Get it with: {how}"
+        return f"CTranslate2, which is several times faster, is not installed. Install it with: {how}"
     if teacher.marks is not None and teacher.marks.replacing:
-        return "CTranslate2 has no language tokens in place of end marks (--lang-tok-replacing-bos-eos)"
+        return "CTranslate2 does not support --lang-tok-replacing-bos-eos"
     if len(teacher.models) > 1:
-        return "CTranslate2 has no ensembles"
+        return "CTranslate2 does not support ensembles"
     return unsupported(options)
 
 
 def unsupported(options: DecodingOptions) -> str | None:
-    """Return which of the search's options CTranslate2 lacks, or None."""
+    """Return which options of the search CTranslate2 does not support, or None."""
     if 0 < options.unkpen < math.inf:
-        return f"CTranslate2 has no --unkpen but inf, which forbids <unk> (found {options.unkpen:g})"
+        return f"CTranslate2 supports only 0 and inf for --unkpen, found {options.unkpen:g}"
     if options.diverse_beam_groups > 0:
-        return "CTranslate2 has no diverse beam search (--diverse-beam-groups)"
+        return "CTranslate2 does not support diverse beam search (--diverse-beam-groups)"
     if options.sampling_epsilon or options.sampling_eta:
-        return f"CTranslate2 has no {options.truncations[0]}"
+        return f"CTranslate2 does not support {options.truncations[0]}"
     return None

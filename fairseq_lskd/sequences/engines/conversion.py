@@ -1,4 +1,4 @@
-"""A fairseq Transformer as a CTranslate2 model folder, made once and compared with the original."""
+"""Convert a fairseq Transformer to a CTranslate2 model folder, and compare it with the original."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ ACTIVATIONS = {
     "gelu_fast": Activation.GELUTanh,
     "swish": Activation.SWISH,
 }
-#: Natural logarithms of a token's probability may differ by this much between the two in float32.
+#: Maximum difference of log-probabilities between the two models in float32, in nats.
 TOLERANCE = 1e-3
 VERIFIED = "verified.json"
-#: What it has at least; "files" are the SHA-256 of all others, which older versions did not write.
+#: Minimum shape of `VERIFIED`. "files" has the SHA-256 of all other files; older versions did not write it.
 RECORD = {"largest_difference": NUMBER, "files": {str: str}}
-#: How a folder ends in which a conversion goes on.
+#: Suffix of the temporary folder of a conversion.
 UNFINISHED = ".unfinished"
-SECONDS = 2.0  #: between making such a folder and locking it, at most
+SECONDS = 2.0  #: maximum time between creating and locking this folder
 
 
 class Unsupported(Exception):
-    """CTranslate2 cannot run this model; the message says why."""
+    """CTranslate2 does not support this model. The message gives the reason."""
 
 
 class FromModel(Converter):
-    """Reads a model that is loaded: its options may be of Hydra's form, which CTranslate2's own reader knows not."""
+    """Converts a loaded model. CTranslate2's own converter cannot read checkpoints with options in Hydra's form."""
 
     def __init__(self, teacher: Teacher):
         self.task, (self.model,) = teacher.task, teacher.models
@@ -81,7 +81,7 @@ class FromModel(Converter):
 
 
 def _problems(model: Any) -> list[str]:
-    """What of a model CTranslate2 does not have."""
+    """Return the features of a model that CTranslate2 does not support."""
     if not isinstance(model, TransformerModelBase):
         return [type(model).__name__]
     options = model.cfg
@@ -97,11 +97,11 @@ def _problems(model: Any) -> list[str]:
             ),
             (
                 options.encoder.normalize_before != options.decoder.normalize_before,
-                "--encoder-normalize-before without --decoder-normalize-before, or the other way round",
+                "different --encoder-normalize-before and --decoder-normalize-before",
             ),
             (
                 options.encoder.attention_heads != options.decoder.attention_heads,
-                "other --encoder-attention-heads than --decoder-attention-heads",
+                "different --encoder-attention-heads and --decoder-attention-heads",
             ),
         )
         if wrong
@@ -109,16 +109,16 @@ def _problems(model: Any) -> list[str]:
 
 
 def convert(teacher: Teacher, cache: Path) -> Path:
-    """The folder in `cache` with this teacher as a CTranslate2 model in float32; made if it is not there.
+    """Return the folder in `cache` with the teacher as a float32 CTranslate2 model. Convert the teacher if needed.
 
-    It is checked to the last bit before it is used, and made again where it was damaged, saying so on stderr.
+    The digests of a cached model are checked. A damaged model is converted again, with a message on stderr.
 
     Raises:
-        Unsupported: if CTranslate2 has no such model, or what it computes is not what fairseq computes.
-        OSError: if it cannot be written: a full disk says nothing about the model.
+        Unsupported: if CTranslate2 does not support the model, or its log-probabilities differ from fairseq's.
+        OSError: if the model cannot be written, for example on a full disk.
     """
     if problems := _problems(teacher.models[0]):
-        raise Unsupported(f"CTranslate2 has no {', no '.join(problems)}")
+        raise Unsupported(f"CTranslate2 does not support {', '.join(problems)}")
     digests = [sha256(path) for path in (*teacher.paths, *teacher.dictionaries, *teacher.more_files)]
     key = hashlib.sha256(" ".join([ctranslate2.__version__, *digests]).encode()).hexdigest()
     folder = cache / key[:16]
@@ -127,22 +127,22 @@ def convert(teacher: Teacher, cache: Path) -> Path:
     if (folder / VERIFIED).is_file():
         if not (problem := _damage(folder)):
             return folder
-        print(f"{folder}: {problem}; the model is converted again", file=sys.stderr)
-    # Beside its place: shards may convert at the same time, and whoever ends first is right.
+        print(f"{folder}: {problem}. Converting the model again", file=sys.stderr)
+    # In a temporary folder, as shards may convert at the same time. The first to finish is kept.
     with _workplace(cache, key[:16]) as place, errors_name(folder, place):
         made = place / "model"
         try:
             FromModel(teacher).convert(str(made))
             difference = _difference(teacher, made)
-        except OSError:  # a full disk, say, which is no fault of the model
+        except OSError:  # such as a full disk
             raise
-        except Exception as error:  # models of all kinds can be made with fairseq
+        except Exception as error:  # CTranslate2 may fail in any way on an unusual model
             if shutil.disk_usage(cache).free < FULL:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
-            raise Unsupported(f"CTranslate2 cannot convert it ({type(error).__name__}: {error})") from error
+            raise Unsupported(f"CTranslate2 cannot convert the model ({type(error).__name__}: {error})") from error
         if not difference <= TOLERANCE:
             raise Unsupported(
-                f"CTranslate2's log-probabilities differ from fairseq's by up to {difference:.2g}, expected at most "
+                f"the log-probabilities of CTranslate2 and fairseq differ by up to {difference:.2g}, expected at most "
                 f"{TOLERANCE:g}"
             )
         files = {path.name: sha256(path) for path in sorted(made.iterdir())}
@@ -158,9 +158,9 @@ def convert(teacher: Teacher, cache: Path) -> Path:
 
 
 def _damage(folder: Path) -> str | None:
-    """Why a converted model is not what was written; None if it is, to the last bit."""
+    """Compare a converted model with its recorded digests. Return the first problem, or None."""
     try:
-        files = read_json(folder / VERIFIED, RECORD, "what a conversion writes")["files"]
+        files = read_json(folder / VERIFIED, RECORD, "the record of a conversion")["files"]
     except UserError as error:
         return str(error)
     for name, digest in files.items():
@@ -168,17 +168,17 @@ def _damage(folder: Path) -> str | None:
         if not path.is_file():
             return f"{name} is missing"
         if sha256(path) != digest:
-            return f"{name} is not as it was written"
+            return f"{name} was changed"
     return None
 
 
 @contextlib.contextmanager
 def _workplace(cache: Path, key: str) -> Iterator[Path]:
-    """A folder to convert in, which goes at the end. While its process lives, it has a lock on it."""
+    """Create a temporary folder for a conversion, and lock it until it is removed or the process dies."""
     place = Path(tempfile.mkdtemp(dir=cache, prefix=f".{key}.", suffix=UNFINISHED))
     lock = os.open(place, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
+        with contextlib.suppress(OSError):  # the file system may not support locks
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield place
     finally:
@@ -187,13 +187,13 @@ def _workplace(cache: Path, key: str) -> Iterator[Path]:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what killed conversions left: folders whose process has no lock on them any more."""
+    """Remove the folders of killed conversions, which no process has locked."""
     for place in cache.glob(f".*{UNFINISHED}"):
         with contextlib.suppress(OSError):
             lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # One that has just been made may have no lock yet.
+                # A new folder may not be locked yet.
                 if time.time() - place.stat().st_mtime > SECONDS:
                     shutil.rmtree(place, ignore_errors=True)
             finally:
@@ -201,7 +201,7 @@ def _sweep(cache: Path) -> None:
 
 
 def _difference(teacher: Teacher, folder: Path) -> float:
-    """The largest difference between the two models' log-probabilities of a token, over random sentences."""
+    """Return the largest difference between the token log-probabilities of both models on random sentences."""
     chance = random.Random(1)
     dictionaries = (teacher.task.source_dictionary, teacher.task.target_dictionary)
     source, target = (dictionary.symbols[dictionary.nspecial :] for dictionary in dictionaries)
@@ -211,5 +211,5 @@ def _difference(teacher: Teacher, folder: Path) -> float:
     translator = ctranslate2.Translator(str(folder), "cpu", compute_type="float32")
     theirs = [result.log_probs for result in translator.score_batch(sources, targets)]
     ours = forced_log_probs(teacher.task, teacher.models, sources, targets, torch.device("cpu"))
-    # Not max(), which may step over what is not a number.
+    # Unlike max(), NumPy returns NaN if a value is NaN.
     return float(np.abs(np.concatenate(ours) - np.concatenate(theirs)).max())

@@ -1,4 +1,4 @@
-"""CTranslate2 as the engine: the same beam search as fairseq's, in C++."""
+"""The engine CTranslate2: fairseq's beam search, in C++."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..segmentation import model_symbols
 
 Item = TypeVar("Item")
 
-#: Sizes of batches, in tokens: the one to begin with, and those to try.
+#: Default batch size in tokens, and the sizes to try, by device.
 MAX_TOKENS = {"cpu": (1024, (512, 2048)), "cuda": (16384, (4096, 65536))}
 
-#: What CTranslate2 calls fairseq's <pad>.
+#: CTranslate2's name for fairseq's <pad>.
 PADDING = "<blank>"
 
 
 @dataclass(frozen=True)
 class Marks:
-    """Tokens that a model wants around its text: languages, and an end mark that it does not add itself."""
+    """Tokens that a model needs around its text, such as language tokens and the end-of-sentence token."""
 
     source_prefix: tuple[str, ...] = ()
     source_suffix: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Marks:
 
 
 class CTranslate2Engine:
-    """A CTranslate2 model folder."""
+    """Translates with a CTranslate2 model folder."""
 
     name = f"ctranslate2 {ctranslate2.__version__}"
 
@@ -48,21 +48,21 @@ class CTranslate2Engine:
         positions: tuple[int, int],
         marks: Marks | None = None,
     ):
-        """`positions`: how many tokens the model reads and writes at most, end marks counted."""
+        """`positions`: maximum numbers of source and target tokens, end-of-sentence tokens included."""
         self.folder, self.options, self.marks = folder, options, marks or Marks()
         self.max_source_positions, self.max_target_positions = positions
         self.eos = read_config(folder).get("eos_token") or "</s>"
-        # Padding is never drawn in fairseq.
+        # fairseq never samples padding.
         self.padding = [[symbol] for symbol in model_symbols(folder) if symbol == PADDING]
         if device == "auto":
             device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
         supported = _compute_types(device)
         first, others = MAX_TOKENS[device]
-        # Sampling draws from one sequence of random numbers, so it has one worker.
+        # Sampling uses a single sequence of random numbers, and therefore a single worker.
         many = cores if device == "cpu" and not options.sampling else 1
         self.default = Settings(device, "float32", many, cores // many, first)
         short = "float16" if device == "cuda" else "int8"
-        # What was sampled can't tell whether int8 translates as well as float32.
+        # Samples cannot show whether int8 translates as well as float32.
         types = [] if options.sampling and short == "int8" else [short]
         self.stages: Sequence[Callable[[Settings], list[Settings]]] = (
             lambda best: [replace(best, compute_type=kind) for kind in types if kind in supported],
@@ -74,16 +74,16 @@ class CTranslate2Engine:
         supported = _compute_types(settings.device)
         if settings.compute_type not in supported:
             raise UserError(
-                f"--compute-type {settings.compute_type}: CTranslate2 has {', '.join(sorted(supported))} on this "
+                f"--compute-type {settings.compute_type}: CTranslate2 supports {', '.join(sorted(supported))} on this "
                 f"{settings.device}"
             )
         if self.options.sampling and settings.workers != 1:
-            raise UserError(f"--workers {settings.workers}: sampling has one, which draws the same again when resumed")
+            raise UserError(f"--workers {settings.workers}: expected 1 with --sampling, to draw the same when resumed")
         self.settings, self.window = settings, -1
         self._load()
 
     def _load(self) -> None:
-        self.translator: Any = None  # what it had on the device is free before more is asked for
+        self.translator: Any = None  # free the memory of the old model first
         try:
             self.translator = ctranslate2.Translator(
                 str(self.folder),
@@ -95,15 +95,16 @@ class CTranslate2Engine:
         except (RuntimeError, ValueError) as error:
             if _lacks_memory(error):
                 raise OutOfMemory(
-                    f"{self.folder} does not fit into the memory of this {self.settings.device}: {error}; give another "
-                    "--device, or --compute-type"
+                    f"{self.folder} does not fit into the memory of this {self.settings.device} ({error}). Use another "
+                    "--device or --compute-type"
                 ) from None
-            raise UserError(f"{self.folder} is not a model that CTranslate2 can load: {error}") from None
+            raise UserError(f"{self.folder}: CTranslate2 cannot load this model ({error})") from None
 
     def _seed(self, window: int) -> None:
-        """Random numbers that a window has whether or not others were translated before it.
+        """Seed the random numbers of a window, so that they do not depend on earlier windows.
 
-        A worker's generator is seeded when it first draws and never again, so every window has a worker of its own.
+        CTranslate2 seeds the generator of a worker only once, when it first samples. The model is therefore loaded
+        again for each window.
         """
         if window != self.window:
             self.window = window
@@ -111,7 +112,7 @@ class CTranslate2Engine:
             self._load()
 
     def translate(self, batches: Iterable[Batch]) -> Iterator[list[list[Hypothesis]]]:
-        # A worker that ends one batch finds the next waiting. Sampled windows must not overlap.
+        # Submit batches ahead, so that workers do not wait. Windows with sampling must not overlap.
         ahead = 0 if self.options.sampling else 2 * self.settings.workers
         translated = self._ahead(batches, self._submit, ahead)
         for (batch, results), scored in self._ahead(translated, self._submit_scores, ahead):
@@ -121,7 +122,7 @@ class CTranslate2Engine:
     def _ahead(
         self, items: Iterable[Item], submit: Callable[[Item], list[Any]], depth: int
     ) -> Iterator[tuple[Item, list[Any]]]:
-        """Each item with what was submitted of it, in order, while up to `depth` more are in work."""
+        """Yield each item with its results, in order. Up to `depth` further items are submitted in advance."""
         waiting: deque[tuple[Item, list[Any]]] = deque()
         for item in items:
             waiting.append((item, submit(item)))
@@ -136,8 +137,8 @@ class CTranslate2Engine:
             return [future.result() for future in futures]
         except RuntimeError as error:
             raise (OutOfMemory if _lacks_memory(error) else UserError)(
-                f"CTranslate2 failed with {self.folder}: {error}. Lengths are bounded by --max-source-positions and "
-                "--max-target-positions, memory by --max-tokens."
+                f"CTranslate2 failed with {self.folder}: {error}. If lengths are the problem, lower "
+                "--max-source-positions and --max-target-positions; if memory is, lower --max-tokens."
             ) from error
 
     def _submit(self, batch: Batch) -> list[Any]:
@@ -153,7 +154,7 @@ class CTranslate2Engine:
                 "suppress_sequences": self.padding,
             }
         else:
-            # At 0 the search would end early, with fewer hypotheses than fairseq's to choose from.
+            # With 0, CTranslate2 ends the search earlier than fairseq, with fewer finished hypotheses.
             lenpen = options.lenpen or 1e-9
             search = {"beam_size": options.beam, "num_hypotheses": options.beam, "length_penalty": lenpen}
         longest = max(len(self._source(pieces)) for pieces in batch.sources)
@@ -174,18 +175,19 @@ class CTranslate2Engine:
         return [*self.marks.source_prefix, *pieces, *self.marks.source_suffix]
 
     def _needs_score(self, rank: int, tokens: list[str]) -> bool:
-        """Whether a second pass is to give a hypothesis its score.
+        """Return whether a hypothesis must be scored in a second pass.
 
-        The search's own is of another probability where tokens were forbidden or given (but the end mark as the first
-        one, which is next to impossible), lacks the end mark of a hypothesis that was cut off, and does not say which
-        token has how much of it.
+        The score of the search is not the model's if tokens were forbidden or forced, or if they were sampled with a
+        temperature. (The default --min-len 1 forbids only the end-of-sentence token as the first token, which makes no
+        noticeable difference.) It also lacks the end-of-sentence token of a hypothesis that was cut off at the maximum
+        length, and the scores of single tokens.
         """
         options = self.options
         other = options.sampling or options.min_len > 1 or options.unkpen > 0 or bool(self.marks.target_prefix)
         return other or tokens[-1:] != [self.eos] or (options.token_scores and rank < options.nbest)
 
     def _strip(self, tokens: list[str]) -> list[str]:
-        """A translation without its end mark, and without what it was made to begin with, which CTranslate2 returns."""
+        """Remove the forced prefix and the end-of-sentence token from a translation."""
         given = len(self.marks.target_prefix)
         return tokens[given:-1] if tokens[-1:] == [self.eos] else tokens[given:]
 
@@ -207,7 +209,7 @@ class CTranslate2Engine:
             offset=len(prefix),
             max_input_length=0,
             asynchronous=True,
-            # Sentences were batched with one hypothesis each.
+            # `max_tokens` assumes one hypothesis per sentence.
             max_batch_size=max(1, self.settings.max_tokens // max(len(target) + 1 for _, target in pairs)),
         )
 
@@ -220,7 +222,7 @@ class CTranslate2Engine:
             if each:
                 score = sum(each) / length**self.options.lenpen
             found.append(Hypothesis(tokens, score, length, each if self.options.token_scores else None))
-        # The second pass may have changed the order.
+        # The scores of the second pass may have another order.
         return sorted(found, key=lambda hypothesis: -hypothesis.score)[: self.options.nbest]
 
     def log_probs(self, sources: list[list[str]], targets: list[list[str]]) -> list[list[float]]:
@@ -229,18 +231,18 @@ class CTranslate2Engine:
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """CTranslate2 has no exception of its own for it."""
+    """Tell from the message whether memory ran out, as CTranslate2 has no separate exception for it."""
     return "out of memory" in str(error)
 
 
 def _compute_types(device: str) -> set[str]:
     if device == "cuda" and not ctranslate2.get_cuda_device_count():
-        raise UserError("--device cuda: CTranslate2 sees no GPU here; leave it out, or look at `lskd doctor`")
+        raise UserError("--device cuda: CTranslate2 finds no GPU. Leave it out, or run `lskd doctor`")
     return ctranslate2.get_supported_compute_types(device)
 
 
 def _divisors(cores: int) -> list[int]:
-    """Numbers of workers to try: as many as cores, half of them and so on, and 1."""
+    """Return the numbers of workers to try: `cores`, and its halves down to 1."""
     numbers = []
     while cores >= 1:
         numbers.append(cores)
@@ -249,7 +251,7 @@ def _divisors(cores: int) -> list[int]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What a model says of its special tokens; nothing where it is older than such files."""
+    """Read a model's config.json, which describes its special tokens. Old models have none, and yield {}."""
     path = folder / "config.json"
     shape = {"eos_token?": (str, type(None)), "add_source_eos?": bool}
     return read_json(path, shape, "the config.json of a CTranslate2 model") if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""fairseq itself as the engine: every architecture, ensembles, diverse beam search."""
+"""The engine fairseq: all architectures, ensembles, diverse beam search."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ...teachers.languages import Marks
 from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
 from .truncated_sampling import TruncatedSampling
 
-#: Sizes of batches, in tokens: the one to begin with, and those to try.
+#: Default batch size in tokens, and the sizes to try, by device.
 MAX_TOKENS = {"cpu": (4000, (1000, 12000)), "cuda": (12000, (4000, 48000))}
 
 
 class FairseqEngine:
-    """Checkpoints, as many as one ensemble has."""
+    """Translates with one checkpoint, or an ensemble of several."""
 
     name = f"fairseq {version_of('fairseq')}"
 
@@ -35,12 +35,12 @@ class FairseqEngine:
         self.max_source_positions, self.max_target_positions = teacher.max_positions
         self.models = teacher.models
         for model in self.models:
-            # Attention weights are not asked for.
+            # Attention weights are not needed.
             model.make_generation_fast_(need_attn=False)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         elif device == "cuda" and not torch.cuda.is_available():
-            raise UserError("--device cuda: torch sees no GPU here; leave it out, or look at `lskd doctor`")
+            raise UserError("--device cuda: torch finds no GPU. Leave it out, or run `lskd doctor`")
         first, others = MAX_TOKENS[device]
         self.default = Settings(device, "float32", 1, cores, first)
         types = ["float16"] if device == "cuda" else []
@@ -56,13 +56,13 @@ class FairseqEngine:
 
     def configure(self, settings: Settings) -> None:
         if settings.compute_type == "int8" or (settings.compute_type == "float16" and settings.device == "cpu"):
-            raise UserError(f"--compute-type {settings.compute_type}: fairseq has float32, and float16 on a GPU")
+            raise UserError(f"--compute-type {settings.compute_type}: fairseq supports float32, and float16 on a GPU")
         if settings.workers != 1:
-            raise UserError(f"--workers {settings.workers}: fairseq has one; several are CTranslate2's")
+            raise UserError(f"--workers {settings.workers}: expected 1 with fairseq; only CTranslate2 supports more")
         torch.set_num_threads(settings.threads)
         self.settings, self.device = settings, torch.device(settings.device)
         if self.device.type == "cuda":
-            torch.cuda.empty_cache()  # of batches of other sizes
+            torch.cuda.empty_cache()  # blocks of other sizes are of no use
         dtype = torch.float16 if settings.compute_type == "float16" else torch.float32
         with self._memory():
             for model in self.models:
@@ -70,7 +70,7 @@ class FairseqEngine:
 
     def translate(self, batches: Iterable[Batch]) -> Iterator[list[list[Hypothesis]]]:
         for batch in batches:
-            # From the batch alone, so that a resumed run draws the same.
+            # The seed depends only on the batch, so that a resumed run draws the same samples.
             torch.manual_seed(Random(f"{self.options.seed} {batch.first}").getrandbits(32))
             with self._memory():
                 found = self._translate(batch.sources)
@@ -78,7 +78,7 @@ class FairseqEngine:
 
     def _translate(self, sources: list[list[str]]) -> list[list[Hypothesis]]:
         sample = _sample(self.task, sources, self.device, marks=self.marks)
-        given = 0 if self.marks is None else self.marks.shift  # what a translation begins with is no part of it
+        given = 0 if self.marks is None else self.marks.shift  # forced tokens at the beginning
         found: list[list[tuple[list[str], list[float]]]] = [[] for _ in sources]
         for place, hypotheses in zip(
             sample["id"].tolist(), self.task.inference_step(self.generator, self.models, sample), strict=True
@@ -94,7 +94,7 @@ class FairseqEngine:
     def _rescored(
         self, sources: list[list[str]], found: list[list[tuple[list[str], list[float]]]]
     ) -> list[list[tuple[list[str], list[float]]]]:
-        """The same hypotheses with the model's probabilities: the search's were tempered, or had a penalty on them."""
+        """Score hypotheses by the model. The scores of the search include a temperature or penalty."""
         pairs = [(source, tokens) for source, many in zip(sources, found, strict=True) for tokens, _ in many]
         scores = iter(self.log_probs([source for source, _ in pairs], [target for _, target in pairs]))
         return [[(tokens, next(scores)) for tokens, _ in many] for many in found]
@@ -119,12 +119,12 @@ class FairseqEngine:
             yield
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
-                f"fairseq ran out of memory with {self.settings}: {str(error).splitlines()[0]} Lower --max-tokens"
+                f"fairseq ran out of memory with {self.settings} ({str(error).splitlines()[0]}). Lower --max-tokens"
             ) from None
 
 
 def _indices(dictionary: Any, pieces: list[str]) -> torch.Tensor:
-    """`[length + 1]`, int64: as fairseq reads a line; unknown pieces are <unk>, and an end mark follows."""
+    """Return token ids, int64 `[length + 1]`, as fairseq encodes a line: with <unk>, and end-of-sentence at the end."""
     return torch.tensor([*map(dictionary.index, pieces), dictionary.eos()])
 
 
@@ -135,7 +135,7 @@ def _sample(
     targets: list[list[str]] | None = None,
     marks: Marks | None = None,
 ) -> dict[str, Any]:
-    """A batch as fairseq collates it, sorted by length: its "id" says where in `sources` each sentence is."""
+    """Return a batch of fairseq's collater. It is sorted by length; "id" has the index in `sources` of each row."""
     sides = [[_indices(task.source_dictionary, pieces) for pieces in sources]]
     if targets is not None:
         sides.append([_indices(task.target_dictionary, pieces) for pieces in targets])
@@ -160,7 +160,7 @@ def forced_log_probs(
     device: torch.device,
     marks: Marks | None = None,
 ) -> list[list[float]]:
-    """Of each target's tokens and its end mark, given its source: log of the models' mean probability."""
+    """Return the log of the models' mean probability of each target token and end-of-sentence token."""
     sample = _sample(task, sources, device, targets, marks)
     scored = SequenceScorer(task.target_dictionary).generate(models, sample)
     found: list[list[float]] = [[] for _ in sources]
