@@ -67,10 +67,9 @@ class Candidates:
         self.sentences = counted.lines
         lines = {"--references": self.sentences} | ({"NBEST": self.sentences} if self.format == "json" else {})
         lines |= {name: self.sentences for name in sides if name.startswith("NBEST ")}
-        self._arrays = self.scores is not None and is_json(self.scores)
         if self.format == "text":
             lines |= dict.fromkeys(("NBEST", "--scores"), self.sentences * self.nbest)
-        if self._arrays:
+        if self.scores and is_json(self.scores):
             lines["--scores"] = self.sentences
         wrong = [
             f"{flag} {side.path} has {side.lines:,} lines, expected {lines[flag]:,}"
