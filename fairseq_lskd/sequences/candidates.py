@@ -149,7 +149,7 @@ class Candidates:
         return self._manifest
 
     def more_made_by(self) -> list[dict[str, Any] | None]:
-        """Return the same of each further list."""
+        """Return the manifest (or None) of each further list."""
         return [read_manifest(path) for path in self.more]
 
     def _all(self, found: Iterator[Item]) -> Iterator[Item]:

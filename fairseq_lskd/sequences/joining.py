@@ -1,4 +1,4 @@
-"""Several n-best lists of the same sentences, as one."""
+"""Join several n-best lists of the same sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_joined(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Yield each sentence with the hypotheses of all lists, in the order of the lists.
 
     Raises:
-        UserError: as `read_nbest` does, and if the lists are of other sentences.
+        UserError: as in `read_nbest`, or if the lists have different sentences.
     """
     for records in zip_longest(*map(read_nbest, paths)):
         first = records[0]

@@ -16,7 +16,7 @@ import numpy as np
 from .utility import Utility
 from .weights import softmax
 
-#: Weights of pseudo-references: 1 for each candidate, or the softmax of the scores. Duplicates add up.
+#: Weights of pseudo-references: the count of each candidate, alone or times the softmax of its score.
 EVIDENCE = ("counts", "scores")
 #: Decimals for comparing expected utilities. Smaller differences are rounding errors.
 DECIMALS = 9

@@ -10,7 +10,7 @@ One line per source sentence, in the order of the corpus:
 - `hypotheses`: best first. `score` is the natural logarithm of the model's probability of the hypothesis, divided by
   `length ** lenpen`. `length` is the number of target tokens, end-of-sentence token included. `token_scores`
   (optional) has the log-probability of each of these tokens.
-- `count`: how often a sampled hypothesis was drawn, where `--merge-duplicates` wrote equal ones once.
+  `count` (optional) is the number of times that a sample was drawn, if `--merge-duplicates` merged equal ones.
 - `skipped`: "empty" or "too long", only if the sentence was not translated. It then has no hypotheses.
 """
 

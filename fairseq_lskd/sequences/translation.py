@@ -94,7 +94,7 @@ def translate(request: Request) -> None:
 
 
 def _complete(output: ResumableFile, request: Request, translator: Translator, shard: Shard) -> None:
-    """Translate what the output lacks, and finish it."""
+    """Translate the sentences that the output lacks, and finish it."""
     title, wanted = output.out.name, shard.stop - shard.start
     if output.finished:
         print(f"{title} | up to date", file=sys.stderr)
