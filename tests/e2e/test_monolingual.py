@@ -86,7 +86,7 @@ def test_the_whole_way(mine: Path, mono: list[str], capsys: pytest.CaptureFixtur
     assert weights.reference.tolist() == [0.0] * len(mono) + [1.0] * 60
     added = json.loads(Path("mixed/select.json").read_text())["added"]
     assert added == {"pairs": {"references": 60}, "teachers": []}
-    assert "60 pairs more of references" in Path("mixed/report.md").read_text()
+    assert "60 pairs of references" in Path("mixed/report.md").read_text()
 
     for folder, sentences in (("mono/selected", len(mono)), ("mixed", len(mono) + 60)):
         task = make_task(Path(folder, "data-bin"))
