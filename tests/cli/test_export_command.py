@@ -228,7 +228,7 @@ class TestPieces:
     def test_a_missing_sentencepiece_model_is_asked_for(self, moved: Path) -> None:
         said = refused(str(moved), "--out", "out")
         looked_for = ("moved/spm.model", "pieces/spm.model", "gone/bin/spm.model", "gone/pieces/spm.model")
-        for fact in ("no SentencePiece model of moved/checkpoint_best.pt", ", ".join(looked_for), "--sentencepiece "):
+        for fact in ("no SentencePiece model of moved/checkpoint_best.pt", ", ".join(looked_for), "--sentencepiece,"):
             assert fact in said
         assert not Path("out").exists()
 

@@ -395,7 +395,7 @@ class TestChoice:
         teacher = load_teacher(paths)
         engine = self.choose(teacher, tmp_path, **options)
         assert isinstance(engine, FairseqEngine)
-        assert re.match(f"translating with fairseq: CTranslate2 .*{said}", capsys.readouterr().err)
+        assert re.match(f"translating with fairseq: CTranslate2.*{said}", capsys.readouterr().err)
         assert run(engine, [["a", "b"]])[0][0].length
         with pytest.raises(UserError) as caught:
             self.choose(load_teacher(paths), tmp_path, "ctranslate2", **options)
