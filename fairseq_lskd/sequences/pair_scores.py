@@ -1,4 +1,4 @@
-"""Scores of (source, hypothesis) pairs under a model that is forced to write the hypothesis (forced decoding)."""
+"""Score (source, hypothesis) pairs by forced decoding: the log-probability that a model gives to the hypothesis."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .nbest import EMPTY, TOO_LONG
 from .pieces import to_text
 from .segmentation import Split
 
-#: The score of a pair that the model cannot read: it is worse than that of any pair that it can.
+#: The score of a pair that the model cannot read. All other scores are higher.
 UNSCORED = -1e9
-#: Source sentences, in order of length, that the wrong source of a contrast is chosen from.
+#: Number of source sentences of similar length that the other source of a contrast is chosen from.
 NEIGHBOURS = 16
 
 Pieces = tuple[str, ...]
-Pair = tuple[Pieces, Pieces]  #: what the model reads, and what it is forced to write
+Pair = tuple[Pieces, Pieces]  #: the source and the target side of the scoring model
 
 
 @dataclass(frozen=True)
 class Sides:
-    """How the records of an n-best list become pairs in the pieces of a model."""
+    """Converts the records of an n-best list to pairs in the pieces of a model."""
 
     split_source: Split
     split_target: Split
     source_is_text: bool = False  #: the model's source side is split from text; otherwise lines are in pieces
     target_is_text: bool = False
     backward: bool = False  #: the model reads the hypothesis and is forced to write the source
-    remove_bpe: str = "sentencepiece"  #: pieces of source lines, one of `pieces.SCHEMES`
+    remove_bpe: str = "sentencepiece"  #: segmentation scheme of source lines, one of `pieces.SCHEMES`
 
     def pairs(self, records: Sequence[Mapping[str, Any]]) -> list[list[Pair]]:
         """Return a list of pairs per record, one pair per hypothesis."""
@@ -57,7 +57,7 @@ def _split(split: Split, lines: Iterable[str]) -> dict[str, Pieces]:
 
 
 class OtherSources:
-    """Chooses for a source sentence another one of nearly the same length, to score hypotheses without their source."""
+    """Chooses another source sentence of similar length, for the contrast of `PairScorer`."""
 
     def __init__(self, sources: Iterable[Pieces]):
         """`sources`: sentences to choose from; at least two of them differ."""
@@ -68,7 +68,7 @@ class OtherSources:
         return len(self._sources)
 
     def __call__(self, source: Pieces, sentence: int) -> Pieces:
-        """Return a sentence that differs from `source`; the number of the sentence decides among the neighbours."""
+        """Return a sentence that differs from `source`. The index `sentence` decides among the neighbours."""
         middle = bisect.bisect_left(self._lengths, len(source))
         first = max(0, min(middle - NEIGHBOURS // 2, len(self._sources) - NEIGHBOURS - 1))
         others = [each for each in self._sources[first : first + NEIGHBOURS + 1] if each != source]
@@ -80,8 +80,8 @@ class PairScorer:
     """Scores windows of records with an engine that is configured with `settings`.
 
     A score is the natural logarithm of the model's probability of the target side, divided by the number of its tokens
-    with the end mark (as `lskd translate` scores with --lenpen 1), or not divided if `total`. With `other_sources`, the
-    score with another source is subtracted. The highest score is the best.
+    (end-of-sentence included, as in `lskd translate` with --lenpen 1), or not divided if `total`. With `other_sources`,
+    the score with another source is subtracted. The highest score is the best.
     """
 
     engine: Engine
@@ -89,15 +89,15 @@ class PairScorer:
     settings: Settings
     total: bool = False
     other_sources: OtherSources | None = None
-    extra: int = 1  #: tokens that are added to a source: its end mark, and marks of languages
+    extra: int = 1  #: tokens that are added to a source: end-of-sentence and language tokens
 
     def score(self, records: Sequence[Mapping[str, Any]]) -> tuple[list[list[float]], Counter[str]]:
         """Score every hypothesis of some records.
 
         Returns:
-            A list of scores per record, as many as the list that it was read from has hypotheses, rounded to six
-            decimals, and `UNSCORED` for pairs that have an empty side or are too long; and counts: "pairs", "tokens"
-            (of the target sides that were forced), and the pairs that were not scored by reason.
+            A list of scores per record, with a score for each hypothesis of the input file. Scores are rounded to six
+            decimals; pairs with an empty side, or a side that is too long, have `UNSCORED`. And the counts of "pairs",
+            "tokens" (target tokens that were scored), and pairs that were not scored, by reason.
         """
         found: list[list[float]] = [[UNSCORED] * record.get("given", len(record["hypotheses"])) for record in records]
         counts = Counter({"pairs": sum(map(len, found))})
@@ -117,7 +117,7 @@ class PairScorer:
         return found, +counts
 
     def _unscored(self, pair: Pair) -> str | None:
-        """Return why the model cannot read a pair."""
+        """Return why the model cannot read a pair, or None."""
         source, target = pair
         if not source or not target:
             return EMPTY
@@ -126,7 +126,7 @@ class PairScorer:
 
     def _force(self, pairs: Iterable[Pair]) -> dict[Pair, float]:
         """Score pairs in batches of similar length, `settings.workers` batches at a time."""
-        ordered = sorted(pairs)  # the same batches in every process, whose sets have orders of their own
+        ordered = sorted(pairs)  # the order of a set differs between processes, and batches must not
         lengths = [max(map(len, pair)) for pair in ordered]
         batches = make_batches(lengths, self.settings.max_tokens, self.settings.batch_size)
 

@@ -1,4 +1,4 @@
-"""Scoring the pairs of an n-best list or a bitext with a model, from files to a file: what `lskd rescore` does."""
+"""Score the pairs of an n-best list or a bitext with a model, as `lskd rescore` does."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .resumable import ResumableFile
 from .segmentation import check_pieces, splitter
 from .translate import Progress
 
-#: Sentences that are read to check their pieces, and that the wrong sources of a contrast are chosen from.
+#: Number of sentences for checking the pieces, and for choosing the other sources of a contrast.
 SAMPLE = 1000
-#: The state that a journal keeps.
+#: The shape of the state in a journal.
 STATE = {"settings": RECORDED, "seconds": NUMBER, "counts": {str: COUNT}, "sum": NUMBER}
-#: Options of the model and of its engine that tell one run from another.
+#: Options of the model and of its engine that identify a run.
 RECORDED_OPTIONS = (
     *("source_prefix", "source_suffix", "target_prefix", "max_source_positions", "max_target_positions", "window"),
     *("device", "compute_type", "threads", "workers", "max_tokens", "remove_bpe", "format", "nbest"),
@@ -38,7 +38,7 @@ RECORDED_OPTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options of `lskd rescore`, whose help explains them."""
+    """The options of `lskd rescore`, described by its `--help`."""
 
     pairs: Path
     out: Path
@@ -108,11 +108,11 @@ class Request:
 
 
 def rescore(request: Request) -> None:
-    """Score every hypothesis of a list, and continue where a call that was killed stopped.
+    """Score each hypothesis of a list. Resume where an earlier call was killed.
 
     Raises:
-        UserError: for options that exclude each other, files of the wrong kind, pairs in the pieces of another
-            vocabulary, and an output of another run.
+        UserError: if options conflict, an input cannot be used, pairs are in the pieces of another vocabulary, or
+            the output belongs to another run.
     """
     candidates = Candidates(
         request.pairs, request.format, request.source, request.nbest, remove_bpe=request.remove_bpe, more=request.more
@@ -133,16 +133,16 @@ def _complete(output: ResumableFile, request: Request, candidates: Candidates, s
         return
     state = output.state or {"settings": vars(scorer.settings), "seconds": 0.0, "counts": {}, "sum": 0.0}
     if output.done:
-        print(f"{title} | continuing after {output.done:,} sentences", file=sys.stderr)
+        print(f"{title} | resuming after {output.done:,} sentences", file=sys.stderr)
     elif shifted := "; ".join(candidates.out_of_step()):
         print(f"warning: {shifted}", file=sys.stderr)
-    # A resumed run keeps the batches of the run that it continues, so that it writes the same bytes.
+    # A resumed run keeps the settings, and so the batches, to write the same bytes.
     scorer.settings = Settings(**{each.name: state["settings"].get(each.name) for each in fields(Settings)})
     engine = scorer.engine
     if scorer.settings.device != engine.default.device:
         raise UserError(
-            f"--out {output.out} was begun on {scorer.settings.device}, and this machine has {engine.default.device}: "
-            f"continue there, or delete {title}* to begin again"
+            f"--out {output.out} was started on {scorer.settings.device}, and this machine has "
+            f"{engine.default.device}. Resume it there, or delete {title}* to start again"
         )
     engine.configure(scorer.settings)
     print(f"{title} | {engine.name}, {scorer.settings}", file=sys.stderr)
@@ -169,9 +169,9 @@ def _complete(output: ResumableFile, request: Request, candidates: Candidates, s
 
 
 def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[str, Any]]:
-    """Load the model, and return the scorer and what tells this run from another."""
+    """Load the model. Return the scorer, and the identity of the run."""
     models = request.models
-    # Broken files are found before the model is loaded.
+    # Find broken files before the model is loaded.
     splits = {side: splitter(path, flag) for side, (flag, path) in models.items()}
     common = {each.name for each in fields(translation.Request)} & {each.name for each in fields(Request)}
     asked = translation.Request(corpus=request.pairs, **{name: getattr(request, name) for name in common})
@@ -196,10 +196,10 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
             frozenset(known),
             f"{request.pairs}, which is the {side} side of the scoring model",
             "the scoring model",
-            f"Give --sentencepiece-{side}, the SentencePiece model that this side of the scoring model was trained "
-            "with; without it, lines must be in its pieces",
+            f"Give --sentencepiece-{side} with the SentencePiece model of this side of the scoring model. Without it, "
+            "lines must be in its pieces",
         )
-    engine = make_engine()  # which may take minutes
+    engine = make_engine()  # may take minutes
     extra = len(f"{request.source_prefix} {request.source_suffix or ''}".split()) + 1
     others = None
     if request.contrast:
@@ -248,7 +248,7 @@ def _line(record: dict[str, Any], scores: list[float], request: Request) -> str:
         return json.dumps(scores, allow_nan=False)
     except ValueError:
         raise UserError(
-            f"sentence {record['id']} of {request.pairs} got a score that is not a finite number: the weights of "
+            f"sentence {record['id']} of {request.pairs} got a score that is not a finite number. The weights of "
             f"{request.teacher_path or request.model} are broken, or too large for --compute-type float16"
         ) from None
 

@@ -1,4 +1,4 @@
-"""Filters by scores in a file of their own, beside the scores that a list is chosen by."""
+"""Filters by scores in separate files, in addition to the scores that the selection uses."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ScoreFilter:
     """Drops the hypotheses whose score in a file is below a threshold. The highest score is the best.
 
     Raises:
-        UserError: for a limit out of its range.
+        UserError: if `limit` is out of range.
     """
 
     flag: str  #: `WORST` or `BELOW`
-    path: Path  #: in a form that `outside_scores` reads
+    path: Path  #: a file that `outside_scores` reads
     limit: float  #: the share of hypotheses to drop, or the threshold
-    least: float = -math.inf  #: the threshold, once it is known
+    least: float = -math.inf  #: the threshold, set by `learn`
 
     def __post_init__(self) -> None:
         if self.flag == WORST and not 0 < self.limit < 1:
@@ -41,7 +41,7 @@ class ScoreFilter:
 
     @property
     def reason(self) -> str:
-        """Why a hypothesis is dropped, for the report."""
+        """The reason for a drop, as in the report."""
         name = self.path.name
         return f"lowest {100 * self.limit:g} % in {name}" if self.flag == WORST else f"below {self.limit:g} in {name}"
 
@@ -52,22 +52,22 @@ def make_filters(
     """Build the filters, and check that files of `lskd rescore` have the scores of this list.
 
     Raises:
-        UserError: as `ScoreFilter` and `check_scores` do.
+        UserError: as in `ScoreFilter` and `check_scores`.
     """
     given = [(WORST, *each) for each in worst] + [(BELOW, *each) for each in below]
     filters = [ScoreFilter(flag, path, limit) for flag, path, limit in given]
     for each in filters:
         if not each.path.is_file():
-            raise UserError(f"{each.flag} {each.path}: no such file, expected scores as `lskd rescore` writes them")
+            raise UserError(f"{each.flag} {each.path}: no such file. Expected scores of `lskd rescore`")
         check_scores(each.flag, each.path, candidates)
     return filters
 
 
 def check_scores(flag: str, scores: Path, candidates: Candidates) -> dict[str, Any] | None:
-    """Check that a file that `lskd rescore` wrote has the scores of this list.
+    """Check that a file of `lskd rescore` has the scores of this list.
 
     Returns:
-        What its manifest records about the run; None if it has no manifest, because other software wrote it.
+        The recorded identity of the run, or None if there is no manifest, because other software wrote the file.
 
     Raises:
         UserError: if the file was changed since it was written, or has the scores of another list.
@@ -87,10 +87,10 @@ def check_scores(flag: str, scores: Path, candidates: Candidates) -> dict[str, A
 
 
 def learn(filters: Sequence[ScoreFilter], records: Iterable[dict[str, Any]]) -> list[ScoreFilter]:
-    """Set the thresholds of the filters, in memory of 8 bytes per hypothesis and filter.
+    """Set the thresholds of the filters. Memory grows by 8 bytes per hypothesis and filter.
 
     Raises:
-        UserError: as `read_scores` does.
+        UserError: as in `read_scores`.
     """
     found = [array("d") for _ in filters]
     for record, columns in _with_scores(records, filters):
@@ -100,7 +100,7 @@ def learn(filters: Sequence[ScoreFilter], records: Iterable[dict[str, Any]]) -> 
 
 
 def mark(records: Iterable[dict[str, Any]], filters: Sequence[ScoreFilter]) -> Iterator[dict[str, Any]]:
-    """Yield the records; a hypothesis to drop has "refused", with the reason and the score that was too low."""
+    """Yield the records. Hypotheses to drop get "refused": the reason, and the score that is too low."""
     for record, columns in _with_scores(records, filters):
         hypotheses = []
         for place, hypothesis in zip(_places(record), record["hypotheses"], strict=True):
@@ -118,7 +118,7 @@ def _threshold(each: ScoreFilter, scores: array[float]) -> float:
 
 
 def _places(record: dict[str, Any]) -> list[int]:
-    """Return the place of each hypothesis in the list that it was read from, which may have empty ones besides."""
+    """Return the index of each hypothesis in the input file, which may also have empty hypotheses."""
     return [hypothesis.get("place", rank) for rank, hypothesis in enumerate(record["hypotheses"])]
 
 

@@ -1,4 +1,4 @@
-"""The teacher's translations of the validation sources as a set of their own, beside the references."""
+"""Build a second validation set from the teacher's translations of the validation sources."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ VALID_FLAG = "--valid-translations"
 
 @dataclass(frozen=True)
 class ValidTranslations:
-    """An n-best list of the validation sources, of which the best translations become the set `valid1`.
+    """An n-best list of the validation sources. Its best translations become the set `valid1`.
 
     Raises:
-        UserError: if there is no such file.
+        UserError: if the file does not exist.
     """
 
-    path: Path  #: as `lskd translate` writes it
+    path: Path  #: an n-best list of `lskd translate`
     student: Student
     remove_bpe: str = "sentencepiece"
 
     def __post_init__(self) -> None:
         if not self.path.is_file():
-            raise UserError(f"{VALID_FLAG} {self.path}: no such file, expected a list that `lskd translate` wrote")
+            raise UserError(f"{VALID_FLAG} {self.path}: no such file. Expected a list of `lskd translate`")
 
     def check(self) -> None:
         """Check that each record is a translation of the same line of the student's validation set.
@@ -49,15 +49,15 @@ class ValidTranslations:
         records = list(read_nbest(self.path))
         if len(records) != len(lines):
             raise UserError(
-                f"{VALID_FLAG} {self.path} has {len(records):,} sentences, the validation set {where} has "
-                f"{len(lines):,}: expected translations of its source"
+                f"{VALID_FLAG} {self.path} has {len(records):,} sentences, but the validation set {where} has "
+                f"{len(lines):,}. Expected translations of its source"
             )
         for number, (record, line) in enumerate(zip(records, lines, strict=True), 1):
             # A binarised set has <unk> for words that its dictionary lacks.
             if "<unk>" not in line and self._words(record["source"]) != self._words(line):
                 raise UserError(
-                    f"{VALID_FLAG} {self.path}, line {number}: its source is not that of line {number} of the "
-                    f"validation set {where}: expected translations of its source, in the same order"
+                    f"{VALID_FLAG} {self.path}, line {number}: the source differs from line {number} of the validation "
+                    f"set {where}. Expected translations of its source, in the same order"
                 )
 
     def write(self, folder: Path, options: SelectionOptions, workers: int = 1) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class ValidTranslations:
         }
 
     def _sources(self) -> tuple[Path, list[str]]:
-        """Return the place of the student's validation set, and its source lines."""
+        """Return the path of the student's validation set, and its source lines."""
         student = self.student
         if student.validpref:
             path = Path(f"{student.validpref}.{student.source_lang}")
@@ -104,7 +104,7 @@ class ValidTranslations:
         return student.data, list(corpus.read(0, corpus.sentences))
 
     def _words(self, line: str) -> str:
-        """Return the text without white space, which pieces of two vocabularies may have in different places."""
+        """Return the text without white space, whose positions may differ between two vocabularies."""
         return "".join(to_text(line, self.remove_bpe).split())
 
 
