@@ -283,7 +283,7 @@ class Selector:
 
 
 def least_score(records: Iterable[dict[str, Any]], quantile: float) -> float:
-    """Return the `quantile` of the best scores of all sentences, or -inf if there are no scores."""
+    """Return the score below which the share `quantile` of the sentences has its best score; -inf without scores."""
     best = array("d", (max(h["score"] for h in record["hypotheses"]) for record in records if record["hypotheses"]))
     place = int(quantile * len(best))
     return float(np.partition(np.array(best), place)[place]) if best else -math.inf
