@@ -1,1 +1,1 @@
-"""How a model was trained and what it scored, told once: see docs/development.md."""
+"""Records of how a model was trained and what it scored: see docs/development.md."""

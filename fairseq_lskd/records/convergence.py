@@ -1,4 +1,4 @@
-"""Whether a training had stopped improving when it ended, by its validation curve, and how long it was."""
+"""The length of a training run, and whether its validation metric had stopped improving when it ended."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ from dataclasses import dataclass
 
 from .logs import Curve, Curves
 
-#: A training had converged if its last fifth gained less than this share of the metric.
+#: A run has converged if the metric gained less than this share in the last fifth of the updates.
 SHARE = 0.01
-_LEAST = 2  #: validations that a fifth needs, so that one lucky checkpoint does not decide
+_LEAST = 2  #: minimum number of validations per fifth, so that one lucky checkpoint does not decide
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """What the validations of a training say of its end."""
+    """The state of a training run at its end, judged by its validations."""
 
-    best: float | None  #: the metric's best value
-    interval: int | None  #: updates from one validation to the next, the median
-    gain: float | None  #: of the last fifth of the updates over the fifth before, above 0 where the model got better
-    converged: bool | None  #: None where there are too few validations to tell
+    best: float | None  #: best value of the metric
+    interval: int | None  #: median number of updates between validations
+    gain: float | None  #: last fifth of the updates minus the fifth before; positive if the model got better
+    converged: bool | None  #: None if there are too few validations
 
 
 def convergence(curve: Curve, updates: int, maximize: bool) -> Convergence:
-    """Judge a training of so many updates by the curve of its validation metric.
+    """Judge a training run by the curve of its validation metric.
 
-    The gain is the mean of the metric over the validations in the last fifth of the updates, less the mean over the
-    fifth before. The training had converged if that is below 1 % of the former mean. A metric that is no number there
-    has not converged.
+    The gain is the mean of the metric over the validations in the last fifth of the updates, minus the mean over the
+    fifth before. The run has converged if the gain is below 1 % of the mean over the last fifth. It has not converged
+    if the metric is NaN or infinite in either fifth.
 
     Args:
-        maximize: whether a larger value is a better one; the gain of others has the sign turned.
+        curve: the validation metric.
+        updates: number of updates of the run.
+        maximize: whether larger values are better. If False, the gain has the opposite sign.
     """
     points = list(zip(curve.updates, curve.values, strict=True))
     known = [value for _, value in points if math.isfinite(value)]
     best = (max if maximize else min)(known, default=None)
     steps = [later - earlier for earlier, later in itertools.pairwise(curve.updates)]
     interval = round(statistics.median(steps)) if steps else None
-    # In whole numbers: 0.8 x 1,000 is not to be a little above 800.
+    # Compare integers: a rounded 0.8 * updates could put a validation into the wrong fifth.
     last = [value for update, value in points if 5 * update > 4 * updates]
     before = [value for update, value in points if 3 * updates < 5 * update <= 4 * updates]
     if min(len(last), len(before)) < _LEAST:
@@ -53,19 +55,20 @@ def convergence(curve: Curve, updates: int, maximize: bool) -> Convergence:
 
 
 def updates_of(curves: Curves) -> int:
-    """The updates of a training: the last that any of its curves has."""
+    """Return the number of updates of a training run: the last one in any of its curves."""
     return max(curve.updates[-1] for curve in curves.values())
 
 
 def target_tokens(curves: Curves) -> int | None:
-    """The target tokens that a training saw, padding aside and the ends of sentences included; None: not logged.
+    """Return the number of target tokens that were trained on, or None if fairseq did not log it.
 
-    They are counted by fairseq's `wpb`, the mean number in an update since it was logged last, to 0.1.
+    Ends of sentences count, padding does not. The number is summed from fairseq's `wpb`, the mean number of tokens per
+    update since the previous log line, which is rounded to 0.1.
     """
     logged = curves.get(("train", "wpb")) or curves.get(("train_epoch", "wpb"))
     if logged is None:
         return None
     steps = (later - earlier for earlier, later in itertools.pairwise([0, *logged.updates]))
     total = math.fsum(step * mean for step, mean in zip(steps, logged.values, strict=True))
-    # Updates after the last point have the mean of all.
+    # Updates after the last point count as the mean of all others.
     return round(total * updates_of(curves) / logged.updates[-1]) if logged.updates[-1] else None

@@ -1,4 +1,4 @@
-"""From a checkpoint and the manifests of what it was made of to the record of its training."""
+"""Derive the record of a training run from its checkpoint and the manifests of its inputs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CACHE, BINARISED = "cache.json", "binarise.json"
 
 
 def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = False) -> Training:
-    """How a checkpoint was trained.
+    """Return how a checkpoint was trained.
 
     Args:
-        folder: of its run, whose run.json and logs are read if they are there (that of the checkpoint).
-        say: whether to tell on stderr of teachers whose checkpoint is gone, so that no more is known of them.
+        folder: folder of the training run (default: the checkpoint's). Its run.json and logs are read if they exist.
+        say: whether to warn on stderr about teachers whose checkpoint cannot be found.
 
     Raises:
         UserError: if the checkpoint cannot be read.
@@ -68,7 +68,7 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
         parameters=count_parameters(state["model"]),
         budget=budget,
         course={**losses(curves), **course(curves, budget)},
-        # Those of a training that was killed, or is going on, are not all yet.
+        # The seconds of a run that is unfinished are incomplete.
         seconds=made["seconds"] if made["finished"] else None,
         data=_data(options, selected),
         cache=_digest(cache, CACHE),
@@ -79,10 +79,10 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
 
 
 def describe(folder: Path, made: dict[str, Any]) -> None:
-    """Put the record of a training that has ended into that of its run, under `training`.
+    """Add the record of a finished training run to its run.json, `made`, under the key `training`.
 
     Raises:
-        UserError: if a label contradicts the checkpoint, naming both.
+        UserError: if a label contradicts the checkpoint.
     """
     saved = Path(option(made["command"], "--save-dir") or folder)
     checkpoint = next((path for name in ("last", "best") if (path := saved / f"checkpoint_{name}.pt").is_file()), None)
@@ -91,59 +91,58 @@ def describe(folder: Path, made: dict[str, Any]) -> None:
     try:
         training = training_of(checkpoint, folder, say=True)
     except UserError as error:
-        print(f"warning: nothing is recorded of this training but its command: {error}", file=sys.stderr)
+        print(f"warning: only the command of this training is recorded: {error}", file=sys.stderr)
         return
     training.check_labels(checkpoint)
     made["training"] = training.to_json()
 
 
 class Options:
-    """The options in a checkpoint, in fairseq's present form, by section, or its old one, a flat one under "args"."""
+    """The options saved in a checkpoint, as returned by `read_archive`.
+
+    Present versions of fairseq save them by section under "cfg", old ones as a flat namespace under "args".
+    """
 
     def __init__(self, archive: Mapping[str, Any]):
-        """archive: as of `read_archive`."""
         self._old: Any = archive.get("args")
         self._cfg: Any = archive.get("cfg")
 
     def __call__(self, section: str, name: str) -> Any:
-        """An option's value; None where it is not there, or stands for another that is not there."""
+        """Return the value of an option, or None if it is missing or cannot be resolved."""
         try:
             if self._old is not None:
                 return getattr(self._old, {"model": "arch"}.get(section, section) if name == "_name" else name)
             options = self._cfg.get(section)
             value = options.get(name) if hasattr(options, "get") else getattr(options, name)
-        except Exception:  # OmegaConf's own, of a file that may hold anything
+        except Exception:  # OmegaConf raises its own types, and the file may hold anything
             return None
-        return getattr(value, "value", value)  # of an enumeration
+        return getattr(value, "value", value)  # the value of an enumeration's member
 
 
 def budget_of(options: Options) -> Budget:
-    """What the options of a training say of its end; fairseq's defaults where they say nothing."""
+    """Return the limits of a training run from its options, with fairseq's defaults for missing ones."""
     metric, subset = options("checkpoint", "best_checkpoint_metric"), options("dataset", "valid_subset")
     return Budget(
         _count(options("optimization", "max_update")),
         _count(options("checkpoint", "patience")),
         metric if isinstance(metric, str) else "loss",
         options("checkpoint", "maximize_best_checkpoint_metric") is True,
-        # fairseq takes the first of several.
+        # fairseq selects checkpoints on the first of several validation sets.
         subset.split(",")[0] if isinstance(subset, str) else "valid",
     )
 
 
 def losses(curves: Curves) -> dict[str, float]:
-    """The losses of the last epoch of a training, in fairseq's units; nothing where there are none.
+    """Return the training losses of the last epoch in fairseq's units, as far as they were logged.
 
-    `train_kd_loss` is the training distillation loss, of the criterions that have one.
+    `train_kd_loss` is the distillation loss, for criterions that have one.
     """
     means = {f"train_{metric}": epoch_means(curves, metric) for metric in ("nll_loss", "kd_loss")}
     return {name: curve.values[-1] for name, curve in means.items() if curve}
 
 
 def course(curves: Curves, budget: Budget) -> dict[str, Any]:
-    """How long a training was, how long it might have been, and whether it had stopped improving.
-
-    Nothing where there are no curves.
-    """
+    """Return the length of a training run, its limits, and whether it had stopped improving; {} without curves."""
     if not curves:
         return {}
     updates = updates_of(curves)
@@ -164,16 +163,16 @@ def course(curves: Curves, budget: Budget) -> dict[str, Any]:
 def _teachers(
     beside: list[str], made: Mapping[str, Any], cache: Path | None, selected: Path | None, say: bool
 ) -> tuple[Teacher, ...]:
-    """Those beside the student, the one that wrote the cache, and the one that translated."""
+    """Return all teachers: those run with the student (`beside`), the cache's, and those that translated."""
     digests = {digest for path in beside if (digest := made["inputs"].get(path) or _digest(Path(path)))}
     digests |= _digests(_value(cache, CACHE, "teachers")) | (translators(selected) if selected else set())
     before = Training.from_json(made.get("training"))
     known = {} if before is None else {each.sha256: each.training for each in before.teachers}
-    if not digests:  # what was read then may be gone
+    if not digests:  # the manifests that were read at the end of the training may be gone
         digests = set(known)
     translated = _value(selected, SELECTED, "translations")
     translated = translated if isinstance(translated, dict) else {}
-    # Older manifests have it in the command alone.
+    # Older manifests have the path only in the command.
     translator = translated.get("teacher_path") or option(translated.get("command") or (), "--teacher-path")
     places = [*beside, *_paths(_value(cache, CACHE, "teacher_path")), *_paths(translator)]
     found = {}
@@ -186,9 +185,10 @@ def _teachers(
             except UserError as error:
                 print(f"warning: {error}", file=sys.stderr)
             if training is None and say:
+                where = f" at {', '.join(places)}" if places else ""
                 print(
-                    f"warning: no checkpoint of SHA-256 {digest[:12]}…, a teacher of this training, is at "
-                    f"{', '.join(places) or 'a place that is recorded'}: nothing is recorded of it but the digest",
+                    f"warning: a teacher's checkpoint (SHA-256 {digest[:12]}…) was not found{where}: only its digest "
+                    "is recorded",
                     file=sys.stderr,
                 )
         found[digest] = Teacher(digest, training)
@@ -196,7 +196,7 @@ def _teachers(
 
 
 def _made(folder: Path) -> dict[str, Any]:
-    """What `lskd run` recorded, as far as it is there; beside another's checkpoint may be anything."""
+    """Return the run.json of a folder, or an empty one if there is none that `lskd run` wrote."""
     try:
         return read_record(folder, whole=False)
     except UserError:
@@ -204,7 +204,7 @@ def _made(folder: Path) -> dict[str, Any]:
 
 
 def _curves(folder: Path) -> Curves:
-    """Those of a training; none of a run of something else."""
+    """Return the curves of a recorded training run; {} if there are none."""
     try:
         return read_curves(logs_of(folder)) if (folder / RECORD).is_file() else {}
     except UserError:
@@ -212,7 +212,7 @@ def _curves(folder: Path) -> Curves:
 
 
 def _selected(options: Options) -> Path | None:
-    """The folder of `lskd select` that a training learnt from: that of its weights, or of its data."""
+    """Return the folder of `lskd select` that has the training's sequence weights or data, if there is one."""
     weights, data = _folder(options("criterion", "sequence_weights")), _data_folder(options)
     folders = [path.parent for path in (weights, data) if path is not None]
     return next((folder for folder in folders if (folder / SELECTED).is_file()), None)
@@ -224,7 +224,7 @@ def _data_folder(options: Options) -> Path | None:
 
 
 def _data(options: Options, selected: Path | None) -> dict[str, str]:
-    """Digests of the training side, from the manifest of the data that the training read."""
+    """Return the SHA-256 of each binarised training file, from the manifest of the training data."""
     folder = _data_folder(options)
     if selected and folder and folder.parent == selected:
         found = _value(selected, SELECTED, "digests")
@@ -236,7 +236,7 @@ def _data(options: Options, selected: Path | None) -> dict[str, str]:
 
 
 def _paths(given: Any) -> list[str]:
-    """Checkpoints joined by `:`."""
+    """Split paths joined by `:`."""
     return given.split(":") if isinstance(given, str) and given != "none" else []
 
 
@@ -260,5 +260,5 @@ def _value(folder: Path | None, name: str, *keys: str) -> Any:
 
 
 def _count(value: Any) -> int | None:
-    """A number above 0; to fairseq, others are no limit."""
+    """Return a positive integer, or None for other values, which mean no limit to fairseq."""
     return value if isinstance(value, int) and value > 0 else None

@@ -1,8 +1,8 @@
-"""Training and validation curves in the logs that fairseq-train prints, `--log-format json` or `simple`.
+"""Training and validation curves from the logs of fairseq-train (`--log-format json` or `simple`).
 
-A resumed training has several logs, which `lskd run` keeps as log.txt.1, log.txt.2 and so on, the last as log.txt. It
-goes on from a checkpoint, so its log may take up at an earlier update than the one before it reached: what is
-logged later for the same updates counts.
+A resumed training has several logs. `lskd run` keeps them as log.txt.1, log.txt.2 and so on; the last is log.txt. A log
+may begin at an earlier update than the previous log ended, because training resumes from a checkpoint. The later
+values then replace the earlier ones.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ..reading import parse_json
 from ..runs import RECORD, labels_of, read_record
 from .training import Training, method_of
 
-#: fairseq's logger, and Hydra's under fairseq-hydra-train: the name of the subset, and what is said of it.
+#: Lines of fairseq's logger, and of Hydra's under fairseq-hydra-train.
 _LINES = (
     re.compile(r"\| INFO \| (?P<subset>[^|]+?) \| (?P<said>.*)$"),
     re.compile(r"\]\[(?P<subset>[^\]]+)\]\[INFO\] - (?P<said>.*)$"),
 )
-#: In the middle of an epoch, `--log-format simple`: "epoch 001:    100 / 1000 loss=9.1, ppl=549.2, num_updates=100".
+#: `--log-format simple` within an epoch: "epoch 001:    100 / 1000 loss=9.1, ppl=549.2, num_updates=100".
 _INNER = re.compile(r"^epoch \d+.*?: +\d+ / \d+ (?P<stats>\S.*)$")
-#: At its end: "epoch 001 | valid on 'valid' subset | loss 5.1 | num_updates 100".
+#: A statistic at the end of an epoch: "epoch 001 | valid on 'valid' subset | loss 5.1 | num_updates 100".
 _STAT = re.compile(r"^(?P<name>\w+) (?P<value>\S+)$")
 
 LOG = "log.txt"
@@ -37,13 +37,13 @@ LOG = "log.txt"
 
 @dataclass
 class Curve:
-    """A metric against the number of updates, which grows from point to point."""
+    """The values of a metric at increasing numbers of updates."""
 
     updates: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
 
     def add(self, update: int, value: float) -> None:
-        """Append a point, in place of those of a training that was taken up again before it."""
+        """Append a point. Remove points at the same or a later update, from before the training was resumed."""
         while self.updates and self.updates[-1] >= update:
             self.updates.pop()
             self.values.pop()
@@ -51,31 +51,31 @@ class Curve:
         self.values.append(value)
 
 
-#: (subset, metric) -> curve. Subsets: train (every few updates), train_epoch (means of an epoch), valid, ...
+#: (subset, metric) -> curve. Subsets: train (every few updates), train_epoch (means per epoch), valid, ...
 Curves = dict[tuple[str, str], Curve]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training: its curves, and what is known of it."""
+    """A training run: its curves, labels and command."""
 
     name: str
     curves: Curves
     labels: dict[str, Any]  #: facts and labels, role, method, teacher_smoothing, temperature and seed at least
     folder: Path = Path()
-    command: tuple[str, ...] = ()  #: that of the run, if it is known
+    command: tuple[str, ...] = ()  #: empty if it is not known
 
     def curve(self, subset: str, metric: str) -> Curve | None:
-        """One of the curves; for training, that of whole epochs where there is no finer one."""
+        """Return a curve. For training, fall back to the means per epoch."""
         found = self.curves.get((subset, metric))
         return self.curves.get(("train_epoch", metric)) if found is None and subset == "train" else found
 
 
 def read_curves(paths: Sequence[Path]) -> Curves:
-    """The curves in the logs of one training, in the order in which they were written.
+    """Read the curves from the logs of one training, oldest log first.
 
     Raises:
-        UserError: if a file cannot be read, or there is no statistic of a training in any.
+        UserError: if a file cannot be read, or no file has statistics of a training.
     """
     curves: Curves = {}
     first = ""
@@ -92,25 +92,25 @@ def read_curves(paths: Sequence[Path]) -> Curves:
     if not curves:
         found = f"which begins with {first[:60]!r}" if first else "which is empty"
         raise UserError(
-            f"{', '.join(map(str, paths))}: expected a log of fairseq-train (--log-format json or simple), found no "
-            f"statistics of a training in the file, {found}"
+            f"{', '.join(map(str, paths))}: found no training statistics in the file, {found}; expected a log of "
+            "fairseq-train with --log-format json or simple"
         )
     return curves
 
 
 def epoch_means(curves: Curves, metric: str) -> Curve | None:
-    """The mean of a training loss in each epoch, per token, from the points that were logged within it.
+    """Return the mean of a training loss per token for each epoch, at the epoch's last update.
 
-    A point counts for the epoch that it was logged in, at whose last update the mean stands. fairseq's own means
-    ("train_epoch") are taken where nothing was logged within. They are not the first choice: at the end of an epoch
-    fairseq writes a checkpoint before it resets them, so those of a training resumed there run over two epochs.
+    The mean is over the points logged within the epoch. If no points were logged, fairseq's own means ("train_epoch")
+    are returned. They are the second choice because fairseq writes a checkpoint before it resets them at the end of an
+    epoch: in a training resumed from that checkpoint they cover two epochs.
     """
     epochs = curves.get(("train_epoch", metric))
     points = curves.get(("train", metric))
     if points is None:
         return epochs
     ends = [*(epochs.updates if epochs else []), points.updates[-1]]
-    tokens = curves.get(("train", "wpb"), Curve())  # of an update, the mean since the point before
+    tokens = curves.get(("train", "wpb"), Curve())  # mean number per update since the previous point
     weights = dict(zip(tokens.updates, tokens.values, strict=True))
     sums: dict[int, tuple[float, float]] = {}
     for update, value in zip(points.updates, points.values, strict=True):
@@ -118,12 +118,12 @@ def epoch_means(curves: Curves, metric: str) -> Curve | None:
         weight = weights.get(update, 1.0)
         total, count = sums.get(end, (0.0, 0.0))
         sums[end] = total + weight * value, count + weight
-    # fairseq's have three digits.
+    # fairseq's means have three decimals.
     return Curve(list(sums), [round(total / count, 3) for total, count in sums.values()])
 
 
 def _statistics(text: str) -> Iterator[tuple[str, dict[str, float]]]:
-    """The subset and statistics in every line that has some, num_updates among them; garbled lines are passed over."""
+    """Yield the subset and statistics of each line with num_updates; skip other lines."""
     for line in text.splitlines():
         match = next(filter(None, (pattern.search(line) for pattern in _LINES)), None)
         if match is None:
@@ -148,7 +148,7 @@ def _raw(subset: str, said: str) -> dict[str, Any]:
 
 
 def _numbers(stats: dict[str, Any]) -> dict[str, float]:
-    """Those that are numbers, NaN included; nothing if there is no number of updates."""
+    """Return the statistics that are numbers, NaN included; {} without a valid num_updates."""
     found = {}
     for name, value in stats.items():
         try:
@@ -160,14 +160,14 @@ def _numbers(stats: dict[str, Any]) -> dict[str, float]:
 
 
 def logs_of(path: Path) -> list[Path]:
-    """The logs of a run, oldest first: log.txt.1, log.txt.2, ..., log.txt.
+    """Return the paths of a run's logs, oldest first: log.txt.1, log.txt.2, ..., log.txt.
 
     Args:
-        path: the run's folder, or its (last) log. In a folder without log.txt, that of a plain fairseq-train, the logs
-            are those of its text files (.log, .txt, .out) that have statistics of a training, by their age.
+        path: the run's folder, or its last log. In a folder without log.txt, as plain fairseq-train leaves it, the
+            logs are the text files (.log, .txt, .out) with statistics of a training, by modification time.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is no log.
     """
     log = path / LOG if path.is_dir() else path
     earlier = [
@@ -178,7 +178,7 @@ def logs_of(path: Path) -> list[Path]:
         texts = [each for each in path.iterdir() if each.suffix in (".log", ".txt", ".out") and each.is_file()]
         found = sorted(filter(_has_statistics, texts), key=lambda each: (each.stat().st_mtime, each.name))
     if not found:
-        raise UserError(f"{path}: no log there, expected the folder of a run with {LOG}, or the log of fairseq-train")
+        raise UserError(f"{path}: found no log; expected a run's folder with {LOG}, or the log of fairseq-train")
     return found
 
 
@@ -191,10 +191,10 @@ def _has_statistics(path: Path) -> bool:
 
 
 def read_run(path: Path) -> Run:
-    """A training from its folder, or from its log alone, of which less is known.
+    """Read a training run from its folder, or from its log alone.
 
     Raises:
-        UserError: as `logs_of` and `read_curves` do, or if there is a run.json that `lskd run` has not written.
+        UserError: as `logs_of` and `read_curves`, or if the folder has a run.json that `lskd run` did not write.
     """
     logs = logs_of(path)
     folder = logs[-1].parent
@@ -204,7 +204,7 @@ def read_run(path: Path) -> Run:
         made = read_record(folder, whole=False)
         command = tuple(made["command"])
         training = Training.from_json(made.get("training"))
-        # Of one that has not ended, or that an older version recorded, its command and labels tell.
+        # A run that has not ended, or that an older version recorded, has no record: use its command and labels.
         facts |= _by_command(command) | labels_of(command, made["labels"]) if training is None else training.described()
         facts["seed"] = option(command, "--seed")
     name = folder.resolve().name if logs[-1].name == LOG else path.stem
@@ -217,22 +217,22 @@ def _by_command(command: Sequence[str]) -> dict[str, Any]:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """The folders at or under `folder` in which `lskd run` trained a model, in order of their names.
+    """Return the folders at or under `folder` in which `lskd run` trained a model, sorted by name.
 
     Raises:
-        UserError: if `folder` is none, or there is none in it.
+        UserError: if `folder` is not a folder, or has no such run.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     records = [path.parent for path in find(folder, RECORD) if trains(_command(path.parent)) is not None]
     found = [path for path in records if (path / LOG).is_file()]
     if not found:
-        raise UserError(f"{folder}: no run of fairseq-train in there, expected folders with {RECORD} and {LOG}")
+        raise UserError(f"{folder}: found no run of fairseq-train; expected folders with {RECORD} and {LOG}")
     return found
 
 
 def _command(folder: Path) -> list[str]:
     command: list[str] = read_record(folder, whole=False)["command"]
     if not command:
-        raise UserError(f"{folder / RECORD}: expected a record of `lskd run`, with the run's command, which is empty")
+        raise UserError(f"{folder / RECORD}: the run's command is empty; expected a record of `lskd run`")
     return command

@@ -1,4 +1,4 @@
-"""How large a model is, as it decodes."""
+"""The number of parameters of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.
 
 
 def count_parameters(weights: Mapping[str, Tensor]) -> int:
-    """Parameters of a fairseq model from its checkpoint's weights: tied matrices once, unused copies not at all."""
+    """Count the parameters in a fairseq checkpoint. Tied matrices count once, unused copies do not count."""
     total = 0
     seen: list[Tensor] = []
     for name, weight in weights.items():

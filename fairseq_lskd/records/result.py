@@ -1,7 +1,8 @@
-"""What a system scored: the fields of its record, each described once, for tables, CSV, differences and pictures.
+"""The fields of a system's record: what each one is, for tables, CSV, differences and plots.
 
-`lskd record` writes a run's result.json, and `lskd table` a results.json of many. In a program a record is a row, a
-mapping by the names of these fields; what else is in it are facts and labels of the training.
+`lskd record` writes the result.json of a run, and `lskd table` a results.json with the records of several runs. In
+memory a record is a row: a mapping from the names of these fields to values. Other keys of a row are facts and labels
+of the training.
 """
 
 from __future__ import annotations
@@ -14,32 +15,31 @@ from typing import Annotated, Any, get_type_hints
 from ..errors import UserError
 from ..reading import Kind, misfit, read_json
 
-#: Of a row. Those without one are older, and have the same fields.
-SCHEMA = 1
+SCHEMA = 1  #: version of a row; rows without one are older, and have the same fields
 EXPECTED = "the JSON that `lskd score` writes"
-MEASURE = Kind("a number, or nothing", lambda v: v is None or (isinstance(v, int | float) and not isinstance(v, bool)))
-LABEL = Kind("a text, a number or nothing", lambda value: value is None or isinstance(value, str | int | float))
-ANSWER = Kind("true, false or nothing", lambda value: value is None or isinstance(value, bool))
-WORDS = Kind("a list of texts", lambda v: v is None or (isinstance(v, list) and all(isinstance(w, str) for w in v)))
-#: Parts of a row. Systems are told apart by their labels; scores and the gap have a spread over seeds; the course of a
-#: training is its length and end, and a cost its seconds; the rest is how the row came about.
+MEASURE = Kind("a number or null", lambda v: v is None or (isinstance(v, int | float) and not isinstance(v, bool)))
+LABEL = Kind("a string, a number or null", lambda value: value is None or isinstance(value, str | int | float))
+ANSWER = Kind("true, false or null", lambda value: value is None or isinstance(value, bool))
+WORDS = Kind("a list of strings", lambda v: v is None or (isinstance(v, list) and all(isinstance(w, str) for w in v)))
+#: Parts of a row: labels tell systems apart; scores are averaged over seeds; the course is a training's length and end;
+#: the cost is its time; the story is everything else that says how the row was made.
 LABELS, SCORES, COURSE, COST, STORY = "labels", "scores", "course", "cost", "story"
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a field of a result is."""
+    """The description of a field."""
 
     part: str
-    header: str | None = None  #: in a table; None: it is in no table
-    form: str = "{}"  #: of a value
-    name: str = ""  #: in words, for pictures; the header where it is not given
+    header: str | None = None  #: column header; None: not shown in tables
+    form: str = "{}"  #: format of a value
+    name: str = ""  #: name in plots (default: the header)
     unit: str = ""
-    better: bool | None = None  #: whether more is better; None: neither
-    measured: bool | None = None  #: whether it is averaged over seeds, as scores are
-    left: bool = False  #: whether a table has it to the left, as text
-    kind: Any = MEASURE  #: a shape, as `reading.misfit` has it
-    key: str = ""  #: in a row; the field's name where it is not given
+    better: bool | None = None  #: whether larger values are better; None: neither larger nor smaller
+    measured: bool | None = None  #: whether it is averaged over seeds (default: scores are)
+    left: bool = False  #: whether the column is aligned to the left
+    kind: Any = MEASURE  #: shape of the value, for `reading.misfit`
+    key: str = ""  #: key in a row (default: the field's name)
 
     @property
     def title(self) -> str:
@@ -47,11 +47,11 @@ class Column:
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
     def shown(self, value: Any, sign: bool = False) -> str:
-        """A value as it is in a table, or with its sign, as a difference."""
+        """Format a value as in a table. With `sign`, write "+" before positive values."""
         return (self.form.replace(":", ":+") if sign else self.form).format(value)
 
 
-#: A system as `lskd export` ships it: scores, and how large and fast it is.
+#: Scores, size and speed of a system exported by `lskd export`.
 _EXPORTED = {
     **{f"{name}{std}?": MEASURE for name in ("bleu", "chrf", "chrf++", "ter") for std in ("", "_std")},
     **{"sentences_per_second?": MEASURE, "bytes": MEASURE, "compute_type": str},
@@ -60,7 +60,7 @@ _EXPORTED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A row; tables have the columns in this order, those with nothing in them left out."""
+    """A row. Tables have the columns in this order, without empty ones."""
 
     system: Annotated[str | None, Column(STORY, "system", left=True, kind=str)] = None
     role: Annotated[str | None, Column(LABELS, kind=LABEL)] = None
@@ -75,7 +75,7 @@ class Result:
     parameters: Annotated[int | None, Column(STORY, "parameters", "{:,}")] = None
     sentences_per_second: Annotated[float | None, Column(STORY, "sent/s", "{:.0f}")] = None
     speed_machine: Annotated[str | None, Column(STORY, kind=LABEL)] = None
-    #: How many cores other programs kept busy meanwhile.
+    #: Number of cores that other programs kept busy while the speed was measured.
     speed_others_cores: Annotated[float | None, Column(STORY)] = None
     bleu: Annotated[float | None, Column(SCORES, "BLEU", "{:.1f}", better=True)] = None
     chrf: Annotated[float | None, Column(SCORES, "chrF", "{:.1f}", better=True)] = None
@@ -91,13 +91,13 @@ class Result:
     valid_entropy: Annotated[float | None, Column(SCORES, name="validation entropy", unit="bits")] = None
     valid_ece: Annotated[float | None, Column(SCORES, name="validation calibration error", better=False)] = None
     kl_to_truth: Annotated[
-        float | None, Column(SCORES, "KL to truth", "{:.2f}", unit="nats a sentence", better=False)
+        float | None, Column(SCORES, "KL to truth", "{:.2f}", unit="nats per sentence", better=False)
     ] = None
     train_nll_loss: Annotated[float | None, Column(SCORES, name="training NLL", unit="bits", better=False)] = None
     train_kd_loss: Annotated[
         float | None, Column(SCORES, "train KD", "{:.3f}", name="training distillation loss", unit="bits", better=False)
     ] = None
-    #: The teacher's types that the distillation loss compares; None: all.
+    #: Number of the teacher's most probable types that the distillation loss compares; None: all.
     kd_top_k: Annotated[int | None, Column(STORY, kind=LABEL)] = None
     updates: Annotated[int | None, Column(COURSE, "updates", "{:,.0f}", measured=True)] = None
     target_tokens: Annotated[int | None, Column(COURSE, measured=True)] = None
@@ -119,16 +119,16 @@ class Result:
     checkpoint_sha256: Annotated[str | None, Column(STORY, kind=LABEL)] = None
     versions: Annotated[dict[str, str] | None, Column(STORY, kind=object)] = None
     schema: Annotated[int | None, Column(STORY)] = None
-    more: dict[str, Any] = field(default_factory=dict)  #: other facts and labels, and other metrics' signatures
+    more: dict[str, Any] = field(default_factory=dict)  #: other facts, labels and signatures
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
-        """What a row says; `read_results` has checked it."""
+        """Convert a row that `read_results` has checked."""
         known = {_NAMES[key]: value for key, value in row.items() if key in _NAMES}
         return cls(**known, more={key: value for key, value in row.items() if key not in _NAMES})
 
     def to_row(self) -> dict[str, Any]:
-        """A row as `lskd record` writes it: without what is not known, but for what every record says."""
+        """Return the row that `lskd record` writes: all known values, and null for unknown ones of `_ALWAYS`."""
         found = {key: getattr(self, name) for key, name in _NAMES.items()}
         says = {key for key, value in found.items() if value is not None} | _ALWAYS
         if self.updates is not None:
@@ -136,7 +136,7 @@ class Result:
         return {"schema": SCHEMA, **{key: value for key, value in found.items() if key in says}, **self.more}
 
 
-#: Null where they do not apply.
+#: Keys that every row has, null if they do not apply.
 _ALWAYS = {"role", "method", "teacher_smoothing", "temperature", "train_seconds", "teacher_sha256"}
 
 
@@ -148,7 +148,7 @@ def _columns() -> Iterator[tuple[str, Column]]:
             yield name, replace(found, key=found.key or name, name=words, measured=average)
 
 
-#: Key of a row -> what it is, and -> the attribute that has it.
+#: Key of a row -> description, and key of a row -> attribute of `Result`.
 COLUMNS = {column.key: column for _, column in _columns()}
 _NAMES = {column.key: name for name, column in _columns()}
 SHAPE: dict[str, Any] = {
@@ -163,27 +163,27 @@ SHAPE: dict[str, Any] = {
 
 
 def measured(*parts: str) -> list[str]:
-    """What is averaged over seeds, of these parts of a row, or of all."""
+    """Return the keys of a row, or of the given parts of it, that are averaged over seeds."""
     return [key for key, column in COLUMNS.items() if column.measured and (not parts or column.part in parts)]
 
 
 def is_label(key: str) -> bool:
-    """Whether a field of a row tells systems apart: one that is described as a label, or not described at all."""
+    """Return whether a key of a row tells systems apart: it is a label, or not one of the described fields."""
     column = COLUMNS.get(key)
     return not key.endswith(("_signature", "_std")) if column is None else column.part == LABELS
 
 
 def system_of(row: Mapping[str, Any]) -> str:
-    """A row's system whatever its seed: its name, without the mark `-s1` of the seed that is in the row."""
+    """Return the name of a row's system without the suffix of its seed (`-s1` for seed 1)."""
     name = str(row["system"])
     return name.removesuffix(f"-s{row['seed']}") if row.get("seed") is not None else name
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """The rows in a file that has one, or a list of them.
+    """Read the rows of a JSON file with one row or a list of rows.
 
     Raises:
-        UserError: naming the file and the field, if it is something else.
+        UserError: if the file has anything else. The message names the file and the field.
     """
     found = read_json(path, expected=EXPECTED)
     rows = found if isinstance(found, list) else [found]

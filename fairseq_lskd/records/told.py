@@ -1,6 +1,7 @@
-"""What the shell scripts ask of records and manifests, in words for `read`: each kind of file has its one reader.
+"""Print facts from run records and manifests for shell scripts, as words for the shell's `read`.
 
-python -m fairseq_lskd.records.told recipe runs/mine/word score.sh
+Usage: python -m fairseq_lskd.records.told recipe|task|data|vocabulary FOLDER SCRIPT
+SCRIPT is the name of the calling script, for error messages.
 """
 
 from __future__ import annotations
@@ -18,23 +19,28 @@ from ..runs import RECORD, read_record
 
 
 def recipe(run: Path) -> list[str]:
-    """The name of the recipe that a run was trained by; a file that only a record names is not to be run."""
+    """Return the name of the recipe that a run was trained with.
+
+    Raises:
+        UserError: if the label is a path. A script that only a record names must not be executed.
+    """
     found = read_record(run, whole=False)["labels"].get("recipe", "multi30k")
-    if not is_plain(found) or found.endswith(".sh"):  # which would be a path
+    if not is_plain(found) or found.endswith(".sh"):
         raise UserError(
-            f"{run / RECORD} was made by the recipe {found!r}, which is no name of scripts/recipes: give it by --recipe"
+            f"{run / RECORD} has the recipe {found!r}, expected the name of a recipe in scripts/recipes: give the "
+            "recipe with --recipe"
         )
     return [found]
 
 
 def task(run: Path) -> list[str]:
-    """The options by which fairseq-generate has the task that a run was trained on: the record may be of anybody."""
+    """Return the options that set a run's task in fairseq-generate: `--task NAME`, if the name is plain."""
     found = option(read_record(run, whole=False)["command"], "--task")
     return ["--task", found] if found is not None and is_plain(found) else []
 
 
 def data(folder: Path) -> list[str]:
-    """Languages, how pieces are joined, whether dictionaries are one or two, and whether the target has spaces."""
+    """Return languages, subword scheme, number of dictionaries, and whether the target language writes spaces."""
     shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
     options = read_json(folder / "pieces/encode.json", shape, "what `lskd encode` wrote", "Encode it again")["options"]
     source, target = options["source-lang"], options["target-lang"]
@@ -44,7 +50,7 @@ def data(folder: Path) -> list[str]:
 
 
 def vocabulary(folder: Path) -> list[str]:
-    """Languages of a corpus that `lskd data prepare` wrote, and the size, type and sharing of its vocabulary."""
+    """Return the languages of a corpus of `lskd data prepare`, and the size, type and sharing of its vocabulary."""
     shape = {"options": {"languages": [PLAIN]}, "vocabulary": {"size?": POSITIVE, "type?": PLAIN, "joint?": bool}}
     found = read_json(folder / "raw/prepare.json", shape, "what `lskd data prepare` wrote")
     usual = {"size": 8000, "type": "unigram", "joint": True} | found["vocabulary"]

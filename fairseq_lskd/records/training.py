@@ -1,4 +1,4 @@
-"""How a model was trained: one record, which a run's run.json has from the end of its training on."""
+"""The record of how a model was trained. `lskd run` adds it to run.json when the training ends."""
 
 from __future__ import annotations
 
@@ -8,69 +8,68 @@ from typing import Any, NamedTuple
 from ..errors import UserError
 from ..reading import COUNT, NUMBER, misfit
 
-#: Of the record. One of another version is derived again.
-SCHEMA = 1
+SCHEMA = 1  #: version of the record; a record of another version is derived again
 _FACTS = (
     *("seed", "method", "teacher_smoothing", "temperature", "kd_weight", "cached", "reference_weight"),
     *("strategy", "score_temperature", "teacher_size"),
 )
-#: The value at which a row says nothing of it.
+#: Facts that a row leaves out if they have these values.
 _USUAL = {"divergence": "forward_kl", "label_smoothing": 0.0}
-#: What tells runs of one setting apart, and what is compared within a setting.
+#: Labels and facts that may differ between runs of one setting.
 _NO_SETTING = ("role", "seed", "temperature", "teacher_smoothing", "teacher_size")
 
 
 class Budget(NamedTuple):
-    """How long a training may be, and by what it is judged."""
+    """The limits of a training run, and the validation metric that selects its best checkpoint."""
 
     max_updates: int | None  #: None: no limit
-    patience: int | None  #: validations without a better one that end it; None: they do not
-    metric: str  #: of validation, which the best checkpoint has
-    maximize: bool  #: whether a larger value of it is a better one
-    subset: str  #: the validation set that counts
+    patience: int | None  #: number of validations without improvement that stop the training; None: no limit
+    metric: str
+    maximize: bool  #: whether larger values of the metric are better
+    subset: str  #: the validation set
 
 
 class Teacher(NamedTuple):
-    """A checkpoint that taught, and how it was trained itself."""
+    """A teacher's checkpoint, and how it was trained."""
 
     sha256: str
-    training: Training | None  #: None where the checkpoint was not to be found
+    training: Training | None  #: None if the checkpoint was not found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What a checkpoint's own options and the manifests of its inputs say of its training; None where not known.
+    """How a checkpoint was trained, from its own options and the manifests of its inputs; None: not known.
 
-    Nothing in it was declared but `labels`, which are what a person called the run, and `role`.
+    Only `labels`, and `role` where it comes from a label, were declared by a person (`lskd run --label`).
     """
 
     criterion: str | None = None  #: fairseq's name of it
-    role: str | None = None  #: what the model is for, which only a label says; who was taught is a student without one
-    method: str | None = None  #: none, word, sequence or both; None of a criterion that is not ours
+    role: str | None = None  #: from the label; without a label, a model that had a teacher is a student
+    method: str | None = None  #: none, word, sequence or both; None for criterions of other plug-ins
     seed: int | None = None
-    label_smoothing: float | None = None  #: of its own labels
-    teachers: tuple[Teacher, ...] = ()  #: in the order of their digests
-    divergence: str | None = None  #: of the student from its teacher
+    label_smoothing: float | None = None  #: of the model's own training labels
+    teachers: tuple[Teacher, ...] = ()  #: sorted by digest
+    divergence: str | None = None
     temperature: float | None = None
     kd_weight: float | None = None
-    kd_top_k: int | None = None  #: the teacher's types that are compared; None: all
+    kd_top_k: int | None = None  #: number of the teacher's types that are compared; None: all
     reference_weight: float | None = None
-    cached: bool | None = None  #: whether the teacher was a cache
-    strategy: str | None = None  #: by which translations were selected
+    cached: bool | None = None  #: whether the training read a teacher cache
+    strategy: str | None = None  #: strategy of `lskd select`
     score_temperature: float | None = None
     arch: str | None = None
     parameters: int | None = None
     budget: Budget | None = None
     course: dict[str, Any] = field(default_factory=dict)  #: see `derive.course`
-    seconds: float | None = None  #: None while it is not finished
-    data: dict[str, str] = field(default_factory=dict)  #: SHA-256 of the binarised training side, by file
+    seconds: float | None = None  #: None if the training has not finished
+    data: dict[str, str] = field(default_factory=dict)  #: SHA-256 of each binarised training file
     cache: str | None = None  #: SHA-256 of the teacher cache's manifest
     translations: str | None = None  #: SHA-256 of the manifest of the selected translations
     labels: dict[str, Any] = field(default_factory=dict)
 
     @property
     def teacher_smoothing(self) -> float | None:
-        """The label smoothing of what taught, the same in all teachers; of a teacher its own."""
+        """The label smoothing of the teachers if all have the same; of a teacher, its own."""
         if self.role == "teacher":
             return self.label_smoothing
         smoothings = {None if each.training is None else each.training.label_smoothing for each in self.teachers}
@@ -78,13 +77,13 @@ class Training:
 
     @property
     def teacher_size(self) -> str | None:
-        """What a person called the size of what taught, the same in all teachers."""
+        """The label `size` of the teachers if all have the same."""
         sizes = {None if each.training is None else each.training.labels.get("size") for each in self.teachers}
         return sizes.pop() if len(sizes) == 1 else None
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What had a part in it, by the fields of a result."""
+        """The known settings of the training, by the names of a result's fields."""
         found = {name: getattr(self, name) for name in _FACTS}
         if self.method not in (None, "none"):
             usual = {name: getattr(self, name) for name in _USUAL}
@@ -92,7 +91,7 @@ class Training:
         return {name: value for name, value in found.items() if value is not None}
 
     def described(self) -> dict[str, Any]:
-        """The facts, and beside them labels of other names."""
+        """Return the facts, and the labels whose names are not those of known facts."""
         first = {**dict.fromkeys(("role", "method", "teacher_smoothing", "temperature")), **self.facts}
         return {
             **first,
@@ -102,16 +101,16 @@ class Training:
 
     @property
     def setting(self) -> dict[str, Any]:
-        """How it was taught, but for the teacher, the temperature and the seed."""
+        """How the model was taught, without the teacher, the temperature and the seed."""
         found = {name: value for name, value in self.described().items() if value is not None}
         names = [name for name in (*self.facts, *_LABELLED) if name in found and name not in _NO_SETTING]
         return {name: found[name] if number(found[name]) is None else number(found[name]) for name in names}
 
     def check_labels(self, where: object) -> None:
-        """Refuse labels that say something else.
+        """Check that no label contradicts a fact.
 
         Raises:
-            UserError: naming what each label and the checkpoint say.
+            UserError: if one does. The message has both values.
         """
         wrong = [
             f"{name} {value} (label: {self.labels[name]})"
@@ -120,13 +119,13 @@ class Training:
         ]
         if wrong:
             raise UserError(
-                f"{where} was trained with {', '.join(wrong)}: its run's labels say otherwise. Call the command that "
-                "trained it once more, without these labels (it trains nothing, and writes run.json anew), or name the "
-                "checkpoint of that run"
+                f"{where} was trained with {', '.join(wrong)}: labels of the run contradict the checkpoint. Run the "
+                "training command again without these labels (it does not train again, it only rewrites run.json), or "
+                "give the checkpoint that belongs to the run"
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The record, with the version of its schema."""
+        """Return the record as JSON values, with the version of its schema."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         teachers = [
             {"sha256": sha256, "training": None if training is None else training.to_json()}
@@ -137,7 +136,7 @@ class Training:
 
     @classmethod
     def from_json(cls, value: Any) -> Training | None:
-        """What `to_json` returned; None of anything else, another version's record included."""
+        """Convert the output of `to_json`. Return None for anything else, such as a record of another version."""
         if not isinstance(value, dict) or value.get("schema") != SCHEMA or misfit(value, _SHAPE):
             return None
         found = {each.name: value[each.name] for each in fields(cls)}
@@ -146,7 +145,7 @@ class Training:
         return cls(**{**found, "teachers": teachers, "budget": budget})
 
 
-#: Facts of which older records have a label alone.
+#: Facts that older records have only as labels.
 _LABELLED = ("method", "size", "strategy", "cached", "kd_weight", "score_temperature", "reference_weight")
 _NOTHING = type(None)
 _TEXTS = ("criterion", "role", "method", "divergence", "strategy", "arch", "cache", "translations")
@@ -169,17 +168,19 @@ _SHAPE: dict[str, Any] = {
 
 
 def method_of(criterion: str | None, beside: bool) -> str | None:
-    """How a criterion of ours teaches; None of others: what they train on may be a teacher's translations.
+    """Return how a criterion teaches, or None if it is not one of this package.
+
+    Other criterions may train on a teacher's translations, so their method is not known.
 
     Args:
-        beside: whether it has a teacher, or the cache of one.
+        beside: whether the criterion has a teacher or a teacher cache.
     """
     taught = {"word_kd": "word", "seq_kd": "both" if beside else "sequence"}
     return {"label_smoothed_teacher": "none", **taught}.get(criterion or "")
 
 
 def same(label: Any, fact: Any) -> bool:
-    """Whether a label says what a fact does, however it was written."""
+    """Return whether a label has the value of a fact, comparing numbers by value and text without case."""
     try:
         return float(label) == float(fact)
     except (TypeError, ValueError):
@@ -187,7 +188,7 @@ def same(label: Any, fact: Any) -> bool:
 
 
 def number(label: Any) -> float | None:
-    """A fact or label as a number, if it is one however it was written."""
+    """Convert a fact or label to a number, or return None."""
     try:
         return float(label)
     except (TypeError, ValueError):

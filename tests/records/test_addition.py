@@ -1,4 +1,4 @@
-"""The example of docs/development.md, added where it says, is a column of every table."""
+"""The example of docs/development.md adds a column to every table."""
 
 import json
 import os
@@ -16,14 +16,14 @@ ROWS = [
 ]
 
 
-def test_a_column_takes_one_place(tmp_path: Path) -> None:
+def test_a_new_column_needs_one_edit(tmp_path: Path) -> None:
     page = (ROOT / "docs/development.md").read_text()
     ((path, code),) = re.findall(
         r"Add to the class `Result` of `(fairseq_lskd/\S+\.py)`.*?```python\n(.*?)```", page, re.S
     )
     source, place = (ROOT / path).read_text(), "    bleu_gap_closed:"
     assert source.count(place) == 1
-    # As it would be edited, in a process of its own.
+    # Run the edited module in a new process.
     program = (
         "import sys, fairseq_lskd.records.result as module\n"
         "exec(compile(open(sys.argv[1]).read(), 'result.py', 'exec'), module.__dict__)\n"

@@ -1,4 +1,4 @@
-"""The number of parameters is that of the weights which a model uses."""
+"""Tests of counting the parameters that a model uses."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fairseq_lskd.teachers.checkpoint import read_archive
 
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Binarised, with one dictionary for both languages."""
+    """Binarised data with one dictionary for both languages."""
     return binarise(tmp_path_factory.mktemp("joined"), "--joined-dictionary")
 
 
 def used(model: Any, sample: dict[str, Any]) -> int:
-    """Parameters that got a gradient in a training step, shared ones once."""
+    """Count the parameters that get a gradient in a training step, shared ones once."""
     model.train()
     model(**sample["net_input"])[0].logsumexp(-1).sum().backward()
     return sum(weight.numel() for weight in model.parameters() if weight.grad is not None)
@@ -39,7 +39,7 @@ def used(model: Any, sample: dict[str, Any]) -> int:
         "--arch transformer_iwslt_de_en --share-all-embeddings",
     ],
 )
-def test_it_is_the_number_of_parameters_that_get_a_gradient(flags: str, joined: Path) -> None:
+def test_all_parameters_with_a_gradient_count(flags: str, joined: Path) -> None:
     task = make_task(joined, *flags.split())
     model = make_model(task, *flags.split())
     assert count_parameters(model.state_dict()) == used(model, batch(task, range(8)))
@@ -52,7 +52,7 @@ def test_tying_saves_two_matrices(joined: Path) -> None:
     assert untied - tied == 2 * len(task.target_dictionary) * 16
 
 
-def test_a_checkpoint_has_as_many_as_its_model(teacher_path: Path, bitext: Path) -> None:
+def test_a_checkpoint_counts_as_its_model(teacher_path: Path, bitext: Path) -> None:
     from tiny import WIDER
 
     task = make_task(bitext, *WIDER)
@@ -60,6 +60,6 @@ def test_a_checkpoint_has_as_many_as_its_model(teacher_path: Path, bitext: Path)
     assert count_parameters(read_archive(teacher_path)["model"]) == used(model, batch(task, range(8)))
 
 
-def test_equal_matrices_that_are_no_embeddings_count_each() -> None:
+def test_equal_matrices_other_than_embeddings_count_each() -> None:
     layer = torch.zeros(3, 3)
     assert count_parameters({"decoder.layers.0.fc1.weight": layer, "decoder.layers.1.fc1.weight": layer.clone()}) == 18

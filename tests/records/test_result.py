@@ -1,4 +1,4 @@
-"""Reading result records: any content is read, or named with its field."""
+"""Tests of result records: invalid content is refused with the name of the field."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ COMMITTED = sorted((Path(__file__).parents[2] / "docs/results").glob("**/*.json"
 @pytest.mark.parametrize(
     "path", [path for path in COMMITTED if path.name != "rows.json"], ids=lambda path: path.parent.name
 )
-def test_committed_rows_are_read_and_would_be_written_again(path: Path) -> None:
+def test_committed_rows_survive_a_round_trip(path: Path) -> None:
     for row in read_results(path):
         again = Result.from_row(row).to_row()
         # Older rows have no schema.
         assert again == {"schema": SCHEMA, **row} | dict.fromkeys(again.keys() - row.keys() - {"schema"})
 
 
-def test_what_tells_systems_apart() -> None:
+def test_labels_tell_systems_apart() -> None:
     assert all(map(is_label, ("method", "teacher_smoothing", "kd_weight", "a label of mine")))
     story = (
         "system",
@@ -68,7 +68,7 @@ def test_a_field_of_another_type_is_named(field: str, value: Any, tmp_path: Path
 
 
 @pytest.mark.parametrize("text", ["", "3", "null", "[1]", '"a"', "{", '{"system": 3}', '{"bleu": "20"}'])
-def test_files_of_something_else(text: str, tmp_path: Path) -> None:
+def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(text)
     with pytest.raises(SystemExit, match=r"result\.json"):

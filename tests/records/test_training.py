@@ -1,4 +1,4 @@
-"""How a model was trained is told by its checkpoint and its inputs' manifests, not by what somebody called it."""
+"""Tests of deriving training records from checkpoints and manifests, whatever the labels say."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(path: Path, out: str, labels: dict[str, Any] | None = None, seed: int = 7, **criterion: Any) -> Path:
-    """The checkpoint as if its training had been that of this criterion, recorded where there are labels."""
+    """Save a checkpoint with the options of this criterion; with `labels`, write a run.json too."""
     state = torch.load(path, weights_only=True)
     state["cfg"]["criterion"] = criterion
     state["cfg"]["common"] = {"seed": seed}
@@ -66,7 +66,7 @@ def record(folder: str, labels: dict[str, Any], **more: Any) -> dict[str, Any]:
         ),
         (SMOOTHED, "teacher", {"method": "none", "teacher_smoothing": 0.1}),
         (SMOOTHED, "student", {"method": "none"}),
-        # What others' criterions learnt from is not known.
+        # The method of other criterions is not known.
         ({"_name": "cross_entropy"}, "teacher", {"teacher_smoothing": 0.0}),
         ({"_name": "of another plug-in"}, "teacher", {}),
     ],
@@ -76,7 +76,7 @@ def test_facts(teacher_path: Path, criterion: dict[str, Any], role: str | None, 
     assert training_of(checkpoint).facts == {"seed": 7, **wanted}
 
 
-def test_what_is_known_of_any_checkpoint(teacher_path: Path) -> None:
+def test_facts_of_any_checkpoint(teacher_path: Path) -> None:
     found = training_of(trained(teacher_path, "run", **{**SMOOTHED, "label_smoothing": 0.2}))
     assert (found.criterion, found.label_smoothing, found.arch) == ("label_smoothed_teacher", 0.2, "transformer")
     assert found.role is None and found.seconds is None and found.course == {}
@@ -95,7 +95,7 @@ def test_an_older_checkpoint_s_options_are_read_too(teacher_path: Path) -> None:
     assert budget_of(old).patience == 8 and old("common", "none") is None
 
 
-def test_labels_stand_beside_facts_and_in_place_of_what_is_not_known(teacher_path: Path) -> None:
+def test_labels_fill_in_unknown_facts(teacher_path: Path) -> None:
     checkpoint = trained(
         teacher_path, "run", {"size": "student", "temperature": 3, "kd_weight": None, "teacher_smoothing": 0.1}, **WORD
     )
@@ -105,7 +105,7 @@ def test_labels_stand_beside_facts_and_in_place_of_what_is_not_known(teacher_pat
     }
 
 
-def test_a_broken_record_beside_a_checkpoint_says_nothing(teacher_path: Path) -> None:
+def test_a_broken_run_json_is_ignored(teacher_path: Path) -> None:
     checkpoint = trained(teacher_path, "run", **WORD)
     for text in ("", "[]", "{}", '{"labels": 3}', '{"training": 3}'):
         Path("run/run.json").write_text(text)
@@ -172,7 +172,7 @@ class TestTeachers:
     @pytest.mark.parametrize(
         "text", ["", "[]", "{}", '{"translations": null}', '{"translations": {"run": {"teacher": 3}}}']
     )
-    def test_what_is_not_known(self, text: str, teacher_path: Path) -> None:
+    def test_broken_manifests_give_no_teachers(self, text: str, teacher_path: Path) -> None:
         Path("select.json").write_text(text)
         found = training_of(trained(teacher_path, "run", _name="seq_kd", sequence_weights="w.npz"))
         assert found.teachers == () and translators(Path()) == translators(Path("gone")) == set()
@@ -186,7 +186,7 @@ class TestTeachers:
         found = training_of(checkpoint)
         assert found.teachers[0].sha256 == digest and found.teacher_smoothing == 0.1
 
-    def test_a_teacher_that_is_gone_is_told(self, teacher_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def test_a_missing_teacher_is_a_warning(self, teacher_path: Path, capsys: pytest.CaptureFixture) -> None:
         trained(teacher_path, "run", {}, **WORD)
         describe(Path("run"), made := record("run", {}, inputs={"a.pt": "0123456789abcdef"}))
         assert made["training"]["teachers"] == [{"sha256": "0123456789abcdef", "training": None}]
@@ -194,7 +194,7 @@ class TestTeachers:
         assert "0123456789ab" in said and "a.pt" in said
 
 
-def test_the_record_is_read_as_it_was_written(teacher_path: Path) -> None:
+def test_a_record_survives_a_round_trip(teacher_path: Path) -> None:
     teacher = training_of(trained(teacher_path, "teacher", {"role": "teacher"}, **SMOOTHED))
     found = Training(method="word", seed=1, teachers=(Teacher("a", teacher), Teacher("b", None)), labels={"note": "x"})
     assert Training.from_json(json.loads(json.dumps(found.to_json()))) == found
@@ -227,7 +227,7 @@ def test_a_training_is_described_when_it_ends(teacher_path: Path, capsys: pytest
     found = json.loads(Path("run/run.json").read_text())
     assert found["labels"] == {"note": "mine"} and found["training"]["temperature"] == 3.0
     assert Training.from_json(found["training"]) == training_of("run/checkpoint_last.pt")
-    for _ in range(2):  # nothing is trained, and the mistake is told each time
+    for _ in range(2):  # nothing is trained again, and the error is raised each time
         with pytest.raises(SystemExit, match=r"temperature 3.0 \(label: 1\)"):
             main(["run", "--out", "run", "--label", "temperature=1", *command])
     assert "training" not in json.loads(Path("run/run.json").read_text())
@@ -239,7 +239,7 @@ def test_the_budget_of_a_training() -> None:
     saved = {"patience": 8, "best_checkpoint_metric": "bleu", "maximize_best_checkpoint_metric": True}
     cfg = {"checkpoint": saved, "optimization": {"max_update": 1200}, "dataset": {"valid_subset": "dev,valid"}}
     assert budget_of(Options({"cfg": cfg})) == Budget(1200, 8, "bleu", True, "dev")
-    # fairseq's numbers for no limit, values of no kind that is known, and a checkpoint that says nothing.
+    # fairseq's values for no limit, values of wrong types, and checkpoints without options.
     cfg = {"checkpoint": {"patience": -1}, "optimization": {"max_update": 0}}
     odd = {"checkpoint": {"patience": "8", "best_checkpoint_metric": 3}}
     nothing = Budget(None, None, "loss", False, "valid")

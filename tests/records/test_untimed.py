@@ -1,4 +1,4 @@
-"""Rows that are the same but for times."""
+"""Tests of comparing rows except for times."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_times_do_not_count(tmp_path: Path) -> None:
     assert compare(write(tmp_path / "a.json", ROW, ROW), write(tmp_path / "b.json", ROW, later)) == 2
 
 
-def test_what_differs_is_named(tmp_path: Path) -> None:
+def test_differences_are_listed(tmp_path: Path) -> None:
     one = write(tmp_path / "a.json", ROW)
     with pytest.raises(UserError, match=r"a: bleu: 20.0 there, 21.0 in .*b.json"):
         compare(one, write(tmp_path / "b.json", ROW | {"bleu": 21.0}))
-    with pytest.raises(UserError, match=r"1 rows, .*b.json 2"):
+    with pytest.raises(UserError, match=r"1 rows, .*b.json has 2"):
         compare(one, write(tmp_path / "b.json", ROW, ROW))

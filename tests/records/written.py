@@ -1,4 +1,4 @@
-"""Logs as fairseq itself writes them, and folders of runs as `lskd run` does."""
+"""Write logs with fairseq's own progress bars, and run folders as `lskd run` does."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from fairseq.logging.progress_bar import logger, progress_bar
 
 PLAIN = logging.Formatter("%(asctime)s | %(levelname)s | %(name)s | %(message)s")
-#: What fairseq-hydra-train sets up.
+#: The format of fairseq-hydra-train.
 HYDRA = logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
 
 
 def log_text(
     updates: Iterable[int], values: Callable[[int], float], form: str = "json", formatter: logging.Formatter = PLAIN
 ) -> str:
-    """A log with `loss` and `nll_loss` of these updates, an epoch of 4 updates, validation at its end."""
+    """Return a log with `loss` and `nll_loss` of these updates: epochs of 4 updates, each with a validation."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
@@ -46,9 +46,9 @@ def log_text(
 
 
 def write_run(folder: Path, points: dict[tuple[str, str], Callable[[int], float]], **labels: Any) -> Path:
-    """A run of 30 points, 10 updates apart, with these curves and labels.
+    """Write a run with these curves (30 points, 10 updates apart) and labels.
 
-    Among the labels, `command` is its options, and `program` what is before them.
+    The special labels `command` and `program` are the options of the run's command and the words before them.
     """
     command = [*labels.pop("program", ("fairseq-train", "data/bin")), *labels.pop("command", ())]
     folder.mkdir(parents=True)

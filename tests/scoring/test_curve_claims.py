@@ -146,6 +146,7 @@ def test_every_log_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("no log")
     with pytest.raises(UserError) as caught:
         section([tmp_path / "a", tmp_path / "b"])
-    assert "a: expected a log of fairseq-train" in str(caught.value) and "b: no log there" in str(caught.value)
+    for fact in ("a: found no training statistics", "b: found no log"):
+        assert fact in str(caught.value)
     with pytest.raises(UserError, match="no run was named"):
         section([])

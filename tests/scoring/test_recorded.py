@@ -111,7 +111,7 @@ def test_sections_go_with_those_of_saved_outputs(
 
 def test_what_cannot_be_read_is_named_with_its_flag(tmp_path: Path, runs: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match=r"no run of fairseq-train in there, expected folders with run\.json"):
+    with pytest.raises(SystemExit, match=r"no run of fairseq-train.* run\.json"):
         main(["analyze", "--runs", str(tmp_path / "empty"), "--out", str(tmp_path / "out")])
     (runs / "teacher-0.0/result.json").write_text("[")
     with pytest.raises(UserError, match=r"result\.json: .*expected the JSON that `lskd score` writes"):
