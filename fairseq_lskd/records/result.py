@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..reading import Kind, misfit, read_json
 
 SCHEMA = 1  #: version of a row; rows without one are older, and have the same fields
-EXPECTED = "the JSON that `lskd score` writes"
+EXPECTED = "the JSON that `lskd record` or `lskd table` writes"
 MEASURE = Kind("a number or null", lambda v: v is None or (isinstance(v, int | float) and not isinstance(v, bool)))
 LABEL = Kind("a string, a number or null", lambda value: value is None or isinstance(value, str | int | float))
 ANSWER = Kind("true, false or null", lambda value: value is None or isinstance(value, bool))

@@ -1,4 +1,4 @@
-"""Scores with their story, and tables of them."""
+"""Scores with signatures and provenance, and tables of them."""
 
 from .metrics import score_corpus
 from .table import format_table

@@ -1,4 +1,4 @@
-"""What distilling buys: each model's quality, speed and size, as fairseq decodes it and as `lskd export` ships it."""
+"""Quality, speed and size of each model, in fairseq and as exported by `lskd export`."""
 
 from __future__ import annotations
 
@@ -10,48 +10,47 @@ from typing import Any
 from ..analysis.quantiles import t_quantile
 from .taught import method_of, plain_system, share_label, teacher_of
 
-#: Of a parameter as fairseq keeps it for inference.
-BYTES = 4
+BYTES = 4  #: per parameter in fairseq's inference (float32)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A model in one of its two forms."""
+    """The measurements of a model in fairseq or as exported."""
 
     bleu: float
-    half: float | None  #: of the 95 % interval of the mean over seeds; None for one seed
+    half: float | None  #: half of the 95 % interval of the mean over seeds; None for one seed
     rate: float | None  #: sentences per second
     megabytes: float | None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A system, and its two points in the picture."""
+    """A system and its two points in the plot."""
 
     name: str
-    kind: str  #: teacher, or how the student was taught: none, word, sequence, both
+    kind: str  #: teacher, or the student's method: none, word, sequence, both
     fairseq: Point
     exported: Point | None
-    stored: str = ""  #: what the exported weights are stored as, int8
-    closed: str = ""  #: share of the gap that it closes, as in a table
+    stored: str = ""  #: data type of the exported weights, such as int8
+    closed: str = ""  #: share of the gap closed, as in a table
 
     @property
     def best(self) -> Point:
-        """As it is shipped, where that was measured."""
+        """The exported model if it was measured, else the one in fairseq."""
         return self.exported or self.fairseq
 
 
 def models_of(records: Sequence[dict[str, Any]]) -> list[Model]:
-    """The models with BLEU, in their order.
+    """Return the models that have BLEU, in the order of the records.
 
     Args:
-        records: one a system, as of `over_seeds.mean_records`, with shares of the gap as of `taught.add_shares`.
+        records: one per system (`over_seeds.mean_records`), with shares of the gap (`taught.add_shares`).
     """
     return [_model(record) for record in records if record.get("bleu") is not None]
 
 
 def best_student(records: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The student of a teacher with the highest BLEU, as it is shipped where that was measured."""
+    """Return the distilled student with the highest BLEU, of its exported form if that was measured."""
     taught = [
         record for record in records if record.get("bleu") is not None and method_of(record) not in (None, "none")
     ]
@@ -59,15 +58,16 @@ def best_student(records: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def plain_of(student: dict[str, Any], records: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The student of the same size without a teacher."""
+    """Return the student of the same size that was trained without a teacher."""
     firsts = {str(record["system"]): record for record in records if record.get("bleu") is not None}
     return firsts.get(plain_system(student, firsts) or "")
 
 
 def headline(records: Sequence[dict[str, Any]]) -> str:
-    """The point of distilling in one line: the best student against its teacher in fairseq; empty without the two.
+    """Compare the best student with its teacher in one line. Return "" if there is no such pair.
 
-    Where both are exported, the line also has their speeds' ratio as such: what is left is CTranslate2's own.
+    The student is compared as exported, if it was, with the teacher in fairseq. If both were exported, the line also
+    has the ratio of the exported models' speeds, which leaves out the speedup of CTranslate2.
     """
     student = best_student(records)
     teacher = teacher_of(student, records) if student else None
@@ -80,7 +80,7 @@ def headline(records: Sequence[dict[str, Any]]) -> str:
     if own.best.rate and whole.fairseq.rate:
         speed = f"{_times(own.best.rate / whole.fairseq.rate)} x the speed of its teacher"
         if own.exported and whole.exported and whole.exported.rate:
-            speed += f" ({_times(own.best.rate / whole.exported.rate)} x the teacher's in {whole.stored})"
+            speed += f" ({_times(own.best.rate / whole.exported.rate)} x the teacher in {whole.stored})"
         parts.insert(0, speed)
     else:
         parts[0] = parts[0].replace("its", "its teacher's", 1)

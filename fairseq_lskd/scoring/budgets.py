@@ -1,4 +1,4 @@
-"""Whether the students of a table were trained by the same budget."""
+"""Compare the training budgets of the students in a table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def budgets(records: Sequence[dict[str, Any]]) -> list[str]:
-    """One line about how long the students were trained; none where there are no two that say so.
+    """Return a line about how long the students were trained; [] if fewer than two records have their updates.
 
-    The budget is the same where their updates, or the target tokens that they saw, differ by no more than happens
-    between two validations: a training that is ended by patience ends at one.
+    Budgets count as equal if the numbers of updates, or of target tokens, differ by no more than one validation
+    interval, because patience ends a training at a validation.
     """
     students = [r for r in records if r.get("role") == "student" and r.get("updates")]
     if len(students) < 2:
@@ -27,8 +27,8 @@ def budgets(records: Sequence[dict[str, Any]]) -> list[str]:
     limits = {record.get("max_updates") for record in students}
     if len(limits) == 1 and None not in limits and all(record.get("patience") for record in students):
         limit = limits.pop()
-        return [f"students: {said}: at most {limit:,} updates each, and fewer where validation no longer improved"]
-    return [f"students were trained by different budgets: {said}. What they differ in may come from that"]
+        return [f"students: {said} (early stopping, at most {limit:,} updates)"]
+    return [f"students were trained with different budgets, {said}: this may explain differences between them"]
 
 
 def _range(values: Sequence[float], form: str) -> str:

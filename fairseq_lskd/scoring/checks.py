@@ -1,4 +1,4 @@
-"""What makes a score wrong without a word: text that is not what it should be."""
+"""Checks for text that would silently give wrong scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def empty_lines(lines: Sequence[str]) -> list[int]:
-    """Numbers, from 1, of lines that say nothing."""
+    """Return the numbers, from 1, of empty lines and lines of white space."""
     return [number for number, line in enumerate(lines, 1) if not line.strip()]
 
 
@@ -15,7 +15,7 @@ def _normal(line: str) -> str:
 
 
 def overlap(references: Sequence[str], training: Iterable[str]) -> list[int]:
-    """Numbers, from 1, of the references that are lines of the training text, but for case and white space."""
+    """Return the numbers, from 1, of references that occur in the training text, ignoring case and white space."""
     wanted = {_normal(line) for line in references} - {""}
     known = wanted & {_normal(line) for line in training}
     return [number for number, line in enumerate(references, 1) if _normal(line) in known]

@@ -1,4 +1,4 @@
-"""COMET, where the user has installed it: too large and too demanding of its versions to come with us."""
+"""COMET, if the user has installed it. Its size and its pinned dependencies rule it out as a requirement."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MODEL = "Unbabel/wmt22-comet-da"
 
 
 class Comet:
-    """A COMET model, loaded once.
+    """A COMET model.
 
     Raises:
-        UserError: if the package is not installed, or there is no such model.
+        UserError: if the package is not installed, or the model cannot be loaded.
     """
 
     def __init__(self, model: str = MODEL):
@@ -25,7 +25,7 @@ class Comet:
             import comet
         except (UserError, ImportError) as error:
             raise UserError(
-                f"{error}. It is best in an environment of its own: it wants older versions of what we need"
+                f"{error}. Install it in a separate environment: it needs older versions of this package's dependencies"
             ) from None
         import torch
 
@@ -38,7 +38,7 @@ class Comet:
         self.signature = f"model:{Path(model).name if Path(model).is_file() else model}|version:{_version()}"
 
     def score(self, source: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> float:
-        """The system's score, times 100 as papers report it."""
+        """Return the system score times 100."""
         data: list[dict[str, Any]] = [
             {"src": src, "mt": mt, "ref": ref} for src, mt, ref in zip(source, hypotheses, references, strict=True)
         ]

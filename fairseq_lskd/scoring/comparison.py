@@ -1,4 +1,4 @@
-"""Several systems on one test set: checked, scored, tested against a baseline, summed up over seeds."""
+"""Score several systems on a test set: checks, metrics, significance tests and summaries over seeds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .seeds import spread
 from .significance import TESTS, paired_test
 from .systems import Output
 
-#: A share of the references in the training text beyond which scores say little of other text.
+#: Share of the references that may occur in the training text.
 MOST_OVERLAP = 0.01
 
 
 @dataclass
 class Data:
-    """A test set and its translations, in the order of `outputs`."""
+    """A test set, and translations in the order of `outputs`."""
 
     references: list[list[str]]
     outputs: list[Output]
@@ -39,16 +39,17 @@ class Data:
         language: str = "",
         allow_unknown: bool = False,
     ) -> None:
-        """Refuse what makes scores wrong, everything at once; what was allowed goes to `warnings`.
+        """Check for text that would make scores wrong. Problems that an argument allows go to `warnings`.
 
         Args:
-            reference_names: how to call each of the references.
-            training: the target side's training text.
-            weak: whether the outputs are known to be text, whatever a model that has learnt little makes of it.
-            language: of the target, if it is known.
+            reference_names: names of the references in messages.
+            training: target side of the training text.
+            weak: whether the outputs are detokenised text of a model that may have learnt little. They may then have
+                spaces before punctuation, and unknown words.
+            language: target language, if it is known.
 
         Raises:
-            UserError: naming files, lines and the flag that lets it pass.
+            UserError: if there are problems. The message lists all files, lines and the flags that allow them.
         """
         problems: list[str] = []
 
@@ -56,22 +57,22 @@ class Data:
             if allowed:
                 self.warnings.append(problem)
             else:
-                problems.append(f"{problem}; {flag} lets it pass")
+                problems.append(f"{problem}. Use {flag} to score it anyway")
 
         texts = [(name, lines, True) for name, lines in zip(reference_names, self.references, strict=True)]
         texts += [(o.label, lines, not weak) for o, lines in zip(self.outputs, self.translations, strict=True)]
         for name, lines, spaces in texts:
             for trace in looks_tokenised(lines, language, spaces):
-                note(f"{name} is not text but tokens: {trace}", allow_tokenised, "--allow-tokenised")
+                note(f"{name} is tokenised: expected plain text, found {trace}", allow_tokenised, "--allow-tokenised")
         for name, lines in zip(reference_names, self.references, strict=True):
             if unknown := unknown_words(lines):
-                text = f"{name}: {some_lines(unknown)} with <unk> or \u2047, which stands for a word that was lost"
+                text = f"{name}: {some_lines(unknown)} with <unk> or \u2047 in place of a word"
                 note(text, allow_tokenised, "--allow-tokenised")
         for output, lines in zip(self.outputs, self.translations, strict=True):
             if unknown := unknown_words(lines):
                 text = (
-                    f"{output.label}: {some_lines(unknown)} of {len(lines):,} with <unk> or \u2047, "
-                    "which stands for a word that the model or its vocabulary lacks, and counts as a wrong one"
+                    f"{output.label}: {some_lines(unknown)} of {len(lines):,} with <unk> or \u2047 in place of a word "
+                    "that the vocabulary lacks; metrics count it as a wrong word"
                 )
                 note(text, allow_unknown or weak, "--allow-unknown")
         for output, lines in zip(self.outputs, self.translations, strict=True):
@@ -83,7 +84,8 @@ class Data:
                 few = len(known) <= MOST_OVERLAP * len(lines)
                 note(text, allow_overlap or few, "--allow-overlap")
         if problems:
-            raise UserError("\n  ".join(["scores of this would be wrong:", *problems] if problems[1:] else problems))
+            head = ["scoring these files would give wrong results:"] if problems[1:] else []
+            raise UserError("\n  ".join([*head, *problems]))
 
 
 def compare(
@@ -96,18 +98,23 @@ def compare(
     jobs: int = 1,
     test_set: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Scores of every output, p-values against the baseline's output of the same seed, and spreads over seeds.
+    """Score every output, and test it against the baseline's output of the same seed.
 
     Args:
-        options: of `make_metric`.
-        test_set: sacreBLEU's name of it, and languages, for the signatures.
+        metrics: names for `make_metric`.
+        options: further arguments of `make_metric`.
+        baseline: name of the system to compare with.
+        paired: key of `significance.TESTS`; None: no test.
+        samples: number of resamples or trials; 0: sacreBLEU's default.
+        jobs: number of processes.
+        test_set: sacreBLEU's name of the test set and its languages, for the signatures.
     """
     made = {name: make_metric(name, **options) for name in metrics}
     rows: list[dict[str, Any]] = [{"system": o.name, "file": str(o.path), "seed": o.seed} for o in data.outputs]
     signatures: dict[str, str] = {}
 
     def sign(name: str, signature: str) -> None:
-        # As sacreBLEU's own command does for a test set that it knows.
+        # sacreBLEU's own command writes the test set here.
         extra = f"|test:{test_set[0]}|lang:{test_set[1]}" if test_set else ""
         signatures[name] = signature.replace("|case:", f"{extra}|case:", 1)
 
@@ -135,26 +142,26 @@ def compare(
 
 
 def _groups(outputs: Sequence[Output], baseline: str | None) -> list[list[int]]:
-    """Outputs to compare with one another, the baseline's first: those of one seed, or all with its only one."""
+    """Return groups of outputs to compare, the baseline's first: one group per seed, or all with its only file."""
     names = list(dict.fromkeys(output.name for output in outputs))
     if baseline not in names:
         raise UserError(f"--baseline {baseline}: expected one of {', '.join(names)}")
     if len(names) == 1:
-        raise UserError(f"--baseline {baseline}: there is no other system to compare it with")
+        raise UserError(f"--baseline {baseline}: expected another system to compare it with, found none")
     of = {name: [i for i, output in enumerate(outputs) if output.name == name] for name in names}
     base = of[baseline]
     if len(base) == 1:
         return [[base[0], *(i for i in range(len(outputs)) if i != base[0])]]
     if wrong := [f"{name} has {len(of[name])}" for name in names if len(of[name]) != len(base)]:
         raise UserError(
-            f"--baseline {baseline} has {len(base)} files, {', '.join(wrong)}: a seed is compared with the baseline's "
-            "of the same place, so give as many of each, or one file of the baseline"
+            f"--baseline {baseline} has {len(base)} files, {', '.join(wrong)}: each file is compared with the "
+            "baseline's file in the same place. Give the same number of files for each system, or one for the baseline"
         )
     return [[of[name][seed] for name in (baseline, *(n for n in names if n != baseline))] for seed in range(len(base))]
 
 
 def over_seeds(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean, standard deviation and 95 % interval of every system; nothing if each has one seed."""
+    """Return mean, standard deviation and 95 % interval of every system; [] if all systems have one seed."""
     names = list(dict.fromkeys(row["system"] for row in rows))
     if len(names) == len(rows):
         return []

@@ -1,4 +1,4 @@
-"""What a comparison found, for people."""
+"""Tables of a comparison of systems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..records.result import COLUMNS
 
 
 def tables(result: dict[str, Any], style: str) -> str:
-    """What `compare` found, for people: each file, seeds together, and the story."""
+    """Format the result of `compare`: a table of files, a table over seeds, signatures and notes."""
     metrics = list(result["signatures"])
     several = bool(result.get("over_seeds"))
     rows = [
@@ -27,11 +27,11 @@ def tables(result: dict[str, Any], style: str) -> str:
         parts.append(_table(["system", "seeds", *titles], over, style))
     story = [f"{title}: {result['signatures'][name]}" for title, name in zip(titles, metrics, strict=True)]
     if test := result.get("test"):
-        story.append(f"p: {test['kind']} against {test['baseline']}; * where p < 0.05")
+        story.append(f"p: {test['kind']} against {test['baseline']}; *: p < 0.05")
     if any(f"{name}_ci" in row for row in result["systems"] for name in metrics):
-        story.append("+-: half of the 95 % interval, by the bootstrap over sentences")
+        story.append("+-: half of the 95 % confidence interval (bootstrap over sentences)")
     if several:
-        story.append("over seeds: mean +- standard deviation [95 % interval of the mean, Student's t]")
+        story.append("over seeds: mean +- standard deviation [95 % confidence interval of the mean, Student's t]")
     return "\n\n".join([*parts, "\n".join(story)])
 
 

@@ -1,4 +1,4 @@
-"""Curves of teachers and students, and what they say of the paper's claims: Shen et al. (ICLR 2021), Fig. 5 to 7."""
+"""Training curves of teachers and students, and the claims of Shen et al. (ICLR 2021), Figures 5 to 7, about them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..commands import trains, without
 from ..errors import UserError
 from ..records.logs import Run, read_run
 
-#: What goes into the table of points, where a log has it: subset, metric.
+#: Subsets and metrics in the table of points, as far as the logs have them.
 POINTS = (
     *(("train", metric) for metric in ("loss", "nll_loss", "kd_loss")),
     *(("valid", metric) for metric in ("loss", "nll_loss", "kd_loss", "accuracy", "entropy", "ece", "bleu")),
@@ -26,57 +26,59 @@ POINTS = (
 
 @dataclass(frozen=True)
 class Question:
-    """A claim about two curves: that of the smoothed teacher (or its student) minus that of the other."""
+    """A claim about the difference of two curves: with a smoothed teacher minus with one that is not smoothed."""
 
     claim: str
     role: str
     subset: str
     metric: str
-    positive: bool  #: whether the claim is that the difference is above 0
+    positive: bool  #: whether the claim is that the difference is positive
 
 
 QUESTIONS = (
-    Question("a smoothed teacher has the worse validation perplexity", "teacher", "valid", "nll_loss", True),
-    Question("a smoothed teacher has the better validation BLEU", "teacher", "valid", "bleu", True),
+    Question("a smoothed teacher has a worse validation perplexity", "teacher", "valid", "nll_loss", True),
+    Question("a smoothed teacher has a better validation BLEU", "teacher", "valid", "bleu", True),
     Question(
-        "a smoothed teacher's student has the higher training distillation loss", "student", "train", "kd_loss", True
+        "the student of a smoothed teacher has a higher training distillation loss", "student", "train", "kd_loss", True
     ),
     Question(
-        "a smoothed teacher's student has the better validation perplexity", "student", "valid", "nll_loss", False
+        "the student of a smoothed teacher has a better validation perplexity", "student", "valid", "nll_loss", False
     ),
-    Question("a smoothed teacher's student has the better validation accuracy", "student", "valid", "accuracy", True),
-    Question("a smoothed teacher's student has the better validation BLEU", "student", "valid", "bleu", True),
+    Question(
+        "the student of a smoothed teacher has a better validation accuracy", "student", "valid", "accuracy", True
+    ),
+    Question("the student of a smoothed teacher has a better validation BLEU", "student", "valid", "bleu", True),
 )
-#: Panels of the picture, in their order: title, role (None: any), subset, metric, its unit.
+#: Panels of the plot: title, role (None: unknown), subset, metric, label of the y axis.
 PANELS = (
-    ("Teachers, validation", "teacher", "valid", "nll_loss", "negative log-likelihood, bits a token"),
+    ("Teachers, validation", "teacher", "valid", "nll_loss", "negative log-likelihood, bits per token"),
     ("Teachers, validation", "teacher", "valid", "bleu", "BLEU"),
-    ("Students, training", "student", "train", "kd_loss", "distillation loss, bits a token"),
-    ("Students, validation", "student", "valid", "nll_loss", "negative log-likelihood, bits a token"),
+    ("Students, training", "student", "train", "kd_loss", "distillation loss, bits per token"),
+    ("Students, validation", "student", "valid", "nll_loss", "negative log-likelihood, bits per token"),
     ("Students, validation", "student", "valid", "accuracy", "accuracy, %"),
     ("Students, validation", "student", "valid", "bleu", "BLEU"),
-    ("Training", None, "train", "nll_loss", "negative log-likelihood, bits a token"),
-    ("Validation", None, "valid", "nll_loss", "negative log-likelihood, bits a token"),
+    ("Training", None, "train", "nll_loss", "negative log-likelihood, bits per token"),
+    ("Validation", None, "valid", "nll_loss", "negative log-likelihood, bits per token"),
 )
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the runs say of a question: for one method and temperature, one smoothing against none."""
+    """The answer to a question for one group: a method, a temperature, and a label smoothing compared with none."""
 
     question: Question
     group: str
-    difference: Interval  #: of the means over the last third of training
-    basis: str  #: what the interval is over
+    difference: Interval  #: difference of the means over the last third of training
+    basis: str  #: the samples that the interval is computed over
     verdict: str
 
 
 def answer(runs: Sequence[Run]) -> list[Claim]:
-    """Every question that the runs can be asked, answered.
+    """Answer every question for which there are pairs of runs.
 
-    A pair of runs differs in the smoothing of the teacher only; its seed is the same. With pairs of several seeds the
-    interval is over seeds (Student's t); with one, it is over the points of the curves, a bootstrap in blocks, and says
-    nothing about other seeds.
+    The runs of a pair have the same seed and differ only in the label smoothing of the teacher. With several pairs the
+    interval is over pairs (Student's t). With one pair it is over the points of the curves (block bootstrap), and does
+    not cover the variation between seeds.
     """
     found = []
     for question in QUESTIONS:
@@ -88,17 +90,17 @@ def answer(runs: Sequence[Run]) -> list[Claim]:
                 difference = t_interval([math.fsum(gap) / len(gap) for gap in gaps])
                 basis = f"{len(gaps)} pairs of runs"
             else:
-                difference, basis = series_interval(gaps[0]), f"one pair of runs, {len(gaps[0])} point(s) of its curves"
+                difference, basis = series_interval(gaps[0]), f"{len(gaps[0])} points of the curves, one pair of runs"
             found.append(Claim(question, group, difference, basis, verdict(difference, question.positive)))
     return found
 
 
-#: Options that tell which teacher a run has, and where it is; the rest of two commands must be the same.
+#: Options that may differ between the runs of a pair.
 _OWN = ("--save-dir", "--teacher-path", "--teacher-cache", "--sequence-weights", "--seed")
 
 
 def _pairs(runs: Sequence[Run]) -> dict[str, list[tuple[Run, Run]]]:
-    """Pairs (smoothed, not) that differ in the teacher's smoothing alone, by a name of what they have in common."""
+    """Return pairs (smoothed, not smoothed) that differ only in the teacher's smoothing, by the name of their group."""
     settings: dict[tuple[Any, ...], dict[float, dict[Any, Run]]] = {}
     for run in runs:
         smoothing = run.labels["teacher_smoothing"]
@@ -106,7 +108,7 @@ def _pairs(runs: Sequence[Run]) -> dict[str, list[tuple[Run, Run]]]:
             continue
         labels = tuple(run.labels[name] for name in ("method", "temperature"))
         seeds = settings.setdefault((*labels, _setting(run)), {}).setdefault(float(smoothing), {})
-        # Of several with the same seed (and teachers of different seeds) the first is taken.
+        # Students of one seed may have teachers of different seeds: take the first.
         seeds.setdefault(run.labels["seed"], run)
     groups: dict[str, list[list[tuple[Run, Run]]]] = {}
     for (method, temperature, _), members in settings.items():
@@ -119,18 +121,18 @@ def _pairs(runs: Sequence[Run]) -> dict[str, list[tuple[Run, Run]]]:
     found = {}
     for name, alike in groups.items():
         for pairs in alike:
-            # Settings may differ in something that no label tells, the data for example.
+            # The settings of two groups may differ in something without a label, such as the data.
             found[name if len(alike) == 1 else f"{name}, {pairs[0][0].folder}"] = pairs
     return found
 
 
 def _setting(run: Run) -> tuple[str, ...]:
-    """The command, without what differs between runs that are to be compared."""
-    # A student's own smoothing is not its teacher's.
+    """Return the command without the options that may differ between the runs of a pair."""
+    # A student's own label smoothing must be equal, a teacher's may differ.
     own = (*_OWN, "--label-smoothing") if run.labels["role"] == "teacher" else _OWN
     command = list(run.command)
     program = trains(command)
-    # Students of the teacher's translations have data of their own: the first word that the program is given.
+    # Students of different teachers train on different translations: leave out the data folder, the first argument.
     if program is not None and run.labels["method"] in ("sequence", "both"):
         data = command[program + 1 : program + 2]
         del command[program : program + 1 + (bool(data) and not data[0].startswith("-"))]
@@ -138,7 +140,7 @@ def _setting(run: Run) -> tuple[str, ...]:
 
 
 def _gap(smoothed: Run, plain: Run, question: Question) -> list[float]:
-    """The difference of two curves at the updates that both have, in the last third of training."""
+    """Return the differences of two curves at the updates that both have, in the last third of training."""
     first, second = (run.curve(question.subset, question.metric) for run in (smoothed, plain))
     if first is None or second is None:
         return []
@@ -148,14 +150,14 @@ def _gap(smoothed: Run, plain: Run, question: Question) -> list[float]:
 
 
 def section(runs: Sequence[Path]) -> Section:
-    """The curves of these trainings, in pictures and numbers, and what they say.
+    """Return the section on the curves of training runs: claims, tables and plots.
 
     Args:
-        runs: folders of runs (of `lskd run`; see `logs.find_runs`), or logs of fairseq-train alone, which have no
-            label, so that nothing is claimed of them.
+        runs: folders of `lskd run` (see `logs.find_runs`), or logs of fairseq-train. Logs have no labels, so that they
+            take part in no claim.
 
     Raises:
-        UserError: for every one that is not, all at once.
+        UserError: if any of `runs` cannot be read. The message lists all of them.
     """
     read, problems = [], []
     for path in runs:
@@ -164,7 +166,7 @@ def section(runs: Sequence[Path]) -> Section:
         except UserError as error:
             problems.append(str(error))
     if problems or not read:
-        raise UserError("\n  ".join(problems) or "no run was named, of which to show the curves")
+        raise UserError("\n  ".join(problems) or "expected training runs, found none")
     if len({run.name for run in read}) < len(read):
         read = [dataclasses.replace(run, name=str(path)) for run, path in zip(read, runs, strict=True)]
     claims = answer(read)
@@ -179,35 +181,38 @@ def section(runs: Sequence[Path]) -> Section:
         (c.question.claim, c.group, c.difference.value, c.difference.low, c.difference.high, c.basis, c.verdict)
         for c in claims
     ]
-    columns = ["claim", "of", "difference", "95 % from", "to", "interval over", "verdict"]
-    caption = "Smoothed minus not smoothed, mean of the last third of training (losses in bits a token, accuracy in %)."
+    columns = ["claim", "group", "difference", "95 % from", "to", "interval over", "verdict"]
+    caption = (
+        "Difference with and without a smoothed teacher, mean over the last third of training (losses in bits per "
+        "token, accuracy in %)."
+    )
     return Section(
         "Training and validation curves",
         list(_words(claims)),
         [
             Table("curve_claims", caption, columns, said),
-            Table("curves", "Every point of the curves.", ["run", "subset", "metric", "update", "value"], points),
+            Table("curves", "All points of the curves.", ["run", "subset", "metric", "update", "value"], points),
         ],
-        [Picture("curves", "Curves of training and validation.", _draw(read), "curves")],
+        [Picture("curves", "Training and validation curves.", _draw(read), "curves")],
     )
 
 
 def _words(claims: Sequence[Claim]) -> Iterator[str]:
     if not claims:
         yield (
-            "No two of these runs differ in their teacher's label smoothing alone (as far as their run.json tells), so "
-            "the curves are shown without a claim."
+            "No claim is tested: no two of these runs differ only in their teacher's label smoothing, according to "
+            "their run.json."
         )
         return
     for claim in claims:
         yield (
             f"{claim.question.claim[0].upper()}{claim.question.claim[1:]}: {claim.verdict} ({claim.group}; difference "
-            f"{claim.difference.shown(3, sign=True)}, over {claim.basis})."
+            f"{claim.difference.shown(3, sign=True)} over {claim.basis})."
         )
     if any(claim.question.metric == "kd_loss" for claim in claims):
         yield (
-            "The distillation loss is a divergence, 0 where student and teacher agree. Where it is a cross-entropy, as "
-            "in other programs, the teacher's own entropy is on top, which smoothing raises."
+            "The distillation loss is a divergence: it is 0 if student and teacher agree. Programs that report the "
+            "cross-entropy add the teacher's entropy, which smoothing raises."
         )
 
 
@@ -216,13 +221,15 @@ def _draw(runs: Sequence[Run]) -> Any:
     wanted = []
     for title, role, subset, metric, unit in PANELS:
         members = [run for run in runs if role in (None, run.labels["role"]) and run.curve(subset, metric)]
-        # Of runs that are known as teachers and students there are better panels than of all.
+        # Runs with a known role are in the panels of that role.
         if role is None:
             members = [run for run in members if run.labels["role"] is None]
         if members:
             wanted.append((title, members, subset, metric, unit))
     if not wanted:
-        raise UserError("the logs have no curve to draw: neither nll_loss nor kd_loss, which the criterions here log")
+        raise UserError(
+            "found no curve to plot; expected nll_loss or kd_loss in the logs, as this package's criterions write them"
+        )
     columns = min(2, len(wanted))
     lines = math.ceil(len(wanted) / columns)
     looks = {run.name: line(index) | {"marker": None} for index, run in enumerate(runs)}
@@ -235,7 +242,7 @@ def _draw(runs: Sequence[Run]) -> Any:
             assert curve is not None
             panel.plot(curve.updates, curve.values, label=run.name, linewidth=1.2, **looks[run.name])
             seen += curve.values[len(curve.values) // 4 :]
-        # The first points of a training are far above all that follows.
+        # The y range leaves out the first quarter, where losses are far higher.
         finite = [value for value in seen if math.isfinite(value)]
         if finite and max(finite) > min(finite):
             margin = 0.08 * (max(finite) - min(finite))

@@ -1,4 +1,4 @@
-"""How trainings went, from fairseq-train's logs."""
+"""Tables and plots of training curves, from the logs of fairseq-train."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..records import logs
 from ..records.result import COLUMNS, system_of
 from .figures import pyplot, save
 
-#: What is kept of a log (subset_metric), and how a picture calls it. fairseq's losses: bits a token.
+#: Curves that are read (subset_metric), and their titles in plots. fairseq's losses are in bits per token.
 CURVES = {
-    **{"valid_ppl": COLUMNS["valid_ppl"].title, "valid_bleu": "validation BLEU (of tokens)"},
+    **{"valid_ppl": COLUMNS["valid_ppl"].title, "valid_bleu": "validation BLEU (tokenised)"},
     **{name: COLUMNS[name].title for name in ("train_nll_loss", "train_kd_loss")},
 }
 
@@ -27,17 +27,17 @@ class Row(NamedTuple):
     update: int
     name: str
     value: float
-    seed: int | None = None  #: None where it is not known
+    seed: int | None = None  #: None: unknown
 
 
 def read_run(folder: Path) -> list[Row]:
-    """The points of a training: validations, and losses as they were logged every few updates, else at ends of epochs.
+    """Return the points of a training run, sorted: validations, and training losses per log line or else per epoch.
 
     Args:
-        folder: of `lskd run` or of plain fairseq-train, with its log; or the log.
+        folder: folder of `lskd run` or fairseq-train with a log, or the log.
 
     Raises:
-        UserError: if there is no log, or it has no such points.
+        UserError: if there is no log, or it has none of `CURVES`.
     """
     run = logs.read_run(folder)
     seed = run.labels["seed"]
@@ -48,12 +48,15 @@ def read_run(folder: Path) -> list[Row]:
         for update, value in zip(curve.updates, curve.values, strict=True)
     ]
     if not rows:
-        raise UserError(f"{folder}: no validation in {logs.logs_of(folder)[-1].name}, and no loss that can be drawn")
+        raise UserError(
+            f"{folder}: found no validation and no training loss in {logs.logs_of(folder)[-1].name}; expected one of "
+            f"{', '.join(CURVES)}"
+        )
     return sorted(rows, key=lambda row: row[:4])
 
 
 def read_runs(folders: Sequence[Path]) -> list[Row]:
-    """The points of several trainings, called by their folders' names, or paths where these are the same."""
+    """Return the points of several runs, named by their folders, or by their paths if names are not unique."""
     rows = [read_run(folder) for folder in folders]
     if len({of[0].system for of in rows}) < len(set(folders)):
         rows = [[row._replace(system=str(folder)) for row in of] for folder, of in zip(folders, rows, strict=True)]
@@ -61,7 +64,7 @@ def read_runs(folders: Sequence[Path]) -> list[Row]:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows under a heading."""
+    """Write rows as CSV with a header."""
     with write_beside(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(Row._fields)
@@ -69,7 +72,11 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_csv(path: Path) -> list[Row]:
-    """What `write_csv` wrote; `UserError` if it is something else."""
+    """Read the output of `write_csv`.
+
+    Raises:
+        UserError: if the file is something else.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = [
@@ -77,28 +84,28 @@ def read_csv(path: Path) -> list[Row]:
                 for row in csv.DictReader(stream)
             ]
         if not rows:
-            raise ValueError("there is no row in it")
+            raise ValueError("it has no row")
         if unknown := sorted({row.name for row in rows} - CURVES.keys()):
             raise ValueError(f"the name {unknown[0]!r}, expected one of {', '.join(CURVES)}")
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         said = f"no column {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"--from {path}: expected what `lskd curves --csv` writes ({said})") from None
+        raise UserError(f"--from {path}: {said}; expected the output of `lskd curves --csv`") from None
     return rows
 
 
 def _seed(row: Mapping[str, str]) -> int | None:
     if "seed" in row:
         return int(row["seed"]) if row["seed"] else None
-    # Of older rows the end of the name is all that tells it.
+    # Older rows have the seed only in the name.
     mark = re.search(r"-s(\d+)$", row["system"])
     return int(mark[1]) if mark else None
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """A panel a curve, a line a system (seeds of a system in one colour).
+    """Plot one panel per metric and one line per run; runs of a system have one colour.
 
     Raises:
-        UserError: if matplotlib is missing, or cannot write such a file.
+        UserError: if matplotlib is missing, or cannot write this type of file.
     """
     plt = pyplot()
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -117,7 +124,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 if points:
                     axis.plot(*zip(*points, strict=True), label=group, lw=1.2, **looks[group])
             axis.set_title(CURVES[name])
-            axis.set_xlabel("update")
+            axis.set_xlabel("updates")
             if not name.endswith("_bleu"):
                 axis.set_yscale("log")
                 axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))

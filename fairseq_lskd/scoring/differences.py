@@ -1,4 +1,4 @@
-"""What one choice changed: systems that differ in it alone, seed by seed."""
+"""Paired differences between systems that differ in one label."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from .taught import plain_system
 
 
 def bound(record: dict[str, Any]) -> Any:
-    """The k of a distillation loss that compares the teacher's k types only, a lower bound; None where it is whole.
+    """Return the k of a distillation loss over the teacher's top k types, or None if it is over the vocabulary.
 
-    Older records of cached students do not say k.
+    A loss over k types is a lower bound of the loss over the vocabulary. Older records of cached students have no k;
+    the result is then "cached".
     """
     return record.get("kd_top_k") or ("cached" if record.get("cached") else None)
 
 
 class Difference(NamedTuple):
-    """A system less another, its baseline."""
+    """The differences of a system to its baseline."""
 
     choice: str  #: the label in which they differ, or `DISTILLED`
     system: str
     baseline: str
-    values: dict[str, Spread]  #: of the differences between runs of one seed
+    values: dict[str, Spread]  #: differences between runs of the same seed, by metric
 
 
 DISTILLED = "a teacher"
 
 
 def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], list[str]]:
-    """Paired differences of systems that one label tells apart, and of distilled students to those without a teacher.
+    """Return paired differences of systems that differ in one label, and of distilled to undistilled students.
 
-    The baseline is the system with the first of the label's values, in the records' order. A system with the very
-    labels of one before it differs in something that no label tells, and has no part in this.
+    The baseline is the first system with all other labels equal. A system with exactly the labels of an earlier system
+    differs in something that has no label. It is left out.
 
     Returns:
-        The differences, and the systems that were left out.
+        The differences, and the names of the systems that were left out.
     """
     runs: dict[str, dict[Any, dict[str, Any]]] = {}
     for record in records:
@@ -53,7 +54,7 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
             for name in measured(SCORES)
             if both
             and all(record.get(name) is not None for pair in both for record in pair)
-            # Losses of other numbers of types are other quantities.
+            # Losses over different numbers of types are not comparable.
             and (name != "train_kd_loss" or all(bound(one) == bound(other) for one, other in both))
         }
         if values:
@@ -62,7 +63,7 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
 
 
 def _labels(firsts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Those of every system whose labels no system before it has."""
+    """Return the labels of every system, without systems that repeat the labels of an earlier one."""
     names = [name for name in dict.fromkeys(n for record in firsts.values() for n in record) if is_label(name)]
     found: dict[str, dict[str, Any]] = {}
     for system, record in firsts.items():

@@ -1,4 +1,4 @@
-"""matplotlib, where it is installed, and pictures that are the same file from the same rows."""
+"""matplotlib, set up for plots that are byte-identical for the same data."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ..files import write_beside
 
 
 def pyplot() -> Any:
-    """matplotlib's pyplot, without a screen; `UserError` where it is missing."""
+    """Import matplotlib's pyplot without a display; `UserError` if it is not installed."""
     require("--plot", "matplotlib")
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    # Names are no formulas, whatever is in them.
+    # Names of systems may have "$".
     pyplot.rcParams.update({"svg.hashsalt": "lskd", "font.size": 9, "text.parse_math": False})
     return pyplot
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write and close a figure; `UserError` if the file's name ends in nothing that matplotlib writes."""
+    """Write and close a figure; `UserError` if matplotlib does not know the file's extension."""
     kind = path.suffix.removeprefix(".")
     try:
         with write_beside(path) as part:
             figure.savefig(part, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     except ValueError:
-        raise UserError(f"--plot {path}: expected a name that ends in .svg, .png or .pdf") from None
+        raise UserError(f"--plot {path}: expected a file name that ends in .svg, .png or .pdf") from None
     finally:
         pyplot().close(figure)

@@ -1,4 +1,4 @@
-"""The share of the gap between a student without a teacher and its teacher that distilling closes."""
+"""The share of the gap closed: how far distillation moves a student from no teacher's score to its teacher's."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import NamedTuple
 from ..analysis.quantiles import t_quantile
 from .seeds import Spread, spread
 
-#: What is said in place of a share.
+#: Texts in place of a share.
 UNDECIDED, NO_GAP = "undecided", "no gap"
 
 
 class Share(NamedTuple):
-    """(student - plain) / (teacher - plain), of the means over seeds; the plain student has no teacher."""
+    """(student - plain) / (teacher - plain), of means over seeds. The plain student has no teacher."""
 
-    n: int  #: seeds
-    share: float | None  #: 0.62 for 62 %; None where there is no gap, or it is not clear that there is one
-    interval: tuple[float, float] | None  #: 95 %; None for one seed, and where there is no share
-    gap: Spread  #: teacher less plain student
+    n: int  #: number of seeds
+    share: float | None  #: 0.62 for 62 %; None if there is no gap, or the gap is undecided
+    interval: tuple[float, float] | None  #: 95 % confidence interval; None for one seed or without a share
+    gap: Spread  #: teacher minus plain student
 
     def __str__(self) -> str:
-        """As in a table: `62 % [48, 77]`, `62 %` of one seed, or why there is no share."""
+        """Format for a table: `62 % [48, 77]`, `62 %` for one seed, or why there is no share."""
         if self.share is None:
             return NO_GAP if self._without_gap else UNDECIDED
         text = f"{percent(self.share)} %"
@@ -35,17 +35,17 @@ class Share(NamedTuple):
 
 
 def share_of_gap(student: Sequence[float], plain: Sequence[float], teacher: Sequence[float]) -> Share:
-    """The share, with Fieller's interval over the seeds.
+    """Return the share of the gap closed, with Fieller's 95 % interval over seeds.
 
-    Fieller (1954, Some problems in interval estimation): with x = student - plain and y = teacher - plain of each seed,
-    all r belong to it for which the mean of x - r y is not clear of 0 by Student's t. It has both ends just where the
-    gap, the mean of y, is clear of 0. Else any share fits, and none is given.
+    Fieller (1954, Some problems in interval estimation): let x = student - plain and y = teacher - plain for each seed.
+    The interval has all r for which the mean of x - r y does not differ significantly from 0 (Student's t). It is
+    bounded if and only if the gap, the mean of y, differs significantly from 0. Otherwise no share is given.
 
     Args:
-        student, plain, teacher: a score a seed, in the same order of seeds. More is better.
+        student, plain, teacher: one score per seed, in the same order of seeds; higher is better.
 
     Raises:
-        ValueError: if there is no seed, or the three are not of the same length.
+        ValueError: if there is no seed, or the lengths differ.
     """
     x = [one - base for one, base in zip(student, plain, strict=True)]
     y = [one - base for one, base in zip(teacher, plain, strict=True)]
@@ -60,11 +60,11 @@ def share_of_gap(student: Sequence[float], plain: Sequence[float], teacher: Sequ
     c = mean_x**2 - scale * statistics.variance(x)
     if a <= 0 or mean_y <= 0:
         return Share(n, None, None, gap)
-    # Not negative, as the share itself is within, but for rounding.
+    # The discriminant is negative only by rounding, because the share itself is in the interval.
     root = math.sqrt(max(b * b - a * c, 0.0))
     return Share(n, mean_x / mean_y, ((b - root) / a, (b + root) / a), gap)
 
 
 def percent(share: float) -> str:
-    """0.62 as 62."""
+    """Format 0.62 as "62"."""
     return f"{round(100 * share)}"

@@ -1,4 +1,4 @@
-"""sacreBLEU's metrics, each with the signature that makes a score comparable."""
+"""sacreBLEU's metrics with their signatures."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from .tokeniser import ASIAN, Chosen, choose
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
-#: What `--metrics` calls a metric -> how tables call it.
+#: Name for `--metrics` -> name in tables.
 NAMES = {name: COLUMNS[name].name for name in ("bleu", "chrf", "chrf++", "ter")}
 
 
 def make_metric(name: str, tokenize: str = "13a", lowercase: bool = False, language: str = "") -> Metric:
-    """One of sacreBLEU's metrics: bleu, chrf (character F2), chrf++ (with word pairs) or ter (lower is better).
+    """Create one of sacreBLEU's metrics: bleu, chrf (character F2), chrf++ (with word bigrams) or ter.
 
     Args:
-        tokenize: BLEU's tokeniser; see `tokeniser.choose`.
-        lowercase: of BLEU and chrF; TER does so always, as tercom does.
-        language: the target's; TER takes the characters of Chinese and Japanese for words.
+        tokenize: tokeniser for BLEU; see `tokeniser.choose`.
+        lowercase: for BLEU and chrF; TER always ignores case, as tercom does.
+        language: target language. TER counts the characters of Chinese and Japanese as words.
 
     Raises:
-        UserError: if the tokeniser's model cannot be fetched.
+        UserError: if the tokeniser cannot be loaded.
     """
-    # What only reads records is of use where sacreBLEU is not installed.
+    # Reading records must work without sacreBLEU.
     from sacrebleu.metrics import BLEU, CHRF, TER
 
     if name == "bleu":
         try:
-            # We look for text that is tokenised ourselves (data.tokenised), in every metric's input.
+            # force: `Data.check` looks for tokenised text, for all metrics.
             return BLEU(force=True, tokenize=tokenize, lowercase=lowercase)
         except (OSError, RuntimeError, AssertionError, SystemExit) as error:
             raise UserError(
-                f"--tokenize {tokenize}: sacreBLEU cannot make it ({error}). spm, flores101, flores200 and spBLEU-1K "
-                "fetch a model into ~/.sacrebleu/models; ja-mecab and ko-mecab want the dictionaries of the extras "
-                "ja and ko, and no others"
+                f"--tokenize {tokenize}: sacreBLEU cannot load this tokeniser ({error}). spm, flores101, flores200 and "
+                "spBLEU-1K download a model to ~/.sacrebleu/models; ja-mecab and ko-mecab need the dictionaries of the "
+                "extras ja and ko, and no others"
             ) from None
     if name == "ter":
         return TER(normalized=True, asian_support=True) if language in ASIAN else TER()
@@ -46,17 +46,15 @@ def make_metric(name: str, tokenize: str = "13a", lowercase: bool = False, langu
 
 
 def of_words(metrics: Sequence[str], chosen: Chosen) -> str | None:
-    """A warning where metrics count words in text that has no spaces."""
+    """Return a warning if metrics count words in text without spaces."""
     wrong = [NAMES[name] for name in metrics if name == "chrf++" or (name == "ter" and chosen.language not in ASIAN)]
     if not wrong or not chosen.unspaced:
         return None
-    return (
-        f"{' and '.join(wrong)} count what stands between spaces as words, and the target has none: trust BLEU and chrF"
-    )
+    return f"{' and '.join(wrong)} split words at spaces, and the target language has none: use BLEU and chrF instead"
 
 
 def signature_key(name: str) -> str:
-    """The field of a result record that holds a metric's signature."""
+    """Return the key of a metric's signature in a record."""
     return "signature" if name == "bleu" else f"{name}_signature"
 
 
@@ -67,21 +65,22 @@ def score_corpus(
     metrics: Sequence[str] = ("bleu", "chrf"),
     chosen: Chosen | None = None,
 ) -> dict[str, Any]:
-    """Scores of detokenised text to two digits, each with its sacreBLEU signature.
+    """Score detokenised text. Return scores rounded to two decimals, and sacreBLEU's signatures.
 
     Args:
-        chosen: BLEU's tokeniser; None is that of the references' script.
+        chosen: tokeniser for BLEU (default: chosen by the references' script).
 
     Raises:
-        UserError: if the numbers of lines differ, or there are none.
+        UserError: if the numbers of lines differ, or there is no line.
     """
     for lines in (references, *more_references):
         if len(hypotheses) != len(lines):
             raise UserError(
-                f"{len(hypotheses):,} hypotheses for {len(lines):,} references: they must match line by line"
+                f"found {len(hypotheses):,} hypotheses for {len(lines):,} references; expected one hypothesis per "
+                "reference"
             )
     if not references:
-        raise UserError("there is no line to score")
+        raise UserError("expected lines to score, found none")
     result: dict[str, Any] = {}
     chosen = chosen or choose(references)
     made = {name: make_metric(name, chosen.tokenize, language=chosen.language) for name in metrics}

@@ -1,4 +1,4 @@
-"""What translations are scored against, and by what: options that files and runs share."""
+"""Scoring options that `lskd score` and `lskd record` share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .tokeniser import Chosen, choose
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """Options; `lskd score --help` says what each is."""
+    """Options, as described by `lskd score --help`."""
 
     references: Sequence[Path] | None = None
     language_pair: str | None = None
@@ -30,31 +30,31 @@ class ScoringOptions:
     allow_unknown: bool = False
 
     def problems(self) -> list[str]:
-        """What is wrong with the options, a line each, before anything is read."""
+        """Check the options without reading files. Return one line per problem."""
         source, _, target = (self.language_pair or "s-t").partition("-")
-        return [] if source and target else [f"-l {self.language_pair}: expected S-T, as en-de"]
+        return [] if source and target else [f"-l {self.language_pair}: expected S-T, such as en-de"]
 
     def check_options(self) -> None:
-        """Raise one `UserError` that says all of `problems`."""
+        """Raise a `UserError` with all `problems` if there are any."""
         if problems := self.problems():
             raise UserError("; ".join(problems))
 
     @property
     def language(self) -> str:
-        """The target's; empty where it is not given."""
+        """The target language; "" if it is not given."""
         return (self.language_pair or "").partition("-")[2]
 
     def read_references(self) -> tuple[list[str], list[list[str]]]:
-        """What each of the references is called, and its lines."""
+        """Return names and lines of the references."""
         paths = self.references or ()
         return [str(path) for path in paths], [list(read_lines(path)) for path in paths]
 
     def choose(self, references: Sequence[Sequence[str]]) -> Chosen:
-        """BLEU's tokeniser."""
+        """Choose BLEU's tokeniser."""
         return choose(references[0], self.language, self.tokenize)
 
     def check(self, data: Data, names: Sequence[str], tokenised: bool = False, weak: bool = False) -> None:
-        """Refuse what makes scores wrong: see `Data.check`."""
+        """Check for text that would make scores wrong: see `Data.check`."""
         source, _, target = (self.language_pair or "").partition("-")
         training = read_training(self.train, (source, target) if target else None)
         allowed = self.allow_tokenised or tokenised, self.allow_empty, self.allow_overlap
@@ -62,24 +62,24 @@ class ScoringOptions:
 
 
 def same_length(names: Sequence[str], sides: Sequence[Sequence[str]]) -> None:
-    """Refuse test sets whose sides do not match.
+    """Check that all sides of a test set have the same number of lines, and at least one.
 
     Raises:
-        UserError: naming those that are of another length than the first, or that one if it is empty.
+        UserError: otherwise. The message names the sides.
     """
     if others := [i for i, lines in enumerate(sides) if len(lines) != len(sides[0])]:
         lengths = [f"{names[i]} has {len(sides[i]):,} lines" for i in (0, *others)]
-        raise UserError(f"{', '.join(lengths)}: they must match line by line")
+        raise UserError(f"{', '.join(lengths)}: expected the same number of lines in each")
     if not sides[0]:
-        raise UserError(f"{names[0]}: there is no line to score")
+        raise UserError(f"{names[0]}: expected lines to score, found none")
 
 
 def doubts(chosen: Chosen, metrics: Sequence[str]) -> list[str]:
-    """What is doubtful about these metrics of a test set."""
+    """Return warnings about these metrics on a test set."""
     return [*chosen.warnings, *filter(None, [of_words(metrics, chosen)])]
 
 
 def warn(warnings: Sequence[str]) -> None:
-    """On stderr."""
+    """Print warnings to stderr."""
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Result records of several seeds as one row a system."""
+"""Average the records of several seeds to one row per system."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .seeds import spread
 
 
 def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> None:
-    """Put the speeds that `lskd speed` measured into records of the same system, whichever seed was measured.
+    """Add the speeds of `lskd speed` to all records of the same system, whichever seed was measured.
 
-    `speed_others_cores` is how many cores other programs kept busy meanwhile, None where nobody counted.
+    `speed_others_cores` is the number of cores that other programs kept busy meanwhile, or None if it was not measured.
     """
     of_runs = speeds["systems"]
     entries = {system_of(record): of_runs[record["system"]] for record in records if record["system"] in of_runs}
@@ -33,9 +33,10 @@ def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> Non
 
 
 def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A record a system: means of what is measured, `NAME_std` beside each; all else is the first's.
+    """Return one record per system, with means and standard deviations (`NAME_std`) of all measured fields.
 
-    A system has `converged` if every seed of it has. The number of `seeds` is there if any system has several.
+    Other fields are those of the system's first record. `converged` is true if it is for every seed. `seeds`, the
+    number of records, is added if any system has several.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
@@ -55,14 +56,14 @@ def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _all_converged(answers: Sequence[bool | None]) -> bool | None:
-    """Whether all of several trainings had; one that had not decides, one that is not known leaves it open."""
+    """Return False if any run had not converged, else None if any is unknown, else True."""
     if False in answers:
         return False
     return None if None in answers else True
 
 
 def _means(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of what is measured, where any record has it."""
+    """Return means and standard deviations of the measured fields that any record has."""
     means: dict[str, Any] = {}
     for key in measured():
         values = [record[key] for record in group if record.get(key) is not None]

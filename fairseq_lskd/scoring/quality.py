@@ -1,4 +1,4 @@
-"""Is a better teacher's student better? Shen et al. (ICLR 2021), Fig. 8, over the result records of a folder."""
+"""Whether better teachers have better students: Shen et al. (ICLR 2021), Figure 8, from result records."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from ..files import find
 from ..records.result import COLUMNS, SCORES, measured, read_results
 from .taught import method_of, teacher_of
 
-#: What can be compared.
+#: Metrics that can be compared.
 METRICS = {key: COLUMNS[key] for key in measured(SCORES) if COLUMNS[key].better is not None}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A student and its teacher, as `lskd score` recorded them."""
+    """The records of a student and its teacher."""
 
     teacher: dict[str, Any]
     student: dict[str, Any]
 
     @property
     def group(self) -> str:
-        """What students are compared within: how they were taught."""
+        """How the student was taught. Students are compared within a group."""
         taught = self.student
         parts = [f"{taught['method']} level{'s' * (taught['method'] == 'both')}"]
-        # What is usual goes without saying.
+        # The name leaves out default values.
         parts += [str(taught["strategy"])] if taught.get("strategy") not in (None, "1-best") else []
         parts += ["cached"] if taught.get("cached") in (True, "true") else []
         parts += [str(taught["size"])] if taught.get("size") not in (None, "student") else []
@@ -46,32 +46,32 @@ class Pair:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rank correlation of teachers' and students' quality within a group."""
+    """Spearman's rank correlation of the quality of teachers and students within a group."""
 
     group: str
     teachers: int
     rho: Interval
-    verdict: str  #: of the claim that it is above 0
+    verdict: str  #: verdict of the claim that the correlation is positive
 
 
 def find_records(folder: Path) -> list[Path]:
-    """Every result.json and results.json at or under `folder`."""
+    """Return the paths of all result.json and results.json at or under `folder`."""
     return find(folder, "result.json", "results.json")
 
 
 def has_pairs(folder: Path) -> bool:
-    """Whether a student and its teacher have records in there; raises as `read_records` does of broken ones."""
+    """Return whether a folder has the records of a student and its teacher; raise as `read_records`."""
     return bool(find_records(folder)) and bool(pair_up(read_records(folder))[0])
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The records in every result.json and results.json at or under `folder`, each model's once.
+    """Read the records of all result.json and results.json at or under `folder`, one per model.
 
     Args:
-        folder: or one such file.
+        folder: a folder or one file.
 
     Raises:
-        UserError: if there is none, or one is not what `lskd score` writes.
+        UserError: if there is no record, or a file has something else.
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such file or folder")
@@ -79,16 +79,20 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     found: dict[Any, dict[str, Any]] = {}
     for path in paths:
         for record in read_results(path):
-            # The folder tells two runs of one name apart.
+            # Without a digest, runs with equal names are told apart by their folders.
             key = record.get("checkpoint_sha256") or (record["system"], str(path))
             found.setdefault(key, record)
     if not found:
-        raise UserError(f"{folder}: no result.json in there; `lskd score` (scripts/score.sh) writes one a run")
+        raise UserError(f"{folder}: found no result.json; write one per run with `lskd record` or scripts/score.sh")
     return list(found.values())
 
 
 def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
-    """Students with their teachers (`taught.teacher_of`), and the names of those whose teacher has no record."""
+    """Pair students with their teachers (`taught.teacher_of`).
+
+    Returns:
+        The pairs, and the names of the students whose teacher has no record.
+    """
     pairs, alone = [], []
     for record in records:
         if method_of(record) in (None, "none"):
@@ -102,10 +106,10 @@ def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation; ties have the mean of their ranks. NaN if either does not vary.
+    """Return Spearman's rank correlation, with mean ranks for ties; NaN if all values of either side are equal.
 
     Raises:
-        ValueError: if they are not equally long.
+        ValueError: if the lengths differ.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} values cannot be correlated")
@@ -116,10 +120,10 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def spearman_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Spearman's rank correlation with a 95 % interval: Fisher's z, its variance by Bonett & Wright (2000).
+    """Return Spearman's rank correlation with a 95 % interval: Fisher's z with the variance of Bonett & Wright (2000).
 
-    At a perfect order z is infinite: it is taken half a step short of it, a step being the least that one exchange of
-    neighbours changes the correlation. Of fewer than 5 values nothing is said.
+    z is infinite for a correlation of +-1. It is computed half a step below instead. A step is the smallest change of
+    the correlation by an exchange of neighbours. With fewer than 5 values there is no interval.
     """
     rho, n = spearman(first, second), len(first)
     if n < 5 or math.isnan(rho):
@@ -131,9 +135,9 @@ def spearman_interval(first: Sequence[float], second: Sequence[float]) -> Interv
 
 
 def correlate(pairs: Sequence[Pair], metric: str = "bleu") -> list[Correlation]:
-    """The rank correlation within every group of students that were taught in one way; a group needs two teachers.
+    """Return the rank correlation within each group of students with at least two teachers.
 
-    Students of one teacher are not independent of each other: their mean counts.
+    The students of one teacher are not independent, so their mean counts as one value.
     """
     sign = 1 if METRICS[metric].better else -1
     found = []
@@ -152,22 +156,26 @@ def correlate(pairs: Sequence[Pair], metric: str = "bleu") -> list[Correlation]:
 
 
 def section(folder: Path, metric: str = "bleu") -> Section:
-    """Teacher against student quality over the runs in a folder.
+    """Return the section on the quality of teachers and their students.
 
     Args:
-        folder: with the result.json of teachers and of their students, or a results.json; metric: one of `METRICS`.
+        folder: a folder with the result.json of teachers and students, or a results.json.
+        metric: one of `METRICS`.
 
     Raises:
-        UserError: if there is no student with its teacher in there, or the metric was not measured.
+        UserError: if no student has a teacher among the records, or a record lacks the metric.
     """
     if metric not in METRICS:
-        raise UserError(f"the quality {metric!r}: expected one of {', '.join(METRICS)}")
+        raise UserError(f"found the metric {metric!r}, expected one of {', '.join(METRICS)}")
     pairs, alone = pair_up(read_records(folder))
     if not pairs:
-        students = f" ({', '.join(alone)}: no record of their teachers)" if alone else ""
-        raise UserError(f"{folder}: no record of a student and of its teacher in there{students}; score both")
+        students = f" (the teachers of {', '.join(alone)} have no record)" if alone else ""
+        raise UserError(
+            f"{folder}: found no records of a student and its teacher{students}; write both with `lskd record` or "
+            "scripts/score.sh"
+        )
     if lacking := sorted({r["system"] for p in pairs for r in (p.teacher, p.student) if r.get(metric) is None}):
-        raise UserError(f"{folder}: no {metric} in the records of {', '.join(lacking)}")
+        raise UserError(f"{folder}: found no {metric} in the records of {', '.join(lacking)}; score them with it")
     name, more = METRICS[metric].title, METRICS[metric].better
     found = correlate(pairs, metric)
     columns = ["students", "teacher", "teacher LS", f"teacher {name}", "student", f"student {name}"]
@@ -176,11 +184,12 @@ def section(folder: Path, metric: str = "bleu") -> Section:
         teacher, student = p.teacher, p.student
         smoothing = teacher.get("teacher_smoothing")
         rows.append((p.group, teacher["system"], smoothing, teacher[metric], student["system"], student[metric]))
-    turned = "" if more else " (less is better, so both are turned round)"
-    said = ["students", "teachers", "rank correlation", "95 % from", "to", "better teacher, better student"]
+    turned = "" if more else " (lower is better, so both signs are reversed)"
+    said = ["students", "teachers", "rank correlation", "95 % from", "to", "better teachers have better students"]
     ends = [(c, [_or_none(end) for end in (c.rho.value, c.rho.low, c.rho.high)]) for c in found]
     caption = (
-        f"Spearman's rank correlation of teachers' and students' {name}{turned}; the mean of a teacher's students."
+        f"Spearman's rank correlation of the {name} of teachers and students{turned}. The students of one teacher "
+        "count as their mean."
     )
     return Section(
         "Teacher against student quality",
@@ -200,15 +209,15 @@ def _or_none(value: float) -> float | None:
 def _words(found: Sequence[Correlation], pairs: Sequence[Pair], alone: Sequence[str], metric: str) -> Iterator[str]:
     name, more = METRICS[metric].title, METRICS[metric].better
     for c in found:
-        said = f"A better teacher has the better student ({c.group}, {c.teachers} teachers, by {name}): {c.verdict}"
+        said = f"Better teachers have better students ({c.group}, {c.teachers} teachers, by {name}): {c.verdict}"
         yield f"{said}; rank correlation {c.rho.shown()}." if not math.isnan(c.rho.value) else f"{said}; no variation."
     if any(math.isnan(c.rho.low) for c in found) or not found:
-        yield "Fewer than five teachers say nothing of a rank correlation: train some more, of other sizes and seeds."
+        yield "A rank correlation needs at least five teachers: train more, with other sizes or seeds."
     teachers = {id(pair.teacher) for pair in pairs}
     better = sum((p.student[metric] > p.teacher[metric]) == more for p in pairs)
-    yield f"{len(teachers)} teachers, {len(pairs)} students, of which {better} better than their teacher."
+    yield f"{len(teachers)} teachers and {len(pairs)} students; {better} of the students are better than their teacher."
     if alone:
-        yield f"Left out, since there is no record of their teacher: {', '.join(alone)}."
+        yield f"Left out, because their teachers have no record: {', '.join(alone)}."
 
 
 @styled
@@ -217,7 +226,7 @@ def _draw(pairs: Sequence[Pair], metric: str) -> Any:
     drawn = figure(4.6, 3.8)
     panel = drawn.subplots()
     for index, group in enumerate(dict.fromkeys(pair.group for pair in pairs)):
-        # Hollow: a teacher without smoothing.
+        # Hollow markers: teachers without label smoothing.
         for smoothed in (True, False):
             members = [p for p in pairs if p.group == group and bool(p.teacher.get("teacher_smoothing")) == smoothed]
             if members:
@@ -231,8 +240,8 @@ def _draw(pairs: Sequence[Pair], metric: str) -> Any:
                     markerfacecolor=colour if smoothed else "white",
                     label=f"{group}, {'smoothed' if smoothed else 'not smoothed'}",
                 )
-    panel.set_xlabel(f"teacher's {name}")
-    panel.set_ylabel(f"student's {name}")
+    panel.set_xlabel(f"{name} of the teacher")
+    panel.set_ylabel(f"{name} of the student")
     panel.margins(0.12)
-    panel.legend(fontsize=7, title="students by their teacher", title_fontsize=7)
+    panel.legend(fontsize=7, title="students, teacher", title_fontsize=7)
     return drawn

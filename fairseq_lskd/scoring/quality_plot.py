@@ -1,4 +1,4 @@
-"""A picture of what a distilled model is for: quality against speed and size, each model as it is shipped too."""
+"""Plot quality against speed and size, of each model in fairseq and as exported."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from .bought import Model, Point, best_student, headline, models_of, plain_of
 from .figures import pyplot, save
 from .taught import teacher_of
 
-#: Teachers stand apart, every way to distil has its own look: number of a colour in `analysis.style`, and marker.
+#: Kind of model -> index of a colour in `analysis.style`, and marker.
 _LOOKS = {"teacher": (6, "s"), "none": (-1, "o"), "word": (0, "^"), "sequence": (1, "v"), "both": (2, "D")}
-Look = dict[str, Any]  #: of a text, matplotlib's
+Look = dict[str, Any]  #: matplotlib's properties of a text
 _PANELS: dict[str, tuple[str, Callable[[Point], float | None]]] = {
-    "rate": ("sentences per second, faster →", lambda point: point.rate),
-    "megabytes": ("size in MB, smaller →", lambda point: point.megabytes),
+    "rate": ("sentences per second (faster →)", lambda point: point.rate),
+    "megabytes": ("size in MB (smaller →)", lambda point: point.megabytes),
 }
-HEIGHT = 12.0  #: of a label's line, points
-LINE = 0.19  #: of a line above the panels, inches
-LONGEST = 28  #: characters of a label
+HEIGHT = 12.0  #: height of a label in points
+LINE = 0.19  #: height of a line above the panels in inches
+LONGEST = 28  #: maximum length of a label in characters
 
 
 def draw(records: Sequence[dict[str, Any]], path: Path, title: str = "") -> None:
-    """BLEU against decoding speed, where it was measured, and size; bars are 95 % intervals over seeds.
+    """Plot BLEU against decoding speed, if it was measured, and against size.
 
-    A filled marker is the model in fairseq, an open one as `lskd export` wrote it; better is up and to the right.
+    Filled markers are models in fairseq, open markers exported models. Bars are 95 % intervals over seeds. Better
+    models are above and to the right.
 
     Args:
-        records: one a system, as of `over_seeds.mean_records`.
+        records: one per system (`over_seeds.mean_records`).
         path: .svg, .png or .pdf.
 
     Raises:
-        UserError: if no record has BLEU, or matplotlib is missing or cannot write such a file.
+        UserError: if no record has BLEU, matplotlib is missing, or it cannot write this type of file.
     """
     plt = pyplot()
     models = models_of(records)
     if not models:
-        raise UserError("--plot: no record has BLEU, which the picture shows; score with --metrics bleu")
+        raise UserError("--plot: found no record with BLEU; score with --metrics bleu")
     from ..analysis.style import STYLE
 
     panels = [
@@ -49,9 +50,9 @@ def draw(records: Sequence[dict[str, Any]], path: Path, title: str = "") -> None
         if any(panel[1](point) is not None for model in models for point in _points(model))
     ] or [_PANELS["megabytes"]]
     lines = _heading(title, records, models)
-    # Beside the last panel, how much of the gap each closes.
+    # The labels of the last panel have the share of the gap closed.
     texts = [[_name(model) for model in models]] * (len(panels) - 1) + [[_name(m, m.closed) for m in models]]
-    # Inches: of a panel, of the names beside each, and of what is above and below.
+    # Sizes in inches.
     wide, names = 3.9, [0.25 + 0.062 * max(map(len, column)) for column in texts]
     high, above, below, left = max(2.5, len(models) * HEIGHT / 72), 0.25 + LINE * len(lines), 0.5, 0.65
     with plt.rc_context({**STYLE, "axes.grid": False}):
@@ -73,12 +74,12 @@ def draw(records: Sequence[dict[str, Any]], path: Path, title: str = "") -> None
 
 
 def apart(wanted: Sequence[float], least: float, low: float, high: float) -> list[float]:
-    """Places as near to those wanted as can be, in the same order, at least `least` apart, from `low` to `high`.
+    """Return the positions nearest to `wanted` that keep its order, `least` apart, within `low` to `high`.
 
-    By pooling adjacent violators: in order, less i * `least`, they are to be the nearest sequence that never falls.
+    Pool adjacent violators: sorted and less i * `least`, the result is the nearest non-decreasing sequence.
     """
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    pools: list[list[float]] = []  # of what is to be one value: its mean, and how many
+    pools: list[list[float]] = []  # mean and size of each pool
     for place, index in enumerate(order):
         pools.append([wanted[index] - place * least, 1])
         while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
@@ -104,13 +105,13 @@ def _colour(model: Model) -> str:
 
 
 def _panel(axis: Any, models: Sequence[Model], value: Callable[[Point], float | None]) -> None:
-    """The points of one panel; what lies to the right is better, so sizes fall."""
+    """Draw the points of one panel. Better is to the right, so the axis of sizes is inverted."""
     for model in models:
         colour, marker = _colour(model), _LOOKS.get(model.kind, (3, "X"))[1]
         known = [(value(point), point) for point in _points(model) if value(point) is not None]
         axis.plot([x for x, _ in known], [point.bleu for _, point in known], color=colour, lw=0.8, alpha=0.45, zorder=2)
         for x, point in known:
-            if point.half:  # many lie on each other: models of one size
+            if point.half:  # models of equal size overlap, so bars are light
                 ends = point.bleu - point.half, point.bleu + point.half
                 axis.vlines(x, *ends, color=colour, lw=1, alpha=0.3, zorder=1)
             if point is model.fairseq:
@@ -124,18 +125,18 @@ def _panel(axis: Any, models: Sequence[Model], value: Callable[[Point], float | 
         axis.invert_xaxis()
     axis.grid(axis="x", color="#eeeeee", lw=0.6)
     _plain_ticks(axis)
-    axis.autoscale(False)  # lines that are drawn later lead out of it
+    axis.autoscale(False)  # the lines to the labels end at the edge
 
 
 def _lines(axes: Sequence[Any], records: Sequence[dict[str, Any]]) -> None:
-    """What there is to gain: from the BLEU of the student alone to its teacher's."""
+    """Draw dashed lines at the BLEU of the best student's teacher and of the student without one."""
     for record in _between(records):
         for axis in axes:
             axis.axhline(record["bleu"], color="#b5b5b5", lw=0.8, ls=(0, (4, 3)), zorder=0)
 
 
 def _between(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The best student's teacher, and the student without one; nothing where one of the two is not known."""
+    """Return the best student's teacher and the student without one; [] if either is unknown."""
     student = best_student(records)
     ends = (teacher_of(student, records), plain_of(student, records)) if student else (None, None)
     found = [record for record in ends if record is not None and record.get("bleu") is not None]
@@ -150,7 +151,7 @@ def _name(model: Model, more: str = "") -> str:
 def _labels(
     figure: Any, axis: Any, models: Sequence[Model], value: Callable[[Point], float | None], texts: Sequence[str]
 ) -> None:
-    """A name beside the panel for each model, led to from its point furthest to the right, none on another."""
+    """Write the models' names beside a panel without overlap, each with a line from its point."""
     shown = [(m, text, value(m.best)) for m, text in zip(models, texts, strict=True) if value(m.best) is not None]
     if not shown:
         return
@@ -170,7 +171,7 @@ def _labels(
 def _heading(
     title: str, records: Sequence[dict[str, Any]], models: Sequence[Model]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Title, what distilling bought, and how to read the rest: each a line, with its look."""
+    """Return the lines above the panels: title, headline and legend, with their properties."""
     lines: list[tuple[str, Look]] = [(title, {"fontsize": 9, "color": "#555555"})] if title else []
     if said := headline(records):
         lines.append((said, {"fontsize": 10.5, "fontweight": "bold"}))
@@ -187,21 +188,21 @@ def _how_to_read(records: Sequence[dict[str, Any]], models: Sequence[Model]) -> 
     if seeds := sorted({record["seeds"] for record in records if record.get("seeds")}):
         parts.append(f"bars: 95 % interval over {' or '.join(map(str, seeds))} seeds")
     if _between(records):
-        parts.append("dashed: the teacher, and the student without one")
+        parts.append("dashed: teacher, and student without a teacher")
     if any(model.closed for model in models):
         interval = " [95 % interval]" if any("[" in model.closed for model in models) else ""
-        parts.append(f"%: of the gap between the two closed{interval}")
+        parts.append(f"%: share of the gap closed{interval}")
     where = []
     for place in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
         busy = max(r.get("speed_others_cores") or 0.0 for r in records if r.get("speed_machine") == place)
         where.append(f"speed on {place}{doubt(busy)}")
-    if stored:  # of small models the pieces and positions are most of a folder
-        where.append("size: fairseq's parameters at 4 bytes; all of the exported folder, its SentencePiece model too")
+    if stored:  # the SentencePiece model and positions are most of a small model's folder
+        where.append("size: fairseq's parameters at 4 bytes; the whole exported folder with its SentencePiece model")
     return ["; ".join(parts), "; ".join(where)]
 
 
 def _plain_ticks(axis: Any) -> None:
-    """Plain numbers at 1, 2, 5, 10, ... instead of powers of ten."""
+    """Label the axis with plain numbers (1, 2, 5, 10, ...) instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = sorted(axis.get_xlim())

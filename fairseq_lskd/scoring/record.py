@@ -1,4 +1,4 @@
-"""The result record of a run: scores, size, cost, and the whole story behind them."""
+"""Build the result record of a run: scores, size, cost and provenance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
+import fairseq  # noqa: F401  lets the compat layer allow-list the classes in fairseq's checkpoints
 
 from ..compat.versions import version_of
 from ..data.tokenised import unknown_words
@@ -33,17 +33,18 @@ def make_record(
     pieces: Path | None = None,
     chosen: Chosen | None = None,
 ) -> Result:
-    """The record of a run that `lskd run` recorded.
+    """Return the record of a run of `lskd run`.
 
     Args:
-        run: its folder.
-        references: one or more of the test set, each of as many lines as there are hypotheses.
-        validation: what fairseq-validate printed.
-        truth: the truth.json of a generated bitext; needs `validation`, and `pieces`, the validated target in pieces.
-        chosen: BLEU's tokeniser; None is that of the references' script.
+        run: the run's folder.
+        references: one or more references of the test set, with one line per hypothesis.
+        validation: output of fairseq-validate.
+        truth: truth.json of a generated bitext; needs `validation` and `pieces`.
+        pieces: target side of the validation set in pieces.
+        chosen: tokeniser for BLEU (default: chosen by the references' script).
 
     Raises:
-        UserError: if a file is missing, or not what it should be, or the run's labels contradict the checkpoint.
+        UserError: if a file is missing or invalid, or the run's labels contradict the checkpoint.
     """
     made = read_record(run)
     training = training_of(checkpoint, run)
@@ -57,12 +58,12 @@ def make_record(
         result["unknown_hypotheses"] = unknown
     if validation:
         stats = read_validation(validation)
-        # fairseq logs nll_loss to three digits: that is good for two here.
+        # fairseq logs nll_loss with three decimals, which gives two here.
         result["valid_ppl"] = round(2 ** stats["nll_loss"], 2)
         result |= {f"valid_{key}": stats[key] for key in ("accuracy", "entropy", "ece") if key in stats}
         if truth:
             if pieces is None:
-                raise UserError("--truth needs --validation and --pieces, which it is compared with")
+                raise UserError("--truth needs --pieces, found none")
             result["kl_to_truth"] = round(divergence_from_truth(stats["nll_loss"], pieces, truth), 2)
     result |= training.course
     if training.kd_top_k is not None:

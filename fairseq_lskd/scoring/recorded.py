@@ -1,4 +1,4 @@
-"""Sections of what is written already: the logs and result records of trainings, and translations."""
+"""Sections of `lskd analyze` from existing files: logs, result records and translations."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from . import curve_claims, quality
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is to be read, as `lskd analyze --help` says; each part is optional."""
+    """The files to read, as described by `lskd analyze --help`. All are optional."""
 
     runs: Path | None = None
-    hypotheses: Sequence[str] = field(default_factory=tuple)  #: NAME=FILE; the first is what others are compared with
+    hypotheses: Sequence[str] = field(default_factory=tuple)  #: NAME=FILE; the first is the baseline
     references: Path | None = None
     training: Path | None = None
 
     def problems(self) -> list[str]:
-        """What is wrong with the options, a line each, before anything is read."""
+        """Check the options without reading files. Return one line per problem."""
         found = []
         if self.runs is not None and not self.runs.is_dir():
             found.append(f"--runs {self.runs}: {'not a folder' if self.runs.exists() else 'no such folder'}")
@@ -35,7 +35,7 @@ class Recorded:
         given = [flag for flag, value in three.items() if value]
         if 0 < len(given) < len(three):
             lacking = " and ".join(flag for flag in three if flag not in given)
-            found.append(f"{' and '.join(given)}: the long tail needs {lacking} too")
+            found.append(f"{' and '.join(given)}: the section on the long tail also needs {lacking}")
         names = []
         for word in self.hypotheses:
             name, _, path = word.partition("=")
@@ -54,11 +54,11 @@ class Recorded:
 
     @property
     def systems(self) -> dict[str, Path]:
-        """Translations by the system's name."""
+        """The translations by name of the system."""
         return {name: Path(path) for name, _, path in (word.partition("=") for word in self.hypotheses)}
 
     def options(self) -> dict[str, Any]:
-        """What the sections depend on, by flag, files aside."""
+        """Return the options that the sections depend on, without files."""
         return {"runs": self.runs is not None, "hypotheses": list(self.systems)}
 
     @cached_property
@@ -71,10 +71,10 @@ class Recorded:
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """Digests of all that is read.
+        """The digests of all files that are read.
 
         Raises:
-            UserError: if there is no training in --runs.
+            UserError: if --runs has no training run.
         """
         found = {f"hypotheses {name}": sha256(path) for name, path in self.systems.items()}
         found |= {
@@ -86,19 +86,15 @@ class Recorded:
         return found
 
     def sections(self) -> Iterator[Section]:
-        """Curves, quality and the long tail, as far as they are asked for.
-
-        Raises:
-            UserError: as these sections do.
-        """
+        """Yield the sections on curves, quality and the long tail, as far as their files were given."""
         if self.runs is not None:
             yield curve_claims.section(self._trainings)
             if quality.has_pairs(self.runs):
                 yield quality.section(self.runs)
             else:
                 print(
-                    f"--runs {self.runs}: no result.json of a student and of its teacher in there (`lskd score` writes "
-                    "them): nothing is said of their quality",
+                    f"--runs {self.runs}: found no result.json of a student and its teacher, so the report has no "
+                    "section on their quality. Write them with `lskd record` or scripts/score.sh",
                     file=sys.stderr,
                 )
         if self.references is not None and self.training is not None:

@@ -1,4 +1,4 @@
-"""What the rows of a table say in words: how much of its gap a student closes, and where there is none to close."""
+"""Sentences about the rows of a table: the shares of the gap closed, and warnings about weak teachers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .gap import UNDECIDED, Share
 from .metrics import NAMES
 from .taught import method_of, shares_of, trios
 
-#: What a teacher is compared by with a student before others learn from it: the first that all have.
+#: Scores by which a teacher is compared with undistilled students: the first that all records have.
 _QUALITY = ("validation BLEU", "test BLEU")
 
 
 def closed(records: Sequence[dict[str, Any]]) -> list[str]:
-    """A sentence a taught system: the shares of the gap that it closes."""
+    """Return one sentence per distilled system about the shares of the gap that it closes."""
     said = []
     for system, of in trios(records).items():
         plain, teacher = (_names(getattr(trio, kind) for trio in of) for kind in ("plain", "teacher"))
@@ -27,7 +27,8 @@ def closed(records: Sequence[dict[str, Any]]) -> list[str]:
             if share.share is None:
                 others.append(_no_share(share, gap))
             else:
-                unclear = ", not clear of 0," if share.interval and share.interval[0] <= 0 <= share.interval[1] else ""
+                zero = bool(share.interval) and share.interval[0] <= 0 <= share.interval[1]
+                unclear = ", not significantly different from 0," if zero else ""
                 shares.append(f"{share}{unclear} of the gap {gap}")
         if shares:
             others.insert(0, f"{system} closes {' and '.join(shares)} between {plain} and its teacher {teacher}")
@@ -40,12 +41,15 @@ def closed(records: Sequence[dict[str, Any]]) -> list[str]:
 
 def _no_share(share: Share, gap: str) -> str:
     if str(share) == UNDECIDED:
-        return f"the gap {gap} is not clear of 0, so the share is undecided"
+        return f"the gap {gap} is not significantly different from 0, so the share is undecided"
     return f"there is no gap {gap}"
 
 
 def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Teachers that are no better than a student of the same seed without one; they need not have students yet."""
+    """Return a warning for each teacher that is no better than a student of its seed without a teacher.
+
+    The teacher need not have students yet.
+    """
     pairs: dict[tuple[str, str], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for teacher in (record for record in records if record.get("role") == "teacher"):
         for plain in (record for record in records if method_of(record) == "none"):
@@ -63,9 +67,9 @@ def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
             ]
             if worse:
                 said.append(
-                    f"warning: {teacher_name} is no better than {plain_name}, which has no teacher: {kind} "
-                    f"{', '.join(worse)}. A student has nothing to gain from such a teacher: train the teacher longer, "
-                    "or make it larger; or make the student smaller"
+                    f"warning: the teacher {teacher_name} is no better than the student {plain_name}, which was "
+                    f"trained without a teacher: {kind} {', '.join(worse)}. Train the teacher longer, make it larger, "
+                    "or make the student smaller"
                 )
     return said
 

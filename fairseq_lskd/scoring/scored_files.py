@@ -1,4 +1,4 @@
-"""Translations of one test set, in files: scored side by side, with the story of every score."""
+"""Score files of translations of one test set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .systems import parse, read_translations
 
 @dataclass(frozen=True, kw_only=True)
 class Files(ScoringOptions):
-    """What is asked for; `lskd score --help` says what each is."""
+    """Options, as described by `lskd score --help`."""
 
     systems: Sequence[str]  #: FILE or NAME=FILE
     test_set: str | None = None
@@ -40,20 +40,20 @@ class Files(ScoringOptions):
     remove_bpe: str | None = None
 
     def problems(self) -> list[str]:
-        """Options that do not go together too."""
+        """Check the options without reading files. Return one line per problem."""
         comet = "comet" in (self.metrics or ())
         found = [
             problem
             for wrong, problem in (
-                (not self.systems, "there is no file to score; name some (of a run: lskd record)"),
+                (not self.systems, "expected files to score, found none (for a run, use lskd record)"),
                 (bool(self.references) == bool(self.test_set), "give either --references or -t"),
                 (self.paired is not None and not self.baseline, "--paired needs --baseline"),
-                (self.samples is not None and not self.baseline, "--samples goes with --baseline"),
+                (self.samples is not None and not self.baseline, "--samples needs --baseline"),
                 (self.samples is not None and self.samples < 1, f"--samples {self.samples}: expected 1 or more"),
                 (self.jobs < 1, f"--jobs {self.jobs}: expected 1 or more"),
                 (comet and not (self.source or self.test_set), "--metrics comet needs --source"),
-                (self.comet_model is not None and not comet, "--comet-model goes with --metrics comet"),
-                (self.metrics == ["comet"] and bool(self.baseline), "--baseline tests sacreBLEU's metrics: name one"),
+                (self.comet_model is not None and not comet, "--comet-model needs --metrics comet"),
+                (self.metrics == ["comet"] and bool(self.baseline), "--baseline needs a metric of sacreBLEU"),
             )
             if wrong
         ]
@@ -61,14 +61,13 @@ class Files(ScoringOptions):
 
 
 def score_files(files: Files) -> dict[str, Any]:
-    """Scores of every file, with p-values, spreads over seeds, signatures, digests and versions.
+    """Score files. Return scores, p-values, summaries over seeds, signatures, digests and versions.
 
     Raises:
-        UserError: for options that do not go together, files that are not what they should be, and all that would make
-            scores wrong.
+        UserError: for incompatible options, invalid files, and text that would give wrong scores.
     """
     files.check_options()
-    if files.tokenize is not None:  # before a test set is fetched
+    if files.tokenize is not None:  # before a test set is downloaded
         check_tokeniser(files.tokenize)
     outputs = parse(files.systems)
     source = list(read_lines(files.source)) if files.source else []
@@ -91,7 +90,7 @@ def score_files(files: Files) -> dict[str, Any]:
     if "comet" in metrics:
         from .comet import MODEL, Comet
 
-        comet = Comet(files.comet_model or MODEL)  # fails, if it does, before the slow tests
+        comet = Comet(files.comet_model or MODEL)  # before the slow significance tests
     options = {"tokenize": chosen.tokenize, "lowercase": files.lowercase, "language": chosen.language}
     result = compare(
         data,

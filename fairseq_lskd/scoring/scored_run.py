@@ -1,4 +1,4 @@
-"""A run: its translations scored, and all that is known of it written to its record."""
+"""Score the translations of a run and write its result record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .systems import Output
 
 @dataclass(frozen=True, kw_only=True)
 class Run(ScoringOptions):
-    """What is asked for; `lskd record --help` says what each is."""
+    """Options, as described by `lskd record --help`."""
 
     folder: Path
     checkpoint: Path | None = None
@@ -33,42 +33,43 @@ class Run(ScoringOptions):
     check_only: bool = False
 
     def problems(self) -> list[str]:
-        """Options that do not go together too."""
+        """Check the options without reading files. Return one line per problem."""
         needed = ("references",) if self.check_only else ("checkpoint", "hypotheses", "references")
         missing = [f"--{name}" for name in needed if not getattr(self, name)]
         found = [f"{', '.join(missing)} missing, which --run needs"] if missing else []
         if self.truth and not self.check_only and not (self.validation and self.pieces):
-            found.append("--truth needs --validation and --pieces, which it is compared with")
+            found.append("--truth needs --validation and --pieces")
         if self.test_name and not is_plain(self.test_name):
             found.append(f"--test-name {self.test_name}: expected {PLAIN.words}")
         if (self.exported is None) != (self.exported_hypotheses is None):
             found.append("--exported and --exported-hypotheses go together")
         if "comet" in (self.metrics or ()):
-            found.append("--metrics comet does not go with --run")
+            found.append("--metrics comet cannot be used with --run: use lskd score")
         return found + super().problems()
 
     @property
     def record(self) -> Path:
-        """The file that is written."""
+        """The output file."""
         return self.folder / (f"result-{self.test_name}.json" if self.test_name else "result.json")
 
 
 def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = None) -> Result | None:
-    """Score a run and write its record; with `check_only`, check the options and the references.
+    """Score a run and write its record. With `check_only`, only check the options and the references.
 
     Args:
-        of_exported: what is said of the folder `run.exported`: `export.facts.exported_facts`, which is above this room.
+        of_exported: function that returns the facts about `run.exported` (`export.facts.exported_facts`, which this
+            module must not import).
 
     Raises:
-        UserError: for options that do not go together, files that are not what they should be, labels that contradict
-            the checkpoint, and all that would make scores wrong.
+        UserError: for incompatible options, invalid files, labels that contradict the checkpoint, and text that would
+            give wrong scores.
     """
     run.check_options()
     names, references = run.read_references()
     same_length(names, references)
     metrics = tuple(dict.fromkeys(run.metrics or ("bleu", "chrf")))
     chosen = run.choose(references)
-    generated = run.truth is not None  # whose sentences do end in " ."
+    generated = run.truth is not None  # generated sentences end in " ."
     if run.check_only:
         for name in metrics:
             make_metric(name, chosen.tokenize, language=chosen.language)
@@ -76,7 +77,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         return None
     assert run.checkpoint is not None and run.hypotheses is not None
     hypotheses = list(read_lines(run.hypotheses))
-    from .record import make_record  # which loads torch and fairseq
+    from .record import make_record  # loads torch and fairseq
 
     result = make_record(
         *(run.folder, run.checkpoint, hypotheses, references, metrics),
@@ -90,7 +91,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
     run.check(data, names, generated, weak=True)
     warnings = [*doubts(chosen, metrics), *([] if generated else data.warnings)]
     if result.train_seconds is None:
-        warnings.append(f"{run.folder}: its training is not finished; the record has no seconds of it")
+        warnings.append(f"{run.folder}: the training is not finished, so the record has no train_seconds")
     warn(warnings)
     result = replace(result, test_set=run.test_name)
     write_json(run.record, result.to_row())

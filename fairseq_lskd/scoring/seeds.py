@@ -1,4 +1,4 @@
-"""What several seeds say together: mean, standard deviation, and how sure the mean is."""
+"""Mean, standard deviation and confidence interval over seeds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..analysis.quantiles import t_half_width
 class Spread(NamedTuple):
     n: int
     mean: float
-    std: float | None  #: of the sample (n - 1); None for one value
-    interval: tuple[float, float] | None  #: 95 %, for the mean, by Student's t; None for one value
+    std: float | None  #: sample standard deviation (n - 1); None for one value
+    interval: tuple[float, float] | None  #: 95 % confidence interval of the mean (Student's t); None for one value
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, sample standard deviation and 95 % interval of the mean.
+    """Return the spread of values.
 
     Raises:
         ValueError: if there is no value.

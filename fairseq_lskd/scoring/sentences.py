@@ -1,4 +1,4 @@
-"""What a model gives each sentence of a split under teacher forcing, for comparisons sentence by sentence."""
+"""Log-probabilities of the sentences of a split under teacher forcing."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..models import log_probs, project, why_not_projected
 
 
 class Sentences(NamedTuple):
-    """In corpus order, on the CPU."""
+    """Values per sentence, in corpus order, on the CPU."""
 
     log_probs: Tensor  #: [N] float64, nats
-    tokens: Tensor  #: [N] int64, with the end of the sentence, without padding
+    tokens: Tensor  #: [N] int64, number of target tokens with the end of sentence, without padding
 
 
 @torch.no_grad()
 def sentence_log_probs(model: Any, task: Any, split: str, max_tokens: int = 4000, device: str = "cpu") -> Sentences:
-    """`log q(y | x)` of every pair of a split, summed over its target tokens; `log_probs` of tokens in float32.
+    """Return `log q(y | x)` of every pair of a split: the sum over target tokens, each computed in float32.
 
     Args:
-        model: fairseq's, of this task; it is put in eval mode and on the device.
+        model: fairseq model of the task. It is moved to the device and set to eval mode.
         task: fairseq's translation task, with the split loaded.
-        max_tokens: of a batch, padding included.
+        max_tokens: maximum number of tokens in a batch, with padding.
     """
     model.eval().to(device)
     dataset, padding = task.dataset(split), task.target_dictionary.pad()
@@ -40,7 +40,7 @@ def sentence_log_probs(model: Any, task: Any, split: str, max_tokens: int = 4000
             inputs = {name: value.to(device) for name, value in sample["net_input"].items() if torch.is_tensor(value)}
             target = sample["target"].to(device)
             mask = target.ne(padding)
-            if projected:  # never [tokens x vocabulary] at once
+            if projected:  # without a [tokens x vocabulary] tensor
                 labels = target[mask]
                 one = torch.ones_like(labels, dtype=torch.float32)
                 nll = torch.zeros_like(target, dtype=torch.float64)

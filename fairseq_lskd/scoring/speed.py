@@ -1,4 +1,4 @@
-"""How fast models decode: fairseq by fairseq-generate's own count, and others that take turns with it."""
+"""Measure decoding speed, of fairseq (as fairseq-generate reports it) and other engines in turns."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from ..busy import Others
 from ..errors import UserError
 from ..runs import with_own_commands
 
-#: Decodes a test set once; sentences, and sentences a second of searching, without loading.
+#: Decodes a test set once. Returns the number of sentences, and sentences per second of search, without loading.
 Turn = Callable[[], tuple[int, float]]
-Key = tuple[str, str]  #: a system's name, and what decodes it
+Key = tuple[str, str]  #: names of the system and the engine
 
 _RATE = re.compile(r"Translated ([\d,]+) sentences \([\d,]+ tokens\) in ([\d.]+)s \(([\d.]+) sentences/s")
 
 
 def rate_of(output: str) -> tuple[int, float]:
-    """Sentences, and sentences a second, in what fairseq-generate printed.
+    """Return the number of sentences and sentences per second from the output of fairseq-generate.
 
     Raises:
-        ValueError: if it did not come to its end.
+        ValueError: if the output has no line with them, because fairseq-generate did not finish.
     """
     found = _RATE.findall(output)
     if not found:
-        raise ValueError("no line says how many sentences were translated")
+        raise ValueError("found no line with the number of translated sentences")
     sentences, _, rate = found[-1]
     return int(sentences.replace(",", "")), float(rate)
 
 
 def fairseq_turn(data: Path, checkpoint: Path, subset: str, options: Sequence[str], threads: int) -> Turn:
-    """A turn of plain fairseq-generate, in a process of its own.
+    """Return a turn that runs fairseq-generate in a new process.
 
     Args:
-        data: binarised.
-        options: of fairseq-generate.
+        data: folder of binarised data.
+        options: further options of fairseq-generate.
 
     Raises (the turn):
         UserError: if fairseq-generate fails.
@@ -58,21 +58,21 @@ def fairseq_turn(data: Path, checkpoint: Path, subset: str, options: Sequence[st
         except ValueError:
             said = "\n  ".join((done.stdout + done.stderr).splitlines()[-6:])
             raise UserError(
-                f"fairseq-generate of {checkpoint} ended with status {done.returncode}:\n  {said}"
+                f"fairseq-generate with {checkpoint} did not finish (exit status {done.returncode}):\n  {said}"
             ) from None
 
     return turn
 
 
 def measure(turns: Mapping[Key, Turn], rounds: int) -> tuple[int, dict[Key, dict[str, Any]]]:
-    """Have all take turns, `rounds` times, in an order that is turned by one each time.
+    """Run all turns `rounds` times. The order rotates by one in each round.
 
     Returns:
-        Sentences; and for each its rates of all rounds, their median, in sentences a second, and how many cores other
-        programs kept busy meanwhile, the most of any round (None where psutil is not installed).
+        The number of sentences; and for each key the rates of all rounds and their median in sentences per second, and
+        the largest number of cores that other programs kept busy in a round (None without psutil).
 
     Raises:
-        UserError: if they translate different numbers of sentences: their times would not compare.
+        UserError: if turns translate different numbers of sentences.
     """
     rates: dict[Key, list[float]] = {key: [] for key in turns}
     busy: dict[Key, list[float]] = {key: [] for key in turns}
@@ -87,7 +87,10 @@ def measure(turns: Mapping[Key, Turn], rounds: int) -> tuple[int, dict[Key, dict
             busy[key].append(cores)
     if len(set(sentences.values())) > 1:
         found = ", ".join(f"{' '.join(key)}: {count:,}" for key, count in sentences.items())
-        raise UserError(f"the models translated different numbers of sentences, so speeds do not compare: {found}")
+        raise UserError(
+            f"the models translated different numbers of sentences, so speeds are not comparable: {found}. Use models "
+            "of the same test set and length limits"
+        )
     return max(sentences.values()), {
         key: {
             "sentences_per_second": round(statistics.median(rounds_of), 1),

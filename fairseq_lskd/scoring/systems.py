@@ -1,4 +1,4 @@
-"""What is scored: translations of one test set by several systems, in any of the forms they come in."""
+"""Read translations of a test set by several systems, in several formats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..sequences.pieces import to_text
 
 @dataclass
 class Output:
-    """One file of translations: of a system, and of one of its seeds (from 1) if it has several."""
+    """A file of translations, of a system and one of its seeds (numbered from 1)."""
 
     name: str
     path: Path
@@ -31,7 +31,7 @@ class Output:
 
 
 def parse(words: Sequence[str]) -> list[Output]:
-    """FILE or NAME=FILE, in the order given; files of one name are its seeds.
+    """Parse arguments of the form FILE or NAME=FILE. Several files with one name are seeds of one system.
 
     Raises:
         UserError: if a file is given twice, or a name is empty.
@@ -53,30 +53,36 @@ def parse(words: Sequence[str]) -> list[Output]:
 
 
 def read_translations(path: Path, sentences: int, kind: str = "auto", remove_bpe: str | None = None) -> list[str]:
-    """The best translation of every sentence as text; "" where there is none.
+    """Read the best translation of every sentence as text; "" if there is none.
 
     Args:
-        sentences: of the test set.
-        kind: text, a line a sentence; fairseq, what fairseq-generate printed; json, n-best lists of `lskd translate`.
-        remove_bpe: pieces to join: sentencepiece or subword_nmt.
+        sentences: number of sentences in the test set.
+        kind: text (one sentence per line), fairseq (output of fairseq-generate), json (n-best lists of
+            `lskd translate`) or auto.
+        remove_bpe: join pieces of this scheme: sentencepiece or subword_nmt.
 
     Raises:
-        UserError: if the file is not of that form, or of another number of sentences.
+        UserError: if the file has another format or another number of sentences.
     """
     kind = _kind(path) if kind == "auto" else kind
     if kind == "fairseq":
-        # D- is H- with the tokeniser undone, if fairseq-generate was told of one.
+        # D- lines are H- lines, detokenised if fairseq-generate was given a tokeniser.
         found = harvest(path, sentences, mark="D")
         lines = [hypotheses[0].text.strip() if hypotheses else "" for hypotheses in found]
     elif kind == "json":
         records = list(read_nbest(path))
         if records and records[0]["id"] != 0:
-            raise UserError(f"{path} begins with sentence {records[0]['id']}: is it one shard of several?")
+            raise UserError(
+                f"{path} begins with sentence {records[0]['id']}, expected sentence 0: join the shards before scoring"
+            )
         lines = [record["hypotheses"][0]["text"] if record["hypotheses"] else "" for record in records]
     else:
         lines = list(read_lines(path))
     if len(lines) != sentences:
-        raise UserError(f"{path}: {len(lines):,} hypotheses for {sentences:,} references: they must match line by line")
+        raise UserError(
+            f"{path}: found {len(lines):,} hypotheses for {sentences:,} references; expected one hypothesis per "
+            "reference"
+        )
     return [to_text(line, remove_bpe) for line in lines] if remove_bpe else lines
 
 
@@ -88,10 +94,10 @@ def _kind(path: Path) -> str:
 
 
 def read_training(paths: Sequence[Path], pair: tuple[str, str] | None = None) -> list[str]:
-    """The target side of the training data: text files, or folders that scripts/prepare.sh made.
+    """Read the target side of the training data from text files, or from folders of scripts/prepare.sh.
 
     Raises:
-        UserError: if a folder is none of those, or a file cannot be read.
+        UserError: if a file cannot be read, or a folder is not from scripts/prepare.sh.
     """
     lines: list[str] = []
     for path in paths:
@@ -102,8 +108,8 @@ def read_training(paths: Sequence[Path], pair: tuple[str, str] | None = None) ->
                 target = pair[1] if pair else read_json(manifest, shape)["options"]["target-lang"]
             except UserError:
                 raise UserError(
-                    f"--train {path}: expected a text file, or a folder that scripts/prepare.sh made "
-                    f"(with pieces/encode.json)"
+                    f"--train {path}: found no pieces/encode.json; expected a text file or a folder of "
+                    "scripts/prepare.sh"
                 ) from None
             path = find_side(path / "raw", f"train.{target}")
         lines += read_lines(path)

@@ -1,4 +1,4 @@
-"""Result records as a table for people."""
+"""Format result records as tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .metrics import NAMES, signature_key
 from .seeds import Spread
 from .taught import SHARES
 
-#: Beside the name of a system that had not converged; text in every style.
+#: Mark after the name of a system that had not converged. It is plain text in every table style.
 UNCONVERGED = "!"
 
 
@@ -32,18 +32,18 @@ def _cell(record: dict[str, Any], column: Column) -> str:
         text = f"{text} {UNCONVERGED}"
     if column.key == "train_kd_loss" and bound(record):
         text = f">= {text}"
-    # How much the length of a training varies says nothing of its seeds.
+    # Only scores have their standard deviation: that of the training's length is of no interest.
     return text if std is None or column.part != SCORES else f"{text} +- {column.shown(std)}"
 
 
 def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warnings: Sequence[str] = ()) -> str:
-    """A row a record, the signatures under the table.
+    """Format a table with one row per record, followed by signatures and notes.
 
     Args:
-        records: as `lskd score` writes them, or means over seeds (`over_seeds.mean_records`), with shares of the gap
-            closed or not (`taught.add_shares`).
-        style: a table format of tabulate's: simple, github, latex, tsv, ...
-        warnings: for the end.
+        records: records of `lskd record`, or means over seeds (`over_seeds.mean_records`), optionally with shares of
+            the gap (`taught.add_shares`).
+        style: table format of tabulate: simple, github, latex, tsv, ...
+        warnings: lines to add at the end.
     """
     columns = _columns(lambda key: any(record.get(key) is not None for record in records))
     rows = [[_cell(record, column) for column in columns] for record in records]
@@ -61,19 +61,19 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
         notes.append("+-: standard deviation over seeds")
     if any(record.get("converged") is False for record in records):
         notes.append(
-            f"{UNCONVERGED}: had not converged: the last fifth of its training still gained {SHARE:.0%} or more of its "
-            "validation metric; of several seeds, in one at least"
+            f"{UNCONVERGED}: not converged: the validation metric still improved by {SHARE:.0%} or more in the last "
+            "fifth of the training, for at least one seed"
         )
     notes += budgets(records)
     if bounds := dict.fromkeys(bound(r) for r in records if r.get("train_kd_loss") is not None and bound(r)):
         types = " or ".join(str(k) for k in bounds if k != "cached")
         notes.append(
-            f"train KD, >=: of the teacher's {types or 'top'} types, all others as one: a lower bound of the whole "
-            "loss, not to be compared with it"
+            f"train KD, >=: computed over the teacher's {types or 'top'} most probable types and one class for all "
+            "others: a lower bound of the loss over the vocabulary, and not comparable with it"
         )
     for where in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
         busy = [record.get("speed_others_cores") or 0.0 for record in records if record.get("speed_machine") == where]
-        notes.append(f"sent/s: fairseq-generate on {where}{doubt(max(busy))}")
+        notes.append(f"sent/s: sentences per second of fairseq-generate on {where}{doubt(max(busy))}")
     notes += _of_shares([record[field] for record in records for field in SHARES.values() if field in record])
     return "\n".join([table, "", *_plain([*sorted(signatures), *notes, *warnings], style)])
 
@@ -86,22 +86,22 @@ def _of_shares(shares: Sequence[Share]) -> list[str]:
     if not shares:
         return []
     notes = [
-        "gap closed: (student - plain) / (teacher - plain), in BLEU, or in chrF where it says so; plain: the student "
-        "of the same size, seed and budget without a teacher"
+        "gap closed: (student - plain) / (teacher - plain) in BLEU, or in chrF in the column of that name; plain: the "
+        "student of the same size, seed and budget without a teacher"
     ]
     if any(share.interval for share in shares):
-        notes[0] += " [95 % interval over seeds, Fieller's]"
+        notes[0] += " [95 % confidence interval over seeds, Fieller]"
     if any(share.n == 1 for share in shares):
-        notes.append("gap closed, of one seed: no interval, and another seed may give another share")
+        notes.append("gap closed, one seed: there is no interval, and another seed may give another share")
     if any(str(share) == UNDECIDED for share in shares):
-        notes.append(f"{UNDECIDED}: over these seeds, teacher less plain is not clear of 0")
+        notes.append(f"{UNDECIDED}: over these seeds, teacher - plain is not significantly different from 0")
     if any(str(share) == NO_GAP for share in shares):
-        notes.append(f"{NO_GAP}: the teacher is no better than plain")
+        notes.append(f"{NO_GAP}: the teacher is no better than the plain student")
     return notes
 
 
 def _plain(lines: Sequence[str], style: str) -> list[str]:
-    """Lines as text in what they are written to: for LaTeX, what follows % is a comment."""
+    """Escape special characters of LaTeX in lines of text, if the style is one of LaTeX."""
     return [re.sub(r"([%&#_$])", r"\\\1", line) for line in lines] if style.startswith("latex") else list(lines)
 
 
@@ -112,16 +112,16 @@ def format_differences(
     closed: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> str:
-    """A row a pair of systems, with Student's t interval of 95 % where there are several seeds.
+    """Format a table with one row per pair of systems, with 95 % intervals (Student's t) for several seeds.
 
     Args:
-        left_out: systems with the same labels as others.
-        style: a table format of tabulate's.
-        closed: sentences on the shares of gaps (`remarks.closed`), for a list under the table.
-        warnings: for the end.
+        left_out: names of systems with the same labels as others.
+        style: table format of tabulate.
+        closed: sentences about shares of the gap (`remarks.closed`), for a list under the table.
+        warnings: lines to add at the end.
     """
     if not differences:
-        return "No two systems with a seed in common differ in one label alone (labels: those of `lskd run --label`)."
+        return "No two systems with a common seed differ in exactly one label (set labels with `lskd run --label`)."
     columns = _columns(lambda key: any(key in difference.values for difference in differences))
     rows = [
         [
@@ -132,14 +132,17 @@ def format_differences(
         ]
         for each in differences
     ]
-    heads = ["what differs", "system", "less", *(str(column.header) for column in columns)]
+    heads = ["label that differs", "system", "baseline", *(str(column.header) for column in columns)]
     aligned = ["left"] * 3 + ["right"] * len(columns)
     table = tabulate(rows, headers=heads, tablefmt=style, colalign=aligned, disable_numparse=True)
     seeds = sorted({found.n for each in differences for found in each.values.values()})
-    several = f"mean of {' or '.join(map(str, seeds))} seeds, paired [95 % interval, Student's t]; *: zero is not in it"
-    notes = [several if seeds != [1] else "one seed each: seeds differ, too"]
+    several = (
+        f"system - baseline, mean of {' or '.join(map(str, seeds))} paired seeds [95 % confidence interval, Student's "
+        "t]; *: the interval does not contain 0"
+    )
+    notes = [several if seeds != [1] else "system - baseline, one seed: the difference may be due to the seed"]
     if left_out:
-        notes.append(f"left out, as their labels are those of others: {', '.join(left_out)}")
+        notes.append(f"left out, because another system has the same labels: {', '.join(left_out)}")
     lines = [*notes, *warnings, *(["", *(f"- {sentence}" for sentence in closed)] if closed else [])]
     return "\n".join([table, "", *_plain(lines, style)])
 

@@ -1,4 +1,4 @@
-"""A student, the same student without a teacher, and its teacher: found in the records of a table, seed by seed."""
+"""Find, for each distilled student and seed, the records of its teacher and of the student without a teacher."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..records.result import COLUMNS, system_of
 from .gap import Share, share_of_gap
 from .metrics import signature_key
 
-#: Metrics of which a share is given, and the field of a row that has it.
+#: Metric -> key of its share of the gap in a row.
 SHARES = {metric: field for metric in COLUMNS if (field := f"{metric}_gap_closed") in COLUMNS}
 
 
 class Trio(NamedTuple):
-    """Records of one seed."""
+    """The records of a student, the same student without a teacher, and the teacher."""
 
     student: dict[str, Any]
     plain: dict[str, Any]
@@ -24,15 +24,15 @@ class Trio(NamedTuple):
 
 
 def method_of(record: Mapping[str, Any]) -> str | None:
-    """How a student was taught; nothing of others."""
+    """Return how a student was taught; None if the record is not a student's."""
     return record.get("method") if record.get("role") == "student" else None
 
 
 def plain_system(student: Mapping[str, Any], firsts: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The system of a student's size without a teacher: the first with its budget, else the first.
+    """Return the name of the system of a student's size without a teacher, if possible with its budget.
 
     Args:
-        firsts: of every system, one record.
+        firsts: one record of every system.
     """
     if method_of(student) in (None, "none"):
         return None
@@ -41,17 +41,17 @@ def plain_system(student: Mapping[str, Any], firsts: Mapping[str, Mapping[str, A
 
 
 def budget(record: Mapping[str, Any]) -> tuple[str | None, ...]:
-    """The most updates and epochs that its training was given, by its command line; None where there was no limit."""
+    """Return the limits of updates and epochs in the command of a record; None: no limit."""
     return tuple(option(record.get("command") or [], name) for name in ("--max-update", "--max-epoch"))
 
 
 def teacher_of(student: Mapping[str, Any], records: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The record of the one model that taught a student: by its digest.
+    """Return the record of a student's teacher, found by the digest of its checkpoint.
 
-    In older records, which have none: the one whose folder its --teacher-path names; else, of the teachers beside it,
-    the only one of its seed with the smoothing, and the size, that its labels say.
+    Older records have no digest. For them the teacher is the one in the folder of --teacher-path, or else the only one
+    next to the student's folder that has the student's seed, and the label smoothing and size in the student's labels.
 
-    None where there is no such record, as of an ensemble, or where several fit.
+    Return None if there is no such record, if several fit, or if the teacher is an ensemble.
     """
     if digests := student.get("teacher_sha256"):
         found = [record for record in records if record.get("checkpoint_sha256") in digests]
@@ -78,7 +78,7 @@ def _folder(record: Mapping[str, Any]) -> PurePath:
 
 
 def trios(records: Sequence[dict[str, Any]]) -> dict[str, list[Trio]]:
-    """Those of every system that has any, seed by seed; the seed of a student and of the plain one is the same."""
+    """Return the trios of every system that has any, one per seed. Student and plain student have the same seed."""
     firsts: dict[str, dict[str, Any]] = {}
     for record in records:
         firsts.setdefault(system_of(record), record)
@@ -94,7 +94,7 @@ def trios(records: Sequence[dict[str, Any]]) -> dict[str, list[Trio]]:
 
 
 def shares_of(of: Sequence[Trio]) -> dict[str, Share]:
-    """The share of the gap closed, by metric, of one system's trios; of metrics that all have, scored alike."""
+    """Return the share of the gap closed by a system, for each metric that all records have with one signature."""
     return {
         metric: share_of_gap(*([record[metric] for record in column] for column in zip(*of, strict=True)))
         for metric in SHARES
@@ -104,11 +104,11 @@ def shares_of(of: Sequence[Trio]) -> dict[str, Share]:
 
 
 def add_shares(shown: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]], over_seeds: bool) -> None:
-    """Put a `Share` for each metric into the rows of a table, by `SHARES`.
+    """Add a `Share` for each metric to the rows of a table, under the keys of `SHARES`.
 
     Args:
-        shown: a row a record, which gets the share of its own seed; or, `over_seeds`, their `mean_records`.
-        records: raw.
+        shown: the rows: one per record, which gets the share of its own seed; or, with `over_seeds`, `mean_records`.
+        records: the records themselves.
     """
     found = trios(records)
     keys = [(row["system"], None) for row in shown] if over_seeds else [(system_of(r), id(r)) for r in records]
@@ -118,7 +118,7 @@ def add_shares(shown: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]
 
 
 def shares_as_numbers(records: Sequence[dict[str, Any]], over_seeds: bool) -> list[dict[str, float | None]]:
-    """For each record the share of its seed, and `over_seeds` that of its system's seeds, with the interval's ends."""
+    """Return the share of each record; with `over_seeds`, also that of its system with the ends of the interval."""
     found = trios(records)
     numbers: list[dict[str, float | None]] = []
     for record in records:
@@ -136,6 +136,6 @@ def shares_as_numbers(records: Sequence[dict[str, Any]], over_seeds: bool) -> li
 
 
 def share_label(row: Mapping[str, Any]) -> str:
-    """How much of the gap in BLEU a row of `add_shares` closes, for a picture; "" where there is no share."""
+    """Return the label of a row's share of the gap in BLEU for a plot; "" if there is no share."""
     share = row.get(SHARES["bleu"])
     return f"{share} of the gap" if share is not None and share.share is not None else ""

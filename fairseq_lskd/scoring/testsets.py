@@ -1,4 +1,4 @@
-"""The test sets that sacreBLEU knows and fetches."""
+"""Test sets that sacreBLEU downloads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class TestSet(NamedTuple):
 
 
 def load(name: str, pair: str | None) -> TestSet:
-    """Source and references of a test set by name (wmt14) and languages (en-de), fetched once to ~/.sacrebleu.
+    """Return a test set by name (wmt14) and language pair (en-de). It is downloaded to ~/.sacrebleu once.
 
     Raises:
-        UserError: if sacreBLEU has no such set, or cannot fetch it.
+        UserError: if sacreBLEU has no such test set, or cannot download it.
     """
     from sacrebleu.dataset import DATASETS
     from sacrebleu.utils import get_available_testsets_for_langpair
@@ -30,14 +30,14 @@ def load(name: str, pair: str | None) -> TestSet:
     if pair not in pairs:
         others = ", ".join(sorted(get_available_testsets_for_langpair(pair))) if pair else ""
         raise UserError(
-            f"-l {pair or 'is missing'}: {name} has {', '.join(pairs)}"
+            f"-l {pair or 'is missing'}: expected one of the language pairs of {name}: {', '.join(pairs)}"
             + (f" ({pair} is in {others})" if others else "")
         )
     try:
         source = DATASETS[name].get_source_file(pair)
         references = DATASETS[name].get_reference_files(pair)
-    except (Exception, SystemExit) as error:  # sacreBLEU ends the program where a download fails
+    except (Exception, SystemExit) as error:  # sacreBLEU exits if a download fails
         raise UserError(
-            f"-t {name} -l {pair}: sacreBLEU could not fetch it ({error}); give the files with --references"
+            f"-t {name} -l {pair}: sacreBLEU cannot download the test set ({error}); give the files with --references"
         ) from None
     return TestSet(list(read_lines(Path(source))), [list(read_lines(Path(path))) for path in references])

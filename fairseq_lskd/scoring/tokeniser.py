@@ -1,4 +1,4 @@
-"""Which of sacreBLEU's tokenisers BLEU takes: the target language decides, or the user."""
+"""Choose BLEU's tokeniser by the target language or the user's option."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ..data.writing_systems import (
     language_of_script,
 )
 
-#: sacreBLEU's TER can take the characters of these for words.
+#: Languages in which sacreBLEU's TER can count characters as words.
 ASIAN = ("zh", "ja")
 
 
 class Chosen(NamedTuple):
-    """How text is cut for scores, and what there is to say of it."""
+    """The tokeniser for BLEU, and warnings about it."""
 
     tokenize: str
-    language: str  #: of the target, "" if it is not known
-    unspaced: bool  #: whether words stand without spaces between them
+    language: str  #: target language; "" if it is not known
+    unspaced: bool  #: whether the language is written without spaces between words
     warnings: list[str]
 
 
 def choose(references: Sequence[str], language: str = "", given: str | None = None) -> Chosen:
-    """BLEU's tokeniser for a test set.
+    """Choose BLEU's tokeniser for a test set.
 
     Args:
-        references: the lines of one of its references.
-        language: the target's code; without it the references' script decides.
-        given: the tokeniser that was asked for.
+        references: lines of one of the references.
+        language: code of the target language (default: guessed from the script of the references).
+        given: the user's choice.
 
     Raises:
         UserError: if sacreBLEU has no such tokeniser, or its packages are not installed.
@@ -49,14 +49,14 @@ def choose(references: Sequence[str], language: str = "", given: str | None = No
         tokenize, missing = available_tokeniser(known)
         if not language and script:
             warnings.append(
-                f"the references are in the script of {script}: BLEU's tokeniser is {tokenize} (-l S-T says the "
-                "language, --tokenize the tokeniser)"
+                f"the references are in the script of {script}, so BLEU uses the tokeniser {tokenize}. Set the "
+                "language with -l S-T, or the tokeniser with --tokenize"
             )
         warnings += [missing] if missing else []
     if tokenize in OF_SPACES and script in UNSPACED:
         warnings.append(
-            f"the references are in the script of {script}, which has no spaces, and {tokenize} takes what is between "
-            f"spaces for words: BLEU is meaningless. Give --tokenize {bleu_tokeniser(script)} or char, or the target's "
-            "language by -l S-T"
+            f"BLEU is meaningless: the references are in the script of {script}, which has no spaces, and {tokenize} "
+            f"splits words at spaces. Give --tokenize {bleu_tokeniser(script)} or char, or the target language with "
+            "-l S-T"
         )
     return Chosen(tokenize, known, script in UNSPACED or known in UNSPACED, warnings)

@@ -1,4 +1,4 @@
-"""What fairseq-validate found, and how far that is from a truth that is known."""
+"""Read the output of fairseq-validate, and compare a model with the known truth of a generated bitext."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..reading import NUMBER, parse_json, read_json
 
 
 def read_validation(path: Path) -> dict[str, float]:
-    """The statistics in the closing line of `fairseq-validate --log-format json`.
+    """Read the statistics from the last line of `fairseq-validate --log-format json`.
 
     Raises:
-        UserError: if there is no such line.
+        UserError: if there are none.
     """
     for line in reversed(list(read_lines(path))):
         if '"valid_nll_loss"' in line or '"nll_loss"' in line:
@@ -23,23 +23,23 @@ def read_validation(path: Path) -> dict[str, float]:
                 return {key.removeprefix("valid_"): float(value) for key, value in stats.items() if value is not None}
             except (ValueError, TypeError):
                 raise UserError(f"{path}: expected statistics in JSON, found {line[:60]!r}") from None
-    raise UserError(f"{path}: expected what fairseq-validate --log-format json prints, found no line with nll_loss")
+    raise UserError(f"{path}: found no line with nll_loss; expected the output of fairseq-validate --log-format json")
 
 
 def divergence_from_truth(nll_bits: float, pieces: Path, truth: Path) -> float:
-    """KL(truth || model), estimated on the validation sentences of a generated bitext, in nats a sentence.
+    """Estimate KL(truth || model) on the validation set of a generated bitext, in nats per sentence.
+
+    The estimate is an upper bound: the model's probability of a translation is that of one segmentation only.
 
     Args:
-        nll_bits: the model's negative log-likelihood, in bits a token.
-        pieces: the validation target in pieces, to count its tokens.
-        truth: the truth.json that `lskd generate` wrote.
-
-    An upper bound: the model's probability of a translation is that of one way to cut it into pieces.
+        nll_bits: negative log-likelihood of the model in bits per token.
+        pieces: target side of the validation set in pieces.
+        truth: truth.json of `lskd generate`.
 
     Raises:
-        UserError: if a file is not what it should be.
+        UserError: if a file is invalid.
     """
-    lengths = [len(line.split()) + 1 for line in read_lines(pieces)]  # with the end of the sentence
+    lengths = [len(line.split()) + 1 for line in read_lines(pieces)]  # with the end of sentence
     if not lengths:
         raise UserError(f"--pieces {pieces} is empty")
     shape = {"valid": {"log_prob_per_sentence": NUMBER}}

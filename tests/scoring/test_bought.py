@@ -1,4 +1,4 @@
-"""What distilling buys, by hand, and where the names in the picture stand."""
+"""Tests of the headline about quality, speed and size, and of the positions of labels in the plot."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def test_exported_facts_are_means_over_seeds(means: list[dict[str, Any]]) -> Non
     seq = means[-1]
     assert seq["exported"]["bleu"] == 37.5 and seq["exported"]["bleu_std"] == pytest.approx(2**0.5)
     assert (seq["exported"]["bytes"], seq["exported"]["sentences_per_second"]) == (500_000, 100.0)
-    # The most that others kept busy of either; and all on the CPU, though there is a GPU.
+    # The larger number of busy cores; and the CPU, although the machine has a GPU.
     assert seq["speed_others_cores"] == 0.3 and seq["speed_machine"] == "A CPU, 1 thread"
     assert "sentences_per_second" not in ROWS[-1]["exported"]
 
 
-def test_each_model_stands_twice(means: list[dict[str, Any]]) -> None:
+def test_each_model_has_two_points(means: list[dict[str, Any]]) -> None:
     models = models_of(means)
     assert [(model.name, model.kind) for model in models] == [
         ("teacher-0.0", "teacher"),
@@ -78,17 +78,17 @@ def test_each_model_stands_twice(means: list[dict[str, Any]]) -> None:
         ("seq", "sequence"),
     ]
     seq = models[-1]
-    # Four bytes a parameter; t(0.975, 1) is 12.706, and s / sqrt(n) is 1.
+    # Four bytes per parameter; t(0.975, 1) is 12.706, and s / sqrt(n) is 1.
     assert (seq.fairseq.rate, seq.fairseq.megabytes) == (20.0, 1.0)
     assert seq.fairseq.half == pytest.approx(12.706, abs=1e-3)
     assert seq.exported is seq.best and (seq.best.rate, seq.best.megabytes) == (100.0, 0.5)
     assert models[2].best.rate is None and models[2].exported and models[2].fairseq.half == 0
 
 
-def test_the_point_of_it_in_one_line(means: list[dict[str, Any]]) -> None:
-    # Its own teacher, not the best: 37.5 / 40, 100 / 10, 100 / 40 and 0.5 / 4.
+def test_headline(means: list[dict[str, Any]]) -> None:
+    # Compared with its own teacher, not the best: 37.5 / 40, 100 / 10, 100 / 40 and 0.5 / 4.
     assert headline(means) == (
-        "seq in int8: 10.0 x the speed of its teacher (2.5 x the teacher's in int8), 12 % of its size, 94 % of its BLEU"
+        "seq in int8: 10.0 x the speed of its teacher (2.5 x the teacher in int8), 12 % of its size, 94 % of its BLEU"
     )
     assert (plain_of(means[-1], means) or {})["system"] == "student"
     bare = [{key: value for key, value in each.items() if key != "exported"} for each in means]
@@ -105,7 +105,7 @@ def test_a_record_without_exports_has_one_point() -> None:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_names_are_apart_and_in_order(seed: int) -> None:
+def test_labels_are_apart_and_in_order(seed: int) -> None:
     chance = np.random.default_rng(seed)
     wanted = list(chance.uniform(-100, 400, size=chance.integers(1, 21)))
     low, high = 0.0, 20 * HEIGHT
@@ -115,9 +115,9 @@ def test_names_are_apart_and_in_order(seed: int) -> None:
     assert places.min() >= low - 1e-6 and places.max() <= high + 1e-6
 
 
-def test_names_move_as_little_as_they_can() -> None:
+def test_labels_move_as_little_as_possible() -> None:
     assert apart([50.0, 10.0], 10, 0, 100) == [50, 10]
     assert apart([20.0, 20.0, 20.0], 10, 0, 100) == [10, 20, 30]
-    # A group in the middle, which pushes nobody else.
+    # A group in the middle does not move the others.
     assert apart([80.0, 20.0, 22.0], 10, 0, 100) == [80, 16, 26]
     assert apart([0.0, 0.0, 99.0], 10, 0, 100) == [0, 10, 99]

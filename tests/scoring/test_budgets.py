@@ -1,4 +1,4 @@
-"""How long the students of a table were trained."""
+"""Tests of the line about training budgets."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def student(updates: int | None, tokens: int | None = None, **more: Any) -> dict
         ([student(1200, 2_100_000)] * 2, "the same budget, 1,200 updates, 2.10 million target tokens"),
         # One more validation.
         ([student(1200), student(1300)], "the same budget, 1,200 to 1,300 updates"),
-        # Sequence level has shorter targets: as many updates, fewer tokens; or the other way round.
+        # Sequence-level targets are shorter: equal updates and fewer tokens, or equal tokens and more updates.
         ([student(1200, 2_100_000), student(1200, 1_700_000)], "the same budget, 1,200 updates, 1.70 to 2.10 million"),
         ([student(1200, 2_100_000), student(2400, 2_100_000)], "the same budget, 1,200 to 2,400 updates, 2.10 million"),
-        # Two validations more are another training.
-        ([student(1200), student(1400)], "students were trained by different budgets: 1,200 to 1,400 updates"),
+        # Two more validations.
+        ([student(1200), student(1400)], "different budgets, 1,200 to 1,400 updates"),
         ([student(1200, 10_000_000), student(2400, 20_400_000)], "1,200 to 2,400 updates, 10 to 20 million"),
         (
             [student(900, max_updates=3000, patience=8), student(3000, max_updates=3000, patience=8)],
-            "900 to 3,000 updates: at most 3,000 updates each",
+            "900 to 3,000 updates (early stopping, at most 3,000 updates)",
         ),
-        # One of them without patience.
+        # One student without patience.
         ([student(900, max_updates=3000, patience=8), student(3000, max_updates=3000)], "different budgets"),
     ],
 )
@@ -38,7 +38,7 @@ def test_budgets(records: list[dict[str, Any]], said: str) -> None:
     assert said in line and ("same" in line) == ("same" in said)
 
 
-def test_nothing_is_said_of_teachers_or_older_rows() -> None:
+def test_teachers_and_older_rows_have_no_line() -> None:
     teacher = student(9) | {"role": "teacher"}
     assert budgets([teacher, student(1200)]) == budgets([student(None), student(None)]) == budgets([{}, {}]) == []
     assert budgets([teacher, student(None), student(7), student(7)]) != []

@@ -1,4 +1,4 @@
-"""Text that would make a score wrong is recognised."""
+"""Tests of the checks for text that would give wrong scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Committed tables and pictures are those of the rows beside them, as scripts/redraw.sh draws them."""
+"""Test that committed tables and plots are up to date with their rows (scripts/redraw.sh writes them)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ ROWS = sorted([*RESULTS.glob("*.json"), *RESULTS.glob("*/results.json")])
 
 
 def check_picture(drawn: Path, committed: Path) -> None:
-    """They are equal to the byte where Matplotlib is the same, which each names in itself."""
+    """Check that two plots are byte-identical if they were drawn by the same version of Matplotlib."""
     found, wanted = (path.read_text(encoding="utf-8") for path in (drawn, committed))
     versions = [re.findall(r"Matplotlib v[\d.]+", text) for text in (found, wanted)]
     assert all(versions)
     if versions[0] != versions[1]:
-        pytest.skip(f"{committed.name} was drawn by {versions[1][0]}, here is {versions[0][0]}")
-    assert found == wanted, f"{committed} is not that of its rows: run scripts/redraw.sh"
+        pytest.skip(f"{committed.name} was drawn by {versions[1][0]}, found {versions[0][0]}")
+    assert found == wanted, f"{committed} is out of date: run scripts/redraw.sh"
 
 
 @pytest.mark.parametrize("rows", ROWS, ids=lambda path: str(path.relative_to(RESULTS)))
-def test_a_table_and_its_picture_are_those_of_the_rows(rows: Path, tmp_path: Path) -> None:
+def test_tables_and_plots_are_up_to_date(rows: Path, tmp_path: Path) -> None:
     title = rows.parent.name if rows.name == "results.json" else rows.stem
     words = ["--over-seeds", "--title", title, "--write", str(tmp_path / "t.md"), "--plot", str(tmp_path / "t.svg")]
     main(["table", str(rows), *words])
@@ -37,7 +37,7 @@ def test_a_table_and_its_picture_are_those_of_the_rows(rows: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     "rows", [path for path in ROWS if path.name == "results.json"], ids=lambda path: path.parent.name
 )
-def test_differences_and_curves_are_those_of_the_rows(rows: Path, tmp_path: Path) -> None:
+def test_differences_and_curves_are_up_to_date(rows: Path, tmp_path: Path) -> None:
     main(["table", str(rows), "--differences", "--write", str(tmp_path / "d.md")])
     assert (tmp_path / "d.md").read_text(encoding="utf-8") == (rows.parent / "differences.md").read_text(
         encoding="utf-8"

@@ -1,4 +1,4 @@
-"""Curves, and what they say of the paper's claims."""
+"""Tests of the claims about training curves."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def test_claims_of_one_seed(tmp_path: Path) -> None:
     assert claims.keys() == {("teacher", "nll_loss"), ("student", "kd_loss"), ("student", "nll_loss")}
     worse = claims["teacher", "nll_loss"]
     assert worse.verdict == "held" and worse.difference.value == pytest.approx(0.25)
-    assert worse.group == "teachers, smoothing 0.1" and worse.basis == "one pair of runs, 10 point(s) of its curves"
+    assert worse.group == "teachers, smoothing 0.1" and worse.basis == "10 points of the curves, one pair of runs"
     assert claims["student", "kd_loss"].difference.value == pytest.approx(0.5)
-    assert claims["student", "nll_loss"].verdict == "undecided"  # no difference at all
+    assert claims["student", "nll_loss"].verdict == "undecided"  # the curves are equal
     found = section(runs)
     assert any("worse validation perplexity: held (teachers, smoothing 0.1" in said for said in found.words)
     said, points = found.tables
@@ -60,7 +60,7 @@ def test_a_claim_that_does_not_hold(tmp_path: Path) -> None:
     assert claim.verdict == "not held" and claim.difference.value == pytest.approx(-0.1)
 
 
-def test_several_seeds_are_the_interval(tmp_path: Path) -> None:
+def test_with_several_seeds_the_interval_is_over_seeds(tmp_path: Path) -> None:
     runs = []
     for seed, gap in ((1, 0.1), (2, 0.2), (3, 0.3)):
         runs += [
@@ -70,17 +70,17 @@ def test_several_seeds_are_the_interval(tmp_path: Path) -> None:
     (claim,) = answer([read_run(path) for path in runs])
     assert claim.basis == "3 pairs of runs" and claim.verdict == "undecided"  # 0.2 -+ 4.303 * 0.1 / sqrt(3)
     assert claim.difference.low == pytest.approx(0.2 - 4.303 * 0.1 / math.sqrt(3), abs=1e-4)
-    # Two runs of a name are told apart by their folders.
+    # Runs with the same name are told apart by their folders.
     assert {row[0] for row in section(runs).tables[1].rows} == {str(path) for path in runs}
 
 
 def test_runs_that_differ_in_more_than_smoothing_are_not_compared(tmp_path: Path) -> None:
     runs = [teacher(tmp_path / "a", 0.0, 2.0), teacher(tmp_path / "b", 0.1, 2.2, 1, "--dropout", "0.3")]
     found = section(runs)
-    assert not found.tables[0].rows and "without a claim" in found.words[0]
+    assert not found.tables[0].rows and "No claim is tested" in found.words[0]
 
 
-def test_settings_that_no_label_tells_apart_are_groups_of_their_own(tmp_path: Path) -> None:
+def test_settings_without_a_label_form_separate_groups(tmp_path: Path) -> None:
     runs = []
     for dropout, gap in (("0.1", 0.2), ("0.3", 0.4)):
         for smoothing, nll in ((0.0, 2.0), (0.1, 2 + gap)):
@@ -108,7 +108,7 @@ SRUN = ("srun", "--ntasks", "2", "torchrun", "--nnodes", "2", "--nproc_per_node"
 
 @pytest.mark.parametrize("method", ["sequence", "both"])
 @pytest.mark.parametrize("program", [("fairseq-train",), TORCHRUN, SRUN], ids=["alone", "torchrun", "srun"])
-def test_students_of_translations_have_data_of_their_own(program: tuple[str, ...], method: str, tmp_path: Path) -> None:
+def test_students_of_translations_may_differ_in_the_data(program: tuple[str, ...], method: str, tmp_path: Path) -> None:
     labels = {"role": "student", "method": method}
     points = {("valid", "nll_loss"): falling(1)}
     runs = [
@@ -119,7 +119,7 @@ def test_students_of_translations_have_data_of_their_own(program: tuple[str, ...
     assert claim.group == f"students, {method} level, smoothing 0.1"
 
 
-def test_students_trained_on_other_numbers_of_gpus_are_not_compared(tmp_path: Path) -> None:
+def test_students_trained_on_different_numbers_of_gpus_are_not_compared(tmp_path: Path) -> None:
     labels = {"role": "student", "method": "sequence"}
     points = {("valid", "nll_loss"): falling(1)}
     runs = [
@@ -129,24 +129,24 @@ def test_students_trained_on_other_numbers_of_gpus_are_not_compared(tmp_path: Pa
     assert not answer([read_run(path) for path in runs])
 
 
-def test_a_diverged_training_decides_nothing(tmp_path: Path) -> None:
+def test_a_diverged_training_is_undecided(tmp_path: Path) -> None:
     runs = [teacher(tmp_path / "a", 0.0, 2.0), teacher(tmp_path / "b", 0.1, math.nan)]
     (claim,) = answer([read_run(path) for path in runs])
     assert claim.verdict == "undecided"
     assert math.isnan(section(runs).tables[0].rows[0][2])
 
 
-def test_logs_alone_are_drawn(tmp_path: Path) -> None:
+def test_logs_without_a_record_are_plotted(tmp_path: Path) -> None:
     (tmp_path / "mine.log").write_text(log_text(range(1, 9), float))
     found = section([tmp_path / "mine.log"])
     assert [axes.get_title(loc="left") for axes in found.pictures[0].figure.axes] == ["Validation"]
 
 
-def test_every_log_that_is_none_is_named(tmp_path: Path) -> None:
+def test_all_invalid_logs_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("no log")
     with pytest.raises(UserError) as caught:
         section([tmp_path / "a", tmp_path / "b"])
     for fact in ("a: found no training statistics", "b: found no log"):
         assert fact in str(caught.value)
-    with pytest.raises(UserError, match="no run was named"):
+    with pytest.raises(UserError, match="expected training runs"):
         section([])

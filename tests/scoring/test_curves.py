@@ -1,4 +1,4 @@
-"""Curves from fairseq-train's logs."""
+"""Tests of `lskd curves`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from fairseq_lskd.cli import main
 from fairseq_lskd.scoring.curves import Row, read_csv, read_run, read_runs
 
-# As fairseq-train 0.12.2 prints them.
+# Log lines of fairseq-train 0.12.2.
 AT = "2024-05-01 10:00:00 | INFO | "
 VALID = AT + 'valid | {"epoch": 1, "valid_ppl": "%s", "valid_num_updates": "%d", "valid_bleu": "%s"}\n'
 TRAIN = AT + 'train | {"epoch": 1, "train_nll_loss": "3", "train_kd_loss": "0.5", "train_num_updates": "%d"}\n'
@@ -22,7 +22,7 @@ INNER = AT + 'train_inner | {"epoch": 1, "loss": "3", "num_updates": "2"}\n'
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--out", "word-s1", "--", "true"]) == 0
-    # Ended after update 20, resumed from 10.
+    # Killed after update 20, resumed from update 10.
     Path("word-s1/log.txt.1").write_text(VALID % ("90", 10, "1") + VALID % ("50", 20, "2"))
     Path("word-s1/log.txt").write_text(
         INNER + VALID % ("49", 20, "3") + TRAIN % 25 + VALID % ("30", 30, "4") + "x | valid | {\n"
@@ -30,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "word-s1"
 
 
-def test_a_resumed_training_is_put_together(run: Path) -> None:
+def test_logs_of_a_resumed_training_are_joined(run: Path) -> None:
     assert read_run(run) == [
         Row("word-s1", 10, "valid_bleu", 1),
         Row("word-s1", 10, "valid_ppl", 90),
@@ -46,7 +46,7 @@ def test_a_resumed_training_is_put_together(run: Path) -> None:
 LOSS = AT + 'train_inner | {"epoch": 1, "nll_loss": "%s", "kd_loss": "%s", "num_updates": "%d"}\n'
 
 
-def test_losses_are_at_every_point_that_was_logged(run: Path) -> None:
+def test_losses_have_every_logged_point(run: Path) -> None:
     Path("word-s1/log.txt").write_text(
         LOSS % ("4", "1", 2) + LOSS % ("3.5", "0.75", 4) + TRAIN % 5 + VALID % ("9", 5, "1")
     )
@@ -92,7 +92,7 @@ def test_seeds_are_those_of_the_commands(run: Path) -> None:
     assert {row.seed for row in read_run(run)} == {4}
     assert main(["curves", "word-s1", "--csv", "c.csv"]) == 0
     assert read_csv(Path("c.csv")) == read_run(run)
-    # Rows of an older version say it in their name alone.
+    # Older rows have the seed only in the name.
     Path("old.csv").write_text("system,update,name,value\nword-s12,1,valid_ppl,2\nword,1,valid_ppl,2\n")
     assert [row.seed for row in read_csv(Path("old.csv"))] == [12, None]
 
@@ -104,8 +104,8 @@ def test_seeds_are_those_of_the_commands(run: Path) -> None:
         (["word-s1", "--from", "c.csv"], "expected either RUN or --from"),
         (["word-s1"], "give --csv, --plot or both"),
         (["none", "--csv", "c.csv"], "none: found no log"),
-        (["--from", "none", "--csv", "c.csv"], "--from none: expected what `lskd curves --csv` writes"),
-        (["--from", "word-s1/run.json", "--csv", "c.csv"], "expected what `lskd curves --csv` writes"),
+        (["--from", "none", "--csv", "c.csv"], "--from none: "),
+        (["--from", "word-s1/run.json", "--csv", "c.csv"], "expected the output of `lskd curves --csv`"),
     ],
 )
 def test_mistakes_are_named(words: list[str], message: str) -> None:
@@ -118,14 +118,14 @@ def test_mistakes_are_named(words: list[str], message: str) -> None:
     "text",
     ["", "system,update,name,value\n", "a,b\n1,2\n", "system,update,name,value\na,1,other,2\n", "a\0b\n", "\xff"],
 )
-def test_rows_that_are_none(text: str) -> None:
+def test_invalid_rows_are_refused(text: str) -> None:
     Path("c.csv").write_bytes(text.encode("latin-1"))
-    with pytest.raises(SystemExit, match=r"--from c\.csv: expected what `lskd curves --csv` writes \(.+\)"):
+    with pytest.raises(SystemExit, match=r"--from c\.csv: .+; expected the output of `lskd curves --csv`"):
         main(["curves", "--from", "c.csv", "--plot", "d.svg"])
     assert not Path("d.svg").exists()
 
 
-def test_a_name_is_no_formula() -> None:
+def test_names_may_have_dollar_signs() -> None:
     Path("c.csv").write_text("system,update,name,value\na$\\frac{$,1,valid_ppl,2\na$\\frac{$,2,valid_ppl,1\n")
     assert main(["curves", "--from", "c.csv", "--plot", "d.svg"]) == 0
 
@@ -139,4 +139,4 @@ def test_a_log_without_points_is_named() -> None:
     Path("word-s1/log.txt").write_text(INNER)
     with pytest.raises(SystemExit) as caught:
         main(["curves", "word-s1", "--csv", "c.csv"])
-    assert "word-s1: no validation in log.txt" in str(caught.value.code)
+    assert "word-s1: found no validation and no training loss in log.txt" in str(caught.value.code)

@@ -1,4 +1,4 @@
-"""What one choice changed, over seeds: by hand, and as a table."""
+"""Tests of paired differences between systems."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("k", [None, 16])
-def test_bounds_are_not_compared_with_whole_losses(k: int | None) -> None:
+def test_lower_bounds_are_not_compared_with_losses(k: int | None) -> None:
     cached = {"cached": True, "method": "word", "train_kd_loss": 0.3} | ({"kd_top_k": k} if k else {})
     rows = [
         student("word-0.1", 1, 23.0, method="word", teacher_smoothing=0.1, cached=False, train_kd_loss=0.5),
@@ -54,11 +54,11 @@ def test_pairs_and_their_differences_by_hand() -> None:
         (DISTILLED, "word-cached-0.1", "student"),
     ]
     smoothing = found["teacher_smoothing", "word-0.1", "word-0.0"]
-    # Differences of 1 and 0.5, whatever the order of the seeds; t of one degree of freedom is 12.706.
+    # Differences of 1 and 0.5 in any order of seeds; t for one degree of freedom is 12.706.
     assert (smoothing["bleu"].n, smoothing["bleu"].mean) == (2, 0.75)
     assert smoothing["bleu"].interval == pytest.approx((0.75 - 12.706 * 0.25, 0.75 + 12.706 * 0.25), abs=1e-3)
     assert smoothing["train_kd_loss"].mean == pytest.approx(0.05)
-    assert "valid_ppl" not in smoothing  # one of a seed is missing
+    assert "valid_ppl" not in smoothing  # one seed has none
     cached = found["cached", "word-cached-0.1", "word-0.1"]["bleu"]
     assert (cached.n, cached.interval) == (1, None) and cached.mean == pytest.approx(0.1)
     assert "train_seconds" not in smoothing
@@ -83,13 +83,13 @@ def test_the_first_value_is_the_baseline() -> None:
     ]
 
 
-def test_other_seeds_or_several_labels_are_no_pair() -> None:
+def test_pairs_have_the_same_seed_and_differ_in_one_label() -> None:
     one, other = student("a", 1, 1.0, method="word"), student("b", 2, 1.0, method="sequence")
     assert differences([one, other]) == ([], [])
     assert differences([one, student("b", 1, 2.0, method="sequence", strategy="1-best")]) == ([], [])
 
 
-def test_systems_with_the_same_labels_are_not_mixed_up() -> None:
+def test_systems_with_the_same_labels_are_left_out() -> None:
     labels = {"method": "word", "teacher_smoothing": 0.0}
     rows = [student("a", 1, 1.0, **labels), student("b", 1, 2.0, **labels)]
     rows += [student("a-0.1", 1, 3.0, method="word", teacher_smoothing=0.1)]
@@ -105,10 +105,11 @@ def test_as_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     head, _, word, seq, _, note = capsys.readouterr().out.splitlines()
     assert "BLEU" in head and "train KD" not in head
     assert word.split("  ")[0] == "a teacher" and "+2.2 [-0.9, +5.4]" in word
-    # The same for both seeds: an interval of no width, which zero is not in.
+    # Both seeds have the same difference: the interval has width 0 and does not contain 0.
     assert "+11.0 [+11.0, +11.0]*" in seq
-    assert note == "mean of 2 seeds, paired [95 % interval, Student's t]; *: zero is not in it"
+    for fact in ("system - baseline", "2 paired seeds", "95 %", "Student's t", "*: "):
+        assert fact in note
     assert "| a teacher" in Path("d.md").read_text() and note in Path("d.md").read_text()
     Path("rows.json").write_text(json.dumps(ROWS[:1]))
     assert main(["table", "rows.json", "--differences"]) == 0
-    assert capsys.readouterr().out.startswith("No two systems with a seed in common differ in one label alone")
+    assert capsys.readouterr().out.startswith("No two systems with a common seed")

@@ -1,4 +1,4 @@
-"""The share of the gap closed: by hand, against a naive form, by simulation, and where there is no share."""
+"""Tests of the share of the gap closed: by hand, against the definition, and by simulation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from fairseq_lskd.scoring.gap import NO_GAP, UNDECIDED, share_of_gap
 from fairseq_lskd.scoring.seeds import spread
 
-#: Students 5, 7 and 6 above plain ones, teachers 10, 11 and 12.
+#: Students are 5, 7 and 6 above the plain students, teachers 10, 11 and 12.
 STUDENT, PLAIN, TEACHER = [25.0, 28.0, 28.0], [20.0, 21.0, 22.0], [30.0, 32.0, 34.0]
 
 
@@ -24,15 +24,15 @@ def test_by_hand() -> None:
 
 
 def test_seeds_are_paired() -> None:
-    """With students of other seeds than their teachers the interval is another."""
+    """The interval changes if the students' seeds are permuted."""
     other = share_of_gap([20 + 7, 21 + 5, 22 + 6], PLAIN, TEACHER)
     assert other.share == pytest.approx(6 / 11)
     assert other.interval is not None and other.interval != pytest.approx((0.34685, 0.74895), abs=2e-4)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_as_the_naive_form(seeds: int) -> None:
-    """Which is the definition: all r for which Student's t interval of x - r y has 0 in it."""
+def test_against_the_definition(seeds: int) -> None:
+    """The interval has all r for which Student's t interval of x - r y contains 0."""
     random = np.random.default_rng(seeds)
     for _ in range(20):
         plain = random.normal(20, 1, seeds)
@@ -52,8 +52,8 @@ def test_as_the_naive_form(seeds: int) -> None:
 
 
 @pytest.mark.parametrize(("seeds", "share"), [(3, 0.6), (5, 0.0), (10, 1.2)])
-def test_it_holds_the_truth_in_95_of_100(seeds: int, share: float) -> None:
-    """Plain students vary by a BLEU, which all three have in part in common."""
+def test_the_interval_covers_the_truth_in_95_percent_of_cases(seeds: int, share: float) -> None:
+    """The plain student varies by 1 BLEU; teacher and student are correlated with it."""
     random = np.random.default_rng(seeds)
     inside, draws = 0, 4000
     for _ in range(draws):
@@ -74,8 +74,8 @@ def test_one_seed_has_no_interval() -> None:
 @pytest.mark.parametrize(
     ("teacher", "said"),
     [
-        ([20.5, 21.0, 25.0], UNDECIDED),  # by luck or not
-        ([20.0, 21.0, 22.0], UNDECIDED),  # no difference at all, and none in its deviation
+        ([20.5, 21.0, 25.0], UNDECIDED),
+        ([20.0, 21.0, 22.0], UNDECIDED),  # mean and standard deviation of the gap are 0
         ([19.0, 19.5, 21.5], UNDECIDED),
         ([18.0, 19.1, 20.2], NO_GAP),  # clearly worse
     ],
@@ -90,15 +90,15 @@ def test_one_seed_whose_teacher_is_no_better(teacher: float) -> None:
     assert str(share_of_gap([25.0], [20.0], [teacher])) == NO_GAP
 
 
-def test_a_student_may_fall_behind_or_pass_its_teacher() -> None:
+def test_shares_below_0_and_above_100_percent() -> None:
     assert str(share_of_gap([19.0], [20.0], [30.0])) == "-10 %"
     assert str(share_of_gap([31.0], [20.0], [30.0])) == "110 %"
     assert str(share_of_gap([19.99], [20.0], [30.0])) == "0 %"
-    # The same for all seeds: an interval of no width.
+    # All seeds have the same share: the interval has width 0.
     assert share_of_gap([25.0, 26.0], [20.0, 21.0], [30.0, 31.0]).interval == (0.5, 0.5)
 
 
-def test_what_is_no_pair_of_seeds_is_refused() -> None:
+def test_unequal_numbers_of_seeds_are_refused() -> None:
     with pytest.raises(ValueError):
         share_of_gap([1.0], [1.0, 2.0], [3.0, 4.0])
     with pytest.raises(ValueError):

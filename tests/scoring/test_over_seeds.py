@@ -1,4 +1,4 @@
-"""Rows of several seeds as one, with their speeds, in tables and pictures."""
+"""Tests of averaging over seeds, and of speeds in tables and plots."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SPEEDS = {
 }
 
 
-def test_a_system_is_its_name_without_its_own_seed() -> None:
+def test_the_name_of_a_system_has_no_seed() -> None:
     assert system_of(ROWS[1]) == "teacher-0.1"
     assert system_of({"system": "a-s2", "seed": 1}) == system_of({"system": "a-s2"}) == "a-s2"
 
@@ -50,8 +50,8 @@ def test_a_system_has_converged_if_every_seed_has(answers: tuple[bool | None, ..
     assert "converged" not in mean_records(ROWS)[0]
 
 
-def test_the_course_of_a_training_is_no_label(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Systems that differ in it too are still compared, and older rows beside newer ones."""
+def test_the_course_of_a_training_is_not_a_label(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Systems are compared although one row has no course, as in older files."""
     course = {"updates": 900, "max_updates": 1200, "patience": 8, "validation_metric": "bleu", "converged": True}
     rows = [result("a", 1.0, role="student", temperature=1), result("b", 2.0, role="student", temperature=2, **course)]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
@@ -73,7 +73,7 @@ def test_means_by_hand() -> None:
     assert one["bleu"] == 30.0 and one["bleu_std"] is None and "seeds" not in one
 
 
-def test_a_speed_is_that_of_all_seeds() -> None:
+def test_a_speed_counts_for_all_seeds() -> None:
     rows = [dict(row) for row in ROWS]
     add_speeds(rows, SPEEDS)
     assert [row["sentences_per_second"] for row in rows] == [10.0, 10.0, 40.0, 40.0]
@@ -94,7 +94,7 @@ class TestTable:
         head, _, teacher, word, *notes = said.splitlines()
         assert "sent/s" in head and "31.5 +- 2.1" in teacher and "10" in teacher.split() and "0.600 +- 0.141" in word
         assert "+-: standard deviation over seeds" in notes
-        assert "sent/s: fairseq-generate on A CPU, 2 threads" in notes
+        assert any(note.startswith("sent/s: ") and "on A CPU, 2 threads" in note for note in notes)
         raw = json.loads(Path("out.json").read_text())
         assert len(raw) == 4 and raw[1]["bleu"] == 33.0 and raw[1]["sentences_per_second"] == 10.0
         with Path("out.csv").open() as stream:
@@ -117,7 +117,7 @@ class TestTable:
         assert teacher["exported_compute_type"] == "int8" and teacher["speed_others_cores"] == "1.5"
         assert "other programs kept 1.5 cores busy: doubtful" in Path("t.md").read_text()
 
-    def test_the_same_record_counts_once(self, capsys: pytest.CaptureFixture) -> None:
+    def test_duplicate_records_count_once(self, capsys: pytest.CaptureFixture) -> None:
         rows = [{**row, "checkpoint_sha256": f"{i:064x}"} for i, row in enumerate(ROWS)]
         Path("rows.json").write_text(json.dumps(rows))
         Path("again.json").write_text(json.dumps([{**row, "sentences_per_second": 5.0} for row in rows[:2]]))
@@ -125,7 +125,7 @@ class TestTable:
         teacher = capsys.readouterr().out.splitlines()[2].split()
         assert "31.5" in teacher and "2" in teacher and "5" in teacher
 
-    def test_another_record_of_a_system_and_seed_is_refused(self) -> None:
+    def test_two_records_of_a_system_and_seed_are_refused(self) -> None:
         Path("other.json").write_text(json.dumps({**ROWS[0], "bleu": 31.0}))
         assert main(["table", "rows.json", "other.json"]) == 0
         for option in ("--over-seeds", "--differences"):
@@ -133,7 +133,7 @@ class TestTable:
                 main(["table", "rows.json", "other.json", option])
 
     @pytest.mark.parametrize("option", ["--over-seeds", "--differences"])
-    def test_so_it_is_in_one_file(self, option: str) -> None:
+    def test_two_records_of_a_system_and_seed_in_one_file_are_refused(self, option: str) -> None:
         Path("twins.json").write_text(json.dumps([result("word-s1", 20.0, seed=1), result("word-s1", 40.0, seed=1)]))
         with pytest.raises(SystemExit, match=r"twins\.json and twins\.json .*same system and seed, word-s1"):
             main(["table", "twins.json", option])
@@ -144,14 +144,14 @@ class TestTable:
         assert main(["table", "ter.json"]) == 0
         said = capsys.readouterr().out
         assert "60.2" in said and "TER: nrefs:1|case:lc|tok:tercom" in said
-        with pytest.raises(SystemExit, match="--plot: no record has BLEU"):
+        with pytest.raises(SystemExit, match=r"--plot: .*BLEU"):
             main(["table", "ter.json", "--plot", "a.svg"])
         Path("ter.json").write_text('{"system": "a", "bleu": 3}')
         with pytest.raises(SystemExit, match=r"ter\.json: .*no sacreBLEU signature"):
             main(["table", "ter.json"])
 
     @pytest.mark.parametrize("kind", ["svg", "png"])
-    def test_a_picture_is_the_same_from_the_same_rows(self, kind: str) -> None:
+    def test_plots_are_reproducible(self, kind: str) -> None:
         pytest.importorskip("matplotlib")
         pictures = []
         for name in (f"a.{kind}", f"b.{kind}"):
@@ -162,7 +162,7 @@ class TestTable:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["--plot", "a.xyz"], "--plot a.xyz: expected a name that ends in .svg, .png or .pdf"),
+            (["--plot", "a.xyz"], "--plot a.xyz: expected a file name that ends in .svg, .png or .pdf"),
             (["--write", "a.doc"], "--write a.doc: expected an extension of .md, .tex"),
             (["--speed", "rows.json"], "--speed rows.json: "),
             (["--speed", "none"], "--speed none: cannot be read"),

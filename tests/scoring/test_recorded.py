@@ -1,4 +1,4 @@
-"""Sections of what is written already; `lskd analyze --runs`, `--hypotheses`."""
+"""Tests of sections from existing files: `lskd analyze --runs` and `--hypotheses`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def result(folder: Path, role: str, bleu: float, *command: str, method: str = "n
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Two teachers, of smoothing 0 and 0.1, that are not scored."""
+    """Two teachers without scores, with label smoothing 0 and 0.1."""
     for smoothing, loss in ((0.0, 5.0), (0.1, 5.2)):
         points = {("train", "nll_loss"): lambda u: 9 - u / 100, ("valid", "nll_loss"): lambda u, e=loss: e + 3 / u}
         labels = {"role": "teacher", "method": "none", "teacher_smoothing": smoothing, "temperature": None}
@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def translations(tmp_path: Path) -> list[str]:
-    """The flags of the long tail: one system is right, the other has no rare word."""
+    """Flags for the long tail: one system is perfect, the other lacks the rare word."""
     for name, lines in {
         "plain": ["a rare cat"] * 9,
         "smoothed": ["a cat"] * 9,
@@ -48,19 +48,19 @@ def numbers(out: Path) -> dict:
     return {section["title"]: section for section in found["sections"]}
 
 
-def test_curves_of_runs_that_are_not_scored(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_curves_of_runs_without_scores(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
     argv = ["analyze", "--runs", str(runs), "--out", str(out)]
     assert main(argv) == 0
     said = capsys.readouterr()
     assert said.out == f"{out / 'report.html'}\n"
-    assert f"--runs {runs}: no result.json of a student and of its teacher in there" in said.err
+    assert f"--runs {runs}: found no result.json of a student and its teacher" in said.err
     found = numbers(out)
     assert list(found) == ["Training and validation curves"]
     (claim,) = found["Training and validation curves"]["tables"]["curve_claims"]["rows"]
     assert claim["verdict"] == "held" and claim["difference"] == pytest.approx(0.2)
     points = (out / "tables/curves.csv").read_text().splitlines()[1:]
-    assert len(points) == 2 * 2 * 30, "two runs, of each two curves of 30 points"
+    assert len(points) == 2 * 2 * 30, "two runs with two curves of 30 points"
     assert points[0] == "teacher-0.0,train,nll_loss,10,8.9" and points[-1] == "teacher-0.1,valid,nll_loss,300,5.21"
     assert {path.stem for path in (out / "pictures").iterdir()} == {"curves"}
     assert main(argv) == 0 and capsys.readouterr().err == f"{out}: up to date\n"
@@ -70,7 +70,7 @@ def test_curves_of_runs_that_are_not_scored(runs: Path, tmp_path: Path, capsys: 
         main(argv)
 
 
-def test_quality_where_teachers_and_students_are_scored(runs: Path, tmp_path: Path) -> None:
+def test_quality_of_scored_runs(runs: Path, tmp_path: Path) -> None:
     result(runs / "teacher-0.0", "teacher", 30.0)
     assert [s.title for s in Recorded(runs).sections()] == ["Training and validation curves"]  # no student yet
     path = runs / "teacher-0.0/checkpoint_best.pt"
@@ -92,12 +92,12 @@ def test_the_long_tail(translations: list[str], tmp_path: Path, capsys: pytest.C
     by = {(row["system"], row["training frequency"]): row for row in rows}
     assert by["plain", "1"]["F1 (%)"] == 100 and by["smoothed", "1"]["F1 (%)"] == 0
     assert by["smoothed", "1"]["minus plain"] == -100
-    # The order of systems says which is the base: another report.
+    # The first system is the baseline, so another order is another report.
     with pytest.raises(SystemExit, match="--hypotheses: plain smoothed there, smoothed plain now"):
         main(["analyze", translations[1], translations[0], *translations[2:], "--out", str(out)])
 
 
-def test_sections_go_with_those_of_saved_outputs(
+def test_sections_are_added_to_those_of_saved_outputs(
     runs: Path, translations: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     from analysis.test_saved import write
@@ -109,17 +109,17 @@ def test_sections_go_with_those_of_saved_outputs(
     assert titles[-3:-1] == ["Training and validation curves", "The long tail"]
 
 
-def test_what_cannot_be_read_is_named_with_its_flag(tmp_path: Path, runs: Path) -> None:
+def test_problems_name_the_flag(tmp_path: Path, runs: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit, match=r"no run of fairseq-train.* run\.json"):
         main(["analyze", "--runs", str(tmp_path / "empty"), "--out", str(tmp_path / "out")])
     (runs / "teacher-0.0/result.json").write_text("[")
-    with pytest.raises(UserError, match=r"result\.json: .*expected the JSON that `lskd score` writes"):
+    with pytest.raises(UserError, match=r"result\.json: .*expected the JSON that `lskd record`"):
         list(Recorded(runs).sections())
     found = Recorded(tmp_path / "none", ("x", "a=none", "a=b"), None, tmp_path / "none").problems()
     assert found == [
         f"--runs {tmp_path / 'none'}: no such folder",
-        "--hypotheses and --training: the long tail needs --references too",
+        "--hypotheses and --training: the section on the long tail also needs --references",
         "--hypotheses x: expected NAME=FILE",
         "--hypotheses a=none: none: no such file",
         "--hypotheses a=b: b: no such file",

@@ -1,4 +1,4 @@
-"""What is said of shares and of teachers that teach nothing."""
+"""Tests of the sentences about shares of the gap, and of warnings about weak teachers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fairseq_lskd.scoring.remarks import closed, warnings
 from .test_taught import rows, student, teacher
 
 
-def test_what_is_not_sure_is_said() -> None:
+def test_insignificant_shares_and_gaps() -> None:
     records = rows()
     for record, bleu in zip(records[6:], (19.0, 24.0, 21.5), strict=True):
         record["bleu"] = bleu
-    assert ", not clear of 0," in closed(records)[0].partition("BLEU")[0]
+    assert "not significantly different from 0" in closed(records)[0].partition("BLEU")[0]
     for record, bleu in zip(records[:3], (20.5, 21.0, 25.0), strict=True):
         record["bleu"] = bleu
     (said,) = closed(records)
@@ -30,33 +30,33 @@ def test_what_is_not_sure_is_said() -> None:
     assert closed(rows(1))[0].endswith("(one seed)") and closed(rows()[:6]) == []
 
 
-def test_a_teacher_that_is_better_is_no_matter() -> None:
+def test_better_teachers_give_no_warning() -> None:
     assert warnings(rows()) == []
 
 
 @pytest.mark.parametrize("bleu", [20.0, 19.5])
-def test_a_teacher_that_is_no_better_is_named(bleu: float) -> None:
-    """Before there is any student of its."""
+def test_weak_teachers_give_a_warning(bleu: float) -> None:
+    """The teacher has no student yet."""
     (said,) = warnings([teacher(1, bleu), teacher(2, 30.0), *rows(2)[2:4]])
-    assert said.startswith("warning: teacher-0.1 is no better than student")
+    assert said.startswith("warning: the teacher teacher-0.1 is no better than the student student")
     assert f"test BLEU {bleu:.1f} against 20.0 (seed 1)" in said and "seed 2" not in said
-    assert "train the teacher longer" in said and "the student smaller" in said
+    assert "Train the teacher longer" in said and "the student smaller" in said
 
 
-def test_validation_decides_where_it_is_known() -> None:
+def test_validation_scores_come_first() -> None:
     by = {"validation_metric": "bleu"}
     records: list[dict[str, Any]] = [
         teacher(1, 30.0, validation_best=31.0, **by),
         student("student", 1, 20.0, "none", validation_best=31.5),
     ]
-    assert warnings(records) == []  # of whatever metric the student's is
+    assert warnings(records) == []  # the student's metric is not known
     records[1] |= by
     (said,) = warnings(records)
     assert "validation BLEU 31.0 against 31.5 (seed 1)" in said and "test" not in said
     assert warnings([record | {"validation_metric": "loss"} for record in records]) == []
 
 
-def test_other_seeds_tests_and_tables_without_scores() -> None:
+def test_incomparable_scores_give_no_warning() -> None:
     plain = student("student", 1, 20.0, "none")
     assert warnings([teacher(2, 10.0), plain]) == []
     assert warnings([teacher(1, 10.0, signature="nrefs:5|tok:13a"), plain]) == []
@@ -66,7 +66,7 @@ def test_other_seeds_tests_and_tables_without_scores() -> None:
 
 
 @pytest.mark.parametrize("option", ["--over-seeds", "--differences", ""])
-def test_under_every_table(option: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_warnings_are_under_every_table(option: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     records = [teacher(1, 19.0), *rows(1)[1:]]
     (tmp_path / "rows.json").write_text(json.dumps(records))
     assert main(["table", str(tmp_path / "rows.json"), *filter(None, [option])]) == 0

@@ -1,4 +1,4 @@
-"""Mean, deviation and interval over seeds."""
+"""Tests of mean, standard deviation and interval over seeds."""
 
 from __future__ import annotations
 

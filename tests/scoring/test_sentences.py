@@ -1,4 +1,4 @@
-"""What a model gives each sentence."""
+"""Tests of sentence log-probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairseq_lskd.scoring.sentences import sentence_log_probs
 @pytest.mark.parametrize("projected", [True, False])
 def test_as_one_sentence_at_a_time(projected: bool, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if not projected:
-        monkeypatch.setattr(sentences, "why_not_projected", lambda model: "as if it were no Transformer")
+        monkeypatch.setattr(sentences, "why_not_projected", lambda model: "not a Transformer")
     model = make_model(task)
     found = sentence_log_probs(model, task, "valid", max_tokens=40)
     dataset = task.dataset("valid")

@@ -1,4 +1,4 @@
-"""Decoding speed, by what fairseq-generate says of itself."""
+"""Tests of `lskd speed`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from fairseq_lskd.scoring.speed import measure, rate_of
 LINE = "2024 | INFO | x | Translated 1,000 sentences (13,500 tokens) in 8.0s (125.40 sentences/s, 1 tokens/s)\n"
 
 
-def test_the_closing_line() -> None:
+def test_rate_of() -> None:
     assert rate_of("x\n" + LINE) == (1000, 125.4)
-    with pytest.raises(ValueError, match="no line says"):
+    with pytest.raises(ValueError, match="number of translated sentences"):
         rate_of("Killed\n")
 
 
 @pytest.fixture
 def generate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fairseq-generate that notes its model, and is faster each time."""
+    """A fairseq-generate that logs its arguments and is faster in each call."""
     monkeypatch.chdir(tmp_path)
     program = Path("bin/fairseq-generate")
     program.parent.mkdir()
@@ -53,7 +53,7 @@ def test_models_take_turns_and_the_median_counts(generate: None) -> None:
     assert found["machine"]["cores"] >= 1
 
 
-def test_cores_of_the_cpu_are_as_many_as_asked_for(generate: None) -> None:
+def test_threads(generate: None) -> None:
     Path("bin/fairseq-generate").write_text(
         '#!/bin/sh\necho "$OMP_NUM_THREADS $@" >>calls\n'
         'echo "Translated 9 sentences (9 tokens) in 1.0s (5.00 sentences/s, 9.0 tokens/s)"\n'
@@ -64,7 +64,7 @@ def test_cores_of_the_cpu_are_as_many_as_asked_for(generate: None) -> None:
     assert (one[0], usual[0]) == ("1", "3") and "--cpu" in one and "--cpu" not in usual
 
 
-def test_different_numbers_of_sentences_do_not_compare() -> None:
+def test_different_numbers_of_sentences_are_refused() -> None:
     with pytest.raises(UserError, match="a fairseq: 9, a exported: 8"):
         measure({("a", "fairseq"): lambda: (9, 1.0), ("a", "exported"): lambda: (8, 1.0)}, 1)
 
@@ -80,7 +80,7 @@ def test_different_numbers_of_sentences_do_not_compare() -> None:
         (["--model", "a=a.pt", "--threads", "0"], "--threads 0: expected 1 or more"),
         (["--model", "a=a.pt", "--exported", "a=a.pt"], "--exported a=a.pt: expected NAME=DIR"),
         (["--model", "a=a.pt", "--exported", "b=bin"], "--exported b: expected the name of a --model (a)"),
-        (["--model", "a=broken.pt"], "fairseq-generate of broken.pt ended with status 3:\n  no such model"),
+        (["--model", "a=broken.pt"], "broken.pt did not finish (exit status 3):\n  no such model"),
     ],
 )
 def test_mistakes_are_named(words: list[str], message: str, generate: None) -> None:

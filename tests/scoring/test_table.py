@@ -1,4 +1,4 @@
-"""Result records as a table."""
+"""Tests of tables of result records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECORDS = [
 ]
 
 
-def test_a_table_as_people_read_it() -> None:
+def test_a_whole_table() -> None:
     assert format_table(RECORDS).splitlines() == [
         "system      teacher LS  method      T    parameters    BLEU    chrF    valid ppl    train s",
         "--------  ------------  --------  ---  ------------  ------  ------  -----------  ---------",
@@ -39,8 +39,8 @@ def test_a_table_as_people_read_it() -> None:
     ]
 
 
-def test_a_loss_of_some_types_is_a_bound() -> None:
-    """As is that of a cached student, whether its record says k or is older."""
+def test_a_loss_over_k_types_is_a_lower_bound() -> None:
+    """So is the loss of a cached student without k, in an older record."""
     rows = [
         result("online", method="word", cached=False, train_kd_loss=0.9),
         result("old", method="word", cached=True, train_kd_loss=0.7),
@@ -50,11 +50,11 @@ def test_a_loss_of_some_types_is_a_bound() -> None:
     lines = format_table(rows).splitlines()
     cells = ["    0.900", ">= 0.700", ">= 0.600 +- 0.010", ">= 0.500"]
     assert all(cell in line for cell, line in zip(cells, lines[2:6], strict=True)) and ">=" not in lines[2]
-    assert any("16 or 4 types" in line and "lower bound" in line for line in lines)
+    assert any("16 or 4 most probable types" in line and "lower bound" in line for line in lines)
     assert "lower bound" not in format_table(rows[:1])
 
 
-def test_a_column_without_a_value_is_left_out() -> None:
+def test_empty_columns_are_left_out() -> None:
     head = format_table([result("a", temperature=None)]).splitlines()[0]
     assert head.split("  ")[0] == "system" and "BLEU" in head
     assert not {"T", "method", "KL to truth", "valid ppl"} & set(head.replace("  ", "\n").split("\n"))
@@ -84,7 +84,7 @@ def test_other_styles(style: str, row: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["simple", "github", "latex_booktabs", "tsv", "html"])
-def test_a_system_that_had_not_converged_is_marked_in_every_style(style: str) -> None:
+def test_unconverged_systems_are_marked_in_every_style(style: str) -> None:
     rows = [
         result("done", updates=1200, converged=True),
         result("short", updates=1100, converged=False),
@@ -127,7 +127,7 @@ class TestCommand:
         assert said.startswith("lskd table: error: --style fancy: expected one of ") and "github" in said
 
     @pytest.mark.parametrize("content", ["", "{", "text", "\udcff"])
-    def test_refuses_what_is_no_json(self, content: str) -> None:
+    def test_refuses_invalid_json(self, content: str) -> None:
         Path("c.json").write_bytes(content.encode("utf-8", "surrogateescape"))
         assert self.refused("a.json", "c.json").startswith("lskd table: error: c.json: ")
 
@@ -140,16 +140,16 @@ class TestCommand:
         assert "no sacreBLEU signature" in self.refused("a.json", "c.json")
 
     @pytest.mark.parametrize("content", ["3", '"text"', "[1]"])
-    def test_refuses_json_that_is_no_record(self, content: str) -> None:
+    def test_refuses_other_json(self, content: str) -> None:
         Path("c.json").write_text(content)
-        assert "expected the JSON that `lskd score` writes" in self.refused("a.json", "c.json")
+        assert "expected the JSON that `lskd record`" in self.refused("a.json", "c.json")
 
     def test_refuses_an_empty_list(self) -> None:
         Path("c.json").write_text("[]")
         assert self.refused("c.json").startswith("lskd table: error: c.json: there are no records")
 
-    def test_ends_quietly_when_the_reader_has_gone(self) -> None:
-        # More rows than a pipe holds: whoever has gone is noticed while they are printed.
+    def test_exits_silently_when_the_pipe_is_closed(self) -> None:
+        # The output is larger than the buffer of a pipe.
         many = [row | {"system": f"{row['system']}-{number}"} for number in range(1000) for row in RECORDS]
         Path("many.json").write_text(json.dumps(many))
         command = [sys.executable, "-m", "fairseq_lskd.cli", "table", "many.json"]

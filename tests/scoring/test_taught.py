@@ -1,4 +1,4 @@
-"""Students, the same without a teacher, and their teachers: who belongs to whom, and the shares in tables."""
+"""Tests of finding teachers and plain students, and of shares of the gap in tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fairseq_lskd.scoring.taught import add_shares, share_label, shares_of, trio
 
 from .test_over_seeds import result
 
-#: Of three seeds, as in test_gap.py.
+#: Scores of three seeds, as in test_gap.py.
 BLEU = {"teacher-0.1": (30.0, 32.0, 34.0), "student": (20.0, 21.0, 22.0), "word-0.1": (25.0, 28.0, 28.0)}
 
 
@@ -46,7 +46,7 @@ def names(records: list[dict[str, Any]]) -> dict[str, list[tuple[str, ...]]]:
     }
 
 
-class TestWhoBelongsToWhom:
+class TestTrios:
     def test_by_labels(self) -> None:
         assert names(rows(2)) == {
             "word-0.1": [
@@ -56,7 +56,7 @@ class TestWhoBelongsToWhom:
         }
 
     def test_digests_decide(self) -> None:
-        """Both seeds of this system have learnt from the first seed's teacher of another name."""
+        """Both students have the same teacher, which has another name and label smoothing."""
         records = rows(2)
         records += [teacher(1, 29.0, 0.0, checkpoint_sha256="digest")]
         for record in records[4:6]:
@@ -71,7 +71,7 @@ class TestWhoBelongsToWhom:
 
     def test_two_sizes_of_teacher(self) -> None:
         large = teacher(1, 33.0, size="teacher_large") | {"system": "teacher-large-0.1-s1"}
-        assert names([*rows(1), large]) == {}  # which of them it was is not known
+        assert names([*rows(1), large]) == {}  # ambiguous
         known = student("word-large", 1, 26.0, teacher_size="teacher_large")
         assert [trio[2] for trio in names([*rows(1), large, known])["word-large"]] == ["teacher-large-0.1-s1"]
 
@@ -80,8 +80,8 @@ class TestWhoBelongsToWhom:
         assert names([*rows(1)[:2], student("word-0.1", 1, 25.0, size="student_small")]) == {}
         assert names(rows(1)[1:]) == names(rows(1)[::2]) == {}
 
-    def test_the_budget_decides_between_plain_students(self) -> None:
-        """For the differences too, where the longer one is no other choice."""
+    def test_plain_students_with_the_same_budget_come_first(self) -> None:
+        """This holds for differences too."""
         short, long = (["fairseq-train", "--max-update", updates] for updates in ("100", "900"))
         plain = [student(name, 1, 20.0, "none", command=c) for name, c in (("student", short), ("longer", long))]
         records = [rows(1)[0], *plain, student("word-0.1", 1, 25.0, command=long)]
@@ -111,7 +111,7 @@ def test_a_row_has_the_share_of_its_seeds() -> None:
     single = [dict(record) for record in records]
     add_shares(single, records, over_seeds=False)
     assert [str(row["bleu_gap_closed"]) for row in single[6:]] == ["50 %", "64 %", "50 %"]
-    assert "bleu_gap_closed" not in records[6]  # which are raw
+    assert "bleu_gap_closed" not in records[6]  # the records are not changed
 
 
 class TestCommand:
@@ -126,19 +126,19 @@ class TestCommand:
         said = capsys.readouterr().out
         head, _, _, _, word, *notes = said.splitlines()
         assert "gap closed" in head and "chrF gap closed" in head and "55 % [35, 75]" in word
-        assert any("95 % interval" in note and "Fieller" in note for note in notes)
+        assert any("95 % confidence interval" in note and "Fieller" in note for note in notes)
         assert not any("one seed" in note or "undecided" in note for note in notes)
         assert "| 55 % [35, 75] |" in Path("t.md").read_text()
         text = Path("t.tex").read_text()
-        assert r"55 \% [35, 75]" in text and r"95 \% interval" in text
+        assert r"55 \% [35, 75]" in text and r"95 \% confidence interval" in text
         assert json.loads(Path("out.json").read_text()) == rows()
 
-    def test_one_seed_is_said_so(self, capsys: pytest.CaptureFixture) -> None:
+    def test_one_seed_has_a_note(self, capsys: pytest.CaptureFixture) -> None:
         for options in ([], ["--over-seeds"]):
             assert main(["table", "one.json", *options]) == 0
             said = capsys.readouterr().out
             assert "50 %" in said.splitlines()[4] and "[" not in said.splitlines()[4]
-            assert "of one seed: no interval" in said and "Fieller" not in said
+            assert "one seed: there is no interval" in said and "Fieller" not in said
 
     def test_as_numbers(self) -> None:
         assert main(["table", "rows.json", "--over-seeds", "--csv", "rows.csv"]) == 0

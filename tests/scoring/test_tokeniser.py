@@ -1,4 +1,4 @@
-"""Which tokeniser BLEU takes, and what is said about it."""
+"""Tests of the choice of BLEU's tokeniser, and of its warnings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_by_the_language() -> None:
     assert chosen.tokenize == "char" and len(chosen.warnings) == 1 and "fairseq_lskd[ja]" in chosen.warnings[0]
 
 
-def test_by_the_script_where_the_language_is_not_known() -> None:
+def test_by_the_script_if_the_language_is_not_known() -> None:
     assert choose(ENGLISH)[:4] == ("13a", "", False, [])
     chosen = choose(THAI)
     assert chosen[:3] == ("char", "th", True) and "-l S-T" in chosen.warnings[0]
@@ -34,7 +34,7 @@ def test_by_the_script_where_the_language_is_not_known() -> None:
 
 @pytest.mark.parametrize(("references", "way"), [(JAPANESE, "--tokenize ja-mecab"), (THAI, "--tokenize char")])
 @pytest.mark.parametrize(("language", "given"), [("en", None), ("", "13a"), ("th", "intl"), ("ja", "none")])
-def test_text_without_spaces_is_never_scored_by_them_in_silence(
+def test_splitting_text_without_spaces_gives_a_warning(
     references: list[str], way: str, language: str, given: str | None
 ) -> None:
     chosen = choose(references, language, given)
@@ -42,7 +42,7 @@ def test_text_without_spaces_is_never_scored_by_them_in_silence(
     assert any(way in warning for warning in chosen.warnings)
 
 
-def test_what_was_asked_for_is_taken() -> None:
+def test_the_users_choice() -> None:
     assert choose(JAPANESE, "ja", "char")[:4] == ("char", "ja", True, [])
     with pytest.raises(UserError, match=r"--tokenize ja-mecab.*fairseq_lskd\[ja\]"):
         choose(JAPANESE, "ja", "ja-mecab")
@@ -50,7 +50,7 @@ def test_what_was_asked_for_is_taken() -> None:
         writing_systems.check_tokeniser("x", "tokenize:")
 
 
-def test_metrics_of_words() -> None:
+def test_metrics_that_count_words() -> None:
     assert of_words(("bleu", "chrf"), choose(THAI, "th")) is None and of_words(("ter",), choose(ENGLISH, "en")) is None
     assert of_words(("ter",), choose(JAPANESE, "ja")) is None
     said = of_words(("chrf++", "ter"), choose(THAI, "th"))
