@@ -1,1 +1,1 @@
-"""What label smoothing erases, measured: on tensors and arrays of any classifier, and on translation models."""
+"""Measurements of what label smoothing erases, for translation models and any other classifier."""

@@ -1,4 +1,4 @@
-"""The answer in words: which teacher to distil from, at which temperature, how sure, and why."""
+"""The recommendation: which teacher to distil from, at which temperature, how sure, and why."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .claims import CHANDRASEGARAN, SHEN, Claim
+from .claims import CHANDRASEGARAN, RELATIONS, SHEN, Claim
 from .compare import Comparison, quality_difference
 from .intervals import HELD
 from .system import System
@@ -15,14 +15,14 @@ from .terms import TRANSLATION, Terms
 SURE, LEANING, OPEN, ALONE = "sure", "leaning", "undecided", "alone"
 AT_ANY = "temperature undecided"
 CAUTION = (
-    "The intervals hold the noise of this split, not that of training: another seed of the same recipe moves a "
-    "model as well. Train each teacher and student with three seeds before a choice that matters."
+    "The intervals cover the noise of this split, not that of training: another seed changes a model too. Train each "
+    "teacher and student with at least three seeds before a decision that matters."
 )
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, and why."""
+    """A recommendation and its reasons."""
 
     teacher: str
     temperature: float
@@ -31,15 +31,15 @@ class Advice:
 
     @property
     def headline(self) -> str:
-        """One sentence."""
+        """The recommendation in a sentence or two."""
         at = f"at temperature {self.temperature:g}"
         return {
-            SURE: f"Distil from {self.teacher}, {at}.",
-            LEANING: f"Distil from {self.teacher}, {at}; the evidence leans that way.",
-            ALONE: f"There is one teacher, and nothing to compare it with. Distil from {self.teacher}, {at}.",
-            AT_ANY: f"There is one teacher, {self.teacher}, and between its students' temperatures it is undecided; if "
-            f"one must be taken, {self.temperature:g}.",
-            OPEN: f"Undecided between the teachers; if one must be taken, {self.teacher}, {at}.",
+            SURE: f"Distil from {self.teacher} {at}.",
+            LEANING: f"Distil from {self.teacher} {at}. The evidence is weak.",
+            ALONE: f"Distil from {self.teacher} {at}. It is the only teacher, so nothing was compared.",
+            AT_ANY: f"Undecided between the temperatures of the students of {self.teacher}, the only teacher. The best "
+            f"guess is temperature {self.temperature:g}.",
+            OPEN: f"Undecided between the teachers. The best guess is {self.teacher} {at}.",
         }[self.confidence]
 
 
@@ -50,11 +50,14 @@ def advise(
     students: Sequence[System],
     terms: Terms = TRANSLATION,
 ) -> Advice:
-    """Weigh what was measured: students first, else the teachers themselves.
+    """Recommend a teacher by its students if comparable students were measured, else by the teachers themselves.
 
     Args:
-        teachers: the first is the base of every comparison.
-        comparisons: of each other teacher with it; judged: the claims of each.
+        teachers: all teachers; the first is the base of every comparison.
+        comparisons: comparisons of each other teacher with the base.
+        judged: the claims of each comparison.
+        students: students of the teachers.
+        terms: terms of the report.
     """
     mine = [student for student in students if student.taught_by in {teacher.name for teacher in teachers}]
     if len(teachers) == 1:
@@ -66,7 +69,7 @@ def advise(
 
 
 def _best_with_a_rival(students: Sequence[System], differs: Callable[[System], Any]) -> tuple[System, System] | None:
-    """The best student that has a rival, and its best rival: one taught alike, where `differs` is another."""
+    """Return the best student that has a rival, and its best rival: same setting, but another value of `differs`."""
 
     def rivals(one: System) -> list[System]:
         return [other for other in students if other.setting == one.setting and differs(other) != differs(one)]
@@ -76,7 +79,7 @@ def _best_with_a_rival(students: Sequence[System], differs: Callable[[System], A
 
 
 def _of_one_teacher(teacher: System, students: Sequence[System]) -> Advice:
-    """What is left to choose is the temperature: that of the best student, beside those taught alike at another."""
+    """Recommend a temperature: that of the best student, compared with students of the same setting."""
     compared = _best_temperature(teacher, students)
     if compared is None:
         temperature, reason = _temperature(teacher, students)
@@ -101,15 +104,15 @@ def _from_students(teachers: Sequence[System], best: System, rival: System) -> A
 
 
 def _beside(best: System, rival: System) -> tuple[bool, list[str]]:
-    """Whether the best student is surely better than the next, and in words."""
+    """Return whether the best student is significantly better than its rival, and the reasons in words."""
     gain = quality_difference(rival, best, "accuracy")
     reasons = [
-        f"Its student {best.name} predicts {100 * _accuracy(best):.2f} % of the tokens, the best that was taught alike "
-        f"otherwise, {rival.name}, {100 * _accuracy(rival):.2f} %: a difference of "
+        f"Its student {best.name} predicts {100 * _accuracy(best):.2f} % of the tokens correctly. The best comparable "
+        f"student, {rival.name}, predicts {100 * _accuracy(rival):.2f} %: a difference of "
         f"{gain.shown(2, sign=True, factor=100)} points."
     ]
     if gain.sign <= 0:
-        reasons.append("The interval holds 0: on this split the students cannot be told apart.")
+        reasons.append("The interval contains 0: on this split, the students are not significantly different.")
     return gain.sign > 0, reasons
 
 
@@ -120,13 +123,16 @@ def _accuracy(system: System) -> float:
 def _temperature(teacher: System, students: Sequence[System]) -> tuple[float, str]:
     if compared := _best_temperature(teacher, students):
         best = compared[0]
-        return best.temperature or 1.0, f"Temperature {best.temperature:g}: that of its best student, {best.name}."
+        return best.temperature or 1.0, f"Its best student, {best.name}, has temperature {best.temperature:g}."
     if teacher.smoothing:
         return 1.0, (
-            f"Temperature 1: no students at several temperatures were given, and from a smoothed teacher higher ones "
-            f"are advised against ({CHANDRASEGARAN})."
+            "Temperature 1 is the default, because there are no students with different temperatures. Higher "
+            f"temperatures are not recommended for smoothed teachers ({CHANDRASEGARAN})."
         )
-    return 1.0, f"Temperature 1, that of the paper's experiments ({SHEN}): no students at several were given."
+    return 1.0, (
+        f"Temperature 1 is the default, as in the experiments of {SHEN}, because there are no students with different "
+        "temperatures."
+    )
 
 
 def _from_teachers(
@@ -140,21 +146,23 @@ def _from_teachers(
     others = [teacher for teacher in teachers if teacher is not best]
     gains = [quality_difference(other, best, "accuracy") for other in others]
     reasons = [
-        f"{best.name} predicts {100 * _accuracy(best):.2f} % of the {terms.tokens}{terms.forced}, "
+        f"{best.name} predicts {100 * _accuracy(best):.2f} % of the {terms.tokens} correctly{terms.forced}, "
         f"{other.name} {100 * _accuracy(other):.2f} %: a difference of "
         f"{gain.shown(2, sign=True, factor=100)} points."
         for other, gain in zip(others, gains, strict=True)
     ]
     if all(gain.sign > 0 for gain in gains):
-        reasons.append(f"The better teacher distils the better student, though not in proportion ({SHEN}, Fig. 8).")
+        reasons.append(f"Better teachers have better students, though not proportionally ({SHEN}, Fig. 8).")
         chosen, confidence = best, LEANING
     else:
-        reasons.append("The interval holds 0: in accuracy the best cannot be told from all others on this split.")
+        reasons.append(
+            "An interval contains 0: on this split, the best teacher is not significantly better than all others."
+        )
         chosen, confidence = _by_claims(teachers, comparisons, judged, best, reasons, terms)
     temperature, why = _temperature(chosen, students)
     reasons += [
         why,
-        "No students of different teachers that were taught alike were measured, and they alone can settle it: "
+        "Only students of different teachers, taught in the same way, can settle the question, and none were measured: "
         f"{terms.settled_by}.",
         CAUTION,
     ]
@@ -169,14 +177,15 @@ def _by_claims(
     reasons: list[str],
     terms: Terms,
 ) -> tuple[System, str]:
-    """Where accuracy does not decide: a smoother teacher whose classes are further apart and related as before."""
+    """Choose a teacher of similar accuracy that is smoother, separates similar classes more and keeps relations."""
     for comparison, verdicts in zip(comparisons, judged, strict=True):
         apart = comparison.similar is not None and comparison.similar.sign > 0
-        stay = any(claim.verdict == HELD for claim in verdicts if claim.says.startswith("The relations"))
+        stay = any(claim.verdict == HELD for claim in verdicts if claim.says == RELATIONS)
         if comparison.smoother and apart and stay and comparison.accuracy.sign >= 0:
             reasons.append(
-                f"{comparison.other.name} holds similar {terms.kinds} further apart and relates the {terms.kinds} as "
-                f"{comparison.base.name} does: what smoothing erased is not what tells them apart ({SHEN}, section 3)."
+                f"{comparison.other.name} separates similar {terms.kinds} more, and relates the {terms.kinds} to each "
+                f"other as {comparison.base.name} does: smoothing did not erase what distinguishes them ({SHEN}, "
+                "section 3)."
             )
             return comparison.other, LEANING
     return best, OPEN

@@ -1,4 +1,4 @@
-"""How sure a number is: percentile intervals from resampling (Efron, 1979), paired over systems."""
+"""Percentile bootstrap intervals (Efron, 1979), paired over systems."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 DRAWS, LEVEL, SEED = 2000, 0.95, 1
-#: Weights drawn at once, which bounds the memory of a bootstrap.
+#: Number of weights drawn at once, which bounds the memory.
 BLOCK = 2**22
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and where it lies in 95 of 100 resamples; NaN where there is nothing to estimate."""
+    """An estimate and its 95 % confidence interval; NaN if there is none."""
 
     value: float
     low: float
@@ -24,16 +24,19 @@ class Interval:
 
     @property
     def sign(self) -> int:
-        """1 if all of it is above 0, -1 if all of it is below, 0 if that is undecided."""
+        """1 if the whole interval is above 0, -1 if it is below 0, else 0."""
         return (self.low > 0) - (self.high < 0)
 
     def __str__(self) -> str:
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
     def shown(self, digits: int = 2, sign: bool = False, factor: float = 1.0) -> str:
-        """`value [low, high]`, or `value (no interval)`.
+        """Format as `value [low, high]` or `value (no interval)`.
 
-        To so many decimal places, each with its sign if asked for, times a factor (100 for percent).
+        Args:
+            digits: number of decimals.
+            sign: whether to write "+" before positive numbers.
+            factor: multiplier, such as 100 for percent.
         """
         one = f"{{:{'+' if sign else ''}.{digits}f}}"
         value, low, high = (one.format(factor * number) for number in (self.value, self.low, self.high))
@@ -41,9 +44,9 @@ class Interval:
 
 
 def resamples(size: int, draws: int = DRAWS, seed: int = SEED) -> Iterator[Tensor]:
-    """How often each of `size` units is drawn, with replacement: `[n, size]` float64 for n of the draws at a time.
+    """Yield how often each of `size` units is drawn with replacement: `[n, size]` float64, for n draws at a time.
 
-    Of a single unit NaN: it says nothing of how another would be.
+    For a single unit the values are NaN, because it gives no information about the variation between units.
     """
     random = torch.Generator().manual_seed(seed)
     step = max(1, BLOCK // max(size, 1))
@@ -58,13 +61,14 @@ def resamples(size: int, draws: int = DRAWS, seed: int = SEED) -> Iterator[Tenso
 
 
 def resampled_ratios(numerators: Tensor, denominators: Tensor, draws: int = DRAWS, seed: int = SEED) -> Tensor:
-    """The ratio of two sums over units, of each resample.
+    """Return the ratio of two sums over units for each resample.
 
     Args:
-        numerators: `[N, C]`, a column a statistic; denominators: `[N]`, a unit's size (1 for a mean of units).
+        numerators: `[N, C]`, one column per statistic.
+        denominators: `[N]`, the size of each unit (1 for a mean over units).
 
     Returns:
-        `[draws, C]` float64. Columns are of the same resamples: their differences are paired.
+        `[draws, C]` float64. All columns use the same resamples, so their differences are paired.
     """
     both = torch.cat([numerators.double(), denominators.double()[:, None]], 1)
     sums = torch.cat([weights @ both for weights in resamples(len(both), draws, seed)])
@@ -72,7 +76,7 @@ def resampled_ratios(numerators: Tensor, denominators: Tensor, draws: int = DRAW
 
 
 def interval(value: float, replicates: Tensor, level: float = LEVEL) -> Interval:
-    """The percentile interval of `[draws]` resampled values around the estimate `value`."""
+    """Return the percentile interval of an estimate `value` from `[draws]` resampled values."""
     replicates = replicates[~replicates.isnan()]
     if not len(replicates):
         return Interval(value, float("nan"), float("nan"))
@@ -82,6 +86,6 @@ def interval(value: float, replicates: Tensor, level: float = LEVEL) -> Interval
 
 
 def mean_interval(values: Tensor, draws: int = DRAWS, seed: int = SEED) -> Interval:
-    """The mean of `[N]` values of independent units."""
+    """Return the mean of `[N]` values of independent units, with its interval."""
     value = values.double().mean().item()
     return interval(value, resampled_ratios(values[:, None], torch.ones(len(values)), draws, seed)[:, 0])

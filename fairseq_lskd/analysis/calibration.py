@@ -1,4 +1,4 @@
-"""Calibration of single predictions: whether what is said with confidence p is right p of the time."""
+"""Calibration: whether predictions with confidence p are correct in a share p of the cases."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """Predictions in bins of nearly equal mass, of ascending confidence; of B <= bins that are not empty."""
+    """A reliability diagram: B non-empty bins of nearly equal size, by ascending confidence."""
 
-    count: Tensor  #: [B] int64
-    confidence: Tensor  #: [B] float64, the mean
+    count: Tensor  #: [B] int64, number of predictions
+    confidence: Tensor  #: [B] float64, mean confidence
     accuracy: Tensor  #: [B] float64
 
     @property
@@ -29,8 +29,9 @@ class Reliability:
 
 
 def adaptive_bins(confidence: Tensor, bins: int = BINS) -> Tensor:
-    """`[N]` int64, the bin of each prediction: with edges at quantiles, equal confidences together (Nguyen &
-    O'Connor, EMNLP 2015), so that the result does not depend on the order of examples.
+    """Return the bin of each prediction, `[N]` int64, with edges at quantiles (Nguyen & O'Connor, EMNLP 2015).
+
+    Equal confidences are in one bin, so that the result does not depend on the order of examples.
     """
     if not len(confidence):
         return torch.zeros(0, dtype=torch.int64)
@@ -40,10 +41,11 @@ def adaptive_bins(confidence: Tensor, bins: int = BINS) -> Tensor:
 
 
 def reliability(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Reliability:
-    """A reliability diagram in adaptive bins.
+    """Return a reliability diagram with adaptive bins.
 
     Args:
-        confidence: `[N]`, of the predicted class; correct: `[N]` bool.
+        confidence: `[N]`, probability of the predicted class.
+        correct: `[N]` bool.
     """
     place = adaptive_bins(confidence, bins)
     count = torch.bincount(place, minlength=bins)
@@ -55,11 +57,11 @@ def reliability(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Reliab
 
 @dataclass(frozen=True)
 class Quality:
-    """Means over examples, and the same of resamples of whole sentences."""
+    """Means over examples, and their bootstrap replicates."""
 
     names = ("nll", "accuracy", "entropy", "confidence", "ece")
     values: dict[str, float]
-    replicates: dict[str, Tensor]  #: [draws] each; of all models the same sentences
+    replicates: dict[str, Tensor]  #: [draws] each; all models use the same resamples of sentences
 
 
 def _by_unit(rows: Tokens, columns: Tensor) -> Tensor:
@@ -68,10 +70,10 @@ def _by_unit(rows: Tokens, columns: Tensor) -> Tensor:
 
 
 def quality(rows: Tokens, bins: int = BINS, draws: int = DRAWS, seed: int = SEED) -> Quality:
-    """NLL and entropy (nats), accuracy, confidence and calibration error of a model, with bootstrap replicates.
+    """Return NLL and entropy (nats), accuracy, confidence and calibration error, with bootstrap replicates.
 
-    Sentences are resampled, not tokens, since the tokens of a sentence depend on each other. The bins stay
-    those of all examples.
+    Sentences are resampled, not tokens, because the tokens of a sentence depend on each other. The bins are the same in
+    all resamples.
     """
     means = torch.stack([rows.nll, rows.correct, rows.entropy, rows.confidence], 1).double()
     place = adaptive_bins(rows.confidence, bins)

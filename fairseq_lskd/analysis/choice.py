@@ -1,4 +1,4 @@
-"""What of any models is looked at: which classes, how they are paired, and which three are drawn."""
+"""The choice of classes to analyse, of pairs of similar classes, and of the three classes to plot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Three = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Options that models of all sorts have; `lskd analyze --help` says what each is."""
+    """Options for all kinds of models, as described by `lskd analyze --help`."""
 
     split: str = "valid"
     train_split: str = "train"
@@ -33,44 +33,48 @@ class Choice:
     memory: float = 1.0
 
     def options(self) -> dict[str, Any]:
-        """What the numbers depend on, by flag: all fields without metadata, which marks paths and how it is done."""
+        """Return the options that the numbers depend on, by flag: fields without metadata (which marks the others)."""
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata}
         return {name.replace("_", "-"): value for name, value in found.items()}
 
     def called(self, own: Sequence[str]) -> list[str]:
-        """What models are called: --names, else these names of their own, told apart by numbers."""
+        """Return distinct names for the models: those of --names, or else `own`."""
         return distinct(self.names.split(",") if self.names else own)
 
     def plan(self, counts: Tensor, models: int, where: str, terms: Terms) -> Plan:
-        """The classes that are frequent enough.
+        """Plan the measurement of the classes that are frequent enough.
 
         Args:
-            counts: `[V]`, examples of each class; models: how many share the memory; where: that was counted.
+            counts: `[V]`, number of examples of each class.
+            models: number of models that share the memory.
+            where: name of the data, for messages.
 
         Raises:
-            UserError: if fewer than three are, or the memory is too small for them.
+            UserError: if fewer than three classes are frequent enough, or the memory is too small.
         """
         enough = int((counts >= self.min_count).sum())
         if enough < 3:
             said = f"{enough or 'no'} {terms.kinds_in_full if enough > 1 else terms.kind_in_full}"
             raise UserError(
-                f"--min-count {self.min_count}: {said} occur{'s' * (enough < 2)} that often in {where} (the most "
-                f"frequent {int(counts.max())} times), and comparing {terms.kinds} takes three; lower it, or analyse "
-                "a larger split"
+                f"--min-count {self.min_count}: {said} occur{'s' * (enough < 2)} that often in {where} (maximum: "
+                f"{int(counts.max())} times), expected at least three {terms.kinds} to compare. Lower --min-count, or "
+                "analyse a larger split"
             )
         try:
             return Plan.make(counts, self.min_count, self.memory * 2**30 / models)
         except ValueError as error:
-            raise UserError(f"--memory {self.memory:g}: {error} a model; raise it, or raise --min-count") from None
+            raise UserError(f"--memory {self.memory:g}: {error} per model. Raise --memory or --min-count") from None
 
     def three(self, find: Callable[[str], int | None], counts: Tensor, unknown: str) -> Three | None:
-        """The classes of --types.
+        """Return the classes of --types, or None if the option is not given.
 
         Args:
-            find: a class's number by its name; counts: `[V]`; unknown: what to say of one that is not found.
+            find: function that returns the number of a class by its name.
+            counts: `[V]`, number of examples of each class.
+            unknown: message about a name that is not found.
 
         Raises:
-            UserError: naming every one that is not there or not frequent enough.
+            UserError: if a class is not found or not frequent enough. The message names all of them.
         """
         if not self.types:
             return None
@@ -91,32 +95,35 @@ class Choice:
         return found[0], found[1], found[2]
 
     def similarity(self, measured: Sequence[Measurement], outputs: Sequence[Tensor | None]) -> Tensor:
-        """`[K, K]` of the classes that are kept whole, the mean over models.
+        """Return the similarity of the K classes with whole distributions, `[K, K]`, the mean over models.
 
         Args:
-            outputs: of each model `[V, D]`, its output matrix; needed for the similarity of embeddings alone.
+            measured: measurements of the models.
+            outputs: output matrix of each model, `[V, D]`; only used for `--similar-by embedding`.
         """
         if self.similar_by == "confusion":
             return confusion([relation(one.exact) for one in measured])
         return cosines([output[measured[0].exact.types] for output in outputs if output is not None])
 
     def check_outputs(self, lacking: Sequence[tuple[str, str]]) -> None:
-        """Raises `UserError` if embeddings are to be compared, and models (name, why) have none."""
+        """Raise `UserError` for `--similar-by embedding` if models, given as (name, reason), lack embeddings."""
         if self.similar_by == "embedding" and lacking:
             said = "; ".join(f"{name} has no output embeddings ({why})" for name, why in lacking)
-            raise UserError(f"--similar-by embedding: {said}; take confusion")
+            raise UserError(f"--similar-by embedding: {said}. Use --similar-by confusion")
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names, those that were there before with a number behind."""
+    """Return the names, with a number appended to repeated ones."""
     return [f"{name} ({names[:i].count(name) + 1})" if name in names[:i] else name for i, name in enumerate(names)]
 
 
 def propose_three(similarity: Tensor, exact: ClassSums, left_out: Sequence[int] = ()) -> Three | None:
-    """Two similar classes and another; the more examples they have, the better. None if too few have any.
+    """Propose two similar classes and a third one, preferring frequent classes. Return None if there are too few.
 
     Args:
-        similarity: `[K, K]` of the K classes of `exact`; left_out: classes not to take.
+        similarity: `[K, K]`, of the K classes of `exact`.
+        exact: sums of the classes.
+        left_out: classes to leave out.
     """
     eligible = ~torch.isin(exact.types, torch.tensor(left_out, dtype=torch.int64))
     for least in (30, 10, 2):

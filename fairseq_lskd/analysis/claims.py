@@ -1,4 +1,4 @@
-"""The papers' claims about label smoothing, each judged by an interval: held, not held, or undecided."""
+"""The papers' claims about label smoothing, each with a verdict: held, not held or undecided."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from .intervals import UNDECIDED, verdict
 from .system import System
 from .terms import TRANSLATION, Terms
 
-#: "The same or better" is held if what is lost is below this, in percentage points of accuracy.
+#: Loss of accuracy, in percentage points, up to which a model counts as equally good.
 MARGIN = 0.5
-#: "The relations stay" is held if the mean rank correlation is above this.
+#: Mean rank correlation above which relations count as preserved.
 ALIKE = 0.5
+RELATIONS = "The relations between classes are preserved"
 SHEN = "Shen et al. 2021"
 MULLER = "Müller et al. 2019"
 CHANDRASEGARAN = "Chandrasegaran et al. 2022"
@@ -23,12 +24,12 @@ CHANDRASEGARAN = "Chandrasegaran et al. 2022"
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of a paper, and what this data says of it."""
+    """A claim of a paper and its verdict on this data."""
 
     says: str
     source: str
     verdict: str
-    measured: str  #: what the interval is of, or why there is none
+    measured: str  #: the measured quantity, or why it was not measured
     found: Interval | None = None
     shown: str = ""  #: the interval with its unit
 
@@ -39,16 +40,18 @@ def claims(
     diffusions: dict[str, Diffusion] | None = None,
     terms: Terms = TRANSLATION,
 ) -> list[Claim]:
-    """All claims about `comparison.other`, the smoother teacher, beside `comparison.base`.
+    """Judge all claims about `comparison.other`, the smoother teacher, compared with `comparison.base`.
 
     Args:
-        students: of either teacher; diffusions: by the teacher's name.
-        terms: where nobody is taught, what students and dropout would say is left out.
+        comparison: comparison of the two teachers.
+        students: students of either teacher.
+        diffusions: diffusion of the students, by the teacher's name.
+        terms: terms of the report. Claims that need students or dropout are left out if `terms.taught` is False.
     """
     c = comparison
     found = [
         Claim(
-            "Smoothing erases information: predictions within a class vary less",
+            "Smoothing erases information: the predictions within a class vary less",
             f"{SHEN}, Table 1",
             verdict(c.variance, positive=False),
             f"change of 1 - S, over {terms.kinds_in_full}",
@@ -64,16 +67,16 @@ def claims(
             c.peak.shown(4, sign=True),
         ),
         Claim(
-            "The relations between classes stay",
+            RELATIONS,
             f"{SHEN}, Fig. 4",
             verdict(c.rank_correlation, threshold=ALIKE),
-            f"rank correlation of the off-diagonals, the mean over {terms.kinds_in_full}; held above {ALIKE}",
+            f"mean rank correlation of the off-diagonals, over {terms.kinds_in_full}; held above {ALIKE}",
             c.rank_correlation,
             c.rank_correlation.shown(3),
         ),
         _separation(c, terms),
         Claim(
-            "The smoothed teacher has the worse perplexity",
+            "The smoothed teacher has a worse perplexity",
             f"{SHEN}, Fig. 7",
             verdict(c.nll),
             f"change of the negative log-likelihood, nats {terms.each}, over {terms.units}",
@@ -81,7 +84,7 @@ def claims(
             c.nll.shown(4, sign=True),
         ),
         Claim(
-            "The smoothed teacher predicts as well or better",
+            "The smoothed teacher is as accurate or more accurate",
             f"{SHEN}, Table 1, Fig. 7",
             verdict(c.accuracy, threshold=-MARGIN / 100),
             f"change of the {terms.accuracy}, percentage points, over {terms.units}; held above -{MARGIN}"
@@ -104,7 +107,7 @@ def claims(
 
 
 def _separation(c: Comparison, terms: Terms) -> Claim:
-    says, source = "Similar classes move apart, for the size of their clusters", f"{SHEN}, Fig. 1"
+    says, source = "Similar classes move apart, relative to the size of their clusters", f"{SHEN}, Fig. 1"
     if c.similar is None:
         why = c.base.why_no_points or c.other.why_no_points
         return Claim(says, source, UNDECIDED, f"no penultimate activations: {why}")
@@ -112,31 +115,31 @@ def _separation(c: Comparison, terms: Terms) -> Claim:
         says,
         source,
         verdict(c.similar),
-        f"relative change of the separation from the most similar {terms.kind}, over {terms.kinds_in_full}",
+        f"relative change of the separation of the most similar {terms.kinds}, over {terms.kinds_in_full}",
         c.similar,
         f"{c.similar.shown(1, sign=True, factor=100)} %",
     )
 
 
 def _information(c: Comparison) -> Claim:
-    says = "The logits say less about which example they are of"
+    says = "The logits carry less information about which example they belong to"
     source = f"{MULLER}, section 4"
     if c.information is None:
-        return Claim(says, source, UNDECIDED, "no dropout in the teachers, or no three token types to look at")
+        return Claim(says, source, UNDECIDED, "not measured: the teachers have no dropout, or too few token types")
     return Claim(
         says,
         source,
         verdict(c.information, positive=False),
-        "change of the mutual information of example and logit difference, nats, over examples",
+        "change of the mutual information between example and logit difference, nats, over examples",
         c.information,
         c.information.shown(3, sign=True),
     )
 
 
 def matched(c: Comparison, students: Sequence[System]) -> list[tuple[System, System]]:
-    """Students of either teacher that were taught alike but for the teacher, the lowest temperature first.
+    """Return pairs of students that differ only in the teacher, by ascending temperature.
 
-    Of the same seed, where there are such.
+    If possible, both students have the same seed.
     """
     found = []
     for one in students:
@@ -152,32 +155,33 @@ def matched(c: Comparison, students: Sequence[System]) -> list[tuple[System, Sys
 
 
 def _students(c: Comparison, students: Sequence[System]) -> list[Claim]:
-    """One of each pair."""
-    says, source = "The smoothed teacher's student is as good or better", f"{SHEN}, Table 2, Fig. 5 and 7"
+    """Judge the claim about students for each matched pair."""
+    says, source = "The student of the smoothed teacher is as good or better", f"{SHEN}, Table 2, Fig. 5 and 7"
     found = []
     for pair in matched(c, students):
         change = quality_difference(*pair, "accuracy")
         measured = (
-            f"change of the students' token accuracy, {pair[1].name} against {pair[0].name}, percentage points, over "
-            f"sentences; held above -{MARGIN}"
+            f"change of the students' token accuracy, {pair[1].name} compared with {pair[0].name}, percentage points, "
+            f"over sentences; held above -{MARGIN}"
         )
         judged = verdict(change, threshold=-MARGIN / 100)
         found.append(Claim(says, source, judged, measured, change, change.shown(2, sign=True, factor=100)))
-    needs = "needs a --student of either teacher, of the same method, size and temperature (see docs/analysis.md)"
+    needs = "not measured: needs a --student of each teacher, with the same method, size and temperature"
     return found or [Claim(says, source, UNDECIDED, needs)]
 
 
 def _diffusion(c: Comparison, diffusions: dict[str, Diffusion]) -> Claim:
-    says = "At a higher temperature its students drift towards similar classes"
+    says = "At higher temperatures, students of the smoothed teacher drift towards similar classes"
     source = f"{CHANDRASEGARAN}, section 5"
     found = diffusions.get(c.other.name)
     if found is None:
-        return Claim(says, source, UNDECIDED, "needs two --student of the smoothed teacher that differ in temperature")
+        needs = "not measured: needs two --student of the smoothed teacher with different temperatures"
+        return Claim(says, source, UNDECIDED, needs)
     return Claim(
         says,
         source,
         verdict(found.difference),
-        "diffusion index of similar less that of dissimilar types, over token types",
+        "diffusion index of similar minus dissimilar types, over token types",
         found.difference,
         found.difference.shown(3, sign=True),
     )

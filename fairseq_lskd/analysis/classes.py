@@ -1,4 +1,4 @@
-"""Mean class distributions (Shen et al., ICLR 2021, Fig. 4), and what they say of how classes relate to each other."""
+"""Mean class distributions (Shen et al., ICLR 2021, Fig. 4), and relations between classes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from .sums import ClassSums
 
 @dataclass(frozen=True)
 class Profiles:
-    """Each class's mean distribution in numbers."""
+    """Statistics of the mean distribution of each class."""
 
-    peak: Tensor  #: [K] float64, the mean probability of the class itself
-    entropy: Tensor  #: [K] float64, of the mean distribution, nats
-    rival: Tensor  #: [K] int64, the most probable other class, of all V
-    rival_share: Tensor  #: [K] float64, its probability
+    peak: Tensor  #: [K] float64, probability of the class itself
+    entropy: Tensor  #: [K] float64, nats
+    rival: Tensor  #: [K] int64, the most probable other class of all V
+    rival_share: Tensor  #: [K] float64, probability of the rival
 
 
 def profiles(sums: ClassSums, rows: int = 256) -> Profiles:
-    """Peak, entropy and strongest rival of each class, so many rows at a time.
+    """Return peak, entropy and strongest rival of each class.
 
     Args:
-        sums: K classes that are kept whole.
+        sums: sums of K classes with whole distributions.
+        rows: number of classes to process at a time.
     """
     parts = []
     for start in range(0, len(sums.types), rows):
@@ -36,25 +37,25 @@ def profiles(sums: ClassSums, rows: int = 256) -> Profiles:
 
 
 def relation(sums: ClassSums) -> Tensor:
-    """`[K, K]` float64: row a, column b is the mean probability that class b gets at examples of class a."""
+    """Return `[K, K]` float64: row a, column b is the mean probability of class b at examples of class a."""
     return (sums.sums[:, sums.types.to(sums.sums.device)] / sums.counts[:, None]).cpu()
 
 
 def ranks(values: Tensor) -> Tensor:
-    """`[K]` float64 ranks of `[K]` values from 1 on, equal values sharing their mean rank."""
+    """Return the ranks of `[K]` values, `[K]` float64 from 1; ties have their mean rank."""
     _, place, count = values.unique(return_inverse=True, return_counts=True)
     last = count.cumsum(0)
     return (last - (count - 1) / 2).double()[place]
 
 
 def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's rank correlation of each class's relations to the others, under two models.
+    """Return Spearman's rank correlation between two models of each class's relations to the other classes.
 
     Args:
-        a, b: `[K, K]` relations; the diagonal is left out.
+        a, b: `[K, K]`, relations of each model; the diagonal is left out.
 
     Returns:
-        `[K]` float64; NaN where all relations of a class are equal, or K < 3.
+        `[K]` float64; NaN if all relations of a class are equal, or K < 3.
     """
     size = len(a)
     off = ~torch.eye(size, dtype=torch.bool)
@@ -68,16 +69,16 @@ def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
 
 
 def confusion(relations: list[Tensor]) -> Tensor:
-    """`[K, K]`, how much two classes are taken for each other: both ways, the mean over models; 0 on the diagonal."""
+    """Return the mutual confusion of classes, `[K, K]`: the mean over directions and models; 0 on the diagonal."""
     mean = torch.stack(relations).mean(0)
     return ((mean + mean.T) / 2).fill_diagonal_(0)
 
 
 def cosines(weights: list[Tensor]) -> Tensor:
-    """`[K, K]`, the cosine of two classes' output embeddings, the mean over models; 0 on the diagonal.
+    """Return the cosines of the classes' output embeddings, `[K, K]`, the mean over models; 0 on the diagonal.
 
     Args:
-        weights: for each model `[K, D]`, the rows of its output matrix.
+        weights: rows of the output matrix of each model, `[K, D]`.
     """
     units = [torch.nn.functional.normalize(weight.double(), dim=1) for weight in weights]
     return torch.stack([unit @ unit.T for unit in units]).mean(0).fill_diagonal_(0)
@@ -85,14 +86,14 @@ def cosines(weights: list[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Pairs:
-    """For each of K classes a similar one and a dissimilar one, as rows of the similarity matrix."""
+    """A similar and a dissimilar class for each of K classes, as rows of the similarity matrix."""
 
     similar: Tensor  #: [K] int64
     dissimilar: Tensor  #: [K] int64
 
 
 def pair_up(similarity: Tensor, seed: int = 1) -> Pairs:
-    """Each class's most similar other, and one drawn from the half of all that is least similar to it.
+    """Return the most similar class of each class, and one drawn from the half of all classes least similar to it.
 
     Args:
         similarity: `[K, K]`, symmetric, K > 2.
@@ -107,12 +108,11 @@ def pair_up(similarity: Tensor, seed: int = 1) -> Pairs:
 
 
 def separation(centres: Tensor, spreads: Tensor, partner: Tensor) -> Tensor:
-    """How far classes are apart, for the size of their clusters: `|m_a - m_b| / (s_a + s_b)`, without unit.
+    """Return the separation of each class from its partner: `|m_a - m_b| / (s_a + s_b)`, `[K]` float64, no unit.
 
     Args:
-        centres: `[K, D]`; spreads: `[K]`, root mean square distances from them; partner: `[K]`, b for each a.
-
-    Returns:
-        `[K]` float64.
+        centres: `[K, D]`, centre m of each class.
+        spreads: `[K]`, root mean square distance s of the class from its centre.
+        partner: `[K]`, class b for each class a.
     """
     return (centres - centres[partner]).norm(dim=1) / (spreads + spreads[partner])

@@ -1,4 +1,4 @@
-"""What differs between two teachers, each difference with its paired interval."""
+"""Differences between two teachers, with paired intervals."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .system import System, same_examples
 
 @dataclass(frozen=True)
 class Comparison:
-    """`other` less `base`: intervals over classes for what is a mean of classes, over sentences for the rest."""
+    """The differences `other - base`. Intervals are over classes for means over classes, else over sentences."""
 
     base: System
     other: System
-    variance: Interval  #: of 1 - S
-    peak: Interval  #: the mean probability of a class at its own examples
+    variance: Interval  #: difference of 1 - S
+    peak: Interval  #: difference of the mean probability of a class at its own examples
     rank: Tensor  #: [K] float64, rank correlation of each class's relations to the others
-    similar: Interval | None  #: relative change of the separation from the most similar class
-    dissimilar: Interval | None  #: and from a dissimilar one; None without activations
+    similar: Interval | None  #: relative change of the separation from the most similar class; None: no activations
+    dissimilar: Interval | None  #: relative change of the separation from a dissimilar class; None: no activations
     nll: Interval
     accuracy: Interval
     entropy: Interval
     ece: Interval
-    information: Interval | None  #: nats; None without noise or activations
+    information: Interval | None  #: nats; None: not measured
 
     @property
     def rank_correlation(self) -> Interval:
-        """The mean of `rank`."""
+        """The mean of `rank` with its interval."""
         return mean_interval(self.rank[~self.rank.isnan()])
 
     @property
@@ -46,19 +46,20 @@ class Comparison:
 
 
 def compare(base: System, other: System, pairs: Pairs) -> Comparison:
-    """Compare two teachers that were asked about the same examples.
+    """Compare two teachers that were measured on the same examples.
 
     Args:
-        pairs: a similar and a dissimilar class for each that is kept whole.
+        base, other: the teachers.
+        pairs: a similar and a dissimilar class for each class with a whole distribution.
 
     Raises:
-        ValueError: if they were asked about others: then nothing is paired.
+        ValueError: if the examples or their order differ.
     """
     if not same_examples([base, other]):
-        raise ValueError(f"{base.name} and {other.name} were not asked about the same examples in the same order")
+        raise ValueError(f"{base.name} and {other.name} were not measured on the same examples in the same order")
     ours, theirs = base.stability, other.stability
     variance = mean_interval(theirs.variances - ours.variances)
-    # A sketch's error comes on top of the classes' own.
+    # Widen the interval by the error of the sketches.
     slack = ours.error_bound + theirs.error_bound
     variance = Interval(variance.value, variance.low - slack, variance.high + slack)
     return Comparison(
@@ -78,20 +79,20 @@ def compare(base: System, other: System, pairs: Pairs) -> Comparison:
 
 
 def quality_difference(base: System, other: System, name: str) -> Interval:
-    """The difference of a mean over examples (`Quality.names`), paired over sentences."""
+    """Return the difference of a mean over examples, one of `Quality.names`, paired over sentences."""
     ours, theirs = base.quality, other.quality
     return interval(theirs.values[name] - ours.values[name], theirs.replicates[name] - ours.replicates[name])
 
 
 def separations(system: System, partner: Tensor) -> Tensor | None:
-    """`[K]`, the separation of each class from its partner; None without activations."""
+    """Return the separation of each class from its partner, `[K]`, or None without activations."""
     if system.centres is None or system.spreads is None:
         return None
     return separation(system.centres, system.spreads, partner)
 
 
 def _separation_change(base: System, other: System, partner: Tensor) -> Interval | None:
-    """`exp(mean log ratio) - 1`."""
+    """Return the relative change of the separation, `exp(mean log ratio) - 1`."""
     ours, theirs = separations(base, partner), separations(other, partner)
     if ours is None or theirs is None:
         return None
@@ -103,6 +104,6 @@ def _separation_change(base: System, other: System, partner: Tensor) -> Interval
 def _information_difference(base: System, other: System) -> Interval | None:
     if base.looks is None or other.looks is None:
         return None
-    ours, theirs = (mutual_information(system.looks) for system in (base, other))  # type: ignore[arg-type]  # seen above
+    ours, theirs = (mutual_information(system.looks) for system in (base, other))  # type: ignore[arg-type]  # checked above
     draws = mutual_information_draws(other.looks) - mutual_information_draws(base.looks)
     return interval(theirs - ours, draws)

@@ -1,11 +1,11 @@
-"""Systematic diffusion: do students drift towards similar classes as the temperature rises?
+"""Systematic diffusion (Chandrasegaran et al., ICML 2022): students drift towards similar classes at high temperatures.
 
-After Chandrasegaran et al. (ICML 2022). Distances are between the centres of the classes' penultimate
-activations, in units of the mean distance of all pairs of classes, so that students can be compared:
+The diffusion index is the share by which classes a and b are closer in the student with the higher temperature:
 
     eta(a, b) = (d_low(a, b) - d_high(a, b)) / d_low(a, b)
 
-is the share by which a and b came closer from the lower to the higher temperature; negative if they moved apart.
+It is negative if they are further apart. Distances d are between the centres of the classes' penultimate activations,
+in units of the mean distance of all pairs of classes, so that students can be compared.
 """
 
 from __future__ import annotations
@@ -20,37 +20,36 @@ from .classes import Pairs
 
 
 def normalised_distances(centres: Tensor) -> Tensor:
-    """`[K, K]` float64 distances of `[K, D]` centres, whose mean over all pairs is 1.
+    """Return the distances of `[K, D]` centres, `[K, K]` float64, scaled to a mean of 1 over all pairs.
 
     Raises:
-        ValueError: if all centres are the same, or there is only one.
+        ValueError: if all centres are equal, or there is only one.
     """
     apart = torch.cdist(centres.double(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist")
     size = len(centres)
     mean = apart.sum() / max(size * (size - 1), 1)
     if not mean > 0:
-        raise ValueError("the classes have one centre: there are no distances to compare")
+        raise ValueError("all classes have one centre: expected different centres")
     return apart / mean
 
 
 @dataclass(frozen=True)
 class Diffusion:
-    """The diffusion index, the mean over pairs, from a lower to a higher temperature."""
+    """The mean diffusion index over pairs of classes."""
 
     similar: Interval
     dissimilar: Interval
-    difference: Interval  #: similar less dissimilar: above 0 where students diffuse towards similar classes
+    difference: Interval  #: similar - dissimilar; positive if students diffuse towards similar classes
 
 
 def diffusion(low: Tensor, high: Tensor, pairs: Pairs) -> Diffusion:
-    """Compare two students.
+    """Return the diffusion between two students, with intervals over classes.
+
+    Pairs of classes with one centre are left out.
 
     Args:
         low, high: `[K, D]` and `[K, E]`, centres of the classes in the students of the lower and higher temperature.
-        pairs: for each class a similar one and a dissimilar one.
-
-    Returns:
-        Means over classes, with intervals over resamples of the classes. Pairs of one place are left out.
+        pairs: a similar and a dissimilar class for each class.
     """
     near, far = normalised_distances(low), normalised_distances(high)
     rows = torch.arange(len(low))

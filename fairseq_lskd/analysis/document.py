@@ -1,4 +1,4 @@
-"""What an analysis has to say: words, tables and pictures, before they become a page or files."""
+"""The content of a report: text, tables and plots, before they become a page or files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers and words; `name` is the stem of its CSV file."""
+    """A table; `name` is the stem of its CSV file."""
 
     name: str
     caption: str
@@ -22,7 +22,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A matplotlib figure; `name` is the stem of its file, `table` the name of the table with its numbers."""
+    """A plot; `name` is the stem of its files, `table` the name of the table with its numbers."""
 
     name: str
     caption: str
@@ -32,7 +32,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One question and its answer: words first, then what they rest on."""
+    """A section: paragraphs, then tables and plots."""
 
     title: str
     words: Sequence[str]

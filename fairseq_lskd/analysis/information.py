@@ -1,4 +1,4 @@
-"""How much a difference of two logits says about which example it is of (Müller et al., NeurIPS 2019, section 4)."""
+"""Mutual information between an example and a difference of its logits (Müller et al., NeurIPS 2019, section 4)."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from torch import Tensor
 
 
 def mutual_information(values: Tensor) -> float:
-    """`I(X; Y)` in nats, at most log N, from repeated noisy looks at N examples.
+    """Return `I(X; Y)` in nats, from repeated noisy evaluations of N examples. It is at most log N.
 
-    X is the example, uniform over the N, and Y a scalar that the model computes from it under random noise
-    (of the input, or of dropout). As in the paper, p(y | x) is taken for a Gaussian of its own mean for
-    each x and one variance for all: `I = mean_{x,l} log [ p(y_xl | x) / ((1/N) sum_x' p(y_xl | x')) ]`, where
+    X is the example, uniform over N, and Y a scalar that the model computes from it under random noise (of the input or
+    of dropout). As in the paper, p(y | x) is modelled as a Gaussian with a mean for each x and one variance for all:
+    `I = mean_{x,l} log [ p(y_xl | x) / ((1/N) sum_x' p(y_xl | x')) ]`, where
 
         mu_x = (1/L) sum_l y_xl,    sigma^2 = (1 / (N L)) sum_xl (y_xl - mu_x)^2.
 
     Args:
-        values: `[N, L]`, y_xl, N >= 2 examples under L >= 2 draws of the noise.
+        values: `[N, L]`, y_xl of N >= 2 examples and L >= 2 draws of the noise.
 
     Raises:
-        ValueError: if there are fewer of either, or the noise changes nothing.
+        ValueError: if N or L is too small, or the values do not vary.
     """
     if values.dim() != 2 or min(values.shape) < 2:
-        raise ValueError(f"mutual information needs two examples and two draws, found {tuple(values.shape)}")
+        raise ValueError(f"mutual information needs at least two examples and two draws, found {tuple(values.shape)}")
     values = values.double()
     centre = values.mean(1)
     variance = (values - centre[:, None]).square().mean().item()
     if not variance > 0:
-        raise ValueError("the model's outputs do not vary: there is no noise to compare the examples with")
+        raise ValueError("the model's outputs do not vary: found no noise, expected dropout")
     size = len(values)
     total = 0.0
-    for draw in values.T:  # [N] at a time, so that memory is N x N
+    for draw in values.T:  # one draw at a time, which needs [N, N]
         densities = -(draw[:, None] - centre[None, :]).square() / (2 * variance)
         total += (densities.diagonal() - densities.logsumexp(1) + math.log(size)).sum().item()
     return total / values.numel()
 
 
 def mutual_information_draws(values: Tensor, draws: int = 200, seed: int = 1) -> Tensor:
-    """`[draws]` estimates, each of half of the examples, drawn without replacement.
+    """Return `[draws]` estimates, each from a random half of the examples.
 
-    Resampling with replacement would put the same example in twice, which no logit can tell from itself.
+    Resampling with replacement is not possible: logits cannot distinguish two copies of one example.
     """
     random = torch.Generator().manual_seed(seed)
     half = max(2, len(values) // 2)

@@ -1,4 +1,4 @@
-"""Intervals beyond the bootstrap of independent units, and what an interval says of a claim."""
+"""Intervals for seeds and for series, and verdicts from intervals."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ HELD, NOT_HELD, UNDECIDED = "held", "not held", "undecided"
 
 
 def unsure(value: float) -> Interval:
-    """An estimate of which there is too little to say how sure it is."""
+    """Return an estimate without an interval."""
     return Interval(value, math.nan, math.nan)
 
 
 def verdict(found: Interval, positive: bool = True, threshold: float = 0.0) -> str:
-    """Of the claim that something is above a threshold (else below): held if all of its interval is on that side.
+    """Judge the claim that a quantity is above a threshold (below it, if not `positive`).
 
     Returns:
-        `HELD`, `NOT_HELD` if all of it is on the other side, else `UNDECIDED`; so too where there is no interval.
+        `HELD` if the whole interval is on the claimed side, `NOT_HELD` if it is on the other side, else `UNDECIDED`
+        (also without an interval).
     """
     if found.low > threshold:
         return HELD if positive else NOT_HELD
@@ -32,7 +33,7 @@ def verdict(found: Interval, positive: bool = True, threshold: float = 0.0) -> s
 
 
 def t_interval(values: Sequence[float]) -> Interval:
-    """The mean with Student's t interval: for a few runs of different seeds, where a bootstrap is too narrow."""
+    """Return the mean with Student's t interval, for a few seeds, for which a bootstrap interval is too narrow."""
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return unsure(mean)
@@ -41,10 +42,10 @@ def t_interval(values: Sequence[float]) -> Interval:
 
 
 def series_interval(values: Sequence[float], draws: int = DRAWS, seed: int = SEED) -> Interval:
-    """The mean of a series whose neighbours are alike: a circular block bootstrap (Politis & Romano, 1992).
+    """Return the mean of a correlated series with a circular block bootstrap interval (Politis & Romano, 1992).
 
-    Blocks have the cube root of the series' length, the order that is best for them. Of fewer than 4 values nothing is
-    said.
+    The length of blocks is the cube root of the series' length, which is the optimal order. With fewer than 4 values
+    there is no interval.
     """
     found = torch.tensor(values, dtype=torch.float64)
     n = len(found)

@@ -1,4 +1,4 @@
-"""What one pass over a split keeps of a classifier's predictions: bounded sums, and a short row an example."""
+"""Statistics of a classifier's predictions from one pass over a split: bounded sums, and one row per example."""
 
 from __future__ import annotations
 
@@ -12,46 +12,50 @@ from torch import Tensor
 from ..losses import PredictionSums, prediction_sums
 from .sums import ClassSums, PointSums
 
-#: Columns of a sketch, at least: with fewer its error would be larger than what is measured.
+#: Minimum width of a sketch. With fewer columns its error would exceed the measured quantity.
 LEAST_WIDTH = 64
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which classes are looked at, and how: decided before the pass, the same for all models and all shards."""
+    """The classes to analyse. All models and shards use the same plan."""
 
-    classes: int  #: V, in all
-    exact: Tensor  #: [K1] int64, the classes whose whole mean distribution is kept, the most frequent first
-    sketched: Tensor  #: [K2] int64, the others that are frequent enough
-    width: int  #: columns of the sketch
+    classes: int  #: V, number of all classes
+    exact: Tensor  #: [K1] int64, classes with whole mean distributions, the most frequent first
+    sketched: Tensor  #: [K2] int64, the other classes with enough examples
+    width: int  #: number of columns of the sketch
     min_count: int
 
     @property
     def types(self) -> Tensor:
-        """`[K]`, all classes that are looked at."""
+        """The K classes to analyse, `[K]`."""
         return torch.cat([self.exact, self.sketched])
 
     @property
     def bytes(self) -> int:
-        """What the sums take."""
+        """The memory of the sums in bytes."""
         return 8 * (len(self.exact) * self.classes + len(self.sketched) * self.width)
 
     @classmethod
     def make(cls, counts: Tensor, min_count: int, budget: float) -> Plan:
-        """Keep all classes whole if they fit the budget, else the most frequent in half of it, the others sketched.
+        """Plan for a memory budget.
+
+        All classes have whole distributions if these fit the budget. Otherwise half of it holds those of the most
+        frequent classes, and the other half a sketch of the rest.
 
         Args:
-            counts: `[V]`, examples of each class in all shards.
-            min_count: a class needs so many; budget: bytes for one model's sums.
+            counts: `[V]`, number of examples of each class in all shards.
+            min_count: minimum number of examples of a class.
+            budget: bytes for the sums of one model.
 
         Raises:
-            ValueError: if no class has that many, or the budget is too small for them.
+            ValueError: if no class has enough examples, or the budget is too small.
         """
         classes = len(counts)
         order = counts.argsort(descending=True, stable=True)
         types = order[counts[order] >= max(min_count, 1)]
         if not len(types):
-            raise ValueError(f"no class has {min_count} examples, the most frequent has {int(counts.max())}")
+            raise ValueError(f"no class has {min_count} examples; the most frequent has {int(counts.max())}")
         if 8 * classes * len(types) <= budget:
             return cls(classes, types, types[:0], classes, min_count)
         whole = int(budget / 2 // (8 * classes))
@@ -63,9 +67,9 @@ class Plan:
 
 @dataclass
 class Tokens:
-    """A row an example, in the order of the pass."""
+    """One row per example, in the order of the pass."""
 
-    unit: Tensor  #: [N] int64, what it belongs to and is resampled with: a sentence
+    unit: Tensor  #: [N] int64, the unit of resampling, such as the number of the sentence
     target: Tensor  #: [N] int64
     nll: Tensor  #: [N] float32, nats
     confidence: Tensor  #: [N] float32, the probability of the most probable class
@@ -74,7 +78,7 @@ class Tokens:
 
     @classmethod
     def joined(cls, parts: Sequence[Tokens]) -> Tokens:
-        """Rows one after the other."""
+        """Concatenate rows."""
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
 
     def __len__(self) -> int:
@@ -82,10 +86,10 @@ class Tokens:
 
 
 class Measurement:
-    """What is known of one model after a pass; passes over disjoint shards add up."""
+    """The statistics of one model. Statistics of disjoint shards can be merged."""
 
     def __init__(self, plan: Plan, dim: int | None = None, device: torch.device | str = "cpu"):
-        """dim: D of the penultimate activations, None if there are none to be had."""
+        """Create empty statistics. `dim` is D, the size of penultimate activations; None: there are none."""
         self.min_count = plan.min_count
         self.exact = ClassSums(plan.exact, plan.classes).to(device)
         self.sketched = ClassSums(plan.sketched, plan.classes, plan.width).to(device)
@@ -97,18 +101,20 @@ class Measurement:
         """Add examples.
 
         Args:
-            log_probs: `[N, V]`; target: `[N]` int64; unit: `[N]` int64, the sentence that each belongs to.
-            hidden: `[N, D]` penultimate activations.
+            log_probs: `[N, V]`.
+            target: `[N]` int64.
+            unit: `[N]` int64, the unit of resampling of each example.
+            hidden: `[N, D]`, penultimate activations.
 
         Raises:
-            ValueError: if a log-probability is not a number.
+            ValueError: if log-probabilities are NaN.
         """
         if not len(target):
             return
         nll = -log_probs.gather(1, target[:, None]).squeeze(1)
         confidence, guess = log_probs.max(1)
         if not bool(confidence.isfinite().all()):
-            raise ValueError("the model's probabilities are not numbers")
+            raise ValueError("the model's probabilities are not numbers (NaN)")
         probs = log_probs.exp()
         entropy = torch.special.entr(probs).sum(1)
         rows = Tokens(unit, target, nll, confidence.exp(), guess == target, entropy)
@@ -133,16 +139,16 @@ class Measurement:
         return self._rows[0]
 
     def by_unit(self) -> tuple[Tensor, Tensor, Tensor]:
-        """`[U]` units, ascending; `[U]` float64 the log-probability of each's targets, nats; `[U]` their number."""
+        """Return ascending units `[U]`, the log-probability of each unit `[U]` (float64, nats), and its size `[U]`."""
         rows = self.tokens
         units, place, count = rows.unit.unique(return_inverse=True, return_counts=True)
         return units, torch.zeros(len(units), dtype=torch.float64).index_add_(0, place, -rows.nll.double()), count
 
     def merge(self, other: Measurement) -> None:
-        """Add another shard's."""
+        """Add the statistics of another shard."""
         self.exact.merge(other.exact)
         self.sketched.merge(other.sketched)
-        if self.points is None:  # of no examples
+        if self.points is None:  # a shard without examples
             self.points = other.points
         elif other.points is not None:
             self.points.merge(other.points)
@@ -154,7 +160,7 @@ class Measurement:
             self.predictions = PredictionSums(*(a + b for a, b in pairs))
 
     def state(self) -> dict[str, Any]:
-        """Tensors and numbers, to be written to a file and read by `from_state`."""
+        """Return tensors and numbers to save, which `from_state` reads."""
         return {
             "min_count": self.min_count,
             "exact": self.exact.state(),
@@ -166,7 +172,7 @@ class Measurement:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Measurement:
-        """What `state` returned, as a measurement again."""
+        """Restore statistics from `state`."""
         found = cls.__new__(cls)
         found.min_count = state["min_count"]
         found.exact, found.sketched = (ClassSums.from_state(state[name]) for name in ("exact", "sketched"))

@@ -1,7 +1,7 @@
-"""Penultimate activations of three classes on the plane through their templates.
+"""Projection of the penultimate activations of three classes on the plane through their templates.
 
-The picture is that of Müller et al. (NeurIPS 2019, section 3) and of Shen et al. (ICLR 2021, Fig. 1):
-the templates are the classes' rows of the output matrix, and two of the classes are similar.
+Source: Müller et al. (NeurIPS 2019, section 3) and Shen et al. (ICLR 2021, Fig. 1). The templates are the rows of the
+output matrix of three classes, two of which are similar.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from .bootstrap import Interval, interval, resamples
 
 
 def plane(templates: Tensor) -> Tensor:
-    """`[D, 2]` float64: two orthonormal directions of the plane through three points, the first from a to b.
+    """Return an orthonormal basis of the plane through three points, `[D, 2]` float64; the first vector is a to b.
 
     Args:
-        templates: `[3, D]`, of classes a, b and c, D >= 2.
+        templates: `[3, D]`, points a, b and c, D >= 2.
 
     Raises:
-        ValueError: if they lie on one line.
+        ValueError: if the points lie on one line.
     """
     points = templates.double()
     if points.size(1) < 2:
-        raise ValueError(f"{points.size(1)} dimension has no plane")
+        raise ValueError(f"found templates of {points.size(1)} dimension, expected at least 2 for a plane")
     first = points[1] - points[0]
     length = first.norm()
     second = points[2] - points[0]
@@ -34,12 +34,12 @@ def plane(templates: Tensor) -> Tensor:
         first = first / length
         second = second - (second @ first) * first
     if not length > 0 or not second.norm() > 1e-9 * length:
-        raise ValueError("the templates of three classes lie on one line: they span no plane")
+        raise ValueError("the templates of the three classes lie on one line, expected a plane")
     return torch.stack([first, second / second.norm()], 1)
 
 
 def spans_plane(templates: Tensor) -> bool:
-    """Whether the templates `[3, D]` of three classes have a plane through them."""
+    """Return whether the templates `[3, D]` of three classes span a plane."""
     try:
         plane(templates)
     except ValueError:
@@ -48,22 +48,22 @@ def spans_plane(templates: Tensor) -> bool:
 
 
 def project(points: Tensor, templates: Tensor) -> Tensor:
-    """`[N, 2]` float64: coordinates of `[N, D]` activations on the plane, from a's template as the origin."""
+    """Return the coordinates of `[N, D]` activations on the plane, `[N, 2]` float64; template a is the origin."""
     return (points.double() - templates[0].double()) @ plane(templates)
 
 
 @dataclass(frozen=True)
 class Distances:
-    """How tight three clusters are, and how far apart; in units of the activations, separations without."""
+    """Spreads of and distances between three clusters, in units of the activations."""
 
-    spread: tuple[float, float, float]  #: D1, D2 of the similar classes a and b, D3 of c
-    similar: float  #: Dc, between the centres of a and b
-    dissimilar: tuple[float, float]  #: between the centres of a and c, and of b and c
-    separation: Interval  #: Dc / (D1 + D2), over resamples of the examples
+    spread: tuple[float, float, float]  #: D1 and D2 of the similar classes a and b, D3 of c
+    similar: float  #: Dc, distance of the centres of a and b
+    dissimilar: tuple[float, float]  #: distances of the centres of a and c, and of b and c
+    separation: Interval  #: Dc / (D1 + D2), no unit; interval over examples
 
     @property
     def contrast(self) -> float:
-        """How much closer the similar pair is: Dc over the mean distance to the third class's centre."""
+        """Dc divided by the mean distance of both similar centres to the third one."""
         return 2 * self.similar / sum(self.dissimilar)
 
 
@@ -78,10 +78,12 @@ def _weighted(points: list[Tensor], weights: list[Tensor]) -> tuple[list[float],
 
 
 def distances(points: Tensor, member: Tensor, draws: int = 500) -> Distances:
-    """D1, D2, D3: the mean distance of a class's points to their own centre; Dc: that of the similar centres.
+    """Return D1, D2 and D3, the mean distances of the classes' points from their centres, and Dc, that of the centres.
 
     Args:
-        points: `[N, D]`, projected or whole; member: `[N]` int64, 0 (a), 1 (b, similar to a) or 2 (c).
+        points: `[N, D]`, projected or not.
+        member: `[N]` int64, 0 (a), 1 (b, similar to a) or 2 (c).
+        draws: number of resamples.
 
     Raises:
         ValueError: if a class has no point.
@@ -108,16 +110,17 @@ def distances(points: Tensor, member: Tensor, draws: int = 500) -> Distances:
 
 
 def propose(similarity: Tensor, eligible: Tensor) -> tuple[int, int, int]:
-    """Three classes to look at: the two that are most similar, and of all others the least similar to either.
+    """Propose three classes: the two most similar ones, and the one least similar to either.
 
     Args:
-        similarity: `[K, K]`, symmetric; eligible: `[K]` bool.
+        similarity: `[K, K]`, symmetric.
+        eligible: `[K]` bool.
 
     Returns:
-        Rows a, b (a < b) and c. Of several that are equally little similar, c is the first.
+        Rows a, b (a < b) and c. If there are several candidates for c, it is the first.
 
     Raises:
-        ValueError: if fewer than three are eligible.
+        ValueError: if fewer than three classes are eligible.
     """
     if int(eligible.sum()) < 3:
         raise ValueError("fewer than three classes have enough examples")

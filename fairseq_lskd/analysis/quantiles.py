@@ -10,16 +10,16 @@ from collections.abc import Sequence
 
 @functools.cache
 def t_quantile(freedom: int) -> float:
-    """The 0.975 quantile, of which 95 % intervals are made.
+    """Return the 0.975 quantile for an integer number of degrees of freedom, for 95 % intervals.
 
-    Exact: for whole degrees of freedom the distribution is a finite sum (Abramowitz & Stegun, 1964, 26.7.3 and 26.7.4),
-    which is inverted by bisection. SciPy would be a large dependency for one number.
+    The distribution is a finite sum (Abramowitz & Stegun, 1964, 26.7.3 and 26.7.4), which is inverted by bisection.
+    SciPy would be a large dependency for one number.
 
     Args:
         freedom: degrees of freedom, at least 1.
     """
     if freedom < 1:
-        raise ValueError(f"{freedom} degrees of freedom: expected at least 1")
+        raise ValueError(f"found {freedom} degrees of freedom, expected at least 1")
     low, high = 0.0, math.pi / 2
     while low < (middle := (low + high) / 2) < high:
         low, high = (middle, high) if _within(middle, freedom) < 0.95 else (low, middle)
@@ -27,12 +27,12 @@ def t_quantile(freedom: int) -> float:
 
 
 def t_half_width(values: Sequence[float]) -> float:
-    """Half of the 95 % interval of the mean of at least two values, by Student's t."""
+    """Return half of the 95 % interval (Student's t) of the mean of at least two values."""
     return t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def _within(angle: float, freedom: int) -> float:
-    """The probability that |t| < sqrt(freedom) * tan(angle)."""
+    """Return the probability that |t| < sqrt(freedom) * tan(angle)."""
     odd = freedom % 2
     cosine = math.cos(angle)
     term, total = cosine if odd else 1.0, 0.0

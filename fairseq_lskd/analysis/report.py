@@ -1,4 +1,4 @@
-"""Sections as one HTML page with the pictures inside, and as files: JSON, CSV, SVG and PNG."""
+"""Write sections as one HTML page with embedded plots, and as JSON, CSV, SVG and PNG files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from .document import Picture, Section, Table
 from .saving import is_nothing, write_files
 
-#: Rows of a table that the page shows; its CSV has all.
+#: Number of rows of a table on the page; the CSV file has all rows.
 SHOWN = 24
 
 TEMPLATE = """<!DOCTYPE html>
@@ -61,7 +61,7 @@ td.held, td.not-held { font-weight: bold; }
 {% for table in section.tables %}
 <div class="scroll"><table>
 <caption>{{ table.caption }}{% if table.rows|length > shown %} The first {{ shown }} of \
-{{ "{:,}".format(table.rows|length) }} rows; all are in tables/{{ table.name }}.csv.{% endif %}</caption>
+{{ "{:,}".format(table.rows|length) }} rows; tables/{{ table.name }}.csv has all.{% endif %}</caption>
 <thead><tr>{% for column in columns(table) %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in table.rows[:shown] %}
@@ -78,7 +78,7 @@ td.held, td.not-held { font-weight: bold; }
 
 
 def cell(value: Any) -> str:
-    """A value as the page shows it: numbers to four digits."""
+    """Format a value for the page, with four significant digits."""
     if is_nothing(value):
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -97,17 +97,13 @@ def _kind(value: Any) -> Markup:
 
 
 def page(title: str, sections: Sequence[Section], images: dict[str, bytes]) -> str:
-    """The HTML page.
-
-    Args:
-        images: SVG by the picture's name.
-    """
+    """Return the HTML page. `images` has the SVG of each picture by name."""
 
     def source(picture: Picture) -> str:
         return "data:image/svg+xml;base64," + base64.b64encode(images[picture.name]).decode()
 
     def narrow(table: Table) -> list[int]:
-        # The verdicts show their intervals in one column; its parts are for the CSV.
+        # Tables of verdicts show the interval in one column; its parts are only in the CSV file.
         hidden = {"value", "low", "high"} if "verdict" in table.columns else set()
         return [i for i, column in enumerate(table.columns) if column not in hidden]
 
@@ -126,18 +122,18 @@ def page(title: str, sections: Sequence[Section], images: dict[str, bytes]) -> s
 
 
 def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
-    """Write report.html, numbers.json, tables/*.csv and pictures/*.svg and *.png into a folder that is there.
+    """Write report.html, numbers.json, tables/*.csv and pictures/*.svg and *.png to an existing folder.
 
     Raises:
-        ValueError: if two tables or two pictures have one name, or a picture's table is missing.
+        ValueError: if two tables or two pictures have the same name, or the table of a picture is missing.
     """
     tables = [table for section in sections for table in section.tables]
     pictures = [picture for section in sections for picture in section.pictures]
     for names in ([table.name for table in tables], [picture.name for picture in pictures]):
         if len(names) != len(set(names)):
-            raise ValueError(f"a name stands for two things: {sorted(names)}")
+            raise ValueError(f"found duplicate names: {sorted(names)}")
     if lost := {picture.table for picture in pictures} - {table.name for table in tables}:
-        raise ValueError(f"pictures without their numbers: {sorted(lost)}")
+        raise ValueError(f"found pictures without a table of their numbers: {sorted(lost)}")
     for name in ("tables", "pictures"):
         (folder / name).mkdir()
     for section in sections:
@@ -148,7 +144,7 @@ def write_report(folder: Path, title: str, sections: Sequence[Section]) -> None:
 
 
 def numbers(title: str, sections: Sequence[Section]) -> str:
-    """Everything as JSON: the words, and each table as a list of records; NaN as null."""
+    """Return all sections as JSON: the text, and each table as a list of records, with null for NaN."""
     found = {
         "title": title,
         "sections": [

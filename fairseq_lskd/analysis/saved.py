@@ -1,4 +1,4 @@
-"""A study of classifiers whose outputs are saved: from .npz files to findings. `measuring.study` is that of models."""
+"""A study of saved outputs of classifiers: from .npz files to findings. `measuring.study` is the one for models."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from .sections.findings import Findings
 from .system import Seen, System, least_smoothed_first, pictured
 from .terms import CLASSIFIER
 
-#: Examples that are measured at a time: numbers of a class each.
+#: Maximum number of log-probabilities processed at a time.
 BLOCK = 2**22
 WHOLE = "all examples"
-NO_FEATURES = "its file has no features and output_matrix"
-#: The log of float32's smallest normal number: what a probability of 0 counts as, since its own is infinite.
+NO_FEATURES = "the file has no features and output_matrix"
+#: The log-probability that replaces -inf: the log of float32's smallest normal number.
 LEAST = math.log(torch.finfo(torch.float32).tiny)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Choice):
-    """What is asked for; `lskd analyze --help` says what each is."""
+    """Options, as described by `lskd analyze --help`."""
 
     from_npz: list[Path] = field(metadata={"path": True})
 
     def options(self) -> dict[str, Any]:
-        """Of files their number."""
+        """Return the options that the numbers depend on; of the files only their number."""
         return {**super().options(), "from-npz": len(self.from_npz)}
 
 
 class Saved:
-    """Saved outputs of the same examples, checked and ready; every example is a unit of its own."""
+    """Saved outputs of several classifiers for the same examples. Every example is resampled on its own."""
 
     def __init__(self, request: Request):
-        """Read the files.
+        """Read and check the files.
 
         Raises:
-            UserError: with everything that is wrong with them, or if they are not of the same examples and classes.
+            UserError: if a file is invalid, or examples or classes of files differ. The message lists all problems.
         """
         self.request = request
         self.whole = _read(request.from_npz)
@@ -63,14 +63,14 @@ class Saved:
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """Digests of the files."""
+        """The digests of the files."""
         return {f"from-npz {i}: {path.name}": sha256(path) for i, path in enumerate(self.request.from_npz, start=1)}
 
     def load(self) -> None:
-        """Plan what is measured.
+        """Plan the measurement.
 
         Raises:
-            UserError: if too few classes have enough examples, the memory is too small, or --types are not there.
+            UserError: if too few classes have enough examples, the memory is too small, or --types are not found.
         """
         request, first = self.request, self.outputs[0]
         lacking = [each.name for each in self.outputs if each.output_matrix is None]
@@ -78,23 +78,26 @@ class Saved:
         self.counts = first.labels.bincount(minlength=first.classes)
         self.plan = request.plan(self.counts, len(self.outputs), f"{self.split} of {first.name}", CLASSIFIER)
         number = {name: i for i, name in enumerate(self.symbols)}
-        unknown = f"is no class; the first are {', '.join(self.symbols[:3])}"
+        unknown = f"is not a class; the first classes are {', '.join(self.symbols[:3])}"
         self.chosen = request.three(number.get, self.counts, unknown)
 
     def __str__(self) -> str:
         first = self.outputs[0]
-        return f"{len(first.labels):,} examples of {first.classes:,} classes, {len(self.plan.types):,} of them measured"
+        return (
+            f"{len(first.labels):,} examples; {len(self.plan.types):,} of {first.classes:,} classes have at least "
+            f"{self.request.min_count}"
+        )
 
     def measure(self, shard: int = 0, of: int = 1) -> list[Measurement]:
-        """One pass over each file's examples, or over a shard of them."""
+        """Measure each file, or a shard of its examples."""
         return [self._measured(each, shard, of) for each in self.outputs]
 
     def _measured(self, one: Outputs, shard: int, of: int) -> Measurement:
         never = int(one.log_probs.gather(1, one.labels[:, None]).isneginf().sum())
         if never:
             print(
-                f"{one.name}: the label has the probability 0 in {never:,} examples, which counts as "
-                f"{math.exp(LEAST):.2g}; save logits to be exact",
+                f"{one.name}: the label has probability 0 in {never:,} examples, which counts as "
+                f"{math.exp(LEAST):.2g}. Save logits for exact results",
                 file=sys.stderr,
             )
         found = Measurement(self.plan, None if one.features is None else one.features.size(1))
@@ -105,7 +108,7 @@ class Saved:
         return found
 
     def findings(self, measured: Sequence[Measurement]) -> Findings:
-        """Everything that the sections of a report draw on."""
+        """Return the findings for the sections of a report."""
         similarity = self.request.similarity(measured, [each.output_matrix for each in self.outputs])
         three = self.chosen or propose_three(similarity, measured[0].exact)
         names = self.request.called([each.called for each in self.outputs])
@@ -127,9 +130,9 @@ class Saved:
             facts={
                 "examples": f"{len(self.outputs[0].labels):,} ({self.split})",
                 "classes": f"{self.outputs[0].classes:,}",
-                "with enough examples": f"{len(self.plan.types):,}",
-                "of which sketched": f"{len(self.plan.sketched):,}",
-                "minimum n_c": str(self.request.min_count),
+                "classes with enough examples": f"{len(self.plan.types):,}",
+                "sketched classes": f"{len(self.plan.sketched):,}",
+                "minimum examples per class": str(self.request.min_count),
             },
             terms=CLASSIFIER,
         )
@@ -147,7 +150,7 @@ class Saved:
 
 
 def _read(paths: Sequence[Path]) -> list[Outputs]:
-    """Raises `UserError` with what is wrong with any of them."""
+    """Read all files; `UserError` with all problems."""
     found, problems = [], []
     for path in paths:
         try:
@@ -160,20 +163,21 @@ def _read(paths: Sequence[Path]) -> list[Outputs]:
 
 
 def _differences(outputs: Sequence[Outputs], paths: Sequence[Path]) -> list[str]:
-    """Why they are not of the same examples and classes as the first, a line each."""
+    """Compare the examples and classes of each file with the first. Return one line per difference."""
     first, problems = outputs[0], []
     for one, path in zip(outputs[1:], paths[1:], strict=True):
-        there = f"where {paths[0]} has"
+        there = f"in {paths[0]}"
         if one.classes != first.classes:
-            problems.append(f"{path}: {one.classes:,} classes, {there} {first.classes:,}")
+            problems.append(f"{path}: found {one.classes:,} classes, expected {first.classes:,} as {there}")
         if len(one.labels) != len(first.labels):
-            problems.append(f"{path}: {len(one.labels):,} examples, {there} {len(first.labels):,}")
+            problems.append(f"{path}: found {len(one.labels):,} examples, expected {len(first.labels):,} as {there}")
         elif len(wrong := (one.labels != first.labels).nonzero()):
             row = int(wrong[0])
             problems.append(
-                f"{path}: {len(wrong):,} labels differ, that of example {row} first (from 0): {int(one.labels[row])}, "
-                f"{there} {int(first.labels[row])}; files are compared example by example, in one order"
+                f"{path}: {len(wrong):,} labels differ, first in example {row} (counted from 0): found "
+                f"{int(one.labels[row])}, expected {int(first.labels[row])} as {there}. All files need the same "
+                "examples in the same order"
             )
         if one.names and first.names and one.names != first.names:
-            problems.append(f"{path}: its classes are called otherwise than those of {paths[0]}")
+            problems.append(f"{path}: the names of the classes differ from those {there}")
     return problems

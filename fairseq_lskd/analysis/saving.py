@@ -1,4 +1,4 @@
-"""A section as files: its words and tables in Markdown, every table as CSV, every picture as PNG and SVG."""
+"""Write a section as files: Markdown, every table as CSV, every picture as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..files import write_beside
 from .document import Picture, Section, Table
 from .style import STYLE
 
-#: Longer tables are in their CSV file alone.
+#: Longer tables are only in their CSV files.
 ROWS = 60
 
 
 def write_files(section: Section, tables: Path, pictures: Path) -> None:
-    """Write every table as CSV and every picture as PNG and SVG to these folders, over what was there."""
+    """Write every table as CSV and every picture as PNG and SVG. Existing files are replaced."""
     for table in section.tables:
         write_csv(table, tables / f"{table.name}.csv")
     for picture in section.pictures:
@@ -30,7 +30,7 @@ def write_files(section: Section, tables: Path, pictures: Path) -> None:
 
 
 def write_csv(table: Table, path: Path) -> None:
-    """Nothing where there is no number, and eight digits of a number, which is what float32 has to say."""
+    """Write a table as CSV, with eight significant digits (float32), and empty cells for None and NaN."""
     with write_beside(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(table.columns)
@@ -41,14 +41,14 @@ def write_csv(table: Table, path: Path) -> None:
 
 
 def is_nothing(value: Any) -> bool:
-    """Whether a cell has nothing in it."""
+    """Return whether a cell is empty: None or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def rendered(picture: Picture, suffix: str) -> bytes:
-    """A picture as `svg` or `png`: the same numbers make the same bytes."""
+    """Render a picture as `svg` or `png`. The same numbers give the same bytes."""
     stream = io.BytesIO()
-    # Without a date, and with fixed ids.
+    # Fixed ids and no date keep the bytes equal.
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": picture.name}):
         metadata = {"Date": None} if suffix == "svg" else {"Software": None}
         picture.figure.savefig(stream, format=suffix, dpi=150, metadata=metadata)
@@ -56,11 +56,7 @@ def rendered(picture: Picture, suffix: str) -> bytes:
 
 
 def save(section: Section, folder: Path) -> Path:
-    """Write a section to a folder, over what was there of it.
-
-    Returns:
-        The path of the page, README.md.
-    """
+    """Write a section to a folder, replacing existing files. Return the path of the page, README.md."""
     write_files(section, folder, folder)
     lines = [f"# {section.title}", "", *(f"- {said}" for said in section.words), ""]
     for picture in section.pictures:
@@ -79,7 +75,7 @@ def save(section: Section, folder: Path) -> Path:
 
 
 def markdown(table: Table) -> list[str]:
-    """The lines of a table, numbers to four digits."""
+    """Return the lines of a Markdown table, with four significant digits."""
     rows: list[Sequence[Any]] = [table.columns, ["---"] * len(table.columns), *table.rows]
     return [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
 

@@ -1,24 +1,27 @@
-"""A random projection in which squared norms keep their mean: what bounds the memory of class sums."""
+"""A random projection with unbiased squared norms, which bounds the memory of class sums."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-#: Classes share their signs with those of the same number modulo this: errors of different groups are independent.
+#: Number of groups of classes (class number modulo GROUPS). A group shares its signs; errors of groups are independent.
 GROUPS = 64
 
 
 class CountSketch:
-    """Adds up the coordinates of a vector, with random signs, in a few buckets (Charikar et al., 2002).
+    """A count sketch: sums of a vector's coordinates with random signs in buckets (Charikar et al., 2002).
 
-    It is linear, so that sketches add up as the vectors do. The squared norm of a sketch has the
-    vector's as its mean, and the variance `2 P (|x|_2^4 - |x|_4^4)` over the draw of signs and buckets,
-    where `P` = `collision` <= 1 / width is the probability that two coordinates share a bucket.
+    The sketch is linear. Over the draw of signs and buckets, the expectation of its squared norm is the vector's
+    squared norm, and the variance is `2 P (|x|_2^4 - |x|_4^4)`, where `P` = `collision` <= 1 / width is the probability
+    that two coordinates share a bucket.
+
+    Args:
+        size: number of coordinates of a vector.
+        width: number of buckets, at most `size`.
     """
 
     def __init__(self, size: int, width: int, seed: int = 0):
-        """size: coordinates of a vector; width: buckets, at most as many."""
         random = torch.Generator().manual_seed(seed)
         self.size, self.width = size, min(width, size)
         self.order = torch.randperm(size, generator=random)
@@ -28,13 +31,11 @@ class CountSketch:
         self.collision = pairs / (size * (size - 1)) if size > 1 else 0.0
 
     def __call__(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """Sketches of vectors.
+        """Return the sketches of vectors, `[N, width]`, in their dtype.
 
         Args:
-            rows: `[N, size]`; groups: `[N]`, which signs each gets, in [0, GROUPS).
-
-        Returns:
-            `[N, width]`, of the same dtype.
+            rows: `[N, size]`.
+            groups: `[N]`, the group of signs for each vector, in [0, GROUPS).
         """
         self.order, self.signs = self.order.to(rows.device), self.signs.to(rows.device)
         signed = (rows * self.signs[groups])[:, self.order]

@@ -1,7 +1,7 @@
-"""The smoothed loss against the label's logit, and where it is least: Shen et al. (ICLR 2021), Fig. 3.
+"""The smoothed loss as a function of the label's logit, and its minimum: Shen et al. (ICLR 2021), Fig. 3.
 
-Without smoothing the loss falls for ever, and so the logit grows for ever; with smoothing there is a logit to
-stop at. Of `K` classes the label has the logit `z` and all others 0; with `K = 2` this is the logistic loss.
+Of `K` classes, the label has the logit `z` and all others 0. With `K = 2` this is the logistic loss. Without smoothing
+the loss always falls as the logit grows. With smoothing it has a minimum.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where the smoothed loss is least; with no smoothing at all, the logit is infinite and the loss 0."""
+    """The minimum of the smoothed loss. Without smoothing the logit is infinite and the loss 0."""
 
     logit: float
-    loss: float  #: in nats: the entropy of the smoothed target
-    probability: float  #: of the label
+    loss: float  #: nats; it is the entropy of the smoothed target
+    probability: float  #: probability of the label
 
 
 def smoothed_loss(logits: Tensor, label_smoothing: float, classes: int = 2) -> Tensor:
-    """The smoothed cross-entropy, in nats, of a label with these logits where all other classes have 0.
+    """Return the smoothed cross-entropy in nats for logits of the label, if all other logits are 0.
 
     Args:
-        logits: `[...]`; label_smoothing: `alpha` in [0, 1), equation (1); classes: K, at least 2.
+        logits: `[...]`, logits of the label.
+        label_smoothing: `alpha` in [0, 1), equation (1).
+        classes: K, at least 2.
 
     Returns:
         `[...]`, in the dtype of `logits`.
@@ -50,7 +52,7 @@ def smoothed_loss(logits: Tensor, label_smoothing: float, classes: int = 2) -> T
 
 
 def minimum(label_smoothing: float, classes: int = 2) -> Minimum:
-    """In closed form: the label's probability is the target's, 1 - alpha, so z = log((1 - alpha)(K - 1) / alpha)."""
+    """Return the minimum: the label has probability 1 - alpha, so z = log((1 - alpha)(K - 1) / alpha)."""
     alpha = label_smoothing
     if alpha == 0:
         return Minimum(math.inf, 0.0, 1.0)
@@ -59,18 +61,18 @@ def minimum(label_smoothing: float, classes: int = 2) -> Minimum:
 
 
 def section(label_smoothings: Sequence[float] = ALPHAS, classes: int = 2) -> Section:
-    """Fig. 3 for these values of alpha and this number of classes.
+    """Return the section on the smoothed loss for some values of alpha and a number of classes.
 
     Raises:
         UserError: if an alpha is outside [0, 1), or there are fewer than two classes.
     """
     if classes < 2:
-        raise UserError(f"the smoothed loss of {classes} classes: expected at least 2")
+        raise UserError(f"smoothed loss of {classes} classes: expected at least 2")
     if wrong := [alpha for alpha in label_smoothings if not 0 <= alpha < 1]:
         raise UserError(f"label smoothing {', '.join(map(str, wrong))}: expected numbers in [0, 1)")
     least = {alpha: minimum(alpha, classes) for alpha in label_smoothings}
     finite = [found.logit for found in least.values() if math.isfinite(found.logit)]
-    # Wide enough that every curve is seen to turn.
+    # Include the minima of all curves.
     logits = torch.linspace(min([-4.0, *(z - 2 for z in finite)]), max([8.0, *(z + 4 for z in finite)]), 121).double()
     losses = {alpha: smoothed_loss(logits, alpha, classes).tolist() for alpha in least}
     rows = [
@@ -79,11 +81,12 @@ def section(label_smoothings: Sequence[float] = ALPHAS, classes: int = 2) -> Sec
         for z, loss in zip(logits.tolist(), curve, strict=True)
     ]
     words = [
-        f"Without smoothing, the loss of {classes} classes falls as long as the label's logit grows. With smoothing "
-        "alpha it is least where the label has the probability 1 - alpha, and rises again beyond: confidence costs."
+        f"Without smoothing, the loss of {classes} classes always falls as the label's logit grows. With smoothing "
+        "alpha, its minimum is at the logit for which the label has probability 1 - alpha. Higher confidence is "
+        "penalised."
     ]
     words += [
-        f"alpha = {alpha:g}: least at a logit of {found.logit:.2f}, where the loss is {found.loss:.3f} nats."
+        f"alpha = {alpha:g}: the minimum is at a logit of {found.logit:.2f}, with a loss of {found.loss:.3f} nats."
         for alpha, found in least.items()
         if alpha > 0
     ]
@@ -97,18 +100,16 @@ def section(label_smoothings: Sequence[float] = ALPHAS, classes: int = 2) -> Sec
         [
             Table(
                 "smoothed_loss_minima",
-                "Where the smoothed loss is least.",
+                "Minima of the smoothed loss.",
                 ["alpha", "logit", "probability of the label", "loss (nats)"],
                 minima,
             ),
-            Table(
-                "smoothed_loss", "The smoothed loss against the label's logit.", ["alpha", "logit", "loss (nats)"], rows
-            ),
+            Table("smoothed_loss", "Smoothed loss by logit of the label.", ["alpha", "logit", "loss (nats)"], rows),
         ],
         [
             Picture(
                 "smoothed_loss",
-                f"Smoothed loss of {classes} classes against the label's logit.",
+                f"Smoothed loss of {classes} classes by logit of the label. Dots are minima.",
                 _draw(logits.tolist(), losses, least),
                 "smoothed_loss",
             )
@@ -132,10 +133,10 @@ def _draw(logits: Sequence[float], losses: Mapping[float, Sequence[float]], leas
     highest = min(1.15 * top, first)
     if highest > 0:
         panel.set_ylim(0, highest)
-        # From where the first curve comes into sight.
+        # Begin where a curve first falls below the upper limit.
         seen = [z for i, z in enumerate(logits) if min(curve[i] for curve in losses.values()) < highest]
         panel.set_xlim(seen[0] - 0.5, logits[-1])
-    panel.set_xlabel("logit of the label (all others 0)")
-    panel.set_ylabel("loss, nats")
+    panel.set_xlabel("logit of the label (all others are 0)")
+    panel.set_ylabel("loss in nats")
     panel.legend(title="dots: minima", ncols=2)
     return drawn

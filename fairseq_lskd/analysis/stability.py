@@ -1,7 +1,7 @@
-"""Stability, the paper's metric of erased information (Shen et al., ICLR 2021, equation 2).
+"""Stability, a measure of erased information (Shen et al., ICLR 2021, equation 2).
 
-`S = 1 - (1/K) sum_c (1/n_c) sum_{i in c} |p_i - mean_c|^2`. What is reported is `1 - S`, as in the
-paper's tables: the mean variance within a class, lower where more is erased.
+`S = 1 - (1/K) sum_c (1/n_c) sum_{i in c} |p_i - mean_c|^2`. Tables report `1 - S`, as in the paper: the mean variance
+within a class. It is lower if more is erased.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from .bootstrap import Interval, mean_interval
 from .sketch import GROUPS
 from .sums import DTYPE, ClassSums
 
-#: Classes by how many examples they have: from each number up to below the next.
+#: Lower bounds of the buckets of classes by number of examples.
 BUCKETS = (1, 2, 5, 10, 20, 50, 100, 500, 1000)
-#: Classes whose sums are squared together.
+#: Number of classes whose sums are squared at a time.
 ROWS = 256
-#: By Chebyshev's inequality, so many standard errors hold 95 % of all draws, whatever their distribution.
+#: Number of standard errors that contain at least 95 % of any distribution, by Chebyshev's inequality.
 CHEBYSHEV = math.sqrt(20)
 
 
 @dataclass(frozen=True)
 class Stability:
-    """The variance within each class that has enough examples, in the order of `types`."""
+    """The variances within classes that have enough examples, in the order of `types`."""
 
     types: Tensor  #: [K] int64
     counts: Tensor  #: [K] int64, n_c
     variances: Tensor  #: [K] float64, (1/n_c) sum |p_i - mean_c|^2
     min_count: int
-    standard_error: float  #: of 1 - S over draws of the sketch; 0 where all classes are exact
+    standard_error: float  #: standard error of 1 - S over draws of the sketch; 0 if all classes are exact
 
     @property
     def value(self) -> float:
@@ -42,32 +42,31 @@ class Stability:
 
     @property
     def error_bound(self) -> float:
-        """What the sketch's error in `1 - S` is below, with at least 95 % probability over the sketch's draw."""
+        """An upper bound of the sketch's error in `1 - S` with a probability of at least 95 %."""
         return CHEBYSHEV * self.standard_error
 
     def interval(self) -> Interval:
-        """Of `1 - S`, over resamples of the classes.
+        """Return `1 - S` with an interval over resamples of classes.
 
-        The classes, and not the examples, are drawn, because equation (2) is a mean of K values of one
-        class each: the interval then holds the classes' differences as well as the noise of their few
-        examples, and asks whether another set of types would say the same. It needs one number a class.
+        Equation (2) is a mean of K values, one per class. The interval over classes covers both the differences between
+        classes and the noise of their examples, and needs one number per class.
         """
         return mean_interval(self.variances)
 
 
 def stability(*sums: ClassSums, min_count: int) -> Stability:
-    """Equation (2) from sums of disjoint classes, whole or sketched, over classes of at least `min_count` examples.
+    """Return equation (2) from sums of disjoint classes, whole or sketched, with at least `min_count` examples each.
 
-    The squared norm of a sketched mean `x` (its own coordinate aside) has the standard error
-    `sqrt(2 P) |x|^2`, estimated from the sketch itself. Errors of classes that share signs add up at
-    worst, those of different groups are independent.
+    The squared norm of a sketched mean `x`, without the class's own coordinate, has the standard error
+    `sqrt(2 P) |x|^2`, which is estimated from the sketch. In the worst case errors of classes in one group add up.
+    Errors of different groups are independent.
     """
     types, counts, variances = [], [], []
     groups = torch.zeros(GROUPS, dtype=DTYPE)
     for part in sums:
         found = part.counts >= max(min_count, 1)
         n = part.counts[found].to(DTYPE)
-        # Some rows at a time, since the sums may fill half of the memory.
+        # Square some rows at a time, because the sums may fill half of the memory.
         norms = torch.cat([rows.square().sum(1) for rows in part.sums.split(ROWS)]) if len(part.types) else part.own
         rest = norms[found] / n.square()
         mean = rest
@@ -77,7 +76,7 @@ def stability(*sums: ClassSums, min_count: int) -> Stability:
             groups.index_add_(0, group, math.sqrt(2 * part.sketch.collision) * rest.cpu())
         types.append(part.types[found.cpu()])
         counts.append(part.counts[found].cpu())
-        # Without clamping, so that a sketch's errors of either sign cancel.
+        # Estimates from a sketch are not clamped, so that errors of both signs cancel.
         inside = part.squares[found] / n - mean
         variances.append((inside if part.sketch is not None else inside.clamp_min(0)).cpu())
     size = sum(map(len, types))
@@ -87,7 +86,7 @@ def stability(*sums: ClassSums, min_count: int) -> Stability:
 
 @dataclass(frozen=True)
 class Bucket:
-    """The classes of which there are at least `low` and below `high` examples."""
+    """Classes with at least `low` and fewer than `high` examples."""
 
     low: int
     high: float
@@ -95,14 +94,14 @@ class Bucket:
 
     @property
     def name(self) -> str:
-        """Such as "5-9" or "1000 or more"."""
+        """The range, such as "5-9" or "1000 or more"."""
         if self.high == math.inf:
             return f"{self.low} or more"
         return f"{self.low}-{int(self.high) - 1}" if self.high > self.low + 1 else str(self.low)
 
 
 def buckets(counts: Tensor, edges: Sequence[int] = BUCKETS) -> list[Bucket]:
-    """The buckets, of ascending frequency, that have a member."""
+    """Return the non-empty buckets in ascending order."""
     found = [
         Bucket(low, high, (counts >= low) & (counts < high))
         for low, high in zip(edges, [*edges[1:], math.inf], strict=True)

@@ -1,4 +1,4 @@
-"""How pictures look: legible in print, in grey and for colour-blind readers."""
+"""The style of plots: legible in print, in grey and for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.ticker import LogFormatter
 
 P = ParamSpec("P")
 
-#: Okabe & Ito's palette (2008), which people with any common colour blindness can tell apart; yellow left out.
+#: The palette of Okabe & Ito (2008) for colour-blind readers, without yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-#: Each colour has a marker and a line of its own, so that nothing is said by colour alone.
+#: Each colour has its own marker and line style, so that plots work without colour.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 GREY = "#6b6b6b"
-#: Characters of a name in a picture.
+#: Maximum number of characters of a name in a plot.
 LONGEST = 16
 STYLE: Any = {
     "font.size": 9,
@@ -33,13 +33,13 @@ STYLE: Any = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "svg.fonttype": "path",
-    # Names are no formulas, whatever is in them.
+    # Names may have "$".
     "text.parse_math": False,
 }
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A function that draws, in this style."""
+    """Decorate a function that draws a figure to use `STYLE`."""
 
     @functools.wraps(draw)
     def wrapped(*args: P.args, **options: P.kwargs) -> Figure:
@@ -50,27 +50,27 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure, inches."""
+    """Return an empty figure of this size in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def look(index: int) -> dict[str, Any]:
-    """Colour and marker of the system of this number."""
+    """Return colour and marker for the system with this index."""
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
 def line(index: int) -> dict[str, Any]:
-    """Colour, marker and line of the system of this number."""
+    """Return colour, marker and line style for the system with this index."""
     return look(index) | {"linestyle": LINES[index % len(LINES)]}
 
 
 def plain(text: str) -> str:
-    """A name as it is written in a picture: not too long."""
+    """Shorten a name to at most `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def logarithmic(panel: Axes) -> None:
-    """Have a panel's first axis go by powers, with plain numbers at its ticks: matplotlib would write formulas."""
+    """Make the x axis of a panel logarithmic, with plain numbers instead of matplotlib's powers at the ticks."""
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter(LogFormatter())
     panel.xaxis.set_minor_formatter(LogFormatter())

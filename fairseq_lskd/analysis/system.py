@@ -1,4 +1,4 @@
-"""What is known of a teacher or a student, and what follows from it."""
+"""A teacher or a student with its measurement, and derived quantities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .measurement import Measurement
 from .projection import spans_plane
 from .stability import Stability, stability
 
-#: Points of a class in the projection.
+#: Maximum number of points per class in the projection.
 POINTS = 300
 
 
@@ -40,41 +40,41 @@ class Seen:
 
 @dataclass(frozen=True)
 class System:
-    """A model with its measurement; what is derived is computed once."""
+    """A model with its measurement. Derived quantities are computed once."""
 
     name: str
     measurement: Measurement
     smoothing: float | None = None
     why_no_points: str | None = None  #: why there are no penultimate activations
-    why_no_clouds: str | None = None  #: why there is nothing to project, though there are some
+    why_no_clouds: str | None = None  #: why the activations cannot be projected
     templates: Tensor | None = None  #: [3, D], rows of the output matrix
     clouds: tuple[Cloud, ...] = ()
-    looks: Tensor | None = None  #: [N, L], for the mutual information
-    taught_by: str | None = None  #: of a student: its teacher's name
+    looks: Tensor | None = None  #: [N, L], logit differences under dropout, for the mutual information
+    taught_by: str | None = None  #: name of a student's teacher
     temperature: float | None = None
-    setting: dict[str, Any] = field(default_factory=dict)  #: how it was taught, but for the teacher and temperature
+    setting: dict[str, Any] = field(default_factory=dict)  #: how it was taught, without teacher and temperature
     seed: float | None = None
     extra: dict[str, str] = field(default_factory=dict)  #: further facts, for the table of models
 
     @cached_property
     def stability(self) -> Stability:
-        """Equation (2) over all classes."""
+        """The stability (equation 2) over all classes."""
         found = self.measurement
         return stability(found.exact, found.sketched, min_count=found.min_count)
 
     @cached_property
     def profiles(self) -> Profiles:
-        """Of the classes that are kept whole."""
+        """The profiles of classes with whole distributions."""
         return profiles(self.measurement.exact)
 
     @cached_property
     def relation(self) -> Tensor:
-        """`[K, K]`, of the same classes."""
+        """The relations of the same classes, `[K, K]`."""
         return relation(self.measurement.exact)
 
     @cached_property
     def quality(self) -> Quality:
-        """NLL, accuracy, entropy, confidence and calibration error."""
+        """The NLL, accuracy, entropy, confidence and calibration error."""
         return quality(self.measurement.tokens)
 
     @cached_property
@@ -85,27 +85,30 @@ class System:
 
     @property
     def centres(self) -> Tensor | None:
-        """`[K, D]`, of the classes that are kept whole."""
+        """The centres of classes with whole distributions, `[K, D]`."""
         points = self.measurement.points
         return None if points is None else points.centres()[: len(self.measurement.exact.types)]
 
     @property
     def spreads(self) -> Tensor | None:
-        """`[K]`, of the same classes."""
+        """The spreads of the same classes, `[K]`."""
         points = self.measurement.points
         return None if points is None else points.spreads()[: len(self.measurement.exact.types)]
 
 
 def pictured(system: System, output: Tensor, three: tuple[int, int, int], seen: Sequence[Seen]) -> System:
-    """The system with what the projection of three classes needs, as far as it is there.
+    """Return the system with templates and clouds for the projection of three classes, as far as possible.
 
     Args:
-        output: `[V, D]`, the output matrix; seen: some activations at each split's examples of the three classes.
+        system: a system without them.
+        output: output matrix, `[V, D]`.
+        three: the classes.
+        seen: activations at examples of the classes in each split.
     """
     kinds = torch.tensor(three)
     templates = output[kinds]
     if not spans_plane(templates):
-        return replace(system, why_no_clouds="their rows of the output matrix lie on one line")
+        return replace(system, why_no_clouds="the rows of the output matrix of the three classes lie on one line")
     clouds = []
     for each in seen:
         member = (each.target[:, None] == kinds).int().argmax(1)
@@ -116,12 +119,12 @@ def pictured(system: System, output: Tensor, three: tuple[int, int, int], seen: 
 
 
 def least_smoothed_first(systems: Sequence[System]) -> list[System]:
-    """In the order of their label smoothing; those of which it is not known are the last."""
+    """Sort systems by label smoothing; systems with unknown smoothing come last."""
     return sorted(systems, key=lambda system: (system.smoothing is None, system.smoothing or 0.0))
 
 
 def same_examples(systems: list[System]) -> bool:
-    """Whether all were asked about the same examples in the same order: else nothing is paired."""
+    """Return whether all systems were measured on the same examples in the same order, so that they can be paired."""
     first = systems[0].measurement.tokens
     return all(
         torch.equal(first.unit, rows.unit) and torch.equal(first.target, rows.target)

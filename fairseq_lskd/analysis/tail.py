@@ -1,8 +1,8 @@
-"""Which words smoothing costs, by how often training has seen them: Shen et al. (ICLR 2021), App. A, in translation.
+"""F1 of output words by their frequency in training: Shen et al. (ICLR 2021), App. A, for translation.
 
-The F1 of output words by frequency bucket, as compare-mt defines it (Neubig et al., NAACL 2019, section 3.2): in every
-sentence a word of the output is right as often as it occurs in the reference; right words, words of the output and
-words of the reference are summed in each bucket, and give its precision, recall and F1.
+The F1 by frequency bucket is that of compare-mt (Neubig et al., NAACL 2019, section 3.2). In every sentence a word of
+the output counts as correct at most as often as it occurs in the reference. Correct words, words of the output and
+words of the reference are summed in each bucket to give precision, recall and F1.
 """
 
 from __future__ import annotations
@@ -26,60 +26,60 @@ from .document import Picture, Section, Table
 from .intervals import verdict
 from .style import figure, line, styled
 
-#: Frequencies at which a bucket begins, after the first, of words never seen.
+#: Lower bounds of the buckets after the first one, which has the unseen words.
 CUTS = (1, 2, 5, 10, 100, 1000)
 Words = Sequence[str]
 
 
 @dataclass(frozen=True)
 class Buckets:
-    """Words sorted by their frequency in training."""
+    """Buckets of words by frequency in training."""
 
     frequencies: Mapping[str, int]
     cuts: Sequence[int] = CUTS
 
     def __post_init__(self) -> None:
         if not self.cuts or list(self.cuts) != sorted(set(self.cuts)) or self.cuts[0] < 1:
-            raise UserError(f"frequency buckets at {', '.join(map(str, self.cuts))}: expected rising numbers from 1 on")
+            raise UserError(f"frequency buckets {', '.join(map(str, self.cuts))}: expected increasing numbers from 1")
 
     @property
     def names(self) -> list[str]:
-        """`0`, `1`, `2-4`, ..., `1000+`."""
+        """The names of the buckets: `0`, `1`, `2-4`, ..., `1000+`."""
         ends = [0, *self.cuts]
         middle = [str(a) if b == a + 1 else f"{a}-{b - 1}" for a, b in itertools.pairwise(ends)]
         return [*middle, f"{ends[-1]}+"]
 
     @property
     def rare(self) -> int:
-        """How many buckets are called rare, the first ones: those below the middle cut, 10 if not chosen otherwise."""
+        """The number of rare buckets: those below the middle cut, by default 10."""
         return len(self.cuts) // 2 + 1
 
     def of(self, word: str) -> int:
-        """The index of a word's bucket."""
+        """Return the index of a word's bucket."""
         return bisect.bisect_right(self.cuts, self.frequencies.get(word, 0))
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Counts `[sentences, buckets]`, float64: right words, words of the output, words of the reference."""
+    """Counts of correct words, words of the output and words of the reference, `[sentences, buckets]` float64."""
 
     right: Tensor
     output: Tensor
     reference: Tensor
 
     def f1(self) -> Tensor:
-        """`[buckets]`, 0 to 1; NaN where there is no word."""
+        """Return F1 by bucket, `[buckets]`, 0 to 1; NaN for buckets without words."""
         return _f1(self.right.sum(0), self.output.sum(0), self.reference.sum(0))
 
     def resampled_f1(self, draws: int = DRAWS) -> Tensor:
-        """`[draws, buckets]`, of resampled sentences, the same for every system."""
+        """Return F1 for resampled sentences, `[draws, buckets]`. All systems use the same resamples."""
         sums = [
             [w @ part for part in (self.right, self.output, self.reference)] for w in resamples(len(self.right), draws)
         ]
         return torch.cat([_f1(*parts) for parts in sums])
 
     def pooled(self, rare: int) -> Matches:
-        """With three buckets more: the first `rare`, all others, and all."""
+        """Return the counts with three more buckets: the first `rare` ones, the others, and all."""
         parts = (self.right, self.output, self.reference)
         slices = (slice(None, rare), slice(rare, None), slice(None))
         return Matches(*(torch.cat([p, *(p[:, each].sum(1, keepdim=True) for each in slices)], dim=1) for p in parts))
@@ -91,17 +91,18 @@ def _f1(right: Tensor, output: Tensor, reference: Tensor) -> Tensor:
 
 
 def match_words(hypotheses: Sequence[Words], references: Sequence[Words], buckets: Buckets) -> Matches:
-    """Right words of each sentence, by bucket.
+    """Count the correct words of each sentence by bucket.
 
     Raises:
         UserError: if the numbers of sentences differ, or there is none.
     """
     if len(hypotheses) != len(references):
         raise UserError(
-            f"{len(hypotheses):,} translations for {len(references):,} references: they must match line by line"
+            f"found {len(hypotheses):,} translations for {len(references):,} references; expected one translation per "
+            "reference"
         )
     if not references:
-        raise UserError("there is no sentence to compare")
+        raise UserError("expected sentences to compare, found none")
     counts = torch.zeros(3, len(references), len(buckets.names), dtype=torch.float64)
     for sentence, (hypothesis, reference) in enumerate(zip(hypotheses, references, strict=True)):
         said, wanted = Counter(hypothesis), Counter(reference)
@@ -112,28 +113,30 @@ def match_words(hypotheses: Sequence[Words], references: Sequence[Words], bucket
 
 
 def split_words(line: str) -> list[str]:
-    """Words and punctuation marks, by sacreBLEU's tokeniser 13a, as BLEU counts them; case is kept."""
+    """Split a line into words and punctuation marks with sacreBLEU's tokeniser 13a; case is kept."""
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
     return Tokenizer13a()(line).split()
 
 
 def section(systems: Mapping[str, Path], references: Path, training: Path, cuts: Sequence[int] = CUTS) -> Section:
-    """F1 by training frequency of every system's output words, and its difference from the first system's.
+    """Return the section on F1 of output words by frequency in training, with differences from the first system.
 
     Args:
-        systems: name -> its translations, a line a sentence, detokenised; the first is what others are compared with
-            (a teacher without smoothing, or its student).
-        references: likewise; training: the target side of the training text, raw, plain or gzipped.
+        systems: name -> file of translations, detokenised, one sentence per line. The first is the baseline, such as a
+            teacher without smoothing or its student.
+        references: file of references, in the same format.
+        training: target side of the training text, plain or gzipped.
+        cuts: lower bounds of the frequency buckets after the first.
 
     Raises:
-        UserError: if a file cannot be read, files do not match line by line, or there is no system.
+        UserError: if a file cannot be read, numbers of lines differ, or there is no system.
     """
     if not systems:
-        raise UserError("the F1 of words by frequency needs the translations of at least one system")
+        raise UserError("F1 of words by frequency needs the translations of at least one system")
     frequencies = Counter(word for line in read_lines(training) for word in split_words(line))
     if not frequencies:
-        raise UserError(f"{training}: no word in there, of which to count frequencies")
+        raise UserError(f"{training}: found no words; expected the target side of the training text")
     buckets = Buckets(frequencies, cuts)
     wanted = [split_words(line) for line in read_lines(references)]
     found: dict[str, Matches] = {}
@@ -146,7 +149,7 @@ def section(systems: Mapping[str, Path], references: Path, training: Path, cuts:
 
 
 def report(found: Mapping[str, Matches], buckets: Buckets) -> Section:
-    """The section, of counts that are there already."""
+    """Return the section for counts of matches."""
     first, *others = found
     edge = buckets.cuts[buckets.rare - 1]
     columns = [*buckets.names, f"rare, <{edge}", f"others, {edge}+", "all"]
@@ -158,7 +161,7 @@ def report(found: Mapping[str, Matches], buckets: Buckets) -> Section:
     for name in found:
         gap, gap_draws = values[name] - values[first], draws[name] - draws[first]
         gaps[name] = [interval(gap[c].item(), gap_draws[:, c]) for c in range(len(columns))]
-        # Whether the rare words are worse off than the others.
+        # The difference between rare words and others.
         gaps[name].append(interval((gap[-3] - gap[-2]).item(), gap_draws[:, -3] - gap_draws[:, -2]))
         for c, bucket in enumerate(columns):
             f1 = interval(values[name][c].item(), draws[name][:, c])
@@ -167,7 +170,9 @@ def report(found: Mapping[str, Matches], buckets: Buckets) -> Section:
             rows.append((name, bucket, int(words[c]), *map(_rounded, cells)))
     header = ["system", "training frequency", "reference words", "F1 (%)", "95 % from", "to"]
     header += [f"minus {first}", "95 % from ", "to "]
-    caption = "F1 of output words by their frequency in training; intervals by resampled sentences, differences paired."
+    caption = (
+        "F1 of output words by their frequency in training. Intervals are over sentences, and differences are paired."
+    )
     return Section(
         "The long tail",
         list(_words(first, others, gaps, columns)),
@@ -187,17 +192,18 @@ def _words(
     for name in others:
         *each, rare, common, both, tail = gaps[name]
         yield (
-            f"{name} against {first}, F1 of output words in points: all {both.shown(sign=True)}, "
-            f"{columns[-3]} times {rare.shown(sign=True)}, {columns[-2]} times {common.shown(sign=True)}."
+            f"{name} compared with {first}: F1 of all output words changes by {both.shown(sign=True)} points, of words "
+            f"that are {columns[-3]} times in the training text by {rare.shown(sign=True)}, of {columns[-2]} times by "
+            f"{common.shown(sign=True)}."
         )
         yield (
-            f"That {name} loses on rare words: {verdict(rare, positive=False)}. That it loses more on them than on "
-            f"others: {verdict(tail, positive=False)} ({tail.shown(sign=True)} points)."
+            f"{name} is worse than {first} on rare words: {verdict(rare, positive=False)}. It loses more on rare words "
+            f"than on others: {verdict(tail, positive=False)} ({tail.shown(sign=True)} points)."
         )
         if apart := [f"{n} ({'+' if g.sign > 0 else '-'})" for n, g in zip(names, each, strict=True) if g.sign]:
-            yield f"{name}: buckets whose interval leaves out 0: {', '.join(apart)}."
+            yield f"{name}: the interval excludes 0 for the buckets {', '.join(apart)}."
     if others:
-        yield f"Of {len(names)} buckets, each leaves out 0 by chance in one case of twenty: look for a trend."
+        yield f"Each of the {len(names)} intervals excludes 0 by chance in one case of twenty, so look for a trend."
 
 
 @styled
@@ -218,11 +224,11 @@ def _draw(found: Mapping[str, Matches], columns: Sequence[str], rows: Sequence[S
             errors = [[y - (a if a is not None else y) for _, y, a, _ in seen]]
             errors += [[(b if b is not None else y) - y for _, y, _, b in seen]]
             panel.errorbar([x for x, *_ in seen], [y for _, y, *_ in seen], yerr=errors, label=name, capsize=2, **looks)
-    panels[0].set_ylabel("F1, %")
+    panels[0].set_ylabel("F1 in %")
     panels[0].legend(fontsize=7)
     if several:
         panels[-1].axhline(0, color="black", linewidth=0.8)
-        panels[-1].set_ylabel(f"minus {first}, points")
+        panels[-1].set_ylabel(f"F1 minus {first}, points")
     panels[-1].set_xticks(range(len(columns)), [column.replace(", ", "\n") for column in columns])
     panels[-1].set_xlim(-0.5, len(columns) - 0.5)
     panels[-1].set_xlabel("frequency in the training text")

@@ -1,4 +1,4 @@
-"""What a report calls classes, examples and what is resampled: in translation, and for any other classifier."""
+"""The terms of a report for classes, examples and resampled units, in translation and for other classifiers."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Terms:
-    """Words for the same things."""
+    """Terms and phrases of a report."""
 
-    kind: str  #: a class, as `class`
+    kind: str  #: a class
     kinds: str
     kind_in_full: str
     kinds_in_full: str
     occurrences: str  #: the examples of a class
     tokens: str  #: all examples
-    each: str  #: one of them, with its article
-    units: str  #: what is resampled
+    each: str  #: unit of a mean over examples, such as "per token"
+    units: str  #: the units of resampling
     accuracy: str
-    definition: str  #: what a class is, in a sentence
-    setting: str  #: what the models were asked, in a sentence
-    forced: str  #: how they were asked, after "of the tokens"
-    more_quality: str  #: what says more of quality, after a full stop
+    definition: str  #: sentence that defines classes and examples
+    setting: str  #: sentence about the inputs of the models
+    forced: str  #: how tokens were predicted, after "of the tokens correctly"
+    more_quality: str  #: where to find other measures of quality, after the accuracy
     settled_by: str  #: how to compare students
-    taught: bool  #: whether students, and looks under dropout, can be given
+    taught: bool  #: whether students and dropout can be analysed
 
 
 TRANSLATION = Terms(
@@ -33,14 +33,14 @@ TRANSLATION = Terms(
     kinds_in_full="token types",
     occurrences="occurrences",
     tokens="tokens",
-    each="a token",
+    each="per token",
     units="sentences",
     accuracy="token accuracy",
-    definition="A class is a target token type, an example one occurrence of it under teacher forcing.",
-    setting="All models saw the same sentences, with the reference as the decoder's input.",
+    definition="A class is a target token type. An example is one occurrence of it under teacher forcing.",
+    setting="All models read the same sentences, with the reference as the decoder's input.",
     forced=" under teacher forcing",
-    more_quality=". (BLEU needs decoding: `lskd score`)",
-    settled_by="train one from each and give both as --student",
+    more_quality=" (for BLEU, decode and use `lskd score`)",
+    settled_by="train one student from each teacher, and give both with --student",
     taught=True,
 )
 
@@ -51,13 +51,13 @@ CLASSIFIER = Terms(
     kinds_in_full="classes",
     occurrences="examples",
     tokens="examples",
-    each="an example",
+    each="per example",
     units="examples",
     accuracy="accuracy",
-    definition="An example is of the class that its label names, whatever was predicted.",
-    setting="All outputs are of the same examples, as the files have them.",
+    definition="The class of an example is its label, whatever was predicted.",
+    setting="All files have the outputs for the same examples.",
     forced="",
     more_quality="",
-    settled_by="train one from each and compare them",
+    settled_by="train one student from each teacher and compare them",
     taught=False,
 )

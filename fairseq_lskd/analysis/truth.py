@@ -1,9 +1,9 @@
-"""How far models are from a truth that is known, and how much of that smoothing removed or added.
+"""The divergence of models from the known distribution of a generated bitext, and how smoothing changes it.
 
-A generated bitext is drawn from p(y | x), of which every sentence's `log p` is known. So the mean over its sentences of
-`log p(y | x) - log q(y | x)` estimates KL(p || q) of a model q, without bias. Between two models p cancels, and the
-difference is of the same sentences: small effects show. Where words are cut into pieces, a model's probability is that
-of one way to cut them, and its KL an upper bound.
+A generated bitext is drawn from a distribution p(y | x), and `log p` of every sentence is known. The mean of
+`log p(y | x) - log q(y | x)` over sentences is an unbiased estimate of KL(p || q) for a model q. In the difference of
+two models on the same sentences p cancels, so that small effects are visible. If words are split into pieces, a model's
+probability is that of one segmentation, and the estimate is an upper bound.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .style import COLOURS, MARKERS, figure, styled
 
 @dataclass(frozen=True)
 class Divergence:
-    """KL(truth || model) with its interval over sentences, in nats."""
+    """KL(truth || model) in nats, with intervals over sentences."""
 
     per_sentence: Interval
     per_token: Interval
@@ -34,38 +34,39 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Change:
-    """KL of the smoothed model minus that of the other, over the same sentences; above 0: smoothing added some."""
+    """The KL of a smoothed model minus that of a model without smoothing, on the same sentences."""
 
     per_sentence: Interval
     per_token: Interval
-    share: Interval  #: of the other's KL
+    share: Interval  #: change divided by the KL of the model without smoothing
 
     @property
     def verdict(self) -> str:
-        """What smoothing did to the divergence, by the interval: `added`, `removed` or `undecided`."""
+        """The effect of smoothing on the divergence: `added`, `removed` or `undecided`."""
         return {1: "added", -1: "removed", 0: "undecided"}[self.per_sentence.sign]
 
 
 def truth_path(folder: Path, split: str) -> Path:
-    """Where `lskd generate` writes the truth of a split.
+    """Return the path of the truth of a split in a folder of `lskd generate`.
 
     Raises:
-        UserError: if it is not there.
+        UserError: if the file does not exist.
     """
     path = folder / f"truth.{split}.tsv"
     if not path.is_file():
-        raise UserError(f"{path}: no such file; the truth is known of a bitext that `lskd generate` wrote, of no other")
+        raise UserError(f"{path}: no such file; expected a folder that `lskd generate` wrote")
     return path
 
 
 def read_log_probs(folder: Path, split: str) -> Tensor:
-    """`[N]` float64, nats: the truth's log-probability of every sentence of a split, in corpus order.
+    """Read the true log-probability of every sentence of a split, `[N]` float64, nats, in corpus order.
 
     Args:
-        folder: what `lskd generate` wrote, with truth.SPLIT.tsv.
+        folder: folder of `lskd generate` with truth.SPLIT.tsv.
+        split: name of the split.
 
     Raises:
-        UserError: if it is not there, or not that.
+        UserError: if the file does not exist or is invalid.
     """
     path = truth_path(folder, split)
     try:
@@ -75,24 +76,26 @@ def read_log_probs(folder: Path, split: str) -> Tensor:
     except UserError:
         raise
     except (ValueError, IndexError):
-        raise UserError(f"{path}: expected a column log_prob of numbers, as `lskd generate` writes it") from None
+        raise UserError(f"{path}: expected a column log_prob of numbers, as written by `lskd generate`") from None
     if not len(found) or not bool(found.isfinite().all()):
-        raise UserError(f"{path}: expected finite log-probabilities, one a sentence")
+        raise UserError(f"{path}: expected one finite log-probability per sentence")
     return found
 
 
 def divergence(truth: Tensor, model: Tensor, tokens: Tensor, draws: int = DRAWS) -> Divergence:
-    """KL(truth || model), estimated on sentences drawn from the truth.
+    """Estimate KL(truth || model) on sentences drawn from the truth.
 
     Args:
-        truth, model: `[N]`, log-probabilities of the same sentences, nats; tokens: `[N]`, their tokens.
+        truth, model: `[N]`, log-probabilities of the same sentences, nats.
+        tokens: `[N]`, number of tokens of each sentence.
+        draws: number of resamples.
     """
     gap = truth.double() - model.double()
     return Divergence(_mean(gap, torch.ones_like(gap), draws), _mean(gap, tokens.double(), draws))
 
 
 def change(truth: Tensor, plain: Tensor, smoothed: Tensor, tokens: Tensor, draws: int = DRAWS) -> Change:
-    """What smoothing did to the KL; arguments as for `divergence`."""
+    """Estimate the change of the KL by smoothing; arguments as for `divergence`."""
     more, before = plain.double() - smoothed.double(), truth.double() - plain.double()
     return Change(
         _mean(more, torch.ones_like(more), draws), _mean(more, tokens.double(), draws), _mean(more, before, draws)
@@ -107,17 +110,17 @@ def _mean(values: Tensor, sizes: Tensor, draws: int) -> Interval:
 def section(
     models: Mapping[str, Tensor], tokens: Tensor, truth: Tensor, pairs: Sequence[tuple[str, str]] = ()
 ) -> Section:
-    """Each model's KL to the truth, and what smoothing did to it.
+    """Return the section on the divergence of models from the truth, and how smoothing changes it.
 
     Args:
-        models: name -> `[N]` log-probabilities (nats) of the split's sentences, in corpus order, as
-            `scoring.sentences.sentence_log_probs` gives them.
-        tokens: `[N]`, target tokens of each, the end of the sentence included.
-        truth: `[N]`, as `read_log_probs` gives it.
-        pairs: (not smoothed, smoothed) names of models that differ in their teacher's smoothing.
+        models: name -> log-probabilities of the split's sentences, `[N]`, nats, in corpus order, as
+            `scoring.sentences.sentence_log_probs` returns them.
+        tokens: `[N]`, number of target tokens of each sentence, with the end of sentence.
+        truth: `[N]`, the output of `read_log_probs`.
+        pairs: names of (not smoothed, smoothed) models to compare.
 
     Raises:
-        UserError: if the numbers of sentences differ, a sentence has no probability, or NaN, or there is no model.
+        UserError: if the numbers of sentences differ, a log-probability is infinite or NaN, or there is no model.
     """
     _check(models, tokens, truth)
     found = {name: divergence(truth, log_probs, tokens) for name, log_probs in models.items()}
@@ -127,15 +130,14 @@ def section(
         (plain, smoothed, *_ends(c.per_sentence), *_ends(c.per_token), *_ends(c.share, 100), c.verdict)
         for (plain, smoothed), c in changes.items()
     ]
-    ends = ["95 % from", "to"]
-    tables = [
-        Table("truth", f"KL(truth || model) on {len(truth):,} sentences, {int(tokens.sum()):,} tokens, in nats.",
-              ["model", "a sentence", *ends, "a token", *ends], rows)
-    ]  # fmt: skip
+    # Names are unique, because they are the keys of a row in numbers.json.
+    names = [name for unit in ("per sentence", "per token") for name in (unit, f"{unit}, 95 % from", f"{unit}, to")]
+    caption = f"KL(truth || model) in nats, on {len(truth):,} sentences with {int(tokens.sum()):,} tokens."
+    tables = [Table("truth", caption, ["model", *names], rows)]
     if more:
-        caption = "What smoothing did to the KL, in nats; the same sentences under both models."
-        header = ["not smoothed", "smoothed", "a sentence", *ends, "a token", *ends, "% of the KL", *ends, "smoothing"]
-        tables.append(Table("truth_changes", caption, header, more))
+        caption = "Change of the KL by smoothing in nats, on the same sentences."
+        share = ["% of the KL", "% of the KL, 95 % from", "% of the KL, to"]
+        tables.append(Table("truth_changes", caption, ["not smoothed", "smoothed", *names, *share, "smoothing"], more))
     return Section(
         "The truth",
         list(_words(found, changes, truth)),
@@ -146,17 +148,17 @@ def section(
 
 def _check(models: Mapping[str, Tensor], tokens: Tensor, truth: Tensor) -> None:
     if not models:
-        raise UserError("no model was named, of which to measure the distance from the truth")
+        raise UserError("expected models to compare with the truth, found none")
     problems = []
     for name, values in {"the tokens of the split": tokens, **models}.items():
         if values.shape != truth.shape:
             problems.append(
-                f"{name}: {len(values):,} sentences, where the truth knows {len(truth):,}: is it another split?"
+                f"{name}: found {len(values):,} sentences, expected {len(truth):,} as in the truth: use the same split"
             )
         elif not bool(values.isfinite().all()):
             bad = int((~values.isfinite()).nonzero()[0]) + 1
             problems.append(
-                f"{name}: the log-probability of sentence {bad} is {values[bad - 1].item()}: a broken model?"
+                f"{name}: the log-probability of sentence {bad} is {values[bad - 1].item()}, expected a finite number"
             )
     if problems:
         raise UserError("\n  ".join(problems))
@@ -169,19 +171,19 @@ def _ends(found: Interval, factor: float = 1) -> list[float | None]:
 def _words(found: Mapping[str, Divergence], changes: Mapping[tuple[str, str], Change], truth: Tensor) -> Iterator[str]:
     best = min(found, key=lambda name: found[name].per_sentence.value)
     yield (
-        f"Nearest to the truth is {best}: {found[best].per_sentence.shown()} nats a sentence, "
-        f"{found[best].per_token.shown(3)} a token. The truth itself has an entropy of "
-        f"{-truth.mean().item():.2f} nats a sentence, which no model can be without."
+        f"{best} is nearest to the truth, with a KL divergence of {found[best].per_sentence.shown()} nats per sentence "
+        f"({found[best].per_token.shown(3)} per token). The entropy of the truth is {-truth.mean().item():.2f} nats "
+        "per sentence: it is the lowest possible negative log-likelihood."
     )
     for (plain, smoothed), c in changes.items():
-        did = {"added": "added to", "removed": "removed from", "undecided": "cannot be seen to have changed"}[c.verdict]
+        did = {"added": "increased", "removed": "decreased", "undecided": "did not significantly change"}[c.verdict]
         yield (
-            f"Smoothing {did} the distance from the truth ({smoothed} against {plain}): "
-            f"{c.per_sentence.shown(sign=True)} nats a sentence, {c.per_token.shown(4, sign=True)} a token, "
+            f"Smoothing {did} the divergence from the truth ({smoothed} compared with {plain}): "
+            f"{c.per_sentence.shown(sign=True)} nats per sentence, {c.per_token.shown(4, sign=True)} per token, "
             f"{c.share.shown(1, sign=True, factor=100)} %."
         )
     if changes:
-        yield "The intervals are over sentences: another seed of the training may say something else."
+        yield "The intervals are over sentences. They do not cover the variation between seeds."
 
 
 @styled
@@ -196,5 +198,5 @@ def _draw(found: Mapping[str, Divergence]) -> Any:
     panel.set_yticks(range(len(found)), list(found))
     panel.invert_yaxis()
     panel.margins(y=0.25)
-    panel.set_xlabel("KL(truth || model), nats a sentence")
+    panel.set_xlabel("KL(truth || model), nats per sentence")
     return drawn

@@ -1,1 +1,1 @@
-"""fairseq's models and data, fed to `analysis`, which knows neither."""
+"""Measure fairseq's models on fairseq's data, for `analysis`, which does not depend on fairseq."""

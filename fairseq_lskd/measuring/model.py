@@ -1,4 +1,4 @@
-"""A fairseq model that is measured under teacher forcing."""
+"""Measure a fairseq model under teacher forcing."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from ..teachers.forced import TeacherForcing, dropout
 
 
 class Model:
-    """A teacher or student that is being measured."""
+    """A teacher or student to measure."""
 
     def __init__(self, paths: str, name: str, task: Any, teacher_data: str | None, like: Tensor, max_tokens: int):
-        """Load checkpoints joined by `:`, which fit the task.
+        """Load checkpoints, joined by `:`, for a task.
 
         Raises:
-            UserError: if one cannot be read or does not fit.
+            UserError: if a checkpoint cannot be read or does not fit the task.
         """
         self.paths, self.name, self.task, self.like, self.max_tokens = paths, name, task, like, max_tokens
         self.teacher = OnlineTeacher.from_checkpoints(paths, task, teacher_data, beside="data")
         why = self.teacher.why_not_projected
-        #: Why there are no penultimate activations; None if there are.
+        #: Why there are no penultimate activations; None if there are some.
         self.why_no_points = "it is an ensemble" if why is None and len(self.teacher.models) > 1 else why
 
     def forcing(self, dataset: Any) -> TeacherForcing:
-        """The model under teacher forcing on a dataset."""
+        """Return the model under teacher forcing on a dataset."""
         return TeacherForcing(self.teacher, self.task, dataset, self.like, self.max_tokens)
 
     @property
     def output(self) -> Tensor | None:
-        """`[V, D]` float32, the output matrix, where there are penultimate activations."""
+        """The output matrix, `[V, D]` float32, or None without penultimate activations."""
         if self.why_no_points:
             return None
         return self.teacher.models[0].decoder.output_projection.weight.detach().float().cpu()
 
     def measure(self, dataset: Any, ids: np.ndarray, plan: Plan, progress: Callable[[int], Any]) -> Measurement:
-        """Measure these sentences; `progress` is told the number of tokens of each step.
+        """Measure the sentences `ids`. `progress` is called with the number of tokens of each step.
 
         Raises:
-            UserError: if the probabilities are not numbers.
+            UserError: if probabilities are NaN.
         """
         found: Measurement | None = None
         source = self.forcing(dataset)
@@ -58,13 +58,14 @@ class Model:
                     found.update(said.log_probs, said.target, said.sentence, said.hidden)
                 except ValueError:
                     raise UserError(
-                        f"{self.paths}: at sentence {int(said.sentence[0])} its probabilities are not numbers"
+                        f"{self.paths}: the probabilities at sentence {int(said.sentence[0])} are not numbers (NaN); "
+                        "use a checkpoint from before the training diverged"
                     ) from None
                 progress(len(said.target))
         return found or Measurement(plan)
 
     def _asked(self, dataset: Any, ids: np.ndarray, types: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Log-probabilities of the types, activations and targets, at the targets that are one of the types."""
+        """Yield log-probabilities of the types, activations and targets at targets of these types."""
         source = self.forcing(dataset)
         for batch in source.batches(ids):
             for said in source.outputs(batch):
@@ -74,15 +75,14 @@ class Model:
                 yield scores.cpu(), hidden[at].float().cpu(), said.target[at].cpu()
 
     def activations(self, dataset: Any, ids: np.ndarray, types: Tensor) -> tuple[Tensor, Tensor]:
-        """`[N, D]` activations at targets of these types, and `[N]` those targets."""
+        """Return the activations at targets of these types, `[N, D]`, and the targets, `[N]`."""
         _, hidden, target = (torch.cat(parts) for parts in zip(*self._asked(dataset, ids, types), strict=True))
         return hidden, target
 
     def looks(self, dataset: Any, ids: np.ndarray, types: Tensor, most: int, draws: int) -> Tensor | None:
-        """`[N, draws]`, the difference of two types' logits at targets of either, each under the training's dropout.
+        """Return the difference of two types' logits at targets of either type under dropout, `[N, draws]`.
 
-        None where the model has no dropout, and of fewer than two occurrences, which say nothing. The N occurrences
-        are at most `most` of each type.
+        The N occurrences are at most `most` of each type. The result is None if the model has no dropout, or N < 2.
         """
         found = []
         for seed in range(1, draws + 1):

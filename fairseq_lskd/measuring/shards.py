@@ -1,4 +1,4 @@
-"""Measurements of several processes, which the last of them to end adds up."""
+"""Merge the measurements of several processes. The last process to finish does it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from ..sequences.shards import shard_path
 def shared(
     measured: Sequence[Measurement], key: dict[str, Any], out: Path, shard: int, count: int
 ) -> list[Measurement]:
-    """Write this shard's measurements beside `out`; if all shards are there, their sums, else nothing.
+    """Write the measurements of a shard beside `out`. Return the merged measurements if all shards exist, else [].
 
     Args:
-        key: what was measured, which must be the same in all of them.
+        measured: measurements of all models on the shard.
+        key: options and inputs, which must be equal for all shards.
+        out: output of the whole analysis.
+        shard: number of the shard.
+        count: number of shards.
 
     Raises:
-        UserError: if another shard's file is none, or of something else.
+        UserError: if the file of another shard is invalid, or was made with another key.
     """
     key = {**key, "shards": count}
     paths = [shard_path(out, i, count) for i in range(count)]
@@ -32,7 +36,7 @@ def shared(
     with write_beside(mine) as part, part.open("wb") as stream:
         torch.save({"key": key, "models": [one.state() for one in measured]}, stream)
     if missing := [path.name for path in paths if not path.is_file()]:
-        print(f"{mine}: written; still to come: {', '.join(missing)}", file=sys.stderr)
+        print(f"{mine}: written; waiting for {', '.join(missing)}", file=sys.stderr)
         return []
     return _merged(paths, key)
 
@@ -49,10 +53,10 @@ def _merged(paths: Sequence[Path], key: dict[str, Any]) -> list[Measurement]:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
         except Exception:
-            raise UserError(f"{path} is not a shard of this analysis: delete it, and run that shard again") from None
+            raise UserError(f"{path} is not a shard of an analysis: delete it, and run this shard again") from None
         if not same:
             raise UserError(
-                f"{path} was measured with other options, models or data: delete it, and run that shard again"
+                f"{path} was measured with different options, models or data: delete it, and run this shard again"
             )
         if not merged:
             merged = found

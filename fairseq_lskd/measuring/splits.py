@@ -1,4 +1,4 @@
-"""Splits of binarised data: which target token types are in them, and where."""
+"""Load splits of binarised data, and find sentences with given token types."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from ..errors import UserError
 from ..teachers.task import load_split as read_split
 
-#: Sentences that are searched for the token types of a picture, spread over the split.
+#: Maximum number of sentences, spread over the split, to search for the token types of a plot.
 SEARCHED = 50_000
 
 
 def load_split(task: Any, split: str) -> Any:
-    """The dataset of a split.
+    """Load the dataset of a split.
 
     Raises:
-        UserError: if the data has no such split, or it is broken.
+        UserError: if the split does not exist or is broken.
     """
     try:
         return read_split(task, split)
@@ -26,14 +26,16 @@ def load_split(task: Any, split: str) -> Any:
         pair = f"{task.cfg.source_lang}-{task.cfg.target_lang}"
         files = Path(task.cfg.data).glob(f"*.{pair}.{task.cfg.target_lang}.idx")
         there = ", ".join(sorted(path.name.split(".")[0] for path in files)) or "none"
-        raise UserError(f"--split {split}: {task.cfg.data} has no such split of {pair}; it has: {there}") from None
+        raise UserError(
+            f"--split {split}: {task.cfg.data} has no such split for {pair}; expected one of {there}"
+        ) from None
 
 
 def holding(dataset: Any, types: list[int], most: int) -> np.ndarray:
-    """Sentences in which each of the types occurs `most` times if there are so many, spread over the dataset."""
+    """Return sentences, spread over the dataset, with at least `most` occurrences of each type if possible."""
     total = len(dataset)
     order = np.unique(np.linspace(0, total - 1, min(total, SEARCHED)).astype(np.int64))
-    # Not in the corpus's order, which may go by subject.
+    # Shuffle, because a corpus may be sorted by topic.
     order = np.random.default_rng(1).permutation(order)
     wanted, found = dict.fromkeys(types, most), []
     for i in order:

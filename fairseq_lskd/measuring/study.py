@@ -33,15 +33,15 @@ from ..teachers.task import translation_task
 from .model import Model
 from .splits import holding, load_split
 
-#: Occurrences of a type, and draws of dropout, for the mutual information.
+#: Maximum number of occurrences per type, and number of draws of dropout, for the mutual information.
 OCCURRENCES, LOOKS = 150, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Choice):
-    """What is asked for; `lskd analyze --help` says what each is."""
+    """Options, as described by `lskd analyze --help`."""
 
-    # Inputs, of which the manifest has digests.
+    # Inputs; the manifest has their digests.
     teacher: list[str] = field(metadata={"path": True})
     student: list[str] = field(metadata={"path": True})
     data: str = field(metadata={"path": True})
@@ -49,7 +49,7 @@ class Request(Choice):
     student_names: str | None = None
     max_source_positions: int = 1024
     max_target_positions: int = 1024
-    # What the numbers do not depend on, but for the order in which they are added.
+    # Options that change the numbers only by the order of summation.
     teacher_data: str | None = field(default=None, metadata={"how": True})
     source_lang: str | None = field(default=None, metadata={"how": True})
     target_lang: str | None = field(default=None, metadata={"how": True})
@@ -57,11 +57,11 @@ class Request(Choice):
     cpu: bool = field(default=False, metadata={"how": True})
 
     def options(self) -> dict[str, Any]:
-        """Of models their number."""
+        """Return the options that the numbers depend on; of the models only their number."""
         return {**super().options(), "teacher": len(self.teacher), "student": len(self.student)}
 
     def model_names(self, trainings: list[Training]) -> list[str]:
-        """What models are called: as given, else teachers by their smoothing and students by their folder."""
+        """Return the given names of the models, or else the label smoothing of teachers and the folder of students."""
         folders = [Path(paths.split(":")[0]).resolve().parent.name for paths in (*self.teacher, *self.student)]
         count = len(self.teacher)
         own = [
@@ -74,13 +74,13 @@ class Request(Choice):
 
 
 class Study:
-    """Models and data, checked and ready; the least smoothed teacher is the base."""
+    """Models and data of a study. The teacher with the least label smoothing is the base of comparisons."""
 
     def __init__(self, request: Request):
         """Load the data.
 
         Raises:
-            UserError: if the data, the split or a model's file is not there.
+            UserError: if the data, the split or the file of a model does not exist.
         """
         self.request = request
         self.device = "cuda" if torch.cuda.is_available() and not request.cpu else "cpu"
@@ -96,23 +96,23 @@ class Study:
         self.dataset = load_split(self.task, request.split)
         self.train = None
         if request.train_split not in ("none", request.split):
-            with contextlib.suppress(UserError):  # only pictures depend on it
+            with contextlib.suppress(UserError):  # the training split is optional: only plots need it
                 self.train = load_split(self.task, request.train_split)
         self.truth = None if request.truth is None else self._truth(request.truth)
 
     def _truth(self, folder: Path) -> Tensor:
-        """`[N]`, the truth's log-probability of every sentence of the split."""
+        """Read the true log-probability of every sentence of the split, `[N]`."""
         found = read_log_probs(folder, self.request.split)
         if len(found) != len(self.dataset):
             raise UserError(
-                f"--truth {folder}: it knows {len(found):,} sentences of {self.request.split}, and {self.request.data} "
-                f"has {len(self.dataset):,}: --data must be binarised from that very folder"
+                f"--truth {folder}: found {len(found):,} sentences of {self.request.split}, expected "
+                f"{len(self.dataset):,} as in {self.request.data}. Give --data that was binarised from this folder"
             )
         return found
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """Digests of the models and the data."""
+        """The digests of the models and the data."""
         found = {
             f"{kind} {i}: {Path(path).name}": sha256(path)
             for kind in ("teacher", "student")
@@ -129,11 +129,11 @@ class Study:
         return found
 
     def load(self) -> None:
-        """Load the models, and plan what is measured: all that can go wrong goes wrong here.
+        """Load the models and plan the measurement, so that all errors come before the long work.
 
         Raises:
-            UserError: if a model cannot be read, has no numbers for weights or does not fit the data, if too few types
-                occur often enough, or the memory is too small.
+            UserError: if a model cannot be read, has NaN in its weights or does not fit the data, if too few types are
+                frequent enough, or the memory is too small.
         """
         request = self.request
         paths, count = [*request.teacher, *request.student], len(request.teacher)
@@ -155,19 +155,19 @@ class Study:
         self.chosen = request.three(self._find, self.counts, unknown)
 
     def _find(self, symbol: str) -> int | None:
-        """A type's number."""
+        """Return the number of a type, or None if it is not in the dictionary."""
         index = self.dictionary.index(symbol)
         return None if index == self.dictionary.unk() and symbol != self.dictionary.unk_word else index
 
     def __str__(self) -> str:
-        sketched = f", {len(self.plan.sketched):,} of them sketched" if len(self.plan.sketched) else ""
+        sketched = f" ({len(self.plan.sketched):,} sketched)" if len(self.plan.sketched) else ""
         return (
             f"{len(self.ids):,} sentences, {int(self.counts.sum()):,} target tokens, {len(self.plan.types):,} types "
             f"with at least {self.request.min_count} occurrences{sketched}"
         )
 
     def measure(self, shard: int = 0, of: int = 1) -> list[Measurement]:
-        """One pass of each model over a shard of the sentences."""
+        """Measure each model on a shard of the sentences."""
         ids = self.ids[shard::of]
         total = int(self.dataset.tgt_sizes[ids].sum()) * len(self.models)
         found = []
@@ -178,7 +178,7 @@ class Study:
         return found
 
     def findings(self, measured: list[Measurement]) -> Findings:
-        """Everything that the sections of a report draw on."""
+        """Return the findings for the sections of a report."""
         count = len(self.request.teacher)
         outputs = [model.output for model in self.models[:count]]
         similarity = self.request.similarity(measured[:count], outputs)
@@ -210,7 +210,7 @@ class Study:
         )
 
     def _pictured(self, system: System, model: Model, three: tuple[int, int, int] | None) -> System:
-        """A teacher with its clouds, and its looks under dropout."""
+        """Return a teacher with clouds for the projection, and logit differences under dropout."""
         if three is None:
             return system
         types = torch.tensor(three)
@@ -227,13 +227,13 @@ class Study:
 
     @cached_property
     def _digests(self) -> list[tuple[str, ...]]:
-        """SHA-256 of each teacher's checkpoints, sorted."""
+        """The sorted SHA-256 of each teacher's checkpoints."""
         return [tuple(sorted(map(sha256, paths.split(":")))) for paths in self.request.teacher]
 
     def _taught(self, student: System, how: Training, teachers: list[System]) -> System:
-        """A student with its teacher's name: by the digests of the teacher's checkpoints.
+        """Return a student with the name of its teacher, which is found by the digests of its checkpoints.
 
-        Where they are not known, by its smoothing if that is one teacher's.
+        If no digest is known, it is the only teacher with the label smoothing in the student's labels.
         """
         facts = how.described()
         if digests := tuple(each.sha256 for each in how.teachers):
@@ -244,8 +244,8 @@ class Study:
             ]
         if len(names) != 1:
             print(
-                f"{student.name}: none of the teachers is known to be its own (by the digests of its training, "
-                "or the teacher_smoothing in its run.json); it is listed, and compared with none",
+                f"{student.name}: its teacher is not among the given teachers, according to the digests of its "
+                "training or the label teacher_smoothing in its run.json. The student is listed but not compared",
                 file=sys.stderr,
             )
         taught_by = names[0] if len(names) == 1 else None
@@ -264,13 +264,13 @@ class Study:
             "target tokens": f"{len(one.tokens):,}",
             "target vocabulary": f"{len(self.dictionary):,} types",
             "types with enough occurrences": f"{len(self.plan.types):,}",
-            "of which sketched": f"{len(self.plan.sketched):,}",
-            "minimum n_c": str(one.min_count),
+            "sketched types": f"{len(self.plan.sketched):,}",
+            "minimum occurrences per type": str(one.min_count),
         }
 
 
 def _training_of(paths: str) -> Training:
-    """Of the first of several checkpoints, joined by `:`, in all of which every weight is a number."""
+    """Check the weights of all checkpoints, joined by `:`, and return how the first one was trained."""
     for path in paths.split(":"):
         check_weights(path, read_archive(path)["model"])
     return training_of(paths.split(":")[0])

@@ -1,4 +1,4 @@
-"""Intervals that hold what they say, and the same resamples for all."""
+"""Tests of bootstrap intervals."""
 
 import math
 
@@ -37,14 +37,14 @@ def test_coverage_of_a_mean_is_near_95_percent():
     assert 0.88 <= hits / 200 <= 0.99
 
 
-def test_a_constant_has_no_spread_and_nothing_has_no_value():
+def test_constants_and_empty_samples():
     found = mean_interval(torch.full((5,), 3.0))
     assert (found.value, found.low, found.high, found.sign) == (3, 3, 3, 1)
     assert math.isnan(mean_interval(torch.zeros(0)).value)
     assert math.isnan(interval(1.0, torch.tensor([math.nan])).low)
 
 
-def test_of_one_unit_there_is_no_interval_and_no_verdict():
+def test_one_unit_has_no_interval_and_no_verdict():
     found = mean_interval(torch.tensor([3.0]))
     assert found.value == 3 and math.isnan(found.low) and math.isnan(found.high)
     assert found.sign == 0 and verdict(found) == UNDECIDED

@@ -1,4 +1,4 @@
-"""Reliability in adaptive bins, means and their bootstrap over sentences."""
+"""Tests of calibration and quality."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_the_error_of_two_bins_by_hand():
 
 @given(values=st.lists(st.integers(0, 8), min_size=1, max_size=60), bins=st.integers(1, 15), seed=st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_bins_are_ordered_hold_ties_together_and_ignore_the_order_of_examples(values, bins, seed):
+def test_bins_are_ordered_keep_ties_together_and_ignore_the_order_of_examples(values, bins, seed):
     confidence = torch.tensor(values) / 8
     place = adaptive_bins(confidence, bins)
     assert place.min() >= 0 and place.max() < bins

@@ -54,8 +54,8 @@ def test_the_page_needs_no_other_file_and_escapes_text(tmp_path):
     assert "<title>A &lt;title&gt;</title>" in page and "▁&lt;b&gt;0" in page and "<b>" not in page
     assert '<p class="lead">Take A &amp; B.</p>' in page and page.count('class="lead"') == 1
     assert '<td class="not-held">not held</td>' in page
-    assert f"The first {SHOWN} of {SHOWN + 3} rows; all are in tables/types.csv." in page
-    # A table of verdicts shows its interval in one column, and the parts in the CSV only.
+    assert f"The first {SHOWN} of {SHOWN + 3} rows; tables/types.csv has all." in page
+    # A table of verdicts shows the interval in one column; its parts are only in the CSV file.
     assert ">value</th>" not in page
     assert "value" in (tmp_path / "tables/claims.csv").read_text()
     body = page[page.index("<body>") : page.index("</html>")].replace("&nbsp;", " ")
@@ -73,9 +73,9 @@ def test_pictures_are_files_too_and_the_same_each_time(tmp_path):
 
 def test_one_name_for_two_things_and_pictures_without_numbers_are_refused(tmp_path):
     one, two = sections()
-    with pytest.raises(ValueError, match="two things"):
+    with pytest.raises(ValueError, match="duplicate names"):
         write_report(tmp_path, "A", [one, one])
-    with pytest.raises(ValueError, match="without their numbers"):
+    with pytest.raises(ValueError, match="without a table"):
         write_report(tmp_path, "A", [one, Section("x", [], [], two.pictures)])
 
 

@@ -1,4 +1,4 @@
-"""The smoothed loss against the logit."""
+"""Tests of the smoothed loss by logit."""
 
 from __future__ import annotations
 

@@ -149,9 +149,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
     @pytest.mark.parametrize(
         ("counts", "budget", "said"),
-        [([1, 2, 3], 1e9, "no class has 5 examples, the most frequent has 3"), ([9] * 1000, 10_000, "do not fit")],
+        [([1, 2, 3], 1e9, "no class has 5 examples; the most frequent has 3"), ([9] * 1000, 10_000, "do not fit")],
     )
-    def test_what_cannot_be_planned_is_said(self, counts, budget, said):
+    def test_impossible_plans_are_refused(self, counts, budget, said):
         with pytest.raises(ValueError, match=said):
             Plan.make(torch.tensor(counts), 5, budget)
 

@@ -76,8 +76,9 @@ def test_models_are_compared_sentence_by_sentence() -> None:
     plain = truth - torch.rand(200) * 2
     models = {"teacher-0.0": plain, "teacher-0.1": plain - 0.2 - 0.1 * torch.rand(200)}
     found = section(models, torch.full((200,), 10), truth, [("teacher-0.0", "teacher-0.1")])
-    assert found.words[0].startswith("Nearest to the truth is teacher-0.0: ")
-    assert "Smoothing added to the distance from the truth (teacher-0.1 against teacher-0.0): +0.25" in found.words[1]
+    assert found.words[0].startswith("teacher-0.0 is nearest to the truth")
+    assert "Smoothing increased the divergence" in found.words[1]
+    assert "(teacher-0.1 compared with teacher-0.0): +0.25" in found.words[1]
     kl, changes = found.tables
     assert kl.rows[1][1] - kl.rows[0][1] == pytest.approx(changes.rows[0][2], abs=2e-4)
     assert changes.rows[0][-1] == "added" and len(kl.columns) == len(kl.rows[0])
@@ -88,7 +89,7 @@ def test_models_are_compared_sentence_by_sentence() -> None:
 
 
 def test_a_truth_that_is_missing_broken_or_of_other_sentences_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"truth\.valid\.tsv: no such file; the truth is known of"):
+    with pytest.raises(UserError, match=r"truth\.valid\.tsv: no such file; expected .*`lskd generate`"):
         read_log_probs(tmp_path, "valid")
     for text in ("words\n", "log_prob\tentropy\nx\t1\n", "entropy\n1\n"):
         (tmp_path / "truth.valid.tsv").write_text(text)
@@ -97,7 +98,7 @@ def test_a_truth_that_is_missing_broken_or_of_other_sentences_is_refused(tmp_pat
     truth = torch.zeros(2)
     with pytest.raises(UserError) as caught:
         section({"a": torch.zeros(3), "b": torch.tensor([0, math.nan])}, TOKENS, truth)
-    assert "a: 3 sentences, where the truth knows 2" in str(caught.value)
+    assert "a: found 3 sentences, expected 2" in str(caught.value)
     assert "b: the log-probability of sentence 2 is nan" in str(caught.value)
-    with pytest.raises(UserError, match="no model was named"):
+    with pytest.raises(UserError, match="expected models"):
         section({}, TOKENS, truth)

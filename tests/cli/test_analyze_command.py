@@ -197,7 +197,7 @@ def test_shards_merge_into_the_same_report(
 ) -> None:
     argv = words(data, teachers[::-1], "--min-count", "2", "--num-shards", "2")
     assert main([*argv, "--shard-id", "1"]) == 0
-    assert not Path("out").exists() and "still to come: out.0-of-2" in capsys.readouterr().err
+    assert not Path("out").exists() and "waiting for out.0-of-2" in capsys.readouterr().err
     assert main([*argv, "--shard-id", "0"]) == 0
     for name in ("stability", "stability-by-type", "calibration", "classes-summary", "claims"):
         for one, other in zip(rows(name), rows(name, str(analysed)), strict=True):
@@ -210,7 +210,7 @@ def test_shards_merge_into_the_same_report(
                     assert one[column] == other[column]
     assert main([*argv, "--shard-id", "0"]) == 0  # up to date
     shutil.rmtree("out")
-    assert "out.1-of-2 was measured with other options" in refused([*argv, "--shard-id", "0", "--min-count", "3"])
+    assert "out.1-of-2 was measured with different options" in refused([*argv, "--shard-id", "0", "--min-count", "3"])
 
 
 def test_types_of_the_user_and_embeddings(data: Path, teachers: list[Path]) -> None:
@@ -265,20 +265,17 @@ def test_students_and_their_diffusion(data: Path, teachers: list[Path], tmp_path
         ("LS 0.1", name) for name in ("similar", "dissimilar", "difference")
     }
     verdicts = {row["claim"]: row for row in rows("claims")}
-    drift = verdicts["At a higher temperature its students drift towards similar classes"]
+    drift = verdicts["At higher temperatures, students of the smoothed teacher drift towards similar classes"]
     assert float(drift["value"]) == pytest.approx(
         float(next(row for row in rows("diffusion") if row["pairs"] == "difference")["diffusion index"])
     )
-    assert verdicts["The smoothed teacher's student is as good or better"]["value"]
+    assert verdicts["The student of the smoothed teacher is as good or better"]["value"]
 
 
 def test_one_teacher_and_an_ensemble(data: Path, teachers: list[Path]) -> None:
     assert main(["analyze", "--teacher", ":".join(map(str, teachers)), "--data", str(data), "--out", "out"]) == 0
     page = Path("out/report.html").read_text()
-    assert (
-        "There is one teacher, and nothing to compare it with. Distil from " in page
-        and "Left out: it is an ensemble." in page
-    )
+    assert "It is the only teacher" in page and "Left out: it is an ensemble." in page
 
 
 def test_the_truth_of_teachers_and_students(data: Path, teachers: list[Path], tmp_path: Path) -> None:
@@ -295,8 +292,8 @@ def test_the_truth_of_teachers_and_students(data: Path, teachers: list[Path], tm
         teacher.task.load_dataset("valid")
         found = sentence_log_probs(teacher.models[0], teacher.task, "valid")
         gap = -4 - found.log_probs.mean().item()  # the mean of 0, -1, ..., -8
-        assert float(row["a sentence"]) == pytest.approx(gap, abs=1e-3)
-        assert float(row["a token"]) == pytest.approx(9 * gap / int(found.tokens.sum()), abs=1e-3)
+        assert float(row["per sentence"]) == pytest.approx(gap, abs=1e-3)
+        assert float(row["per token"]) == pytest.approx(9 * gap / int(found.tokens.sum()), abs=1e-3)
     assert [(row["not smoothed"], row["smoothed"]) for row in rows("truth_changes")] == [("LS 0", "LS 0.1")]
     assert "truth.valid.tsv" in json.loads(Path("out/analysis.json").read_text())["inputs"]
 
@@ -307,9 +304,9 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("flags", "said"),
         [
-            (["--split", "test"], "--split test: {data} has no such split of de-en; it has: train, valid"),
-            (["--min-count", "500"], "--min-count 500: no token type occurs that often in valid of {data} (the"),
-            (["--min-count", "12"], "comparing types takes three"),
+            (["--split", "test"], "--split test: {data} has no such split for de-en; expected one of train, valid"),
+            (["--min-count", "500"], "--min-count 500: no token type occurs that often in valid of {data} (maximum: "),
+            (["--min-count", "12"], "at least three types"),
             (["--types", "A,B"], "--types A,B: expected 3 different types"),
             (["--types", "J,I,Q"], "; 'Q' is not in {data}/dict.en.txt"),
             (["--types", "J,I,H", "--min-count", "9"], "times in valid, fewer than --min-count 9"),
@@ -368,8 +365,8 @@ class TestMistakes:
             (["--from-npz", "a.npz", "--from-npz", "a.npz"], "--from-npz a.npz: given 2 times"),
             (["--from-npz", "a.npz", "--num-shards", "2"], "--num-shards 2: only --teacher can be measured in shards"),
             (["--runs", "none"], "--runs none: no such folder"),
-            (["--hypotheses", "a=b"], "--hypotheses: the long tail needs --references and --training too"),
-            (["--references", "r", "--training", "t"], "--references and --training: the long tail needs --hypotheses"),
+            (["--hypotheses", "a=b"], "--hypotheses: the section on the long tail also needs --references and --tr"),
+            (["--references", "r", "--training", "t"], "--references and --training: the section on the long tail "),
             (["--hypotheses", "b"], "--hypotheses b: expected NAME=FILE"),
             (["--hypotheses", "a=b"], "--hypotheses a=b: b: no such file"),
             (["--hypotheses", "a=b", "--hypotheses", "a=c"], "--hypotheses a=...: given 2 times"),
@@ -387,7 +384,7 @@ class TestMistakes:
         raw.mkdir()
         (raw / "truth.valid.tsv").write_text("log_prob\n-1\n-2\n")
         said = refused(words(data, teachers, "--truth", str(raw)))
-        assert said.startswith(f"--truth {raw}: it knows 2 sentences of valid, and {data} has 9: ")
+        assert said.startswith(f"--truth {raw}: found 2 sentences of valid, expected 9 as in {data}")
 
     def test_without_matplotlib_the_way_out_is_named(
         self, data: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,4 @@
-"""Which of the teachers a student is of."""
+"""Tests of finding a student's teacher."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def system(name: str, smoothing: float | None = None) -> System:
 
 
 @pytest.mark.parametrize(("label", "wanted"), [(0.1, "smooth"), ("0.0", "plain"), (0.2, None), (None, None)])
-def test_a_student_whose_teacher_s_digest_is_not_known(label: object, wanted: str | None) -> None:
+def test_without_a_digest_the_label_decides(label: object, wanted: str | None) -> None:
     study = Study.__new__(Study)
     teachers = [system("plain", 0.0), system("smooth", 0.1)]
     mine = Training(labels={"teacher_smoothing": label})
@@ -28,14 +28,14 @@ def test_a_student_whose_teacher_s_digest_is_not_known(label: object, wanted: st
 
 
 @pytest.mark.parametrize(("taught_by", "wanted"), [("first", "first"), ("second", "second"), ("third", None)])
-def test_digests_tell_teachers_of_one_smoothing_apart(
+def test_digests_distinguish_teachers_of_equal_smoothing(
     taught_by: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second", "third"):
         Path(name).write_text(name)
     study = Study.__new__(Study)
-    study.request = SimpleNamespace(teacher=["first", "second"])  # type: ignore[assignment]  # what it asks for
+    study.request = SimpleNamespace(teacher=["first", "second"])  # type: ignore[assignment]
     teachers = [system("first", 0.1), system("second", 0.1)]
     mine = Training(labels={"teacher_smoothing": 0.1}, teachers=(Teacher(sha256(Path(taught_by)), None),))
     assert study._taught(system("student"), mine, teachers).taught_by == wanted

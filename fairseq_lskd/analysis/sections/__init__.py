@@ -1,4 +1,4 @@
-"""The sections of the report, a module each: words, tables and pictures of what was measured."""
+"""The sections of the report, one module each."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ __all__ = ["Findings", "sections_of"]
 
 
 def sections_of(found: Findings, more: Sequence[Section] = ()) -> Iterator[Section]:
-    """All that there is to say of these models, in the order of the report; `more` comes before the method."""
+    """Yield all sections about the models, in the order of the report. `more` comes before the method."""
     yield answer(found)
     yield stability(found)
     yield classes(found)

@@ -1,4 +1,4 @@
-"""The answer, before anything else."""
+"""The first section: the recommendation and the verdicts of all claims."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ..document import Section, Table
 from ..intervals import HELD, NOT_HELD, UNDECIDED
 from .findings import Findings
 
-COLUMNS = ("claim", "source", "verdict", "interval (95 %)", "what is measured", "value", "low", "high")
+COLUMNS = ("claim", "source", "verdict", "value [95 % interval]", "measured quantity", "value", "low", "high")
 
 
 def answer(found: Findings) -> Section:
-    """Advice in words, then each claim with its verdict and interval."""
+    """Return the section with the recommendation, and each claim with its verdict and interval."""
     advice = found.advice
     words = [advice.headline, *advice.reasons]
     tables: list[Table] = []
@@ -20,11 +20,11 @@ def answer(found: Findings) -> Section:
         base, other = comparison.base, comparison.other
         verdicts = Counter(claim.verdict for claim in judged)
         counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in (HELD, NOT_HELD, UNDECIDED))
-        words.append(f"Of the claims about label smoothing, {other.name} against {base.name}: {counts}.")
+        words.append(f"Claims about label smoothing, {other.name} compared with {base.name}: {counts}.")
         if not comparison.smoother:
             words.append(
-                f"{other.name} is not known to be trained with more label smoothing than {base.name}: the verdicts "
-                "read as if it were, and say no more than how the two differ."
+                f"The label smoothing of {other.name} is not known to be higher than that of {base.name}. The claims "
+                "are worded as if it were, but the verdicts only say how the two models differ."
             )
         rows = [
             (
@@ -38,6 +38,6 @@ def answer(found: Findings) -> Section:
             for claim in judged
         ]
         suffix = "" if len(found.comparisons) == 1 else f"-{len(tables) + 1}"
-        caption = f"The claims, {other.name} against {base.name}, on {found.split}."
+        caption = f"Claims about {other.name} compared with {base.name}, on {found.split}."
         tables.append(Table(f"claims{suffix}", caption, COLUMNS, rows))
     return Section("The answer", words, tables)

@@ -1,4 +1,4 @@
-"""Calibration, and how much the logits say of single examples."""
+"""The section on calibration, and on the mutual information of examples and logits."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ from .findings import Findings
 
 
 def calibration(found: Findings) -> Section:
-    """Reliability, entropy, likelihood and mutual information."""
+    """Return the section on reliability, entropy, likelihood and mutual information."""
     terms = found.terms
     words = [
-        f"A calibrated teacher that says 0.7 is right seven times of ten. Bins hold nearly equally many {terms.tokens}."
+        "A calibrated teacher is right in 70 % of the predictions that it makes with a confidence of 0.7. The bins "
+        f"have nearly equal numbers of {terms.tokens}."
     ]
     for c in found.comparisons:
         words.append(
-            f"{c.other.name} against {c.base.name}: calibration error {c.ece.shown(4, sign=True)}, entropy "
-            f"{c.entropy.shown(3, sign=True)} nats, negative log-likelihood {c.nll.shown(3, sign=True)} nats "
-            f"{terms.each}, accuracy {c.accuracy.shown(2, sign=True, factor=100)} points; intervals over "
-            f"{terms.units}, paired."
+            f"Changes of {c.other.name} compared with {c.base.name}: calibration error {c.ece.shown(4, sign=True)}, "
+            f"entropy {c.entropy.shown(3, sign=True)} nats, negative log-likelihood {c.nll.shown(3, sign=True)} nats "
+            f"{terms.each}, accuracy {c.accuracy.shown(2, sign=True, factor=100)} points (paired intervals over "
+            f"{terms.units})."
         )
     tables = [_quality(found), _bins(found)]
     if found.triple and any(teacher.looks is not None for teacher in found.teachers):
         one, two = (found.name(kind) for kind in found.triple[:2])
         words.append(
-            f"Mutual information, after Müller et al.: how much the difference of the logits of {one} and {two}, under "
-            "the dropout of training, says about which of their occurrences it is of. 0 is nothing, the logarithm of "
-            "the number of occurrences is all; what smoothing erases lowers it."
+            f"Mutual information (Müller et al.) is the information that the difference of the logits of {one} and "
+            f"{two}, under the dropout of training, carries about which of their occurrences it belongs to. It lies "
+            "between 0 and the logarithm of the number of occurrences. It is lower if smoothing erased information."
         )
         tables.append(_information(found))
-    caption = "Accuracy against confidence, in bins of nearly equal mass; below the diagonal: overconfident."
+    caption = (
+        "Accuracy by confidence, in bins of nearly equal size. Below the dotted line the teacher is overconfident."
+    )
     return Section("Calibration", words, tables, [Picture("reliability", caption, _draw(found), "reliability")])
 
 
@@ -54,7 +57,7 @@ def _quality(found: Findings) -> Table:
     columns = ("teacher", found.terms.tokens, "NLL (nats)", "perplexity", "accuracy", "confidence", "entropy (nats)")
     more = ("ECE, adaptive bins", "low", "high", "ECE, 15 equal widths")
     return Table(
-        "calibration", f"Predictions on {found.split}, means over {found.terms.tokens}.", (*columns, *more), rows
+        "calibration", f"Predictions on {found.split}: means over {found.terms.tokens}.", (*columns, *more), rows
     )
 
 
@@ -71,7 +74,7 @@ def _bins(found: Findings) -> Table:
         )
     ]
     columns = ("teacher", "bin", found.terms.tokens, "confidence", "accuracy")
-    return Table("reliability", "The bins of the reliability diagram.", columns, rows)
+    return Table("reliability", "Bins of the reliability diagram.", columns, rows)
 
 
 def _information(found: Findings) -> Table:
@@ -82,8 +85,8 @@ def _information(found: Findings) -> Table:
             half = interval(value, mutual_information_draws(teacher.looks))
             size, draws = teacher.looks.shape
             rows.append((teacher.name, size, draws, value, math.log(size), half.low, half.high))
-    columns = ("teacher", "occurrences", "draws of dropout", "information (nats)", "at most", "low", "high")
-    caption = "Mutual information; low and high are of random halves of the occurrences."
+    columns = ("teacher", "occurrences", "draws of dropout", "information (nats)", "maximum", "low", "high")
+    caption = "Mutual information, with 95 % intervals over random halves of the occurrences."
     return Table("information", caption, columns, rows)
 
 

@@ -1,4 +1,4 @@
-"""Mean class distributions, and how classes relate to each other."""
+"""The section on mean class distributions, and on relations between classes."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ from ..document import Picture, Section, Table
 from ..style import COLOURS, GREY, figure, logarithmic, look, plain, styled
 from .findings import Findings
 
-#: Panels of the picture, and alternatives in each.
+#: Number of panels of the plot, and of alternatives in each panel.
 SHOWN, ALTERNATIVES = 4, 8
 
 
 def classes(found: Findings) -> Section:
-    """Figure 4 of the paper, and what smoothing does to the relations."""
+    """Return the section on Figure 4 of the paper, and on the effect of smoothing on relations."""
     terms = found.terms
     words = [
-        f"The mean of a teacher's predictions over all {terms.occurrences} of a {terms.kind_in_full} shows what the "
-        "teacher takes it for. The paper finds that smoothing lowers the peak, and leaves the relations to the other "
-        f"{terms.kinds} as they are.",
+        f"The mean of a teacher's predictions over all {terms.occurrences} of a {terms.kind_in_full} shows which other "
+        f"{terms.kinds} the teacher confuses it with. The paper finds that smoothing lowers the peak (the probability "
+        f"of the {terms.kind} itself), and preserves the relations to the other {terms.kinds}.",
     ]
     for c in found.comparisons:
         words.append(
-            f"{c.other.name} against {c.base.name}: the peak changes by {c.peak.shown(3, sign=True)}; the relations to "
-            f"the other {terms.kinds} have a mean rank correlation of {c.rank_correlation.shown(3)}."
+            f"{c.other.name} compared with {c.base.name}: the peak changes by {c.peak.shown(3, sign=True)}. The "
+            f"relations to the other {terms.kinds} have a mean rank correlation of {c.rank_correlation.shown(3)}."
         )
         if c.similar and c.dissimilar:
             words.append(
-                f"The separation of a {terms.kind} from its most similar one (distance of centres over the sum of "
-                f"spreads, in the penultimate layer) changes by {c.similar.shown(1, sign=True, factor=100)} %, "
-                f"that from a dissimilar {terms.kind} by {c.dissimilar.shown(1, sign=True, factor=100)} %."
+                f"The separation of a {terms.kind} from the most similar {terms.kind} (distance of the centres divided "
+                "by the sum of the spreads, in the penultimate layer) changes by "
+                f"{c.similar.shown(1, sign=True, factor=100)} %, the separation from a dissimilar {terms.kind} by "
+                f"{c.dissimilar.shown(1, sign=True, factor=100)} %."
             )
-    how = "taken for each other most" if found.similarity == "confusion" else "closest in their output embeddings"
+    how = "most often confused" if found.similarity == "confusion" else "closest in their output embeddings"
     words.append(
-        f"Similar {terms.kinds} are those {how}, on average over the teachers; a dissimilar one is drawn from the half "
-        "that is least similar."
+        f"Similar {terms.kinds} are those {how}, on average over the teachers. A dissimilar {terms.kind} is drawn from "
+        "the less similar half of all."
     )
     chosen = _chosen(found)
     distribution = _distribution_rows(found, chosen)
     pictures = [
         Picture(
             "mean-distributions",
-            f"Mean predicted distribution at the {terms.occurrences} of a {terms.kind}: its own probability and the "
-            "strongest alternatives (logarithmic).",
+            f"Mean predicted distribution at the {terms.occurrences} of a {terms.kind}: the probabilities of the "
+            f"{terms.kind} itself and of the strongest alternatives (logarithmic scale).",
             _draw_distributions(found, chosen, distribution),
             "mean-distributions",
         )
@@ -57,8 +58,9 @@ def classes(found: Findings) -> Section:
         pictures.append(
             Picture(
                 "relations",
-                f"Left: the mean probability of each {terms.kind} at its own {terms.occurrences} under two teachers. "
-                f"Right: the rank correlation of its relations to all other {terms.kinds}.",
+                f"Left: mean probability of each {terms.kind} at its own {terms.occurrences} under two teachers. "
+                f"Right: rank correlation between the teachers of a {terms.kind}'s relations to all other "
+                f"{terms.kinds}.",
                 _draw_relations(found),
                 "classes",
             )
@@ -109,12 +111,12 @@ def _by_type(found: Findings) -> Table:
         values.append(c.rank.tolist())
     rows = list(zip(*values, strict=True))
     return Table(
-        "classes", f"Each {terms.kind} with enough {terms.occurrences}, the most frequent first.", columns, rows
+        "classes", f"All {terms.kinds} with enough {terms.occurrences}, the most frequent first.", columns, rows
     )
 
 
 def _chosen(found: Findings) -> list[int]:
-    """Rows of the types to draw: those of the projection, then the most frequent."""
+    """Return the rows of the classes to plot: those of the projection, then the most frequent ones."""
     types = found.types.tolist()
     wanted = [types.index(kind) for kind in found.triple or () if kind in types]
     wanted += [row for row in range(len(types)) if row not in wanted]
@@ -122,7 +124,7 @@ def _chosen(found: Findings) -> list[int]:
 
 
 def _distribution_rows(found: Findings, chosen: list[int]) -> list[tuple[str, str, list[float]]]:
-    """(type, alternative, its mean probability under each teacher), the type itself first."""
+    """Return (class, alternative, mean probability of the alternative under each teacher), the class itself first."""
     rows = []
     for row in chosen:
         kind = int(found.types[row])
@@ -138,7 +140,7 @@ def _distribution_table(found: Findings, rows: list[tuple[str, str, list[float]]
     terms = found.terms
     return Table(
         "mean-distributions",
-        f"Mean probability of what is predicted at the {terms.occurrences} of a {terms.kind}.",
+        f"Mean probability of predictions at the {terms.occurrences} of a {terms.kind}.",
         [terms.kind, "predicted", *(teacher.name for teacher in found.teachers)],
         [(kind, other, *values) for kind, other, values in rows],
     )
@@ -186,7 +188,7 @@ def _draw_relations(found: Findings) -> Figure:
         right.hist(known, bins=min(30, max(5, len(known) // 2)), color=COLOURS[5], edgecolor="white", linewidth=0.3)
         right.axvline(c.rank_correlation.value, color="black", linewidth=1)
         right.set_xlabel(f"rank correlation of a {found.terms.kind}'s relations (line: mean)")
-        right.set_ylabel(found.terms.kinds)
+        right.set_ylabel(f"number of {found.terms.kinds}")
         right.set_xlim(right=1)
         right.yaxis.set_major_locator(MaxNLocator(integer=True))
     return drawn

@@ -1,4 +1,4 @@
-"""All that the sections draw on."""
+"""The data of all sections."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from ..terms import TRANSLATION, Terms
 
 
 def _apart(pair: tuple[System, System]) -> float:
-    """By how much the second student's temperature is the higher."""
+    """Return the temperature of the second student minus that of the first."""
     return (pair[1].temperature or 0.0) - (pair[0].temperature or 0.0)
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Teachers, the least smoothed first, and their students, with what follows; each thing computed once."""
+    """Teachers, by ascending label smoothing, and students. Derived quantities are computed once."""
 
     teachers: Sequence[System]
     students: Sequence[System]
-    symbols: Sequence[str]  #: what each of the V classes is called
+    symbols: Sequence[str]  #: names of the V classes
     split: str
-    pairs: Pairs  #: a similar and a dissimilar class of each that is kept whole
+    pairs: Pairs  #: a similar and a dissimilar class for each class with a whole distribution
     similarity: str  #: "confusion" or "embedding"
-    triple: tuple[int, int, int] | None  #: two similar classes and another, for the projection
-    facts: dict[str, str] = field(default_factory=dict)  #: of the data and the call
+    triple: tuple[int, int, int] | None  #: two similar classes and a third, for the projection
+    facts: dict[str, str] = field(default_factory=dict)  #: facts about the data and the call
     terms: Terms = TRANSLATION
-    truth: torch.Tensor | None = None  #: [N] log-probabilities that are true, by the number of the sentence, nats
+    truth: torch.Tensor | None = None  #: [N] true log-probabilities by number of the sentence, nats
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Of each other teacher with the first."""
+        """The comparisons of each other teacher with the first."""
         return [compare(self.teachers[0], other, self.pairs) for other in self.teachers[1:]]
 
     @cached_property
     def diffusions(self) -> dict[str, Diffusion]:
-        """By teacher, of its students of the lowest and the highest temperature, where there are two."""
+        """The diffusion from the lowest to the highest temperature of each teacher's students, as far as possible."""
         found = {}
         for teacher in self.teachers:
             pair = self.extremes(teacher.name)
@@ -53,9 +53,9 @@ class Findings:
         return found
 
     def extremes(self, teacher: str) -> tuple[System, System] | None:
-        """A teacher's students of the lowest and the highest temperature, taught alike otherwise, if there are two.
+        """Return a teacher's students of the lowest and highest temperature with equal settings, or None.
 
-        Those that are furthest apart, of several ways to teach.
+        If there are several settings, it is the one with the largest difference of temperatures.
         """
         own = [s for s in self.students if s.taught_by == teacher and s.temperature is not None]
         pairs = [(low, high) for low in own for high in own if low.setting == high.setting]
@@ -69,19 +69,19 @@ class Findings:
 
     @cached_property
     def advice(self) -> Advice:
-        """Which teacher, at which temperature."""
+        """The recommended teacher and temperature."""
         return advise(self.teachers, self.comparisons, self.judged, self.students, self.terms)
 
     @cached_property
     def smoothings(self) -> list[float]:
-        """The label smoothings of the teachers, each once, ascending; none of those of which it is not known."""
+        """The known label smoothings of the teachers, ascending, without duplicates."""
         return sorted({teacher.smoothing for teacher in self.teachers if teacher.smoothing is not None})
 
     @property
     def types(self) -> torch.Tensor:
-        """`[K]`, the classes that are kept whole, the most frequent first."""
+        """The classes with whole distributions, `[K]`, the most frequent first."""
         return self.teachers[0].measurement.exact.types
 
     def name(self, kind: int) -> str:
-        """What a class is called."""
+        """Return the name of a class."""
         return self.symbols[kind]

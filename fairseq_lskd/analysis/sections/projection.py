@@ -1,4 +1,4 @@
-"""Penultimate activations of three token types, teachers side by side."""
+"""The section on the penultimate activations of three classes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ COLUMNS = (
     "D2",
     "D3",
     "Dc",
-    "to the third, from the first",
-    "and the second",
+    "from the first to the third",
+    "from the second to the third",
     "Dc / (D1 + D2)",
     "low",
     "high",
@@ -30,24 +30,25 @@ COLUMNS = (
 
 
 def projection(found: Findings) -> Section:
-    """Figure 1 of the paper."""
+    """Return the section on Figure 1 of the paper."""
     terms = found.terms
     title = f"Three {terms.kinds} in the penultimate layer"
     if found.triple is None:
-        return Section(title, [f"Left out: fewer than three {terms.kinds_in_full} occur often enough."])
+        return Section(title, [f"Left out: fewer than three {terms.kinds_in_full} are frequent enough."])
     names = [found.name(kind) for kind in found.triple]
     able = [teacher for teacher in found.teachers if teacher.clouds and teacher.templates is not None]
     if not able:
         first = found.teachers[0]
-        why = first.why_no_points or first.why_no_clouds or f"not each of {', '.join(names)} was met in one split"
+        why = first.why_no_points or first.why_no_clouds or f"no split has all of {', '.join(names)}"
         return Section(title, [f"Left out: {why}."])
     words = [
-        f"{names[0]} and {names[1]} are similar, {names[2]} is not. Their activations before the output layer are "
-        f"projected on the plane through the three {terms.kinds}' rows of the output matrix, as Müller et al. do.",
-        f"D1, D2 and D3 are the mean distances of a {terms.kind}'s points to their own centre, Dc is the distance "
-        f"between the centres of the two similar {terms.kinds}. Scales differ between teachers: compare "
-        "Dc / (D1 + D2), which has none. Contrast is Dc over the mean distance of both centres to the third: the "
-        "lower, the closer the similar pair.",
+        f"{names[0]} and {names[1]} are similar, {names[2]} is dissimilar to both. Their activations before the output "
+        f"layer are projected on the plane through the rows of the output matrix of the three {terms.kinds} (Müller et "
+        "al.).",
+        f"D1, D2 and D3 are the mean distances of the points of each {terms.kind} from their centre. Dc is the "
+        f"distance between the centres of the two similar {terms.kinds}. Scales differ between teachers, so compare "
+        "Dc / (D1 + D2), which has no unit. Contrast is Dc divided by the mean distance of both centres to the third "
+        "one. It is lower if the similar pair is closer.",
     ]
     rows, points, drawn_points = [], [], []
     for teacher in able:
@@ -61,12 +62,12 @@ def projection(found: Findings) -> Section:
             ]
             drawn_points.append((teacher.name, cloud.split, flat, cloud.member))
     tables = [
-        Table("projection", "Distances, with 95 % intervals of the separation over examples.", COLUMNS, rows),
-        Table("projection-points", "The points of the picture.", ("teacher", "split", terms.kind, "x", "y"), points),
+        Table("projection", "Distances, with 95 % intervals of Dc / (D1 + D2) over examples.", COLUMNS, rows),
+        Table("projection-points", "Points of the plot.", ("teacher", "split", terms.kind, "x", "y"), points),
     ]
     caption = (
         f"Penultimate activations at {names[0]}, {names[1]} (similar) and {names[2]}, projected on the plane through "
-        "their rows of the output matrix; black rims: centres."
+        "their rows of the output matrix. Markers with a black edge are centres."
     )
     drawn = _draw(names, [teacher.name for teacher in able], drawn_points)
     return Section(title, words, tables, [Picture("projection", caption, drawn, "projection-points")])

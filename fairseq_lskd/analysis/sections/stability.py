@@ -1,4 +1,4 @@
-"""Erased information: the variance within classes, overall and by frequency."""
+"""The section on erased information: the variance within classes, overall and by frequency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .findings import Findings
 
 
 def stability(found: Findings) -> Section:
-    """Equation (2) for each teacher."""
+    """Return the section on equation (2) for each teacher."""
     terms = found.terms
     first = found.teachers[0].stability
     rows, by_bucket, points = [], [], []
@@ -42,21 +42,21 @@ def stability(found: Findings) -> Section:
         points.append((teacher.name, line))
     words = [
         "1 - S is the variance of a teacher's predictions within a class, averaged over classes (equation 2 of the "
-        f"paper). {terms.definition} Lower: the examples of a {terms.kind} look more alike to the student, so that "
-        "more of what tells them apart is erased.",
+        f"paper). {terms.definition} If 1 - S is lower, the examples of a {terms.kind} look more alike to the student: "
+        "more of the information that distinguishes them is erased.",
         *(
-            f"{c.other.name} has {'less' if c.variance.value < 0 else 'more'} of it than {c.base.name}: "
+            f"1 - S of {c.other.name} is {'lower' if c.variance.value < 0 else 'higher'} than that of {c.base.name}: "
             f"{c.variance.shown(4, sign=True)}."
             for c in found.comparisons
         ),
-        f"{terms.kinds.capitalize()} of n {terms.occurrences} have their variance measured around their own mean, "
-        "which makes it smaller by 1/n of itself: compare teachers, not buckets. Intervals are over "
+        f"The variance of a {terms.kind} is measured around its own mean, which makes it too small by the factor "
+        f"1 - 1/n for n {terms.occurrences}. Compare teachers, not frequencies. Intervals are over "
         f"{terms.kinds_in_full}.",
     ]
     if any(teacher.stability.error_bound for teacher in found.teachers):
         words.append(
-            "Not all classes fit the memory whole: those that do not are sketched, and the sketch's error in 1 - S is "
-            "below the bound in the table with 95 % probability. The claims' intervals include it."
+            "The distributions of some classes are sketched, because not all fit into memory. The sketch's error in "
+            "1 - S is below the bound in the table with a probability of 95 %. The intervals of the claims include it."
         )
     columns = (
         "teacher",
@@ -73,13 +73,13 @@ def stability(found: Findings) -> Section:
         Table("stability", f"Stability on {found.split}.", columns, rows),
         Table(
             "stability-by-frequency",
-            f"1 - S of the {terms.kinds} with so many {terms.occurrences} in the split.",
+            f"1 - S by number of {terms.occurrences} in the split.",
             ("teacher", terms.occurrences, terms.kinds, "1 - S", "low", "high"),
             by_bucket,
         ),
         Table(
             f"stability-by-{terms.kind}",
-            f"The variance within each {terms.kind}, the most frequent first.",
+            f"Variance within each {terms.kind}, the most frequent first.",
             (terms.kind, terms.occurrences, *(teacher.name for teacher in found.teachers)),
             [
                 (found.name(kind), count, *values)
@@ -93,10 +93,10 @@ def stability(found: Findings) -> Section:
         ),
     ]
     caption = (
-        f"Variance within {terms.kinds_in_full}, 1 - S, by their number of {terms.occurrences}; bars are 95 % "
-        f"intervals over {terms.kinds}."
+        f"Variance within {terms.kinds_in_full}, 1 - S, by number of {terms.occurrences}. Bars are 95 % intervals over "
+        f"{terms.kinds}."
     )
-    axis = f"{terms.occurrences} of the {terms.kind} in the split (number of {terms.kinds})"
+    axis = f"{terms.occurrences} of a {terms.kind} in the split (in brackets: number of {terms.kinds})"
     drawn = _draw(points, [f"{group.name}\n({int(group.members.sum())})" for group in groups], axis)
     return Section(
         "Erased information", words, tables, [Picture("stability", caption, drawn, "stability-by-frequency")]

@@ -1,4 +1,4 @@
-"""Students: how good they are, and whether they drift towards similar types as the temperature rises."""
+"""The section on students: their quality, and whether they drift towards similar types at high temperatures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ INDEX = ("similar", "dissimilar", "difference")
 
 
 def students(found: Findings) -> Section:
-    """Quality of each student, and the diffusion index of each teacher's."""
+    """Return the section on the quality of each student, and the diffusion index of each teacher's students."""
     words = [
-        "Diffusion, after Chandrasegaran et al.: the share by which the centres of two types come closer, in a "
-        "student's penultimate layer and in units of its mean distance of centres, from the lowest to the highest "
-        "temperature. Students diffuse systematically if it is larger for similar types than for dissimilar ones."
+        "The diffusion index (Chandrasegaran et al.) is the share by which the centres of two types in the students' "
+        "penultimate layer come closer from the lowest to the highest temperature. Distances are in units of the "
+        "student's mean distance of centres. Students diffuse systematically if the index is larger for similar types "
+        "than for dissimilar ones."
     ]
     rows = [
         (
@@ -33,25 +34,25 @@ def students(found: Findings) -> Section:
         for student in found.students
     ]
     columns = ("student", "teacher", "temperature", "NLL (nats)", "perplexity", "accuracy", "ECE, adaptive bins")
-    tables = [Table("students", f"Students' predictions on {found.split}.", columns, rows)]
+    tables = [Table("students", f"Predictions of the students on {found.split}.", columns, rows)]
     if not found.diffusions:
-        words.append("Not measured: that needs two students of one teacher that differ in temperature.")
+        words.append("It was not measured: it needs two students of one teacher with different temperatures.")
         return Section("Students", words, tables)
     indices = []
     for teacher, measured in found.diffusions.items():
-        low, high = found.extremes(teacher)  # type: ignore[misc]  # diffusions are of these
+        low, high = found.extremes(teacher)  # type: ignore[misc]  # diffusions exist only for teachers with extremes
         for name in INDEX:
             at = getattr(measured, name)
             indices.append((teacher, low.temperature, high.temperature, name, at.value, at.low, at.high))
         drift = {1: "they drift towards similar types", -1: "they drift away from similar types"}
         words.append(
             f"Students of {teacher}, from T = {low.temperature:g} ({low.name}) to {high.temperature:g} ({high.name}): "
-            f"index {INDEX[0]} less {INDEX[1]} {measured.difference.shown(3, sign=True)}: "
-            f"{drift.get(measured.difference.sign, 'undecided')}."
+            f"{drift.get(measured.difference.sign, 'undecided')} (index of {INDEX[0]} minus {INDEX[1]} types: "
+            f"{measured.difference.shown(3, sign=True)})."
         )
     columns = ("teacher", "from T", "to T", "pairs", "diffusion index", "low", "high")
-    tables.append(Table("diffusion", "The diffusion index, the mean over types.", columns, indices))
-    caption = "The diffusion index; bars are 95 % intervals over types. Above 0: the types came closer."
+    tables.append(Table("diffusion", "Mean diffusion index over types.", columns, indices))
+    caption = "Diffusion index. Bars are 95 % intervals over types. Above 0 the types are closer."
     return Section("Students", words, tables, [Picture("diffusion", caption, _draw(found), "diffusion")])
 
 

@@ -1,4 +1,4 @@
-"""How far the models are from a truth that is known."""
+"""The section on the divergence of models from a known truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .findings import Findings
 
 
 def truth(found: Findings) -> Section:
-    """Each model's divergence from it, and what smoothing did to that of teachers and of students."""
+    """Return the section on the divergence of teachers and students from the truth, and its change by smoothing."""
     assert found.truth is not None
     models = {}
     for system in (*found.teachers, *found.students):
@@ -20,7 +20,7 @@ def truth(found: Findings) -> Section:
 
 
 def _pairs(found: Findings) -> Iterator[tuple[str, str]]:
-    """Names of (not smoothed, smoothed) teachers, and of students that were taught alike."""
+    """Yield the names of (not smoothed, smoothed) teachers, and of their matched students."""
     for comparison in found.comparisons:
         if comparison.smoother:
             yield comparison.base.name, comparison.other.name
