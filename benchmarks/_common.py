@@ -1,4 +1,4 @@
-"""What the benchmarks share: where they ran, quartiles, rows of JSON."""
+"""Shared functions of the benchmarks: versions, quartiles, and rows of JSON."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ __all__ = ["Others", "command", "doubt", "four", "quartiles", "spread", "version
 
 
 def versions(*packages: str) -> dict[str, str | None]:
-    """Versions of Python, this project and these packages."""
+    """Return the versions of Python, this project and some packages."""
     found = {name: PACKAGES[name].version() for name in ("torch", "fairseq", "numpy", *packages)}
     return {"python": platform.python_version(), "fairseq_lskd": __version__, **found}
 
 
 def quartiles(values: Sequence[float]) -> list[float]:
-    """First quartile, median, third quartile; of one value three times that."""
+    """Return the first quartile, median and third quartile. A single value is all three."""
     if len(values) == 1:
         return [values[0]] * 3
     return statistics.quantiles(values, n=4, method="inclusive")
 
 
 def four(value: float) -> float:
-    """To four significant digits."""
+    """Round to four significant digits."""
     return float(f"{value:.4g}")
 
 
 def spread(name: str, values: Sequence[float]) -> dict[str, Any]:
-    """`name_median` and `name_quartiles`."""
+    """Return `NAME_median` and `NAME_quartiles` of values."""
     low, median, high = (four(value) for value in quartiles(values))
     return {f"{name}_median": median, f"{name}_quartiles": [low, high]}
 
 
 def doubt(rows: Iterable[dict[str, Any]]) -> str:
-    """What a table says of rows that were measured beside other programs, else nothing. Older rows do not tell."""
+    """Return a remark if other programs used the cores during the measurement, else "". Older rows have no data."""
     return busy.doubt(max((row.get("others_cores") or 0.0 for row in rows), default=0.0))
 
 
 def command() -> str:
-    """The command line that runs."""
+    """Return the command line of this process."""
     return shlex.join(["python", *sys.argv])
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """A JSON list, one row a line."""
+    """Write a JSON list with one row per line."""
     with write_beside(path) as part:
         lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
         part.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

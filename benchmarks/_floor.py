@@ -1,9 +1,9 @@
-"""The least time that a form of the loss can take on this machine, from what the machine is measured to do.
+"""A lower bound of the time of a form of the loss on this machine, from measured rates of the machine.
 
-A form multiplies matrices and moves bytes. Its products at the rate of one large product, and the bytes that no form
-can avoid (each input read once, each gradient written once) at the bandwidth of a large copy, give two times; the
-larger is the floor. The products alone, at their own shapes, are measured too: what lies between them and the floor is
-not to be had by another way to write the loss.
+A form multiplies matrices and moves bytes. The floor is the larger of two times: that of its matrix products at the
+rate of one large product, and that of the bytes that every form must move (each input is read once, each gradient
+written once) at the bandwidth of a large copy. The products alone, at their own shapes, are measured too. No other
+implementation of the loss can save the difference between them and the floor.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import NamedTuple
 import torch
 from _forms import Problem
 
-#: How often a form projects the student's and the teacher's hidden states. Others do each once.
+#: Number of projections of the student's and the teacher's hidden states, for forms in which it is not (1, 1).
 TIMES = {"fused_top16": (1, 0), "fused_ls": (1, 0), "fairseq_ls": (1, 0), "rayeren_top4": (1, 0), "tie_kd_x3": (3, 3)}
 WARM_UP = 3
 
 
 class Ceilings(NamedTuple):
-    """What the machine does at most."""
+    """The maximum rates of the machine."""
 
-    rate: float  #: operations a second, of a large matrix product
-    bandwidth: float  #: bytes a second, read and written, of a large copy
+    rate: float  #: operations per second of a large matrix product
+    bandwidth: float  #: bytes per second, read and written, of a large copy
 
 
 class Floor(NamedTuple):
-    """Seconds; see above."""
+    """The two times in seconds."""
 
     products: float
     bytes: float
@@ -41,10 +41,13 @@ class Floor(NamedTuple):
 
 
 def measure(dtype: torch.dtype, device: torch.device, size: int = 8192, copied: int = 2**31) -> Ceilings:
-    """The ceilings for one number format, on random data.
+    """Measure the ceilings for a dtype on random data.
 
     Args:
-        size: of the square matrices; copied: bytes of what is copied, several times the cache.
+        dtype: dtype of the matrices.
+        device: device to measure.
+        size: number of rows of the square matrices.
+        copied: number of bytes to copy, several times the cache.
     """
     return Ceilings(product_rate(dtype, device, size), copy_bandwidth(device, copied))
 
@@ -63,7 +66,7 @@ def copy_bandwidth(device: torch.device, copied: int) -> float:
 
 @contextlib.contextmanager
 def tf32() -> Iterator[None]:
-    """Float32 products on a GPU's matrix units, in a shorter format."""
+    """Use TF32 for float32 products on a GPU."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
@@ -75,19 +78,19 @@ def tf32() -> Iterator[None]:
 def floor(
     form: str, tokens: int, vocab: int, student_width: int, teacher_width: int, itemsize: int, ceilings: Ceilings
 ) -> Floor:
-    """The floor of a form, by its name in _forms.py; itemsize: bytes of a number of the hidden states."""
+    """Return the floor of a form of _forms.py. `itemsize` is the size of a number of the hidden states in bytes."""
     student, teacher = TIMES.get(form, (1, 1))
-    # The student's logits, and both gradients; the teacher's logits.
+    # The logits of the student, its two gradients, and the logits of the teacher.
     operations = 2 * tokens * vocab * (3 * student * student_width + teacher * teacher_width)
-    # The student's hidden states and matrix are read, and gradients of their size written.
+    # The student's hidden states and matrix are read, and gradients of the same sizes are written.
     numbers = 2 * (tokens + vocab) * student_width + (tokens + vocab) * teacher_width * bool(teacher)
     return Floor(operations / ceilings.rate, itemsize * numbers / ceilings.bandwidth)
 
 
 def products_alone(problem: Problem) -> float:
-    """Seconds of a form's products without anything between them, each into memory that is there already.
+    """Return the seconds of a form's matrix products alone, with preallocated outputs.
 
-    The teacher's logits, the student's, and the gradients of its hidden states and its matrix.
+    These are the logits of teacher and student, and the gradients of the student's hidden states and matrix.
     """
     (hidden, weight, _), (theirs, their_weight, _) = problem.student, problem.teacher
     hidden, weight = hidden.detach(), weight.detach()
@@ -105,7 +108,7 @@ def products_alone(problem: Problem) -> float:
 
 
 def seconds(run: Callable[[], object], device: torch.device, repeats: int = 7) -> float:
-    """Median of some repeats, after a warm-up."""
+    """Return the median seconds of several repeats, after a warm-up."""
     found = []
     for repeat in range(WARM_UP + repeats):
         synchronise(device)

@@ -1,9 +1,9 @@
-"""Every form of the loss that is measured: a problem in, a loss out.
+"""The forms of the loss that are measured. Each is a function from a problem to a loss.
 
-Each projects hidden states, which `backward` then reaches, and keeps no `[tokens, vocabulary]` tensor but those that
-its formula and autograd keep. The reference forms are written from the formulas of other systems, as naively as
-those compute them; none is their code. In the formulas, p is the teacher's distribution and q the student's, summed
-over tokens; y is the label, K the vocabulary. All compute in float32.
+Each form projects hidden states and is differentiable. It keeps only those `[tokens, vocabulary]` tensors that its
+formula and autograd need. The reference forms are written from the formulas of other systems, in the way these compute
+them, but do not use their code. In the formulas p is the teacher's distribution, q the student's, y the label and K the
+size of the vocabulary. Losses are summed over tokens and computed in float32.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from fairseq_lskd.losses import (
 )
 from fairseq_lskd.losses.fused import BLOCK, project
 
-K = 16  #: of a cached teacher, as `lskd cache` writes it by default
-REFERENCE_K = 4  #: multilingual-kd-pytorch's
-RANKING_K = 5  #: TIE-KD's
-QUEUE = 30_000  #: selective distillation's
-PRODUCTS_TOKENS = 256  #: at a time, in `products`
+K = 16  #: number of types in a teacher cache, the default of `lskd cache`
+REFERENCE_K = 4  #: number of types in multilingual-kd-pytorch
+RANKING_K = 5  #: number of types in the ranking loss of TIE-KD
+QUEUE = 30_000  #: size of the queue in selective distillation
+PRODUCTS_TOKENS = 256  #: tokens per chunk in `products`
 
 
 class Problem(NamedTuple):
-    """What every form starts from. Gradients are wanted for the student's hidden states and matrix."""
+    """The input of all forms. The student's hidden states and matrix require gradients."""
 
     student: Projection
     teacher: Projection
@@ -64,7 +64,7 @@ def make_problem(
     temperature: float = 1.0,
     seed: int = 1,
 ) -> Problem:
-    """Random hidden states, and matrices that make logits of standard deviation 2 of them."""
+    """Make a problem of random hidden states, and random matrices for logits with standard deviation 2."""
     random = torch.Generator().manual_seed(seed)
 
     def projection(width: int, dtype: torch.dtype) -> Projection:
@@ -97,12 +97,12 @@ def _softmax(logits: Tensor) -> Tensor:
 
 
 def _says(problem: Problem) -> Tensor:
-    """The teacher's logits."""
+    """Return the teacher's logits."""
     with torch.no_grad():
         return _logits(problem.teacher)
 
 
-# Ours.
+# Forms of this package.
 
 
 def _fused(problem: Problem, teacher: Sequence[Projection] | TopK) -> Tensor:
@@ -124,7 +124,7 @@ def fused(problem: Problem) -> Tensor:
 
 
 def fused_top16(problem: Problem) -> Tensor:
-    """The same from a cache: the teacher's 16 most probable classes, all others as one."""
+    """`fused` with a cache: the teacher's 16 most probable types, and all others as one class."""
     return _fused(problem, problem.best)
 
 
@@ -135,7 +135,7 @@ def fused_ls(problem: Problem) -> Tensor:
 
 
 def plain(problem: Problem) -> Tensor:
-    """What `fused` computes, on whole tensors, as `--loss-form plain` does."""
+    """The loss of `fused` on whole tensors, as with `--loss-form plain`."""
     student = _log_softmax(_logits(problem.student))
     ignore = torch.zeros_like(problem.target, dtype=torch.bool)
     nll = negative_log_likelihood(student, problem.target, ignore).sum()
@@ -148,9 +148,9 @@ def plain(problem: Problem) -> Tensor:
 
 
 def products(problem: Problem) -> None:
-    """The matrix products of `fused`, in chunks as it has them, with nothing between them: no form can take less.
+    """The matrix products of `fused` alone, in the same chunks. Every form needs at least these.
 
-    The student's and the teacher's logits, and the gradients of the student's hidden states and matrix.
+    They are the logits of student and teacher, and the gradients of the student's hidden states and matrix.
     """
     student, teacher = (Projection(p.hidden.detach(), p.weight.detach()) for p in (problem.student, problem.teacher))
     d_hidden, d_weight = torch.zeros_like(student.hidden), torch.zeros_like(student.weight)
@@ -164,7 +164,7 @@ def products(problem: Problem) -> None:
             d_weight[block].addmm_(logits.t(), student.hidden[some])
 
 
-# fairseq's, and those of other systems.
+# Forms of fairseq and of other systems.
 
 
 def _smoothed(problem: Problem, log_q: Tensor) -> Tensor:
@@ -172,13 +172,13 @@ def _smoothed(problem: Problem, log_q: Tensor) -> Tensor:
 
 
 def _old_smoothed(problem: Problem, log_q: Tensor) -> Tensor:
-    """`[N]`: as fairseq had it up to 0.10, `(1 - alpha) nll + alpha / K * smooth`."""
+    """The smoothed loss of fairseq up to 0.10, `[N]`: `(1 - alpha) nll + alpha / K * smooth`."""
     nll = -log_q.gather(-1, problem.target.unsqueeze(-1)).squeeze(-1)
     return (1 - problem.label_smoothing) * nll - problem.label_smoothing / log_q.size(-1) * log_q.sum(-1)
 
 
 def fairseq_ls(problem: Problem) -> Tensor:
-    """`H_smoothed(q, y)`, fairseq's own function: no teacher."""
+    """`H_smoothed(q, y)` by fairseq's own function, without a teacher."""
     logits = _logits(problem.student)
     return _smoothed(problem, _log_softmax(logits))
 
@@ -193,10 +193,10 @@ def nmt_kd(problem: Problem) -> Tensor:
 
 
 def tie_kd_x3(problem: Problem) -> Tensor:
-    """songmzhang/NMT-KD, TIE-KD: three iterations of KL and ranking loss, averaged.
+    """songmzhang/NMT-KD, TIE-KD: the mean of three iterations of KL and ranking loss.
 
     `(1 - w) H_smoothed(q, y) + w / 3 sum_i (KL(p || q) + R)`, with `log(x + 1e-6)` for logarithms. Each iteration
-    has logits of its own; here of the same hidden states.
+    computes its own logits, here from the same hidden states.
     """
     ours, theirs = _logits(problem.student), _says(problem)
     loss = (1 - problem.kd_weight) * _smoothed(problem, _log_softmax(ours))
@@ -208,8 +208,9 @@ def tie_kd_x3(problem: Problem) -> Tensor:
 
 
 def _tie(ours: Tensor, theirs: Tensor) -> Tensor:
-    """R sums two hinges over the top 5 of teacher (t) and student (s): `max(0, q(t_i) - q(t_1))`, and
-    `max(0, q(s_j) - q(t_i))` where `p(t_i) > p(s_j)`.
+    """KL plus R, the sum of two hinges over the top 5 types of teacher (t) and student (s).
+
+    The hinges are `max(0, q(t_i) - q(t_1))`, and `max(0, q(s_j) - q(t_i))` if `p(t_i) > p(s_j)`.
     """
     p, q = _softmax(theirs), _softmax(ours)
     log_p, log_q = (p + 1e-6).log(), (q + 1e-6).log()
@@ -224,10 +225,10 @@ def _tie(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def varungumma(problem: Problem) -> Tensor:
-    """VarunGumma/fairseq: `w KL(p || q) + (1 - w) nll`, without smoothing. Padding is masked class by class."""
+    """VarunGumma/fairseq: `w KL(p || q) + (1 - w) nll`, without label smoothing. Padding is masked for each type."""
     ours, theirs = _logits(problem.student), _says(problem)
     log_q, log_p = _log_softmax(ours), _log_softmax(theirs)
-    padding = problem.target.lt(0).unsqueeze(-1)  # here there is none
+    padding = problem.target.lt(0).unsqueeze(-1)  # the problem has none
     taught = F.kl_div(log_q, log_p, log_target=True, reduction="none").masked_fill_(padding, 0).sum()
     return problem.kd_weight * taught + (1 - problem.kd_weight) * F.nll_loss(log_q, problem.target, reduction="sum")
 
@@ -238,7 +239,7 @@ def selective_all(problem: Problem) -> Tensor:
 
 
 def selective_global(problem: Problem) -> Tensor:
-    """The same, KL only of tokens whose cross-entropy is in the upper half of a queue's."""
+    """`selective_all` with KL only for tokens with a cross-entropy in the upper half of a queue."""
     return _selective(problem, chosen=True)
 
 
@@ -246,8 +247,8 @@ def _selective(problem: Problem, chosen: bool) -> Tensor:
     ours, theirs = _logits(problem.student), _says(problem)
     log_q = _softmax(ours).log()
     labels = _old_smoothed(problem, log_q)
-    p = _softmax(theirs * problem.temperature)  # the temperature is a factor there, and the teacher's alone
-    if chosen:  # it takes the tokens that are no padding out of the batch: here all
+    p = _softmax(theirs * problem.temperature)  # the original code multiplies, and only the teacher's logits
+    if chosen:  # the original code selects tokens that are not padding: here all
         real = problem.target.ge(0)
         log_q, p, labels, target = log_q[real], p[real], labels[real], problem.target[real]
     taught = F.kl_div(log_q, p, reduction="none").sum(-1)
@@ -260,20 +261,20 @@ def _selective(problem: Problem, chosen: bool) -> Tensor:
 
 
 def rayeren_top4(problem: Problem) -> Tensor:
-    """RayeRen/multilingual-kd-pytorch: `w T^2 CE(p^(T), q^(T)) + (1 - w) H_smoothed(q, y)`, p of 4 classes on file."""
+    """RayeRen/multilingual-kd-pytorch: `w T^2 CE(p^(T), q^(T)) + (1 - w) H_smoothed(q, y)`, p of 4 cached types."""
     logits, t = _logits(problem.student).float(), problem.temperature
     labels = _old_smoothed(problem, F.log_softmax(logits, dim=-1)).sum()
     log_q = F.log_softmax(logits / t, dim=-1)
-    # `best` is at the temperature already.
+    # `best` already has the temperature.
     p = problem.best.log_probs[:, :REFERENCE_K].softmax(-1)
     taught = -(log_q.gather(-1, problem.best.ids[:, :REFERENCE_K]) * p).sum()
     return problem.kd_weight * t * t * taught + (1 - problem.kd_weight) * labels
 
 
 def torchtune_chunked8(problem: Problem) -> Tensor:
-    """torchtune's chunked "forward KL": `-sum_k p_k log q_k`, logits of 8 chunks first; no label's part.
+    """torchtune's chunked "forward KL": `-sum_k p_k log q_k`, after the logits of all 8 chunks; without labels.
 
-    Terms of an infinite logit are left out.
+    Terms with infinite logits are left out.
     """
     pairs = zip(problem.student.hidden.chunk(8), problem.teacher.hidden.chunk(8), strict=True)
     logits = []
@@ -289,22 +290,22 @@ def torchtune_chunked8(problem: Problem) -> Tensor:
 
 
 def liger_n4(problem: Problem) -> Tensor:
-    """Liger-Kernel's way, a quarter of the tokens at a time: `(1 - w) nll + w KL(p || q)`."""
+    """Liger-Kernel's method with a quarter of the tokens at a time: `(1 - w) nll + w KL(p || q)`."""
     return _liger(problem, 4, _differentiate)
 
 
 def liger_n16(problem: Problem) -> Tensor:
-    """Liger-Kernel's way, a sixteenth of the tokens at a time."""
+    """Liger-Kernel's method with a sixteenth of the tokens at a time."""
     return _liger(problem, 16, _differentiate)
 
 
 def liger_n16_compiled(problem: Problem) -> Tensor:
-    """The same through torch.compile, as Liger-Kernel does by default."""
+    """`liger_n16` with torch.compile, the default of Liger-Kernel."""
     return _liger(problem, 16, _compiled())
 
 
 def liger_1024_compiled(problem: Problem) -> Tensor:
-    """Liger-Kernel's way as it comes: 1,024 tokens at a time, compiled."""
+    """Liger-Kernel's method with its defaults: 1,024 tokens at a time, compiled."""
     return _liger(problem, -(-problem.target.numel() // 1024), _compiled())
 
 
@@ -334,7 +335,7 @@ def _compiled() -> Callable[..., Any]:
 
 
 class _Liger(torch.autograd.Function):
-    """Loss and gradients a chunk at a time; backward only rescales."""
+    """Compute loss and gradients chunk by chunk in the forward pass. The backward pass only rescales."""
 
     @staticmethod
     def forward(

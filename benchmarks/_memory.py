@@ -1,4 +1,4 @@
-"""Peak memory of a step, from every allocation and release that torch's allocators report to its profiler."""
+"""Peak memory of a step, from the allocations and releases that torch's allocators report to the profiler."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-# Before torch is imported: its profiler would announce each of its stages on stderr.
+# This must be set before torch is imported. Otherwise the profiler announces each of its stages on stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-#: c10::DeviceType, as the profiler writes it.
+#: Values of c10::DeviceType in the profiler's output.
 DEVICE_TYPES = {"cpu": 0, "cuda": 1}
 
 
 class Peak(NamedTuple):
-    """Bytes beyond what was allocated before the step, at the worst moment."""
+    """The maximum number of bytes allocated during a step, beyond those allocated before."""
 
-    net: int  #: of all but the tensors that outlive the step as its result
+    net: int  #: without the result of the step
     gross: int
 
 
 def peak(step: Callable[[], object], results: Callable[[], Sequence[Tensor]], device: torch.device) -> Peak:
-    """Run `step` once and count.
+    """Run `step` once and count its memory.
 
-    Exact for what goes through torch's allocators, operators' temporaries and the backward pass included; blind to
-    what libraries take for themselves (MKL's packed matrices, say). The GPU's allocator rounds up to 512 bytes.
+    The count is exact for torch's allocators, including temporaries and the backward pass. It leaves out memory that
+    libraries allocate themselves, such as packed matrices of MKL. The GPU's allocator rounds up to 512 bytes.
 
     Args:
-        results: called after the step; the tensors that it leaves behind in every form (gradients).
+        step: function to measure.
+        results: function called after the step that returns the tensors it leaves in memory (gradients).
+        device: device whose memory is counted.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         step()
@@ -42,7 +44,7 @@ def peak(step: Callable[[], object], results: Callable[[], Sequence[Tensor]], de
             torch.cuda.synchronize(device)
     kept = {tensor.untyped_storage().data_ptr() for tensor in results()}
     events = list(_of_the_step((a, size) for a, size, kind in _events(found) if kind == DEVICE_TYPES[device.type]))
-    # An address may be used again and again: a result's allocation is the last one there.
+    # Addresses are reused. The allocation of a result is the last one at its address.
     last = {address: index for index, (address, size) in enumerate(events) if size > 0}
     live = mine = net = gross = 0
     for index, (address, size) in enumerate(events):
@@ -54,7 +56,7 @@ def peak(step: Callable[[], object], results: Callable[[], Sequence[Tensor]], de
 
 
 def _of_the_step(events: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """All but releases of what was there before: torch takes their size from what once had the address in a profile."""
+    """Skip releases of memory allocated before the step: the profiler reports wrong sizes for them."""
     held = set()
     for address, size in events:
         if size > 0:
@@ -67,7 +69,7 @@ def _of_the_step(events: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]
 
 
 def _events(found: profile) -> list[tuple[int, int, int]]:
-    """(address, bytes, type of device) in the order of time; a release has negative bytes."""
+    """Return (address, bytes, device type) in order of time. Releases have negative bytes."""
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder, "trace.json")
         found.export_chrome_trace(str(trace))

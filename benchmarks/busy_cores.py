@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""The fused loss beside the plain one, with the cores to themselves and with neighbours on them.
+"""Compare the fused and the plain loss on idle cores, and on cores that other programs use too.
 
-OpenMP's threads spin by default while they wait for each other, and on a core that another program uses as well, each
-wait costs that program's time slice. Passive threads (OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0, which lskd and
-fairseq's commands get here) sleep. Each policy has a process of its own, since libgomp reads it once. The processes
-take turns at one step of each form, in a new order each round; the neighbour is a busy loop a core.
+OpenMP's threads spin by default while they wait for each other. On a core shared with another program, each wait then
+takes as long as that program's time slice. Passive threads (OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0, which this
+package sets for lskd and fairseq's commands) sleep instead. Each policy has its own process, because libgomp reads the
+variables only once. The processes take turns with one step of each form, in a random order per round. The other
+program is one busy loop per core.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch  # before fairseq, whose import would set the policy
+import torch  # before fairseq: importing fairseq would set the policy
 from _common import command, spread, versions, write_rows
 from tabulate import tabulate
 from tqdm import tqdm
@@ -38,7 +39,7 @@ EXAMPLES = """examples:
 POLICIES = {"default": {}, "passive": PASSIVE}
 FORMS = ("fused", "plain")
 NEIGHBOURS = ("idle", "busy")
-#: With neighbours, fused takes at most so many times the share of plain's time that it takes without.
+#: Target for passive threads: maximum ratio of fused / plain on busy cores to fused / plain on idle cores.
 TARGET = 1.1
 
 
@@ -70,24 +71,30 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tokens", type=int, default=2048, metavar="N", help="(%(default)s)")
-    parser.add_argument("--vocab", type=int, default=32768, metavar="K", help="(%(default)s)")
-    parser.add_argument("--student-width", type=int, default=512, metavar="D", help="(%(default)s)")
-    parser.add_argument("--teacher-width", type=int, default=1024, metavar="D", help="(%(default)s)")
-    parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="of a process (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    parser.add_argument("--tokens", type=int, default=2048, metavar="N", help="tokens per step (default: %(default)s)")
+    parser.add_argument("--vocab", type=int, default=32768, metavar="K", help="vocabulary size (default: %(default)s)")
+    parser.add_argument(
+        "--student-width", type=int, default=512, metavar="D", help="width of the student (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--teacher-width", type=int, default=1024, metavar="D", help="width of the teacher (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=cores(), metavar="N", help="CPU threads per process (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns per form (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output file for the rows")
     return parser.parse_args(argv)
 
 
 def take_turns(workers: dict[str, Connection], rounds: int) -> dict[tuple[str, str, str], list[tuple[float, float]]]:
-    """(neighbour, policy, form) -> (seconds, CPU seconds) of a step, a round each."""
+    """Return (neighbour, policy, form) -> list of (seconds, CPU seconds) of a step, one per round."""
     turns = [(policy, form) for policy in workers for form in FORMS]
     times: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     order = random.Random(1)
     with tqdm(total=len(turns) * (len(NEIGHBOURS) * rounds + 1), unit="turn", desc="measuring") as bar:
         for turn in turns:
-            ask(workers[turn[0]], turn[1])  # warms it up
+            ask(workers[turn[0]], turn[1])  # warm-up
             bar.update()
         for _ in range(rounds):
             for neighbour in NEIGHBOURS:
@@ -100,7 +107,7 @@ def take_turns(workers: dict[str, Connection], rounds: int) -> dict[tuple[str, s
 
 @contextlib.contextmanager
 def loops(count: int) -> Iterator[None]:
-    """Neighbours: so many processes that compute without end."""
+    """Run `count` processes with busy loops."""
     context = multiprocessing.get_context("fork")
     running = [context.Process(target=loop, daemon=True) for _ in range(count)]
     for process in running:
@@ -120,7 +127,7 @@ def loop() -> None:
 
 @contextlib.contextmanager
 def worker(args: argparse.Namespace, policy: str) -> Iterator[Connection]:
-    """A process under the policy, which does a step when a form is named to it."""
+    """Run a process with the policy. It runs a step for each form that is sent to it."""
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
     before = dict(os.environ)
@@ -142,19 +149,19 @@ def worker(args: argparse.Namespace, policy: str) -> Iterator[Connection]:
 
 
 def ask(pipe: Connection, form: str) -> tuple[float, float]:
-    """Seconds and CPU seconds of one step."""
+    """Have a worker run one step. Return its seconds and CPU seconds."""
     pipe.send(form)
     try:
         answer = pipe.recv()
     except EOFError:
-        answer = "the process ended"
+        answer = "the worker process died"
     if isinstance(answer, str):
         sys.exit(answer)
     return answer
 
 
 def work(pipe: Connection, args: argparse.Namespace, policy: dict[str, str]) -> None:
-    """The other process: the name of a form is answered by seconds and CPU seconds, a mistake by a text."""
+    """Run a worker: answer each name of a form with seconds and CPU seconds, and an exception with its traceback."""
     try:
         from _forms import FORMS, make_problem
 
@@ -174,7 +181,7 @@ def work(pipe: Connection, args: argparse.Namespace, policy: dict[str, str]) -> 
 
 
 def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
-    """The rows for people, and whether the target is met."""
+    """Format rows as a table, and say whether the target is met."""
     of = {(row["neighbour"], row["policy"], row["form"]): row for row in rows}
     lines, risen = [], {}
     for neighbour in NEIGHBOURS:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Size, sentences a second and BLEU of students in fairseq and as `lskd export` writes them, in one table.
+"""Measure size, speed (sentences per second) and BLEU of students, in fairseq and as exported by `lskd export`.
 
-A task is a name, a student's checkpoint, and raw text of the source and the reference (.gz too); dictionaries and the
-SentencePiece model are found as `lskd export` finds them. Fairseq and the folders of all --compute-types take turns on
-the same sentences, --rounds times, so that a noisy machine is noisy for all of them: compare within one run.
+A task is a name, a student's checkpoint, and raw text of the source and the reference (also .gz). Dictionaries and the
+SentencePiece model are found as by `lskd export`. fairseq and the exported models of all --compute-types translate the
+same sentences in turns, --rounds times, so that noise of the machine affects all of them. Compare numbers within a run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
+import fairseq  # noqa: F401  lets the compat layer allow-list the classes in fairseq's checkpoints
 from _common import Others, command, four, spread, versions, write_rows
 from tabulate import tabulate
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format rows as a Markdown table."""
     shown = [
         [
             row["corpus"],
@@ -74,7 +74,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def measure(checkpoint: Path, source: Path, references: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of one student."""
+    """Measure one student. Return a row per model."""
     test = RawBitext(source, references, args.sentences)
     student = load_teacher(str(checkpoint))
     pieces = find_pieces(student, None, None, None)
@@ -103,14 +103,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         required=True,
         metavar=("NAME", "CHECKPOINT", "SOURCE", "REFERENCES"),
-        help="repeatable",
+        help="name of a task, a student's checkpoint, and raw text of the source and the reference; repeatable",
     )
-    parser.add_argument("--compute-types", nargs="+", choices=COMPUTE_TYPES, default=["float32", "int8"])
-    parser.add_argument("--sentences", type=int, metavar="N", help="the first N of each (all)")
-    parser.add_argument("--beam", type=int, default=5, metavar="N", help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="(%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go")
+    parser.add_argument(
+        "--compute-types",
+        nargs="+",
+        choices=COMPUTE_TYPES,
+        default=["float32", "int8"],
+        help="data types of the exported models (default: float32 int8)",
+    )
+    parser.add_argument(
+        "--sentences", type=int, metavar="N", help="translate the first N sentences of each task (default: all)"
+    )
+    parser.add_argument("--beam", type=int, default=5, metavar="N", help="beam size (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns per model (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output file for the rows")
     return parser.parse_args(argv)
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Time and peak memory of the losses, projections included, forward and backward.
+"""Measure time and peak memory of the losses with projections, forward and backward.
 
-We measure our forms, fairseq's own loss, and the losses of other systems, written from their formulas (see _forms.py).
-The forms take turns, in a new order each round, so that a noisy machine is noisy for all of them: compare within one
-run. The matrix products alone, which no form can do without, take their turns too. Peak memory is counted, not sampled,
-in units of one float32 [tokens x vocabulary] tensor.
+The forms are those of this package, fairseq's own loss, and the losses of other systems, written from their formulas
+(see _forms.py). The matrix products alone are a lower bound. All take turns, in a random order per round, so that noise
+of the machine affects all of them. Compare numbers within a run. Peak memory is counted, not sampled, in units of one
+float32 [tokens x vocabulary] tensor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EXAMPLES = """examples:
 
 PRODUCTS = "products"
 DTYPES = ("float32", "bfloat16", "float16")
-#: What the others' times are compared with.
+#: Forms that the times of all forms are compared with.
 BASELINES = ("plain", "fairseq_ls")
 WARM_UP = 2
 
@@ -92,29 +92,48 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tokens", type=int, nargs="+", default=[512, 2048], metavar="N")
-    parser.add_argument("--vocab", type=int, nargs="+", default=[8192, 32768], metavar="K")
-    parser.add_argument("--student-width", type=int, default=512, metavar="D", help="(%(default)s)")
-    parser.add_argument("--teacher-width", type=int, default=1024, metavar="D", help="(%(default)s)")
+    parser.add_argument(
+        "--tokens", type=int, nargs="+", default=[512, 2048], metavar="N", help="tokens per step (default: 512 2048)"
+    )
+    parser.add_argument(
+        "--vocab",
+        type=int,
+        nargs="+",
+        default=[8192, 32768],
+        metavar="K",
+        help="vocabulary sizes (default: 8192 32768)",
+    )
+    parser.add_argument(
+        "--student-width", type=int, default=512, metavar="D", help="width of the student (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--teacher-width", type=int, default=1024, metavar="D", help="width of the teacher (default: %(default)s)"
+    )
     parser.add_argument(
         "--dtype",
         nargs="+",
         choices=DTYPES,
-        help="of hidden states and matrices (default: float32, on a GPU bfloat16 too)",
+        help="dtypes of hidden states and matrices (default: float32; on a GPU float32 and bfloat16)",
     )
-    parser.add_argument("--teacher-dtype", choices=DTYPES, help="of the teacher's (default: the student's)")
-    parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="(%(default)s)")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU if there is one")
-    parser.add_argument("--repeats", type=int, default=11, metavar="N", help="rounds measured (%(default)s)")
-    parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="of the CPU (%(default)s)")
+    parser.add_argument(
+        "--teacher-dtype", choices=DTYPES, help="dtype of the teacher's states and matrix (default: the student's)"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T", help="distillation temperature (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto uses a GPU if there is one (default)"
+    )
+    parser.add_argument("--repeats", type=int, default=11, metavar="N", help="turns per form (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument(
         "--forms",
         nargs="+",
         choices=list(FORMS),
         metavar="FORM",
-        help=f"of {', '.join(FORMS)} (default: all; without a C++ compiler, all that need none)",
+        help=f"forms to measure: {', '.join(FORMS)} (default: all; without a C++ compiler, all that need none)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output file for the rows")
     args = parser.parse_args(argv)
     if args.device == "auto":
         args.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -125,21 +144,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def can_compile() -> bool:
-    """Whether torch.compile finds a compiler for a CPU."""
+    """Return whether torch.compile finds a compiler for the CPU."""
     return any(map(shutil.which, ("c++", "g++", "clang++")))
 
 
 def measure(
     problem: Problem, forms: Sequence[str], repeats: int, done: Callable[[], object]
 ) -> dict[str, dict[str, Any]]:
-    """The numbers of each form, by its name."""
+    """Measure the forms. Return the numbers of each form by name."""
     steps = {name: (lambda form=FORMS[name]: step(problem, form)) for name in forms}
     device, unit = problem.target.device, 4 * problem.target.numel() * problem.student.weight.size(0)
     peaks = {}
     for name in forms:
         for run in range(WARM_UP):
             clear(problem)
-            # The last is measured: what is allocated once and for all is there by then.
+            # Count in the last warm-up run, after one-time allocations.
             if run == WARM_UP - 1:
                 peaks[name] = _memory.peak(steps[name], lambda: gradients(problem), device)
             else:
@@ -190,7 +209,7 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
-    """The rows for people, a table a case."""
+    """Format rows as one table per case."""
     texts = []
     key = ("device", "dtype", "tokens", "vocab")
     for case, group in itertools.groupby(rows, key=lambda row: tuple(row[name] for name in key)):

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Minimum Bayes risk: sentences a second of a core, and how often the aggregated form chooses as the exact one does.
+"""Measure minimum Bayes risk: sentences per second of one core, and agreement of the aggregated and the exact form.
 
-A task is a name and a file: n-best lists as `lskd translate` writes them (.jsonl), or text, of whose sentences copies
-are made with words left out and put in. The forms take turns, and their seconds are those of the processor:
+A task is a name and a file: n-best lists of `lskd translate` (.jsonl), or text. For text, the candidates are copies of
+each sentence in which words are deleted and replaced at random. The forms take turns. Times are CPU seconds.
 
-  sacrebleu    sacreBLEU's own metric, a pair after the other
-  exact        all pairs at once: what --strategy mbr does
-  aggregated   all references as one: --mbr-aggregate
+  sacrebleu    sacreBLEU's own metric, pair by pair
+  exact        all pairs at once, as with --strategy mbr
+  aggregated   all references as one, as with --mbr-aggregate
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is there
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is imported
 
 import numpy as np
 from _common import Others, command, four, spread, versions, write_rows
@@ -40,8 +40,8 @@ EXAMPLES = """examples:
   python benchmarks/mbr.py --task multi30k samples.jsonl \\
       --task europarl ../shared/corpora/europarl-en-fr/test.fr.gz --json benchmarks/results/mbr.json
 """
-AMONG = 5  #: the first of the aggregated ranking, among which the exact choice is looked for
-SHARE = 0.15  #: of words that are left out of a copy, and of those that are others'
+AMONG = 5  #: number of top candidates of the aggregated form that should contain the exact choice
+SHARE = 0.15  #: share of words deleted from a copy, and of words replaced in it
 FORMS = ("sacrebleu", "exact", "aggregated")
 
 Candidates = list[dict[str, Any]]
@@ -65,11 +65,11 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 
 def candidates(path: Path, count: int) -> Iterator[Candidates]:
-    """`count` candidates for each sentence of a file."""
+    """Yield `count` candidates for each sentence of a file."""
     if ".jsonl" in path.suffixes:
         for record in read_nbest(path):
             if len(record["hypotheses"]) >= count:
-                # Lists are sorted by score, and the best are more alike than samples are.
+                # Lists are sorted by score. Sample from them, because the best are more similar to each other.
                 chosen = sorted(random.Random(record["id"]).sample(range(len(record["hypotheses"])), count))
                 yield [record["hypotheses"][i] for i in chosen]
     else:
@@ -85,7 +85,7 @@ def noisy(line: str, words: Sequence[str], chance: random.Random) -> str:
 
 
 def measure(name: str, lists: Sequence[Candidates], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A row for each form."""
+    """Measure the forms. Yield a row for each."""
     utility, metric = make_utility(name), make_metric(name)
     exact, aggregated = Risk(utility), Risk(utility, aggregate=True)
     forms: dict[str, tuple[Callable[[Candidates], Any], int]] = {
@@ -117,7 +117,7 @@ def one_by_one(metric: Any, each: Candidates) -> float:
 
 
 def agreement(exact: Risk, aggregated: Risk, lists: Sequence[Candidates]) -> dict[str, float]:
-    """How often both choose the same text, or one has the other's among its best, and what utility is lost."""
+    """Return how often both forms choose the same text, or among the best few, and the mean loss of utility."""
     same, among, loss = [], [], []
     for each in lists:
         (best, utilities), (found, _) = exact.rank(each), aggregated.rank(each)
@@ -133,7 +133,7 @@ def agreement(exact: Risk, aggregated: Risk, lists: Sequence[Candidates]) -> dic
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format rows as a Markdown table."""
     shown = [
         [
             *(row["task"], f"{row['words']:.0f}", row["utility"], row["candidates"], row["form"]),
@@ -155,12 +155,30 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--task", nargs=2, action="append", required=True, metavar=("NAME", "FILE"))
-    parser.add_argument("--candidates", nargs="+", type=int, default=[16, 64], metavar="N", help="(16 64)")
-    parser.add_argument("--sentences", type=int, default=100, metavar="N", help="(%(default)s)")
-    parser.add_argument("--fewer", type=int, default=50, metavar="N", help="of these, one in N to sacreBLEU (50)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go")
+    parser.add_argument(
+        "--task",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("NAME", "FILE"),
+        help="name of a task, and its n-best lists (.jsonl) or text; repeatable",
+    )
+    parser.add_argument(
+        "--candidates",
+        nargs="+",
+        type=int,
+        default=[16, 64],
+        metavar="N",
+        help="numbers of candidates per sentence (default: 16 64)",
+    )
+    parser.add_argument(
+        "--sentences", type=int, default=100, metavar="N", help="sentences per task (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fewer", type=int, default=50, metavar="N", help="run sacreBLEU on one in N sentences (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns per form (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output file for the rows")
     return parser.parse_args(argv)
 
 

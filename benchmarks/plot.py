@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Figures and tables of docs/benchmarks.md, from the committed rows in benchmarks/results/*.json.
+"""Draw the figures and tables of docs/benchmarks.md from the committed rows in benchmarks/results/*.json.
 
-results/kd_loss.json and prepare.json become docs/figures/kd_loss.svg and prepare.svg, and .png. A table stands in the
-page between the lines `<!-- NAME.json -->` and `<!-- end -->`, and is written anew there; those of results/gpu all
-stand at `<!-- gpu -->`.
+results/kd_loss.json and prepare.json become docs/figures/kd_loss.svg and prepare.svg (and .png). Each table replaces
+the text between the lines `<!-- NAME.json -->` and `<!-- end -->` of the page. The tables of results/gpu are at
+`<!-- gpu -->`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 HERE = Path(__file__).resolve().parent
 GPU_COMMAND = "benchmarks/gpu/run.sh benchmarks/results/gpu"
 
-#: Rows as a Markdown table, by the benchmark's name. A result is called by it, and `-` and more if there are several.
+#: Name of a benchmark -> function that formats its rows. A result is named after it, with `-` and a suffix if needed.
 TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "busy_cores": busy_cores.table,
     "export": export.table,
@@ -46,7 +46,7 @@ TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "translate_kills": translate_kills.table,
 }
 
-#: What a bar is called; groups in the order of the figure. Only forms of one group do the same work.
+#: Groups in the order of the figure, and labels of their bars. Only forms of one group do the same work.
 GROUPS = {
     "teacher beside the student": {
         "fused": "ours, fused",
@@ -72,8 +72,12 @@ OURS, OTHERS = "#1f6fb4", "#9a9a9a"
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR", help="(%(default)s)")
-    parser.add_argument("--docs", type=Path, default=HERE.parent / "docs", metavar="DIR", help="(%(default)s)")
+    parser.add_argument(
+        "--results", type=Path, default=HERE / "results", metavar="DIR", help="folder of rows (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--docs", type=Path, default=HERE.parent / "docs", metavar="DIR", help="folder of docs (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     page = args.docs / "benchmarks.md"
     text = page.read_text(encoding="utf-8")
@@ -93,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def gpu_section(folder: Path) -> str:
-    """Tables of what `benchmarks/gpu/run.sh` measured, from its rows, or how to measure it."""
+    """Return the tables of the rows of `benchmarks/gpu/run.sh`, or how to measure them if there are none."""
     tables = {}
     for stage in STAGES.values():
         path = folder / f"{stage.name}.json"
@@ -101,18 +105,18 @@ def gpu_section(folder: Path) -> str:
         if found := gpu_tables.table(stage.name, rows):
             tables[stage] = f"{found}\n\n{made_by(rows)}"
     if not tables:
-        return f"Not measured yet: no machine with a GPU was at hand. `{GPU_COMMAND}` on one measures all of it."
+        return f"Not measured yet. To measure it, run `{GPU_COMMAND}` on a machine with a GPU."
     return "\n\n".join(f"### {stage.name.capitalize()}: {stage.about}\n\n{found}" for stage, found in tables.items())
 
 
 def put(page: str, name: str, table: str) -> str:
-    """The page with this table in its place, if it has one for it."""
+    """Return the page with a table in its place, if the page has that place."""
     place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.S)
     return place.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page)
 
 
 def made_by(rows: Sequence[dict[str, Any]]) -> str:
-    """The commands, where and with what."""
+    """Return the commands, machines and versions of rows."""
     found: dict[str, list[str]] = {}
     for row in rows:
         commands = found.setdefault(where(row["machine"], row["versions"]), [])
@@ -128,7 +132,7 @@ def where(machine: dict[str, Any], versions: dict[str, str]) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Time and peak memory of every form at the largest size, as path.svg and path.png."""
+    """Plot time and peak memory of every form at the largest size to path.svg and path.png."""
     first = rows[0]
     tokens, vocab = max((row["tokens"], row["vocab"]) for row in rows)
     case = {"tokens": tokens, "vocab": vocab, "dtype": first["dtype"]}
@@ -164,7 +168,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Seconds and peak memory of preparing data by the number of pairs, as path.svg and path.png."""
+    """Plot seconds and peak memory of data preparation by number of pairs to path.svg and path.png."""
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": path.name}):
         figure = Figure(figsize=(9, 3.2), layout="constrained")
         times, peaks = figure.subplots(1, 2)

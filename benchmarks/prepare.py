@@ -1,14 +1,15 @@
 #!/usr/bin/env python
-"""Time and memory from raw text to binarised data, vocabulary included: ours beside the plain tools in sequence.
+"""Measure time and memory from raw text to binarised data, with the vocabulary, for this package and the plain tools.
 
-The corpus' first pairs are taken, and repeated where more are wanted. Each stage is a process of its own; its memory is
-the proportional set size of it and of all its children together, at its worst, ten times a second.
+The data are the first pairs of the corpus, repeated if there are too few. Each stage is a separate process. Its peak
+memory is the proportional set size of the process and all its children, sampled ten times per second.
 
   sentencepiece       lskd encode, lskd binarise
-  cleaned             lskd data prepare before them
-  sentencepiece_tools SentencePiece's trainer on as large a sample, its encoder on all cores, fairseq-preprocess
+  cleaned             lskd data prepare, lskd encode, lskd binarise
+  sentencepiece_tools SentencePiece's trainer on an equally large sample, its encoder, fairseq-preprocess
   moses_bpe           lskd encode --recipe moses-bpe, lskd binarise
-  moses_bpe_tools     sacremoses, subword-nmt, fairseq-preprocess, each on all cores where it can
+  moses_bpe_tools     sacremoses, subword-nmt, fairseq-preprocess
+  (the plain tools use all cores if they can)
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from fairseq_lskd.machine import cores, machine
 
 HERE = Path(__file__).resolve().parent
 CORPUS = HERE.parents[1] / "shared" / "corpora" / "europarl-en-fr"
-EVERY = 0.1  # seconds between two looks at the memory
+EVERY = 0.1  # seconds between samples of the memory
 
 EXAMPLES = """examples:
   python benchmarks/prepare.py --json benchmarks/results/prepare.json
@@ -46,7 +47,7 @@ EXAMPLES = """examples:
       --json benchmarks/results/prepare.json
 """
 
-Stages = list[tuple[str, str]]  #: name, and what bash is to do
+Stages = list[tuple[str, str]]  #: name and bash command of each stage
 
 
 def sentencepiece(raw: Path, out: Path, args: argparse.Namespace) -> Stages:
@@ -87,7 +88,7 @@ def sentencepiece_tools(raw: Path, out: Path, args: argparse.Namespace) -> Stage
         "    sys.stdout.writelines(' '.join(line) + chr(10) for line in pieces)\n"
     )
     files = [f"python -c {shlex.quote(encode)} {out}/spm.model < {raw}/{name} > {out}/{name}" for name in names(args)]
-    # A dictionary that keeps the model's ids, as fairseq's users make it.
+    # A dictionary in the order of the model's ids, as is usual with fairseq.
     dictionary = f"tail -n +4 {out}/spm.vocab | cut -f 1 | sed 's/$/ 1/' > {out}/dict.txt"
     return [
         ("spm_train", f"python -c {shlex.quote(spm)} {train} {out}/spm"),
@@ -125,7 +126,7 @@ RECIPES: dict[str, Callable[[Path, Path, argparse.Namespace], Stages]] = {
     function.__name__: function
     for function in (sentencepiece, cleaned, sentencepiece_tools, moses_bpe, moses_bpe_tools)
 }
-#: Of the bitext, and of the corpus' files.
+#: Split -> name in the files of the corpus.
 SPLITS = {"train": "train", "valid": "dev", "test": "test"}
 
 
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
             row["others_cores"] = others.cores()
             print(f"{recipe}, {pairs:,} pairs: {row['seconds']} s, {row['peak_mb']} MB", file=sys.stderr)
             rows = [old for old in rows if (old["recipe"], old["pairs"]) != (recipe, pairs)] + [row | story]
-            if args.json:  # after each: the plain tools take long
+            if args.json:  # after each recipe, because the plain tools are slow
                 write_rows(args.json, rows)
     print(table(rows))
     return rows
@@ -165,7 +166,7 @@ def version(package: str) -> str:
 
 
 def write_bitext(raw: Path, pairs: int, args: argparse.Namespace) -> None:
-    """The first pairs of the corpus' train, repeated if it has fewer, and its valid and test sets."""
+    """Write the first pairs of the training set, repeated if there are too few, and the validation and test sets."""
     shutil.rmtree(raw, ignore_errors=True)
     raw.mkdir()
     for split, name in SPLITS.items():
@@ -181,7 +182,7 @@ def write_bitext(raw: Path, pairs: int, args: argparse.Namespace) -> None:
 
 
 def measure(recipe: str, raw: Path, out: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds and peak memory of all stages together, and of each."""
+    """Run all stages of a recipe. Return seconds and peak memory in total and of each stage."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     stages, processor, peaks = {}, 0.0, {}
@@ -192,7 +193,7 @@ def measure(recipe: str, raw: Path, out: Path, args: argparse.Namespace) -> dict
     return {
         "seconds": round(sum(stages.values()), 1),
         "cpu_seconds": round(processor, 1),
-        "load": round(os.getloadavg()[1], 1),  # of the last five minutes: above the number of cores others work too
+        "load": round(os.getloadavg()[1], 1),  # over five minutes; above the number of cores, other programs ran too
         "peak_mb": max(peaks.values()),
         "stage_seconds": stages,
         "stage_peak_mb": peaks,
@@ -201,7 +202,7 @@ def measure(recipe: str, raw: Path, out: Path, args: argparse.Namespace) -> dict
 
 
 def run(does: str) -> tuple[float, float, int]:
-    """Have bash do it: seconds, seconds of all its processes on a core, and the most memory (10^6 bytes) at once."""
+    """Run a bash command. Return seconds, CPU seconds of all its processes, and peak memory in MB."""
     before = os.times()
     here = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     start, peak = time.monotonic(), 0
@@ -226,7 +227,7 @@ def run(does: str) -> tuple[float, float, int]:
 
 
 def tree(process: int) -> Iterator[int]:
-    """A process and all that came of it."""
+    """Yield the ids of a process and all its descendants."""
     yield process
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{process}/task").iterdir():
@@ -235,7 +236,7 @@ def tree(process: int) -> Iterator[int]:
 
 
 def memory(process: int) -> int:
-    """Proportional set size in bytes: what several processes share is counted once. Nothing of one that has ended."""
+    """Return the proportional set size in bytes, in which shared memory counts once; 0 if the process has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -244,7 +245,7 @@ def memory(process: int) -> int:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format rows as a Markdown table."""
     order = list(RECIPES)
     ordered = sorted(rows, key=lambda row: (row["pairs"] != 300_000, order.index(row["recipe"]), row["pairs"]))
     slowest = {row["pairs"]: row["seconds"] for row in rows if row["recipe"] == "moses_bpe_tools"}
@@ -280,17 +281,36 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="(all)")
-    parser.add_argument("--pairs", nargs="+", type=int, default=[300_000], metavar="N", help="(300000)")
-    parser.add_argument("--vocab-size", type=int, default=32_000, metavar="N", help="(%(default)s)")
     parser.add_argument(
-        "--corpus", type=Path, default=CORPUS, metavar="DIR", help="{train,dev,test}.LANG.gz (%(default)s)"
+        "--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="recipes to measure (default: all)"
     )
-    parser.add_argument("--source", default="en", metavar="LANG", help="(%(default)s)")
-    parser.add_argument("--target", default="fr", metavar="LANG", help="(%(default)s)")
-    parser.add_argument("--scratch", type=Path, metavar="DIR", help="where texts go meanwhile (the system's choice)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go")
-    parser.add_argument("--add", action="store_true", help="to those that are in FILE, in place of older ones")
+    parser.add_argument(
+        "--pairs",
+        nargs="+",
+        type=int,
+        default=[300_000],
+        metavar="N",
+        help="numbers of sentence pairs (default: 300000)",
+    )
+    parser.add_argument(
+        "--vocab-size", type=int, default=32_000, metavar="N", help="vocabulary size (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        default=CORPUS,
+        metavar="DIR",
+        help="folder with {train,dev,test}.LANG.gz (default: %(default)s)",
+    )
+    parser.add_argument("--source", default="en", metavar="LANG", help="source language (default: %(default)s)")
+    parser.add_argument("--target", default="fr", metavar="LANG", help="target language (default: %(default)s)")
+    parser.add_argument(
+        "--scratch", type=Path, metavar="DIR", help="folder for temporary files (default: the system's)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output file for the rows")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the rows in --json FILE, except those of the same recipe and size"
+    )
     args = parser.parse_args(argv)
     if args.scratch and not args.scratch.is_dir():
         parser.error(f"--scratch {args.scratch}: no such folder")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Training speed of a student without a teacher, beside one, and from its cache.
+"""Measure the training speed of a student without a teacher, with an online teacher, and with a teacher cache.
 
-Each way trains by fairseq's own Trainer, in a process of its own. The processes take turns, a few updates at a time
-on the same batches, in a new order each round, so that a noisy machine is noisy for all of them: compare within one
-run. Teacher and data are random; neither the time of an update nor its memory depends on what they say.
+Each setting trains with fairseq's own Trainer in a separate process. The processes take turns with a few updates on the
+same batches, in a random order per round, so that noise of the machine affects all of them. Compare numbers within a
+run. Teacher and data are random, because time and memory of an update do not depend on their values.
 
   none       fairseq's label_smoothed_cross_entropy
-  none_ours  label_smoothed_teacher: the same loss, fused
+  none_ours  label_smoothed_teacher, the same loss in its fused form
   online     word_kd --teacher-path
   cached     word_kd --teacher-cache, written by `lskd cache`
 """
@@ -53,7 +53,7 @@ CRITERIONS = {
     "online": "word_kd --teacher-path {teacher}",
     "cached": "word_kd --teacher-cache {cache}",
 }
-#: Of the generated sentences: pieces on average, as in the corpora of news translation.
+#: Mean number of pieces in a generated sentence, as in corpora of news translation.
 LENGTH = 25
 
 
@@ -109,42 +109,73 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--teachers", nargs="+", choices=list(CRITERIONS), default=list(CRITERIONS), metavar="TEACHER")
-    data = parser.add_argument_group("data")
-    data.add_argument("--data", type=Path, metavar="DIR", help="binarised, one vocabulary (default: generated)")
-    data.add_argument("--vocab", type=int, default=16_000, metavar="K", help="types to generate (%(default)s)")
-    data.add_argument("--sentences", type=int, default=1000, metavar="N", help="pairs to generate (%(default)s)")
-    student = parser.add_argument_group("the student; the teacher is twice as wide")
-    student.add_argument("--width", type=int, default=256, metavar="D", help="(%(default)s)")
-    student.add_argument("--ffn", type=int, default=1536, metavar="D", help="(%(default)s)")
-    student.add_argument("--heads", type=int, default=8, metavar="N", help="(%(default)s)")
-    student.add_argument("--encoder-layers", type=int, default=6, metavar="N", help="(%(default)s)")
-    student.add_argument("--decoder-layers", type=int, default=2, metavar="N", help="(%(default)s)")
-    student.add_argument("--teacher-depth", type=int, default=2, metavar="N", help="times the student's (%(default)s)")
-    training = parser.add_argument_group("training")
-    training.add_argument("--max-tokens", type=int, default=2048, metavar="N", help="of a batch (%(default)s)")
-    training.add_argument("--top-k", type=int, default=16, metavar="K", help="of the cache (%(default)s)")
-    precision = training.add_mutually_exclusive_group()
-    precision.add_argument("--fp16", action="store_true", help="as fairseq has it, on a GPU")
-    precision.add_argument("--bf16", action="store_true", help="likewise")
-    training.add_argument(
-        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU if there is one"
+    parser.add_argument(
+        "--teachers",
+        nargs="+",
+        choices=list(CRITERIONS),
+        default=list(CRITERIONS),
+        metavar="TEACHER",
+        help=f"settings to measure: {', '.join(CRITERIONS)} (default: all)",
     )
-    training.add_argument("--threads", type=int, default=cores(), metavar="N", help="of the CPU (%(default)s)")
-    training.add_argument("--updates", type=int, default=2, metavar="N", help="of a turn (%(default)s)")
-    training.add_argument("--blocks", type=int, default=12, metavar="N", help="turns measured of each (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", type=Path, metavar="DIR", help="binarised data with one vocabulary (default: generated)"
+    )
+    data.add_argument(
+        "--vocab", type=int, default=16_000, metavar="K", help="types in generated data (default: %(default)s)"
+    )
+    data.add_argument(
+        "--sentences", type=int, default=1000, metavar="N", help="pairs of generated data (default: %(default)s)"
+    )
+    student = parser.add_argument_group("the student (the teacher is twice as wide)")
+    student.add_argument("--width", type=int, default=256, metavar="D", help="model width (default: %(default)s)")
+    student.add_argument("--ffn", type=int, default=1536, metavar="D", help="feed-forward width (default: %(default)s)")
+    student.add_argument("--heads", type=int, default=8, metavar="N", help="attention heads (default: %(default)s)")
+    student.add_argument(
+        "--encoder-layers", type=int, default=6, metavar="N", help="encoder layers (default: %(default)s)"
+    )
+    student.add_argument(
+        "--decoder-layers", type=int, default=2, metavar="N", help="decoder layers (default: %(default)s)"
+    )
+    student.add_argument(
+        "--teacher-depth",
+        type=int,
+        default=2,
+        metavar="N",
+        help="layers of the teacher as a multiple of the student's (default: %(default)s)",
+    )
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--max-tokens", type=int, default=2048, metavar="N", help="tokens per batch (default: %(default)s)"
+    )
+    training.add_argument(
+        "--top-k", type=int, default=16, metavar="K", help="types per token in the cache (default: %(default)s)"
+    )
+    precision = training.add_mutually_exclusive_group()
+    precision.add_argument("--fp16", action="store_true", help="train with fairseq's --fp16 (GPU only)")
+    precision.add_argument("--bf16", action="store_true", help="train with fairseq's --bf16 (GPU only)")
+    training.add_argument(
+        "--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto uses a GPU if there is one (default)"
+    )
+    training.add_argument(
+        "--threads", type=int, default=cores(), metavar="N", help="CPU threads (default: %(default)s)"
+    )
+    training.add_argument("--updates", type=int, default=2, metavar="N", help="updates per turn (default: %(default)s)")
+    training.add_argument(
+        "--blocks", type=int, default=12, metavar="N", help="turns per setting (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output file for the rows")
     args = parser.parse_args(argv)
     if args.device == "auto":
         args.device = "cuda" if torch.cuda.is_available() else "cpu"
     return args
 
 
-# What the runs start from.
+# Inputs of the runs.
 
 
 def make_data(folder: Path, vocab: int, sentences: int) -> Path:
-    """Random sentences, words as frequent as Zipf's law has it, binarised by fairseq-preprocess."""
+    """Write random sentences with Zipf's distribution of words, and binarise them with fairseq-preprocess."""
     import numpy as np
     from fairseq import options
     from fairseq_cli import preprocess
@@ -179,12 +210,12 @@ def model_flags(args: argparse.Namespace, teacher: bool = False) -> list[str]:
 
 
 def make_trainer(args: argparse.Namespace, data: Path, criterion: str, teacher: bool = False) -> Any:
-    """fairseq's Trainer, as fairseq-train would make it."""
+    """Create fairseq's Trainer as fairseq-train does."""
     from fairseq import options, tasks
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from fairseq.trainer import Trainer
 
-    import fairseq_lskd.criterions  # noqa: F401  registers them
+    import fairseq_lskd.criterions  # noqa: F401  registers the criterions
 
     flags = f"""--criterion {criterion} --label-smoothing {SMOOTHING} --optimizer adam --adam-betas (0.9,0.98)
         --lr 5e-4 --lr-scheduler inverse_sqrt --warmup-updates 4000 --clip-norm 1.0 --max-tokens {args.max_tokens}
@@ -200,7 +231,7 @@ def make_trainer(args: argparse.Namespace, data: Path, criterion: str, teacher: 
 
 
 def make_teacher(args: argparse.Namespace, data: Path, path: Path) -> int:
-    """A checkpoint with random weights; the number of parameters."""
+    """Write a checkpoint with random weights. Return the number of parameters."""
     with quiet():
         from fairseq_lskd.teachers.checkpoint import parameters
 
@@ -224,7 +255,7 @@ def make_cache(args: argparse.Namespace, data: Path, places: dict[str, Path]) ->
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without fairseq's log and its libraries' warnings of each other."""
+    """Silence fairseq's log and the warnings of its libraries."""
     logging.disable(logging.INFO)
     try:
         with warnings.catch_warnings():
@@ -238,7 +269,7 @@ def quiet() -> Iterator[None]:
 
 
 class Worker:
-    """A process that trains when it is its turn."""
+    """A process that trains on request."""
 
     def __init__(self, args: argparse.Namespace, data: Path, criterion: str):
         context = multiprocessing.get_context("spawn")
@@ -267,7 +298,7 @@ class Worker:
 
 
 def take_turns(workers: dict[str, Worker], blocks: int) -> dict[str, list[float]]:
-    """Target tokens a second, a value a turn; each worker's first turn warms it up."""
+    """Return target tokens per second for each turn. The first turn of each worker is a warm-up and not counted."""
     speeds: dict[str, list[float]] = {name: [] for name in workers}
     order = random.Random(1)
     with tqdm(total=len(workers) * (blocks + 1), unit="turn", desc="measuring") as bar:
@@ -281,7 +312,7 @@ def take_turns(workers: dict[str, Worker], blocks: int) -> dict[str, list[float]
 
 
 def work(pipe: Connection, args: argparse.Namespace, data: Path, criterion: str) -> None:
-    """The other process: `train` is answered by target tokens a second, the rest by facts, a mistake by a text."""
+    """Run a worker: answer `train` with target tokens per second, other requests with facts or a traceback."""
     try:
         torch.set_num_threads(args.threads)
         with quiet():
@@ -309,7 +340,7 @@ def work(pipe: Connection, args: argparse.Namespace, data: Path, criterion: str)
 
 
 def batches(trainer: Any) -> Iterator[list[dict[str, Any]]]:
-    """The batches of all epochs, as fairseq-train goes through them."""
+    """Yield the batches of all epochs in the order of fairseq-train."""
     from fairseq.data.iterators import GroupedIterator
 
     for epoch in itertools.count(1):
@@ -329,7 +360,7 @@ def train(trainer: Any, samples: Iterator[list[dict[str, Any]]]) -> float:
 
 
 def count_waits(trainer: Any, samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """How often an update has the CPU wait for the GPU, and where; nothing on a CPU."""
+    """Return how often the CPU waits for the GPU in an update, and where; None on a CPU."""
     if not trainer.cuda:
         return {"waits": None, "waits_at": {}}
     with warnings.catch_warnings(record=True) as said:
@@ -348,7 +379,7 @@ def count_waits(trainer: Any, samples: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def peak_rss() -> int:
-    """Bytes. Linux' own number comes first, since getrusage counts the process that this one was forked from, too."""
+    """Return the peak memory in bytes. Prefer VmHWM, because getrusage includes the parent process."""
     with contextlib.suppress(OSError):
         if found := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text()):
             return 1024 * int(found[1])
@@ -357,7 +388,7 @@ def peak_rss() -> int:
 
 
 def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
-    """The rows for people."""
+    """Format rows as a table."""
     lines = [
         {
             "teacher": row["teacher"],

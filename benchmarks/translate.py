@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Sentences a second and BLEU of `lskd translate` and of fairseq-generate: same teacher, beam, sentences and cores.
+"""Measure sentences per second and BLEU of `lskd translate` and fairseq-generate with the same teacher, beam and cores.
 
 A task is a name, a teacher's checkpoint with its dictionaries beside it, its SentencePiece model, and raw text of the
-source and the reference (.gz too). The engines take turns, --rounds times: compare within one run. What counts are the
-seconds of translating, without loading. fairseq-generate prints its own, which leave out reading and writing; those of
-`lskd translate` are in its manifest, have both in them, and leave out the measurement that chooses settings.
+source and the reference (also .gz). The engines take turns, --rounds times. Compare numbers within a run. Times are
+those of translating, without loading. fairseq-generate prints its own time, without reading and writing. The time of
+`lskd translate` is in its manifest, with reading and writing, but without the measurement that chooses settings.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ENGINES = {
 
 @dataclass
 class Task:
-    """A teacher with sentences to translate, in the forms that the engines read."""
+    """A teacher and sentences to translate, in the formats of all engines."""
 
     name: str
     checkpoint: Path
@@ -71,7 +71,7 @@ class Task:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Write the text, and binarise it as fairseq-generate wants it."""
+        """Write the text, and binarise it for fairseq-generate."""
         split = splitter(self.model)
         write_lines(self.folder / "source", self.source)
         for language, lines in zip(self.languages, (self.source, self.references), strict=True):
@@ -82,7 +82,7 @@ class Task:
         call("fairseq-preprocess", *words)
 
     def generate(self, beam: int, max_tokens: int) -> tuple[float, list[str]]:
-        """Sentences a second and translations of fairseq-generate."""
+        """Run fairseq-generate. Return sentences per second and translations."""
         words = [self.folder / "bin", "-s", self.languages[0], "-t", self.languages[1], "--path", self.checkpoint]
         said = call(BASELINE, *words, "--beam", beam, "--max-tokens", max_tokens)
         (self.folder / "log").write_text(said, encoding="utf-8")
@@ -93,7 +93,7 @@ class Task:
         return float(rate[1]), [join(hypotheses[0].text.split()) if hypotheses else "" for hypotheses in found]
 
     def translate(self, beam: int, options: Sequence[str]) -> tuple[float, list[str], dict[str, Any]]:
-        """Sentences a second, translations and settings of `lskd translate`."""
+        """Run `lskd translate`. Return sentences per second, translations and settings."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             out = Path(folder, "out.jsonl")
             words = [self.folder / "source", "--teacher-path", self.checkpoint, "--sentencepiece", self.model]
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format rows as a Markdown table."""
     shown = [
         [
             row["corpus"],
@@ -152,7 +152,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def measure(task: Task, name: str, args: argparse.Namespace) -> None:
-    """One engine's turn."""
+    """Run one turn of an engine."""
     begun = time.perf_counter()
     settings: dict[str, Any] = {"max_tokens": args.max_tokens}
     if name == BASELINE:
@@ -161,12 +161,12 @@ def measure(task: Task, name: str, args: argparse.Namespace) -> None:
         rate, texts, settings = task.translate(args.beam, ENGINES[name])
     task.rates.setdefault(name, []).append(rate)
     task.walls.setdefault(name, []).append(time.perf_counter() - begun)
-    # The last round's: settings that were measured may be others in each.
+    # Keep the facts of the last round. Measured settings may differ between rounds.
     task.facts[name] = {"settings": settings, **score_corpus(texts, task.references)}
 
 
 def row(task: Task, name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """What an engine did on a task."""
+    """Return the row of an engine on a task."""
     baseline = spread("rate", task.rates[BASELINE])["rate_median"]
     rates = spread("sentences_per_second", task.rates[name])
     return {
@@ -184,8 +184,8 @@ def row(task: Task, name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_task(words: Sequence[str], sentences: int, folder: Path) -> Task:
-    """The task that --task's values name."""
-    import fairseq  # noqa: F401  lets the compat layer allow-list what fairseq's checkpoints hold
+    """Create a task from the values of --task."""
+    import fairseq  # noqa: F401  lets the compat layer allow-list the classes in fairseq's checkpoints
 
     name, (checkpoint, model, *texts) = words[0], map(Path, words[1:])
     if missing := [str(path) for path in (checkpoint, model, *texts) if not path.is_file()]:
@@ -204,7 +204,7 @@ def write_lines(path: Path, lines: Iterator[str] | Sequence[str]) -> None:
 
 
 def call(name: str, *words: Any) -> str:
-    """What a command prints; with as many threads as cores, and no GPU."""
+    """Run a command on all cores and without a GPU. Return its output."""
     done = subprocess.run(
         [str(word) for word in (Path(sysconfig.get_path("scripts"), name), *words)],
         stdout=subprocess.PIPE,
@@ -227,14 +227,29 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         required=True,
         metavar=("NAME", "CHECKPOINT", "SPM", "SOURCE", "REFERENCES"),
-        help="repeatable",
+        help="name of a task, a teacher's checkpoint and SentencePiece model, and raw text of the source and the "
+        "reference; repeatable",
     )
-    parser.add_argument("--sentences", type=int, default=5000, metavar="N", help="the first N of each (%(default)s)")
-    parser.add_argument("--engines", nargs="*", choices=ENGINES, default=list(ENGINES), help="beside fairseq-generate")
-    parser.add_argument("--beam", type=int, default=5, metavar="N", help="(%(default)s)")
-    parser.add_argument("--max-tokens", type=int, default=4000, metavar="N", help="fairseq-generate's (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go")
+    parser.add_argument(
+        "--sentences", type=int, default=5000, metavar="N", help="translate the first N lines (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--engines",
+        nargs="*",
+        choices=ENGINES,
+        default=list(ENGINES),
+        help="engines of lskd translate to compare with fairseq-generate (default: all)",
+    )
+    parser.add_argument("--beam", type=int, default=5, metavar="N", help="beam size (default: %(default)s)")
+    parser.add_argument(
+        "--max-tokens",
+        type=int,
+        default=4000,
+        metavar="N",
+        help="tokens per batch in fairseq-generate (default: %(default)s)",
+    )
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns per engine (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output file for the rows")
     return parser.parse_args(argv)
 
 

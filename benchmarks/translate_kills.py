@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Kill `lskd translate` with SIGKILL at random points, resume it, and compare with a run that nobody disturbed.
+"""Kill `lskd translate` with SIGKILL at random points, resume it, and compare its output with an uninterrupted run.
 
-What follows -- is given to `lskd translate`; the undisturbed run gets the settings that the other one chose by
-measurement. Ends with status 1 if their outputs differ in a byte.
+Words after -- are passed to `lskd translate`. The uninterrupted run uses the settings that the killed run chose by
+measurement. The exit status is 1 if the outputs differ.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format rows as a Markdown table."""
     shown = [
         [
             f"{row['sentences']:,}",
@@ -81,16 +81,18 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def kill(words: Sequence[str], out: Path, chance: random.Random, seconds: float) -> dict[str, Any]:
-    """Start or resume, kill, and say what was written by then: while it translates, or one time in five before that."""
+    """Start or resume a run and kill it, in 80 % of cases while it translates. Return the time and lines written."""
     begun = time.monotonic()
     process = subprocess.Popen([LSKD, "translate", *words, "--out", out], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     if chance.random() < 0.8:
-        # The last line before it translates says with which settings.
+        # The line with the settings is the last one before the translations.
         next((line for line in process.stderr if "batches of" in line), None)
     time.sleep(chance.uniform(0, seconds))
     if process.poll() is not None:
-        sys.exit(f"it ended before it was killed: {process.stderr.read()}give it more sentences, or --seconds less")
+        sys.exit(
+            f"lskd translate ended before it was killed: {process.stderr.read()}Give more sentences or fewer --seconds"
+        )
     process.send_signal(signal.SIGKILL)
     process.communicate()
     journal = out.with_name(f"{out.name}.journal.json")
@@ -110,11 +112,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=10, metavar="N", help="(%(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="between kills at most (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="(%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the row goes")
-    parser.add_argument("words", nargs="+", metavar="-- WORDS", help="of lskd translate, but --out")
+    parser.add_argument("--kills", type=int, default=10, metavar="N", help="number of kills (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, metavar="S", help="maximum time before a kill (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="random seed of the kills (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output file for the row")
+    parser.add_argument("words", nargs="+", metavar="-- WORDS", help="arguments of lskd translate, without --out")
     return parser.parse_args(argv)
 
 

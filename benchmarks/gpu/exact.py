@@ -1,8 +1,8 @@
-"""Whether what is computed on a GPU is what it should be.
+"""Check the results computed on a GPU.
 
-Losses and criterions against float64 on the CPU, by the relative norm of losses and gradients; trainings with the fused
-form against the plain one; caches, checkpoints and translations between the GPU and the CPU. A row a check, with its
-limit: `ok` is false where it is passed.
+Losses and criterions are compared with float64 on the CPU, by the relative norm of losses and gradients. Trainings with
+the fused form are compared with the plain form, and caches, checkpoints and translations between GPU and CPU. There is
+one row per check, with its limit. `ok` is false if the limit is exceeded.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from fairseq_lskd.teachers import CachedTeacher
 
 from .stage import Run, stage
 
-#: By number format: what the loss and its gradients may be off by, relative to their norm. Gradients are rounded to the
-#: format, and so is the factor of their products.
+#: dtype -> maximum relative error of the loss and of its gradients. Gradients and factors of their products are rounded
+#: to the dtype.
 LIMITS = {"float32": (1e-5, 1e-4), "float16": (1e-4, 2e-3), "bfloat16": (1e-4, 1e-2)}
 OBJECTIVES = {
     "forward_kl": Objective(),
@@ -55,7 +55,7 @@ OBJECTIVES = {
     "ranking 5": Objective(ranking=5),
 }
 PRECISIONS = ["", "--fp16", "--memory-efficient-fp16", "--bf16", "--amp"]
-#: What fairseq has on a CPU.
+#: Precisions that fairseq supports on a CPU.
 REHEARSED = ["", "--memory-efficient-bf16", "--amp"]
 CRITERIONS = {
     "label_smoothed_teacher": "label_smoothed_teacher",
@@ -64,7 +64,7 @@ CRITERIONS = {
     "word_kd, reverse, ranking": "word_kd --teacher-path {teacher} --kd-divergence reverse_kl --kd-ranking 5",
     "seq_kd": "seq_kd --teacher-path {teacher}",
 }
-#: Paths of their own: what they need on a GPU is that they run, and what their losses are.
+#: Criterions with separate code paths. The checks are that they run on a GPU, and their losses.
 RUNNING = {
     "selective, batch": "word_kd --teacher-path {teacher} --kd-select batch",
     "selective, global": "word_kd --teacher-path {teacher} --kd-select global --kd-queue-size 200",
@@ -81,7 +81,7 @@ def measure(run: Run) -> None:
         data, places = begin(run, Path(folder))
         bench = Bench(run, data, places)
         for name, words in CRITERIONS.items():
-            # A rehearsal has every criterion, and every precision, but not each with each.
+            # A rehearsal has all criterions and all precisions, but not all combinations.
             for precision in (REHEARSED if name == "word_kd" else [""]) if run.rehearse else PRECISIONS:
                 with run.part(check="gradients", what=name, precision=precision or "float32"):
                     gradients(bench, name, words, precision)
@@ -100,14 +100,14 @@ def measure(run: Run) -> None:
 
 
 def relative_error(found: Tensor, wanted: Tensor) -> float:
-    """`|found - wanted| / |wanted|`, in float64 on the CPU; NaN is infinite, as it passes no limit."""
+    """Return `|found - wanted| / |wanted|`, computed in float64 on the CPU; infinity for NaN."""
     found, wanted = (tensor.detach().to("cpu", torch.float64).flatten() for tensor in (found, wanted))
     error = float((found - wanted).norm() / wanted.norm().clamp_min(1e-300))
     return math.inf if math.isnan(error) else error
 
 
 def judge(run: Run, error: float, limit: float, **what: Any) -> None:
-    """A row; JSON has no infinity."""
+    """Write the row of a check. Infinite errors are null, because JSON has no infinity."""
     run.write(**what, error=float(f"{error:.3g}") if math.isfinite(error) else None, limit=limit, ok=error <= limit)
 
 
@@ -120,12 +120,12 @@ def losses(run: Run, dtype: str) -> None:
 
     def projection(width: int) -> Projection:
         hidden, weight = torch.randn(tokens, width, generator=random), torch.randn(classes, width, generator=random)
-        # Rounded first: the reference starts from the same numbers.
+        # Round first, so that the reference uses the same numbers.
         return Projection(hidden.to(getattr(torch, dtype)), (weight * 2 / width**0.5).to(getattr(torch, dtype)))
 
     student, teachers = projection(widths[0]), [projection(widths[1]) for _ in range(2)]
     target = torch.randint(classes, (tokens,), generator=random)
-    # Some tokens are not taught, which the fused form treats apart.
+    # Some tokens have a teacher weight of 0, which is a special case of the fused form.
     weights = torch.rand(tokens, generator=random), torch.rand(tokens, generator=random).mul(2).sub(0.5).clamp_min(0)
     prior = torch.rand(classes, generator=random).softmax(0)
     cases: list[tuple[str, Objective, int, bool, Tensor | None]] = [
@@ -182,7 +182,7 @@ def _plain(
     objective: Objective,
     prior: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss on whole tensors in float64, and its gradients."""
+    """Return the loss and its gradients, computed on whole tensors in float64."""
     scores = F.log_softmax(F.linear(student.hidden, student.weight), -1)
     ignore = torch.zeros_like(target, dtype=torch.bool)
     smooth = smoothing_term(scores, ignore, prior)
@@ -201,7 +201,7 @@ def _plain(
 
 
 def begin(run: Run, folder: Path) -> tuple[Path, dict[str, Path]]:
-    """Generated data, a teacher with random weights, and a cache of it written on the CPU."""
+    """Write generated data, a teacher with random weights, and its cache computed on the CPU."""
     args = _args(run)
     with _said_to_stderr():
         data = throughput.make_data(folder, args.vocab, args.sentences)
@@ -228,7 +228,7 @@ def _said_to_stderr() -> Iterator[None]:
 
 
 class Bench:
-    """Trainers for the same data, on either device."""
+    """Trainers for the same data on both devices."""
 
     def __init__(self, run: Run, data: Path, places: dict[str, Path]):
         self.run, self.data, self.places = run, data, places
@@ -236,30 +236,30 @@ class Bench:
     def trainer(self, criterion: str, *words: str, device: str | None = None) -> Any:
         with _said_to_stderr():
             criterion = " ".join([criterion.format(**self.places), *words])
-            # Of the model's first weights.
+            # Equal initial weights.
             torch.manual_seed(1)
             trainer = throughput.make_trainer(_args(self.run, device), self.data, criterion)
-            trainer.get_train_iterator(1)  # sets what the schedule needs to know
+            trainer.get_train_iterator(1)  # initialises the learning rate schedule
             trainer.begin_epoch(1)
         return trainer
 
     def batches(self, trainer: Any) -> Iterator[list[dict[str, Any]]]:
-        """The same for every trainer."""
+        """Yield the batches, which are the same for every trainer."""
         return throughput.batches(trainer)
 
     def losses(self, trainer: Any, updates: int) -> list[float]:
-        """Of so many updates, in bits a token."""
+        """Return the losses of some updates in bits per token."""
         found = []
         with _said_to_stderr():
             for samples in itertools.islice(self.batches(trainer), updates):
                 log = trainer.train_step(samples)
-                # None is an update that fairseq skipped, its loss scale being too large.
+                # fairseq returns None for an update that it skipped because the loss scale was too large.
                 found.append(float(log["loss"]) if log else math.nan)
         return found
 
 
 def gradients(bench: Bench, name: str, words: str, precision: str) -> None:
-    """Of the first batch: the fused form's distance from float64 may be little more than the plain form's."""
+    """Check the gradients of the first batch: the fused form's error may be slightly larger than the plain form's."""
     errors, losses = {}, {}
     for form in ("fused", "plain"):
         trainer = bench.trainer(words, f"--loss-form {form} --dropout 0", precision)
@@ -282,7 +282,7 @@ def gradients(bench: Bench, name: str, words: str, precision: str) -> None:
 
 
 def _gradient(trainer: Any, sample: dict[str, Any]) -> tuple[float, Tensor]:
-    """The loss, and its gradient with respect to all parameters, the loss scale taken out."""
+    """Return the loss and its gradient with respect to all parameters, without the loss scale."""
     with _said_to_stderr():
         trainer.zero_grad()
         sample, _ = trainer._prepare_sample(sample)
@@ -299,11 +299,11 @@ def _gradient(trainer: Any, sample: dict[str, Any]) -> tuple[float, Tensor]:
 
 
 def _reference(bench: Bench, words: str, like: Any, sample: dict[str, Any]) -> tuple[float, Tensor]:
-    """The same from the same weights, in float64 on the CPU, by the plain form."""
+    """Return loss and gradient for the same weights, computed in float64 on the CPU with the plain form."""
     trainer = bench.trainer(words, "--loss-form plain --dropout 0", device="cpu")
     model = trainer.model.double()
     weights = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in like.model.state_dict().items()}
-    # _float_tensor of position encodings and the like are no weights.
+    # The state has entries that are not weights, such as _float_tensor of position encodings.
     model.load_state_dict({**model.state_dict(), **weights})
     model.train()
     trainer.criterion.train()
@@ -315,14 +315,14 @@ def _reference(bench: Bench, words: str, like: Any, sample: dict[str, Any]) -> t
 
 
 def runs(bench: Bench, name: str, words: str) -> None:
-    """Three updates by each of both forms: finite losses, and the same of the first, where nothing is drawn."""
+    """Check that three updates have finite losses with both forms, and that the first losses agree."""
     found = {
         form: bench.losses(bench.trainer(words, f"--loss-form {form} --dropout 0"), 3) for form in ("fused", "plain")
     }
     first = [values[0] for values in found.values()]
     finite = all(map(math.isfinite, itertools.chain(*found.values())))
     error = abs(first[0] - first[1]) / abs(first[1]) if finite else math.inf
-    # fairseq rounds what it logs to 3 decimals.
+    # fairseq rounds logged losses to three decimals.
     judge(
         bench.run,
         error,
@@ -335,7 +335,7 @@ def runs(bench: Bench, name: str, words: str) -> None:
 
 
 def trainings(bench: Bench, precision: str) -> None:
-    """A student's training by either form ends with the same loss."""
+    """Check that trainings with both forms end with the same loss."""
     updates = 5 if bench.run.rehearse else 200
     ends = {}
     for form in ("fused", "plain"):
@@ -353,11 +353,11 @@ def trainings(bench: Bench, precision: str) -> None:
     )
 
 
-# What is written on one device and read on the other.
+# Files that are written on one device and read on the other.
 
 
 def caches(bench: Bench, folder: Path) -> None:
-    """The GPU's cache says what the CPU's does, and each trains a student on the other device."""
+    """Check that caches of both devices agree, and that each works for training on the other device."""
     run = bench.run
     there = folder / "cache-there"
     with _said_to_stderr():
@@ -367,7 +367,7 @@ def caches(bench: Bench, folder: Path) -> None:
     ids, lengths = torch.arange(len(dataset)), torch.as_tensor(dataset.tgt_sizes)
     ours, theirs = (CachedTeacher.open(path, task).lookup(ids, lengths) for path in (there, bench.places["cache"]))
     what = {"check": "cache", "precision": "float32"}
-    # Where both name the same classes; two that are equally probable to the last digit may change places.
+    # Compare only equal types: types with equal probabilities may be in another order.
     same = ours.ids.eq(theirs.ids)
     judge(run, 1 - float(same.double().mean()), 0.01, **what, what="classes of GPU and CPU", part="ids")
     error = relative_error(ours.log_probs[same], theirs.log_probs[same])
@@ -384,7 +384,7 @@ def caches(bench: Bench, folder: Path) -> None:
 
 
 def checkpoints(bench: Bench, folder: Path) -> None:
-    """Training goes on as it would have, on the other device: model, optimizer and the queue of the criterion."""
+    """Check that a training resumes on the other device: model, optimizer and the criterion's queue."""
     run, words = bench.run, RUNNING["selective, global"]
     here, cpu = run.device.type, "cpu"
     for first, second in ((here, cpu), (cpu, here)):
@@ -407,7 +407,7 @@ def checkpoints(bench: Bench, folder: Path) -> None:
 
 
 def translations(bench: Bench, folder: Path) -> None:
-    """`lskd translate` by fairseq on both devices, of a few sentences."""
+    """Compare `lskd translate --engine fairseq` on both devices on a few sentences."""
     found = []
     for name in (bench.run.device.type, "cpu"):
         out = folder / f"nbest-{name}-{len(found)}.jsonl"
@@ -428,7 +428,7 @@ def translations(bench: Bench, folder: Path) -> None:
             raise RuntimeError(f"lskd translate --device {name} ended with {status}")
         found.append([record["hypotheses"][0]["tokens"] for record in read_nbest(out)])
     differ = sum(a != b for a, b in zip(*found, strict=True)) / len(found[0])
-    # Hypotheses of random weights are nearly as good as each other.
+    # A model with random weights has hypotheses with nearly equal scores, so that some may differ.
     judge(
         bench.run,
         differ,

@@ -1,7 +1,7 @@
-"""As much of the Multi30k experiment as fits, through the workflow that users have, several trainings on one GPU.
+"""Run as much of the Multi30k experiment as time allows, through the users' workflow, with parallel trainings.
 
-The workflow is stopped when time is up, or all systems are scored: what it does then is not about training. A row a
-system that was scored, and one that says how far it came.
+The workflow is stopped when its time is up or all systems are scored. There is one row per scored system, and one about
+the workflow.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 from .packed import ROOT, manifest
 from .stage import Run, stage
 
-#: Trainings at once: the models are small, and one does not keep a GPU busy.
+#: Number of parallel trainings. The models are small, and one does not keep a GPU busy.
 JOBS = 8
-#: Seconds to stop and to collect the rows.
+#: Seconds to stop the workflow and collect the rows.
 RESERVE = 12
-#: With so many seconds there are three seeds, and the recipe's whole training.
+#: Minimum number of seconds for three seeds and the recipe's full number of updates.
 WHOLE = 330
 EXPERIMENT = """\
 title: Multi30k on one GPU
@@ -39,7 +39,7 @@ train: [--max-update, {updates}]
 scales:
   here: {{corpus: multi30k, languages: [de, en], recipe: multi30k}}
 """
-#: Without the text, and in a rehearsal.
+#: The experiment without Multi30k, and in a rehearsal.
 GENERATED = """\
 title: A generated bitext on one GPU
 seeds: [1]
@@ -66,14 +66,14 @@ def measure(run: Run) -> None:
         words = [ROOT / "scripts" / "experiment.sh", path, "--scale", "here", "--directory", folder]
         words += ["--jobs", 2 if run.rehearse else JOBS, *(["--raw", run.pack / "raw" / "multi30k"] if text else [])]
         begun = time.time()
-        # Two teachers, a student of each, and one without; a rehearsal has seen enough when one is scored.
+        # Two teachers, one student of each, and one without a teacher. A rehearsal needs only one system.
         systems = 5 * len(facts["seeds"]) if text else 1 if run.rehearse else 2
         runs = Path(folder, "runs")
 
         records: dict[str, Any] = {}
 
         def enough() -> bool:
-            # Read as they come: a workflow that is stopped removes what the jobs that ran just then have written.
+            # Read records at once, because a stopped workflow removes the output of running jobs.
             for path in sorted(runs.glob("*/*/result.json")):
                 if path.parent.name not in records:
                     records[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
@@ -95,13 +95,13 @@ def measure(run: Run) -> None:
         for name, record in records.items():
             run.write(part="system", name=name, record=record)
         if status:
-            raise RuntimeError(f"the workflow ended with {status}")
+            raise RuntimeError(f"the workflow ended with status {status}")
         if run.rehearse and not records:
             raise RuntimeError("the workflow scored no system")
 
 
 def follow(words: list[str], seconds: float, rehearse: bool, enough: Callable[[], bool]) -> int | None:
-    """The exit status of a command, or None if it was stopped because its time was up or it had done enough."""
+    """Run a command. Return its exit status, or None if it was stopped after `seconds` or when `enough` was true."""
     environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} if rehearse else {})}
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
     end = time.time() + seconds
@@ -117,7 +117,7 @@ def follow(words: list[str], seconds: float, rehearse: bool, enough: Callable[[]
     stop()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(RESERVE / 2)
-    # What it started, too.
+    # Kill its children too.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

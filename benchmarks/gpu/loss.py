@@ -1,7 +1,7 @@
-"""Time and peak memory of every form of the loss, beside the least that they can take.
+"""Measure time and peak memory of every form of the loss, and lower bounds of the time.
 
-As kd_loss.py measures them, at the sizes of training on a GPU, with the floor of _floor.py from the same run. A profile
-of ours is kept in loss-profile.txt: where the time goes.
+The measurements are those of kd_loss.py at sizes of training on a GPU, with the floor of _floor.py from the same run.
+loss-profile.txt has a profile of this package's forms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 from .stage import Run, stage
 
 WIDTHS = {"student_width": 512, "teacher_width": 1024}
-#: Tokens, types, number format, and rounds; the targets' size first.
+#: Tokens, types, dtype and rounds. The first case is the one with targets.
 CASES = [
     (8192, 32_768, "bfloat16", 7),
     (8192, 32_768, "float32", 5),
@@ -31,7 +31,7 @@ CASES = [
     (4096, 250_000, "float32", 3),
 ]
 REHEARSAL = [(96, 500, "bfloat16", 1), (64, 300, "float32", 1)]
-#: Other systems' forms that do what ours do: a label's part, and a divergence of whole distributions.
+#: Forms of other systems that compute the same: the label's loss, and a divergence of whole distributions.
 REFERENCES = [
     "nmt_kd",
     "varungumma",
@@ -41,9 +41,9 @@ REFERENCES = [
     "liger_n16",
     "liger_n16_compiled",
 ]
-#: Compiling takes longer than measuring: only where the targets are.
+#: Cases with compiled forms. They are few, because compiling takes longer than measuring.
 COMPILED = CASES[:2]
-PROFILED = 3  #: steps
+PROFILED = 3  #: number of profiled steps
 
 
 def measure(run: Run) -> None:
@@ -106,7 +106,7 @@ def case(run: Run, tokens: int, vocab: int, dtype: str, repeats: int, ceilings: 
 
 
 def _fails(problem: Problem, name: str) -> str | None:
-    """Why a form cannot be measured: it takes more memory than there is, or nothing compiles it here."""
+    """Return why a form cannot be measured, for example because memory or a compiler is missing; None if it can."""
     try:
         kd_loss.step(problem, FORMS[name])
         return None
@@ -121,7 +121,7 @@ def _fails(problem: Problem, name: str) -> str | None:
 
 
 def _allocated(problem: Problem, name: str) -> float | None:
-    """The peak by the GPU's allocator itself, gradients included: the profiler's count was made for CPUs."""
+    """Return the peak memory by the GPU's own allocator, with gradients; the profiler's count is meant for CPUs."""
     if not problem.target.is_cuda:
         return None
     kd_loss.clear(problem)
@@ -136,7 +136,7 @@ def _allocated(problem: Problem, name: str) -> float | None:
 
 
 def _profile(problem: Problem, name: str) -> str:
-    """Where the time of some steps goes, by kernel."""
+    """Return a profile of some steps by kernel."""
     on_gpu = problem.target.is_cuda
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     kd_loss.step(problem, FORMS[name])
@@ -153,18 +153,18 @@ def _profile(problem: Problem, name: str) -> str:
 
 
 def targets(rows: list[dict[str, Any]]) -> list[str]:
-    """What is short of a target, a line each; of the rows at the targets' size."""
+    """Return one line per missed target, for the rows of the first case."""
     tokens, vocab, dtype, _ = CASES[0]
     for row in rows:
         size = (row.get("impl"), row.get("tokens"), row.get("vocab"), row.get("dtype"))
         if size == ("fused", tokens, vocab, dtype) and "failed" not in row:
             wanted = {"time_to_best_reference": 0.9, "time_to_floor": 1.6, "peak_units": 0.25}
             return [
-                f"{name} is {row[name]}, at most {limit} was the target"
+                f"{name} is {row[name]}, the target is at most {limit}"
                 for name, limit in wanted.items()
                 if row[name] is None or row[name] > limit
             ]
-    return ["the targets' size was not measured"]
+    return ["the case with targets was not measured"]
 
 
 if __name__ == "__main__":

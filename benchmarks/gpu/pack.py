@@ -1,4 +1,4 @@
-"""Pack what a machine with a GPU and no network lacks. pack.sh calls this."""
+"""Pack everything that a machine with a GPU and no network lacks. pack.sh calls this."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from fairseq_lskd.lines import read_lines
 from .packed import LIMIT, MANIFEST, PACK, ROOT, manifest, there, wheels
 
 SHARED = ROOT.parent / "shared" / "corpora"
-#: Pairs of the slice that the teacher of translations is trained on, and lines that are translated.
+#: Number of training pairs in the slice, and of lines in its validation and test sets.
 TRAIN, HELD_OUT = 30_000, 2000
 VOCABULARY = 8000
-#: What the slice is cut from: its files, and the languages.
+#: Corpus and languages of the slice.
 SLICE, SLICE_LANGUAGES = "europarl-en-fr", ("en", "fr")
 EXPERIMENT = "multi30k"
 
@@ -39,31 +39,35 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="pack.sh", description=__doc__)
-    parser.add_argument("--raw", type=Path, metavar="DIR", help="corpora (default: ../shared/corpora, if it is there)")
-    parser.add_argument("--out", type=Path, default=PACK, metavar="DIR", help="(benchmarks/gpu/pack)")
+    parser.add_argument(
+        "--raw", type=Path, metavar="DIR", help="folder of corpora (default: ../shared/corpora if it exists)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=PACK, metavar="DIR", help="output folder (default: benchmarks/gpu/pack)"
+    )
     return parser.parse_args(argv)
 
 
 def pack(out: Path, raw: Path | None, python: str) -> None:
-    """Pack into a folder, which is replaced when all is there.
+    """Pack into a folder. An existing packed folder is replaced when the new one is complete.
 
     Raises:
-        UserError: if a corpus is not as it should be, a wheel cannot be had, or all is too large.
+        UserError: if a corpus is invalid, a wheel cannot be built, or the folder is too large.
     """
     if raw is None:
         raw = SHARED if SHARED.is_dir() else None
     elif missing := [name for name in (SLICE, EXPERIMENT) if not (raw / name).is_dir()]:
-        raise UserError(f"--raw {raw}: expected the folders {SLICE} and {EXPERIMENT}, did not find {missing[0]}")
+        raise UserError(f"--raw {raw}: found no folder {missing[0]}; expected {SLICE} and {EXPERIMENT}")
     before = manifest(out)
     if out.exists() and before is None and any(out.iterdir()):
-        raise UserError(f"--out {out} is a folder of something else: name another, or delete it")
+        raise UserError(f"--out {out} is not a packed folder: give another folder, or delete it")
     made_of = ingredients(raw, python)
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     same = before is not None and before["made_of"] == made_of and not damaged(out, before)
     if before is not None and same:
-        print("pack.sh: wheels and corpora are packed already", file=sys.stderr)
+        print("pack.sh: wheels and corpora are up to date", file=sys.stderr)
         for name in ("wheels", "data", "raw"):
             if (out / name).is_dir():
                 shutil.copytree(out / name, part / name)
@@ -85,7 +89,7 @@ def pack(out: Path, raw: Path | None, python: str) -> None:
 
 
 def find_python() -> str:
-    """The Python of there.txt's version: PYTHON, on PATH, or pyenv's.
+    """Find a Python of the version in there.txt: that of PYTHON, on PATH, or of pyenv.
 
     Raises:
         UserError: if there is none.
@@ -98,13 +102,11 @@ def find_python() -> str:
     for name in names:
         if shutil.which(name) and not subprocess.run([name, "-c", code, wanted], capture_output=True).returncode:
             return name
-    raise UserError(
-        f"no Python {wanted} with pip, which the wheels are for: tried {', '.join(names)}; name one in PYTHON"
-    )
+    raise UserError(f"found no Python {wanted} with pip for the wheels among {', '.join(names)}: set PYTHON to one")
 
 
 def ingredients(raw: Path | None, python: str) -> dict[str, Any]:
-    """What wheels and corpora are made of: if it is the same, they are."""
+    """Return the inputs of wheels and corpora. If they are unchanged, wheels and corpora are up to date."""
     texts = {}
     if raw is not None:
         files = sorted(path for name in (SLICE, EXPERIMENT) for path in (raw / name).glob("*.gz"))
@@ -119,7 +121,7 @@ def ingredients(raw: Path | None, python: str) -> dict[str, Any]:
 
 
 def damaged(out: Path, before: dict[str, Any]) -> list[str]:
-    """Files that are not what the manifest says."""
+    """Return the files that differ from the manifest."""
     return [
         name
         for name, fact in before["files"].items()
@@ -128,19 +130,19 @@ def damaged(out: Path, before: dict[str, Any]) -> list[str]:
 
 
 def get_wheels(folder: Path, before: Path, python: str) -> None:
-    """Wheels of wheels.txt: fetched, or built where there is only a source, as of fairseq."""
+    """Download the wheels of wheels.txt, or build those that have only a source distribution, such as fairseq."""
     print(f"pack.sh: {len(wheels())} wheels (fairseq is compiled)", file=sys.stderr)
     command = [python, "-m", "pip", "--disable-pip-version-check", "wheel", "-qq", "--no-deps"]
     command += ["--find-links", str(before)] if before.is_dir() else []
     done = subprocess.run([*command, "--wheel-dir", str(folder), *wheels()], stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise UserError("pip could not get the wheels, see above")
+        raise UserError("pip could not download or build the wheels: see its output above")
 
 
 def get_corpora(part: Path, raw: Path | None) -> dict[str, Any]:
-    """The slice, binarised, and the experiment's text; generated ones without a folder of corpora."""
+    """Write the binarised slice and the text of the experiment, or a generated bitext without a folder of corpora."""
     if raw is None:
-        print(f"pack.sh: no {SHARED} and no --raw: a generated bitext takes the corpora's place", file=sys.stderr)
+        print(f"pack.sh: found no {SHARED} and no --raw: packing a generated bitext instead", file=sys.stderr)
         prepare(part / "data" / "translate", "--corpus", "generated", "--pairs", str(TRAIN))
         return {"translate": "generated", "experiment": "generated"}
     text = part / "text"
@@ -161,7 +163,7 @@ def get_corpora(part: Path, raw: Path | None) -> dict[str, Any]:
 
 
 def prepare(data: Path, *words: str) -> None:
-    """scripts/prepare.sh; of what it writes, all that a teacher is trained and translates with."""
+    """Run scripts/prepare.sh, and remove the files that training and translation do not need."""
     command = [str(ROOT / "scripts" / "prepare.sh"), "--data", str(data), *words]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -174,7 +176,7 @@ def prepare(data: Path, *words: str) -> None:
 
 
 def get_source(path: Path) -> None:
-    """The checkout as it is, but for what git ignores, in an archive that is the same for the same files."""
+    """Write an archive of the checkout, without files that git ignores."""
     names = sorted(set(source_files()))
     with tarfile.open(path, "w:gz") as archive:
         for name in names:
@@ -185,12 +187,12 @@ def source_files() -> Iterator[str]:
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"{ROOT} is not a checkout of git, which knows the files to pack: {done.stderr.strip()}")
+        raise UserError(f"{ROOT} is not a git checkout, so the files to pack are not known: {done.stderr.strip()}")
     yield from (name for name in done.stdout.split("\0") if name and (ROOT / name).is_file())
 
 
 def finish(part: Path, facts: dict[str, Any]) -> None:
-    """Write the manifest and print what is packed; `UserError` if that is too large."""
+    """Write the manifest and print the packed files; `UserError` if they are too large."""
     paths = sorted(path for path in part.rglob("*") if path.is_file())
     files = {str(path.relative_to(part)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
     total = sum(fact["bytes"] for fact in files.values())
@@ -203,8 +205,8 @@ def finish(part: Path, facts: dict[str, Any]) -> None:
     print(f"{total / 2**20:8.1f} MiB  of {LIMIT / 2**20:.0f}; corpora: {json.dumps(facts['corpora'])}")
     if total > LIMIT:
         raise UserError(
-            f"{total / 2**20:.1f} MiB are more than the {LIMIT / 2**20:.0f} that may travel: they are in {part}; leave "
-            "something out of wheels.txt, or make the slice of pack.py smaller"
+            f"{part} has {total / 2**20:.1f} MiB, more than the limit of {LIMIT / 2**20:.0f} MiB: remove packages from "
+            "wheels.txt, or reduce the slice in pack.py"
         )
 
 

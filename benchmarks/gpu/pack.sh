@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Gather into one folder what a machine with a GPU and no network lacks, to run benchmarks/gpu/run.sh there.
+# Pack everything that a machine with a GPU and no network lacks to run benchmarks/gpu/run.sh.
 #
-#   benchmarks/gpu/pack.sh                        into benchmarks/gpu/pack, which git ignores: 55 MiB at most
-#   benchmarks/gpu/pack.sh --raw ~/corpora        with the corpora in this folder (default: ../shared/corpora): of
-#                                                 europarl-en-fr a slice, and multi30k. Without them: a generated bitext
-#   PYTHON=python3.12 benchmarks/gpu/pack.sh      wheels for this Python, of the version in there.txt
-#   ... --out DIR                                 another folder
+#   benchmarks/gpu/pack.sh                        write to benchmarks/gpu/pack, which git ignores: at most 55 MiB
+#   benchmarks/gpu/pack.sh --raw ~/corpora        folder with the corpora europarl-en-fr (a slice is packed) and multi30k
+#                                                 (default: ../shared/corpora; without them, a generated bitext)
+#   PYTHON=python3.12 benchmarks/gpu/pack.sh      pack wheels for this Python, which must have the version in there.txt
+#   ... --out DIR                                 write to another folder
 #
-# wheels.txt says what is packed, there.txt what the machine has already. The network is needed here. What is packed
-# already stays. Take the checkout to the machine, or the folder alone: source.tar.gz in it is the checkout.
+# wheels.txt lists what is packed, and there.txt what the machine already has. Packing needs the network. Wheels and
+# corpora that are already packed are kept. Copy the checkout to the machine, or only the packed folder: its
+# source.tar.gz is the checkout.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 case " $* " in *" --help "* | *" -h "*) sed -n '2,/^$/s/^# \{0,1\}//p' benchmarks/gpu/pack.sh; exit ;; esac
-# Not the Python of the checkout's own environment.
+# PYTHON is for the wheels, not for the checkout's own environment.
 python=${PYTHON:-}
 unset PYTHON
 scripts/setup.sh

@@ -1,4 +1,4 @@
-"""What pack.sh packs and for which machine. Read there before anything is installed: the standard library alone."""
+"""The packed folder. This module is imported before anything is installed, so it uses only the standard library."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-#: Where it is packed.
+#: The default packed folder.
 PACK = HERE / "pack"
 MANIFEST = "manifest.json"
-#: What a folder may have that is to travel.
+#: Maximum size of the packed folder in bytes.
 LIMIT = 55 * 2**20
 
 
 def there() -> dict[str, str]:
-    """Names of there.txt with their versions, '' for any; `python` is one."""
+    """Return names and versions in there.txt, with "" for any version. `python` is one of the names."""
     lines = [line.split("#")[0].strip() for line in (HERE / "there.txt").read_text(encoding="utf-8").splitlines()]
     return {name: version for name, _, version in (line.partition("==") for line in lines) if name}
 
 
 def wheels() -> list[str]:
-    """Names of wheels.txt with the versions of constraints.txt, as pip takes them."""
+    """Return pip's requirements: the names in wheels.txt with the versions in constraints.txt."""
     pins = dict(line.split("==") for line in _lines(ROOT / "constraints.txt"))
     return [f"{name}=={pins[name]}" for name in _lines(HERE / "wheels.txt")]
 
@@ -32,6 +32,6 @@ def _lines(path: Path) -> list[str]:
 
 
 def manifest(pack: Path) -> dict[str, Any] | None:
-    """What was packed into a folder; None where nothing was, or only half of it."""
+    """Read the manifest of a packed folder. Return None if it has none, because packing did not finish."""
     path = pack / MANIFEST
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""Run the stages, each in a process and with a time limit of its own, and print what came out. run.sh calls this."""
+"""Run the stages, each in its own process and with its own time limit, and print a summary. run.sh calls this."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from fairseq_lskd.machine import machine
 from . import tables
 from .stages import REHEARSAL, STAGES, TOTAL, Stage, options, too_large
 
-#: Seconds that a stage has to end by itself after it was asked to, and that the summary takes.
+#: Seconds between SIGTERM and SIGKILL for a stage, and seconds reserved for the summary.
 GRACE, RESERVE = 5, 10
-#: Bytes of the log that are kept: what is larger than a file that comes back is lost altogether.
+#: Maximum size of the log in bytes. Larger files may not come back from the machine.
 LOG = 8 * 2**20
-#: Lines of it that are shown of a stage that failed.
+#: Number of lines of the log that are printed for a failed stage.
 SHOWN = 60
 
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found: dict[str, dict[str, Any]] = {}
     for name in args.stages:
         stage, rows = STAGES[name], args.out / f"{name}.json"
-        # Rows of another call are not this one's.
+        # Remove the rows of an earlier call.
         rows.unlink(missing_ok=True)
         limit = min(stage.seconds, end - time.time())
         if why := too_large(stage, free):
@@ -72,24 +72,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream.write(f"\n{summary}\n".encode())
     print(f"\n{summary}\n\n{args.out}: {', '.join(sorted(path.name for path in args.out.iterdir()))}")
     bad = [name for name, facts in found.items() if facts["status"] not in ("done", "left out")]
-    # A stage that ran out of time did what it could; in a rehearsal it is one that would not fit.
+    # Running out of time is an error only in a rehearsal.
     return 1 if any(found[name]["status"] == "failed" or args.rehearse for name in bad) else 0
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a stage; none if it wrote none."""
+    """Read the rows of a stage; [] if it wrote none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def run(stage: Stage, out: Path, pack: Path, rehearse: bool, limit: float, log: Path) -> dict[str, Any]:
-    """One stage: how it ended, why, and after how many seconds."""
+    """Run a stage. Return its status, the reason, and its seconds."""
     command = [sys.executable, "-m", f"gpu.{stage.name}", "--out", str(out), "--pack", str(pack)]
     command += ["--seconds", f"{limit:.0f}", *(["--rehearse"] if rehearse else [])]
     begun = time.time()
     with log.open("ab") as stream:
         stream.write(f"\n== {stage.name}: {' '.join(command)}\n".encode())
         stream.flush()
-        # A session of its own, so that what it starts ends with it.
+        # A new session, so that its children can be killed with it.
         process = subprocess.Popen(
             command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, start_new_session=True
         )
@@ -105,7 +105,7 @@ def run(stage: Stage, out: Path, pack: Path, rehearse: bool, limit: float, log: 
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
+    """Kill a process and all its children."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""What the stages share: their options, their rows, and their time."""
+"""Shared code of the stages: options, rows and time limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fairseq_lskd.machine import machine
 
 
 class Run:
-    """A stage that runs."""
+    """A running stage."""
 
     def __init__(self, name: str, argv: Sequence[str] | None = None):
         self._begun = time.time()
@@ -38,23 +38,23 @@ class Run:
             "command": f"benchmarks/gpu/run.sh OUT --stages {name}",
         }
         self.failures = 0
-        # fairseq tells of everything that it does.
+        # fairseq logs a lot.
         logging.getLogger("fairseq").setLevel(logging.WARNING)
 
     @property
     def left(self) -> float:
-        """Seconds that are left."""
+        """The remaining seconds."""
         return self._seconds - (time.time() - self._begun)
 
     def write(self, **row: Any) -> None:
-        """Add a row, on disk at once."""
+        """Add a row and write it to disk at once."""
         self.rows.append({**row, **self._story})
         write_rows(self.out / f"{self.name}.json", self.rows)
         print(row, flush=True)
 
     @contextlib.contextmanager
     def part(self, **what: Any) -> Iterator[None]:
-        """A part of the stage; where it fails, that is its row, and the next one goes on."""
+        """Run a part of the stage. If it fails, write a row about the failure and continue with the next part."""
         begun = time.time()
         try:
             yield
@@ -68,12 +68,12 @@ class Run:
                 torch.cuda.empty_cache()
 
     def end(self) -> int:
-        """The exit status."""
+        """Return the exit status."""
         return 1 if self.failures else 0
 
 
 def stage(name: str, measure: Callable[[Run], None], argv: Sequence[str] | None = None) -> int:
-    """Run a stage; its exit status."""
+    """Run a stage. Return its exit status."""
     run = Run(name, argv)
     measure(run)
     return run.end()

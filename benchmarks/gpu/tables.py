@@ -1,4 +1,4 @@
-"""Rows of the stages as tables, for the end of run.sh and for docs/benchmarks.md."""
+"""Tables of the stages' rows, for the summary of run.sh and for docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Rows = Sequence[dict[str, Any]]
 
 
 def table(stage: str, rows: Rows) -> str:
-    """The rows of a stage in Markdown; nothing if there are none."""
+    """Format the rows of a stage as Markdown; "" if there are none."""
     return TABLES[stage](rows) if rows else ""
 
 
 def exact(rows: Rows) -> str:
-    """A line a kind of check and number format: how many, how many passed, and the worst error of them."""
+    """Format one line per kind of check and precision: how many passed, and the worst error."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["check"], row.get("precision", "")), []).append(row)
     lines = []
     for (check, precision), members in groups.items():
-        # By how much of its limit it takes; one that failed to run, or is not a number, is the worst.
+        # The largest ratio of error and limit. Failures and NaN are worse than any error.
         worst = max(
             members, key=lambda row: (row.get("error") is None, (row.get("error") or 0) / (row.get("limit") or 1))
         )
@@ -41,7 +41,7 @@ def exact(rows: Rows) -> str:
 
 
 def loss(rows: Rows) -> str:
-    """A table a size and number format, after what the machine was measured to do."""
+    """Format the ceilings of the machine, and one table per size and dtype."""
     ceilings = [row for row in rows if row["part"] == "ceilings" and "rate" in row]
     lines = [
         {
@@ -82,7 +82,7 @@ def _form(row: dict[str, Any]) -> dict[str, str]:
 
 
 def students(rows: Rows) -> str:
-    """A line a way to train."""
+    """Format one line per setting."""
     lines = []
     for row in rows:
         if "failed" in row:
@@ -104,7 +104,7 @@ def students(rows: Rows) -> str:
 
 
 def teachers(rows: Rows) -> str:
-    """Caching and translating, a table each."""
+    """Format a table for caching and one for translating."""
     texts = []
     cached = [row for row in rows if row["part"] == "cache"]
     if cached:
@@ -143,7 +143,7 @@ def teachers(rows: Rows) -> str:
 
 
 def experiment(rows: Rows) -> str:
-    """How far the workflow came, and a line a system that was scored."""
+    """Format the state of the workflow, and one line per scored system."""
     texts = [
         f"The workflow was {row['ended']} after {row['seconds']:.0f} s: {row['trained']} systems trained, "
         f"{row['scored']} scored, {row['jobs']} jobs at once."

@@ -1,7 +1,7 @@
-"""A teacher at work: caching its distributions, against its bare forward pass; translating, against fairseq-generate.
+"""Measure `lskd cache` compared with a bare forward pass, and `lskd translate` compared with fairseq-generate.
 
-Both in production sizes. The cached teacher has random weights, as its speed does not depend on them; the translating
-one is trained for a while, so that its translations end.
+Sizes are those of production. The cached teacher has random weights, because its speed does not depend on them. The
+translating teacher is trained for a while, so that its translations end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CACHED = """--vocab 32000 --sentences 12000 --width 512 --ffn 2048 --heads 8 --e
     --teacher-depth 1 --device cuda"""
 REHEARSED = "--vocab 60 --sentences 60 --width 16 --ffn 16 --heads 2 --encoder-layers 1 --decoder-layers 1 --device cpu"
 TOP_K, MAX_TOKENS, ROUNDS = 16, 8000, 3
-#: The translating teacher, and how it is trained.
+#: Options for training the translating teacher.
 BASE = """--arch transformer --share-all-embeddings --dropout 0.1 --optimizer adam --adam-betas (0.9,0.98)
     --clip-norm 1.0 --lr 7e-4 --lr-scheduler inverse_sqrt --warmup-updates 150 --no-epoch-checkpoints
     --disable-validation --log-format json"""
@@ -48,7 +48,7 @@ SIZE = "--max-tokens 16384 --max-update 400"
 SMALL = """--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16
     --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 --encoder-attention-heads 2 --decoder-attention-heads 2
     --max-tokens 500 --max-update 2"""
-#: fairseq-generate's batches, of which its best counts.
+#: Values of fairseq-generate's --max-tokens. The fastest one counts.
 BATCHES = (4000, 16_000, 48_000)
 BEAM = 5
 
@@ -66,7 +66,7 @@ def measure(run: Run) -> None:
 
 
 def cache(run: Run, folder: Path, half: bool) -> None:
-    """Target tokens a second of `lskd cache` but for its start, and of the forward pass alone; they take turns."""
+    """Measure target tokens per second of `lskd cache`, without its start, and of the forward pass alone, in turns."""
     folder.mkdir()
     args = throughput.parse([*(REHEARSED if run.rehearse else CACHED).split(), *(["--fp16"] if half else [])])
     with contextlib.redirect_stdout(sys.stderr), throughput.quiet():
@@ -93,7 +93,7 @@ def cache(run: Run, folder: Path, half: bool) -> None:
                 sum(writer.write(blocks, source)) if name == "cache" else forward(teacher, source, writer, blocks, like)
             )
             synchronise(run.device)
-            # The first round warms up.
+            # The first round is a warm-up.
             if number or run.rehearse:
                 speeds[name].append(done / (time.perf_counter() - begun))
             if run.device.type == "cuda":
@@ -122,7 +122,7 @@ def cache(run: Run, folder: Path, half: bool) -> None:
 def forward(
     teacher: OnlineTeacher, source: TeacherTopK, writer: CacheWriter, blocks: Sequence[int], like: torch.Tensor
 ) -> int:
-    """The teacher's logits of the same batches, collated beforehand and dropped at once; target tokens."""
+    """Compute the teacher's logits of the same batches, collated beforehand. Return the number of target tokens."""
     teacher._follow(like)
     batches = [ids for block in blocks for ids in source.batches(writer._sentences(block))]
     samples = [source.dataset.collater([source.dataset[i] for i in ids]) for ids in batches]
@@ -137,7 +137,7 @@ def forward(
 
 
 def translate(run: Run, folder: Path) -> None:
-    """Sentences a second: fairseq-generate's own count with the best of some batch sizes, and `lskd translate`'s."""
+    """Measure sentences per second of fairseq-generate with the best of some batch sizes, and of `lskd translate`."""
     data = run.pack / "data" / "translate"
     source, target = languages(data)
     folder.mkdir()
@@ -162,7 +162,7 @@ def translate(run: Run, folder: Path) -> None:
     text = folder / "text"
     text.write_text("".join(lines[: 40 if run.rehearse else None]), encoding="utf-8")
     search = ["--beam", BEAM, "--max-len-a", "1.2", "--max-len-b", "10"]
-    # The folder that fairseq-generate reads is of all lines; a rehearsal has it do two batches and stops there.
+    # A rehearsal translates only a few lines.
     rates: dict[str, float] = {}
     found: dict[str, dict[str, Any]] = {}
     for size in BATCHES[:1] if run.rehearse else BATCHES:
@@ -203,7 +203,7 @@ def languages(data: Path) -> tuple[str, str]:
 
 
 def binarised(run: Run, data: Path, text: Path, folder: Path, pair: tuple[str, str]) -> Path:
-    """The packed folder; in a rehearsal one of the few lines."""
+    """Return the packed folder of binarised data; in a rehearsal, one with only a few lines."""
     if not run.rehearse:
         return data / "bin"
     if not (folder / "bin").is_dir():
@@ -216,10 +216,10 @@ def binarised(run: Run, data: Path, text: Path, folder: Path, pair: tuple[str, s
 
 
 def call(words: Sequence[Any], run: Run) -> str:
-    """What a command prints.
+    """Run a command and return its output.
 
     Raises:
-        RuntimeError: with the end of it, if it fails.
+        RuntimeError: if it fails. The message has the end of the output.
     """
     environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": ""} if run.rehearse else {})}
     done = subprocess.run(
@@ -227,7 +227,7 @@ def call(words: Sequence[Any], run: Run) -> str:
     )
     if done.returncode:
         print(done.stdout[-5000:], flush=True)
-        raise RuntimeError(f"{words[0]} ended with {done.returncode}: {done.stdout[-300:]}")
+        raise RuntimeError(f"{words[0]} ended with status {done.returncode}: {done.stdout[-300:]}")
     return done.stdout
 
 

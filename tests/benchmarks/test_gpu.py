@@ -33,13 +33,13 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_every_wheel_has_a_pinned_version_and_none_takes_the_place_of_what_is_there():
+def test_wheels_have_pinned_versions_and_replace_no_installed_package():
     names = {line.partition("==")[0].lower() for line in packed.wheels()}
     assert {"fairseq", "hydra-core", "omegaconf", "snakemake", "bitarray"} <= names
     assert not names & set(packed.there()) and "torch" not in names and "numpy" not in names
 
 
-def test_a_rehearsal_may_begin(folder, capsys):
+def test_a_rehearsal_passes_the_check(folder, capsys):
     check.main(["out", "--rehearse", "--pack", "pack"])
     assert capsys.readouterr().out == f"{folder / 'pack'}\n"
 
@@ -52,13 +52,13 @@ def change(folder, **more):
 @pytest.mark.parametrize(
     ("there", "words"),
     [
-        ({"python": "3.9"}, ["python is 3.", "packed was for 3.9"]),
-        ({"torch": "1.0.0"}, ["torch is ", "packed was for 1.0.0"]),
-        ({"numpy": "1.26"}, ["numpy is 2", "packed was for 1.26"]),
-        ({"no-such-thing": ""}, ["no-such-thing was to be here"]),
+        ({"python": "3.9"}, ["python has version 3.", "expected 3.9"]),
+        ({"torch": "1.0.0"}, ["torch has version ", "expected 1.0.0"]),
+        ({"numpy": "1.26"}, ["numpy has version 2", "expected 1.26"]),
+        ({"no-such-thing": ""}, ["no-such-thing is not installed"]),
     ],
 )
-def test_other_versions_are_said_before_anything_starts(folder, there, words):
+def test_other_versions_are_refused(folder, there, words):
     change(folder, there=there)
     with pytest.raises(SystemExit) as error:
         check.main(["out", "--rehearse", "--pack", "pack"])
@@ -66,15 +66,15 @@ def test_other_versions_are_said_before_anything_starts(folder, there, words):
     assert not (folder / "out").exists()
 
 
-def test_numpy_of_another_minor_version_will_do():
+def test_another_minor_version_of_numpy_is_accepted():
     assert check.other_versions({"numpy": "2.0.0"}) == []
 
 
-def test_nothing_packed_and_half_of_it(folder):
+def test_missing_and_incomplete_packed_folders(folder):
     with pytest.raises(SystemExit, match=r"pack\.sh"):
         check.main(["out", "--rehearse", "--pack", "elsewhere"])
     (folder / "pack" / "a.whl").write_bytes(b"12")
-    with pytest.raises(SystemExit, match=r"a\.whl is missing or not whole"):
+    with pytest.raises(SystemExit, match=r"a\.whl is missing or incomplete"):
         check.main(["out", "--rehearse", "--pack", "pack"])
 
 
@@ -89,11 +89,11 @@ def test_without_a_gpu(folder):
 def test_unknown_stages(capsys):
     with pytest.raises(SystemExit):
         stages.options(["out", "--stages", "loss,los"])
-    assert "no stage los: expected some of exact, loss" in capsys.readouterr().err
+    assert "stages los, expected exact, loss" in capsys.readouterr().err
     assert stages.options(["out", "--stages", "loss,exact"]).stages == ["exact", "loss"]
 
 
-def test_a_stage_that_does_not_fit_is_left_out_with_what_it_needs():
+def test_a_stage_that_does_not_fit_is_skipped_with_its_memory():
     students = stages.STAGES["students"]
     assert stages.too_large(students, 80 * 2**30) is None and stages.too_large(students, None) is None
     assert "needs 40 GiB" in stages.too_large(students, 16 * 2**30)
@@ -108,7 +108,7 @@ def test_a_stage_that_does_not_fit_is_left_out_with_what_it_needs():
     ],
 )
 def test_stages_end(tmp_path, monkeypatch, program, status, least):
-    """Also what they started, and whatever one does, the next can begin."""
+    """Children end too, and the next stage can begin in any case."""
     (tmp_path / "gpu").mkdir()
     (tmp_path / "gpu" / "__init__.py").write_text("")
     (tmp_path / "gpu" / "exact.py").write_text(
@@ -131,13 +131,13 @@ def test_stages_end(tmp_path, monkeypatch, program, status, least):
         ("import time; time.sleep(60)", 20, True, None),
     ],
 )
-def test_the_workflow_is_followed_until_it_ends_or_has_done_enough(program, seconds, enough, status):
+def test_the_workflow_runs_until_it_ends_or_is_stopped(program, seconds, enough, status):
     begun = time.time()
     assert experiment.follow([sys.executable, "-c", program], seconds, True, lambda: enough) == status
     assert time.time() - begun < 15
 
 
-def test_tables_of_rows_that_passed_failed_and_are_not_numbers():
+def test_tables_of_passed_failed_and_nan_rows():
     rows = [
         ROW | {"error": 1e-6, "ok": True},
         ROW | {"error": None, "ok": False},
@@ -149,16 +149,16 @@ def test_tables_of_rows_that_passed_failed_and_are_not_numbers():
     assert tables.table("teachers", []) == ""
 
 
-def test_too_much_to_travel_is_refused(tmp_path, monkeypatch):
+def test_a_too_large_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(pack, "LIMIT", 10)
     (tmp_path / "large").write_bytes(b"x" * 11)
     with pytest.raises(pack.UserError, match=r"more than the .*wheels\.txt"):
         pack.finish(tmp_path, {"corpora": {}})
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+def test_another_folder_is_not_touched(tmp_path):
     (tmp_path / "mine").write_text("")
-    with pytest.raises(pack.UserError, match="something else"):
+    with pytest.raises(pack.UserError, match="not a packed folder"):
         pack.pack(tmp_path, None, sys.executable)
     with pytest.raises(pack.UserError, match="europarl-en-fr"):
         pack.pack(tmp_path / "new", tmp_path, sys.executable)
@@ -166,6 +166,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("script", ["pack.sh", "run.sh"])
-def test_help_wants_nothing(script):
+def test_help_needs_nothing(script):
     done = subprocess.run([BENCHMARKS / "gpu" / script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and f"benchmarks/gpu/{script}" in done.stdout
