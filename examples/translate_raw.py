@@ -1,4 +1,4 @@
-"""Translate raw text, a sentence a line, with a folder that `lskd export` made. Copy this file; it needs nothing else.
+"""Translate raw text, one sentence per line, with a folder of `lskd export`. This file needs no other file.
 
 pip install ctranslate2 sentencepiece
 python translate_raw.py DIR < text.de > text.en
@@ -20,7 +20,7 @@ def load(side):
     for path in (folder / f"sentencepiece.{side}.model", folder / "sentencepiece.model"):
         if path.exists():
             return sentencepiece.SentencePieceProcessor(model_file=str(path))
-    sys.exit(f"no sentencepiece.model in {folder}: expected a folder that `lskd export` made")
+    sys.exit(f"{folder}: found no sentencepiece.model; expected a folder that `lskd export` wrote")
 
 
 source, target = load("source"), load("target")

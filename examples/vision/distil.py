@@ -1,16 +1,17 @@
 #!/usr/bin/env python
-"""Does a teacher with label smoothing still teach, on images? The paper's Table 2 and Fig. 6 on real images.
+"""Measure whether teachers with label smoothing still teach, on images (Table 2 and Fig. 6 of Shen et al. 2021).
 
-A teacher with and one without smoothing; of each a small convolutional student and a binary one, by the teacher's
-distributions alone. Minutes on a CPU with scikit-learn's digits. Call it again and finished seeds are kept.
+The script trains a teacher with and a teacher without label smoothing, and for each a small convolutional student and a
+binary student. Students learn only from the teacher's distributions. With scikit-learn's digits it takes minutes on a
+CPU. If you run it again, it keeps finished seeds.
 
   python examples/vision/distil.py --out runs/vision
   python examples/vision/distil.py --out runs/vision-5 --seeds 1 2 3 4 5 --train 100 --label-noise 0.1
   python examples/vision/distil.py --out runs/cifar100 --data cifar100 ~/cifar-100-python --epochs 100
-  python examples/vision/distil.py --redraw docs/results/vision       the page again, from its rows.json and curves.csv
+  python examples/vision/distil.py --redraw docs/results/vision       write the page again from rows.json and curves.csv
 
-OUT gets README.md (words, tables and the picture), their CSV files, rows.json, and arrays/ with the teachers' outputs,
-which can be analysed:
+The output folder gets README.md (text, tables and plot), CSV files of the tables, rows.json, and arrays/ with the
+outputs of the teachers, which you can analyse:
 
   lskd analyze --from-npz runs/vision/arrays/teacher-0-seed1.npz \\
       --from-npz runs/vision/arrays/teacher-0.1-seed1.npz --out runs/vision/analysis
@@ -36,20 +37,38 @@ from fairseq_lskd.errors import UserError, exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", type=Path, metavar="DIR", help="where results go")
-    where.add_argument("--redraw", type=Path, metavar="DIR", help="train nothing: make the page of this folder again")
-    parser.add_argument(
-        "--data", nargs="+", default=["digits"], metavar="NAME", help="digits, or cifar100 DIR (default: digits)"
+    where.add_argument("--out", type=Path, metavar="DIR", help="output folder")
+    where.add_argument(
+        "--redraw", type=Path, metavar="DIR", help="write the page of an output folder again, without training"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
     parser.add_argument(
-        "--label-smoothing", type=float, default=0.1, metavar="A", help="of the one teacher (%(default)s)"
+        "--data", nargs="+", default=["digits"], metavar="NAME", help="data: digits, or cifar100 DIR (default: digits)"
     )
-    parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="of distillation (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=120, metavar="N", help="of every network (%(default)s)")
-    parser.add_argument("--train", type=int, default=200, metavar="N", help="digits to train on (%(default)s)")
     parser.add_argument(
-        "--label-noise", type=float, default=0.0, metavar="P", help="wrong labels among them (%(default)s)"
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="random seeds (default: 1 2 3)"
+    )
+    parser.add_argument(
+        "--label-smoothing",
+        type=float,
+        default=0.1,
+        metavar="A",
+        help="label smoothing of the smoothed teacher (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T", help="distillation temperature (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=120, metavar="N", help="epochs of every network (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--train", type=int, default=200, metavar="N", help="number of training digits (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--label-noise",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="share of training digits with wrong labels (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     with exit_on_user_error("distil.py"):
@@ -60,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raises one `UserError` with everything that is wrong."""
+    """Check the options; `UserError` with all problems."""
     problems = []
     if args.data != ["digits"] and (len(args.data) != 2 or args.data[0] != "cifar100"):
         problems.append(f"--data {' '.join(args.data)}: expected digits, or cifar100 and its folder")
@@ -73,7 +92,7 @@ def check(args: argparse.Namespace) -> None:
     if args.epochs < 1:
         problems.append(f"--epochs {args.epochs}: expected at least 1")
     if len(set(args.seeds)) < len(args.seeds):
-        problems.append(f"--seeds {' '.join(map(str, args.seeds))}: one is there twice")
+        problems.append(f"--seeds {' '.join(map(str, args.seeds))}: found a seed twice, expected different seeds")
     if problems:
         raise UserError("\n  ".join(problems))
 
@@ -118,26 +137,26 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> None:
     write_json(args.out / "rows.json", record)
     page = save(section(rows, smoothings, about(settings)), args.out)
     print(page.read_text(encoding="utf-8"))
-    print(f"{page}, and the teachers' outputs in {args.out / 'arrays'}", file=sys.stderr)
+    print(f"wrote {page}, and the outputs of the teachers to {args.out / 'arrays'}", file=sys.stderr)
 
 
 def about(settings: dict[str, Any]) -> str:
-    """What the networks were trained on, in two sentences."""
+    """Return sentences about the data and the training."""
     train, noise = settings["train"], settings["label_noise"]
     if settings["data"] == "cifar100":
-        data = "CIFAR-100, 50,000 images to train on and 10,000 to validate."
+        data = "The data are CIFAR-100, with 50,000 training images and 10,000 validation images."
     else:
-        wrong = f", {noise:.0%} of them with a wrong label" if noise else ""
+        wrong = f" ({noise:.0%} with a wrong label)" if noise else ""
         data = (
-            f"scikit-learn's digits, 8 x 8 pixels, made hard on purpose: {train} images to train on{wrong}, and "
-            f"all {1797 - train:,} others to validate, drawn anew by each seed. With all of them to train on, "
-            "networks as small as these make next to no mistake, and nothing could differ."
+            f"The data are scikit-learn's digits (8 x 8 pixels), with only {train} training images{wrong}. The other "
+            f"{1797 - train:,} images are for validation. Each seed draws another split. With all images for training, "
+            "even these small networks make almost no errors, so that they could not differ."
         )
-    return f"{data} Students learn from the teacher alone (lambda = 0) at T = {settings['temperature']:g}."
+    return f"{data} Students learn only from the teacher (lambda = 0), at T = {settings['temperature']:g}."
 
 
 def redraw(folder: Path) -> None:
-    """Make a folder's page, tables and picture again from its rows.json and curves.csv."""
+    """Write the page, tables and plot of a folder again from its rows.json and curves.csv."""
     from summary import EPOCH, section
 
     from fairseq_lskd.analysis.saving import save
@@ -153,22 +172,22 @@ def redraw(folder: Path) -> None:
         made = section(rows, (0.0, settings["label_smoothing"]), about(settings))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"--redraw {folder}: expected rows.json and curves.csv there, as --out writes them ({error!r})"
+            f"--redraw {folder}: expected an output folder with rows.json and curves.csv ({error!r})"
         ) from error
     print(save(made, folder))
 
 
 def kept(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a seed that is there already; none if it is not.
+    """Read the rows of a finished seed; [] if it is not finished.
 
     Raises:
-        UserError: if it was made with other settings.
+        UserError: if it was run with different settings.
     """
     if not path.exists():
         return []
     found = json.loads(path.read_text(encoding="utf-8"))
     if changed := [name for name in settings if found["settings"].get(name) != settings[name]]:
-        raise UserError(f"{path} was made with other settings ({', '.join(changed)}): name another --out, or delete it")
+        raise UserError(f"{path} has different settings ({', '.join(changed)}): give another --out, or delete the file")
     return found["rows"]
 
 

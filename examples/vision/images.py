@@ -1,4 +1,4 @@
-"""Images and their labels: scikit-learn's digits, or CIFAR-100 from a folder on disk."""
+"""Load images and labels: scikit-learn's digits, or CIFAR-100 from a folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from fairseq_lskd.errors import UserError
 
-#: The files of CIFAR-100's "python version", and how many classes they have.
+#: The files of CIFAR-100's "python version", its number of classes, and the bytes per image.
 CIFAR100, CIFAR100_CLASSES, CIFAR100_BYTES = ("train", "test"), 100, 3 * 32 * 32
 
-#: All that a pickle of arrays and strings has to call. `_codecs.encode` is how Python 3 writes bytes for Python 2.
+#: Functions that a pickle of arrays and strings may call. Python 3 writes bytes for Python 2 with `_codecs.encode`.
 _ALLOWED = {
     *((module, name) for module in ("numpy.core.multiarray", "numpy._core.multiarray") for name in ("_reconstruct",)),
     *(("numpy", name) for name in ("ndarray", "dtype")),
@@ -27,7 +27,7 @@ _ALLOWED = {
 
 @dataclass(frozen=True)
 class Images:
-    """Images `[N, channels, height, width]`, float32, and their labels `[N]`, int64, to train on and to validate."""
+    """Training and validation sets: images `[N, channels, height, width]`, float32, and labels `[N]`, int64."""
 
     name: str
     classes: int
@@ -36,19 +36,20 @@ class Images:
 
 
 def digits(count: int, noise: float, seed: int) -> Images:
-    """scikit-learn's digits (8 x 8, 1,797 of them), made hard: few to train on, and some of their labels wrong.
+    """Load scikit-learn's 1,797 digits (8 x 8 pixels) with a small training set, optionally with label noise.
 
     Args:
-        count: images to train on, drawn by the seed, with as many of each class as can be; all others validate.
-        noise: the share of training labels that become another class, at random.
+        count: number of training images, drawn with the seed and balanced over classes. All others are for validation.
+        noise: share of training labels that are replaced by another class at random.
+        seed: random seed.
 
     Raises:
-        UserError: if there are not as many images, or fewer than one a class.
+        UserError: if `count` is too small or too large.
     """
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise UserError("the digits come with scikit-learn, which is not installed: pip install '.[vision]'") from None
+        raise UserError("--data digits needs scikit-learn, which is not installed: pip install '.[vision]'") from None
     found = load_digits()
     images = torch.from_numpy(found.images).float().unsqueeze(1) / 16
     labels = torch.from_numpy(found.target).long()
@@ -56,7 +57,7 @@ def digits(count: int, noise: float, seed: int) -> Images:
         raise UserError(f"--train {count}: expected 10 to {len(labels) - 100:,} of the {len(labels):,} digits")
     random = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=random)
-    # Every class in turn: the first image of each, then the second of each, and so on.
+    # Take the first image of each class, then the second of each class, and so on.
     turn = torch.zeros(len(labels), dtype=torch.long)
     for label in range(10):
         mine = order[labels[order] == label]
@@ -71,19 +72,19 @@ def digits(count: int, noise: float, seed: int) -> Images:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """A pickle can call anything; this one only what makes arrays."""
+    """An unpickler that only calls functions that create arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise UserError(f"would call {module}.{name}, where arrays and lists were expected; it was not run")
+            raise UserError(f"the file would call {module}.{name}, expected only arrays and lists; it was not executed")
         return super().find_class(module, name)
 
 
 def cifar100(folder: Path) -> Images:
-    """CIFAR-100 from the files `train` and `test` of its Python version, as they come, 3 x 32 x 32.
+    """Load CIFAR-100 from the files `train` and `test` of its Python version, 3 x 32 x 32.
 
     Raises:
-        UserError: if a file is missing, is something else, or carries code (which is not run); all problems at once.
+        UserError: if a file is missing or invalid, or has code, which is not executed. The message lists all problems.
     """
     parts, problems = [], []
     for name in CIFAR100:
@@ -103,32 +104,28 @@ def _read(path: Path) -> tuple[Tensor, Tensor]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror or error}); name the folder cifar-100-python") from None
+        raise UserError(f"cannot be read ({error.strerror or error}); give the folder cifar-100-python") from None
     try:
         found = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
     except UserError:
         raise
-    except Exception as error:  # a file of another kind can fail an unpickler in any way
-        raise UserError(f"not one of CIFAR-100's files ({type(error).__name__}: {error})") from None
+    except Exception as error:  # other files can raise any exception in an unpickler
+        raise UserError(f"not a file of CIFAR-100 ({type(error).__name__}: {error})") from None
     found = (
         {str(k, "ascii") if isinstance(k, bytes) else k: v for k, v in found.items()} if isinstance(found, dict) else {}
     )
     pixels, labels = found.get("data"), found.get("fine_labels")
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (CIFAR100_BYTES,):
-        raise UserError(f"expected 'data' of uint8, {CIFAR100_BYTES:,} numbers an image")
+        raise UserError(f"expected 'data' of uint8, {CIFAR100_BYTES:,} numbers per image")
     if not isinstance(labels, list) or len(labels) != len(pixels) or not len(labels):
-        raise UserError("expected 'fine_labels', one a row of 'data'")
+        raise UserError("expected 'fine_labels', one per row of 'data'")
     if not all(isinstance(label, int) and 0 <= label < CIFAR100_CLASSES for label in labels):
         raise UserError(f"expected fine labels from 0 to {CIFAR100_CLASSES - 1}")
     return torch.from_numpy(pixels.reshape(-1, 3, 32, 32)).float() / 255, torch.tensor(labels)
 
 
 def shifted(images: Tensor, by: int, flip: bool, random: torch.Generator) -> Tensor:
-    """Every image moved by up to `by` pixels each way and, half of them if asked for, mirrored.
-
-    Args:
-        images: `[N, channels, height, width]`.
-    """
+    """Shift every image `[N, channels, height, width]` by up to `by` pixels; with `flip`, mirror half of them."""
     count, _, height, width = images.shape
     padded = torch.nn.functional.pad(images, (by, by, by, by), value=float(images.min()))
     down, right = torch.randint(2 * by + 1, (2, count), generator=random)

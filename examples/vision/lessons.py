@@ -1,4 +1,4 @@
-"""One seed of the experiment: teachers with and without smoothing, and every student of each."""
+"""Run one seed of the experiment: teachers with and without smoothing, and their students."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from training import Loss, Schedule, features, from_labels, from_teacher, logits
 
 from fairseq_lskd.files import write_beside
 
-#: What a student can be.
+#: Kinds of students.
 STUDENTS = ("cnn", "binary")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Width of the first stage, stages and blocks a stage of each network."""
+    """For each network: width of the first stage, number of stages, and number of blocks per stage."""
 
     teacher: tuple[int, int, int] = (24, 2, 1)
     cnn: tuple[int, int, int] = (6, 2, 1)
     binary: tuple[int, int, int] = (12, 2, 2)
 
 
-#: For 32 x 32 images in colour: about ResNet-18, a third as wide, and its binary form. Hours on a GPU.
+#: For colour images of 32 x 32 pixels: about ResNet-18, one third of its width, and its binary form. Hours on a GPU.
 CIFAR_SIZES = Sizes((64, 4, 2), (20, 4, 1), (64, 4, 4))
 
 
 def intra_class_variance(probs: Tensor, labels: Tensor) -> float:
-    """`1 - S` of the paper's equation (2), over the classes that occur."""
+    """Return `1 - S` (the paper's equation 2) over the classes that occur."""
     inside = []
     for label in labels.unique():
         mine = probs[labels == label].double()
@@ -49,19 +49,19 @@ def teach(
     images: Images, sizes: Sizes, schedule: Schedule, smoothings: tuple[float, float], temperature: float, seed: int,
     device: torch.device, arrays: Path,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Train everything of one seed; save every teacher's outputs as arrays, which --from-npz takes.
+    """Train all networks of one seed, and save the outputs of the teachers for `lskd analyze --from-npz`.
 
     Returns:
-        A row a network: system, kind, teacher_smoothing, seed, accuracy (%, on the validation images), training loss
-        and cross-entropy (nats an image, of the last epoch), parameters, and its epochs. Teachers also have `1 - S` of
-        the validation and the training images, and their entropy on the latter.
+        A row per network: system, kind, teacher_smoothing, seed, accuracy (%, on validation images), training loss and
+        cross-entropy of the last epoch (nats per image), parameters, and epochs. Teachers also have `1 - S` on
+        validation and training images, and their entropy on training images.
     """
     channels = images.train[0].size(1)
     rows: list[dict[str, Any]] = []
     progress = tqdm(total=2 + 3 * len(STUDENTS), desc=f"seed {seed}", unit=" networks", disable=None)
 
     def network(kind: str) -> Classifier:
-        # The same start for the same kind, whoever teaches.
+        # Networks of one kind have the same initial weights, whatever the teacher.
         torch.manual_seed(1000 * seed + 1 + (*STUDENTS, "teacher").index(kind))
         make = networks.binary if kind == "binary" else networks.convolutional
         width, stages, blocks = getattr(sizes, kind)
@@ -96,7 +96,7 @@ def teach(
 def _look_at(
     teacher: Classifier, smoothing: float, images: Images, device: torch.device, path: Path
 ) -> dict[str, float]:
-    """What a teacher says of both splits, measured and saved."""
+    """Measure a teacher on both splits, and save its outputs."""
     pixels, labels = (torch.cat(parts) for parts in zip(images.train, images.valid, strict=True))
     split = ["train"] * len(images.train[1]) + ["valid"] * len(images.valid[1])
     scores = logits(teacher, pixels, device)

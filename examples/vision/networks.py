@@ -1,7 +1,7 @@
-"""A convolutional network, and one whose weights and activations are signs.
+"""A convolutional network, and a network with binary weights and activations.
 
-The binary network follows ReActNet (Liu et al., ECCV 2020) in small: real first and last layer, between them 3 x 3
-convolutions of signs, each with a shortcut of its own, shifted signs (RSign) and shifted PReLUs (RPReLU).
+The binary network is a small ReActNet (Liu et al., ECCV 2020). The first and the last layer are real. Between them are
+3 x 3 convolutions of signs, each with a shortcut, shifted signs (RSign) and shifted PReLUs (RPReLU).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
-    """A body that makes `[N, features]` of images, and a linear layer, whose rows are the classes' templates."""
+    """A body that maps images to `[N, features]`, and a linear layer; its rows are the templates of the classes."""
 
     def __init__(self, body: nn.Module, features: int, classes: int):
         super().__init__()
         self.body, self.output = body, nn.Linear(features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `[N, classes]` of `[N, channels, height, width]`."""
+        """Map images `[N, channels, height, width]` to logits `[N, classes]`."""
         return self.output(self.body(images))
 
 
@@ -43,7 +43,7 @@ class Residual(nn.Module):
 
 
 class _Sign(torch.autograd.Function):
-    """-1 or 1; backwards, the derivative of a piecewise polynomial that is near the sign (Liu et al., ECCV 2018)."""
+    """The sign, -1 or 1, with the gradient of a piecewise polynomial approximation (Liu et al., ECCV 2018)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class _Sign(torch.autograd.Function):
 
 
 class _WeightSign(torch.autograd.Function):
-    """-1 or 1; backwards, straight through, but for latent weights that are beyond 1 (Courbariaux et al., 2016)."""
+    """The sign with a straight-through gradient, which is 0 for latent weights beyond 1 (Courbariaux et al., 2016)."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor) -> Tensor:
@@ -71,9 +71,9 @@ class _WeightSign(torch.autograd.Function):
 
 
 class BinaryConv2d(nn.Module):
-    """A 3 x 3 convolution of signs. Trained are latent real weights; used are their signs, scaled a channel.
+    """A 3 x 3 convolution of signs. Training updates latent real weights; the convolution uses their scaled signs.
 
-    The scale is the mean magnitude of the channel's latent weights (Rastegari et al., ECCV 2016, equation 6).
+    The scale of a channel is the mean magnitude of its latent weights (Rastegari et al., ECCV 2016, equation 6).
     """
 
     def __init__(self, width: int):
@@ -82,18 +82,18 @@ class BinaryConv2d(nn.Module):
         self.threshold = nn.Parameter(torch.zeros(1, width, 1, 1))  # RSign
 
     def weight(self) -> Tensor:
-        """`[out, in, 3, 3]`: in each output channel one magnitude, with two signs."""
+        """Return the scaled signs, `[out, in, 3, 3]`."""
         scale = self.latent.abs().mean((1, 2, 3), keepdim=True).detach()
         return scale * _WeightSign.apply(self.latent)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Padding with 0 would be a third value.
+        # Pad with -1, because 0 would be a third value.
         signs = F.pad(_Sign.apply(x - self.threshold), (1, 1, 1, 1), value=-1.0)
         return F.conv2d(signs, self.weight())
 
 
 class BinaryBlock(nn.Module):
-    """A binary convolution with its shortcut, and the RPReLU."""
+    """A binary convolution with a shortcut, followed by RPReLU."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -105,7 +105,7 @@ class BinaryBlock(nn.Module):
 
 
 class Halve(nn.Module):
-    """Half the height and width, twice the channels: the mean of four pixels, twice, which binary layers can refine."""
+    """Halve height and width by average pooling, and double the channels by repeating them."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.avg_pool2d(x, 2)
@@ -124,10 +124,10 @@ def _network(channels: int, classes: int, width: int, stages: int, blocks: int, 
 
 
 def convolutional(channels: int, classes: int, width: int, stages: int = 2, blocks: int = 1) -> Classifier:
-    """A residual network: `stages` of `blocks` blocks, each stage at half the size and twice the width."""
+    """Create a residual network: `stages` of `blocks` blocks. Each stage halves the size and doubles the width."""
     return _network(channels, classes, width, stages, blocks, Residual)
 
 
 def binary(channels: int, classes: int, width: int, stages: int = 2, blocks: int = 2) -> Classifier:
-    """The same with binary convolutions: one a block, where `convolutional` has two."""
+    """Create the same network with binary convolutions: one per block, where `convolutional` has two."""
     return _network(channels, classes, width, stages, blocks, BinaryBlock)

@@ -1,4 +1,4 @@
-"""The rows of all seeds as the paper's Table 2 and Fig. 6, with what they say."""
+"""Summarise the rows of all seeds as in the paper's Table 2 and Fig. 6, with claims."""
 
 from __future__ import annotations
 
@@ -16,20 +16,36 @@ from fairseq_lskd.analysis.style import COLOURS, LINES, figure, styled
 Rows = Sequence[dict[str, Any]]
 
 NAMES = {"cnn": "small CNN", "binary": "binary network"}
-#: Claim of the paper -> kind of network, field, whether it is that smoothing raises it.
+#: Claim of the paper, kind of network, field, and whether smoothing raises the field according to the claim.
 CLAIMS = (
-    ("the smoothed teacher is better", "teacher", "accuracy", True),
-    ("smoothing erases: 1 - S is lower, validation images", "teacher", "variance_valid", False),
-    ("smoothing erases: 1 - S is lower, training images", "teacher", "variance_train", False),
-    *((f"{NAMES[kind]}: the smoothed teacher's student is better", kind, "accuracy", True) for kind in STUDENTS),
-    *((f"{NAMES[kind]}: it is further from its teacher in training (KL)", kind, "loss", True) for kind in STUDENTS),
+    ("the smoothed teacher is more accurate", "teacher", "accuracy", True),
+    ("smoothing erases information: 1 - S on validation images is lower", "teacher", "variance_valid", False),
+    ("smoothing erases information: 1 - S on training images is lower", "teacher", "variance_train", False),
     *(
-        (f"{NAMES[kind]}: its training loss is higher as a cross-entropy", kind, "cross_entropy", True)
+        (f"{NAMES[kind]}: the student of the smoothed teacher is more accurate", kind, "accuracy", True)
+        for kind in STUDENTS
+    ),
+    *(
+        (
+            f"{NAMES[kind]}: the student of the smoothed teacher has a higher training KL to its teacher",
+            kind,
+            "loss",
+            True,
+        )
+        for kind in STUDENTS
+    ),
+    *(
+        (
+            f"{NAMES[kind]}: the student of the smoothed teacher has a higher training cross-entropy",
+            kind,
+            "cross_entropy",
+            True,
+        )
         for kind in STUDENTS
     ),
 )
 DIGITS = {"accuracy": 2, "loss": 3, "cross_entropy": 3, "variance_valid": 4, "variance_train": 4, "entropy_train": 3}
-#: What is known of an epoch -> its column in curves.csv.
+#: Field of an epoch -> column in curves.csv.
 EPOCH = {"loss": "training loss", "cross_entropy": "training cross-entropy", "accuracy": "accuracy"}
 UNITS = {"accuracy": "accuracy, %", "loss": "training KL, nats",
          "cross_entropy": "training cross-entropy, nats", "variance_valid": "1 - S, validation images",
@@ -53,12 +69,12 @@ def _unit(field: str, before: str = "") -> str:
 
 
 def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
-    """Table 2 and Fig. 6 of these rows.
+    """Return the section with Table 2 and Fig. 6.
 
     Args:
-        rows: as `lessons.teach` makes them, of one seed or more.
-        smoothings: of the teacher without and of the teacher with smoothing.
-        about: the data and how hard they were made, in a sentence.
+        rows: output of `lessons.teach` for one or more seeds.
+        smoothings: label smoothing of the teacher without and of the teacher with smoothing.
+        about: sentences about the data and the training.
     """
     plain, smoothed = smoothings
     seeds = len({row["seed"] for row in rows})
@@ -97,15 +113,15 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
     claimed = ["claim", "difference", "95 % from", "to", "unit", "verdict"]
     columns = ["system", "kind", "teacher_smoothing", "seed", "epoch"]
     columns += EPOCH.values()
-    caption = "As the paper's Fig. 6: students of a smoothed teacher and of another. Lines are means over seeds, bands"
-    caption += " reach from the least to the greatest."
+    caption = "Students of teachers with and without label smoothing, as in the paper's Fig. 6. Lines are means over"
+    caption += " seeds, bands reach from the minimum to the maximum."
     return Section(
-        "A teacher's smoothing and its students, on images",
+        "Label smoothing of the teacher and its students, on images",
         [about, *said, *_caution(seeds)],
         [
-            Table("table2", f"As the paper's Table 2; {spread}, {difference}.", [*header, "difference"], table),
-            Table("claims", "The paper's claims; smoothed minus not smoothed.", claimed, claims),
-            Table("curves", "Every epoch of every network; losses in nats an image.", columns, points),
+            Table("table2", f"As in the paper's Table 2: {spread}, {difference}.", [*header, "difference"], table),
+            Table("claims", "Claims of the paper. Differences are with minus without smoothing.", claimed, claims),
+            Table("curves", "All epochs of all networks; losses in nats per image.", columns, points),
         ],
         [Picture("curves", caption, _draw(rows, plain, smoothed), "curves")],
     )
@@ -113,15 +129,15 @@ def section(rows: Rows, smoothings: Sequence[float], about: str) -> Section:
 
 def _caution(seeds: int) -> Iterator[str]:
     yield (
-        "A cross-entropy is the KL and the teacher's own entropy, which smoothing raises, whatever the student does: "
-        "it has the same gradient, and only the KL says how well the student follows."
+        "The cross-entropy is the KL plus the teacher's entropy, which smoothing raises whatever the student does. "
+        "Both have the same gradient, but only the KL measures how well the student matches its teacher."
     )
     if seeds == 1:
-        yield "One seed decides nothing: more of them give intervals (--seeds 1 2 3)."
+        yield "With one seed there are no intervals, and no claim is decided. Run more seeds (--seeds 1 2 3)."
     elif seeds < 6:
         yield (
-            f"With {seeds} seeds the intervals are wide: a difference is decided only if it is several times its "
-            "standard deviation over seeds."
+            f"With {seeds} seeds the intervals are wide: a claim is decided only if the difference is several times "
+            "its standard deviation over seeds."
         )
 
 
@@ -148,7 +164,7 @@ def _draw(rows: Rows, plain: float, smoothed: float) -> Any:
                 ends = [min(each) for each in values], [max(each) for each in values]
                 panel.fill_between(x, *ends, color=COLOURS[index], alpha=0.18, linewidth=0)
                 shown_from += [end[i] for end in ends for i in range(len(values) // 6, len(values))]
-            # The first epochs are far from all that follows.
+            # The y range leaves out the first epochs, where values are far from the rest.
             margin = 0.08 * (max(shown_from) - min(shown_from)) or 1
             panel.set_ylim(min(shown_from) - margin, max(shown_from) + margin)
             panel.set_title(f"{NAMES[kind]}: {title}")

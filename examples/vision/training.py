@@ -1,4 +1,4 @@
-"""Training a network on labels or by a teacher, with the losses of fairseq_lskd."""
+"""Train a network with labels or with a teacher, using the losses of fairseq_lskd."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from torch import Tensor
 
 from fairseq_lskd.losses import Objective, negative_log_likelihood, smoothed_cross_entropy, smoothing_term, teacher_loss
 
-#: Of the images (`[N, C, H, W]`), labels `[N]` and a student's log-probabilities `[N, K]`: losses to minimise, the same
-#: as they are reported, and the entropies of the targets, `[N]` each, nats.
+#: A function of images `[N, C, H, W]`, labels `[N]` and the student's log-probabilities `[N, K]`. It returns losses to
+#: minimise, losses to report, and entropies of the targets (`[N]` each, nats).
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast; the learning rate falls to 0 in a straight line."""
+    """Length and learning rate of the training. The learning rate falls linearly to 0."""
 
     epochs: int
     batch: int = 64
     lr: float = 3e-3
-    shift: int = 1  # pixels, at most
+    shift: int = 1  #: maximum shift in pixels
     flip: bool = False
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """Means over an epoch of training, and the accuracy on the validation images after it, where it was measured."""
+    """Mean losses of an epoch, and the validation accuracy after it."""
 
-    loss: float  #: nats an image: of students with a teacher, the KL of both at the temperature
-    cross_entropy: float  #: nats an image: of students with a teacher, the KL and the teacher's entropy there
-    accuracy: float | None  #: %
+    loss: float  #: nats per image; with a teacher, the KL at the temperature
+    cross_entropy: float  #: nats per image; with a teacher, the KL plus the teacher's entropy at the temperature
+    accuracy: float | None  #: %; None: not measured
 
 
 def from_labels(label_smoothing: float) -> Loss:
-    """Cross-entropy with a smoothed target, the paper's equation (1)."""
+    """Return the cross-entropy with a smoothed target (the paper's equation 1)."""
 
     def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         nobody = torch.zeros_like(labels, dtype=torch.bool)
         nll, smooth = negative_log_likelihood(log_probs, labels, nobody), smoothing_term(log_probs, nobody)
         found = smoothed_cross_entropy(nll, smooth, label_smoothing, log_probs.size(-1))
-        return found, found, torch.zeros_like(found)  # it is a cross-entropy already
+        return found, found, torch.zeros_like(found)  # the loss itself is a cross-entropy
 
     return loss
 
 
 def from_teacher(teacher: Classifier, temperature: float = 1.0) -> Loss:
-    """The divergence from the teacher's distribution alone (lambda = 0, as in the paper's experiments with images)."""
+    """Return the divergence from the teacher's distribution (lambda = 0, as in the paper's experiments with images)."""
     objective = Objective(temperature=temperature)
     teacher.eval()
 
@@ -59,7 +59,7 @@ def from_teacher(teacher: Classifier, temperature: float = 1.0) -> Loss:
         with torch.no_grad():
             says = F.log_softmax(teacher(images) / temperature, dim=-1)
         found = teacher_loss(log_probs, says, torch.zeros_like(labels, dtype=torch.bool), objective)
-        # T^2 keeps the gradient's size; the KL itself is without it.
+        # The loss has the factor T^2 for its gradient. Report the KL without it.
         return found, found / temperature**2, -(says.exp() * says).sum(-1)
 
     return loss
@@ -68,7 +68,7 @@ def from_teacher(teacher: Classifier, temperature: float = 1.0) -> Loss:
 def train(
     network: Classifier, images: Images, loss: Loss, schedule: Schedule, seed: int, device: torch.device
 ) -> list[Epoch]:
-    """Train in place; the same seed gives the same batches, whatever the loss."""
+    """Train a network in place. The batches depend only on the seed."""
     random = torch.Generator().manual_seed(seed)
     pixels, labels = images.train
     network.to(device)
@@ -76,7 +76,7 @@ def train(
     steps = schedule.epochs * -(-len(labels) // schedule.batch)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     history = []
-    # There may be more images to validate than to train on: some thirty looks at them make a curve.
+    # Validate about thirty times, because there may be more validation than training images.
     every = max(1, schedule.epochs // 30)
     for epoch in range(1, schedule.epochs + 1):
         network.train()
@@ -100,13 +100,13 @@ def train(
 
 @torch.no_grad()
 def logits(network: Classifier, images: Tensor, device: torch.device) -> Tensor:
-    """`[N, classes]`, on the CPU, of the network as it is used: in eval mode."""
+    """Return the logits `[N, classes]` in eval mode, on the CPU."""
     network.eval()
     return torch.cat([network(part.to(device)).cpu() for part in images.split(512)])
 
 
 @torch.no_grad()
 def features(network: Classifier, images: Tensor, device: torch.device) -> Tensor:
-    """`[N, features]`, on the CPU: what the output layer sees."""
+    """Return the input of the output layer, `[N, features]`, in eval mode, on the CPU."""
     network.eval()
     return torch.cat([network.body(part.to(device)).cpu() for part in images.split(512)])

@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Does smoothing lose as the number of classes grows? Shen et al. (ICLR 2021), App. A; in translation, by vocabulary.
+"""Report whether label smoothing hurts with more classes: Shen et al. (ICLR 2021), App. A, for vocabulary sizes.
 
-Of teachers with and without smoothing at several vocabulary sizes, all scored on the same test set: the F1 of output
-words (as in `fairseq_lskd.analysis.tail`), its change by smoothing, and how that changes as the vocabulary doubles.
-Intervals are over the same resampled sentences throughout. train.sh, beside this file, trains them and calls it:
+The report compares teachers with and without smoothing at several vocabulary sizes, scored on the same test set. It has
+the F1 of output words (as in `fairseq_lskd.analysis.tail`), its change by smoothing, and how this effect changes as the
+vocabulary doubles. All intervals use the same resampled sentences. train.sh, beside this file, trains the teachers and
+calls this script:
 
   python examples/vocabulary_sizes/size_report.py runs/vocabulary-generated \\
       --references data/generated-v200/raw/test.yy --out report
@@ -31,15 +32,17 @@ from fairseq_lskd.files import find
 from fairseq_lskd.lines import read_lines
 from fairseq_lskd.scoring.quality import read_records
 
-#: What a teacher has to have learnt before its smoothing can be judged.
+#: Minimum BLEU of a teacher for a verdict.
 LEAST_BLEU = 10
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, metavar="DIR", help="folder with the runs of all teachers, scored")
-    parser.add_argument("--references", type=Path, required=True, metavar="FILE", help="of the test set, detokenised")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the page, tables and picture go")
+    parser.add_argument("runs", type=Path, metavar="DIR", help="folder with the scored runs of all teachers")
+    parser.add_argument(
+        "--references", type=Path, required=True, metavar="FILE", help="references of the test set, detokenised"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     args = parser.parse_args()
     with exit_on_user_error("size_report.py"):
         page = save(section(args.runs, args.references), args.out)
@@ -48,7 +51,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Pair:
-    """Teachers that differ in smoothing alone, at one size of the vocabulary."""
+    """Two teachers with the same vocabulary that differ only in label smoothing."""
 
     types: int
     plain: Matches
@@ -58,7 +61,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Trend:
-    """The change of F1 by smoothing, in points, as the vocabulary doubles: a line through all sizes, least squares."""
+    """The change of F1 by smoothing in points for each size, and the slope of a least-squares line per doubling."""
 
     sizes: Sequence[int]
     changes: Sequence[Interval]
@@ -66,14 +69,14 @@ class Trend:
 
 
 def trend(pairs: Sequence[Pair], draws: int = DRAWS) -> Trend:
-    """How smoothing's change of the F1 of all output words follows the size.
+    """Fit the change by smoothing of the F1 of all output words to the size of the vocabulary.
 
     Raises:
         UserError: if there are fewer than two sizes.
     """
     sizes = [pair.types for pair in pairs]
     if len(set(sizes)) < 2:
-        raise UserError(f"{len(set(sizes))} size of the vocabulary: expected at least two to compare")
+        raise UserError(f"found {len(set(sizes))} vocabulary size, expected at least two to compare")
     values, drawn = [], []
     for pair in pairs:
         plain, smoothed = pair.plain.pooled(1), pair.smoothed.pooled(1)
@@ -81,17 +84,18 @@ def trend(pairs: Sequence[Pair], draws: int = DRAWS) -> Trend:
         drawn.append(100 * (smoothed.resampled_f1(draws) - plain.resampled_f1(draws))[:, -1])
     doublings = torch.tensor(sizes, dtype=torch.float64).log2()
     weights = doublings - doublings.mean()
-    weights = weights / weights.square().sum()  # the slope of least squares is linear in the values
+    weights = weights / weights.square().sum()  # the least-squares slope is linear in the values
     slope = interval((weights @ torch.stack(values)).item(), torch.stack(drawn, dim=1) @ weights)
     return Trend(sizes, [interval(v.item(), d) for v, d in zip(values, drawn, strict=True)], slope)
 
 
 def read_pairs(runs: Path, references: Path) -> list[Pair]:
-    """The teachers in a folder of runs, by vocabulary size; the one with most smoothing where there are several.
+    """Read the teachers in a folder of runs, by vocabulary size. Of several smoothed teachers take the smoothest.
 
     Args:
-        runs: with result.json, dict.TARGET.txt and test/hypotheses.TARGET in the folder of each teacher, as
-            scripts/train_teacher.sh and scripts/score.sh leave them; references: of the test set, detokenised.
+        runs: folder of runs of scripts/train_teacher.sh and scripts/score.sh, each with result.json, dict.TARGET.txt
+            and test/hypotheses.TARGET.
+        references: references of the test set, detokenised.
 
     Raises:
         UserError: if files are missing, or no size has teachers with and without smoothing.
@@ -118,8 +122,8 @@ def read_pairs(runs: Path, references: Path) -> list[Pair]:
             pairs.append(Pair(types, plain, smoothed, (before, after)))
     if not pairs:
         raise UserError(
-            f"{runs}: no vocabulary with teachers trained with and without label smoothing in there; "
-            "examples/vocabulary_sizes/train.sh trains them"
+            f"{runs}: found no vocabulary size with teachers with and without label smoothing; train them with "
+            "examples/vocabulary_sizes/train.sh"
         )
     return pairs
 
@@ -132,7 +136,7 @@ def _one(folder: Path, pattern: str) -> Path:
 
 
 def section(runs: Path, references: Path) -> Section:
-    """What smoothing changes at each size of the vocabulary; raises as `read_pairs` and `trend` do."""
+    """Return the section on the effect of smoothing by vocabulary size; raise as `read_pairs` and `trend`."""
     pairs = read_pairs(runs, references)
     found = trend(pairs)
     rows = []
@@ -144,10 +148,10 @@ def section(runs: Path, references: Path) -> Section:
     header += ["difference of F1", "95 % from", "to"]
     per = found.per_doubling
     slope = ("F1 points as the vocabulary doubles", per.value, per.low, per.high, _verdict(found, pairs))
-    caption = "Teachers by the size of their vocabulary; intervals by resampled sentences."
-    claimed = "Change of smoothing's effect with the size; the claim is that it falls."
-    columns = ["change", "value", "95 % from", "to", "smoothing loses as classes grow"]
-    seen = "Change of F1 by smoothing, against the size of the vocabulary."
+    caption = "Teachers by vocabulary size. Intervals are over sentences."
+    claimed = "Change of the effect of smoothing with the vocabulary size. The claim is that it is negative."
+    columns = ["change", "value", "95 % from", "to", "smoothing hurts more with more classes"]
+    seen = "Change of F1 by smoothing, by vocabulary size. The dashed line is a least-squares fit."
     return Section(
         "The number of classes",
         list(_words(found, pairs)),
@@ -170,18 +174,21 @@ def _verdict(found: Trend, pairs: Sequence[Pair]) -> str:
 def _words(found: Trend, pairs: Sequence[Pair]) -> Iterator[str]:
     per = found.per_doubling
     yield (
-        f"That smoothing loses as classes grow in number: {_verdict(found, pairs)}. As the vocabulary doubles, "
-        f"its effect on the F1 of output words changes by {per.shown(sign=True)} points."
+        f"Label smoothing hurts more with more classes: {_verdict(found, pairs)}. Its effect on the F1 of output words "
+        f"changes by {per.shown(sign=True)} points per doubling of the vocabulary."
     )
     for pair, gap in zip(pairs, found.changes, strict=True):
         yield (
-            f"{pair.types:,} types: F1 {gap.shown(sign=True)} points, BLEU {pair.bleu[1] - pair.bleu[0]:+.1f} "
-            f"({pair.bleu[0]:.1f} to {pair.bleu[1]:.1f})."
+            f"With {pair.types:,} types, smoothing changes F1 by {gap.shown(sign=True)} points and BLEU by "
+            f"{pair.bleu[1] - pair.bleu[0]:+.1f} ({pair.bleu[0]:.1f} to {pair.bleu[1]:.1f})."
         )
     if weak := _weak(pairs):
         sizes = ", ".join(f"{pair.types:,}" for pair in weak)
-        yield f"Below {LEAST_BLEU} BLEU a teacher has learnt too little to tell ({sizes} types): train for longer."
-    yield "One training each: the intervals are over test sentences, and another seed may say something else."
+        yield (
+            f"Undecided, because teachers with {sizes} types are below {LEAST_BLEU} BLEU and have learnt too little: "
+            "train longer."
+        )
+    yield "Each teacher has one seed. The intervals are over test sentences and do not cover the variation over seeds."
 
 
 @styled
@@ -200,7 +207,7 @@ def _draw(found: Trend) -> Any:
     panel.set_xticks(found.sizes, [f"{size:,}" for size in found.sizes])
     panel.minorticks_off()
     panel.set_xlabel("types in the vocabulary")
-    panel.set_ylabel("F1, smoothed minus not, points")
+    panel.set_ylabel("change of F1 by smoothing, points")
     return drawn
 
 

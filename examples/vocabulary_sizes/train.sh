@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Does label smoothing lose as the number of classes grows? Teachers with and without it at several vocabulary sizes.
+# Train teachers with and without label smoothing at several vocabulary sizes: does smoothing hurt more with more classes?
 #
-#   examples/vocabulary_sizes/train.sh                                  a generated bitext: six teachers as in the quickstart
-#   examples/vocabulary_sizes/train.sh --updates 300 --sizes "200 800"  a third of the training; minutes on two CPU cores
+#   examples/vocabulary_sizes/train.sh                                  generated bitext: six teachers as in the quickstart
+#   examples/vocabulary_sizes/train.sh --updates 300 --sizes "200 800"  one third of the updates; minutes on two CPU cores
 #   examples/vocabulary_sizes/train.sh --corpus multi30k --sizes "1000 2000 4000 8000"
 #   ... --raw DIR                                                       Multi30k from files on disk, as for scripts/prepare.sh
-#   ... --label-smoothing 0.2 --seed 2                                  of the teachers (default: 0.1 against 0, seed 1)
-#   ... --name NAME                                                     results in runs/NAME (default: vocabulary-CORPUS)
+#   ... --label-smoothing 0.2 --seed 2                                  smoothed teachers, and seed (default: 0.1 and 1)
+#   ... --name NAME                                                     write to runs/NAME (default: vocabulary-CORPUS)
 #
-# Every size has the model's own number of SentencePiece pieces, in data of its own, of the same text. Call it again and it
-# goes on where it was stopped. What it found is in runs/NAME/report: README.md, CSV files and a picture.
+# Each size is a number of SentencePiece pieces. All sizes have the same text. If you run the script again, it continues
+# where it was stopped. The report is in runs/NAME/report: README.md, CSV files and a plot.
 
 . "$(dirname "$0")/../../scripts/lib.sh"
 corpus=generated raw='' name='' sizes='' updates='' smoothing=0.1 seed=1
@@ -43,7 +43,7 @@ python3 -c 'import sys; raise SystemExit(not 0 < float(sys.argv[1]) < 1)' "$smoo
 case $updates in *[!0-9]*) die "--updates $updates: expected a number" ;; esac
 schedule=()
 if [ -n "$updates" ]; then
-    # The warm-up and the checkpoints that are averaged keep their shares of the training.
+    # Scale the warm-up and the interval of averaged checkpoints with the number of updates.
     [ "$updates" -ge 30 ] || die "--updates $updates: expected at least 30"
     schedule=(--max-update "$updates" --warmup-updates $((updates / 5)) --save-interval-updates $((updates / 10)))
 fi
@@ -56,7 +56,7 @@ for size in $sizes; do
     scripts/prepare.sh --corpus "$corpus" --data "$data" --vocab-size "$size" ${raw:+--raw "$raw"}
 done
 
-# lane SMOOTHING: its teachers, one size after the other; both lanes at once, each on half of the cores.
+# lane SMOOTHING: train the teachers of all sizes in turn. Both lanes run in parallel, each on half of the cores.
 cores=$(python -c 'import os; print(len(os.sched_getaffinity(0)))')
 export OMP_NUM_THREADS=$(((cores + 1) / 2))
 lane() {
@@ -68,7 +68,7 @@ lane() {
     done
 }
 
-# Each lane is a process group, so that an interrupt ends all of it and nothing else.
+# Each lane is a process group, so that an interrupt can kill all of its processes.
 lanes=()
 trap 'kill -TERM -- "${lanes[@]/#/-}" 2>/dev/null; wait; exit 130' INT TERM
 set -m
@@ -77,9 +77,9 @@ lane "$smoothing" & lanes+=($!)
 set +m
 failed=0
 for pid in "${lanes[@]}"; do wait "$pid" || failed=1; done
-[ $failed = 0 ] || die "a step failed, see above; mend it and call this again: finished steps are kept"
+[ $failed = 0 ] || die "a step failed, see above. Fix it and run this script again: finished steps are skipped"
 
-# The text is the same for every size.
+# All sizes have the same text.
 references=data/$corpus-v${sizes%% *}/raw/test.$target
 [ -f "$references" ] || references+=.gz
 python examples/vocabulary_sizes/size_report.py "$runs" --references "$references" --out "$runs/report"

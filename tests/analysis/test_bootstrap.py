@@ -9,13 +9,13 @@ from fairseq_lskd.analysis.bootstrap import Interval, interval, mean_interval, r
 from fairseq_lskd.analysis.intervals import UNDECIDED, verdict
 
 
-def test_each_resample_draws_as_many_units_as_there_are():
+def test_each_resample_has_as_many_units_as_the_sample():
     weights = torch.cat(list(resamples(7, 300)))
     assert weights.shape == (300, 7) and torch.equal(weights.sum(1), torch.full((300,), 7.0, dtype=torch.float64))
     assert weights.mean(0).tolist() == pytest.approx([1.0] * 7, abs=0.25)
 
 
-def test_blocks_do_not_change_what_is_drawn_twice(monkeypatch):
+def test_resamples_are_reproducible():
     assert torch.equal(torch.cat(list(resamples(9, 40, seed=3))), torch.cat(list(resamples(9, 40, seed=3))))
 
 

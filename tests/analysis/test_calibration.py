@@ -20,7 +20,7 @@ def rows_of(confidence, correct, unit=None):
 
 
 def test_the_error_of_two_bins_by_hand():
-    """Two bins of two: (0.5, 0.6), one right: |0.5 - 0.55| ; (0.8, 1.0), both right: |1 - 0.9|. Mean 0.075."""
+    """Bins (0.5, 0.6), one correct: |0.5 - 0.55|; and (0.8, 1.0), both correct: |1 - 0.9|. The mean is 0.075."""
     found = reliability(torch.tensor([1.0, 0.5, 0.8, 0.6]), torch.tensor([True, False, True, True]), bins=2)
     assert found.count.tolist() == [2, 2]
     assert found.confidence.tolist() == pytest.approx([0.55, 0.9])
@@ -42,12 +42,12 @@ def test_bins_are_ordered_keep_ties_together_and_ignore_the_order_of_examples(va
     assert torch.equal(adaptive_bins(confidence[shuffled], bins), place[shuffled])
 
 
-def test_bins_of_distinct_confidences_hold_equal_mass():
+def test_bins_of_distinct_confidences_have_equal_sizes():
     counts = torch.bincount(adaptive_bins(torch.rand(1507, dtype=torch.float64), 15))
     assert len(counts) == 15 and counts.max() - counts.min() <= 1
 
 
-def test_a_calibrated_model_has_an_error_near_0_and_an_overconfident_one_its_excess():
+def test_the_error_of_calibrated_and_overconfident_models():
     confidence = torch.rand(60_000)
     correct = torch.rand(60_000) < confidence
     assert reliability(confidence, correct).error < 0.01

@@ -16,7 +16,7 @@ def test_repeated_names_get_numbers() -> None:
     assert Choice(names="x,y").called(["a", "a"]) == ["x", "y"] and Choice().called(["a", "a"]) == ["a", "a (2)"]
 
 
-def test_options_are_called_as_their_flags() -> None:
+def test_options_are_named_like_their_flags() -> None:
     assert Choice(min_count=3).options() == {
         "split": "valid",
         "train-split": "train",

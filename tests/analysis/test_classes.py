@@ -1,4 +1,4 @@
-"""Mean class distributions: peaks, rivals, rank correlations and pairs."""
+"""Tests of mean class distributions: peaks, rivals, rank correlations and pairs."""
 
 import math
 
@@ -28,7 +28,7 @@ def sums_of(probs, target, types):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 256])
-def test_profiles_are_the_definitions(rows):
+def test_profiles_match_their_definitions(rows):
     probs = (2 * torch.randn(60, 7, dtype=torch.float64)).softmax(-1)
     target = torch.randint(0, 7, (60,))
     types = [3, 0, 6]
@@ -68,7 +68,7 @@ def test_rank_correlation_of_the_off_diagonal(size, seed, levels):
             assert math.isnan(found)
 
 
-def test_the_diagonal_and_scale_do_not_matter_to_rank_correlation():
+def test_rank_correlation_ignores_the_diagonal_and_scale():
     a = torch.rand(6, 6)
     b = (5 * a).exp()
     b.fill_diagonal_(-1)
@@ -76,8 +76,8 @@ def test_the_diagonal_and_scale_do_not_matter_to_rank_correlation():
     assert rank_correlations(a, -a).tolist() == pytest.approx([-1.0] * 6)
 
 
-def test_similarity_literals():
-    """Class 0 is taken for 1 with 0.3, 1 for 0 with 0.1, in the other model with 0.5 and 0.3: 1.2 / 4."""
+def test_similarity_by_hand():
+    """Confusions of classes 0 and 1 are 0.3 and 0.1 in one model, 0.5 and 0.3 in the other: 1.2 / 4."""
     one, two = torch.tensor([[0.7, 0.3], [0.1, 0.9]]), torch.tensor([[0.5, 0.5], [0.3, 0.7]])
     assert confusion([one, two])[0, 1].item() == confusion([one, two])[1, 0].item() == pytest.approx(0.3)
     assert confusion([one])[0, 0] == 0
@@ -85,7 +85,7 @@ def test_similarity_literals():
     assert cosines([weight])[0].tolist() == pytest.approx([0, 0, 1 / math.sqrt(2)])
 
 
-def test_pairs_are_the_nearest_and_one_of_the_far_half():
+def test_pairs_are_the_most_similar_and_one_of_the_less_similar_half():
     similarity = torch.rand(9, 9)
     similarity = similarity + similarity.T
     found = pair_up(similarity)

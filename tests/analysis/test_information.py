@@ -1,4 +1,4 @@
-"""Mutual information by its formula, and at its limits; diffusion of centres."""
+"""Tests of mutual information and diffusion."""
 
 import math
 
@@ -16,13 +16,13 @@ from fairseq_lskd.analysis.information import mutual_information, mutual_informa
 
 @given(examples=st.integers(2, 8), draws=st.integers(2, 5), spread=st.floats(0, 3), seed=st.integers(0, 999))
 @settings(max_examples=40, deadline=None)
-def test_is_the_formula(examples, draws, spread, seed):
+def test_against_the_formula(examples, draws, spread, seed):
     random = torch.Generator().manual_seed(seed)
     values = spread * torch.randn(examples, 1, generator=random) + torch.randn(examples, draws, generator=random)
     assert mutual_information(values) == pytest.approx(naive(values.double().tolist()), abs=1e-9)
 
 
-def test_from_nothing_to_everything():
+def test_from_zero_to_the_maximum():
     noise = torch.randn(200, 50, dtype=torch.float64)
     assert mutual_information(noise) == pytest.approx(0, abs=0.03)
     apart = 1000 * torch.arange(200.0)[:, None]
@@ -36,7 +36,7 @@ def test_scale_does_not_matter():
     assert mutual_information(7 * values + 3) == pytest.approx(mutual_information(values), rel=1e-4)
 
 
-def test_what_has_no_noise_or_too_few_looks_is_refused():
+def test_no_noise_or_too_few_draws_are_refused():
     with pytest.raises(ValueError, match="no noise"):
         mutual_information(torch.ones(3, 3))
     with pytest.raises(ValueError, match="two examples and two draws"):
@@ -68,7 +68,7 @@ class TestDiffusion:
         assert found.dissimilar.value == pytest.approx((1 - 9.5 / 9) / 3)
         assert found.difference.value == pytest.approx(1 / 3)
 
-    def test_a_larger_model_of_the_same_shape_has_not_moved(self):
+    def test_a_scaled_model_has_no_diffusion(self):
         low = torch.randn(8, 4)
         high = torch.cat([3 * low, torch.zeros(8, 2)], 1)
         pairs = Pairs((torch.arange(8) + 1) % 8, (torch.arange(8) + 4) % 8)

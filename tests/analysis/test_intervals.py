@@ -1,4 +1,4 @@
-"""Intervals, and what they say of a claim."""
+"""Tests of intervals and verdicts."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_the_t_interval_by_hand() -> None:
     assert math.isnan(t_interval([1.0]).low)
 
 
-def test_three_seeds_are_covered_as_often_as_promised() -> None:
+def test_coverage_with_three_seeds() -> None:
     found = [t_interval(sample) for sample in torch.randn(2000, 3).add(1).tolist()]
     assert 0.935 <= sum(each.low <= 1 <= each.high for each in found) / len(found) <= 0.965
 
 
-def test_neighbours_that_are_alike_widen_the_interval() -> None:
+def test_correlation_widens_the_interval() -> None:
     slow = torch.randn(40).repeat_interleave(10)
     alone, together = mean_interval(slow), series_interval(slow.tolist())
     assert together.value == pytest.approx(slow.mean().item())

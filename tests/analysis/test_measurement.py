@@ -1,4 +1,4 @@
-"""One pass, its shards, and its file."""
+"""Tests of measurements, their shards and their files."""
 
 import io
 
@@ -28,7 +28,7 @@ def measure(plan, data, rows=slice(None)):
     return found
 
 
-def test_rows_are_the_definitions(plan):
+def test_rows_match_their_definitions(plan):
     logits, target, *rest = data = make()
     rows = measure(plan, data).tokens
     wanted = predictions(logits, target, torch.ones_like(target, dtype=torch.bool))
@@ -66,7 +66,7 @@ def test_shards_through_files_add_up_to_the_whole(plan):
         assert torch.equal(getattr(merged.tokens, name), getattr(whole.tokens, name))
 
 
-def test_what_is_not_a_number_is_refused(plan):
+def test_nan_is_refused(plan):
     log_probs = torch.full((2, 9), torch.nan)
     with pytest.raises(ValueError, match="not numbers"):
         Measurement(plan).update(log_probs, torch.tensor([0, 1]), torch.tensor([0, 0]))

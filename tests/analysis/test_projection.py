@@ -1,4 +1,4 @@
-"""The plane through three templates, and distances by hand."""
+"""Tests of the projection of three classes."""
 
 import math
 
@@ -13,7 +13,7 @@ from fairseq_lskd.analysis.projection import distances, plane, project, propose,
 
 @given(dim=st.integers(2, 9), seed=st.integers(0, 999))
 @settings(max_examples=40, deadline=None)
-def test_the_plane_holds_the_templates_and_keeps_distances_within_it(dim, seed):
+def test_the_plane_contains_the_templates_and_keeps_distances(dim, seed):
     templates = torch.randn(3, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     basis = plane(templates)
     torch.testing.assert_close(basis.T @ basis, torch.eye(2, dtype=torch.float64), atol=1e-9, rtol=0)
@@ -25,8 +25,8 @@ def test_the_plane_holds_the_templates_and_keeps_distances_within_it(dim, seed):
             assert distance(flat[i].tolist(), flat[j].tolist()) == pytest.approx(wanted, abs=1e-9)
 
 
-def test_what_is_orthogonal_to_the_plane_disappears():
-    """Templates in the plane of the first two axes, a point above it."""
+def test_components_orthogonal_to_the_plane_are_dropped():
+    """The templates are in the plane of the first two axes, and the point is above it."""
     templates = torch.tensor([[0.0, 0, 0], [2, 0, 0], [1, 3, 0]])
     assert project(torch.tensor([[5.0, -4, 7]]), templates)[0].tolist() == pytest.approx([5, -4])
 
@@ -42,7 +42,7 @@ def test_one_dimension_has_no_plane():
     assert not spans_plane(torch.tensor([[0.0], [1], [3]])) and spans_plane(torch.tensor([[0.0, 0], [1, 0], [0, 1]]))
 
 
-def test_distances_literal():
+def test_distances_by_hand():
     """a: (0, 0), (2, 0): centre (1, 0), D1 = 1. b: (1, 3), (1, 5): centre (1, 4), D2 = 1. c: (13, 4): D3 = 0.
     Dc = 4, so Dc / (D1 + D2) = 2. From a to c sqrt(144 + 16), from b to c 12.
     """
@@ -57,7 +57,7 @@ def test_distances_literal():
 
 @given(seed=st.integers(0, 999), scale=st.floats(0.01, 100))
 @settings(max_examples=20, deadline=None)
-def test_distances_are_the_definitions_and_separation_has_no_unit(seed, scale):
+def test_distances_match_their_definitions_and_separation_has_no_unit(seed, scale):
     random = torch.Generator().manual_seed(seed)
     points = torch.randn(30, 4, generator=random, dtype=torch.float64)
     member = torch.arange(30) % 3
@@ -77,7 +77,7 @@ def test_a_class_without_points_is_refused():
         distances(torch.zeros(2, 2), torch.tensor([0, 1]))
 
 
-def test_proposed_are_the_most_confused_and_the_least_like_them():
+def test_proposed_classes_are_the_most_confused_pair_and_the_least_similar_class():
     similarity = torch.tensor([[0, 0.1, 0.2, 0.9], [0.1, 0, 0.8, 0.3], [0.2, 0.8, 0, 0.4], [0.9, 0.3, 0.4, 0]])
     assert propose(similarity, torch.tensor([True] * 4)) == (0, 3, 1)
     assert propose(similarity, torch.tensor([True, True, True, False])) == (1, 2, 0)

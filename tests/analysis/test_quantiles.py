@@ -1,4 +1,4 @@
-"""Quantiles of Student's t."""
+"""Tests of the quantiles of Student's t distribution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fairseq_lskd.analysis.quantiles import t_half_width, t_quantile
     ("freedom", "printed"),
     [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (30, 2.042), (31, 2.040), (60, 2.000), (120, 1.980)],
 )
-def test_the_quantile_is_that_of_printed_tables(freedom: int, printed: float) -> None:
+def test_quantiles_of_printed_tables(freedom: int, printed: float) -> None:
     assert t_quantile(freedom) == pytest.approx(printed, abs=5e-4)
 
 

@@ -1,4 +1,4 @@
-"""The page and its files: everything is there, escaped, and the same each time."""
+"""Tests of the report: it is complete, escaped and reproducible."""
 
 import csv
 import json
@@ -62,7 +62,7 @@ def test_the_page_needs_no_other_file_and_escapes_text(tmp_path):
     xml.etree.ElementTree.fromstring(re.sub(r"(<img [^>]*)>", r"\1/>", body))
 
 
-def test_pictures_are_files_too_and_the_same_each_time(tmp_path):
+def test_pictures_are_reproducible_files(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_report(tmp_path / name, "A", sections())
@@ -71,7 +71,7 @@ def test_pictures_are_files_too_and_the_same_each_time(tmp_path):
     assert (tmp_path / "one/pictures/curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_one_name_for_two_things_and_pictures_without_numbers_are_refused(tmp_path):
+def test_duplicate_names_and_pictures_without_tables_are_refused(tmp_path):
     one, two = sections()
     with pytest.raises(ValueError, match="duplicate names"):
         write_report(tmp_path, "A", [one, one])

@@ -1,4 +1,4 @@
-"""From saved outputs to findings; `lskd analyze --from-npz`."""
+"""Tests of studies of saved outputs, and of `lskd analyze --from-npz`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES, DIM = 4, 3
 
 
 def outputs(sharp: float = 3.0, seed: int = 1, examples: int = 120, **more: Any) -> dict[str, Any]:
-    """Of a linear classifier on clouds; the labels are those of all."""
+    """Write the outputs of a linear classifier on clusters. All files have the same labels."""
     labels = np.arange(examples) % CLASSES
     rng = np.random.default_rng(seed)
     matrix = np.random.default_rng(0).standard_normal((CLASSES, DIM))
@@ -52,7 +52,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return smoothed, write(tmp_path, "a", seed=2, label_smoothing=0.0)
 
 
-def test_numbers_are_those_of_naive_loops(pair: tuple[Path, Path]) -> None:
+def test_numbers_match_naive_loops(pair: tuple[Path, Path]) -> None:
     mine = study(*pair)
     found = mine.findings(mine.measure())
     assert [teacher.name for teacher in found.teachers] == ["LS 0", "LS 0.1"]  # the least smoothed first

@@ -1,4 +1,4 @@
-"""A section as files."""
+"""Tests of writing a section to files."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def test_two_classes_are_the_logistic_loss() -> None:
     p = torch.sigmoid(z)
     wanted = -(0.9 * p.log() + 0.1 * (1 - p).log())
     torch.testing.assert_close(smoothed_loss(z, 0.1), wanted)
-    # By hand: both classes at 1/2 cost ln 2, whatever alpha is.
+    # By hand: with probabilities of 1/2 the loss is ln 2 for every alpha.
     torch.testing.assert_close(smoothed_loss(torch.zeros(1), 0.3), torch.tensor([math.log(2)]))
 
 
@@ -40,20 +40,20 @@ def test_minima_by_hand() -> None:
     assert minimum(0.0).logit == math.inf and minimum(0.0).loss == 0
 
 
-def test_the_section_has_every_point_that_is_drawn() -> None:
+def test_the_table_has_all_plotted_points() -> None:
     found = section([0.0, 0.1], classes=3)
     minima, points = found.tables
     assert minima.rows[0] == (0.0, None, 1.0, 0.0)
     assert minima.rows[1][1] == pytest.approx(math.log(18))
     (axes,) = found.pictures[0].figure.axes
     drawn = sum(len(line.get_xdata()) for line in axes.lines)
-    assert drawn == len(points.rows) + 1  # and a dot
+    assert drawn == len(points.rows) + 1  # and the dot of the minimum
     assert found.pictures[0].table == points.name
     alpha, z, loss = points.rows[-1]
     assert loss == pytest.approx(smoothed_loss(torch.tensor(z).double(), alpha, 3).item(), abs=1e-4)
 
 
-def test_what_is_no_smoothing_is_refused() -> None:
+def test_invalid_smoothing_is_refused() -> None:
     with pytest.raises(UserError, match=r"label smoothing 1.0, -0.1: expected numbers in \[0, 1\)"):
         section([1.0, 0.1, -0.1])
     with pytest.raises(UserError, match="of 1 classes: expected at least 2"):

@@ -1,4 +1,4 @@
-"""Equation (2): by hand, by naive loops, and in bounded memory within its stated error."""
+"""Tests of equation (2): by hand, against naive loops, and of the error of sketches."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def test_one_minus_stability_by_hand():
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 @settings(max_examples=40, deadline=None)
-def test_exact_form_is_the_definition(examples, classes, seed, scale, dtype):
+def test_the_exact_form_matches_the_definition(examples, classes, seed, scale, dtype):
     random = torch.Generator().manual_seed(seed)
     probs = (scale * torch.randn(examples, classes, generator=random, dtype=dtype)).softmax(-1)
     target = torch.randint(0, classes, (examples,), generator=random)
@@ -56,7 +56,7 @@ def test_exact_form_is_the_definition(examples, classes, seed, scale, dtype):
 @given(seed=st.integers(0, 999))
 @settings(max_examples=20, deadline=None)
 def test_bounds_and_extremes(seed):
-    """Between 0, where all examples of a class are alike, and 1 - 1/n, where each is sure of another class."""
+    """The value is between 0 (examples of a class are equal) and 1 - 1/n (each predicts another class)."""
     random = torch.Generator().manual_seed(seed)
     same = torch.rand(5, generator=random).softmax(-1).expand(4, 5)
     assert measured(same, torch.zeros(4, dtype=torch.long)).value == pytest.approx(0, abs=1e-7)
@@ -65,7 +65,7 @@ def test_bounds_and_extremes(seed):
 
 
 def corpus(seed=0, examples=3000, classes=400, frequent=60):
-    """Predictions that look like a translation model's: a peak, rivals that the class shares, noise."""
+    """Return predictions similar to a translation model's: a peak, rivals shared within a class, and noise."""
     random = torch.Generator().manual_seed(seed)
     target = torch.randint(0, frequent, (examples,), generator=random)
     rivals = 3 * torch.randn(frequent, classes, generator=random)
@@ -87,12 +87,12 @@ class TestBoundedMemory:
         bounds = torch.tensor([one.error_bound for one in found])
         stated = torch.tensor([one.standard_error for one in found]).mean()
         assert (errors.abs() < bounds).double().mean() >= 0.95
-        # Without bias, and the bound is of use: neither too small nor ten times too large.
+        # The estimate is unbiased, and the bound is neither too small nor ten times too large.
         assert errors.mean().abs() < 4 * errors.std() / 60**0.5
         assert stated / 4 < errors.std() < stated
 
     def test_the_own_probability_is_exact(self):
-        """Nothing but the class itself: a sketch has nothing to estimate."""
+        """If only the class itself has probability, a sketch has nothing to estimate."""
         p = torch.rand(50, dtype=torch.float64)
         probs = torch.zeros(50, 40, dtype=torch.float64)
         probs[:, 3] = p
@@ -119,14 +119,14 @@ class TestBoundedMemory:
         assert found.error_bound < measured(probs, target, width=plan.width, min_count=5).error_bound
 
     def test_a_large_vocabulary_fits_two_gigabytes(self):
-        """32,000 types, all of them frequent enough: 8 bytes each for whole means would be 8.2 GB."""
+        """The whole means of 32,000 frequent types would take 8.2 GB."""
         plan = Plan.make(torch.full((32_000,), 9), 5, 2**30)
         assert plan.bytes <= 2**30 and plan.width >= 2048 and len(plan.exact) >= 2000
         assert len(plan.types) == len(set(plan.types.tolist())) == 32_000
 
     @pytest.mark.slow
-    def test_and_is_measured_in_two_gigabytes(self):
-        """All of a process: torch, every page of the sums, an update, and what the estimate takes on top."""
+    def test_measuring_a_large_vocabulary_takes_two_gigabytes(self):
+        """The memory is that of the process: torch, all pages of the sums, an update and the estimate."""
         code = """
 import resource, torch
 from fairseq_lskd.analysis.measurement import Measurement, Plan
@@ -156,7 +156,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
             Plan.make(torch.tensor(counts), 5, budget)
 
 
-def test_intervals_hold_the_value_and_shrink_with_more_classes():
+def test_intervals_contain_the_value_and_shrink_with_more_classes():
     probs, target = corpus()
     few = measured(probs, target, types=torch.arange(10)).interval()
     many = measured(probs, target).interval()
@@ -165,7 +165,7 @@ def test_intervals_hold_the_value_and_shrink_with_more_classes():
     assert many.high - many.low < few.high - few.low
 
 
-def test_buckets_share_out_the_classes():
+def test_every_class_is_in_one_bucket():
     counts = torch.tensor([1, 2, 4, 5, 9, 10, 5000])
     found = buckets(counts)
     assert [(bucket.name, int(bucket.members.sum())) for bucket in found] == [

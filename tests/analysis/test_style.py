@@ -1,4 +1,4 @@
-"""How pictures look."""
+"""Tests of the style of plots."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fairseq_lskd.analysis.saving import rendered
 from fairseq_lskd.analysis.style import STYLE, figure, line, logarithmic, plain, styled
 
 
-def test_names_are_no_formulas_and_not_too_long() -> None:
+def test_names_are_not_formulas_and_are_shortened() -> None:
     assert plain("a$b$") == "a$b$" and plain("x" * 16) == "x" * 16
     assert plain("x" * 17) == "x" * 15 + "…"
 
 
-def test_a_style_holds_while_it_is_drawn_and_not_after() -> None:
+def test_the_style_applies_only_while_drawing() -> None:
     before = matplotlib.rcParams["axes.grid"]
 
     @styled
@@ -31,7 +31,7 @@ def test_a_style_holds_while_it_is_drawn_and_not_after() -> None:
 
 
 @pytest.mark.parametrize("name", [r"a$\frac{$", r"$\x$", "$$", r"\$a$b$", "a_b^c"])
-def test_names_and_powers_are_drawn_as_they_are(name: str) -> None:
+def test_names_and_powers_are_drawn_as_plain_text(name: str) -> None:
     @styled
     def draw() -> Figure:
         drawn = figure(3, 2)

@@ -1,4 +1,4 @@
-"""Sums over classes: whole, sketched, merged, sent, and written to a file."""
+"""Tests of sums over classes: whole, sketched, merged, packed and saved."""
 
 import io
 
@@ -23,7 +23,7 @@ FIELDS = ("counts", "squares", "own", "sums")
 
 @given(examples=st.integers(0, 40), classes=st.sampled_from([2, 3, 9]), seed=st.integers(0, 999))
 @settings(max_examples=30, deadline=None)
-def test_means_are_the_definition(examples, classes, seed):
+def test_means_match_the_definition(examples, classes, seed):
     probs, target = make(examples, classes, seed)
     sums = ClassSums(torch.arange(classes), classes)
     sums.update(probs, target)
@@ -52,7 +52,7 @@ def test_shards_add_up_to_the_whole(width, cut, seed):
 
 
 @pytest.mark.parametrize("width", [None, 3])
-def test_a_file_holds_all_of_it(width):
+def test_a_saved_state_is_complete(width):
     sums = ClassSums(torch.tensor([5, 1, 7]), 8, width, seed=4)
     probs, target = make(60, 8, 1)
     sums.update(probs[:30], target[:30])
@@ -65,7 +65,7 @@ def test_a_file_holds_all_of_it(width):
     assert all(torch.equal(getattr(sums, name), getattr(again, name)) for name in FIELDS)
 
 
-def test_classes_that_are_not_looked_at_are_passed_over():
+def test_other_classes_are_skipped():
     probs, target = make(30, 6, 3)
     few, all_ = ClassSums(torch.tensor([4, 0]), 6), ClassSums(torch.arange(6), 6)
     for sums in (few, all_):
@@ -76,7 +76,7 @@ def test_classes_that_are_not_looked_at_are_passed_over():
 @pytest.mark.parametrize(
     "other", [ClassSums(torch.arange(3), 4), ClassSums(torch.arange(2), 4, 2), ClassSums(torch.arange(2), 4, seed=2)]
 )
-def test_sums_of_something_else_do_not_merge(other):
+def test_different_sums_do_not_merge(other):
     with pytest.raises(ValueError, match="same classes, width and seed"):
         ClassSums(torch.arange(2), 4).merge(other)
 
@@ -119,7 +119,7 @@ class TestSketch:
 
 
 class TestPoints:
-    def test_centres_and_spreads_are_the_definitions(self):
+    def test_centres_and_spreads_match_their_definitions(self):
         points, target = torch.randn(40, 5), torch.randint(0, 4, (40,))
         sums = PointSums(torch.tensor([2, 0]), 4, 5)
         sums.update(points, target)
@@ -129,7 +129,7 @@ class TestPoints:
             torch.testing.assert_close(sums.centres()[row], centre)
             torch.testing.assert_close(sums.spreads()[row], (own - centre).square().sum(1).mean().sqrt())
 
-    def test_shards_add_up_and_a_file_holds_all(self):
+    def test_shards_add_up_and_a_saved_state_is_complete(self):
         points, target = torch.randn(40, 5), torch.randint(0, 3, (40,))
         whole, first, second = (PointSums(torch.arange(3), 3, 5) for _ in range(3))
         whole.update(points, target)

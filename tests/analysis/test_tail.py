@@ -1,4 +1,4 @@
-"""F1 of output words by their frequency in training."""
+"""Tests of F1 of output words by their frequency in training."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_buckets() -> None:
 
 
 @pytest.mark.parametrize("cuts", [(), (0, 1), (5, 2), (2, 2)])
-def test_buckets_that_make_no_sense(cuts: tuple[int, ...]) -> None:
+def test_invalid_buckets(cuts: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="expected increasing numbers from 1"):
         Buckets({}, cuts)
 
 
 def test_f1_by_hand() -> None:
-    # the: twice in the output, three times in the reference, clipped within each sentence.
+    # "the" is in the output twice and in the reference three times, clipped within each sentence.
     hypotheses = [["the", "the", "cat"], ["the", "dog"]]
     references = [["the", "cat", "sat"], ["the", "the", "cat"]]
     buckets = Buckets(FREQUENCIES, cuts=(1, 2, 10))
@@ -60,7 +60,7 @@ def test_resampled_values_are_around_the_value() -> None:
 
 
 def corpus(folder: Path) -> dict[str, Path]:
-    """A text in which one system gets every rare word wrong, and nothing else."""
+    """Write translations in which one system has only the rare words wrong."""
     chance = random.Random(3)
     rare = [f"rare{i}" for i in range(300)]
     lines = [["Common", chance.choice(rare), "common", "."] for _ in range(300)]
@@ -75,7 +75,7 @@ def corpus(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in files}
 
 
-def test_a_system_that_loses_on_rare_words_alone(tmp_path: Path) -> None:
+def test_a_system_that_is_worse_only_on_rare_words(tmp_path: Path) -> None:
     files = corpus(tmp_path)
     systems = {"plain": files["plain"], "smoothed": files["smoothed"]}
     found = section(systems, files["references"], files["training"])
@@ -91,7 +91,7 @@ def test_a_system_that_loses_on_rare_words_alone(tmp_path: Path) -> None:
     assert not alone.words and len(alone.pictures[0].figure.axes) == 1
 
 
-def test_case_and_punctuation_are_as_bleu_has_them() -> None:
+def test_words_are_split_as_for_bleu() -> None:
     assert split_words('He said: "No."') == ["He", "said", ":", '"', "No", ".", '"']
 
 
@@ -109,7 +109,7 @@ def test_files_that_do_not_match(tmp_path: Path) -> None:
         section({"empty": tmp_path / "empty"}, tmp_path / "empty", files["training"])
 
 
-def test_one_sentence_decides_nothing(tmp_path: Path) -> None:
+def test_one_sentence_is_undecided(tmp_path: Path) -> None:
     for name, text in {"training": "a b", "references": "a b", "plain": "a b", "smoothed": "c d"}.items():
         (tmp_path / name).write_text(f"{text}\n")
     systems = {name: tmp_path / name for name in ("plain", "smoothed")}

@@ -1,4 +1,4 @@
-"""The distance from a truth that is known."""
+"""Tests of the divergence from a known truth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_distance_and_change_by_hand() -> None:
     truth, model = torch.tensor([-1.0, -2.0]), torch.tensor([-1.5, -4.5])
     found = divergence(truth, model, TOKENS)
     assert found.per_sentence.value == 1.5 and found.per_token.value == 3 / 4
-    assert (found.per_sentence.low, found.per_sentence.high) == (0.5, 2.5)  # the same sentence twice
+    assert (found.per_sentence.low, found.per_sentence.high) == (0.5, 2.5)  # a resample may have one sentence twice
     more = change(truth, model, torch.tensor([-2.5, -5.5]), TOKENS)
     assert more.per_sentence.value == 1 and more.per_token.value == 0.5 and more.share.value == pytest.approx(2 / 3)
     assert more.verdict == "added" and more.per_sentence.low == more.per_sentence.high == 1
@@ -39,7 +39,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_exact_divergence_is_in_the_interval(generated: Path) -> None:
-    """A model that mixes the truth with the uniform distribution over a source's translations: its KL is a sum."""
+    """The model mixes the truth with a uniform distribution over translations, so that its exact KL is a sum."""
     grammar = Grammar.from_json(generated / "grammar.json")
     sources = (generated / "valid.xx").read_text().splitlines()
     targets = (generated / "valid.yy").read_text().splitlines()
@@ -59,7 +59,7 @@ def test_the_exact_divergence_is_in_the_interval(generated: Path) -> None:
     assert wanted > 0 and found.per_sentence.low < wanted < found.per_sentence.high
 
 
-def test_it_is_what_a_score_s_record_has(generated: Path, tmp_path: Path) -> None:
+def test_the_divergence_equals_that_in_a_record(generated: Path, tmp_path: Path) -> None:
     targets = (generated / "valid.yy").read_text().splitlines()
     (tmp_path / "pieces").write_text("\n".join(targets) + "\n")
     tokens = torch.tensor([line.count(" ") + 2 for line in targets])
@@ -83,12 +83,12 @@ def test_models_are_compared_sentence_by_sentence() -> None:
     assert kl.rows[1][1] - kl.rows[0][1] == pytest.approx(changes.rows[0][2], abs=2e-4)
     assert changes.rows[0][-1] == "added" and len(kl.columns) == len(kl.rows[0])
     assert len(changes.columns) == len(changes.rows[0])
-    # Paired, the difference is far surer than either.
+    # The paired difference has a much smaller interval than either divergence.
     assert changes.rows[0][4] - changes.rows[0][3] < 0.2 * (kl.rows[0][3] - kl.rows[0][2])
     assert len(section(models, torch.full((200,), 10), truth).tables) == 1
 
 
-def test_a_truth_that_is_missing_broken_or_of_other_sentences_is_refused(tmp_path: Path) -> None:
+def test_missing_invalid_and_other_truths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"truth\.valid\.tsv: no such file; expected .*`lskd generate`"):
         read_log_probs(tmp_path, "valid")
     for text in ("words\n", "log_prob\tentropy\nx\t1\n", "entropy\n1\n"):

@@ -1,4 +1,4 @@
-"""The analysis is for any PyTorch program: it works where neither fairseq nor sacreBLEU is installed."""
+"""Test that the analysis works without fairseq and sacreBLEU."""
 
 from __future__ import annotations
 

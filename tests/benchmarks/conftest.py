@@ -1,4 +1,4 @@
-"""The benchmarks are scripts: what they import lies beside them."""
+"""Let tests import the benchmarks, which are scripts that import modules from their own folder."""
 
 import sys
 from pathlib import Path

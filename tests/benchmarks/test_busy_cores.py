@@ -1,4 +1,4 @@
-"""The rows of losses with neighbours, at a size of seconds; what the table makes of them."""
+"""Tests of busy_cores.py at a small size, and of its table."""
 
 import json
 import subprocess

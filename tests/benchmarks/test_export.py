@@ -1,4 +1,4 @@
-"""The benchmark of `lskd export`, at a size of seconds."""
+"""Tests of the benchmark of `lskd export` at a small size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_a_file_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+def test_a_missing_file_gives_no_traceback(tmp_path: Path) -> None:
     done = run("--task", "letters", tmp_path / "none.pt", tmp_path / "none.de", tmp_path / "none.en")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     wanted = f"export.py: error: {tmp_path}/none.de: cannot be read (No such file or directory)"
@@ -27,7 +27,7 @@ def test_a_file_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_fairseq_and_the_folders_are_in_one_table(tmp_path: Path) -> None:
+def test_fairseq_and_exported_models_are_in_one_table(tmp_path: Path) -> None:
     from prepared import prepare
     from trained import trained_teacher
 

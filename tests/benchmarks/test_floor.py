@@ -1,4 +1,4 @@
-"""The floor of a form: operations and bytes by hand, and ceilings that a CPU has too."""
+"""Tests of the floor of a form, with operations and bytes by hand, and of the ceilings of a CPU."""
 
 import _floor
 import pytest
@@ -8,7 +8,7 @@ from _forms import FORMS, make_problem
 
 def test_operations_and_bytes():
     ceilings = _floor.Ceilings(rate=1e6, bandwidth=1e9)
-    # 10 tokens, 20 types, student 3 and teacher 5 wide: a product of the teacher's, three of the student's.
+    # 10 tokens, 20 types, widths 3 (student) and 5 (teacher): one product of the teacher and three of the student.
     found = _floor.floor("fused", 10, 20, 3, 5, 2, ceilings)
     assert found.products == pytest.approx((2 * 10 * 20 * (3 * 3 + 5)) / 1e6)
     assert found.bytes == pytest.approx(2 * (2 * (10 + 20) * 3 + (10 + 20) * 5) / 1e9)

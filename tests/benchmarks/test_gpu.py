@@ -1,4 +1,4 @@
-"""The kit for a GPU: what is said before anything starts, limits of time and memory, rows, and tables of them."""
+"""Tests of the GPU benchmarks: checks, limits of time and memory, rows and tables."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import BENCHMARKS
 
-from gpu import check, experiment, pack, packed, run, stages, tables  # isort: skip  # found by way of conftest
+from gpu import check, experiment, pack, packed, run, stages, tables  # isort: skip  # importable because of conftest
 
 ROW = {"check": "loss", "what": "forward_kl", "precision": "float32", "part": "hidden", "limit": 1e-4}
 FORM = {
@@ -23,7 +23,7 @@ FORM = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """Something packed for this Python, and a wheel of it."""
+    """A packed folder for this Python with one wheel."""
     monkeypatch.setenv("LSKD_GPU_CALLED_IN", str(tmp_path))
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "a.whl").write_bytes(b"1234")

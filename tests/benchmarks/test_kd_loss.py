@@ -1,4 +1,4 @@
-"""Each form computes its formula, in float64 and from plain numbers; the rows say what they should."""
+"""Tests of the forms against their formulas in float64, and of the rows of kd_loss.py."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def found(problem: Problem, name: str) -> float:
 
 TRUE_FORMS = {
     "fused": {},
-    "fused_top16": {},  # of 9 classes it has all
+    "fused_top16": {},  # 16 types include all 9
     "plain": {},
     "nmt_kd": {},
     "fused_ls": {"kd_weight": 0},
@@ -65,7 +65,7 @@ def test_loss_and_gradients(problem, name, options):
     wanted = expected(problem, **options)
     loss = FORMS[name](problem)
     assert loss.item() == pytest.approx(wanted.loss, rel=1e-5)
-    (2 * loss).backward()  # twice: a form that forgets what comes from above is found out
+    (2 * loss).backward()  # the factor 2 detects forms that ignore the incoming gradient
     hidden, weight, _ = problem.student
     for tensor, slope in (
         (hidden, wanted.gradient @ weight.double()),
@@ -75,7 +75,7 @@ def test_loss_and_gradients(problem, name, options):
 
 
 @pytest.mark.parametrize("name", ["fused", "plain"])
-def test_at_a_temperature_the_loss_is_the_formula_s(name):
+def test_losses_at_a_temperature(name):
     problem = _forms.make_problem(TOKENS, CLASSES, WIDTH, WIDTH, temperature=2.0)
     says = [logits(problem.teacher)]
     wanted = distillation(
@@ -89,7 +89,7 @@ def test_selective_all_teaches_every_token(problem):
     assert found(problem, "selective_all") == pytest.approx(wanted, rel=1e-5)
 
 
-def test_selective_global_teaches_what_is_above_the_queue_s_median(problem):
+def test_selective_global_teaches_tokens_above_the_median_of_the_queue(problem):
     nll = [-log_softmax(s)[y] for s, _, y in rows(problem)]
     queue = [*problem.queue[TOKENS:].tolist(), *nll]
     threshold = sorted(queue)[len(queue) // 2]
@@ -103,16 +103,16 @@ def test_selective_global_teaches_what_is_above_the_queue_s_median(problem):
     assert found(problem, "selective_global") == pytest.approx(wanted, rel=1e-5)
 
 
-def test_tie_kd_is_its_formula(problem):
+def test_tie_kd_against_its_formula(problem):
     labels = expected(problem, kd_weight=0).loss
     taught = math.fsum(tie(s, t) for s, t, _ in rows(problem))
-    # Its three iterations are the same here.
+    # The three iterations are equal here.
     wanted = (1 - WEIGHT) * labels + WEIGHT * taught
     assert found(problem, "tie_kd_x3") == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_rayeren_is_its_formula(temperature):
+def test_rayeren_against_its_formula(temperature):
     problem = _forms.make_problem(TOKENS, CLASSES, WIDTH, WIDTH, temperature=temperature)
     wanted = []
     for s, t, y in rows(problem):
@@ -147,7 +147,7 @@ SMALL = shlex.split("--student-width 8 --teacher-width 16 --device cpu --threads
 
 
 def test_a_row_of_each_size_and_form_has_spreads_and_the_machine(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(kd_loss.shutil, "which", lambda name: None)  # compiling takes longer than all the rest
+    monkeypatch.setattr(kd_loss.shutil, "which", lambda name: None)  # compiling is slow
     path = tmp_path / "rows.json"
     returned = kd_loss.main(["--tokens", "64", "128", "--vocab", "256", *SMALL, "--json", str(path)])
     rows = json.loads(path.read_text())
@@ -168,12 +168,12 @@ def test_a_row_of_each_size_and_form_has_spreads_and_the_machine(tmp_path, capsy
     assert "100%" in said.err and "left" in said.err
 
 
-def test_peaks_are_those_of_the_formulas(monkeypatch):
-    """In whole tensors: docs/benchmarks.md says how they come about."""
-    # As in a batch so large that the least size of chunks is of no note.
+def test_peaks_in_whole_tensors(monkeypatch):
+    """docs/benchmarks.md explains these numbers."""
+    # Set the sizes of chunks as in a large batch, where the minimum size does not matter.
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})
     monkeypatch.setattr(fused, "SMALL_BATCH", 0)
-    monkeypatch.setattr(fused, "BLOCK", 256)  # as large beside these classes as it is beside 32,768
+    monkeypatch.setattr(fused, "BLOCK", 256)  # in proportion to the number of types, as with 32,768
     whole = {"fairseq_ls": 3, "plain": 6, "nmt_kd": 9, "tie_kd_x3": 17, "varungumma": 7, "rayeren_top4": 4}
     rows = kd_loss.main(["--tokens", "512", "--vocab", "1024", "--forms", *whole, "fused", *SMALL[:-1], "1"])
     peaks = {row["impl"]: row["peak_units"] for row in rows}
@@ -208,7 +208,7 @@ def test_compiled_forms_are_the_uncompiled_one(problem, form):
 
 
 class Multiplications(TorchDispatchMode):
-    """Counts those of matrix products."""
+    """Count the operations of matrix products."""
 
     count = 0
 
@@ -220,7 +220,7 @@ class Multiplications(TorchDispatchMode):
 
 
 def test_products_are_those_of_the_loss(monkeypatch):
-    monkeypatch.setattr(fused, "_ONEDNN", None)  # which the counter of operations does not know
+    monkeypatch.setattr(fused, "_ONEDNN", None)  # the counter does not know its operations
     problem = _forms.make_problem(640, 9000, 32, 64)
     _forms.products(problem)
     assert problem.student.weight.grad is None

@@ -1,4 +1,4 @@
-"""The benchmark of minimum Bayes risk, at a size of seconds."""
+"""Tests of the benchmark of minimum Bayes risk at a small size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_a_file_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+def test_a_missing_file_gives_no_traceback(tmp_path: Path) -> None:
     done = run("--task", "none", tmp_path / "none.jsonl")
     assert done.returncode == 1 and "Traceback" not in done.stderr and "none.jsonl" in done.stderr
 

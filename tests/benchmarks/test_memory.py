@@ -1,4 +1,4 @@
-"""The peak of a step, counted by hand."""
+"""Tests of the peak memory of a step, by hand."""
 
 import _memory
 import pytest
@@ -16,27 +16,27 @@ def test_results_count_in_the_gross_peak_only():
         first = torch.empty(1000)  # 4,000 bytes
         second = torch.empty(500)  # 6,000
         del first  # 2,000
-        kept.append(torch.empty(1000))  # 6,000, of which 4,000 are the result
+        kept.append(torch.empty(1000))  # 6,000 with the result of 4,000
         third = torch.empty(250)  # 7,000, 3,000
         del second, third
 
     assert _memory.peak(step, lambda: kept, CPU) == (6000, 7000)
 
 
-def test_a_result_at_the_address_of_a_temporary_is_one():
+def test_a_result_may_reuse_the_address_of_a_temporary():
     kept = []
 
     def step():
         for _ in range(5):
             temporary = torch.empty(1000)
             del temporary
-        kept.append(torch.empty(1000))  # most likely where the temporaries were
+        kept.append(torch.empty(1000))  # most likely at the address of a temporary
         torch.empty(10)
 
     assert _memory.peak(step, lambda: kept, CPU) == (4000, 4040)
 
 
-def test_what_was_there_before_does_not_count():
+def test_earlier_allocations_do_not_count():
     before = [torch.empty(5000)]
 
     def step():
@@ -47,8 +47,8 @@ def test_what_was_there_before_does_not_count():
     assert _memory.peak(step, lambda: [], CPU) == (8000, 8000)
 
 
-def test_a_release_of_what_was_there_before_has_a_stale_size(monkeypatch):
-    """Address 7 was another tensor's in an earlier profile, which was released outside of it."""
+def test_releases_of_earlier_allocations_are_skipped(monkeypatch):
+    """The profiler reports a wrong size for address 7, which another tensor had in an earlier profile."""
     events = [(1, 4000, 0), (1, -4000, 0), (7, -2048, 0), (1, 8000, 0), (9, 512, 1)]
     monkeypatch.setattr(_memory, "_events", lambda found: events)
     assert _memory.peak(lambda: None, lambda: [], CPU) == (8000, 8000)
@@ -58,7 +58,7 @@ def test_counts_the_backward_pass():
     x = torch.randn(10_000, requires_grad=True)
 
     def step():
-        # Forward: x * 2 and its exp. Backward: the exp and its product with 1; then that product and x's gradient.
+        # Forward: x * 2 and its exp. Backward: the exp and its product with 1; then the product and the gradient of x.
         (x * 2).exp().sum().backward()
 
     net, gross = _memory.peak(step, lambda: [x.grad], CPU)
@@ -66,8 +66,8 @@ def test_counts_the_backward_pass():
 
 
 @pytest.mark.parametrize("size", [10_000, 40_000])
-def test_counts_what_an_operator_needs_inside(size):
+def test_counts_temporaries_of_an_operator(size):
     x = torch.randn(10, size // 10)
-    # exp(x - max), of which only the sums leave the operator.
+    # exp(x - max) is a temporary; only its sums leave the operator.
     net, _ = _memory.peak(lambda: x.logsumexp(-1), lambda: [], CPU)
     assert net >= 4 * size

@@ -1,4 +1,4 @@
-"""Figures and tables from rows, the same each time."""
+"""Tests that figures and tables are reproducible from rows."""
 
 import json
 
@@ -11,7 +11,7 @@ import plot
 PAGE = "# Speed\n\n<!-- kd_loss.json -->\n<!-- end -->\n\nThat was it.\n"
 
 
-def test_figures_and_tables_are_those_of_the_rows_and_the_same_again(tmp_path):
+def test_figures_and_tables_are_reproducible(tmp_path):
     results, docs = tmp_path / "results", tmp_path / "docs"
     docs.mkdir()
     (docs / "benchmarks.md").write_text(PAGE)
@@ -30,7 +30,7 @@ def test_figures_and_tables_are_those_of_the_rows_and_the_same_again(tmp_path):
     assert (docs / "figures" / "kd_loss.svg").read_text() == drawing
 
 
-def test_all_commands_are_shown_where_they_were_run():
+def test_commands_are_grouped_by_machine():
     machine = {"cpu": "C", "cores": 2, "memory_gib": 8.0, "gpus": []}
     row = {"machine": machine, "versions": {"python": "3.11"}}
     commands = ("one", "two", "one")

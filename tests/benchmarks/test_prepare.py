@@ -1,4 +1,4 @@
-"""The benchmark of preparing data, at a size of seconds."""
+"""Tests of the benchmark of data preparation at a small size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "corpus"
     folder.mkdir()
     chance = random.Random(1)
-    # Of languages that the cleaner knows, and no line twice.
+    # The cleaner knows the languages, and no line is repeated.
     texts = {
         "en": "the old man sees that there is a small house behind these trees with his own eyes when she was away",
         "fr": "le vieux monsieur voit qu'une petite maison est derrière les arbres avec ses yeux quand elle était là",
@@ -37,15 +37,15 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_text_is_repeated_where_it_is_too_short(corpus: Path, tmp_path: Path) -> None:
+def test_short_texts_are_repeated(corpus: Path, tmp_path: Path) -> None:
     args = prepare.parse(["--corpus", str(corpus)])
     prepare.write_bitext(tmp_path / "raw", 450, args)
     lines = (tmp_path / "raw/train.fr").read_text().splitlines()
     assert len(lines) == 450 and lines[:200] == lines[200:400] and lines[:50] == lines[400:]
 
 
-def test_memory_is_that_of_all_processes() -> None:
-    """Two that hold 60 MB each, one of them a child's child."""
+def test_memory_is_summed_over_all_processes() -> None:
+    """Two processes have 60 MB each, one of them a grandchild."""
     code = "import time; hold = bytes(range(256)) * 234_375; time.sleep(60)"
     process = subprocess.Popen(
         ["bash", "-c", f'{sys.executable} -c "{code}" & bash -c \'{sys.executable} -c "{code}"; :\'']
@@ -63,12 +63,12 @@ def test_memory_is_that_of_all_processes() -> None:
         process.wait()
 
 
-def test_a_stage_that_fails_ends_it() -> None:
+def test_a_failed_stage_is_an_error() -> None:
     with pytest.raises(SystemExit, match=r"status 3 of: echo no \| cat; exit 3\nno"):
         prepare.run("echo no | cat; exit 3")
 
 
-def test_a_corpus_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+def test_a_missing_corpus_gives_no_traceback(tmp_path: Path) -> None:
     words = [sys.executable, str(BENCHMARKS / "prepare.py"), "--corpus", str(tmp_path / "nope")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     wanted = f"prepare.py: error: {tmp_path}/nope/train.en.gz: cannot be read (No such file or directory)\n"

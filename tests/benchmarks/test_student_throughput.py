@@ -1,4 +1,4 @@
-"""The speed of training, at a size of seconds."""
+"""Tests of the benchmark of training speed at a small size."""
 
 import json
 import shlex
@@ -47,7 +47,7 @@ def test_a_row_of_each_teacher_has_spreads_and_sizes(tmp_path):
 
 
 @pytest.mark.slow
-def test_all_ways(tmp_path):
+def test_all_settings(tmp_path):
     rows, _ = run(tmp_path)
     assert [row["teacher"] for row in rows] == ["none", "none_ours", "online", "cached"]
     check(rows)

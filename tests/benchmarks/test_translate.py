@@ -1,4 +1,4 @@
-"""The benchmarks of `lskd translate`, at a size of seconds."""
+"""Tests of the benchmarks of `lskd translate` at a small size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def teacher(bitext: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def raw(bitext: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A SentencePiece model by which text without spaces falls into the teacher's types, letters, and such text."""
+    """A SentencePiece model that splits text without spaces into the teacher's types (letters), and such text."""
     import sentencepiece
 
     folder = tmp_path_factory.mktemp("raw")

@@ -1,4 +1,4 @@
-"""The example that translates with an exported folder: what it says of a wrong call."""
+"""Tests of wrong calls of the example that translates with an exported folder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def refused(*words: str) -> str:
 
 
 @pytest.mark.parametrize("words", [[], ["one", "two"]])
-def test_it_wants_one_folder(words: list[str]) -> None:
+def test_it_needs_one_folder(words: list[str]) -> None:
     assert refused(*words) == "usage: python translate_raw.py DIR < text.de > text.en\n"
 
 
-def test_it_wants_a_folder_that_was_exported(tmp_path: Path) -> None:
-    wanted = f"no sentencepiece.model in {tmp_path}: expected a folder that `lskd export` made\n"
-    assert refused(str(tmp_path)) == wanted
+def test_it_needs_an_exported_folder(tmp_path: Path) -> None:
+    said = refused(str(tmp_path))
+    assert said.startswith(f"{tmp_path}: found no sentencepiece.model") and "`lskd export`" in said

@@ -1,4 +1,4 @@
-"""examples/vision: images, networks, and the whole at its smallest."""
+"""Tests of examples/vision: images, networks, and a small run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fairseq_lskd.errors import UserError
 
 
 def write_cifar(folder: Path, count: int = 12, protocol: int = 2, **change: Any) -> Path:
-    """Files as CIFAR-100's Python version has them: pickles of dictionaries with keys of bytes."""
+    """Write files like CIFAR-100's Python version: pickles of dictionaries with keys of bytes."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(1)
     for name in ("train", "test"):
@@ -51,7 +51,7 @@ class TestImages:
         again, other = digits(30, 0.0, seed=1), digits(30, 0.0, seed=2)
         assert torch.equal(found.train[0], again.train[0]) and not torch.equal(found.train[0], other.train[0])
 
-    def test_label_noise_changes_its_share_of_training_labels_alone(self) -> None:
+    def test_label_noise_changes_only_its_share_of_training_labels(self) -> None:
         clean, noisy = digits(100, 0.0, seed=1), digits(100, 0.25, seed=1)
         assert torch.equal(clean.train[0], noisy.train[0])
         assert (clean.train[1] != noisy.train[1]).sum() == 25
@@ -66,14 +66,14 @@ class TestImages:
         images = torch.arange(9.0).view(1, 1, 3, 3).repeat(64, 1, 1, 1) + 1
         found = shifted(images, 1, False, torch.Generator().manual_seed(1))
         middle = found[:, 0, 1, 1].unique().tolist()
-        assert middle == list(range(1, 10))  # every pixel has been in the middle
+        assert middle == list(range(1, 10))  # all shifts occur
         assert found.min() == 1 and found.shape == images.shape
         still = shifted(images, 0, True, torch.Generator().manual_seed(1))
         mirrored = (still == images.flip(3)).flatten(1).all(1)
         assert 16 < mirrored.sum() < 48 and torch.equal(still[~mirrored], images[~mirrored])
 
     @pytest.mark.parametrize("protocol", [2, 4])
-    def test_cifar100_as_it_comes(self, protocol: int, tmp_path: Path) -> None:
+    def test_cifar100(self, protocol: int, tmp_path: Path) -> None:
         found = cifar100(write_cifar(tmp_path / "cifar-100-python", protocol=protocol))
         assert found.classes == 100 and found.train[0].shape == (12, 3, 32, 32)
         assert found.valid[1].tolist() == list(range(12))
@@ -91,22 +91,22 @@ class TestImages:
             (folder / name).write_bytes(old)
         assert len(cifar100(folder).train[1]) == 12
 
-    def test_code_in_a_pickle_is_not_run(self, tmp_path: Path) -> None:
+    def test_code_in_a_pickle_is_not_executed(self, tmp_path: Path) -> None:
         class Evil:
             def __reduce__(self) -> Any:
                 return os.mkdir, (str(tmp_path / "owned"),)
 
         folder = write_cifar(tmp_path / "c", data=Evil())
         assert any(op.name == "REDUCE" for op, *_ in pickletools.genops((folder / "train").read_bytes()))
-        with pytest.raises(UserError, match=r"train: would call posix\.mkdir, where arrays and lists were expected"):
+        with pytest.raises(UserError, match=r"train: the file would call posix\.mkdir, expected only arrays and lists"):
             cifar100(folder)
         assert not (tmp_path / "owned").exists()
 
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"data": np.zeros((12, 3), dtype=np.uint8)}, "expected 'data' of uint8, 3,072 numbers an image"),
-            ({"fine_labels": [1]}, "expected 'fine_labels', one a row of 'data'"),
+            ({"data": np.zeros((12, 3), dtype=np.uint8)}, "expected 'data' of uint8, 3,072 numbers per image"),
+            ({"fine_labels": [1]}, "expected 'fine_labels', one per row of 'data'"),
             ({"fine_labels": [100] * 12}, "expected fine labels from 0 to 99"),
         ],
     )
@@ -114,12 +114,12 @@ class TestImages:
         with pytest.raises(UserError, match=message):
             cifar100(write_cifar(tmp_path / "c", **change))
 
-    def test_every_file_that_is_wrong_is_named(self, tmp_path: Path) -> None:
+    def test_all_invalid_files_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "train").write_text("no pickle")
         with pytest.raises(UserError) as caught:
             cifar100(tmp_path)
-        assert "train: not one of CIFAR-100's files" in str(caught.value)
-        assert "test: cannot be read (No such file or directory); name the folder" in str(caught.value)
+        assert "train: not a file of CIFAR-100" in str(caught.value)
+        assert "test: cannot be read (No such file or directory)" in str(caught.value)
 
 
 class TestNetworks:
@@ -139,7 +139,7 @@ class TestNetworks:
             conv.latent[0, 0, 0, 0] = 1.5
         conv.weight().sum().backward()
         scale = conv.latent.detach().abs().mean((1, 2, 3), keepdim=True).expand_as(conv.latent).clone()
-        scale[0, 0, 0, 0] = 0  # a latent weight beyond 1 stays where it is
+        scale[0, 0, 0, 0] = 0  # a latent weight beyond 1 gets no gradient
         torch.testing.assert_close(conv.latent.grad, scale)
         x = torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0], requires_grad=True)
         networks._Sign.apply(x).sum().backward()
@@ -171,7 +171,7 @@ def test_losses_are_those_of_the_package() -> None:
     torch.testing.assert_close(from_teacher(teacher)(images, labels, says)[0], torch.zeros(2), atol=1e-6, rtol=0)
 
 
-def test_at_a_temperature_the_kl_and_the_cross_entropy_are_those_of_both_at_it() -> None:
+def test_kl_and_cross_entropy_at_a_temperature() -> None:
     seen, held_out = ((torch.randn(size, 1, 4, 4), torch.arange(size) % 2) for size in (6, 2))
     images = Images("noise", 2, seen, held_out)
     teacher, student = (networks.convolutional(1, 2, 2, 1, 1) for _ in range(2))
@@ -189,7 +189,7 @@ def test_one_minus_stability_by_hand() -> None:
     assert intra_class_variance(probs, torch.tensor([0, 0, 1])) == 0.25  # of (1/2, 0), the classes' variances
 
 
-def test_the_picture_has_means_over_seeds_and_bands_to_the_extremes() -> None:
+def test_the_plot_has_means_and_ranges_over_seeds() -> None:
     rows = [
         {
             **{"kind": kind, "teacher_smoothing": smoothing, "seed": seed},
@@ -204,7 +204,7 @@ def test_the_picture_has_means_over_seeds_and_bands_to_the_extremes() -> None:
     assert losses == [pytest.approx([3, 2, 1 + 2 / 3])] * 2  # base + 2 / epoch
     assert panels[3].lines[1].get_ydata().tolist() == [23, 24, 25]  # 20 + 2 + epoch
     band = panels[3].collections[1].get_paths()[0].vertices
-    assert (band[:, 1].min(), band[:, 1].max()) == (22, 26)  # of seed 1 after one epoch, of seed 3 after three
+    assert (band[:, 1].min(), band[:, 1].max()) == (22, 26)  # seed 1 after epoch 1, seed 3 after epoch 3
 
 
 class TestCommand:
@@ -230,12 +230,12 @@ class TestCommand:
         valid = saved.of_split("valid")
         assert row["variance_valid"] == pytest.approx(intra_class_variance(valid.probs, valid.labels), rel=1e-4)
         assert row["accuracy"] == pytest.approx(100 * (valid.probs.argmax(1) == valid.labels).float().mean().item())
-        # Again: nothing is trained. With other options: another folder.
+        # The same call does not train again. Other options need another folder.
         before = (out / "seed-1.json").stat().st_mtime_ns
         distil.main(words)
         assert (out / "seed-1.json").stat().st_mtime_ns == before
         page = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".md", ".csv")}
-        # Pictures are drawn of rows to four digits then, and are the same each time.
+        # --redraw plots rounded rows, and gives the same plot each time.
         pictures = []
         for _ in range(2):
             for name in ("README.md", "curves.png", "table2.csv", "claims.csv"):
@@ -244,12 +244,12 @@ class TestCommand:
             assert {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".md", ".csv")} == page
             pictures.append((out / "curves.png").read_bytes())
         assert pictures[0] == pictures[1]
-        with pytest.raises(SystemExit, match=r"--redraw .*: expected rows.json and curves.csv there"):
+        with pytest.raises(SystemExit, match=r"--redraw .*: expected an output folder with rows\.json and curves\.csv"):
             distil.main(["--redraw", str(tmp_path)])
-        with pytest.raises(SystemExit, match=r"made with other settings \(label_smoothing\): name another --out"):
+        with pytest.raises(SystemExit, match=r"different settings \(label_smoothing\): give another --out"):
             distil.main([*words, "--label-smoothing", "0.2"])
 
-    def test_all_wrong_flags_are_named_at_once_and_nothing_is_written(self, tmp_path: Path) -> None:
+    def test_all_wrong_flags_are_listed_and_nothing_is_written(self, tmp_path: Path) -> None:
         with pytest.raises(SystemExit) as caught:
             distil.main(["--out", str(tmp_path / "out"), "--data", "mnist", "--epochs", "0", "--label-smoothing", "1"])
         said = str(caught.value.code)
