@@ -23,7 +23,7 @@ def classes(found: Findings) -> Section:
     terms = found.terms
     words = [
         f"The mean of a teacher's predictions over all {terms.occurrences} of a {terms.kind_in_full} shows which other "
-        f"{terms.kinds} the teacher confuses it with. The paper finds that smoothing lowers the peak (the probability "
+        f"{terms.kinds} the teacher confuses it with. Shen et al. find that smoothing lowers the peak (the probability "
         f"of the {terms.kind} itself), and preserves the relations to the other {terms.kinds}.",
     ]
     for c in found.comparisons:

@@ -41,12 +41,11 @@ def stability(found: Findings) -> Section:
             line.append(inside)
         points.append((teacher.name, line))
     words = [
-        "1 - S is the variance of a teacher's predictions within a class, averaged over classes (equation 2 of the "
-        f"paper). {terms.definition} If 1 - S is lower, the examples of a {terms.kind} look more alike to the student: "
+        "1 - S is the variance of a teacher's predictions within a class, averaged over classes (Shen et al., equation "
+        f"2). {terms.definition} If 1 - S is lower, the examples of a {terms.kind} look more alike to the student: "
         "more of the information that distinguishes them is erased.",
         *(
-            f"1 - S of {c.other.name} is {'lower' if c.variance.value < 0 else 'higher'} than that of {c.base.name}: "
-            f"{c.variance.shown(4, sign=True)}."
+            f"{c.other.name} compared with {c.base.name}: 1 - S changes by {c.variance.shown(4, sign=True)}."
             for c in found.comparisons
         ),
         f"The variance of a {terms.kind} is measured around its own mean, which makes it too small by the factor "
