@@ -96,7 +96,7 @@ def _softmax(logits: Tensor) -> Tensor:
     return F.softmax(logits, dim=-1, dtype=torch.float32)
 
 
-def _says(problem: Problem) -> Tensor:
+def _teacher_logits(problem: Problem) -> Tensor:
     """Return the teacher's logits."""
     with torch.no_grad():
         return _logits(problem.teacher)
@@ -185,7 +185,7 @@ def fairseq_ls(problem: Problem) -> Tensor:
 
 def nmt_kd(problem: Problem) -> Tensor:
     """songmzhang/NMT-KD, word level: `(1 - w) H_smoothed(q, y) + w sum_k (p_k log p_k - p_k log q_k)`."""
-    ours, theirs = _logits(problem.student), _says(problem)
+    ours, theirs = _logits(problem.student), _teacher_logits(problem)
     labels = _smoothed(problem, _log_softmax(ours))
     p, log_p, log_q = _softmax(theirs), _log_softmax(theirs), _log_softmax(ours)
     taught = (p * log_p - p * log_q).sum(-1).sum()
@@ -198,11 +198,11 @@ def tie_kd_x3(problem: Problem) -> Tensor:
     `(1 - w) H_smoothed(q, y) + w / 3 sum_i (KL(p || q) + R)`, with `log(x + 1e-6)` for logarithms. Each iteration
     computes its own logits, here from the same hidden states.
     """
-    ours, theirs = _logits(problem.student), _says(problem)
+    ours, theirs = _logits(problem.student), _teacher_logits(problem)
     loss = (1 - problem.kd_weight) * _smoothed(problem, _log_softmax(ours))
     for iteration in range(3):
         if iteration:
-            ours, theirs = _logits(problem.student), _says(problem)
+            ours, theirs = _logits(problem.student), _teacher_logits(problem)
         loss = loss + problem.kd_weight / 3 * _tie(ours, theirs)
     return loss
 
@@ -226,7 +226,7 @@ def _tie(ours: Tensor, theirs: Tensor) -> Tensor:
 
 def varungumma(problem: Problem) -> Tensor:
     """VarunGumma/fairseq: `w KL(p || q) + (1 - w) nll`, without label smoothing. Padding is masked for each type."""
-    ours, theirs = _logits(problem.student), _says(problem)
+    ours, theirs = _logits(problem.student), _teacher_logits(problem)
     log_q, log_p = _log_softmax(ours), _log_softmax(theirs)
     padding = problem.target.lt(0).unsqueeze(-1)  # the problem has none
     taught = F.kl_div(log_q, log_p, log_target=True, reduction="none").masked_fill_(padding, 0).sum()
@@ -244,7 +244,7 @@ def selective_global(problem: Problem) -> Tensor:
 
 
 def _selective(problem: Problem, chosen: bool) -> Tensor:
-    ours, theirs = _logits(problem.student), _says(problem)
+    ours, theirs = _logits(problem.student), _teacher_logits(problem)
     log_q = _softmax(ours).log()
     labels = _old_smoothed(problem, log_q)
     p = _softmax(theirs * problem.temperature)  # the original code multiplies, and only the teacher's logits

@@ -203,7 +203,7 @@ def _plain(
 def begin(run: Run, folder: Path) -> tuple[Path, dict[str, Path]]:
     """Write generated data, a teacher with random weights, and its cache computed on the CPU."""
     args = _args(run)
-    with _said_to_stderr():
+    with _stdout_to_stderr():
         data = throughput.make_data(folder, args.vocab, args.sentences)
         places = {"teacher": folder / "teacher.pt", "cache": folder / "cache"}
         throughput.make_teacher(_args(run, "cpu"), data, places["teacher"])
@@ -222,7 +222,7 @@ def _args(run: Run, device: str | None = None) -> Any:
 
 
 @contextlib.contextmanager
-def _said_to_stderr() -> Iterator[None]:
+def _stdout_to_stderr() -> Iterator[None]:
     with contextlib.redirect_stdout(sys.stderr), throughput.quiet():
         yield
 
@@ -234,7 +234,7 @@ class Bench:
         self.run, self.data, self.places = run, data, places
 
     def trainer(self, criterion: str, *words: str, device: str | None = None) -> Any:
-        with _said_to_stderr():
+        with _stdout_to_stderr():
             criterion = " ".join([criterion.format(**self.places), *words])
             # Equal initial weights.
             torch.manual_seed(1)
@@ -250,7 +250,7 @@ class Bench:
     def losses(self, trainer: Any, updates: int) -> list[float]:
         """Return the losses of some updates in bits per token."""
         found = []
-        with _said_to_stderr():
+        with _stdout_to_stderr():
             for samples in itertools.islice(self.batches(trainer), updates):
                 log = trainer.train_step(samples)
                 # fairseq returns None for an update that it skipped because the loss scale was too large.
@@ -283,7 +283,7 @@ def gradients(bench: Bench, name: str, words: str, precision: str) -> None:
 
 def _gradient(trainer: Any, sample: dict[str, Any]) -> tuple[float, Tensor]:
     """Return the loss and its gradient with respect to all parameters, without the loss scale."""
-    with _said_to_stderr():
+    with _stdout_to_stderr():
         trainer.zero_grad()
         sample, _ = trainer._prepare_sample(sample)
         loss, _, _ = trainer.task.train_step(sample, trainer.model, trainer.criterion, trainer.optimizer, 0)
@@ -360,7 +360,7 @@ def caches(bench: Bench, folder: Path) -> None:
     """Check that caches of both devices agree, and that each works for training on the other device."""
     run = bench.run
     there = folder / "cache-there"
-    with _said_to_stderr():
+    with _stdout_to_stderr():
         throughput.make_cache(_args(run), bench.data, {**bench.places, "cache": there})
     task = bench.trainer("label_smoothed_teacher", device="cpu").task
     dataset = task.dataset("train")
@@ -391,7 +391,7 @@ def checkpoints(bench: Bench, folder: Path) -> None:
         trainer = bench.trainer(words, "--dropout 0", device=first)
         stream = bench.batches(trainer)
         path = folder / f"from-{first}-{second}.pt"
-        with _said_to_stderr():
+        with _stdout_to_stderr():
             for _ in range(2):
                 trainer.train_step(next(stream))
             trainer.consolidate_optimizer()
@@ -422,7 +422,7 @@ def translations(bench: Bench, folder: Path) -> None:
         ]
         words += ["--teacher-data", str(bench.data), "--device", name, "--compute-type", "float32", "--workers", "1"]
         words += ["--max-tokens", "1000", "--limit", "20", "--max-len-b", "10", "-s", "src", "-t", "tgt"]
-        with _said_to_stderr():
+        with _stdout_to_stderr():
             status = lskd(["translate", *words])
         if status:
             raise RuntimeError(f"lskd translate --device {name} ended with {status}")

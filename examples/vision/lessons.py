@@ -84,7 +84,7 @@ def teach(
             "teacher", f"teacher-{smoothing:g}", smoothing, lambda s=smoothing: from_labels(s)
         )
         path = arrays / f"teacher-{smoothing:g}-seed{seed}.npz"
-        row |= _look_at(teachers[smoothing], smoothing, images, device, path)
+        row |= _measure_teacher(teachers[smoothing], smoothing, images, device, path)
     for kind in STUDENTS:
         learn(kind, f"{kind}, labels", None, lambda: from_labels(0.0))
         for smoothing, teacher in teachers.items():
@@ -93,7 +93,7 @@ def teach(
     return rows
 
 
-def _look_at(
+def _measure_teacher(
     teacher: Classifier, smoothing: float, images: Images, device: torch.device, path: Path
 ) -> dict[str, float]:
     """Measure a teacher on both splits, and save its outputs."""

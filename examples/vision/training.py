@@ -42,8 +42,8 @@ def from_labels(label_smoothing: float) -> Loss:
     """Return the cross-entropy with a smoothed target (the paper's equation 1)."""
 
     def loss(images: Tensor, labels: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        nobody = torch.zeros_like(labels, dtype=torch.bool)
-        nll, smooth = negative_log_likelihood(log_probs, labels, nobody), smoothing_term(log_probs, nobody)
+        no_padding = torch.zeros_like(labels, dtype=torch.bool)
+        nll, smooth = negative_log_likelihood(log_probs, labels, no_padding), smoothing_term(log_probs, no_padding)
         found = smoothed_cross_entropy(nll, smooth, label_smoothing, log_probs.size(-1))
         return found, found, torch.zeros_like(found)  # the loss itself is a cross-entropy
 

@@ -46,8 +46,8 @@ def smoothed_loss(logits: Tensor, label_smoothing: float, classes: int = 2) -> T
     scores = torch.cat([logits[..., None], logits.new_zeros(*logits.shape, classes - 1)], dim=-1)
     log_probs = F.log_softmax(scores, dim=-1)
     label = torch.zeros(logits.shape, dtype=torch.long, device=logits.device)
-    nobody = torch.zeros_like(label, dtype=torch.bool)
-    nll, smooth = negative_log_likelihood(log_probs, label, nobody), smoothing_term(log_probs, nobody)
+    no_padding = torch.zeros_like(label, dtype=torch.bool)
+    nll, smooth = negative_log_likelihood(log_probs, label, no_padding), smoothing_term(log_probs, no_padding)
     return smoothed_cross_entropy(nll, smooth, label_smoothing, classes)
 
 

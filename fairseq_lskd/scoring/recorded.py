@@ -45,7 +45,7 @@ class Recorded:
             names.append(name)
             if not Path(path).is_file():
                 found.append(f"--hypotheses {word}: {path}: no such file")
-        found += [f"--hypotheses {name}=...: given {names.count(name)} times" for name in _twice(names)]
+        found += [f"--hypotheses {name}=...: given {names.count(name)} times" for name in _duplicates(names)]
         for flag in ("references", "training"):
             file = getattr(self, flag)
             if file is not None and not file.is_file():
@@ -101,5 +101,5 @@ class Recorded:
             yield tail.section(self.systems, self.references, self.training)
 
 
-def _twice(names: Sequence[str]) -> list[str]:
+def _duplicates(names: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if names.count(name) > 1]
