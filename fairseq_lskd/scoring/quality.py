@@ -238,10 +238,10 @@ def _draw(pairs: Sequence[Pair], metric: str) -> Any:
                     marker=MARKERS[index % len(MARKERS)],
                     color=colour,
                     markerfacecolor=colour if smoothed else "white",
-                    label=f"{group}, {'smoothed' if smoothed else 'not smoothed'}",
+                    label=f"{group}, {'smoothed' if smoothed else 'unsmoothed'} teacher",
                 )
     panel.set_xlabel(f"{name} of the teacher")
     panel.set_ylabel(f"{name} of the student")
     panel.margins(0.12)
-    panel.legend(fontsize=7, title="students, teacher", title_fontsize=7)
+    panel.legend(fontsize=7)
     return drawn

@@ -23,13 +23,12 @@ def closed(records: Sequence[dict[str, Any]]) -> list[str]:
         shares, others = [], []
         for metric, share in shares_of(of).items():
             low, high = (statistics.fmean(getattr(trio, kind)[metric] for trio in of) for kind in ("plain", "teacher"))
-            gap = f"in {NAMES[metric]} ({low:.1f} to {high:.1f})"
+            name, ends = NAMES[metric], f"{low:.1f} to {high:.1f}"
             if share.share is None:
-                others.append(_no_share(share, gap))
+                others.append(_no_share(share, f"in {name} ({ends})"))
             else:
                 zero = bool(share.interval) and share.interval[0] <= 0 <= share.interval[1]
-                unclear = ", not significantly different from 0," if zero else ""
-                shares.append(f"{share}{unclear} of the gap {gap}")
+                shares.append(f"{share} of the gap in {name} ({ends}{'; not significant' if zero else ''})")
         if shares:
             others.insert(0, f"{system} closes {' and '.join(shares)} between {plain} and its teacher {teacher}")
         elif others:
