@@ -74,9 +74,9 @@ GOOD: dict[str, Any] = {"logits": np.eye(3, 4) * 5, "labels": np.array([0, 1, 2]
         ({"logits": np.full((3, 4), -(2.0**1000))}, "beyond float32"),
         ({"labels": np.array([0, 1, 2], "m8[s]")}, "labels are of timedelta64"),
         ({"logits": np.eye(3, 4).astype("m8[s]")}, "expected real numbers"),
-        ({"classes": np.array([b"a", b"b", b"\xff", b"c"])}, "classes has names that are no text"),
-        ({"split": np.array(["a", "b", "\ud800"])}, "split has names that are no text"),
-        ({"classes": np.array([b"a", b"b", b"a", b"c"])}, "classes has a name twice"),
+        ({"classes": np.array([b"a", b"b", b"\xff", b"c"])}, "classes has names that are not valid text"),
+        ({"split": np.array(["a", "b", "\ud800"])}, "split has names that are not valid text"),
+        ({"classes": np.array([b"a", b"b", b"a", b"c"])}, "classes has duplicate names"),
         ({"label_smoothing": np.float64(1e300)}, "label_smoothing is 1e"),
     ],
 )
