@@ -72,7 +72,7 @@ GOOD: dict[str, Any] = {"logits": np.eye(3, 4) * 5, "labels": np.array([0, 1, 2]
     [
         ({"logits": np.eye(3, 4) * 1e300}, "numbers beyond float32 in 3 of 3 rows"),
         ({"logits": np.full((3, 4), -(2.0**1000))}, "beyond float32"),
-        ({"labels": np.array([0, 1, 2], "m8[s]")}, "labels are of timedelta64"),
+        ({"labels": np.array([0, 1, 2], "m8[s]")}, "labels have the dtype timedelta64"),
         ({"logits": np.eye(3, 4).astype("m8[s]")}, "expected real numbers"),
         ({"classes": np.array([b"a", b"b", b"\xff", b"c"])}, "classes has names that are not valid text"),
         ({"split": np.array(["a", "b", "\ud800"])}, "split has names that are not valid text"),
