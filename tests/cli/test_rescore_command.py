@@ -218,6 +218,26 @@ def test_lists_of_other_software_with_empty_lines(words: list[str]) -> None:
     assert manifest()["counts"]["empty"] == 1
 
 
+def test_lists_of_the_same_sentences_are_joined_as_lskd_select_joins_them(words: list[str]) -> None:
+    records = list(read_nbest(Path("nbest.jsonl")))
+    for record in records:
+        record["hypotheses"] = [
+            record["hypotheses"][0],
+            {"tokens": "A END", "text": "A END", "score": -9.0, "length": 3},
+        ]
+    Path("more.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    assert main(["rescore", "nbest.jsonl", "more.jsonl", "--out", "scores.jsonl", *words]) == 0
+    assert {"NBEST", "NBEST 2"} <= manifest()["run"].keys()
+    chosen = ["-s", "de", "-t", "en", "--filter-worst", "scores.jsonl", "0.4", "--out", "selected"]
+    with pytest.raises(SystemExit) as caught:
+        main(["select", "nbest.jsonl", *chosen])
+    assert "--filter-worst scores.jsonl" in str(caught.value.code)
+    assert main(["select", "nbest.jsonl", "more.jsonl", *chosen]) == 0
+    report = json.loads(Path("selected/report.json").read_text())
+    (dropped,) = report["dropped"].values()
+    assert dropped["hypotheses"] == int(0.4 * report["hypotheses"]["read"])
+
+
 @pytest.mark.parametrize(
     ("more", "facts"),
     [
