@@ -218,6 +218,15 @@ def test_lists_of_other_software_with_empty_lines(words: list[str]) -> None:
     assert manifest()["counts"]["empty"] == 1
 
 
+def test_a_model_folder_of_ctranslate2_scores_as_its_checkpoint_does(words: list[str], cache: Path) -> None:
+    found = rescore(*words)
+    model = next(path for path in cache.iterdir() if path.is_dir())
+    assert rescore("--model", model, *SETTINGS, out="model.jsonl") == found
+    # What the model is forced to begin with is not scored: it changes the scores, not their number.
+    marked = rescore("--model", model, *SETTINGS, "--target-prefix", "C", out="marked.jsonl")
+    assert marked != found and [len(scores) for scores in marked] == [2] * 60
+
+
 def test_lists_of_the_same_sentences_are_joined_as_lskd_select_joins_them(words: list[str]) -> None:
     records = list(read_nbest(Path("nbest.jsonl")))
     for record in records:
