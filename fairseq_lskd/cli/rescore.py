@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..user_dir import add_user_dir
@@ -134,6 +135,6 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise UserError("--out is missing: give the file to write")
     first, *more = args.pairs
-    own = {"pairs": first, "more": tuple(more)}
+    own: dict[str, Any] = {"pairs": first, "more": tuple(more)}
     rescore(Request(**own, **{each.name: getattr(args, each.name) for each in fields(Request) if each.name not in own}))
     return 0

@@ -108,7 +108,9 @@ class PairScorer:
                 if why := self._unscored(pair):
                     counts[why] += 1
                     continue
-                other = self.other_sources and (self.other_sources(pair[0], record["id"]), pair[1])
+                other = None
+                if self.other_sources is not None:
+                    other = self.other_sources(pair[0], record["id"]), pair[1]
                 places.append((row, hypothesis.get("place", rank), pair, other))
         forced = self._force({pair for *_, pair, other in places for pair in (pair, other) if pair})
         for row, place, pair, other in places:
