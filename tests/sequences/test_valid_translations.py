@@ -107,9 +107,9 @@ def test_a_validation_set_is_needed(bitext: Path, valid: list[dict[str, Any]]) -
 @pytest.mark.slow
 def test_fairseq_train_picks_the_best_checkpoint_by_it(bitext: Path, valid: list[dict[str, Any]]) -> None:
     assert select(bitext) == 0
-    words = ["out/data-bin", *MODEL, *TRAIN, "--user-dir", "fairseq_lskd", "--criterion", "seq_kd", "--max-epoch", "2"]
+    plugin = str(Path(__file__).resolve().parents[2] / "fairseq_lskd")
+    words = ["out/data-bin", *MODEL, *TRAIN, "--user-dir", plugin, "--criterion", "seq_kd", "--max-epoch", "2"]
     words += ["--sequence-weights", "out/train.weights.npz", "--save-dir", "run", "--log-format", "json"]
-    words[words.index("--user-dir") + 1] = str(Path(__file__).resolve().parents[2] / "fairseq_lskd")
     command = [sys.executable, "-m", "fairseq_cli.train", *words]
     # fairseq takes a second validation set for a mistake if it is not told otherwise.
     done = subprocess.run([*command, "--valid-subset", "valid1,valid"], capture_output=True, text=True)
@@ -117,6 +117,6 @@ def test_fairseq_train_picks_the_best_checkpoint_by_it(bitext: Path, valid: list
     command += ["--valid-subset", "valid1,valid", "--ignore-unused-valid-subsets"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    said = [json.loads(line[line.index("{") :]) for line in done.stderr.splitlines() if '"valid1_loss"' in line]
-    assert len(said) == 2 and '"valid_loss"' in done.stderr
+    said = [json.loads(line[line.index("{") :]) for line in done.stdout.splitlines() if '"valid1_loss"' in line]
+    assert len(said) == 2 and '"valid_loss"' in done.stdout
     assert float(said[-1]["valid1_best_loss"]) == min(float(each["valid1_loss"]) for each in said)
