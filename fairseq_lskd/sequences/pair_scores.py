@@ -112,7 +112,7 @@ class PairScorer:
                 if self.other_sources is not None:
                     other = self.other_sources(pair[0], record["id"]), pair[1]
                 places.append((row, hypothesis.get("place", rank), pair, other))
-        forced = self._force({pair for *_, pair, other in places for pair in (pair, other) if pair})
+        forced = self._force({each for *_, pair, other in places for each in (pair, other) if each})
         for row, place, pair, other in places:
             counts["tokens"] += len(pair[1]) + 1
             found[row][place] = round(forced[pair] - (forced[other] if other else 0.0), 6)
