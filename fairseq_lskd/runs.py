@@ -236,7 +236,7 @@ def run(
         if folders := [path for path in missing if path.is_dir()]:
             raise UserError(f"{title}: expected a file, found the folder {folders[0]}{_suggestion(folders[0])}.")
         named = ", ".join(map(str, missing))
-        raise UserError(f"{title}: {named}: no such file. First run the step that writes it.")
+        raise UserError(f"{title} needs {named}: no such file. First run the step that writes it.")
     digests = {str(path): sha256(path) for path in inputs}
     place = followed(out)
     settle(place, _KIND)
