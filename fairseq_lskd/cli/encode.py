@@ -76,6 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="encode characters without a piece as bytes, instead of <unk>",
     )
     model.add_argument(
+        "--symbols", nargs="+", metavar="TOKEN", help="add these pieces, such as a tag that `lskd select --tag` writes"
+    )
+    model.add_argument(
         "--split-hyphens",
         action="store_true",
         help="with moses-bpe, split words at hyphens (Moses' aggressive hyphen splitting)",
@@ -152,7 +155,7 @@ def _check(args: argparse.Namespace) -> dict:
     """Check the options that go together, and return the vocabulary options that were given."""
     from ..errors import UserError
 
-    names = ("vocab_size", "model_type", "separate", "character_coverage", "byte_fallback", "sample", "seed")
+    names = ("vocab_size", "model_type", "separate", "character_coverage", "byte_fallback", "sample", "seed", "symbols")
     chosen = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     flags = ["--" + name.replace("_", "-") for name in chosen]
     if args.spm_model:
@@ -171,7 +174,8 @@ def _check(args: argparse.Namespace) -> dict:
             "teacher's data as --spm-model (DATA/pieces/spm.model or spm.SRC.model)"
         )
     if args.recipe == "moses-bpe":
-        wrong = [flag for flag in flags if flag in ("--model-type", "--character-coverage", "--byte-fallback")]
+        unused = ("--model-type", "--character-coverage", "--byte-fallback", "--symbols")
+        wrong = [flag for flag in flags if flag in unused]
         wrong += ["--spm-model"] if args.spm_model else []
         if wrong:
             raise UserError(f"{', '.join(wrong)}: --recipe moses-bpe does not use SentencePiece; leave out one of them")
@@ -179,6 +183,8 @@ def _check(args: argparse.Namespace) -> dict:
         raise UserError("--split-hyphens works with --recipe moses-bpe only: add it, or leave out --split-hyphens")
     if "seed" in chosen and "sample" not in chosen:
         raise UserError("--seed works with --sample only: add it, or leave out --seed")
+    if "symbols" in chosen:
+        chosen["symbols"] = tuple(chosen["symbols"])
     if chosen.get("sample") == ALL:
         chosen["sample"] = None
     return chosen

@@ -175,6 +175,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and bitext",
     )
     group.add_argument(
+        "--shares",
+        type=float,
+        nargs="+",
+        metavar="R",
+        help="shares of the training for NBEST and each folder of --add, which sum to 1; their weights are scaled "
+        "(default: each keeps its weights)",
+    )
+    group.add_argument(
+        "--share-by",
+        choices=("sentences", "tokens"),
+        help="unit of --shares: source sentences or target tokens (default: sentences)",
+    )
+    group.add_argument(
+        "--tag",
+        metavar="TOKEN",
+        help="write this piece before each source sentence of NBEST, for example to mark "
+        "translations of monolingual text",
+    )
+    group.add_argument(
         "--seed", type=int, default=1, metavar="S", help="random seed of --replace-by-references (default: %(default)s)"
     )
     group.add_argument(
@@ -308,6 +327,7 @@ def run(args: argparse.Namespace) -> int:
         "more": tuple(more),
         "filters": filters,
         "add": tuple(args.add),
+        "shares": tuple(args.shares) if args.shares else None,
         "filter_worst": _limits("--filter-worst", args.filter_worst),
         "filter_below": _limits("--filter-below", args.filter_below),
     }

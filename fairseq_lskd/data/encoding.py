@@ -179,7 +179,7 @@ def _shown(options: VocabularyOptions, bitext: Bitext) -> dict[str, Any]:
     if options.sample is None or options.sample >= count_pairs(bitext):
         shown["sample"] = None
         del shown["seed"]  # only used to choose the sample
-    return {name: value for name, value in shown.items() if value is not False and name != "character-coverage"}
+    return {name: value for name, value in shown.items() if value not in (False, ()) and name != "character-coverage"}
 
 
 def _finish(

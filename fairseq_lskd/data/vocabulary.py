@@ -35,6 +35,7 @@ class VocabularyOptions:
     separate: bool = False  #: one vocabulary for each language
     sample: int | None = SAMPLE
     seed: int = 1
+    symbols: tuple[str, ...] = ()  #: more pieces, such as a tag that `lskd select --tag` writes
 
     def __post_init__(self) -> None:
         if self.vocab_size < 1:
@@ -45,6 +46,11 @@ class VocabularyOptions:
             raise UserError(f"--character-coverage {self.character_coverage}: expected above 0, at most 1")
         if self.sample is not None and self.sample < 1:
             raise UserError(f"--sample {self.sample}: expected at least 1, or all")
+        wrong = [symbol for symbol in self.symbols if symbol.split() != [symbol] or symbol in FAIRSEQ_SPECIALS]
+        if wrong:
+            raise UserError(
+                f"--symbols {' '.join(map(repr, wrong))}: expected no spaces, and none of fairseq's symbols"
+            )
 
 
 def train_model(words: Mapping[str, int], options: VocabularyOptions, character_coverage: float) -> bytes:
@@ -65,6 +71,7 @@ def train_model(words: Mapping[str, int], options: VocabularyOptions, character_
             model_type=options.model_type,
             character_coverage=character_coverage,
             byte_fallback=options.byte_fallback,
+            user_defined_symbols=list(options.symbols),
             num_threads=TRAINING_THREADS,
             minloglevel=2,
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..data.dictionary import read_dictionary
 from ..data.outputs import Manifest
 from ..data.writing_systems import available_tokeniser
 from ..errors import UserError
@@ -27,7 +28,7 @@ from .pieces import to_text
 from .report import Report
 from .score_filters import check_scores, learn, make_filters, mark
 from .select import BY_RISK, USUAL_METRIC, SelectionOptions, Selector, least_score, select
-from .training_set import Selected, Student, binarise, check_vocabulary, write_pairs
+from .training_set import Selected, Shares, Student, binarise, check_vocabulary, write_pairs
 from .valid_translations import SPLIT, VALID_FLAG, ValidTranslations
 
 VOCABULARY_SAMPLE = 1000  # sentences whose pieces are compared with the student's dictionaries
@@ -71,6 +72,9 @@ class Request:
     add_references: float = 0.0
     replace_by_references: float = 0.0
     add: tuple[Path, ...] = ()
+    shares: tuple[float, ...] | None = None
+    share_by: str | None = None
+    tag: str | None = None
     seed: int = 1
     on_empty: str = "drop"
     preset: str | None = None
@@ -150,7 +154,11 @@ def build_training_set(request: Request) -> Report | None:
     if valid:
         valid.check()
     _check_alignment(candidates, bool(request.allow_shifted))
+    shares = Shares(request.shares, request.share_by or "sentences") if request.shares else None
+    if shares:
+        shares.check(1 + len(added))
     if student:
+        _check_tag(request.tag, student)
         _check_vocabularies(candidates, selector, student, added, str(request.translations))
     if request.filters.learns:
         sample = _best(itertools.islice(candidates.read(), SAMPLE), request.remove_bpe)
@@ -166,7 +174,8 @@ def build_training_set(request: Request) -> Report | None:
             records = mark(records, score_filters)
         items = zip(records, candidates.read_references(), strict=True)
         outcomes = select(items, selection, request.workers)
-        added_pairs = write_pairs(folder, request.source_lang, request.target_lang, outcomes, report, added)
+        languages = (request.source_lang, request.target_lang)
+        added_pairs = write_pairs(folder, *languages, outcomes, report, added, tag=request.tag, shares=shares)
         candidates.check_unchanged()
         # This can only be checked after reading all. The context manager removes the files written so far.
         if request.strategy != "1-best" and report.most < 2:
@@ -257,6 +266,15 @@ def _check(request: Request) -> None:
                 request.mbr_best is not None and request.strategy != "mbr-n",
                 f"--mbr-best needs --strategy mbr-n, found --strategy {request.strategy}",
             ),
+            (
+                bool(request.shares) and not request.add,
+                "--shares needs --add: there is one set of pairs only",
+            ),
+            (bool(request.share_by) and not request.shares, "--share-by needs --shares"),
+            (
+                request.tag is not None and request.tag.split() != [request.tag],
+                f"--tag {request.tag!r}: expected one piece, without spaces",
+            ),
             (request.workers < 1, f"--workers {request.workers}: expected 1 or more"),
             *(
                 (not is_plain(language), f"{flag} {shown(language)}: expected {PLAIN.words}")
@@ -327,6 +345,14 @@ def _check_alignment(candidates: Candidates, allow_shifted: bool) -> None:
                 "warning"
             )
         _warn(shifted)
+
+
+def _check_tag(tag: str | None, student: Student) -> None:
+    if tag is not None and tag not in read_dictionary(student.srcdict):
+        raise UserError(
+            f"--tag {tag}: not in the student's dictionary {student.srcdict}, so it would become <unk>. Train the "
+            f"vocabulary with lskd encode --symbols {tag}"
+        )
 
 
 def _check_vocabularies(

@@ -130,6 +130,44 @@ class Selected:
         return zip(*(read_lines(self.folder / f"train.{language}") for language in self.languages), strict=True)
 
 
+@dataclass(frozen=True)
+class Shares:
+    """The part of the training that each set of pairs gets: the selection, then each folder of `Selected`.
+
+    Raises:
+        UserError: unless there is a share above 0 for each set, and they sum to 1.
+    """
+
+    values: tuple[float, ...]
+    by: str = "sentences"  #: or "tokens": what a weight counts for
+
+    def check(self, sets: int) -> None:
+        given = " ".join(f"{value:g}" for value in self.values)
+        if len(self.values) != sets:
+            raise UserError(
+                f"--shares {given}: expected {sets} numbers, one for NBEST and one for each folder of --add, found "
+                f"{len(self.values)}"
+            )
+        if not (all(value > 0 for value in self.values) and abs(sum(self.values) - 1) < 1e-6):
+            raise UserError(f"--shares {given}: expected numbers above 0 that sum to 1, found {sum(self.values):g}")
+
+    def apply(self, weight: np.ndarray, tokens: np.ndarray, ends: Sequence[int]) -> np.ndarray:
+        """Scale the weights of each set to its share. Their sum, or that of weighted tokens, stays as it was.
+
+        Args:
+            weight: `[pairs]`; tokens: `[pairs]`, target tokens with the end mark; ends: the number of pairs up to the
+                end of each set.
+        """
+        counted = weight * tokens if self.by == "tokens" else weight
+        scaled = weight.copy()
+        for share, first, last in zip(self.values, [0, *ends], ends, strict=False):
+            own = counted[first:last].sum()
+            if not own:
+                raise UserError(f"--shares {share:g}: a set of pairs has no weight, so it cannot get a share")
+            scaled[first:last] *= share * counted.sum() / own
+        return scaled
+
+
 def write_pairs(
     folder: Path,
     source_lang: str,
@@ -137,10 +175,16 @@ def write_pairs(
     outcomes: Iterable[Outcome],
     report: Report,
     added: Sequence[Selected] = (),
+    tag: str | None = None,
+    shares: Shares | None = None,
 ) -> dict[str, int]:
     """Write `train.LANG` of both languages, `train.weights.npz` and the report.
 
     Line i of both files belongs to row i of the weights. The pairs of `added` follow, with their own weights.
+
+    Args:
+        tag: a piece to write before each source sentence of the selection.
+        shares: of the selection and each folder of `added`; None leaves all weights as they are.
 
     Returns:
         The number of pairs from each folder of `added`.
@@ -148,7 +192,8 @@ def write_pairs(
     Raises:
         UserError: if no pair is left.
     """
-    weight, reference = array("f"), array("f")
+    weight, reference, tokens = array("f"), array("f"), array("f")
+    mark = f"{tag} " if tag else ""
     with (
         (folder / f"train.{source_lang}").open("w", encoding="utf-8", newline="\n") as source,
         (folder / f"train.{target_lang}").open("w", encoding="utf-8", newline="\n") as target,
@@ -156,26 +201,33 @@ def write_pairs(
         for outcome in outcomes:
             report.add(outcome)
             for pair in outcome.pairs:
-                source.write(f"{pair.source}\n")
+                source.write(f"{mark}{pair.source}\n")
                 target.write(f"{pair.target}\n")
                 weight.append(pair.weight)
+                tokens.append(len(pair.target.split()) + 1)
                 reference.append(pair.reference if outcome.alone is None else outcome.alone)
-        counts = {}
+        counts, ends = {}, [len(weight)]
         for other in added if weight else ():
             for line, translation in other.pairs():
                 source.write(f"{line}\n")
                 target.write(f"{translation}\n")
+                tokens.append(len(translation.split()) + 1)
             weights = SequenceWeights.load(other.folder / WEIGHTS)
             weight.extend(weights.weight.tolist())
             reference.extend(weights.reference.tolist())
             counts[str(other.folder)] = len(weights.weight)
+            ends.append(len(weight))
     if not weight:
         raise UserError(f"no sentence is left to train on. Loosen filters, or check the list:\n\n{report.tables()}")
-    SequenceWeights(np.array(weight, np.float32), np.array(reference, np.float32)).save(folder / WEIGHTS)
+    final = np.array(weight, np.float32)
+    if shares:
+        final = shares.apply(final, np.array(tokens), ends)
+    SequenceWeights(final, np.array(reference, np.float32)).save(folder / WEIGHTS)
     write_json(folder / f"{REPORT}.json", report.to_json())
     (folder / f"{REPORT}.md").write_text(
         f"# Selection report\n\n{report.tables()}{report.examples()}"
-        + "".join(f"\nAdded {pairs:,} pairs of {name}, with their own weights.\n" for name, pairs in counts.items()),
+        + "".join(f"\nAdded {pairs:,} pairs of {name}, with their own weights.\n" for name, pairs in counts.items())
+        + (f"\nShares by {shares.by}: {', '.join(f'{value:g}' for value in shares.values)}.\n" if shares else ""),
         encoding="utf-8",
         newline="\n",
     )

@@ -547,6 +547,60 @@ class TestSeveralLists:
         assert "--format json" in said and "--format text" in said
 
 
+class TestShares:
+    """Several sources in one training set, each with its own share of the loss."""
+
+    @pytest.fixture(autouse=True)
+    def other(self) -> None:
+        whole = records()
+        for record in whole[20:]:
+            record |= {"hypotheses": [], "skipped": "empty"}
+        write(whole[:20], "more.jsonl")
+        assert run(lists=["more.jsonl"], out="other") == 0  # 19 sentences, as the seventh has no translation
+
+    @pytest.mark.parametrize("by", ["sentences", "tokens"])
+    def test_weights_add_up_to_the_shares(self, by: str) -> None:
+        assert run("--add", "other", "--shares", "0.25", "0.75", "--share-by", by) == 0
+        weights = SequenceWeights.load("out/train.weights.npz").weight.astype(float)
+        assert len(weights) == 59 + 19
+        counted = weights * ([len(line.split()) + 1 for line in lines("out/train.en")] if by == "tokens" else 1)
+        total = 59 + 19 if by == "sentences" else sum(len(line.split()) + 1 for line in lines("out/train.en"))
+        assert counted[:59].sum() == pytest.approx(0.25 * total, rel=1e-5)
+        assert counted[59:].sum() == pytest.approx(0.75 * total, rel=1e-5)
+        assert "0.25, 0.75" in Path("out/report.md").read_text()
+
+    def test_without_shares_weights_stay(self) -> None:
+        assert run("--add", "other") == 0
+        assert (SequenceWeights.load("out/train.weights.npz").weight == 1).all()
+
+    @pytest.mark.parametrize(
+        ("options", "facts"),
+        [
+            (["--shares", "0.5", "0.5"], ["--shares", "--add"]),
+            (["--add", "other", "--shares", "0.5", "0.6"], ["--shares 0.5 0.6", "1.1"]),
+            (["--add", "other", "--shares", "1", "0"], ["--shares 1 0", "above 0"]),
+            (["--add", "other", "--shares", "1"], ["--shares 1", "expected 2", "found 1"]),
+            (["--add", "other", "--share-by", "tokens"], ["--share-by", "--shares"]),
+            (["--tag", "two words"], ["--tag 'two words'", "one piece"]),
+        ],
+        ids=lambda value: " ".join(value),
+    )
+    def test_mistakes(self, options: list[str], facts: list[str]) -> None:
+        said = refused(*options)
+        assert all(fact in said for fact in facts)
+
+    def test_a_tag_marks_the_selection_alone(self, bitext: Path) -> None:
+        plain = lines("other/train.de")
+        assert run("--add", "other", "--tag", "a", "--student-data", bitext) == 0
+        written = lines("out/train.de")
+        assert all(line.startswith("a ") for line in written[:59]) and written[59:] == plain
+        assert json.loads(Path("out/select.json").read_text())["options"]["tag"] == "a"
+
+    def test_a_tag_that_the_dictionary_lacks_is_refused(self, bitext: Path) -> None:
+        said = refused("--tag", "<mono>", "--student-data", bitext)
+        assert "--tag <mono>" in said and "dict.de.txt" in said and "--symbols" in said
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("options", "facts"),

@@ -116,6 +116,17 @@ def test_bytes_instead_of_unknown_characters(raw: Path, tmp_path: Path) -> None:
     assert "<0xCF>" in symbols(tmp_path / "with/dict.de.txt")
 
 
+def test_symbols_are_pieces(raw: Path, tmp_path: Path) -> None:
+    plain = encode(raw, tmp_path / "plain", "--vocab-size", "100")
+    record = encode(raw, tmp_path / "out", "--vocab-size", "100", "--symbols", "<mono>", "<bi>")
+    assert {"<mono>", "<bi>"} <= set(symbols(tmp_path / "out/dict.de.txt"))
+    assert record["options"]["symbols"] == ["<mono>", "<bi>"] and "symbols" not in plain["options"]
+    with pytest.raises(SystemExit, match="--symbols '<pad>'"):
+        cli.main(
+            ["encode", "--raw", str(raw), "--out", str(tmp_path / "no"), "-s", "de", "-t", "en", "--symbols", "<pad>"]
+        )
+
+
 def test_the_character_coverage_is_the_languages(raw: Path, tmp_path: Path) -> None:
     assert encode(raw, tmp_path / "de", "--vocab-size", "60")["options"]["character-coverage"] == 1.0
     for language in LANGUAGES:
