@@ -9,7 +9,7 @@ from typing import Any
 
 
 def what_differs(there: Mapping[str, Any], asked: Mapping[str, Any], label: str = "{}", here: str = "now") -> list[str]:
-    """Return a line for each name with different values, such as "beam: 5 there, 4 now".
+    """Return a line for each name with different values, such as "beam: 5, now 4".
 
     Digests are shortened, and a missing value is called none.
 
@@ -17,10 +17,10 @@ def what_differs(there: Mapping[str, Any], asked: Mapping[str, Any], label: str 
         there: the values of the existing output, by name.
         asked: the requested values, by name. Their lines come first.
         label: format of a name, with `{}` in place of the name.
-        here: the word that follows the requested value.
+        here: the word before the requested value.
     """
     return [
-        f"{label.format(name)}: {_shown(there.get(name))} there, {_shown(asked.get(name))} {here}"
+        f"{label.format(name)}: {_shown(there.get(name))}, {here} {_shown(asked.get(name))}"
         for name in dict.fromkeys([*asked, *there])
         if there.get(name) != asked.get(name)
     ]

@@ -159,7 +159,7 @@ def test_foreign_files_move_to_the_new_folder(tmp_path: Path, replace: None, cap
     mine = dict.fromkeys(("out/notes.txt", "out/bin/b", "out/more/a", "out/.gitignore"), "mine")
     assert shown(tmp_path) == {"out/text": "xx", "out/bin/a": "xx", **mine}
     said = capsys.readouterr().err
-    assert "size: 1 there, 2 now" in said and "notes.txt" in said and "more" in said
+    assert "size: 1, now 2" in said and "notes.txt" in said and "more" in said
 
 
 def test_foreign_files_are_not_overwritten(tmp_path: Path, replace: None) -> None:

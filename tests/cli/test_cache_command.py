@@ -310,10 +310,10 @@ def refused(capsys: pytest.CaptureFixture, action: Callable[[], object]) -> str:
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--top-k", "3"], "--top-k: 4 there, 3 here"),
-        (["--kd-temperature", "2"], "--kd-temperature: 1.0 there, 2.0 here"),
-        (["--subset", "valid"], "--subset: train there, valid here"),
-        (["--max-source-positions", "5"], "--max-source-positions: 1024 there, 5 here"),
+        (["--top-k", "3"], "--top-k: 4, here 3"),
+        (["--kd-temperature", "2"], "--kd-temperature: 1.0, here 2.0"),
+        (["--subset", "valid"], "--subset: train, here valid"),
+        (["--max-source-positions", "5"], "--max-source-positions: 1024, here 5"),
         (["--teacher-path", "{other}"], "teacher 1: SHA-256 "),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -347,7 +347,7 @@ def test_another_cache_is_replaced_when_the_new_one_is_whole(bitext, teacher_pat
 def test_other_shards_must_agree(write, capsys):
     """Shards are compared before any of them is complete."""
     write("--num-shards", "2")
-    assert "--top-k: 4 there, 5 here" in refused(capsys, lambda: [capsys.readouterr(), write("--top-k", "5")])
+    assert "--top-k: 4, here 5" in refused(capsys, lambda: [capsys.readouterr(), write("--top-k", "5")])
 
 
 def test_a_folder_of_something_else_is_left_alone(write, tmp_path, capsys):
@@ -375,7 +375,7 @@ def test_a_folder_that_is_deleted_and_started_again(bitext, teacher_path, tmp_pa
 
     monkeypatch.setattr(cache_writer.CacheWriter, "_save", begin_anew)
     said = refused(capsys, lambda: write_cache(bitext, teacher_path, tmp_path / "cache"))
-    assert "--top-k: 2 there, 4 here" in said
+    assert "--top-k: 2, here 4" in said
     task = make_task(bitext)
     assert CachedTeacher.open(write_cache(bitext, teacher_path, tmp_path / "cache", "--top-k", "2"), task).k == 2
 

@@ -473,9 +473,9 @@ class TestManifest:
     @pytest.mark.parametrize(
         ("options", "difference"),
         [
-            (["--strategy", "n-best"], "--strategy: 1-best there, n-best now"),
-            (["--dedup"], "--dedup: False there, True now"),
-            (["--references", "en"], "input --references: none there, SHA-256 "),
+            (["--strategy", "n-best"], "--strategy: 1-best, now n-best"),
+            (["--dedup"], "--dedup: False, now True"),
+            (["--references", "en"], "input --references: none, now SHA-256 "),
         ],
     )
     def test_another_call_does_not_overwrite_it(self, options: list[str], difference: str) -> None:

@@ -28,7 +28,7 @@ def test_times_do_not_count(tmp_path: Path) -> None:
 
 def test_differences_are_listed(tmp_path: Path) -> None:
     one = write(tmp_path / "a.json", ROW)
-    with pytest.raises(UserError, match=r"a: bleu: 20.0 there, 21.0 in .*b.json"):
+    with pytest.raises(UserError, match=r"a: bleu: 20.0, in .*b.json 21.0"):
         compare(one, write(tmp_path / "b.json", ROW | {"bleu": 21.0}))
     with pytest.raises(UserError, match=r"1 rows, .*b.json has 2"):
         compare(one, write(tmp_path / "b.json", ROW, ROW))
