@@ -52,7 +52,6 @@ class Outputs:
 
     @property
     def probs(self) -> Tensor:
-        """`[N, K]` float32."""
         return self.log_probs.exp()
 
     @property

@@ -63,7 +63,6 @@ class Saved:
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """The digests of the files."""
         return {f"from-npz {i}: {path.name}": sha256(path) for i, path in enumerate(self.request.from_npz, start=1)}
 
     def load(self) -> None:
@@ -89,7 +88,6 @@ class Saved:
         )
 
     def measure(self, shard: int = 0, of: int = 1) -> list[Measurement]:
-        """Measure each file, or a shard of its examples."""
         return [self._measured(each, shard, of) for each in self.outputs]
 
     def _measured(self, one: Outputs, shard: int, of: int) -> Measurement:
@@ -150,7 +148,6 @@ class Saved:
 
 
 def _read(paths: Sequence[Path]) -> list[Outputs]:
-    """Read all files; `UserError` with all problems."""
     found, problems = [], []
     for path in paths:
         try:

@@ -41,7 +41,6 @@ def write_csv(table: Table, path: Path) -> None:
 
 
 def is_nothing(value: Any) -> bool:
-    """Return whether a cell is empty: None or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 

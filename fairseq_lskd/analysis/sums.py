@@ -38,7 +38,6 @@ class ClassSums:
         self.sums = torch.zeros(size, classes if self.sketch is None else self.sketch.width, dtype=DTYPE)
 
     def to(self, device: torch.device | str) -> ClassSums:
-        """Move to a device."""
         for name in ("row", "counts", "squares", "own", "sums"):
             setattr(self, name, getattr(self, name).to(device))
         return self

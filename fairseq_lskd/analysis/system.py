@@ -74,7 +74,6 @@ class System:
 
     @cached_property
     def quality(self) -> Quality:
-        """The NLL, accuracy, entropy, confidence and calibration error."""
         return quality(self.measurement.tokens)
 
     @cached_property

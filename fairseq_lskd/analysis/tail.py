@@ -55,7 +55,6 @@ class Buckets:
         return len(self.cuts) // 2 + 1
 
     def of(self, word: str) -> int:
-        """Return the index of a word's bucket."""
         return bisect.bisect_right(self.cuts, self.frequencies.get(word, 0))
 
 
@@ -149,7 +148,6 @@ def section(systems: Mapping[str, Path], references: Path, training: Path, cuts:
 
 
 def report(found: Mapping[str, Matches], buckets: Buckets) -> Section:
-    """Return the section for counts of matches."""
     first, *others = found
     edge = buckets.cuts[buckets.rare - 1]
     columns = [*buckets.names, f"rare, <{edge}", f"others, {edge}+", "all"]

@@ -31,7 +31,6 @@ class Model:
         self.why_no_points = "it is an ensemble" if why is None and len(self.teacher.models) > 1 else why
 
     def forcing(self, dataset: Any) -> TeacherForcing:
-        """Return the model under teacher forcing on a dataset."""
         return TeacherForcing(self.teacher, self.task, dataset, self.like, self.max_tokens)
 
     @property

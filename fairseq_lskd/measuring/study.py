@@ -112,7 +112,6 @@ class Study:
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """The digests of the models and the data."""
         found = {
             f"{kind} {i}: {Path(path).name}": sha256(path)
             for kind in ("teacher", "student")
@@ -167,7 +166,6 @@ class Study:
         )
 
     def measure(self, shard: int = 0, of: int = 1) -> list[Measurement]:
-        """Measure each model on a shard of the sentences."""
         ids = self.ids[shard::of]
         total = int(self.dataset.tgt_sizes[ids].sum()) * len(self.models)
         found = []
@@ -227,7 +225,6 @@ class Study:
 
     @cached_property
     def _digests(self) -> list[tuple[str, ...]]:
-        """The sorted SHA-256 of each teacher's checkpoints."""
         return [tuple(sorted(map(sha256, paths.split(":")))) for paths in self.request.teacher]
 
     def _taught(self, student: System, how: Training, teachers: list[System]) -> System:

@@ -236,7 +236,6 @@ def _data(options: Options, selected: Path | None) -> dict[str, str]:
 
 
 def _paths(given: Any) -> list[str]:
-    """Split paths joined by `:`."""
     return given.split(":") if isinstance(given, str) and given != "none" else []
 
 

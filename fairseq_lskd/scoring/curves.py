@@ -64,7 +64,6 @@ def read_runs(folders: Sequence[Path]) -> list[Row]:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as CSV with a header."""
     with write_beside(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(Row._fields)

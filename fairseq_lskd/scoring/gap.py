@@ -66,5 +66,4 @@ def share_of_gap(student: Sequence[float], plain: Sequence[float], teacher: Sequ
 
 
 def percent(share: float) -> str:
-    """Format 0.62 as "62"."""
     return f"{round(100 * share)}"

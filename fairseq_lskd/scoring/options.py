@@ -45,16 +45,13 @@ class ScoringOptions:
         return (self.language_pair or "").partition("-")[2]
 
     def read_references(self) -> tuple[list[str], list[list[str]]]:
-        """Return names and lines of the references."""
         paths = self.references or ()
         return [str(path) for path in paths], [list(read_lines(path)) for path in paths]
 
     def choose(self, references: Sequence[Sequence[str]]) -> Chosen:
-        """Choose BLEU's tokeniser."""
         return choose(references[0], self.language, self.tokenize)
 
     def check(self, data: Data, names: Sequence[str], tokenised: bool = False, weak: bool = False) -> None:
-        """Check for text that would make scores wrong: see `Data.check`."""
         source, _, target = (self.language_pair or "").partition("-")
         training = read_training(self.train, (source, target) if target else None)
         allowed = self.allow_tokenised or tokenised, self.allow_empty, self.allow_overlap
@@ -80,6 +77,5 @@ def doubts(chosen: Chosen, metrics: Sequence[str]) -> list[str]:
 
 
 def warn(warnings: Sequence[str]) -> None:
-    """Print warnings to stderr."""
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -55,7 +55,6 @@ class Correlation:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """Return the paths of all result.json and results.json at or under `folder`."""
     return find(folder, "result.json", "results.json")
 
 

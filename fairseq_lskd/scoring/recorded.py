@@ -54,7 +54,6 @@ class Recorded:
 
     @property
     def systems(self) -> dict[str, Path]:
-        """The translations by name of the system."""
         return {name: Path(path) for name, _, path in (word.partition("=") for word in self.hypotheses)}
 
     def options(self) -> dict[str, Any]:

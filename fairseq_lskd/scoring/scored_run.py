@@ -49,7 +49,6 @@ class Run(ScoringOptions):
 
     @property
     def record(self) -> Path:
-        """The output file."""
         return self.folder / (f"result-{self.test_name}.json" if self.test_name else "result.json")
 
 

@@ -39,7 +39,6 @@ class Findings:
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """The comparisons of each other teacher with the first."""
         return [compare(self.teachers[0], other, self.pairs) for other in self.teachers[1:]]
 
     @cached_property
@@ -64,12 +63,10 @@ class Findings:
 
     @cached_property
     def judged(self) -> list[list[Claim]]:
-        """The claims of each comparison."""
         return [claims(comparison, self.students, self.diffusions, self.terms) for comparison in self.comparisons]
 
     @cached_property
     def advice(self) -> Advice:
-        """The recommended teacher and temperature."""
         return advise(self.teachers, self.comparisons, self.judged, self.students, self.terms)
 
     @cached_property
@@ -83,5 +80,4 @@ class Findings:
         return self.teachers[0].measurement.exact.types
 
     def name(self, kind: int) -> str:
-        """Return the name of a class."""
         return self.symbols[kind]
