@@ -190,9 +190,9 @@ def _words(
     for name in others:
         *each, rare, common, both, tail = gaps[name]
         yield (
-            f"{name} compared with {first}: F1 of all output words changes by {both.shown(sign=True)} points, of words "
-            f"that are {columns[-3]} times in the training text by {rare.shown(sign=True)}, of {columns[-2]} times by "
-            f"{common.shown(sign=True)}."
+            f"{name} compared with {first}: F1 of output words changes by {both.shown(sign=True)} points for all words, "
+            f"by {rare.shown(sign=True)} for rare words ({columns[-3].removeprefix('rare, ')} times in the training "
+            f"text), and by {common.shown(sign=True)} for the others."
         )
         yield (
             f"{name} is worse than {first} on rare words: {verdict(rare, positive=False)}. It loses more on rare words "
