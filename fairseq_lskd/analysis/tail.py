@@ -190,9 +190,9 @@ def _words(
     for name in others:
         *each, rare, common, both, tail = gaps[name]
         yield (
-            f"{name} compared with {first}: F1 of output words changes by {both.shown(sign=True)} points for all words, "
-            f"by {rare.shown(sign=True)} for rare words ({columns[-3].removeprefix('rare, ')} times in the training "
-            f"text), and by {common.shown(sign=True)} for the others."
+            f"{name} compared with {first}: F1 of output words changes by {both.shown(sign=True)} points for all "
+            f"words, by {rare.shown(sign=True)} for rare words ({columns[-3].removeprefix('rare, ')} times in the "
+            f"training text), and by {common.shown(sign=True)} for the others."
         )
         yield (
             f"{name} is worse than {first} on rare words: {verdict(rare, positive=False)}. It loses more on rare words "
