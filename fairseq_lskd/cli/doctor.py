@@ -71,20 +71,20 @@ def examine() -> dict[str, Any]:
             )
     report["hook"] = read_hook(problems)
     report["openmp"] = openmp.describe(report["hook"])
-    mend = None if report["hook"] else hook_install()
-    fairseq = try_import("fairseq", problems, mend) if torch and packages["fairseq"] else None
+    solution = None if report["hook"] else hook_install()
+    fairseq = try_import("fairseq", problems, solution) if torch and packages["fairseq"] else None
     report["fairseq_runs"] = fairseq is not None
     if fairseq:
         # This extension is compiled when fairseq is installed. fairseq needs it to build batches.
         try_import("fairseq.data.data_utils_fast", problems)
-    report["mends"] = read_mends(problems)
+    report["patches"] = read_patches(problems)
     report["problems"] = problems
     return report
 
 
-def problem(problems: list[dict[str, str]], what: str, mend: str) -> None:
+def problem(problems: list[dict[str, str]], what: str, solution: str) -> None:
     """Add a problem and the command that solves it."""
-    problems.append({"what": what, "mend": mend})
+    problems.append({"what": what, "solution": solution})
 
 
 def read_package(package: versions.Package, problems: list[dict[str, str]]) -> str | None:
@@ -104,8 +104,8 @@ def read_package(package: versions.Package, problems: list[dict[str, str]]) -> s
     return version
 
 
-def try_import(name: str, problems: list[dict[str, str]], mend: str | None = None) -> ModuleType | None:
-    """Import a module silently. If that fails, add a problem; `mend` solves it (default: install the package again)."""
+def try_import(name: str, problems: list[dict[str, str]], solution: str | None = None) -> ModuleType | None:
+    """Import a module silently. If that fails, add a problem with the `solution` (default: install it again)."""
     try:
         with (
             contextlib.redirect_stdout(io.StringIO()),
@@ -121,7 +121,7 @@ def try_import(name: str, problems: list[dict[str, str]], mend: str | None = Non
         again = package.install.replace("pip install", "pip install --force-reinstall --no-cache-dir")
         if missing not in (None, name):
             again = versions.install_line(missing)
-        problem(problems, f"`import {name}` fails: {type(error).__name__}: {text}", mend or again)
+        problem(problems, f"`import {name}` fails: {type(error).__name__}: {text}", solution or again)
         return None
 
 
@@ -148,32 +148,32 @@ def read_hook(problems: list[dict[str, str]]) -> bool:
     return True
 
 
-def read_mends(problems: list[dict[str, str]]) -> list[dict[str, str]]:
+def read_patches(problems: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return the status of each patch after the import of fairseq; without the hook, whether fairseq needs it."""
     private = sys.modules.get(PRIVATE_COMPAT)
     found = []
-    for mend in compat.MENDS:
+    for patch in compat.PATCHES:
         if private is None:
-            status = would_need(mend)
+            status = would_need(patch)
         else:
-            status = private.status.get(mend.NAME, "unknown to the active copy of fairseq_lskd")
+            status = private.status.get(patch.NAME, "unknown to the active copy of fairseq_lskd")
             status = "applied when needed" if status == "waiting" else status
         if status.startswith("failed"):
             problem(
                 problems,
-                f"the patch {mend.NAME} {status}",
+                f"the patch {patch.NAME} {status}",
                 f"{sys.executable} -m pip install -r constraints.txt  # tested versions",
             )
-        found.append({"name": mend.NAME, "status": status, "without_it": mend.NEEDED_BY})
+        found.append({"name": patch.NAME, "status": status, "without_it": patch.NEEDED_BY})
     return found
 
 
-def would_need(mend: Any) -> str:
+def would_need(patch: Any) -> str:
     """Return whether fairseq needs a patch that was not applied, in words."""
     try:
-        if mend.needed():
+        if patch.needed():
             return "NEEDED, not applied"
-        imported = all(name in sys.modules for name in mend.MODULES)
+        imported = all(name in sys.modules for name in patch.MODULES)
         return "not needed" if imported else "unknown, as fairseq cannot be imported"
     except Exception as error:
         return f"unknown ({type(error).__name__}: {error})"
@@ -196,13 +196,13 @@ def as_text(report: dict[str, Any]) -> str:
         lines.append("GPU            none found: fairseq runs on the CPU")
     lines.append(f"OpenMP waits   {report['openmp']}")
     lines += [f"import hook    {'active' if report['hook'] else 'NOT active'}", "patches of fairseq"]
-    for mend in report["mends"]:
-        lines += [f"  {mend['name']:<20} {mend['status']}", f"  {'':<20}   without it: {mend['without_it']}"]
+    for patch in report["patches"]:
+        lines += [f"  {patch['name']:<20} {patch['status']}", f"  {'':<20}   without it: {patch['without_it']}"]
     lines.append(f"--user-dir     {report['user_dir']}")
     if not report["problems"]:
         return "\n".join([*lines, "No problems found."])
     count = len(report["problems"])
     lines.append(f"{count} problem{'s' * (count > 1)}:")
     for number, item in enumerate(report["problems"], 1):
-        lines += [f"  {number}. {item['what']}", f"     solution: {item['mend']}"]
+        lines += [f"  {number}. {item['what']}", f"     solution: {item['solution']}"]
     return "\n".join(lines)

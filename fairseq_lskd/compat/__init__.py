@@ -1,6 +1,6 @@
 """Patches with which an unmodified fairseq 0.12 runs on current versions of Python, torch, NumPy and Hydra.
 
-Each patch (a "mend" in the code) is a module with
+Each patch is a module with
 
     NAME         its name in ``LSKD_COMPAT_SKIP`` and ``lskd doctor``
     NEEDED_BY    one line: what fails without it, and with which versions
@@ -45,7 +45,7 @@ from . import (
     unknown_names,
 )
 
-MENDS: tuple[Any, ...] = (
+PATCHES: tuple[Any, ...] = (
     dataclass_defaults,
     checkpoint_globals,
     checkpoint_copies,
@@ -67,13 +67,13 @@ MENDS: tuple[Any, ...] = (
 )
 
 #: The state of each patch in this process: "waiting", "applied", "not needed", "skipped" or "failed: reason".
-status: dict[str, str] = {mend.NAME: "waiting" for mend in MENDS}
+status: dict[str, str] = {patch.NAME: "waiting" for patch in PATCHES}
 
 
 def skipped() -> set[str]:
     """Return the names of the patches that ``LSKD_COMPAT_SKIP`` leaves out."""
     names = {word.strip() for word in os.environ.get("LSKD_COMPAT_SKIP", "").split(",")} - {""}
-    known = {mend.NAME for mend in MENDS}
+    known = {patch.NAME for patch in PATCHES}
     if unknown := names - known - {"all"}:
         warnings.warn(
             f"LSKD_COMPAT_SKIP has unknown names of patches: {', '.join(sorted(unknown))}. Expected 'all', or some of "
@@ -84,51 +84,51 @@ def skipped() -> set[str]:
     return known if "all" in names else names
 
 
-def mend_if_needed(mend: Any) -> str:
+def patch_if_needed(patch: Any) -> str:
     """Apply one patch if it is needed. A failure is only a warning, because fairseq may work without the patch."""
-    if mend.NAME in skipped():
+    if patch.NAME in skipped():
         outcome = "skipped"
     else:
         try:
             outcome = "not needed"
-            if mend.needed():
-                mend.apply()
+            if patch.needed():
+                patch.apply()
                 outcome = "applied"
         except Exception as error:
             outcome = f"failed: {error!r}"
             warnings.warn(
-                f"fairseq_lskd could not apply the patch {mend.NAME!r} ({error!r}). Without it: {mend.NEEDED_BY}. Set "
-                f"LSKD_COMPAT_SKIP={mend.NAME} to silence this warning.",
+                f"fairseq_lskd could not apply the patch {patch.NAME!r} ({error!r}). Without it: {patch.NEEDED_BY}. "
+                f"Set LSKD_COMPAT_SKIP={patch.NAME} to silence this warning.",
                 RuntimeWarning,
                 stacklevel=2,
             )
     # A patch may have several modules; "not needed" for one of them does not replace another outcome.
-    if outcome != "not needed" or status[mend.NAME] == "waiting":
-        status[mend.NAME] = outcome
+    if outcome != "not needed" or status[patch.NAME] == "waiting":
+        status[patch.NAME] = outcome
     return outcome
 
 
 class Watcher:
     """A finder for ``sys.meta_path`` that runs the patches before or after the modules that trigger them."""
 
-    def __init__(self, mends: tuple[Any, ...] = MENDS) -> None:
+    def __init__(self, patches: tuple[Any, ...] = PATCHES) -> None:
         self.waiting: dict[str, list[Any]] = {}
-        for mend in mends:
-            for module in mend.MODULES:
-                self.waiting.setdefault(module, []).append(mend)
+        for patch in patches:
+            for module in patch.MODULES:
+                self.waiting.setdefault(module, []).append(patch)
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        mends = self.waiting.pop(fullname, None)
-        if mends is None:
+        patches = self.waiting.pop(fullname, None)
+        if patches is None:
             return None
         # The name is no longer in `waiting`, so the other finders find the module.
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            surround(spec.loader, mends)
+            surround(spec.loader, patches)
         return spec
 
 
-def surround(loader: Any, mends: list[Any]) -> None:
+def surround(loader: Any, patches: list[Any]) -> None:
     """Make ``loader`` run the patches before and after it executes its module.
 
     Only the method of this object is replaced, and only until it has run. The loader's class is not changed, so
@@ -138,13 +138,13 @@ def surround(loader: Any, mends: list[Any]) -> None:
 
     def exec_module(module: ModuleType) -> None:
         del loader.exec_module
-        for mend in mends:
-            if mend.WHEN == "before":
-                mend_if_needed(mend)
+        for patch in patches:
+            if patch.WHEN == "before":
+                patch_if_needed(patch)
         execute(module)
-        for mend in mends:
-            if mend.WHEN == "after":
-                mend_if_needed(mend)
+        for patch in patches:
+            if patch.WHEN == "after":
+                patch_if_needed(patch)
 
     loader.exec_module = exec_module
 

@@ -24,7 +24,7 @@ BUILDERS = {
 }
 
 
-def _unmended() -> list[str]:
+def _unpatched() -> list[str]:
     return [
         name
         for name, (function, *_) in BUILDERS.items()
@@ -34,15 +34,15 @@ def _unmended() -> list[str]:
 
 def needed() -> bool:
     """Whether an imported function does not check the name first."""
-    return bool(_unmended())
+    return bool(_unpatched())
 
 
 def apply() -> None:
-    for name in _unmended():
-        mend(sys.modules[name], *BUILDERS[name])
+    for name in _unpatched():
+        patch(sys.modules[name], *BUILDERS[name])
 
 
-def mend(module: Any, function: str, kind: str, places: tuple[str, ...], registries: tuple[str, ...]) -> None:
+def patch(module: Any, function: str, kind: str, places: tuple[str, ...], registries: tuple[str, ...]) -> None:
     """Make one function refuse names that are in no registry."""
     original = getattr(module, function)
 

@@ -33,7 +33,7 @@ def test_a_sound_installation_has_no_problems():
     assert report["fairseq_runs"] is True
     assert report["packages"]["fairseq"].startswith("0.12")
     assert report["user_dir"] == str(CHECKOUT / "fairseq_lskd")
-    assert {mend["name"]: mend["status"] for mend in report["mends"]}["dataclass-defaults"] == "applied"
+    assert {patch["name"]: patch["status"] for patch in report["patches"]}["dataclass-defaults"] == "applied"
 
 
 def test_without_the_hook():
@@ -93,7 +93,7 @@ def test_an_unsuitable_version(monkeypatch):
     monkeypatch.setattr(versions.Package, "version", lambda self: "1.0.7")
     assert doctor.read_package(package, problems) == "1.0.7"
     assert problems[0]["what"] == "hydra-core is 1.0.7, expected >=1.3,<1.4"
-    assert problems[0]["mend"].endswith('pip install "hydra-core>=1.3,<1.4"')
+    assert problems[0]["solution"].endswith('pip install "hydra-core>=1.3,<1.4"')
 
 
 def installed(folder, name, version, module, code=""):
@@ -162,11 +162,11 @@ def test_supported_versions(module, version, suits):
 
 
 def test_a_failed_patch_is_a_problem(monkeypatch):
-    name = doctor.compat.MENDS[0].NAME
+    name = doctor.compat.PATCHES[0].NAME
     copy = type("copy", (), {"status": {name: "failed: KeyError('gone')"}})
     monkeypatch.setitem(sys.modules, doctor.PRIVATE_COMPAT, copy)
     problems: list[dict[str, str]] = []
-    doctor.read_mends(problems)
+    doctor.read_patches(problems)
     assert [item["what"] for item in problems] == [f"the patch {name} failed: KeyError('gone')"]
 
 

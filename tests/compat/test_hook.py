@@ -93,7 +93,7 @@ def test_spawned_workers_have_the_hook_too(tmp_path):
     assert "worker: 0.12" in succeeded(run([sys.executable, str(script)]))
 
 
-class Mend:
+class Patch:
     """A patch with a chosen behaviour."""
 
     NAME, NEEDED_BY, MODULES, WHEN = "made-up", "nothing works", ("made.up",), "after"
@@ -112,32 +112,32 @@ class Mend:
 
 @pytest.fixture
 def status(monkeypatch):
-    monkeypatch.setattr(compat, "status", {Mend.NAME: "waiting"})
-    monkeypatch.setattr(compat, "MENDS", (*compat.MENDS, Mend()))
+    monkeypatch.setattr(compat, "status", {Patch.NAME: "waiting"})
+    monkeypatch.setattr(compat, "PATCHES", (*compat.PATCHES, Patch()))
     return compat.status
 
 
 def test_a_patch_that_fails_gives_a_warning(status):
     with pytest.warns(RuntimeWarning, match=r"'made-up'.*nothing works.*LSKD_COMPAT_SKIP=made-up"):
-        compat.mend_if_needed(Mend(error=KeyError("gone")))
-    assert status[Mend.NAME] == "failed: KeyError('gone')"
+        compat.patch_if_needed(Patch(error=KeyError("gone")))
+    assert status[Patch.NAME] == "failed: KeyError('gone')"
 
 
 def test_a_patch_is_applied_only_if_needed(status):
-    mend = Mend(needed=False)
-    assert compat.mend_if_needed(mend) == "not needed"
-    assert mend.applied == 0
-    mend.is_needed = True
-    assert compat.mend_if_needed(mend) == "applied"
-    assert mend.applied == 1
+    patch = Patch(needed=False)
+    assert compat.patch_if_needed(patch) == "not needed"
+    assert patch.applied == 0
+    patch.is_needed = True
+    assert compat.patch_if_needed(patch) == "applied"
+    assert patch.applied == 1
 
 
 @pytest.mark.parametrize("names", ["made-up", "other, made-up", "all"])
 def test_a_patch_can_be_left_out(status, monkeypatch, names):
     monkeypatch.setenv("LSKD_COMPAT_SKIP", names.replace("other", "score-files"))
-    mend = Mend()
-    assert compat.mend_if_needed(mend) == "skipped"
-    assert mend.applied == 0
+    patch = Patch()
+    assert compat.patch_if_needed(patch) == "skipped"
+    assert patch.applied == 0
 
 
 def test_an_unknown_name_of_a_patch_gives_a_warning(monkeypatch):

@@ -85,7 +85,7 @@ def test_every_script_and_patch_is_in_the_reference() -> None:
 
     page = script_pages.pages()[script_pages.URI]
     assert all(f"## scripts/{name}.sh" in page for name in script_pages.NAMES)
-    assert all(f"`{mend.NAME}`" in patch_pages.pages()[patch_pages.URI] for mend in patch_pages.MENDS)
+    assert all(f"`{patch.NAME}`" in patch_pages.pages()[patch_pages.URI] for patch in patch_pages.PATCHES)
 
 
 def test_links_out_of_docs_lead_to_their_pages_or_name_the_file() -> None:

@@ -159,9 +159,9 @@ def test_the_notice_about_tensorboardx_is_left_out():
     code = (
         "import fairseq.tasks.text_to_speech, logging; logging.getLogger('fairseq.tasks.text_to_speech').info('else')"
     )
-    without, mended = (python(code, skip=name).stderr for name in ("tensorboardx-notice", ""))
+    without, patched = (python(code, skip=name).stderr for name in ("tensorboardx-notice", ""))
     assert NOTICE in without
-    assert NOTICE not in mended and "else" in mended
+    assert NOTICE not in patched and "else" in patched
 
 
 def test_warnings_to_the_authors_of_fairseq_are_not_shown():
@@ -173,9 +173,9 @@ parser = options.get_training_parser()
 convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, ["data", "--arch", "transformer"]))
 warnings.warn("of the user's own code")
 """
-    without, mended = (python(code, skip=name).stderr for name in ("library-warnings", ""))
+    without, patched = (python(code, skip=name).stderr for name in ("library-warnings", ""))
     assert "hydra" in without and without.count("Warning") > 2
-    assert "hydra" not in mended and mended.count("Warning") == 1 and "of the user's own code" in mended
+    assert "hydra" not in patched and patched.count("Warning") == 1 and "of the user's own code" in patched
 
 
 def test_a_user_who_asks_for_warnings_gets_them(monkeypatch):
@@ -198,7 +198,7 @@ def saved(value: object) -> io.BytesIO:
 
 
 @pytest.fixture(scope="module")
-def mended():
+def patched():
     """fairseq in this process, patched by the hook, or here if there is no hook."""
     import fairseq
     import fairseq.checkpoint_utils
@@ -242,7 +242,7 @@ def examples():
     yield meters.StopwatchMeter()
 
 
-def test_objects_in_checkpoints_load(mended):
+def test_objects_in_checkpoints_load(patched):
     for value in examples():
         loaded = torch.load(saved(value))
         assert type(loaded) is type(value)
@@ -250,7 +250,7 @@ def test_objects_in_checkpoints_load(mended):
             assert np.all(loaded == value)
 
 
-def test_scalar_written_by_numpy_1_loads(mended):
+def test_scalar_written_by_numpy_1_loads(patched):
     old = pickle.dumps(np.float64(2.5), 2).replace(b"numpy._core", b"numpy.core")
     assert torch.load(io.BytesIO(torch_file(old))) == 2.5
 
@@ -278,7 +278,7 @@ class Burglar:
         return os.system, (f"touch {self.path}",)
 
 
-def test_foreign_code_is_refused(mended, tmp_path):
+def test_foreign_code_is_refused(patched, tmp_path):
     trace = tmp_path / "trace"
     with pytest.raises(pickle.UnpicklingError, match="system"):
         torch.load(saved({"model": {}, "args": Burglar(str(trace))}))
@@ -288,19 +288,19 @@ def test_foreign_code_is_refused(mended, tmp_path):
     assert trace.exists()
 
 
-def test_foreign_class_is_refused(mended):
+def test_foreign_class_is_refused(patched):
     with pytest.raises(pickle.UnpicklingError, match="Innocent"):
         torch.load(saved(Innocent()))
 
 
-def test_object_arrays_cannot_smuggle_code_in(mended, tmp_path):
+def test_object_arrays_cannot_smuggle_code_in(patched, tmp_path):
     trace = tmp_path / "trace"
     with pytest.raises(pickle.UnpicklingError):
         torch.load(saved(np.array([Burglar(str(trace))], dtype=object)))
     assert not trace.exists()
 
 
-def test_checkpoint_globals_is_needed_once(mended):
+def test_checkpoint_globals_is_needed_once(patched):
     before = len(torch.serialization.get_safe_globals())
     assert not checkpoint_globals.needed()
     checkpoint_globals.apply()
@@ -339,7 +339,7 @@ PathManager.copy("new.pt", "checkpoint_last.pt", overwrite=True)
 
 
 @pytest.fixture
-def file_io(mended, monkeypatch):
+def file_io(patched, monkeypatch):
     """fairseq's module with a patched `PathManager`, with or without the hook."""
     module = sys.modules[checkpoint_copies.MODULE]
     monkeypatch.setattr(module.PathManager, "copy", staticmethod(module.PathManager.copy))
