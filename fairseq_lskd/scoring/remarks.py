@@ -27,7 +27,7 @@ def closed(records: Sequence[dict[str, Any]]) -> list[str]:
             if share.share is None:
                 others.append(_no_share(share, f"in {name} ({ends})"))
             else:
-                zero = bool(share.interval) and share.interval[0] <= 0 <= share.interval[1]
+                zero = share.interval is not None and share.interval[0] <= 0 <= share.interval[1]
                 shares.append(f"{share} of the gap in {name} ({ends}{'; not significant' if zero else ''})")
         if shares:
             others.insert(0, f"{system} closes {' and '.join(shares)} between {plain} and its teacher {teacher}")
