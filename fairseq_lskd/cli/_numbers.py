@@ -22,7 +22,7 @@ class Limit(NamedTuple):
 FINITE = Limit("a finite number")
 WORD = Limit("a whole number that fits into 64 bits", -(2**63), 2**63 - 1)
 COUNT = Limit("1 or more", 1, 2**63 - 1)
-ENDED = Limit("2 or more, as the end mark counts", 2, 2**63 - 1)
+ENDED = Limit("2 or more, as the end-of-sentence token counts", 2, 2**63 - 1)
 #: Division by less overflows in float32.
 TEMPERATURE = Limit("a number above 0, not smaller than 1e-06", 1e-6)
 

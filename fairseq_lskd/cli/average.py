@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         torch.save(state, stream)
     if folder and len(paths) < args.last:
         print(
-            f"warning: {folder} has only {len(paths)} checkpoints, expected {args.last}. Averages of different numbers "
+            f"warning: {folder} has only {len(paths)} of {args.last} checkpoints. Averages of different numbers "
             "of checkpoints are not comparable. Train longer, or save more often "
             f"(--save-interval-updates N --keep-interval-updates {args.last}).",
             file=sys.stderr,

@@ -2,8 +2,8 @@
 
 NBEST is a list that `lskd translate` wrote, or translations of other software, or a bitext (--format). The output has
 one JSON array per source sentence, with a score for each of its hypotheses, which `lskd select` reads with --scores,
---filter-worst and --filter-below. A score is the model's log-probability per token, including the end mark; higher is
-better. If the command is killed, run it again to continue. docs/rescore.md has the details.
+--filter-worst and --filter-below. A score is the model's log-probability per token, including the end-of-sentence
+token; higher is better. If the command is killed, run it again to continue. docs/rescore.md has the details.
 """
 
 from __future__ import annotations

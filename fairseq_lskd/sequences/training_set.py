@@ -155,8 +155,9 @@ class Shares:
         """Scale the weights of each set to its share. Their sum, or that of weighted tokens, stays as it was.
 
         Args:
-            weight: `[pairs]`; tokens: `[pairs]`, target tokens with the end mark; ends: the number of pairs up to the
-                end of each set.
+            weight: `[pairs]`.
+            tokens: `[pairs]`, the number of target tokens with the end-of-sentence token.
+            ends: the number of pairs up to the end of each set.
         """
         counted = weight * tokens if self.by == "tokens" else weight
         scaled = weight.copy()

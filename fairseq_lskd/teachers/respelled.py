@@ -74,7 +74,7 @@ def _vocabulary(dictionary: Any) -> Vocabulary:
 
 
 def _pieces(dataset: Any, sentence: int) -> list[int]:
-    """Return a sentence's target without its end mark."""
+    """Return a sentence's target without its end-of-sentence token."""
     return dataset.tgt[int(sentence)].tolist()[:-1]
 
 

@@ -42,7 +42,7 @@ class Vocabulary:
 
     Args:
         symbols: all of them, with the special symbols at their places.
-        special: the number of special symbols at the beginning, the end mark among them.
+        special: the number of special symbols at the beginning, with the end-of-sentence token.
     """
 
     def __init__(self, symbols: Sequence[str], special: int = 4):
@@ -54,7 +54,7 @@ class Vocabulary:
         return self.symbols[index].startswith(MARK)
 
     def words(self, pieces: Sequence[int]) -> list[Pieces]:
-        """Group the pieces of a sentence, without its end mark, into words."""
+        """Group the pieces of a sentence, without its end-of-sentence token, into words."""
         found: list[list[int]] = []
         for piece in pieces:
             if not found or self.begins_word(piece):
@@ -161,7 +161,7 @@ class Respelling:
         """Collect the words of a text.
 
         Args:
-            sentences: the pieces of each sentence in both spellings, without end marks.
+            sentences: the pieces of each sentence in both spellings, without end-of-sentence tokens.
 
         Raises:
             UserError: if more than one in twenty sentences is not the same text in both.
@@ -243,7 +243,7 @@ class Respelling:
         """Translate the teacher's distributions at one sentence's positions into the student's.
 
         Args:
-            probabilities: `[T, V]` float32, the teacher's at each of its target tokens, the end mark included.
+            probabilities: `[T, V]` float32, the teacher's at each of its target tokens and at the end of the sentence.
             ours: its `T - 1` pieces; theirs: the student's `S - 1` pieces of the same text.
 
         Returns:
