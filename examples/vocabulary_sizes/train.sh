@@ -31,7 +31,7 @@ case $corpus in
     multi30k) target=en sizes=${sizes:-1000 2000 4000 8000} ;;
     *) die "--corpus $corpus: expected generated or multi30k" ;;
 esac
-[ -z "$raw" ] || [ "$corpus" = multi30k ] || die "--raw goes with --corpus multi30k only"
+[ -z "$raw" ] || [ "$corpus" = multi30k ] || die "--raw needs --corpus multi30k"
 count=0
 for size in $sizes; do
     case $size in *[!0-9]*) die "--sizes $sizes: expected numbers" ;; esac

@@ -127,7 +127,7 @@ def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str
 def _tokenised(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
     """Warn of sides that look like tokens or pieces instead of text."""
     return [
-        f"{name}: its {language} side is not text but tokens: of {len(pairs):,} lines checked, {'; '.join(traces)}"
+        f"{name}: its {language} side looks tokenised: of {len(pairs):,} lines checked, {'; '.join(traces)}"
         for name, pairs in parts
         for side, language in enumerate(corpus.languages)
         if (traces := looks_tokenised([pair[side] for pair in pairs], language))

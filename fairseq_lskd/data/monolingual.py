@@ -82,7 +82,7 @@ def _clean(texts: Texts, language: str, steps: Steps, folder: Path, workers: int
     """Clean the text as a bitext that has it on both sides, and write one side. Return the report and warnings."""
     pairs = sample(texts, SAMPLE, steps)
     traces = looks_tokenised([source for source, _ in pairs], language)
-    warnings = [f"{texts.name} is not text but tokens: {'; '.join(traces)}"] if traces else []
+    warnings = [f"{texts.name} looks tokenised: {'; '.join(traces)}"] if traces else []
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     plan = make_plan([pairs], steps, (language, language), [], HoldOut())

@@ -101,7 +101,7 @@ def test_tokenised_text_gives_a_warning(raw: Path, tmp_path: Path, capsys) -> No
     (raw / "train.en").write_text("".join(f"{line} .\n" for line in train))
     own(raw, tmp_path / "tokens")
     said = capsys.readouterr().err
-    assert "its en side is not text but tokens" in said
+    assert "its en side looks tokenised" in said
     assert said.count("warning") == 1 and f"of {len(train)} lines checked" in said
     assert "its en side" in (tmp_path / "tokens" / "raw" / "report.md").read_text()
 
