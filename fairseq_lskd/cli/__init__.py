@@ -53,6 +53,8 @@ STEPS = {
     },
     "deploy": {"export": "export a student to CTranslate2, to translate raw text"},
 }
+#: Set by the shell's function of argcomplete, which calls `lskd` to complete a command line.
+COMPLETION = "_ARGCOMPLETE"
 COMMANDS = {name: line for commands in STEPS.values() for name, line in commands.items()}
 
 
@@ -100,6 +102,9 @@ def _module(name: str, argv: Sequence[str]) -> str:
 def _main(argv: Sequence[str] | None) -> int:
     openmp.wait_passively()
     argv = list(sys.argv[1:] if argv is None else argv)
+    completes = COMPLETION in os.environ
+    if completes:
+        argv = os.environ.get("COMP_LINE", "").split()[1:]
     steps = [
         "\n".join([f"  {step}", *(f"    {name:<10} {line}" for name, line in commands.items())])
         for step, commands in STEPS.items()
@@ -126,6 +131,10 @@ def _main(argv: Sequence[str] | None) -> int:
         )
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
+    if completes:
+        import argcomplete  # the shell's function comes with it
+
+        argcomplete.autocomplete(parser, print_suppressed=True)
     if not argv:
         parser.print_help(sys.stderr)
         parser.exit(2, "\nlskd: error: COMMAND is missing\n")

@@ -57,6 +57,23 @@ def test_help_of_a_command_fits_the_terminal_and_has_examples(
     assert [line for line in examples if line.split()[:2] == ["lskd", name]]
 
 
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("lskd tra", {"translate"}),
+        ("lskd select --strat", {"--strategy"}),
+        ("lskd select nbest.jsonl --strategy m", {"mbr", "mbr-n"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_values(line: str, completions: set[str], tmp_path: Path) -> None:
+    pytest.importorskip("argcomplete")
+    out = tmp_path / "completions"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    asked["_ARGCOMPLETE_STDOUT_FILENAME"] = str(out)
+    subprocess.run(LSKD, env={**os.environ, **asked}, capture_output=True, timeout=60, check=True)
+    assert set(out.read_text().split()) == completions
+
+
 def test_without_a_command_the_help_is_on_stderr() -> None:
     done = lskd()
     assert done.returncode == 2 and done.stdout == ""
