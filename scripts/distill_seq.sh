@@ -7,6 +7,7 @@
 #                                                         hypotheses the one nearest to the reference, or all (n-best)
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher
 #   ... --word-level teacher.pt --cache-top-k 16          the same from a cache of its top-16 types, written to OUT-data
+#   ... --word-level teacher.pt --cache-bytes 48          the same from an unbiased cache of 48 bytes per token
 #   ... --valid-translations runs/mine/valid.jsonl        translations of the validation sources, by `lskd translate`: their
 #                                                         loss picks the best checkpoint and stops the training early
 #   ... --reference-weight 0.3                            add the references, with this share of the loss (default: none)
@@ -28,7 +29,7 @@
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
-translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' valid_translations=''
+translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -42,6 +43,7 @@ while [ $# -gt 0 ]; do
         --score-temperature) score_temperature=$2; shift 2 ;;
         --word-level) word_level=$2; shift 2 ;;
         --cache-top-k) top_k=$2; shift 2 ;;
+        --cache-bytes) bytes=$2; shift 2 ;;
         --kd-weight) weight=$2; shift 2 ;;
         --kd-temperature) temperature=$2; shift 2 ;;
         --reference-weight) share=$2; shift 2 ;;
@@ -61,9 +63,11 @@ need "$out" --out
 need "$teacher$translations" "--teacher or --translations"
 [ -z "$teacher" ] || [ -z "$translations" ] ||
     die "--teacher $teacher --translations $translations: expected one of them; --word-level names the teacher of the word-level loss"
-[ -n "$word_level" ] || [ -z "$weight$temperature$top_k" ] ||
-    die "--kd-weight, --kd-temperature and --cache-top-k are for the word-level loss: give its teacher with --word-level, or leave them out"
+[ -n "$word_level" ] || [ -z "$weight$temperature$top_k$bytes" ] ||
+    die "--kd-weight, --kd-temperature, --cache-top-k and --cache-bytes are for the word-level loss: give its teacher with --word-level, or leave them out"
 [[ $top_k =~ ^([1-9][0-9]*)?$ ]] || die "--cache-top-k $top_k: expected a number from 1"
+[[ $bytes =~ ^([1-9][0-9]*)?$ ]] || die "--cache-bytes $bytes: expected a number from 1"
+[ -z "$top_k" ] || [ -z "$bytes" ] || die "--cache-top-k $top_k --cache-bytes $bytes: expected one of them"
 [[ $share =~ ^((0?\.[0-9]+)|[01](\.0*)?)?$ ]] || die "--reference-weight $share: expected a share from 0 to 1"
 [ -z "$valid_translations" ] || [ -f "$valid_translations" ] ||
     die "--valid-translations $valid_translations: no such file, expected a list of lskd translate --subset valid"
@@ -85,7 +89,7 @@ if [ -n "$word_level" ]; then
     for file in "${teachers[@]}"; do
         [ -f "$file" ] || die "--word-level $file: no such file; expected a checkpoint"
     done
-    if [ -n "$top_k" ]; then
+    if [ -n "$top_k$bytes" ]; then
         mixture+=(--teacher-cache "$made/top-k") inputs=(--input "$made/top-k/cache.json")
     else
         mixture+=(--teacher-path "$word_level") inputs=("${teachers[@]/#/--input=}")
@@ -109,7 +113,8 @@ lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --
 # fairseq picks the best checkpoint by the first set.
 [ -z "$valid_translations" ] || valid+=(--valid-subset valid1,valid --ignore-unused-valid-subsets)
 # The cache is for the selected translations, from which the student learns, and not for the corpus.
-[ -z "$top_k" ] || lskd cache "$selected/data-bin" -s "$src" -t "$tgt" --teacher-path "$word_level" --top-k "$top_k" \
+[ -z "$top_k$bytes" ] || lskd cache "$selected/data-bin" -s "$src" -t "$tgt" --teacher-path "$word_level" \
+    ${top_k:+--top-k "$top_k"} ${bytes:+--bytes-per-token "$bytes"} \
     --kd-temperature "$temperature" "${own[@]}" --out "$made/top-k"
 lskd run --out "$out" --label role=student --label recipe="$recipe" --label size="$size" "${labels[@]}" "${inputs[@]}" \
     --input "$selected/select.json" --input "$selected/train.weights.npz" --input "$data/pieces/encode.json" -- \

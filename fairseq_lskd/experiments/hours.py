@@ -79,7 +79,7 @@ class Rate:
 def kind_of(plan: Plan, system: System) -> str:
     """Return a label that trainings of the same speed share. It omits seeds, smoothing and numbers in the loss."""
     method = {"train_teacher.sh": "", "distill_word.sh": "word", "distill_seq.sh": "sequence"}[system.script]
-    cached = system.cache is not None or "--cache-top-k" in system.options
+    cached = system.cache is not None or not {"--cache-top-k", "--cache-bytes"}.isdisjoint(system.options)
     parts = [_size(system), "both" if method == "sequence" and system.online else method, "cached" * cached]
     if system.online and system.teacher:
         parts.append(f"of {_size(plan.systems[system.teacher])}")
@@ -190,7 +190,7 @@ class Measurement:
                 if seconds == SECONDS[-1]:
                     raise UserError(f"{job.name} could not be measured in {seconds} s: {error}") from None
         made = read_record(run, whole=False)
-        before = self.tokens / self._cache_speed(said, job) if "--cache-top-k" in command else 0.0
+        before = self.tokens / self._cache_speed(said, job) if "--cache-" in command else 0.0
         return Rate(found, updates_of(made["command"]), "update", before, share)
 
     def _translations(self, job: Job) -> Rate:

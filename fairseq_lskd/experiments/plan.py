@@ -153,13 +153,12 @@ class Plan:
                 options += [f"--{key.replace('_', '-')}", str(float(student[key]))]
         top_k, size_in_bytes = student.get("cache_top_k", TOP_K), student.get("cache_bytes")
         if student.get("cached") or size_in_bytes or "cache_top_k" in student:
-            parts.append("cached")
+            mark = f"{size_in_bytes}B" if size_in_bytes else f"k{top_k}" if top_k != TOP_K else ""
+            parts += ["cached", mark] if mark else ["cached"]
             if method == "both":  # the student's script writes a cache of the data selected for it
-                options += ["--cache-top-k", str(TOP_K)]
+                options += ["--cache-bytes", str(size_in_bytes)] if size_in_bytes else ["--cache-top-k", str(top_k)]
             else:
                 keep = ("--bytes-per-token", str(size_in_bytes)) if size_in_bytes else ("--top-k", str(top_k))
-                mark = f"{size_in_bytes}B" if size_in_bytes else f"k{top_k}" if top_k != TOP_K else ""
-                parts += [mark] if mark else []
                 cache = "-".join(filter(None, ["cache", mark, f"T{temperature:g}", teacher]))
                 self.caches[cache] = Cache(str(teacher), temperature, keep)
         if method in ("sequence", "both"):

@@ -48,7 +48,7 @@ METHODS = {
     "none": set[str](),
     "word": _WORD | {"cached", "cache_top_k", "cache_bytes"},
     "sequence": _SEQUENCE,
-    "both": _WORD | _SEQUENCE | {"cached"},
+    "both": _WORD | _SEQUENCE | {"cached", "cache_top_k", "cache_bytes"},
 }
 
 

@@ -144,6 +144,13 @@ def test_caches_of_several_sizes(tmp_path: Path) -> None:
         assert f"--teacher-cache runs/tiny/{cache}/top-k" in found.train_command(system)
 
 
+def test_both_levels_have_caches_of_several_sizes_too(tmp_path: Path) -> None:
+    found = plan(tmp_path, MINE.replace("method: [sequence, both]", "method: both\n    cache_bytes: 48"))
+    assert " --cache-bytes 48 " in found.train_command("both-cached-48B-nearest-0.1-s1") and "48B" not in str(
+        found.caches
+    )
+
+
 def test_options_of_the_criterion_tell_students_apart(tmp_path: Path) -> None:
     options = 'options: ["--kd-rest renormalise", "--kd-divergence reverse_kl"]'
     found = plan(tmp_path, MINE.replace("cached: [false, true]", options))

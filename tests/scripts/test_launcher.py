@@ -258,8 +258,8 @@ def test_the_cache_of_the_word_level_teacher(home: Path) -> None:
     command = run[run.index("--") + 1 :]
     assert option(command, "--teacher-cache") == option(cache, "--out") and "--teacher-path" not in command
     assert option(command, "--kd-temperature") == "2"
-    for wrong in (["--cache-top-k", "x"], ["--cache-top-k", "0"]):
-        assert "--cache-top-k" in call(home, "distill_seq.sh", *words, *wrong).stderr
+    for wrong in (["--cache-top-k", "x"], ["--cache-top-k", "0"], ["--cache-bytes", "x"], ["--cache-bytes", "48"]):
+        assert wrong[0] in call(home, "distill_seq.sh", *words, *wrong).stderr
     assert "--word-level" in call(home, "distill_seq.sh", "--teacher", "t.pt", "--cache-top-k", "8").stderr
 
 

@@ -46,7 +46,7 @@ STEPS = {
     "distill_seq.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
         *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
-        *("--cache-top-k", "--valid-translations"),
+        *("--cache-top-k", "--cache-bytes", "--valid-translations"),
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
     "translate.sh": ["--data", "--out", "--teacher", "--nbest"],
@@ -183,8 +183,8 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             (
                 "distill_seq.sh",
                 ["--data", "d", "--out", "o", "--teacher", "t", option, "0.5"],
-                "--kd-weight, --kd-temperature and --cache-top-k are for the word-level loss: give its teacher with "
-                "--word-level",
+                "--kd-weight, --kd-temperature, --cache-top-k and --cache-bytes are for the word-level loss: give its "
+                "teacher with --word-level",
             )
             for option in ("--kd-weight", "--kd-temperature")
         ),
