@@ -21,6 +21,10 @@ from .sizes import too_large
 
 #: The part of torch's message that names a class or function that the pickle refers to.
 REFUSED = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)")
+SHARDED = (
+    "{} is one shard of a model that was trained with --ddp-backend fully_sharded --use-sharded-state. Continue its "
+    "training for one update without --use-sharded-state: fairseq then writes the whole model to one file"
+)
 #: Entries that models do not compute with: copies of weights that fairseq 0.12's encoder layers have for PyTorch's fast
 #: path, a number of position encodings that is never set (it may be NaN), and counters.
 _UNUSED = re.compile(
@@ -73,6 +77,8 @@ def read_archive(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
+        if (shard := path.with_name(f"{path.stem}-shard0.pt")).is_file():
+            raise UserError(SHARDED.format(shard))
         found = "a folder" if path.is_dir() else "nothing"
         raise UserError(f"no checkpoint at {path}: found {found}, expected a file that fairseq-train wrote.")
     try:
@@ -94,6 +100,8 @@ def read_archive(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not a fairseq checkpoint: expected the keys 'model' and 'cfg' (or 'args'), found {found}."
         )
+    if "fsdp_metadata" in state:
+        raise UserError(SHARDED.format(path))
     if problem := next(filter(None, (_no_weight(name, weight) for name, weight in weights.items())), None):
         raise UserError(f"{path} is not a fairseq checkpoint or is corrupt: {problem}. Copy or train it again.")
     if wrong := evaluated_options.problems(state.get("args"), state.get("cfg")):

@@ -196,6 +196,16 @@ def test_a_file_of_the_same_form_from_another_program(tmp_path):
         read_checkpoint(path)
 
 
+def test_a_shard_is_named_with_the_way_to_the_whole_model(teacher_path, tmp_path):
+    state = torch.load(teacher_path, weights_only=True)
+    shard = tmp_path / "checkpoint_last-shard0.pt"
+    torch.save({**state, "fsdp_metadata": {"param_metadata": []}}, shard)
+    for path in (shard, tmp_path / "checkpoint_last.pt"):
+        with pytest.raises(UserError, match="--use-sharded-state") as caught:
+            read_archive(path)
+        assert str(shard) in str(caught.value)
+
+
 def test_weights_and_other_entries():
     names = ["encoder.layers.0.fc1.weight", "decoder.layers.0.self_attn.in_proj_weight", "encoder.embed_tokens.weight"]
     others = ["encoder.layers.0.fc1_weight", "encoder.layers.11.in_proj_bias", "decoder.embed_positions._float_tensor"]
