@@ -2,6 +2,7 @@
 
 pip install ctranslate2 sentencepiece
 python translate_raw.py DIR < text.de > text.en
+echo "Ein Satz." | python translate_raw.py DIR
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 import ctranslate2
 import sentencepiece
 
-if len(sys.argv) != 2:
+if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
     sys.exit("usage: python translate_raw.py DIR < text.de > text.en")
 folder = Path(sys.argv[1])
 

@@ -63,11 +63,14 @@ def _end(name: str, given: str | None) -> float:
     return math.inf if end == 0 or (name == "--patience" and end < 0) else end
 
 
-def trains_longer(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Return whether the new command is the old training with a later end."""
+def _ends_later(old: Sequence[str], new: Sequence[str]) -> bool:
     (before, ended), (now, ends) = _without_ends(old), _without_ends(new)
-    later = all(end >= old_end for end, old_end in zip(ends, ended, strict=True)) and ends != ended
-    return before == now and later and not _DEPEND_ON_END.intersection(now)
+    return before == now and all(end >= old_end for end, old_end in zip(ends, ended, strict=True)) and ends != ended
+
+
+def trains_longer(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Return whether the new command is the old training with a later end, and the learning rate allows it."""
+    return _ends_later(old, new) and not _DEPEND_ON_END.intersection(new)
 
 
 def read_record(folder: Path, whole: bool = True) -> dict[str, Any]:
@@ -112,6 +115,13 @@ def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) 
                 return old | more, False
             if replaces(out, changes):
                 return fresh, True
+            if _ends_later(old["command"], command):
+                schedule = option(command, "--lr-scheduler")
+                raise UserError(
+                    f"{out} is a training with another end: {'; '.join(changes)}. With --lr-scheduler {schedule} the "
+                    "learning rate depends on the end, so it cannot be continued. Train in a new folder, or set "
+                    "LSKD_REPLACE=1 to train this one again."
+                )
             raise UserError(
                 f"{out} contains another run: {'; '.join(changes)}. "
                 "Delete the folder or set LSKD_REPLACE=1 to replace that run, or give another folder."

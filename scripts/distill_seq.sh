@@ -3,8 +3,8 @@
 #
 #   scripts/distill_seq.sh --data data/multi30k --teacher runs/mine/teacher-0.1/checkpoint_average.pt --out runs/mine/seq-0.1
 #   ... --translations runs/mine/nbest.jsonl              translations by `lskd translate`, instead of --teacher
-#   ... --strategy n-best --score-temperature 0.1         translations to learn from: 1-best (default), or of five
-#                                                         hypotheses the one nearest to the reference, or all (n-best)
+#   ... --strategy n-best --score-temperature 0.1         translations to learn from: 1-best (default); nearest to the
+#                                                         reference, n-best, mbr or mbr-n of five: see `lskd select --help`
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher
 #   ... --word-level teacher.pt --cache-top-k 16          the same from a cache of its top-16 types, written to OUT-data
 #   ... --word-level teacher.pt --cache-bytes 48          the same from an unbiased cache of 48 bytes per token
@@ -23,7 +23,8 @@
 #   ... -- --max-update 5000                              options after -- are passed to fairseq-train
 #   ... -- --user-dir mine --arch of_mine                 your own modules: see docs/own-modules.md
 #
-# To train longer, call it again with a larger --max-update.
+# To train longer, give a larger --max-update after --. A recipe with a cosine schedule, whose learning rate depends on the
+# end, needs a new --out for it; others continue in the same folder.
 #
 # The model is OUT/checkpoint_average.pt. OUT-data holds the teacher's translations and the training data from them.
 
@@ -65,6 +66,10 @@ need "$teacher$translations" "--teacher or --translations"
     die "--teacher $teacher --translations $translations: expected one of them; --word-level names the teacher of the word-level loss"
 [ -n "$word_level" ] || [ -z "$weight$temperature$top_k$bytes" ] ||
     die "--kd-weight, --kd-temperature, --cache-top-k and --cache-bytes are for the word-level loss: give its teacher with --word-level, or leave them out"
+case $strategy in
+    1-best | nearest | n-best | mbr | mbr-n) ;;
+    *) die "--strategy $strategy: expected 1-best, nearest, n-best, mbr or mbr-n" ;;
+esac
 [[ $top_k =~ ^([1-9][0-9]*)?$ ]] || die "--cache-top-k $top_k: expected a number from 1"
 [[ $bytes =~ ^([1-9][0-9]*)?$ ]] || die "--cache-bytes $bytes: expected a number from 1"
 [ -z "$top_k" ] || [ -z "$bytes" ] || die "--cache-top-k $top_k --cache-bytes $bytes: expected one of them"

@@ -18,7 +18,8 @@
 #   ... -- --max-update 5000                              options after -- are passed to fairseq-train
 #   ... -- --user-dir mine --arch of_mine                 your own modules: see docs/own-modules.md
 #
-# To train longer, call it again with a larger --max-update.
+# To train longer, give a larger --max-update after --. A recipe with a cosine schedule, whose learning rate depends on the
+# end, needs a new --out for it; others continue in the same folder.
 #
 # The model is OUT/checkpoint_average.pt.
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Run an experiment from raw text to tables and figures: experiments/NAME.yaml, or your own YAML file.
 #
-#   scripts/experiment.sh methods                         at the scale smoke: minutes on a CPU, to check that it runs
+#   scripts/experiment.sh methods                         at the scale smoke: minutes on a CPU, to check that it runs (a file
+#                                                         of your own with one scale: at that scale)
 #   scripts/experiment.sh methods --scale small           on real text; other scales are in experiments/scales.yaml
 #   scripts/experiment.sh methods --scale small --jobs 3  three jobs at once (default: one per GPU; without a GPU, two)
 #   scripts/experiment.sh methods --dry-run               print the jobs that would run, and why
@@ -21,7 +22,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-experiment='' scale=smoke jobs='' dry=0 graph='' raw='' name='' recipe='' directory=$root hours=0
+experiment='' scale='' jobs='' dry=0 graph='' raw='' name='' recipe='' directory=$root hours=0
 while [ $# -gt 0 ]; do
     case $1 in
         --dry-run | -n) dry=1; shift; continue ;;
@@ -69,8 +70,9 @@ fi
 threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 
 # Mistakes in the YAML file are reported here. Some scales estimate the hours before they start.
-asked=$(python -m fairseq_lskd.experiments "$experiment" "$scale" "$root/experiments" "$name" "$recipe")
-first=${asked%% *} results=${asked#* }
+read -r scale first results < <(
+    python -m fairseq_lskd.experiments "$experiment" "$scale" "$root/experiments" "$name" "$recipe" "$raw"
+) || exit 1
 
 # Snakemake's own lock stays after a kill. This one is released when the last process of the experiment ends.
 exec 8>.experiment.lock

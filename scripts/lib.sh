@@ -151,6 +151,13 @@ task_of() {
     python -m fairseq_lskd.records.told task "$1" "$(basename "$0")"
 }
 
+# same_pair RUN: check that the run was trained on the languages of --data.
+same_pair() {
+    local pair
+    read -r pair < <(python -m fairseq_lskd.records.told pair "$1" "$(basename "$0")") || return 0
+    [ "$pair" = "$src-$tgt" ] || die "--run $1 was trained on $pair, but --data $data is $src-$tgt: give the data of the run"
+}
+
 # has_gpu: whether there is a GPU and CUDA_VISIBLE_DEVICES does not hide it.
 has_gpu() {
     [[ ${CUDA_VISIBLE_DEVICES-0} =~ ^[^-] ]] || return

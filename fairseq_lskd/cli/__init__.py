@@ -113,7 +113,8 @@ def _main(argv: Sequence[str] | None) -> int:
         prog="lskd",
         usage="lskd [-h] COMMAND ...",
         description="\n\n".join(["Distil translation models with fairseq. The commands, step by step:", *steps]),
-        epilog="`lskd COMMAND --help` shows the options of a command, with examples.",
+        epilog="`lskd COMMAND --help` shows the options of a command, with examples. fairseq-train trains models, or "
+        "scripts/train_teacher.sh, distill_word.sh and distill_seq.sh of the checkout do. The manual is in docs/.",
         formatter_class=HelpFormatter,
     )
     subparsers = parser.add_subparsers(

@@ -1,6 +1,6 @@
-"""Print what scripts/experiment.sh needs to know: whether to estimate hours (`hours` or `-`), and the results folder.
+"""Print for scripts/experiment.sh the scale, whether to estimate hours (`hours` or `-`), and the results folder.
 
-python -m fairseq_lskd.experiments EXPERIMENT SCALE FOLDER-OF-EXPERIMENTS NAME RECIPE
+python -m fairseq_lskd.experiments EXPERIMENT SCALE FOLDER-OF-EXPERIMENTS NAME RECIPE RAW
 """
 
 from __future__ import annotations
@@ -8,13 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..errors import exit_on_user_error
+from ..errors import UserError, exit_on_user_error
 from .plan import Plan
+from .settings import usual_scale
 
 if __name__ == "__main__":
     with exit_on_user_error("experiment.sh"):
-        experiment, scale, folder, name, recipe = sys.argv[1:]
+        experiment, scale, folder, name, recipe, raw = sys.argv[1:]
+        scale = scale or usual_scale(experiment, Path(folder))
         plan = Plan.read(experiment, scale, Path(folder), name or None, recipe or None)
+        if raw and plan.settings.corpus == "generated":
+            raise UserError(
+                f"--raw {raw}: the scale {scale} generates its text. Give another --scale, or leave out --raw"
+            )
         if why := plan.without_exports():
             print(f"experiment.sh: exported models are not measured: {why}", file=sys.stderr)
-        print("hours" if plan.settings.hours else "-", plan.results)
+        print(scale, "hours" if plan.settings.hours else "-", plan.results)

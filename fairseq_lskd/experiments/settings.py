@@ -94,6 +94,13 @@ def find(experiment: str, folder: Path) -> Path:
     raise UserError(f"experiment {experiment}: expected a YAML file, or one of {', '.join(known)}")
 
 
+def usual_scale(experiment: str, folder: Path) -> str:
+    """Return the scale to use if none is given: the only scale that the experiment defines itself, or else `smoke`."""
+    own = _load(find(experiment, folder)).get("scales")
+    mine = own.keys() - _load(folder / "scales.yaml").keys() if isinstance(own, dict) else set()
+    return str(next(iter(mine))) if len(mine) == 1 else "smoke"
+
+
 def recipe_file(recipe: str, folder: Path) -> Path:
     """Return the file of a recipe: by its name in `folder`, or by a path (which has a / or ends in .sh)."""
     return Path(recipe) if "/" in recipe or recipe.endswith(".sh") else folder / f"{recipe}.sh"

@@ -1,6 +1,6 @@
 """Print facts from run records and manifests for shell scripts, as words for the shell's `read`.
 
-Usage: python -m fairseq_lskd.records.told recipe|task|data|vocabulary FOLDER SCRIPT
+Usage: python -m fairseq_lskd.records.told recipe|task|pair|data|vocabulary FOLDER SCRIPT
 SCRIPT is the name of the calling script, for error messages.
 """
 
@@ -39,6 +39,13 @@ def task(run: Path) -> list[str]:
     return ["--task", found] if found is not None and is_plain(found) else []
 
 
+def pair(run: Path) -> list[str]:
+    """Return the language pair that a run was trained on, such as `de-en`; nothing if its command does not say."""
+    command = read_record(run, whole=False)["command"]
+    source, target = (option(command, short) or option(command, long) for short, long in PAIR)
+    return [f"{source}-{target}"] if source and target else []
+
+
 def data(folder: Path) -> list[str]:
     """Return languages, subword scheme, number of dictionaries, and whether the target language writes spaces."""
     shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
@@ -57,7 +64,10 @@ def vocabulary(folder: Path) -> list[str]:
     return [*found["options"]["languages"], *(str(usual[name]) for name in ("size", "type", "joint"))]
 
 
-ASKED: dict[str, Callable[[Path], list[str]]] = {"recipe": recipe, "task": task, "data": data, "vocabulary": vocabulary}
+PAIR = (("-s", "--source-lang"), ("-t", "--target-lang"))
+ASKED: dict[str, Callable[[Path], list[str]]] = {
+    **{"recipe": recipe, "task": task, "pair": pair, "data": data, "vocabulary": vocabulary},
+}
 
 if __name__ == "__main__":
     with exit_on_user_error(sys.argv[3]):

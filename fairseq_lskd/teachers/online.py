@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..losses import MEAN, Mixture, Projection, temper
 from ..models import log_probs, project, why_not_left_to_right, why_not_projected
-from .checkpoint import read_checkpoint, said
+from .checkpoint import parameters, read_checkpoint, said
 from .compatibility import check_teacher
 from .languages import Marks
 from .soundness import check_log_probs, check_weights
@@ -122,9 +122,7 @@ class OnlineTeacher:
                 raise UserError(f"the teacher {path} cannot be built from its options: {said(error)}") from None
             ensemble.append(model if dtype is None else model.to(dtype=dtype))
             marks.append(None if reading is None else reading.marks)
-            logger.info(
-                f"teacher {path}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()):,} parameters"
-            )
+            logger.info(f"teacher {path}: {type(model).__name__}, {parameters(model):,} parameters")
         return cls(ensemble, paths.split(":"), marks, dtype)
 
     def of_pair(self, pair: str) -> OnlineTeacher:

@@ -337,5 +337,5 @@ def test_the_queue_holds_the_values_of_the_criterion(task, student, teacher_path
 
 def test_word_norm_needs_a_student_with_embeddings(task, teacher_path):
     criterion = make_kd(task, teacher_path, "batch", kd_select_by="word_norm")
-    with pytest.raises(UserError, match="--kd-select-by word_norm: Linear has no embeddings"):
+    with pytest.raises(UserError, match="--kd-select-by word_norm: Linear has no target embeddings"):
         criterion.begin(torch.nn.Linear(2, 2), 0)

@@ -112,7 +112,9 @@ def test_what_one_language_cannot_be_used_for_is_named_and_leaves_nothing(mine: 
     assert "-t is missing" in refused("data", "prepare", "own", "-s", "de", "--out", "out")
     assert "-s is missing" in refused("data", "prepare", "own", "--raw", "text", "-t", "de", "--out", "out")
     assert "train.fr" in refused("data", "prepare", "own", "--raw", "text", "-s", "fr", "--out", "out")
-    assert "two languages" in refused("data", "prepare", "multi30k", "--raw", "text", "-s", "de", "--out", "out")
+    assert "expected both -s and -t" in refused(
+        "data", "prepare", "multi30k", "--raw", "text", "-s", "de", "--out", "out"
+    )
     words = ["text/train.de.gz", "--format", "text", "--source", "text/train.de.gz", "-s", "de", "-t", "en"]
     said = refused("select", *words, "--add", "none", "--out", "out")
     assert "--add none" in said and "no such file" in said

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.experiments.plan import Plan
-from fairseq_lskd.experiments.settings import expand, read
+from fairseq_lskd.experiments.settings import expand, read, usual_scale
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 EXPERIMENTS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "scales")
@@ -129,6 +129,14 @@ def test_the_cache_for_both_levels_covers_the_selected_translations(tmp_path: Pa
     words = shlex.split(found.train_command(name))
     assert words[0] == "scripts/distill_seq.sh" and words[words.index("--cache-top-k") + 1] == "16"
     assert words[words.index("--word-level") + 1] in found.made_from(name)
+
+
+def test_the_usual_scale_is_the_only_one_of_an_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINE)
+    assert usual_scale(str(path), FOLDER) == "tiny" and usual_scale("methods", FOLDER) == "smoke"
+    path.write_text(MINE + "  other: {corpus: generated, languages: [xx, yy], recipe: smoke}\n")
+    assert usual_scale(str(path), FOLDER) == "smoke"
 
 
 def test_caches_of_several_sizes(tmp_path: Path) -> None:
