@@ -115,4 +115,4 @@ lskd table "$results/results.json" --over-seeds
 echo
 lskd table "$results/results.json" --differences
 echo
-echo "Results are in $results. This call took $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s."
+echo "Results are in $PWD/$results. This call took $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s."

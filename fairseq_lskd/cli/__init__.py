@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import errno
 import importlib
 import os
@@ -139,7 +140,14 @@ def _main(argv: Sequence[str] | None) -> int:
     if not argv:
         parser.print_help(sys.stderr)
         parser.exit(2, "\nlskd: error: COMMAND is missing\n")
-    args = parser.parse_args(argv)
+    if chosen is not None and chosen not in COMMANDS and (near := difflib.get_close_matches(chosen, COMMANDS, 1)):
+        parser.error(f"{chosen}: no such command. Did you mean {near[0]}?")
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        known = [flag for action in subparsers.choices[args.subcommand]._actions for flag in action.option_strings]
+        near = [each for word in unknown for each in difflib.get_close_matches(word.partition("=")[0], known, 1)]
+        hint = f". Did you mean {', '.join(near)}?" if near else ""
+        subparsers.choices[args.subcommand].error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     with _no_traceback(f"lskd {args.subcommand}", getattr(args, "out", None)):
         check_numbers(args)
         import_user_dirs(getattr(args, "user_dirs", []))

@@ -1,6 +1,7 @@
 """`--criterion seq_kd`: the student is trained on the teacher's translations."""
 
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Optional
 
 import torch
@@ -9,7 +10,10 @@ from fairseq.utils import split_paths
 from torch import Tensor
 
 from ..errors import UserError
+from ..files import sha256
+from ..reading import read_value, value_at
 from ..sequences import SequenceWeights
+from ..sequences.manifest import BINARISED, MANIFEST
 from ..teachers.compatibility import task_name
 from ..teachers.languages import options_of
 from ._batch import Batch
@@ -112,7 +116,20 @@ class SeqKDCriterion(DistillationCriterion):
                 f"{name} has {weights:,} weights, but the training data has {sentences:,} sentences. Give the data and "
                 "the weights of one `lskd select` run, or run `lskd select` again"
             )
+        self._check_selection(name)
         self._checked = True
+
+    def _check_selection(self, name: str) -> None:
+        """Check that the weights and the training data are from one selection, if `lskd select` binarised it."""
+        source, target = self.task.cfg.source_lang, self.task.cfg.target_lang
+        index = f"train.{source}-{target}.{target}.idx"
+        manifest, data = Path(self.cfg.sequence_weights).parent / MANIFEST, Path(self.task.cfg.data, index)
+        recorded = value_at(read_value(manifest, "digests"), f"{BINARISED}/{index}")
+        if recorded is not None and data.is_file() and sha256(data) != recorded:
+            raise UserError(
+                f"{name} belongs to {manifest.parent / BINARISED}, but the training data is {self.task.cfg.data}, "
+                "which has other sentences. Give the data and the weights of one `lskd select` run"
+            )
 
 
 def _teacher_flags(cfg: Any) -> list[str]:

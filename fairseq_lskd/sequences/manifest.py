@@ -7,7 +7,7 @@ from typing import Any
 
 from ..reading import read_value, value_at
 
-MANIFEST = "select.json"
+MANIFEST, BINARISED = "select.json", "data-bin"
 
 
 def translators(folder: Path) -> set[str]:

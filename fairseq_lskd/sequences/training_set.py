@@ -16,12 +16,13 @@ from ..data.dictionary import read_dictionary
 from ..errors import UserError
 from ..files import write_json
 from ..lines import read_lines
+from .manifest import BINARISED
 from .report import Report
 from .segmentation import check_pieces
 from .select import Outcome
 from .weights import SequenceWeights
 
-WEIGHTS, REPORT, BINARISED = "train.weights.npz", "report", "data-bin"
+WEIGHTS, REPORT = "train.weights.npz", "report"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Student:
                 wanted[f"--validpref .{language}"] = Path(f"{self.validpref}.{language}")
         wanted |= {path.name: path for path in self.copied()}
         if missing := [str(path) for path in wanted.values() if not path.is_file()]:
+            other = f"{self.target_lang}-{self.source_lang}"
+            if self.data and (self.data / f"valid.{other}.{self.target_lang}.idx").is_file():
+                raise UserError(
+                    f"--student-data {self.data} is for {other}, found -s {self.source_lang} -t {self.target_lang}: "
+                    "swap the languages"
+                )
             raise UserError(
                 f"{', '.join(missing)}: no such file. --student-data must be a folder that lskd binarise or "
                 f"fairseq-preprocess wrote for {self.source_lang} and {self.target_lang}, with a validation set. "

@@ -57,6 +57,14 @@ def test_help_of_a_command_fits_the_terminal_and_has_examples(
     assert [line for line in examples if line.split()[:2] == ["lskd", name]]
 
 
+def test_typing_errors_are_answered_by_what_was_meant() -> None:
+    done = lskd("select", "nbest.jsonl", "-s", "de", "-t", "en", "--out", "o", "--stratgy", "mbr")
+    assert done.returncode == 2 and "usage: lskd select" in done.stderr
+    assert "--stratgy" in done.stderr and "Did you mean --strategy?" in done.stderr
+    done = lskd("tranlate")
+    assert done.returncode == 2 and "Did you mean translate?" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "completions"),
     [

@@ -1,5 +1,7 @@
 """`seq_kd`: sentence weights in the loss and its denominator, and invalid files of weights."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from fairseq.logging import metrics
 from reference import distillation
 from tiny import assert_gradients, assert_same, backward, batch, logits, make_criterion, make_model, make_trainer
 
+from fairseq_lskd.files import sha256
 from fairseq_lskd.sequences import SequenceWeights
 
 from . import test_word_kd
@@ -261,6 +264,20 @@ def test_weights_of_other_data(task, student, tmp_path):
     with pytest.raises(SystemExit, match=r"61 weights.* 60 sentences.*lskd select"):
         criterion(student, batch(task, [0, 1]))
     criterion.eval()(student, batch(task, [0, 1], "valid"))
+
+
+def test_weights_of_another_selection_with_as_many_sentences(bitext, task, student, tmp_path):
+    """The digest in the manifest beside the weights tells whose they are."""
+    index = "train.de-en.en.idx"
+    for recorded, fits in ((sha256(bitext / index), True), ("0" * 64, False)):
+        (tmp_path / "select.json").write_text(json.dumps({"digests": {f"data-bin/{index}": recorded}}))
+        criterion = make_seq(task, save_weights(tmp_path / "w.npz", np.ones(SENTENCES)))
+        if fits:
+            criterion(student, batch(task, [0, 1]))
+        else:
+            with pytest.raises(SystemExit, match="--sequence-weights") as caught:
+                criterion(student, batch(task, [0, 1]))
+            assert str(tmp_path / "data-bin") in str(caught.value) and str(bitext) in str(caught.value)
 
 
 @pytest.mark.parametrize(("share", "reference", "kind"), [(1.0, NONE, "translations"), (0.0, ~NONE, "references")])
