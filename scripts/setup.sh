@@ -135,6 +135,12 @@ if [ -n "${PYTHON:-}" ] && runs "$python" && [ "$(version_of "$PYTHON")" != "$(v
     fail "$venv has Python $(version_of "$python"), but PYTHON=$PYTHON is $(version_of "$PYTHON"): remove $venv, or name another folder in LSKD_VENV"
 fi
 
+# An environment has the package of one checkout.
+owner=$venv/.lskd-checkout
+if [ -f "$owner" ] && [ "$(cat "$owner")" != "$(pwd)" ]; then
+    say "$venv had the package of $(cat "$owner"), and now gets that of $(pwd)"
+fi
+
 # The stamp is written again at the end, so that the next call completes an interrupted set-up.
 rm -f "$stamp"
 new=
@@ -210,5 +216,10 @@ else
     install
 fi
 
-"$venv/bin/lskd" doctor || fail "installed, but \`lskd doctor\` found a problem (see above)"
+if ! report=$("$venv/bin/lskd" doctor); then
+    printf '%s\n' "$report"
+    fail "installed, but \`lskd doctor\` found a problem (see above)"
+fi
+say "$(tail -n 1 <<<"$report") (\`lskd doctor\` lists versions and patches)"
+pwd >"$owner"
 wanted_stamp >"$stamp"
