@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,13 @@ def _read_records(paths: list[Path], one_per_seed: bool) -> list[dict[str, Any]]
     if len(tests) > 1:
         listed = ", ".join(f"{test} ({path})" for test, path in tests.items())
         raise UserError(f"the records are of different test sets: {listed}; print one table per test set")
+    numbers = {number: path for path, record in kept.values() for number in _reference_counts(record)}
+    if len(numbers) > 1:
+        listed = ", ".join(f"nrefs:{number} ({path})" for number, path in numbers.items())
+        raise UserError(
+            f"the records have different numbers of references: {listed}. Their scores are not comparable; print one "
+            "table for each test set"
+        )
     seen: dict[tuple[Any, ...], Path] = {}
     for (system, seed, *_), (path, _) in kept.items():
         twice, other = (system, seed) in seen, seen.setdefault((system, seed), path)
@@ -143,6 +151,14 @@ def _read_records(paths: list[Path], one_per_seed: bool) -> list[dict[str, Any]]
                 "each"
             )
     return [record for _, record in kept.values()]
+
+
+def _reference_counts(record: dict[str, Any]) -> set[str]:
+    """Return the numbers of references in the signatures of a record's scores; one, unless the record is broken."""
+    from ..scoring.metrics import NAMES, signature_key
+
+    signatures = (str(record.get(signature_key(name))) for name in NAMES if name in record)
+    return {number for signature in signatures for number in re.findall(r"nrefs:(\d+)", signature)}
 
 
 def _is_record(found: dict[str, Any]) -> bool:

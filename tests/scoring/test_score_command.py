@@ -145,6 +145,11 @@ class TestCommand:
         assert found | expected == found and found["bleu"] == 100
         assert found["signature"].startswith("nrefs:2|") and found["chrf_signature"].startswith("nrefs:2|")
         assert main(["table", str(self.run / "result.json")]) == 0
+        found["signature"] = found["signature"].replace("nrefs:2", "nrefs:1")
+        found["chrf_signature"] = found["chrf_signature"].replace("nrefs:2", "nrefs:1")
+        Path("one.json").write_text(json.dumps([found | {"system": "other", "checkpoint_sha256": "x"}]))
+        with pytest.raises(SystemExit, match=r"nrefs:2 .*nrefs:1 .*not comparable"):
+            main(["table", str(self.run / "result.json"), "one.json"])
 
     def test_a_further_test_set_has_a_record_and_a_table_of_its_own(self, capsys: pytest.CaptureFixture) -> None:
         self.score()
