@@ -244,7 +244,7 @@ def run(
     title = title or out.name
     if missing := [path for path in inputs if not path.is_file()]:
         if folders := [path for path in missing if path.is_dir()]:
-            raise UserError(f"{title}: expected a file, found the folder {folders[0]}{_suggestion(folders[0])}.")
+            raise UserError(f"{title}: expected a file, found the folder {folders[0]}{_suggestion(folders[0])}")
         named = ", ".join(map(str, missing))
         raise UserError(f"{title} needs {named}: no such file. First run the step that writes it.")
     digests = {str(path): sha256(path) for path in inputs}
@@ -369,7 +369,7 @@ def _failure(program: str, status: int, log: Path) -> str:
 def _suggestion(folder: Path) -> str:
     """Return a suggestion of the checkpoint in a folder that was given by mistake."""
     usual = folder / "checkpoint_average.pt"
-    return f"; did you mean {usual}?" if usual.is_file() else ""
+    return f". Did you mean {usual}?" if usual.is_file() else "; name a file in it"
 
 
 def with_own_commands() -> dict[str, str]:

@@ -239,11 +239,11 @@ def test_every_missing_input_is_named_before_anything_runs(tmp_path: Path) -> No
 def test_a_folder_in_place_of_a_checkpoint(tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     teacher.mkdir()
-    with pytest.raises(UserError, match=rf"expected a file, found the folder {teacher}\.$"):
+    with pytest.raises(UserError, match=rf"expected a file, found the folder {teacher}; name a file in it$"):
         run(counting(tmp_path / "out"), tmp_path / "out", inputs=[teacher])
     (teacher / "checkpoint_average.pt").touch()
     with pytest.raises(
-        UserError, match=rf"found the folder {teacher}; did you mean {teacher}/checkpoint_average\.pt\?"
+        UserError, match=rf"found the folder {teacher}\. Did you mean {teacher}/checkpoint_average\.pt\?"
     ):
         run(counting(tmp_path / "out"), tmp_path / "out", inputs=[teacher])
     assert not (tmp_path / "out").exists()

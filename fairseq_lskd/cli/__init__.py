@@ -54,6 +54,8 @@ STEPS = {
     },
     "deploy": {"export": "export a student to CTranslate2, to translate raw text"},
 }
+#: Commands that continue where they were stopped.
+RESUMABLE = ("run", "translate", "rescore", "cache")
 #: Set by the shell's function of argcomplete, which calls `lskd` to complete a command line.
 COMPLETION = "_ARGCOMPLETE"
 COMMANDS = {name: line for commands in STEPS.values() for name, line in commands.items()}
@@ -70,7 +72,8 @@ def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
             yield
             sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"{prefix}: interrupted", file=sys.stderr)
+        more = ". Run the same command again to continue" if prefix.split()[-1] in RESUMABLE else ""
+        print(f"{prefix}: interrupted{more}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of the pipe has ended (`lskd table ... | head`). Python would report an error when it flushes.

@@ -185,6 +185,8 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: if the file has anything else. The message names the file and the field.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: expected files, such as {path / '*' / 'result.json'}")
     found = read_json(path, expected=EXPECTED)
     rows = found if isinstance(found, list) else [found]
     for number, row in enumerate(rows, start=1):

@@ -213,4 +213,4 @@ def test_an_interrupt_from_the_keyboard_ends_in_one_line(tmp_path: Path) -> None
         pass
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGINT
     os.close(terminal)
-    assert said.endswith(b"lskd run: interrupted\r\n") and b"Traceback" not in said
+    assert b"lskd run: interrupted. Run the same command again" in said and b"Traceback" not in said
