@@ -155,7 +155,7 @@ task_of() {
 same_pair() {
     local pair
     read -r pair < <(python -m fairseq_lskd.records.told pair "$1" "$(basename "$0")") || return 0
-    [ "$pair" = "$src-$tgt" ] || die "--run $1 was trained on $pair, but --data $data is $src-$tgt: give the data of the run"
+    [ -z "$pair" ] || [ "$pair" = "$src-$tgt" ] || die "--run $1 was trained on $pair, but --data $data is $src-$tgt: give the data of the run"
 }
 
 # has_gpu: whether there is a GPU and CUDA_VISIBLE_DEVICES does not hide it.

@@ -121,7 +121,7 @@ def test_a_folder_without_runs_is_an_error_of_one_line(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--corpus", "x"], "--corpus x: expected generated or multi30k"),
-        (["--raw", "/tmp"], "--raw goes with --corpus multi30k only"),
+        (["--raw", "/tmp"], "--raw needs --corpus multi30k"),
         (["--sizes", "200"], "--sizes 200: expected at least two"),
         (["--sizes", "200 4k"], "--sizes 200 4k: expected numbers"),
         (["--updates", "9"], "--updates 9: expected at least 30"),

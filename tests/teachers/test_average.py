@@ -221,5 +221,5 @@ def test_the_command_reports_that_there_were_fewer(tmp_path, capsys):
         main(["average", str(tmp_path), "--last", "3"])
     assert main(["average", str(tmp_path), "--last", "3", "--or-fewer"]) == 0
     said = capsys.readouterr().err
-    assert "only 1 checkpoint" in said and "expected 3" in said and "--keep-interval-updates 3" in said
+    assert "only 1 of 3 checkpoints" in said and "--keep-interval-updates 3" in said
     assert torch.load(tmp_path / "checkpoint_average.pt", weights_only=True)["model"]["w"] == 1
