@@ -43,7 +43,7 @@ def pair(run: Path) -> list[str]:
     """Return the language pair that a run was trained on, such as `de-en`; nothing if its command does not say."""
     command = read_record(run, whole=False)["command"]
     source, target = (option(command, short) or option(command, long) for short, long in PAIR)
-    return [f"{source}-{target}"] if source and target else []
+    return [f"{source}-{target}"] if is_plain(source) and is_plain(target) else []
 
 
 def data(folder: Path) -> list[str]:

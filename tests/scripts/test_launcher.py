@@ -275,6 +275,15 @@ def test_a_run_is_scored_with_the_search_of_its_recipe(home: Path, script: str) 
             assert f"--beam {beam}" in done.stdout, done.stderr
 
 
+def test_a_run_is_not_scored_on_other_languages(home: Path) -> None:
+    (home / "run").mkdir()
+    for languages, fits in ((["-s", "en", "-t", "de"], True), (["--source-lang", "de", "--target-lang", "en"], False)):
+        record = {"labels": {}, "command": ["fairseq-train", "data/bin", *languages]}
+        (home / "run/run.json").write_text(json.dumps(record))
+        done = call(home, "score.sh", "--run", "run")
+        assert ("de-en" in done.stderr and "en-de" in done.stderr) is not fits and (done.returncode == 0) is fits
+
+
 @pytest.fixture
 def checked(home: Path) -> Path:
     """A `python` that accepts every folder of modules."""
