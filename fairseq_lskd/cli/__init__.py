@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import errno
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -93,8 +94,22 @@ def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lskd SUBCOMMAND ...`` and return the exit status (0: done, 1: user's mistake, 2: wrong usage)."""
-    with plain_output():
+    with plain_output(), _quiet_loggers():
         return _main(argv)
+
+
+@contextlib.contextmanager
+def _quiet_loggers() -> Iterator[None]:
+    """Hide what fairseq and the plug-in log in `fairseq-train`: plug-ins, dictionaries, sizes of models."""
+    loggers = [logging.getLogger(name) for name in ("fairseq", "fairseq_lskd")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _module(name: str, argv: Sequence[str]) -> str:

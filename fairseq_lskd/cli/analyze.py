@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
 import math
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,9 +171,6 @@ def _study(args: argparse.Namespace) -> Study | Saved | None:
         return saved.Saved(_filled(saved.Request, args))
     if not args.teacher:
         return None
-    for name in ("fairseq", "fairseq_lskd"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
     from ..measuring import study
 
     return study.Study(_filled(study.Request, args))

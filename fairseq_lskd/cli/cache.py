@@ -11,7 +11,6 @@ give each the same options and another --shard-id. The last one to end completes
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 import sys
 from pathlib import Path
@@ -88,7 +87,6 @@ def run(args: argparse.Namespace) -> int:
     from ..teachers.top_k import TeacherTopK
     from ..teachers.weights import read_mixture
 
-    logging.getLogger("fairseq").setLevel(logging.WARNING)
     mixture = read_mixture(args.teacher_weights, args.teacher_path)
     cuda = torch.cuda.is_available() and not args.cpu
     if args.fp16 and not cuda:

@@ -8,11 +8,9 @@ the folder. docs/export.md has the details.
 from __future__ import annotations
 
 import argparse
-import logging
 import platform
 import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,10 +100,6 @@ def run(args: argparse.Namespace) -> int:
         require_ctranslate2("lskd export")
     except UserError as error:
         return _fail_or_warn(args, error)
-    # fairseq logs its plug-ins and dictionaries, and calls torch in a way that torch warns of.
-    for name in ("fairseq", "fairseq_lskd"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
     from ..export.facts import size
     from ..export.folder import export_student
     from ..export.pieces import NoPieces, find_pieces

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import platform
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -196,10 +194,6 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
 
 
 def from_checkpoints(paths: str, request: Request) -> Loaded:
-    # Silence fairseq's messages about plug-ins and dictionaries, and a deprecation warning that it causes in torch.
-    for name in ("fairseq", "fairseq_lskd"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
     from ..teachers.alone import load_teacher
     from ..teachers.languages import options_of
     from .engines.choose import choose_engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -31,6 +33,14 @@ def test_options_of_a_criterion_have_their_defaults(capsys: pytest.CaptureFixtur
     for words in ("(default: 0.5)", "(default: forward_kl)", "(default: auto)"):
         assert words in said
     assert "(default: None)" not in said and said.count("(default: 0.5)") >= 2
+
+
+def test_a_command_leaves_the_loggers_of_fairseq_as_they_were(capsys: pytest.CaptureFixture) -> None:
+    loggers = [logging.getLogger(name) for name in ("fairseq", "fairseq_lskd")]
+    within = []
+    with mock.patch("fairseq_lskd.cli.criterion.run", lambda _: within.extend(log.level for log in loggers) or 0):
+        main(["criterion", "word_kd"])
+    assert within == [logging.WARNING] * 2 and [log.level for log in loggers] == [logging.NOTSET] * 2
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture) -> None:
