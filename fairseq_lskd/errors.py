@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+#: The environment variable with the file that collects the messages of an experiment's steps (`scripts/experiment.sh`).
+COLLECTED = "LSKD_COLLECTED_ERRORS"
 
 
 class UserError(ValueError):
@@ -26,4 +31,8 @@ def exit_on_user_error(prefix: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"{prefix}: error: {error}")
+        message = f"{prefix}: error: {error}"
+        if collected := os.environ.get(COLLECTED):
+            with contextlib.suppress(OSError), Path(collected).open("a", encoding="utf-8") as file:
+                print(message, file=file)
+        sys.exit(message)

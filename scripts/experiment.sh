@@ -108,7 +108,14 @@ if [ $hours = 1 ] || [ "$first" = hours ]; then
     [ $hours = 0 ] || exit 0
 fi
 start=$SECONDS
-"${call[@]}" "$@" || die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
+# Snakemake's report follows the message of a step that failed. Print the message again, after it.
+export LSKD_COLLECTED_ERRORS=$PWD/.experiment.errors
+: >"$LSKD_COLLECTED_ERRORS"
+if ! "${call[@]}" "$@"; then
+    printf '\n' >&2
+    cat "$LSKD_COLLECTED_ERRORS" >&2
+    die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
+fi
 
 echo
 lskd table "$results/results.json" --over-seeds

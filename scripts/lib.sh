@@ -15,7 +15,11 @@ for word in "$@"; do
 done
 
 die() {
-    echo "$(basename "$0"): error: $*" >&2
+    local message
+    message="$(basename "$0"): error: $*"
+    echo "$message" >&2
+    # experiment.sh prints the messages of its steps at its end.
+    [ -z "${LSKD_COLLECTED_ERRORS-}" ] || echo "$message" >>"$LSKD_COLLECTED_ERRORS"
     exit 1
 }
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
-from fairseq_lskd.errors import UserError
+import pytest
+
+from fairseq_lskd.errors import COLLECTED, UserError, exit_on_user_error
 
 
 def test_a_message_cannot_command_the_terminal() -> None:
@@ -12,3 +15,14 @@ def test_a_message_cannot_command_the_terminal() -> None:
     assert str(error) == "a\\x1b[2J\\x00b\\u202ec\\ud800 日本\n  and\tmore"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert str(UserError("plain é")) == "plain é"
+
+
+def test_messages_of_an_experiments_steps_are_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(COLLECTED, str(tmp_path / "errors"))
+    for step in ("a", "b"):
+        with pytest.raises(SystemExit), exit_on_user_error(step):
+            raise UserError("é")
+    monkeypatch.setenv(COLLECTED, str(tmp_path / "no folder" / "errors"))
+    with pytest.raises(SystemExit, match="c: error: é"), exit_on_user_error("c"):
+        raise UserError("é")
+    assert (tmp_path / "errors").read_text(encoding="utf-8") == "a: error: é\nb: error: é\n"

@@ -162,8 +162,8 @@ def _from_teachers(
     temperature, why = _temperature(chosen, students)
     reasons += [
         why,
-        "Only students of different teachers, taught in the same way, can settle the question, and none were measured: "
-        f"{terms.settled_by}.",
+        "Only students of different teachers, taught in the same way, can settle the question, and there was no such "
+        f"pair: {terms.settled_by}.",
         CAUTION,
     ]
     return Advice(chosen.name, temperature, confidence, reasons)

@@ -1,4 +1,4 @@
-"""The papers' claims about label smoothing, each with a verdict: held, not held or undecided."""
+"""The papers' claims about label smoothing, each with a verdict: held, not held, undecided or not measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .bootstrap import Interval
 from .compare import Comparison, quality_difference
 from .diffusion import Diffusion
-from .intervals import UNDECIDED, verdict
+from .intervals import NOT_MEASURED, verdict
 from .system import System
 from .terms import TRANSLATION, Terms
 
@@ -110,7 +110,7 @@ def _separation(c: Comparison, terms: Terms) -> Claim:
     says, source = "Similar classes move apart, relative to the size of their clusters", f"{SHEN}, Fig. 1"
     if c.similar is None:
         why = c.base.why_no_points or c.other.why_no_points
-        return Claim(says, source, UNDECIDED, f"no penultimate activations: {why}")
+        return Claim(says, source, NOT_MEASURED, f"no penultimate activations: {why}")
     return Claim(
         says,
         source,
@@ -125,7 +125,7 @@ def _information(c: Comparison) -> Claim:
     says = "The logits carry less information about which example they belong to"
     source = f"{MULLER}, section 4"
     if c.information is None:
-        return Claim(says, source, UNDECIDED, "not measured: the teachers have no dropout, or too few token types")
+        return Claim(says, source, NOT_MEASURED, "the teachers have no dropout, or too few token types")
     return Claim(
         says,
         source,
@@ -166,8 +166,8 @@ def _students(c: Comparison, students: Sequence[System]) -> list[Claim]:
         )
         judged = verdict(change, threshold=-MARGIN / 100)
         found.append(Claim(says, source, judged, measured, change, change.shown(2, sign=True, factor=100)))
-    needs = "not measured: needs a --student of each teacher, with the same method, size and temperature"
-    return found or [Claim(says, source, UNDECIDED, needs)]
+    needs = "needs a --student of each teacher, with the same method, size and temperature"
+    return found or [Claim(says, source, NOT_MEASURED, needs)]
 
 
 def _diffusion(c: Comparison, diffusions: dict[str, Diffusion]) -> Claim:
@@ -175,8 +175,8 @@ def _diffusion(c: Comparison, diffusions: dict[str, Diffusion]) -> Claim:
     source = f"{CHANDRASEGARAN}, section 5"
     found = diffusions.get(c.other.name)
     if found is None:
-        needs = "not measured: needs two --student of the smoothed teacher with different temperatures"
-        return Claim(says, source, UNDECIDED, needs)
+        needs = "needs two --student of the smoothed teacher with different temperatures"
+        return Claim(says, source, NOT_MEASURED, needs)
     return Claim(
         says,
         source,

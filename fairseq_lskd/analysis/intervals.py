@@ -11,6 +11,8 @@ from .bootstrap import DRAWS, SEED, Interval, interval
 from .quantiles import t_half_width
 
 HELD, NOT_HELD, UNDECIDED = "held", "not held", "undecided"
+#: The verdict on a claim for which an input is missing.
+NOT_MEASURED = "not measured"
 
 
 def unsure(value: float) -> Interval:

@@ -39,7 +39,7 @@ th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; border-bo
 th { border-bottom: 2px solid #333; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.held::before { content: "\\2713\\00a0"; } td.not-held::before { content: "\\2717\\00a0"; }
-td.undecided::before { content: "?\\00a0"; } td.held, td.not-held, td.undecided { white-space: nowrap; }
+td.undecided::before { content: "?\\00a0"; } td.held, td.not-held, td.undecided, td.not-measured { white-space: nowrap; }
 td.held, td.not-held { font-weight: bold; }
 @media print { body { font-size: 11pt; max-width: none; margin: 0; } .scroll { overflow: visible; } }
 </style>
@@ -91,7 +91,7 @@ def cell(value: Any) -> str:
 def _kind(value: Any) -> Markup:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Markup(' class="n"')
-    if value in ("held", "not held", "undecided"):
+    if value in ("held", "not held", "undecided", "not measured"):
         return Markup(f' class="{value.replace(" ", "-")}"')
     return Markup("")
 

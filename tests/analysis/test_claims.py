@@ -10,7 +10,7 @@ from fairseq_lskd.analysis.bootstrap import Interval
 from fairseq_lskd.analysis.claims import RELATIONS, claims, matched
 from fairseq_lskd.analysis.classes import Pairs, pair_up
 from fairseq_lskd.analysis.compare import compare
-from fairseq_lskd.analysis.intervals import HELD, NOT_HELD, UNDECIDED
+from fairseq_lskd.analysis.intervals import HELD, NOT_HELD, NOT_MEASURED, UNDECIDED
 from fairseq_lskd.analysis.measurement import Measurement, Plan
 from fairseq_lskd.analysis.sections import Findings
 from fairseq_lskd.analysis.sections.truth import _pairs as truth_pairs
@@ -68,13 +68,13 @@ def test_equal_models_are_undecided_except_for_equality():
     assert found[ERASES].found == Interval(0, 0, 0)
 
 
-def test_unmeasured_claims_are_undecided_and_say_what_is_missing():
+def test_unmeasured_claims_say_what_is_missing():
     found = verdicts(system("A"), system("B", smoothing=0.1))
-    assert found[STUDENT].verdict == UNDECIDED and "--student" in found[STUDENT].measured
+    assert found[STUDENT].verdict == NOT_MEASURED and "--student" in found[STUDENT].measured
     without = dataclasses.replace(system("B", smoothing=0.1), why_no_points="it is an ensemble")
     without.measurement.points = None
     claim = verdicts(system("A"), without)[APART]
-    assert (claim.verdict, claim.found) == (UNDECIDED, None) and "it is an ensemble" in claim.measured
+    assert (claim.verdict, claim.found) == (NOT_MEASURED, None) and "it is an ensemble" in claim.measured
 
 
 def test_a_sketch_widens_the_interval_by_its_error():
@@ -195,7 +195,7 @@ class TestAdvice:
         ]
         found = self.advice([system("A"), system("B", smoothing=0.1)], students)
         assert (found.confidence, found.temperature) == (OPEN, 1.0)
-        assert any("none were measured" in line and "can settle the question" in line for line in found.reasons)
+        assert any("no such pair" in line and "can settle the question" in line for line in found.reasons)
 
     def test_equal_students_are_undecided(self):
         found = self.advice([system("A"), system("B", smoothing=0.1)], [student("a", "A"), student("b", "B")])

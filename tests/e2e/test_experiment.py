@@ -203,3 +203,11 @@ def test_two_at_once_are_kept_apart(experiment: Experiment) -> None:
     finally:
         held.kill()
     assert done.returncode == 1 and "already running in" in done.stderr
+
+
+def test_the_message_of_a_failed_step_comes_last(tmp_path: Path) -> None:
+    made = Experiment(tmp_path)
+    made.yaml.write_text(EXPERIMENT.replace("--pairs, 200", "--pairs, 0"), encoding="utf-8")
+    done = subprocess.run(made.command, capture_output=True, text=True, timeout=300, env=made.environment)
+    last = done.stderr.partition("WorkflowError")[2]
+    assert done.returncode == 1 and "lskd generate: error: --train 0" in last and "experiment.sh: error" in last

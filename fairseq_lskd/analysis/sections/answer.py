@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ..document import Section, Table
-from ..intervals import HELD, NOT_HELD, UNDECIDED
+from ..intervals import HELD, NOT_HELD, NOT_MEASURED, UNDECIDED
 from .findings import Findings
 
 COLUMNS = ("claim", "source", "verdict", "value [95 % interval]", "measured quantity", "value", "low", "high")
@@ -20,6 +20,8 @@ def answer(found: Findings) -> Section:
         base, other = comparison.base, comparison.other
         verdicts = Counter(claim.verdict for claim in judged)
         counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in (HELD, NOT_HELD, UNDECIDED))
+        if verdicts[NOT_MEASURED]:
+            counts += f", {verdicts[NOT_MEASURED]} {NOT_MEASURED}"
         words.append(f"Claims about label smoothing, {other.name} compared with {base.name}: {counts}.")
         if not comparison.smoother:
             words.append(

@@ -22,7 +22,7 @@ def method(found: Findings) -> Section:
         f"(stability, peaks, relations, separations{', diffusion' * terms.taught}) are resampled over "
         f"{terms.kinds_in_full}, means over {terms.tokens} (likelihood, accuracy, calibration) over {terms.units}. "
         "Differences are paired. A claim is held if its whole interval is on the claimed side, not held if it is on "
-        "the other side, and otherwise undecided.",
+        "the other side, and otherwise undecided; it is not measured if an input is missing.",
         f"Definitions. Stability: S = 1 - (1/K) sum_c (1/n_c) sum_i |p_i - mean_c|^2. Separation of two {terms.kinds}: "
         "|m_a - m_b| / (s_a + s_b), where m is the centre of a cluster and s the root mean square distance from it. "
         "Expected calibration error: ECE = sum_b (n_b / n) |accuracy_b - confidence_b|.",
