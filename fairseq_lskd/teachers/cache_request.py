@@ -1,0 +1,65 @@
+"""What `lskd cache` is asked for, and what no cache can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of `lskd cache`, described by its `--help`."""
+
+    data: str
+    teacher_path: str
+    out: Path
+    teacher_weights: str | None = None
+    top_k: int | None = None
+    sampled: int | None = None
+    draws: int | None = None
+    bytes_per_token: int | None = None
+    seed: int | None = None
+    kd_temperature: float = 1.0
+    subset: str = "train"
+    teacher_text: str | None = None
+    teacher_data: str | None = None
+    source_lang: str | None = None
+    target_lang: str | None = None
+    max_source_positions: int = 1024
+    max_target_positions: int = 1024
+    truncate_source: bool = False
+    upsample_primary: int = -1
+    max_tokens: int = 8000
+    shard_id: int = 0
+    num_shards: int = 1
+    cpu: bool = False
+    fp16: bool = False
+
+    def check(self) -> None:
+        """Raise a `UserError` for options that contradict each other. No file is read."""
+        if not 0 <= self.shard_id < self.num_shards:
+            raise UserError(f"--shard-id {self.shard_id}: expected 0 to {self.num_shards - 1} (--num-shards - 1)")
+        if self.teacher_text:
+            self._check_text()
+        if self.bytes_per_token is not None:
+            for flag, value in (("--top-k", self.top_k), ("--sampled", self.sampled)):
+                if value is not None:
+                    raise UserError(f"{flag} {value}: --bytes-per-token chooses this value; leave out one of them")
+        elif self.sampled is None:
+            for flag, value in (("--draws", self.draws), ("--seed", self.seed)):
+                if value is not None:
+                    raise UserError(f"{flag} {value}: only a sampled cache has it; add --sampled or --bytes-per-token")
+        if self.seed is not None and self.seed < 0:
+            raise UserError(f"--seed {self.seed}: expected 0 or more")
+
+    def _check_text(self) -> None:
+        for flag, value in (("--sampled", self.sampled), ("--bytes-per-token", self.bytes_per_token)):
+            if value is not None:
+                raise UserError(f"{flag} {value} does not go with --teacher-text, which writes a top k: leave it out")
+        if self.kd_temperature != 1:
+            raise UserError(
+                f"--kd-temperature {self.kd_temperature:g}: expected 1 with --teacher-text: a part of the "
+                "teacher's mass belongs to no piece of the student's, and a temperature needs all of them"
+            )

@@ -1,0 +1,170 @@
+"""Write the cache of a teacher, as `lskd cache` does."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..losses.sampled import Error
+from .cache import PLAN, read_plan
+from .cache_request import Request
+from .cache_writer import CacheWriter
+from .respelled import RespelledTopK
+from .sampled import Plan, affordable, choose, errors, sample
+from .sources import Teachers
+from .task import load_split
+from .top_k import TeacherTopK
+
+TOP_K = 16  #: stored without --top-k
+
+
+class Written(NamedTuple):
+    """Numbers of blocks of a cache."""
+
+    now: int  #: written by this call
+    missing: int  #: still to be written, by other shards; 0 if the cache is complete
+    whole: int  #: of the whole cache
+
+
+def write_cache(request: Request) -> Written:
+    """Write a cache, or one shard of it. Continue where an earlier call was killed.
+
+    Raises:
+        UserError: if options conflict, an input cannot be used, the disk is too small, or the folder has another cache.
+    """
+    request.check()
+    teachers = Teachers(request)
+    kept = _plan(request, teachers)
+    writer = CacheWriter(
+        request.out,
+        teachers.task,
+        request.subset,
+        kept,
+        request.kd_temperature,
+        request.teacher_path,
+        half=request.fp16,
+        bytes_per_token=request.bytes_per_token,
+        mixture=teachers.mixture,
+        teacher_text=teachers.text,
+    )
+    blocks = writer.to_do(request.shard_id, request.num_shards)
+    if blocks:
+        size = _check_space(request.out, writer.tokens(blocks) * writer.dtype.itemsize)
+        _write(request, writer, blocks, teachers.source(writer.dataset, kept), kept, size)
+    return Written(len(blocks), writer.finish(), writer.blocks)
+
+
+def _write(
+    request: Request, writer: CacheWriter, blocks: Sequence[int], source: TeacherTopK, kept: Plan, size: str
+) -> None:
+    tokens = writer.tokens(blocks)
+    _check_lengths(request, source, len(writer.dataset))
+    if kept.sampled and request.shard_id == 0:
+        _print_errors(errors(kept, sample(source, range(len(writer.dataset)))))
+    speed = writer.speed(blocks[0], source)
+    print(
+        f"{request.out}: writing {len(blocks)} of {writer.blocks} blocks, {tokens:,} tokens, {size}, "
+        f"about {_duration(tokens / speed)} at {speed:,.0f} tokens/s",
+        file=sys.stderr,
+    )
+    with tqdm(total=tokens, unit="token", unit_scale=True, mininterval=1 if sys.stderr.isatty() else 30) as bar:
+        for done in writer.write(blocks, source):
+            bar.update(done)
+    if isinstance(source, RespelledTopK):
+        print(f"{request.out}: {source.respelling.masses}", file=sys.stderr)
+
+
+def _check_lengths(request: Request, source: TeacherTopK, sentences: int) -> None:
+    """Print how many sentences are too long. Raise a `UserError` if all are."""
+    count = source.too_long()
+    if count == sentences:
+        raise UserError(
+            f"no sentence is short enough for the cache: all {count:,} are longer than {source.limits[0]} tokens, "
+            f"or their targets are longer than {source.limits[1]}. Raise --max-source-positions "
+            f"{request.max_source_positions} or --max-target-positions {request.max_target_positions}, or use a "
+            "teacher that accepts longer sentences"
+        )
+    if count:
+        warning = "warning: " if 2 * count > sentences else ""
+        print(
+            f"{warning}{count:,} of {sentences:,} sentences are left out, as fairseq-train skips them "
+            f"too: they are longer than {source.limits[0]} tokens, or their targets are longer than "
+            f"{source.limits[1]}",
+            file=sys.stderr,
+        )
+
+
+def _plan(request: Request, teachers: Teachers) -> Plan:
+    """Return what the cache stores for each token: as requested, as in the existing cache, or the best for a budget."""
+    draws, seed = request.draws or 1, 1 if request.seed is None else request.seed
+    if request.bytes_per_token is None:
+        return Plan(request.top_k or TOP_K, request.sampled or 0, draws, seed)
+    return _existing_plan(request, draws, seed) or _choose_plan(request, teachers, draws, seed)
+
+
+def _existing_plan(request: Request, draws: int, seed: int) -> Plan | None:
+    """Return the plan of an existing cache with the same --bytes-per-token, --draws and --seed; None without one."""
+    if not (request.out / PLAN).is_file():
+        return None
+    plan = read_plan(request.out / PLAN, f"--out {request.out}")
+    options = plan["options"]
+    wanted = {"--draws": draws, "--seed": seed}
+    if plan.get("bytes_per_token") != request.bytes_per_token or any(options.get(k) != v for k, v in wanted.items()):
+        return None
+    return Plan(options["--top-k"], options["--sampled"], options["--draws"], options["--seed"])
+
+
+def _choose_plan(request: Request, teachers: Teachers, draws: int, seed: int) -> Plan:
+    """Choose K and M for --bytes-per-token: those with the lowest variance on a sample of the data."""
+    task, budget = teachers.task, request.bytes_per_token
+    assert budget is not None
+    affordable(budget, len(task.target_dictionary), draws)
+    dataset = load_split(task, request.subset, combine=request.subset == task.cfg.train_subset)
+    kept = choose(budget, sample(teachers.source(dataset, Plan(1)), range(len(dataset))), draws, seed)
+    print(
+        f"--bytes-per-token {budget}: chose --top-k {kept.k} and --sampled {kept.sampled}"
+        + (f" (--draws {draws})" if draws > 1 else "")
+        + f", with the lowest variance; they take {kept.dtype(len(task.target_dictionary)).itemsize} bytes",
+        file=sys.stderr,
+    )
+    return kept
+
+
+def _print_errors(found: Mapping[str, Error]) -> None:
+    """Print bias and variance of the gradient of the forward KL, the only divergence that uses a sampled cache."""
+    print("gradient of the forward KL with respect to the logits, per token (Euclidean norm):", file=sys.stderr)
+    for what, error in found.items():
+        chance = f" ({error.chance:.2g} expected by chance)" if error.chance else ""
+        print(f"  {what}: bias {error.bias:.2g}{chance}, standard deviation {error.deviation:.2g}", file=sys.stderr)
+
+
+def _check_space(out: Path, wanted: int) -> str:
+    """Check that there is enough disk space, and return the size in words."""
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if wanted > free:
+        raise UserError(
+            f"--out {out}: the cache needs {_size(wanted)} more, and {_size(free)} are free. Free some space, choose a "
+            "folder on another disk, or lower --top-k or --bytes-per-token (with another --out)."
+        )
+    return _size(wanted)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
