@@ -39,7 +39,8 @@ th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; border-bo
 th { border-bottom: 2px solid #333; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.held::before { content: "\\2713\\00a0"; } td.not-held::before { content: "\\2717\\00a0"; }
-td.undecided::before { content: "?\\00a0"; } td.held, td.not-held, td.undecided, td.not-measured { white-space: nowrap; }
+td.undecided::before { content: "?\\00a0"; }
+td.held, td.not-held, td.undecided, td.not-measured { white-space: nowrap; }
 td.held, td.not-held { font-weight: bold; }
 @media print { body { font-size: 11pt; max-width: none; margin: 0; } .scroll { overflow: visible; } }
 </style>

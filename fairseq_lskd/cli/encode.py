@@ -29,6 +29,8 @@ then:
   lskd binarise data/multi30k/pieces --out data/multi30k/bin
 """
 RECIPES = ("sentencepiece", "moses-bpe")
+#: The share of unknown pieces above which a vocabulary probably does not belong to the text.
+UNKNOWN = 0.01
 ALL = "all"
 
 
@@ -120,6 +122,13 @@ def run(args: argparse.Namespace) -> int:
     for name, facts in record["counts"].items():
         mean = facts["pieces"] / max(facts["lines"], 1)
         print(f"{name:<12} {facts['lines']:>10,} {facts['pieces']:>12,} {mean:>8.1f} {facts['unknown']:>8,}")
+    for name, facts in record["counts"].items():
+        if facts["unknown"] > UNKNOWN * facts["pieces"]:
+            print(
+                f"warning: {facts['unknown'] / facts['pieces']:.1%} of the pieces of {args.out / name} are not in the "
+                f"dictionary, expected at most {UNKNOWN:.0%}: is the vocabulary that of another language or text?",
+                file=sys.stderr,
+            )
     _warn_if_tokenised(args.raw, *filter(None, (args.source_lang, args.target_lang)))
     return 0
 

@@ -90,7 +90,7 @@ def load_teacher(
     if name == MIXED:
         both = task.source_dictionary, task.target_dictionary
         marks = marks_of(first, options, languages, both, len(task.target_dictionary))
-    models = OnlineTeacher.from_checkpoints(paths, task, teacher_data).models
+    models = OnlineTeacher.from_checkpoints(paths, task, teacher_data, beside="command").models
     positions = utils.resolve_max_positions(task.max_positions(), *(model.max_positions() for model in models))
     if marks is not None:
         positions = (positions[0] - marks.before_source, positions[1] - marks.shift)

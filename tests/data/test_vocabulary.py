@@ -171,11 +171,13 @@ def test_given_file_is_no_model(raw: Path, tmp_path: Path, content: bytes | None
         encode(raw, tmp_path / "out", "--spm-model", str(path))
 
 
-def test_unknown_characters_are_counted(encoded: Path, tmp_path: Path) -> None:
+def test_unknown_characters_are_counted(encoded: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     raw = write_tiny(tmp_path / "raw", test_xx="a ψ b\n" * 5)
     encode(raw, tmp_path / "out", "--spm-model", str(encoded / "spm.model"))
     counts = json.loads((tmp_path / "out" / "encode.json").read_text())["counts"]
     assert counts["test.xx"]["unknown"] == 5
+    said = capsys.readouterr().err
+    assert f"warning: {5 / counts['test.xx']['pieces']:.1%} of the pieces of {tmp_path / 'out' / 'test.xx'}" in said
 
 
 def test_a_sample_trains_another_model(tmp_path: Path) -> None:
