@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..user_dir import add_user_dir
+
 METRICS = ("bleu", "chrf", "chrf++", "ter", "comet")
 
 
@@ -92,6 +94,68 @@ def add_task(group: Any) -> None:
         "the data folder that it records)"
     )
     group.add_argument("--teacher-data", metavar="DIR", help=help)
+
+
+def add_model(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the options of the model in `sequences.loading.ModelRequest`.
+
+    Args:
+        text: the name of the argument with the text, which is in the model's pieces unless there is --sentencepiece.
+    """
+    group = parser.add_argument_group("model")
+    add_user_dir(group)
+    add_options(
+        group.add_mutually_exclusive_group(),
+        ("--teacher-path", str, "FILES", "fairseq checkpoint, or checkpoints of an ensemble joined by ':'"),
+        ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path: OPUS-MT, NLLB, M2M-100, ..."),
+    )
+    unrecorded = "if the checkpoint does not record it or is multilingual"
+    limit = "(default: the model's limit; 512 with --model)"
+    beside = "folder with the model's dict.LANG.txt (default: beside the checkpoint, or the folder that it records)"
+    add_options(
+        parser.add_argument_group("vocabulary and lengths of the model"),
+        ("--teacher-data", str, "DIR", beside),
+        ("-s --source-lang", str, "LANG", f"source language of the model, {unrecorded}"),
+        ("-t --target-lang", str, "LANG", f"target language of the model, {unrecorded}"),
+        ("--sentencepiece", Path, "FILE", f"SentencePiece model of both sides; {text} is not in the model's pieces"),
+        ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the model's source side alone"),
+        ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the model's target side alone"),
+        ("--source-prefix", str, "TOKENS", "tokens to add before every source (with --model)", ""),
+        ("--source-suffix", str, "TOKENS", "tokens to add after every source (with --model)"),
+        ("--target-prefix", str, "TOKENS", "tokens that every target starts with (with --model)", ""),
+        ("--max-source-positions", int, "N", f"skip sources with more than N tokens {limit}"),
+        ("--max-target-positions", int, "N", f"maximum length of a target in tokens {limit}"),
+    )
+
+
+def add_engine(group: Any, does: str, compute_types: tuple[str, ...]) -> None:
+    """Add the options of the engine in `sequences.loading.ModelRequest`. The first compute type is the default.
+
+    Args:
+        does: what the engine does, as a verb: `decode` or `score`.
+    """
+    group.add_argument(
+        "--engine",
+        choices=("auto", "ctranslate2", "fairseq"),
+        default="auto",
+        help=f"program that {does}s; auto is CTranslate2 where it supports the model (default: %(default)s)",
+    )
+    devices = ("auto", "cpu", "cuda")
+    group.add_argument("--device", choices=devices, default=devices[0], help="device (default: %(default)s)")
+    group.add_argument(
+        "--compute-type",
+        choices=compute_types,
+        default=compute_types[0],
+        help="numeric type of the computation (default: %(default)s)",
+    )
+    add_options(
+        group,
+        ("--threads", int, "N", "number of CPU cores (default: OMP_NUM_THREADS, or all cores)"),
+        ("--workers", int, "N", f"number of batches to {does} at the same time, sharing the cores"),
+        ("--max-tokens", int, "N", "maximum tokens per batch, including padding"),
+        ("--cache-dir", Path, "DIR", "folder for converted models (default: ctranslate2-models beside --out)"),
+        ("--window", int, "N", "number of sentences that are sorted by length and written together", 2000),
+    )
 
 
 def add_work(parser: argparse.ArgumentParser) -> Any:

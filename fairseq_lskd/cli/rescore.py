@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..user_dir import add_user_dir
-from ._options import add_options
+from ._options import add_engine, add_model, add_options
 
 EXAMPLES = """examples:
   lskd rescore nbest.jsonl --teacher-path other.pt --out scores.jsonl
@@ -29,9 +28,6 @@ an ensemble with other pieces than the list:
 hallucinations, which score as well with another source sentence:
   lskd rescore nbest.jsonl --contrast --teacher-path a.pt --out contrast.jsonl
 """
-
-
-LIMIT = "in tokens (default: the model's limit; 512 with --model)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,50 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kind of pieces in NBEST and --source, unless they are text (default: %(default)s)",
     )
 
-    model = parser.add_argument_group("scoring model")
-    add_user_dir(model)
-    unrecorded = "if the checkpoint does not record it or is multilingual"
-    add_options(
-        model,
-        ("--teacher-path", str, "FILES", "fairseq checkpoint, or checkpoints of an ensemble joined by ':'"),
-        ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path"),
-        ("--teacher-data", str, "DIR", "folder with the model's dict.LANG.txt (default: beside the checkpoint)"),
-        ("-s --source-lang", str, "LANG", f"language that the model reads, {unrecorded}"),
-        ("-t --target-lang", str, "LANG", f"language that the model writes, {unrecorded}"),
-        ("--sentencepiece", Path, "FILE", "SentencePiece model of both sides (default: NBEST is in its pieces)"),
-        ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the language that the model reads"),
-        ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the language that the model writes"),
-        ("--source-prefix", str, "TOKENS", "tokens to add before every source (with --model)", ""),
-        ("--source-suffix", str, "TOKENS", "tokens to add after every source (with --model)"),
-        ("--target-prefix", str, "TOKENS", "tokens before every target, which are not scored (with --model)", ""),
-        ("--max-source-positions", int, "N", f"maximum length of what the model reads, {LIMIT}"),
-        ("--max-target-positions", int, "N", f"maximum length of what the model writes, {LIMIT}"),
-    )
-
-    engine = parser.add_argument_group("engine")
-    engine.add_argument(
-        "--engine",
-        choices=("auto", "ctranslate2", "fairseq"),
-        default="auto",
-        help="program that scores; auto is CTranslate2 if it supports the model (default: %(default)s)",
-    )
-    engine.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device to score on (default: %(default)s)"
-    )
-    engine.add_argument(
-        "--compute-type",
-        choices=("float32", "float16", "int8"),
-        default="float32",
-        help="numeric type of the computation (default: %(default)s)",
-    )
-    add_options(
-        engine,
-        ("--threads", int, "N", "number of CPU cores (default: OMP_NUM_THREADS, or all cores)"),
-        ("--workers", int, "N", "number of batches that are scored at the same time, sharing the cores"),
-        ("--max-tokens", int, "N", "maximum tokens per batch, including padding"),
-        ("--cache-dir", Path, "DIR", "folder for converted models (default: ctranslate2-models beside --out)"),
-        ("--window", int, "N", "number of sentences that are sorted by length and written together", 2000),
-    )
+    add_model(parser, "NBEST")
+    add_engine(parser.add_argument_group("engine"), "score", ("float32", "float16", "int8"))
 
 
 def run(args: argparse.Namespace) -> int:

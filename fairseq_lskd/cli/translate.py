@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..user_dir import add_user_dir
-from ._options import add_options
+from ._options import add_engine, add_model, add_options
 
 if TYPE_CHECKING:
     from ..sequences.translation import Plan
@@ -33,9 +32,6 @@ EXAMPLES = """examples:
 """
 
 
-LIMIT = "(default: the teacher's limit; 512 with --model)"
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lskd translate`."""
     parser.add_argument("corpus", type=Path, nargs="?", metavar="CORPUS", help="text file or binarised folder")
@@ -49,31 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plan", action="store_true", help="only measure the speed, and print how long the translation takes"
     )
 
-    of_teacher = parser.add_argument_group("teacher")
-    add_user_dir(of_teacher)
-    add_options(
-        of_teacher.add_mutually_exclusive_group(),
-        ("--teacher-path", str, "FILES", "fairseq checkpoint, or checkpoints of an ensemble joined by ':'"),
-        ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path: OPUS-MT, NLLB, M2M-100, ..."),
-    )
-    beside = (
-        "folder with the teacher's dict.LANG.txt (default: beside the checkpoint, or the data folder that it records)"
-    )
-    unrecorded = "if the checkpoint does not record it or is multilingual"
-    add_options(
-        parser.add_argument_group("vocabulary and lengths"),
-        ("--teacher-data", str, "DIR", beside),
-        ("-s --source-lang", str, "LANG", f"source language, {unrecorded}"),
-        ("-t --target-lang", str, "LANG", f"target language, {unrecorded}"),
-        ("--sentencepiece", Path, "FILE", "SentencePiece model of both source and target; CORPUS is raw text"),
-        ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the source; CORPUS is raw text"),
-        ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the target"),
-        ("--source-prefix", str, "TOKENS", "tokens to add before every source (with --model)", ""),
-        ("--source-suffix", str, "TOKENS", "tokens to add after every source (with --model)"),
-        ("--target-prefix", str, "TOKENS", "tokens that every translation starts with (with --model)", ""),
-        ("--max-source-positions", int, "N", f"skip sources with more than N tokens {LIMIT}"),
-        ("--max-target-positions", int, "N", f"maximum length of a translation in tokens {LIMIT}"),
-    )
+    add_model(parser, "CORPUS")
 
     search = parser.add_argument_group("search, as in fairseq-generate")
     add_options(
@@ -108,36 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--token-scores", action="store_true", help="write the log-probability of every token too")
 
     engine = parser.add_argument_group("engine; settings that you leave out are chosen by a short measurement")
-    engine.add_argument(
-        "--engine",
-        choices=("auto", "ctranslate2", "fairseq"),
-        default="auto",
-        help="program that decodes (default: %(default)s)",
-    )
-    engine.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device to decode on (default: %(default)s)"
-    )
-    engine.add_argument(
-        "--compute-type",
-        choices=("auto", "float32", "float16", "int8"),
-        default="auto",
-        help="numeric type of the computation (default: %(default)s)",
-    )
-    add_options(
-        engine,
-        ("--threads", int, "N", "number of CPU cores (default: OMP_NUM_THREADS, or all cores)"),
-        ("--workers", int, "N", "number of batches that are decoded at the same time, sharing the cores"),
-        ("--max-tokens", int, "N", "maximum source tokens per batch"),
-        ("--batch-size", int, "N", "maximum sentences per batch"),
-        ("--cache-dir", Path, "DIR", "folder for converted models (default: ctranslate2-models beside --out)"),
-    )
+    add_engine(engine, "decode", ("auto", "float32", "float16", "int8"))
+    add_options(engine, ("--batch-size", int, "N", "maximum sentences per batch"))
 
     shards = parser.add_argument_group("several processes or nodes")
     add_options(
         shards,
         ("--num-shards", int, "N", "number of shards that the corpus is divided into", 1),
         ("--shard-id", int, "I", "number of the shard to translate, from 0", 0),
-        ("--window", int, "N", "number of sentences that are sorted by length and written together", 2000),
     )
     shards.add_argument("--merge", action="store_true", help="join the outputs of all shards")
 

@@ -16,9 +16,9 @@ from typing import Any
 from ..errors import UserError
 from ..files import sha256
 from ..reading import COUNT, NUMBER
-from . import translation
 from .candidates import Candidates
 from .decoding import RECORDED, Settings
+from .loading import ModelRequest, load, versions
 from .nbest import EMPTY, TOO_LONG
 from .pair_scores import UNSCORED, OtherSources, PairScorer, Sides
 from .resumable import ResumableFile
@@ -37,11 +37,10 @@ RECORDED_OPTIONS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(ModelRequest):
     """The options of `lskd rescore`, described by its `--help`."""
 
     pairs: Path
-    out: Path
     more: tuple[Path, ...] = ()
     format: str = "json"
     source: Path | None = None
@@ -50,36 +49,12 @@ class Request:
     backward: bool = False
     sum: bool = False
     contrast: bool = False
-    teacher_path: str | None = None
-    model: Path | None = None
-    teacher_data: str | None = None
-    source_lang: str | None = None
-    target_lang: str | None = None
-    sentencepiece: Path | None = None
-    sentencepiece_source: Path | None = None
-    sentencepiece_target: Path | None = None
-    source_prefix: str = ""
-    source_suffix: str | None = None
-    target_prefix: str = ""
-    max_source_positions: int | None = None
-    max_target_positions: int | None = None
-    engine: str = "auto"
-    device: str = "auto"
-    compute_type: str = "float32"
-    threads: int | None = None
-    workers: int | None = None
-    max_tokens: int | None = None
-    cache_dir: Path | None = None
-    window: int = 2000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         problems = [
             problem
             for wrong, problem in (
-                (
-                    (self.teacher_path is None) == (self.model is None),
-                    "expected either --teacher-path with fairseq checkpoints or --model with a CTranslate2 folder",
-                ),
                 (
                     self.format != "json" and self.source is None,
                     f"--format {self.format} needs --source, the file with the source sentences",
@@ -96,15 +71,6 @@ class Request:
         ]
         if problems:
             raise UserError("; ".join(problems))
-
-    @property
-    def models(self) -> dict[str, tuple[str, Path | None]]:
-        """The flag and the SentencePiece model of each side of the scoring model."""
-        sides = {side: getattr(self, f"sentencepiece_{side}") for side in ("source", "target")}
-        return {
-            side: (f"--sentencepiece-{side}" if path else "--sentencepiece", path or self.sentencepiece)
-            for side, path in sides.items()
-        }
 
 
 def rescore(request: Request) -> None:
@@ -164,22 +130,16 @@ def _complete(output: ResumableFile, request: Request, candidates: Candidates, s
         output.append(lines, state)
         progress(len(records))
     made = {"pairs": str(request.pairs), "teacher_path": request.teacher_path, "command": ["lskd", *sys.argv[1:]]}
-    output.finish({**state, **made, "versions": translation.versions()})
+    output.finish({**state, **made, "versions": versions()})
     _report(title, sentences, state)
 
 
 def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[str, Any]]:
     """Load the model. Return the scorer, and the identity of the run."""
-    models = request.models
+    models = request.segmentation
     # Find broken files before the model is loaded.
     splits = {side: splitter(path, flag) for side, (flag, path) in models.items()}
-    common = {each.name for each in fields(translation.Request)} & {each.name for each in fields(Request)}
-    asked = translation.Request(corpus=request.pairs, **{name: getattr(request, name) for name in common})
-    if request.model:
-        loaded = translation.from_model(request.model, asked)
-    else:
-        loaded = translation.from_checkpoints(str(request.teacher_path), asked)
-    make_engine, symbols, inputs, _, pair = loaded
+    loaded = load(request)
     sides = Sides(
         splits["source"],
         splits["target"],
@@ -190,7 +150,7 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
     )
     sample = list(itertools.islice(candidates.read(), SAMPLE))
     pairs = [pair for many in sides.pairs(sample) for pair in many]
-    for number, (side, known) in enumerate(zip(models, symbols, strict=True)):
+    for number, (side, known) in enumerate(zip(models, loaded.symbols, strict=True)):
         check_pieces(
             (each[number] for each in pairs),
             frozenset(known),
@@ -199,8 +159,8 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
             f"Give --sentencepiece-{side} with the SentencePiece model of this side of the scoring model. Without it, "
             "lines must be in its pieces",
         )
-    engine = make_engine()  # may take minutes
-    extra = len(f"{request.source_prefix} {request.source_suffix or ''}".split()) + 1
+    engine = loaded.make_engine()
+    extra = request.marks + 1
     others = None
     if request.contrast:
         others = OtherSources(source for source, _ in pairs if len(source) + extra <= engine.max_source_positions)
@@ -216,11 +176,11 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
     )
     identity = {
         **candidates.digests,
-        **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},
+        **{name: [sha256(path) for path in paths] for name, paths in loaded.inputs.items()},
         **{f"sentencepiece-{side}": sha256(path) for side, (_, path) in models.items() if path},
         "score": _kind(request),
         "engine": engine.name,
-        **({"pair": pair} if pair else {}),
+        **({"pair": loaded.pair} if loaded.pair else {}),
         **{
             name.replace("_", "-"): value
             for name in RECORDED_OPTIONS

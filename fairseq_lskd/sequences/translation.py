@@ -3,73 +3,45 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..compat.versions import version_of
 from ..data.dictionary import FAIRSEQ_SPECIALS, read_dictionary
 from ..errors import UserError
 from ..files import sha256
-from ..machine import threads
 from ..reading import COUNT, NUMBER
 from .corpus import BinarisedCorpus, Corpus, open_corpus
-from .decoding import RECORDED, DecodingOptions, Engine, Settings
+from .decoding import RECORDED, DecodingOptions, Settings
+from .loading import MARKS, ModelRequest, load, versions
 from .measure import measure
 from .nbest import EMPTY, TOO_LONG, to_line
 from .resumable import ResumableFile
-from .segmentation import SENTENCEPIECE, check_pieces, joiner, model_symbols, splitter
+from .segmentation import SENTENCEPIECE, check_pieces, joiner, splitter
 from .shards import Shard, shard_path
 from .translate import UNKNOWN_SENTENCES, Progress, Translator, count
 
-#: A function that creates the engine, the source and target symbols, the input files by kind, the source language, and
-#: the language pair of a multilingual teacher.
-Loaded = tuple[Callable[[], Engine], tuple[list[str], list[str]], dict[str, list[Path]], str | None, str | None]
-MARKS = ("source_prefix", "source_suffix", "target_prefix")
 MARKS_SHARE = 0.02  #: share of a teacher's types that a corpus may lack, such as language tokens
 COUNTS = ("window", "num_shards", "limit", "max_source_positions", "max_target_positions")
 SETTINGS = ("device", "compute_type", "threads", "workers", "max_tokens", "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(ModelRequest):
     """The options of `lskd translate`, described by its `--help`."""
 
     corpus: Path
-    out: Path
     search: DecodingOptions = field(default_factory=DecodingOptions)
     subset: str | None = None
     limit: int | None = None
-    teacher_path: str | None = None
-    model: Path | None = None
-    teacher_data: str | None = None
-    source_lang: str | None = None
-    target_lang: str | None = None
-    sentencepiece: Path | None = None
-    sentencepiece_source: Path | None = None
-    sentencepiece_target: Path | None = None
-    source_prefix: str = ""
-    source_suffix: str | None = None
-    target_prefix: str = ""
-    max_source_positions: int | None = None
-    max_target_positions: int | None = None
-    engine: str = "auto"
-    device: str = "auto"
     compute_type: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    max_tokens: int | None = None
     batch_size: int | None = None
-    cache_dir: Path | None = None
     merge_duplicates: bool = False
     num_shards: int = 1
     shard_id: int = 0
-    window: int = 2000
 
 
 def translate(request: Request) -> None:
@@ -143,11 +115,8 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
     options = request.search
     if not request.corpus.exists():
         raise UserError(f"CORPUS {request.corpus}: no such file or folder")
-    if (request.teacher_path is None) == (request.model is None):
-        raise UserError("expected --teacher-path with fairseq checkpoints, or --model with a CTranslate2 model folder")
-    sides = {side: getattr(request, f"sentencepiece_{side}") for side in ("source", "target")}
-    models = {side: path or request.sentencepiece for side, path in sides.items()}
-    flags = {side: f"--sentencepiece-{side}" if path else "--sentencepiece" for side, path in sides.items()}
+    flags = {side: flag for side, (flag, _) in request.segmentation.items()}
+    models = {side: path for side, (_, path) in request.segmentation.items()}
     if request.corpus.is_dir():
         if request.sentencepiece_source:
             raise UserError(
@@ -155,11 +124,9 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
             )
         models["source"] = None
     split = splitter(models["source"], flags["source"])
-    loaded = (
-        from_model(request.model, request) if request.model else from_checkpoints(str(request.teacher_path), request)
-    )
-    make_engine, (known, symbols), inputs, source_lang, pair = loaded
-    corpus = open_corpus(request.corpus, request.subset, source_lang)
+    loaded = load(request, options)
+    known, symbols = loaded.symbols
+    corpus = open_corpus(request.corpus, request.subset, loaded.source_lang)
     if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
         raise UserError(
             f"{request.corpus} is in SentencePiece pieces, not raw text. Leave out --sentencepiece and "
@@ -172,16 +139,15 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
             f"--sampling-topk {options.sampling_topk}: expected at most {len(symbols):,}, the teacher's vocabulary size"
         )
     check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {request.corpus}")
-    engine = make_engine()  # may take minutes
-    marks = len(f"{request.source_prefix} {request.source_suffix or ''}".split())
+    engine = loaded.make_engine()
     join = joiner(models["target"], symbols, flags["target"])
-    translator = Translator(corpus, engine, split, join, request.window, marks + 1, request.merge_duplicates)
+    translator = Translator(corpus, engine, split, join, request.window, request.marks + 1, request.merge_duplicates)
     identity = {
         "corpus": corpus.digest,
-        **{name: [sha256(path) for path in paths] for name, paths in inputs.items()},
+        **{name: [sha256(path) for path in paths] for name, paths in loaded.inputs.items()},
         **{f"sentencepiece-{side}": sha256(path) for side, path in models.items() if path},
         "engine": engine.name,
-        **({"pair": pair} if pair else {}),
+        **({"pair": loaded.pair} if loaded.pair else {}),
         **options.recorded(),
         **({"merge-duplicates": True} if request.merge_duplicates else {}),
         **{
@@ -191,30 +157,6 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
         },
     }
     return translator, identity
-
-
-def from_checkpoints(paths: str, request: Request) -> Loaded:
-    from ..teachers.alone import load_teacher
-    from ..teachers.languages import options_of
-    from .engines.choose import choose_engine
-
-    for name in MARKS:
-        if getattr(request, name):
-            raise UserError(f"--{name.replace('_', '-')} needs --model")
-    teacher = load_teacher(paths, request.teacher_data, request.source_lang, request.target_lang)
-    limits = (request.max_source_positions, request.max_target_positions)
-    source, target = (min(given or own, own) for given, own in zip(limits, teacher.max_positions, strict=True))
-    teacher.max_positions = (source, target)
-    cache = request.cache_dir or request.out.parent / "ctranslate2-models"
-    inputs = {"teacher": teacher.paths, "dictionaries": [*teacher.dictionaries, *teacher.more_files]}
-    symbols = (teacher.task.source_dictionary.symbols, teacher.task.target_dictionary.symbols)
-
-    def make_engine() -> Engine:
-        return choose_engine(teacher, request.search, request.engine, request.device, _cores(request), cache)
-
-    task = options_of(teacher.task)
-    pair = None if teacher.marks is None else f"{task.source_lang}-{task.target_lang}"
-    return make_engine, symbols, inputs, task.source_lang, pair
 
 
 def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None:
@@ -253,39 +195,6 @@ def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None
     )
 
 
-def from_model(model: Path, request: Request) -> Loaded:
-    from .engines.choose import require_ctranslate2
-
-    require_ctranslate2("--model")
-    options = request.search
-    from .engines.choose import unsupported
-
-    if request.engine == "fairseq":
-        raise UserError("--engine fairseq needs --teacher-path: fairseq cannot load a CTranslate2 model (--model)")
-    if reason := unsupported(options):
-        raise UserError(f"--model: {reason}. Give the fairseq checkpoint with --teacher-path")
-    from .engines.ctranslate2_engine import CTranslate2Engine, Marks, read_config
-
-    symbols = model_symbols(model, "source"), model_symbols(model)
-    if request.source_suffix is None and not read_config(model).get("add_source_eos", True):
-        raise UserError(
-            f"--model {model} adds no end-of-sentence token to a source (add_source_eos in its config.json). Give one "
-            "with --source-suffix ('</s>' for most models), or --source-suffix '' for none"
-        )
-    positions = (request.max_source_positions or 512, request.max_target_positions or 512)
-    marks = Marks(*(tuple((getattr(request, name) or "").split()) for name in MARKS))
-    files = sorted(path for path in model.iterdir() if path.is_file())
-
-    def make_engine() -> Engine:
-        return CTranslate2Engine(model, options, request.device, _cores(request), positions, marks)
-
-    return make_engine, symbols, {"model": files}, request.source_lang, None
-
-
-def _cores(request: Request) -> int:
-    return request.threads or threads()
-
-
 def _settings(request: Request, translator: Translator, shard: Shard) -> tuple[Settings, list[dict[str, Any]]]:
     """Choose the engine's settings and configure it. Return them, and a row for each measured setting."""
     fixed = _fixed(request)
@@ -304,7 +213,7 @@ def _fixed(request: Request) -> dict[str, Any]:
     if request.compute_type != "auto":
         fixed["compute_type"] = request.compute_type
     if request.workers:
-        fixed |= {"workers": request.workers, "threads": max(1, _cores(request) // request.workers)}
+        fixed |= {"workers": request.workers, "threads": max(1, request.cores // request.workers)}
     return fixed
 
 
@@ -341,11 +250,3 @@ def plan(request: Request) -> Plan:
 
 def _sentences(request: Request, translator: Translator) -> int:
     return min(request.limit or translator.corpus.sentences, translator.corpus.sentences)
-
-
-def versions() -> dict[str, str]:
-    packages = ("fairseq_lskd", "fairseq", "torch", "ctranslate2", "sentencepiece")
-    return {
-        "python": platform.python_version(),
-        **{name: version_of(name) for name in packages if name in sys.modules},
-    }

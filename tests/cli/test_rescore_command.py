@@ -253,12 +253,20 @@ def test_lists_of_the_same_sentences_are_joined_as_lskd_select_joins_them(words:
         (["--format", "text"], ["--source", "--format text"]),
         (["--backward", "--contrast"], ["--backward", "--contrast"]),
         (["--nbest", "2"], ["--nbest", "--format text"]),
-        (["--model", "folder"], ["--teacher-path", "--model"]),
     ],
 )
 def test_options_that_exclude_each_other(words: list[str], more: list[str], facts: list[str]) -> None:
     said = refused(*words, *more)
     assert all(fact in said for fact in facts)
+
+
+def test_one_model_is_needed(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match=r"--teacher-path .* --model"):
+        main(["rescore", "nbest.jsonl", "--out", "scores.jsonl"])
+    with pytest.raises(SystemExit) as caught:
+        main(["rescore", "nbest.jsonl", "--out", "scores.jsonl", *words, "--model", "folder"])
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and "--teacher-path" in said and "--model" in said
 
 
 def test_pairs_of_another_vocabulary_are_refused(words: list[str]) -> None:

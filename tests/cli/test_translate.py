@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import gzip
 import json
@@ -251,13 +250,13 @@ def test_settings_are_measured_and_a_plan_is_printed(
 
 @pytest.mark.parametrize(("given", "cores"), [("1", 1), ("3,2", 3), ("", 5), ("many", 5), ("0", 5)])
 def test_cores_are_shared_by_omp_num_threads(given: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fairseq_lskd.sequences.translation import _cores
+    from fairseq_lskd.sequences.loading import ModelRequest
 
     monkeypatch.setattr("fairseq_lskd.machine.cores", lambda: 5)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))
     monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert _cores(argparse.Namespace(threads=None)) == cores
-    assert _cores(argparse.Namespace(threads=2)) == 2
+    assert ModelRequest(out=Path("out"), teacher_path="a.pt").cores == cores
+    assert ModelRequest(out=Path("out"), teacher_path="a.pt", threads=2).cores == 2
 
 
 def test_equal_samples_are_written_once_with_their_count(words: list[str]) -> None:
