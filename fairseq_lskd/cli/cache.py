@@ -25,6 +25,9 @@ two processes on one machine:
   for i in 0 1; do lskd cache data/mine/bin --teacher-path a.pt --out cache --shard-id $i --num-shards 2 & done; wait
 a teacher with another vocabulary:
   lskd cache data/small/bin --teacher-path a.pt --teacher-text data/mine/bin --out runs/small/cache
+two teachers with vocabularies of their own:
+  lskd cache data/small/bin --teacher-path a.pt:b.pt --teacher-text data/a/bin:data/b/bin --teacher-weights 0.3:0.7 \\
+    --out runs/small/mixed-cache
 eight GPUs under SLURM:
   sbatch --array=0-7 --gres=gpu:1 --wrap 'lskd cache data/mine/bin --teacher-path a.pt --out cache --fp16 \\
     --shard-id $SLURM_ARRAY_TASK_ID --num-shards 8'
@@ -55,8 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--kd-temperature", float, "T", "temperature of the probabilities, the student's --kd-temperature", 1.0),
         ("--subset", str, "SPLIT", "split to store; train includes train1, train2, ...", "train"),
     )
-    text = "the same sentences, binarised in the teacher's SentencePiece pieces, if its vocabulary is not DATA's"
-    add_options(parser, ("--teacher-text", str, "DIR", text))
+    text = (
+        "the same sentences, binarised in the teacher's SentencePiece pieces, if its vocabulary is not DATA's; for "
+        "several teachers one folder for all, or one for each, joined by ':' (DATA for one with DATA's vocabulary; "
+        "--teacher-data then takes one for each, too)"
+    )
+    add_options(parser, ("--teacher-text", str, "DIRS", text))
     add_user_dir(parser)
     task = parser.add_argument_group("translation task, as in the student's fairseq-train")
     add_task(task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,29 @@ class Mixture:
         if mixed is None or total is None:
             raise ValueError("the mean of no distribution")
         return mixed - total
+
+    def mix_known(self, probabilities: Sequence[Tensor]) -> Tensor:
+        """Return the weighted mean of distributions, of which some may be missing at some tokens.
+
+        Args:
+            probabilities: one `[..., K]` tensor per member; a row of zeros is a token at which the member is missing.
+                The other members have all of the weight there.
+
+        Returns:
+            `[..., K]`, with zeros where all members are missing.
+        """
+        if len(probabilities) == 1:
+            return probabilities[0]
+        # Fixed weights need no logarithms of the distributions.
+        parts = [part.log() if self.by_entropy else part for part in probabilities]
+        logs = torch.stack([self.log_weight(member, part) for member, part in enumerate(parts)])
+        # A row with NaN is not missing, so that a broken member shows in the mean.
+        missing = torch.stack([part.eq(0).all(-1, keepdim=True) for part in probabilities])
+        weights = logs.masked_fill(missing, -torch.inf).softmax(0).masked_fill(missing.all(0), 0.0)
+        mixed = weights[0] * probabilities[0]
+        for weight, part in zip(weights[1:], probabilities[1:], strict=True):
+            mixed += weight * part
+        return mixed
 
 
 MEAN = Mixture()

@@ -41,7 +41,7 @@ class Request:
         """Raise a `UserError` for options that contradict each other. No file is read."""
         if not 0 <= self.shard_id < self.num_shards:
             raise UserError(f"--shard-id {self.shard_id}: expected 0 to {self.num_shards - 1} (--num-shards - 1)")
-        if self.teacher_text:
+        if self.teacher_text is not None:
             self._check_text()
         if self.bytes_per_token is not None:
             for flag, value in (("--top-k", self.top_k), ("--sampled", self.sampled)):
@@ -54,7 +54,29 @@ class Request:
         if self.seed is not None and self.seed < 0:
             raise UserError(f"--seed {self.seed}: expected 0 or more")
 
+    @property
+    def texts(self) -> list[str]:
+        """The folders of --teacher-text: one for all teachers, or one for each."""
+        return [] if self.teacher_text is None else self.teacher_text.split(":")
+
     def _check_text(self) -> None:
+        if not all(self.texts):
+            raise UserError(
+                f"--teacher-text {self.teacher_text!r}: expected folders, joined by ':'; found an empty name"
+            )
+        teachers, texts = len(self.teacher_path.split(":")), len(self.texts)
+        dictionaries = len((self.teacher_data or "").split(":"))
+        if texts not in (1, teachers):
+            raise UserError(
+                f"--teacher-text names {texts} folders, --teacher-path {teachers} checkpoint"
+                f"{'s' if teachers > 1 else ''}. Give one folder for all teachers, or one for each; a teacher with the "
+                "student's vocabulary reads DATA"
+            )
+        if dictionaries not in (1, texts):
+            raise UserError(
+                f"--teacher-data names {dictionaries} folders, --teacher-text {texts}. Give one folder for all, or one "
+                "for each"
+            )
         for flag, value in (("--sampled", self.sampled), ("--bytes-per-token", self.bytes_per_token)):
             if value is not None:
                 raise UserError(f"{flag} {value} does not go with --teacher-text, which writes a top k: leave it out")

@@ -34,7 +34,7 @@ from .cache import (
 )
 from .sampled import Plan
 from .task import load_split
-from .top_k import TeacherTopK
+from .top_k import Source
 from .weights import recorded
 
 #: Size of a block, larger if there would be more than MAX_BLOCKS. A block is in memory until it is complete: a killed
@@ -74,7 +74,7 @@ class CacheWriter:
         half: bool = False,
         bytes_per_token: int | None = None,
         mixture: Mixture = MEAN,
-        teacher_text: Any = None,
+        teacher_texts: Sequence[Any] = (),
     ):
         """Check the folder and load the split. Nothing is written yet.
 
@@ -84,7 +84,7 @@ class CacheWriter:
             teacher_path: checkpoints joined by `:`; half: whether they run in float16; mixture: their weights.
             bytes_per_token: the budget that `kept` was chosen for. It is recorded, so a later call need not measure
                 again.
-            teacher_text: the task of the teacher, if it has another vocabulary and reads the subset in its own pieces.
+            teacher_texts: if teachers read the subset in pieces of their own, the task of all, or of each.
 
         Raises:
             UserError: if the head is larger than the vocabulary, the data or a checkpoint is invalid (`fingerprint`),
@@ -113,9 +113,8 @@ class CacheWriter:
         }
         if (weights := recorded(mixture, teacher_path)) is not None:
             self._fingerprint["options"]["--teacher-weights"] = weights
-        if teacher_text is not None:
-            digests = map(sha256, data_files(teacher_text.cfg, subset))
-            self._fingerprint["options"]["--teacher-text"] = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+        if teacher_texts:
+            self._fingerprint["options"]["--teacher-text"] = _digests(teacher_texts, subset, teacher_path)
         self._asked = self._fingerprint | {"options": dict.fromkeys(OPTIONAL) | self._fingerprint["options"]}
         settle(followed(folder), _KIND)
         #: The differences of an existing cache that `write` replaces.
@@ -155,7 +154,7 @@ class CacheWriter:
         there = dict(find_blocks(self.folder))
         return [block for block in mine if block not in there]
 
-    def write(self, blocks: Sequence[int], source: TeacherTopK) -> Iterator[int]:
+    def write(self, blocks: Sequence[int], source: Source) -> Iterator[int]:
         """Write blocks in order. Yield the number of target tokens of each batch when it is done.
 
         Raises:
@@ -181,7 +180,7 @@ class CacheWriter:
             self._check_data()
             self._save(f"block-{block:05}", records)
 
-    def speed(self, block: int, source: TeacherTopK, seconds: float = 5.0) -> float:
+    def speed(self, block: int, source: Source, seconds: float = 5.0) -> float:
         """Measure the target tokens per second for about `seconds`, on the batches in the second half of a block."""
         batches = source.batches(self._sentences(block))
         batches = batches[len(batches) // 2 :]
@@ -225,7 +224,7 @@ class CacheWriter:
     def _sentences(self, block: int) -> np.ndarray:
         return np.arange(*self._edges[block : block + 2])
 
-    def _fill(self, records: np.ndarray, block: int, source: TeacherTopK) -> Iterator[int]:
+    def _fill(self, records: np.ndarray, block: int, source: Source) -> Iterator[int]:
         """Run the teacher on the sentences of a block. Yield the number of tokens of each batch."""
         records["rest"] = np.nan
         first = self._starts[self._edges[block]]
@@ -292,6 +291,15 @@ class CacheWriter:
                 "same command again."
             ) from None
         return path
+
+
+def _digests(texts: Sequence[Any], subset: str, paths: str) -> str:
+    """Return the digest of a text that all teachers read, or of the text of each, in the order of their digests."""
+    files = (map(sha256, data_files(text.cfg, subset)) for text in texts)
+    found = [hashlib.sha256(" ".join(digests).encode()).hexdigest() for digests in files]
+    if len(found) == 1:
+        return found[0]
+    return ":".join(digest for _, digest in sorted(zip(map(sha256, paths.split(":")), found, strict=True)))
 
 
 def _written(folder: Path) -> list[str]:

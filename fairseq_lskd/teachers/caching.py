@@ -19,7 +19,7 @@ from .respelled import RespelledTopK
 from .sampled import Plan, affordable, choose, errors, sample
 from .sources import Teachers
 from .task import load_split
-from .top_k import TeacherTopK
+from .top_k import Source, TeacherTopK
 
 TOP_K = 16  #: stored without --top-k
 
@@ -51,7 +51,7 @@ def write_cache(request: Request) -> Written:
         half=request.fp16,
         bytes_per_token=request.bytes_per_token,
         mixture=teachers.mixture,
-        teacher_text=teachers.text,
+        teacher_texts=teachers.texts,
     )
     blocks = writer.to_do(request.shard_id, request.num_shards)
     if blocks:
@@ -60,14 +60,14 @@ def write_cache(request: Request) -> Written:
     return Written(len(blocks), writer.finish(), writer.blocks)
 
 
-def _write(
-    request: Request, writer: CacheWriter, blocks: Sequence[int], source: TeacherTopK, kept: Plan, size: str
-) -> None:
+def _write(request: Request, writer: CacheWriter, blocks: Sequence[int], source: Source, kept: Plan, size: str) -> None:
     tokens = writer.tokens(blocks)
     _check_lengths(request, source, len(writer.dataset))
-    if kept.sampled and request.shard_id == 0:
+    if isinstance(source, TeacherTopK) and kept.sampled and request.shard_id == 0:
         _print_errors(errors(kept, sample(source, range(len(writer.dataset)))))
     speed = writer.speed(blocks[0], source)
+    if isinstance(source, RespelledTopK):
+        source.count_anew()  # without the batches of the measurement
     print(
         f"{request.out}: writing {len(blocks)} of {writer.blocks} blocks, {tokens:,} tokens, {size}, "
         f"about {_duration(tokens / speed)} at {speed:,.0f} tokens/s",
@@ -77,10 +77,11 @@ def _write(
         for done in writer.write(blocks, source):
             bar.update(done)
     if isinstance(source, RespelledTopK):
-        print(f"{request.out}: {source.respelling.masses}", file=sys.stderr)
+        for name, masses in source.masses:
+            print(f"{request.out}: {name}: {masses}", file=sys.stderr)
 
 
-def _check_lengths(request: Request, source: TeacherTopK, sentences: int) -> None:
+def _check_lengths(request: Request, source: Source, sentences: int) -> None:
     """Print how many sentences are too long. Raise a `UserError` if all are."""
     count = source.too_long()
     if count == sentences:
@@ -126,7 +127,8 @@ def _choose_plan(request: Request, teachers: Teachers, draws: int, seed: int) ->
     assert budget is not None
     affordable(budget, len(task.target_dictionary), draws)
     dataset = load_split(task, request.subset, combine=request.subset == task.cfg.train_subset)
-    kept = choose(budget, sample(teachers.source(dataset, Plan(1)), range(len(dataset))), draws, seed)
+    source = TeacherTopK(teachers.ensemble, task, dataset, 1, request.kd_temperature, teachers.like, request.max_tokens)
+    kept = choose(budget, sample(source, range(len(dataset))), draws, seed)
     print(
         f"--bytes-per-token {budget}: chose --top-k {kept.k} and --sampled {kept.sampled}"
         + (f" (--draws {draws})" if draws > 1 else "")

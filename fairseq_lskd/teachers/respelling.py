@@ -156,12 +156,16 @@ class Respelling:
 
     @staticmethod
     def read(
-        teacher: Vocabulary, student: Vocabulary, sentences: Iterable[tuple[Sequence[int], Sequence[int]]]
+        teacher: Vocabulary,
+        student: Vocabulary,
+        sentences: Iterable[tuple[Sequence[int], Sequence[int]]],
+        name: str = "--teacher-text",
     ) -> Respelling:
         """Collect the words of a text.
 
         Args:
             sentences: the pieces of each sentence in both spellings, without end-of-sentence tokens.
+            name: of the teacher's text in messages.
 
         Raises:
             UserError: if more than one in twenty sentences is not the same text in both.
@@ -177,7 +181,7 @@ class Respelling:
             words.update(pairs)
         if 20 * others > number:
             raise UserError(
-                f"--teacher-text: {others:,} of {number:,} sentences are other text there than in DATA ({example}). "
+                f"{name}: {others:,} of {number:,} sentences are other text there than in DATA ({example}). "
                 "Both need the same lines, in pieces of SentencePiece models with the same normalisation"
             )
         return Respelling(teacher, student, words)

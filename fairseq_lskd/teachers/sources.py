@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import UserError
+from ..losses import MEAN
 from .cache_request import Request
 from .online import OnlineTeacher
-from .respelled import RespelledTopK
+from .respelled import Reader, RespelledTopK, Text
 from .sampled import Plan, TeacherSampled
 from .task import load_split, translation_task
 from .top_k import TeacherTopK
@@ -36,29 +38,48 @@ class Teachers:
         #: A tensor with the device and dtype for the computation.
         self.like = torch.empty(0, dtype=dtype, device="cuda" if cuda else "cpu")
         self.task = self._task(request.data)
-        #: The task whose dictionaries and data the teacher reads, if its vocabulary is not the student's.
-        self.text = self._task(request.teacher_text) if request.teacher_text else None
+        #: The tasks of --teacher-text; `task` itself for teachers that read the student's data.
+        self.texts = [self.task if _same(each, request.data) else self._task(each) for each in request.texts]
 
     @cached_property
     def ensemble(self) -> OnlineTeacher:
-        """All teachers, which have one vocabulary."""
-        task = self.task if self.text is None else self.text
-        found = OnlineTeacher.from_checkpoints(self.request.teacher_path, task, self.request.teacher_data)
+        """All teachers, which have the student's vocabulary."""
+        found = OnlineTeacher.from_checkpoints(self.request.teacher_path, self.task, self.request.teacher_data)
         found.mixture = self.mixture
         return found
 
-    def source(self, dataset: Any, kept: Plan) -> TeacherTopK:
-        """Return what a cache stores of a dataset of the task: whole distributions of the top k, or with draws."""
-        asked = self.request
-        if self.text is not None:
-            text = load_split(self.text, asked.subset, combine=asked.subset == self.text.cfg.train_subset)
-            return RespelledTopK(
-                self.ensemble, self.text, text, self.task, dataset, kept.k, self.like, asked.max_tokens
-            )
-        settings = (asked.kd_temperature, self.like, asked.max_tokens)
+    def source(self, dataset: Any, kept: Plan) -> TeacherTopK | RespelledTopK:
+        """Return the source of a cache of a dataset of the task: the top k, draws, or the top k of other vocabularies.
+
+        Raises:
+            UserError: if a teacher does not fit its text, or the texts are not the same sentences.
+        """
+        if self.texts:
+            return self._respelled(dataset, kept.k)
+        settings = (self.request.kd_temperature, self.like, self.request.max_tokens)
         if kept.sampled:
             return TeacherSampled(self.ensemble, self.task, dataset, kept, *settings)
         return TeacherTopK(self.ensemble, self.task, dataset, kept.k, *settings)
+
+    def _respelled(self, dataset: Any, k: int) -> RespelledTopK:
+        asked = self.request
+        student = Text(asked.data, self.task, dataset)
+        alone = len(self.texts) == 1
+        paths = [asked.teacher_path] if alone else asked.teacher_path.split(":")
+        dictionaries = (asked.teacher_data or "").split(":")
+        if len(dictionaries) < len(paths):
+            dictionaries *= len(paths)
+        readers = []
+        for path, name, task, folder in zip(paths, asked.texts, self.texts, dictionaries, strict=True):
+            teacher = OnlineTeacher.from_checkpoints(path, task, folder or None, beside="text")
+            if alone:
+                teacher.mixture = self.mixture
+            text = student if task is self.task else Text(name, task, self._load(task))
+            readers.append(Reader(teacher, text, student, self.like, asked.max_tokens))
+        return RespelledTopK(readers, k, MEAN if alone else self.mixture)
+
+    def _load(self, task: Any) -> Any:
+        return load_split(task, self.request.subset, combine=self.request.subset == task.cfg.train_subset)
 
     def _task(self, data: str) -> Any:
         """Return fairseq's translation task for a folder, as fairseq-train creates it."""
@@ -74,3 +95,7 @@ class Teachers:
             upsample_primary=self.request.upsample_primary,
             like=self.request.teacher_path,
         )
+
+
+def _same(one: str, other: str) -> bool:
+    return Path(one).resolve() == Path(other).resolve()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,17 @@ from .online import OnlineTeacher
 
 #: What a cache stores of tokens' distributions.
 Kept = TopK | Draws
+
+
+class Source(Protocol):
+    """What a cache is written from: see `TeacherTopK`, whose methods these are."""
+
+    @property
+    def limits(self) -> tuple[int, ...]: ...
+    def too_long(self) -> int: ...
+    def batches(self, ids: np.ndarray) -> list[np.ndarray]: ...
+    def infer(self, ids: np.ndarray) -> tuple[np.ndarray, Kept]: ...
+    def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Kept]]: ...
 
 
 class TeacherTopK(TeacherForcing):
@@ -85,9 +96,14 @@ class TeacherTopK(TeacherForcing):
     def _fetch(self, ids: np.ndarray, sentences: np.ndarray, result: Kept) -> tuple[np.ndarray, Kept]:
         with self._memory():
             found = type(result)(*(field.cpu() for field in result))
-        if found.log_probs.isnan().any():
-            raise UserError(
-                f"--teacher-path: the teacher's probabilities are NaN in the batch of sentence {ids[0]}. Train the "
-                "teacher again, or leave --fp16 out"
-            )
+        check_not_nan(found, ids)
         return sentences, found
+
+
+def check_not_nan(found: Kept, ids: np.ndarray) -> None:
+    """Raise a `UserError` if a teacher's probabilities are NaN in the batch of these sentences."""
+    if found.log_probs.isnan().any():
+        raise UserError(
+            f"--teacher-path: the teacher's probabilities are NaN in the batch of sentence {ids[0]}. Train the "
+            "teacher again, or leave --fp16 out"
+        )

@@ -78,3 +78,37 @@ def test_the_fused_loss_is_that_of_the_mixture(mixture, temperature):
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9)
     assert math.isfinite(temper(scores, temperature).sum().item())
+
+
+@pytest.mark.parametrize("weights", [None, (3.0, 1.0, 0.5)])
+@pytest.mark.parametrize("by_entropy", [False, True])
+def test_missing_members_have_no_weight(weights, by_entropy):
+    """Against plain numbers, token by token, with every set of missing members."""
+    given = torch.randn(3, 8, 5, dtype=torch.float64).softmax(-1)
+    given[:, :, 2] = 0  # a class of which all are sure
+    given /= given.sum(-1, keepdim=True)
+    there = [[token >> member & 1 for token in range(8)] for member in range(3)]
+    given *= torch.tensor(there).unsqueeze(-1)
+    found = Mixture(weights, by_entropy).mix_known(list(given))
+    for token in range(8):
+        total, wanted = 0.0, [0.0] * 5
+        for member in range(3):
+            row = given[member, token].tolist()
+            if not any(row):
+                continue
+            weight = 1.0 if weights is None else weights[member]
+            if by_entropy:
+                weight *= math.exp(sum(p * math.log(p) for p in row if p))
+            total += weight
+            wanted = [w + weight * p for w, p in zip(wanted, row, strict=True)]
+        assert found[token].tolist() == pytest.approx([w / total for w in wanted] if total else wanted, rel=1e-12)
+
+
+def test_one_member_is_its_own_mean_and_nan_is_not_missing():
+    part = torch.randn(4, 7).softmax(-1)
+    assert Mixture((0.3,), by_entropy=True).mix_known([part]) is part
+    broken = part.clone()
+    broken[1, 2] = torch.nan
+    for mixture in (MEAN, Mixture(by_entropy=True)):
+        found = mixture.mix_known([part, broken])
+        assert found[1].isnan().any() and not found[[0, 2, 3]].isnan().any()
