@@ -140,6 +140,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare each hypothesis with the mean n-gram counts of all: faster, nearly the same choice",
     )
     group.add_argument(
+        "--utilities",
+        type=Path,
+        metavar="FILE",
+        help="utilities for mbr and mbr-n from another metric, such as COMET, instead of --metric: per sentence, a "
+        "JSON array with a row per hypothesis, of its utilities against each hypothesis as the reference",
+    )
+    group.add_argument(
         "--score-temperature",
         type=float,
         default=1.0,

@@ -26,7 +26,7 @@ DECIMALS = 9
 class Risk:
     """Ranks the candidates of a sentence."""
 
-    utility: Utility
+    utility: Utility | None  #: None: the candidates have their "utilities" (`outside_utilities`)
     evidence: str = "counts"  #: one of `EVIDENCE`
     temperature: float = 1.0  #: temperature of the softmax, with `scores`
     aggregate: bool = False  #: compare with one aggregated reference
@@ -40,13 +40,14 @@ class Risk:
             candidates: one or more hypotheses of `nbest`, highest score first.
 
         Returns:
-            The candidates (the first of each text) and their expected utilities, 0 to 100.
+            The candidates (the first of each text) and their expected utilities: 0 to 100, or in the unit of
+            utilities from outside.
         """
         first: dict[str, int] = {}
         place = np.array([first.setdefault(candidate["text"], len(first)) for candidate in candidates])
         distinct = [candidates[i] for i in np.unique(place, return_index=True)[1]]
         weights = np.bincount(place, self._evidence(candidates))
-        expected = np.round(self._expected(list(first), weights), DECIMALS)
+        expected = np.round(self._expected(distinct, weights), DECIMALS)
         order = np.argsort(-expected, kind="stable")
         return [distinct[i] for i in order], expected[order].tolist()
 
@@ -56,8 +57,13 @@ class Risk:
             weights *= softmax([candidate["score"] for candidate in candidates], self.temperature)
         return weights / weights.sum()
 
-    def _expected(self, texts: list[str], weights: np.ndarray) -> np.ndarray:
-        if self.aggregate:
+    def _expected(self, candidates: Sequence[dict[str, Any]], weights: np.ndarray) -> np.ndarray:
+        texts = [candidate["text"] for candidate in candidates]
+        if self.utility is None:
+            pairwise = np.array([[a["utilities"][b["place"]] for b in candidates] for a in candidates], np.float64)
+        elif self.aggregate:
             return self.utility.aggregated(texts, weights)
+        else:
+            pairwise = self.utility.pairwise(texts)
         # A sum instead of a matrix product, as the rounding of a product depends on the number of threads.
-        return (self.utility.pairwise(texts) * weights).sum(axis=1)
+        return (pairwise * weights).sum(axis=1)

@@ -85,3 +85,13 @@ def _problem(record: Any, last: int | None) -> str | None:
     if (skipped is None) != bool(hypotheses):
         return 'found hypotheses and "skipped"' if hypotheses else 'found neither hypotheses nor "skipped"'
     return None
+
+
+def places(record: dict[str, Any]) -> list[int]:
+    """Return the index of each hypothesis in the input file, which may also have empty hypotheses."""
+    return [hypothesis.get("place", rank) for rank, hypothesis in enumerate(record["hypotheses"])]
+
+
+def given_count(record: dict[str, Any]) -> int:
+    """Return the number of hypotheses that the input file has for a sentence, empty ones included."""
+    return int(record.get("given", len(record["hypotheses"])))

@@ -160,7 +160,8 @@ class Report:
             parts.append(
                 f"Mean expected utility: {expected['chosen']:.2f} for the chosen hypothesis, "
                 f"{expected['best']:.2f} for the one with the highest score. They differ in "
-                f"{expected['chosen is not the best']:.1%} of the sentences.\n`{expected['signature']}`"
+                f"{expected['chosen is not the best']:.1%} of the sentences."
+                + (f"\n`{signature}`" if (signature := expected["signature"]) else "")
             )
         return "\n\n".join(parts) + "\n"
 

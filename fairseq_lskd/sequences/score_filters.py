@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import UserError
 from .candidates import Candidates
+from .nbest import given_count, places
 from .outside_scores import read_scores
 from .resumable import manifest_path, read_manifest
 
@@ -95,7 +96,7 @@ def learn(filters: Sequence[ScoreFilter], records: Iterable[dict[str, Any]]) -> 
     found = [array("d") for _ in filters]
     for record, columns in _with_scores(records, filters):
         for values, scores in zip(found, columns, strict=True):
-            values.extend(scores[place] for place in _places(record))
+            values.extend(scores[place] for place in places(record))
     return [replace(each, least=_threshold(each, values)) for each, values in zip(filters, found, strict=True)]
 
 
@@ -103,7 +104,7 @@ def mark(records: Iterable[dict[str, Any]], filters: Sequence[ScoreFilter]) -> I
     """Yield the records. Hypotheses to drop get "refused": the reason, and the score that is too low."""
     for record, columns in _with_scores(records, filters):
         hypotheses = []
-        for place, hypothesis in zip(_places(record), record["hypotheses"], strict=True):
+        for place, hypothesis in zip(places(record), record["hypotheses"], strict=True):
             low = ((each.reason, s[place]) for each, s in zip(filters, columns, strict=True) if s[place] < each.least)
             refused = next(low, None)
             hypotheses.append(hypothesis | {"refused": refused} if refused else hypothesis)
@@ -117,17 +118,12 @@ def _threshold(each: ScoreFilter, scores: array[float]) -> float:
     return float(np.partition(np.array(scores), place)[place]) if scores else -math.inf
 
 
-def _places(record: dict[str, Any]) -> list[int]:
-    """Return the index of each hypothesis in the input file, which may also have empty hypotheses."""
-    return [hypothesis.get("place", rank) for rank, hypothesis in enumerate(record["hypotheses"])]
-
-
 def _with_scores(
     records: Iterable[dict[str, Any]], filters: Sequence[ScoreFilter]
 ) -> Iterator[tuple[dict[str, Any], list[list[float]]]]:
     first, *copies = itertools.tee(records, len(filters) + 1)
     columns = [
-        read_scores(each.path, (r.get("given", len(r["hypotheses"])) for r in copy), flag=each.flag)
+        read_scores(each.path, map(given_count, copy), flag=each.flag)
         for each, copy in zip(filters, copies, strict=True)
     ]
     for record, *scores in zip(first, *columns, strict=True):

@@ -54,6 +54,7 @@ class SelectionOptions:
     mbr_best: int = 5  #: hypotheses per sentence that mbr-n selects
     mbr_evidence: str = "counts"  #: one of `mbr.EVIDENCE`
     mbr_aggregate: bool = False
+    outside: bool = False  #: the candidates of mbr and mbr-n have their utilities (`outside_utilities`)
     max_hypotheses: int | None = None
     add_references: float = 0.0  #: weight of the reference in a mixture with translations
     replace_by_references: float = 0.0  #: share of sources with the reference instead of translations
@@ -154,7 +155,7 @@ class Selector:
         self.metric = make_metric(name, options.target_lang) if options.strategy == "nearest" else None
         self.risk = None
         if options.strategy in BY_RISK:
-            utility = make_utility(name, options.target_lang)
+            utility = None if options.outside else make_utility(name, options.target_lang)
             self.risk = Risk(utility, options.mbr_evidence, options.score_temperature, options.mbr_aggregate)
         self._encoders = [
             _sentencepiece("--sentencepiece-source", options.sentencepiece_source),
@@ -163,9 +164,9 @@ class Selector:
 
     @property
     def signature(self) -> str | None:
-        """sacreBLEU's signature of the metric of `nearest` or the utility of `mbr`; None for other strategies."""
+        """sacreBLEU's signature of the metric of `nearest` or the utility of `mbr`; None without one."""
         if self.risk is not None:
-            return self.risk.utility.signature
+            return self.risk.utility.signature if self.risk.utility else None
         return None if self.metric is None else signature(self.metric)
 
     def pieces(self, record: dict[str, Any]) -> tuple[str, list[str]]:

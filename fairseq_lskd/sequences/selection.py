@@ -24,6 +24,8 @@ from .content_filters import SAMPLE
 from .filter_options import FLAGS, LEARNT, FilterOptions
 from .manifest import MANIFEST, translators
 from .mbr import EVIDENCE
+from .outside_utilities import FLAG as UTILITIES_FLAG
+from .outside_utilities import attach
 from .pieces import to_text
 from .report import Report
 from .score_filters import check_scores, learn, make_filters, mark
@@ -67,6 +69,7 @@ class Request:
     mbr_best: int | None = None
     mbr_evidence: str | None = None
     mbr_aggregate: bool | None = None
+    utilities: Path | None = None
     score_temperature: float = 1.0
     max_hypotheses: int | None = None
     add_references: float = 0.0
@@ -114,7 +117,7 @@ def build_training_set(request: Request) -> Report | None:
     """
     _check(request)
     # The metric was recorded before it depended on the strategy.
-    metric = request.metric or USUAL_METRIC.get(request.strategy, "sentence-bleu")
+    metric = None if request.utilities else request.metric or USUAL_METRIC.get(request.strategy, "sentence-bleu")
     request = replace(request, metric=metric, filters=request.filters.with_preset(request.preset))
     selection = _selection(request)
     selector = Selector(selection)
@@ -169,6 +172,8 @@ def build_training_set(request: Request) -> Report | None:
             least = least_score(_progress(candidates, "scores"), request.filter_score_quantile)
             selection = replace(selection, least_score=least)
         records = _progress(candidates, "selection")
+        if request.utilities:
+            records = attach(records, request.utilities)
         if score_filters:
             score_filters = learn(score_filters, _progress(candidates, "scores to filter by"))
             records = mark(records, score_filters)
@@ -263,6 +268,14 @@ def _check(request: Request) -> None:
                 f"--mbr-evidence and --mbr-aggregate need --strategy mbr or mbr-n, found --strategy {request.strategy}",
             ),
             (
+                request.utilities is not None and request.strategy not in BY_RISK,
+                f"{UTILITIES_FLAG} needs --strategy mbr or mbr-n, found --strategy {request.strategy}",
+            ),
+            (
+                request.utilities is not None and bool(request.metric or request.mbr_aggregate),
+                f"{UTILITIES_FLAG} has the utilities: leave out --metric and --mbr-aggregate",
+            ),
+            (
                 request.mbr_best is not None and request.strategy != "mbr-n",
                 f"--mbr-best needs --strategy mbr-n, found --strategy {request.strategy}",
             ),
@@ -310,6 +323,7 @@ def _selection(request: Request) -> SelectionOptions:
         "mbr_best": 5 if request.mbr_best is None else request.mbr_best,
         "mbr_evidence": request.mbr_evidence or EVIDENCE[0],
         "mbr_aggregate": bool(request.mbr_aggregate),
+        "outside": request.utilities is not None,
         "filters": request.filters.make(),
         "worst_score": worst,
     }
@@ -331,6 +345,7 @@ def _digests(request: Request, student: Student | None, added: Iterable[Selected
     files["--sentencepiece-source"] = request.sentencepiece_source
     files["--sentencepiece-target"] = request.sentencepiece_target
     files[VALID_FLAG] = request.valid_translations
+    files[UTILITIES_FLAG] = request.utilities
     for each in added:
         each.check()
         files |= each.files()

@@ -63,7 +63,8 @@ class ValidTranslations:
     def write(self, folder: Path, options: SelectionOptions, workers: int = 1) -> dict[str, Any]:
         """Write `valid1.LANG` as text in the student's pieces, and binarised in the folder's `data-bin`.
 
-        Minimum Bayes risk chooses if it chooses the training data; otherwise the score does. There are no filters.
+        Minimum Bayes risk chooses if it chooses the training data, by a metric of sacreBLEU; otherwise the score does.
+        There are no filters.
 
         Returns:
             Facts for the manifest: how many sentences were written, how many have no translation and are left out, and
@@ -111,7 +112,8 @@ class ValidTranslations:
 def _unfiltered(options: SelectionOptions) -> SelectionOptions:
     return replace(
         options,
-        strategy="mbr" if options.strategy in BY_RISK else "1-best",
+        strategy="mbr" if options.strategy in BY_RISK and not options.outside else "1-best",
+        outside=False,
         max_hypotheses=None,
         add_references=0.0,
         replace_by_references=0.0,

@@ -149,6 +149,55 @@ def test_minimum_bayes_risk_needs_no_references(bitext: Path) -> None:
     assert run("--strategy", "mbr", "--workers", "2", out="two") == 0 and rows("one") == rows("two")
 
 
+def test_minimum_bayes_risk_with_utilities_of_another_metric() -> None:
+    lists = [[h["text"] for h in r["hypotheses"]] for r in records()]
+    metric = CHRF()
+    matrices = [[[metric.sentence_score(a, [b]).score for b in texts] for a in texts] for texts in lists]
+    Path("utilities.jsonl").write_text("".join(f"{json.dumps(matrix)}\n" for matrix in matrices))
+    given = ("--utilities", "utilities.jsonl")
+    # The highest score is not the first of the list, and a filter drops some.
+    changed = records()
+    for number, record in enumerate(changed):
+        for place, hypothesis in enumerate(record["hypotheses"]):
+            hypothesis["score"] = -float((place + number) % 3)
+    write(changed)
+    chosen = ("--strategy", "mbr", "--filter-score", "-1.5")
+    assert run(*chosen, out="chrf") == run(*chosen, *given) == 0
+    assert rows() == rows("chrf")
+    report, made = (json.loads(Path("out", name).read_text()) for name in ("report.json", "select.json"))
+    assert report["expected utility"]["signature"] is None and "metric" not in made["options"]
+    assert (
+        made["inputs"]["--utilities"] == sha256("utilities.jsonl") and "None" not in Path("out/report.md").read_text()
+    )
+    # One hypothesis is good against all others.
+    liked = [[[float(row == len(texts) - 1)] * len(texts) for row in range(len(texts))] for texts in lists]
+    Path("utilities.jsonl").write_text("".join(f"{json.dumps(matrix)}\n" for matrix in liked))
+    assert run("--strategy", "mbr", *given, out="liked") == 0
+    assert [row[1] for row in rows("liked")] == [r["hypotheses"][-1]["tokens"] for r in records() if r["hypotheses"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "facts"),
+    [
+        ("[[1, 2], [3, 4]]", ["found 2 rows of 2", "expected 3 of 3"]),
+        ("[[1, 2, 3], [4, 5], [6, 7, 8]]", ["found 3 rows of 2 or 3", "expected 3 of 3"]),
+        ("[[1, 2, 3], [4, 5, NaN], [6, 7, 8]]", ["matrix of numbers"]),
+        ("[1, 2, 3]", ["matrix of numbers"]),
+        ("", ["ends before sentence 1"]),
+    ],
+)
+def test_utilities_that_do_not_match_the_list_are_refused(line: str, facts: list[str]) -> None:
+    Path("utilities.jsonl").write_text(f"{line}\n" if line else "")
+    said = refused("--strategy", "mbr", "--utilities", "utilities.jsonl")
+    assert "--utilities utilities.jsonl" in said and all(fact in said for fact in facts)
+    assert not Path("out").exists()
+
+
+def test_utilities_are_for_minimum_bayes_risk() -> None:
+    assert "--strategy 1-best" in refused("--utilities", "utilities.jsonl")
+    assert "--metric" in refused("--strategy", "mbr", "--utilities", "utilities.jsonl", "--metric", "chrf")
+
+
 def test_options_that_are_new_do_not_make_older_folders_out_of_date() -> None:
     assert run() == 0
     recorded = json.loads(Path("out/select.json").read_text())["options"]
