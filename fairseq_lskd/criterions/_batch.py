@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,13 +14,21 @@ from ..losses import HiddenTerm, Objective, Projection, Sampled, TopK
 from ..models import mask_indices
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The predictions of several teachers, each for some of the N tokens of the mask; other tokens have no teacher."""
+
+    #: (tokens `[n]` int64, predictions for them: what a `BatchTeacher` returns, or log-probabilities `[n, K]`)
+    parts: Sequence[tuple[Tensor, Any]]
+
+
 class BatchTeacher(Protocol):
     """A teacher's predictions for a batch. To add a kind of teacher, write a class with these two methods."""
 
-    def projected(self, batch: Batch) -> list[Projection] | TopK | Sampled | None:
+    def projected(self, batch: Batch) -> list[Projection] | TopK | Sampled | Parts | None:
         """Return the predictions for the N tokens of the mask, as the fused loss takes them; None if it cannot."""
 
-    def whole(self, batch: Batch) -> Tensor | TopK | Sampled:
+    def whole(self, batch: Batch) -> Tensor | TopK | Sampled | Parts:
         """Return the predictions without the prefix, `[B, T', K]` or `[B, T', k]`, at the objective's temperature."""
 
 
@@ -28,7 +36,7 @@ class BatchTeacher(Protocol):
 class Batch:
     """A batch and all that its loss depends on. The loss is the sum over the tokens n of
 
-        w_n [a H_smoothed(p_S, y)_n + b m_n T^2 D(p_T, p_S)_n]
+        w_n [a_n H_smoothed(p_S, y)_n + b m_n T^2 D(p_T, p_S)_n]
 
     with `w` sentence_weights, `a` label_weight, `b` teacher_weight and `m` teacher_mask. The teacher's term is the mean
     over the iterations. `hidden` adds `w_n m_n` times its weight times the distance of the hidden states. B
@@ -45,7 +53,8 @@ class Batch:
     label_smoothing: float = 0.0
     prior: Tensor | None = None  #: [K] smoothing prior; None is uniform
     sentence_weights: Tensor | None = None  #: [B, 1] float32; None is 1 everywhere
-    label_weight: float = 1.0  #: 0 if the targets are the student's own translations (on-policy)
+    #: 0 if the targets are the student's own translations (on-policy); `[N]` float32 if it differs between tokens.
+    label_weight: float | Tensor = 1.0
     teacher: BatchTeacher | None = None
     teacher_weight: float = 0.0
     teacher_mask: Tensor | None = None  #: [N] bool, true at tokens that have the teacher's term; None is everywhere
@@ -54,6 +63,7 @@ class Batch:
     objective: Objective = field(default_factory=Objective)
     hidden: HiddenTerm | None = None  #: needs an online teacher
     iterations: int = 1
+    guess: bool = False  #: whether to return the student's most probable classes
     on_policy: bool | None = None  #: whether the targets are the student's translations; None without --kd-on-policy
 
     @functools.cached_property

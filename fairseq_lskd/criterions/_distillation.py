@@ -23,11 +23,18 @@ from ..teachers.weights import read_mixture
 from ._batch import Batch
 from ._forms import Terms
 from ._language_pairs import PairOfBatch
-from ._options import NO_TEACHER, check_classes, check_distillation, check_sampled, explain_missing_files, raise_for
+from ._options import (
+    NO_TEACHER,
+    WITHOUT_TEACHER,
+    check_classes,
+    check_distillation,
+    check_sampled,
+    explain_missing_files,
+    raise_for,
+)
+from ._pair_teachers import Ahead, PairTeachers
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, SelectionInputs
 from ._smoothing import SmoothingCriterion
-
-WITHOUT_TEACHER = f"{{'teacher_path': '{NO_TEACHER}'}}"
 
 
 @dataclass
@@ -92,15 +99,48 @@ class DistillationCriterion(SmoothingCriterion):
     update: int = 0  #: number of the update, from 0; set by `_training`
     epoch: int = 1  #: number of the epoch, from 1; set by `_training`
     hidden_map: Any  #: the matrix of --kd-hidden; None without it, and before `begin`
-    anchor: Any  #: an unused parameter, only with a queue: fairseq saves criterions only if they have a parameter
+    #: An unused parameter, only with a queue or --kd-threshold: fairseq saves criterions only if they have a parameter.
+    anchor: Any
 
     def __init__(self, cfg: Any, task: Any):
         super().__init__(cfg, task)
         self.teacher: OnlineTeacher | None = None
         self.cache: CachedTeacher | None = None
         self._frequency: Tensor | None = None
+        self._pair = PairOfBatch(task) if hasattr(task, "_per_lang_pair_train_loss") else None
+        if self.pairs and str(cfg.kd_select) in SELECTIONS and str(cfg.kd_select_by) == "frequency":
+            raise UserError(
+                f"--kd-select-by frequency needs the training target of one language pair, found "
+                f"{', '.join(self.pairs)}. Use another value"
+            )
         wanted = cfg.teacher_path != NO_TEACHER
-        if wanted and cfg.teacher_cache is not None:
+        self.of_pairs = PairTeachers.load(cfg, task, self.pairs, self._pair, _rank_and_world()) if wanted else None
+        if wanted and self.of_pairs is None:
+            self._load_teacher(task)
+        self.objective = Objective(
+            divergence(str(cfg.kd_divergence), **{name: cfg[f"kd_{name}"] for name in Parameters._fields}),
+            cfg.kd_temperature,
+            # For a cache, `_cached` takes the top k.
+            cfg.kd_top_k if cfg.teacher_cache is None else None,
+            str(cfg.kd_rest),
+            cfg.kd_ranking,
+            MEAN if self.teacher is None else self.teacher.mixture,
+        )
+        remembers = wanted and str(cfg.kd_select) == "global"
+        self.ahead = None
+        if self.of_pairs is not None and cfg.kd_threshold is not None:
+            self.ahead = Ahead(self.pairs, cfg.kd_threshold)
+        # One-dimensional, since --ddp-backend legacy_ddp does not take scalars.
+        self.register_parameter("anchor", nn.Parameter(torch.zeros(1)) if remembers or self.ahead else None)
+        # float32 values stored as int32, because --fp16 would round floating-point buffers.
+        queue = torch.full((cfg.kd_queue_size,), torch.nan).view(torch.int32) if remembers else None
+        self.register_buffer("queue", queue)
+        self.register_parameter("hidden_map", None)
+
+    def _load_teacher(self, task: Any) -> None:
+        """Load the one teacher or cache that the options name, if they name one."""
+        cfg = self.cfg
+        if cfg.teacher_cache is not None:
             with explain_missing_files(cfg.teacher_cache, cfg.teacher_path, overrides=WITHOUT_TEACHER):
                 self.cache = CachedTeacher.open(
                     cfg.teacher_cache,
@@ -112,30 +152,13 @@ class DistillationCriterion(SmoothingCriterion):
             if self.cache.draws:
                 raise_for(check_sampled(cfg))
             raise_for(check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache}"))
-        elif wanted and cfg.teacher_path is not None:
+        elif cfg.teacher_path is not None:
             with explain_missing_files(cfg.teacher_path, overrides=WITHOUT_TEACHER):
                 self.teacher = OnlineTeacher.from_checkpoints(
                     cfg.teacher_path, task, cfg.teacher_data, dtype=DTYPES.get(str(cfg.teacher_dtype))
                 )
             self.teacher.mixture = read_mixture(cfg.teacher_weights, cfg.teacher_path)
             raise_for(check_classes(cfg, len(task.target_dictionary), "the vocabulary"))
-        self._pair = PairOfBatch(task) if hasattr(task, "_per_lang_pair_train_loss") else None
-        self.objective = Objective(
-            divergence(str(cfg.kd_divergence), **{name: cfg[f"kd_{name}"] for name in Parameters._fields}),
-            cfg.kd_temperature,
-            # For a cache, `_cached` takes the top k.
-            cfg.kd_top_k if self.cache is None else None,
-            str(cfg.kd_rest),
-            cfg.kd_ranking,
-            MEAN if self.teacher is None else self.teacher.mixture,
-        )
-        remembers = wanted and str(cfg.kd_select) == "global"
-        # One-dimensional, since --ddp-backend legacy_ddp does not take scalars.
-        self.register_parameter("anchor", nn.Parameter(torch.zeros(1)) if remembers else None)
-        # float32 values stored as int32, because --fp16 would round floating-point buffers.
-        queue = torch.full((cfg.kd_queue_size,), torch.nan).view(torch.int32) if remembers else None
-        self.register_buffer("queue", queue)
-        self.register_parameter("hidden_map", None)
 
     @classmethod
     def check(cls, cfg: Any) -> list[str]:
@@ -173,6 +196,8 @@ class DistillationCriterion(SmoothingCriterion):
         batch = super().describe(model, sample)
         if not self._teaches:
             return batch
+        if self.of_pairs is not None:
+            return self._describe_pairs(model, sample, batch)
         # The cache is read before the student runs: reading waits for the GPU, which has little queued at this point.
         teacher = (
             self._cached(sample, batch)
@@ -191,8 +216,47 @@ class DistillationCriterion(SmoothingCriterion):
             iterations=self.cfg.kd_iterations if self.training else 1,
         )
 
+    def _describe_pairs(self, model: Any, sample: dict[str, Any], batch: Batch) -> Batch:
+        """Add the teachers of language pairs. A token without a teacher has the label's term alone, with weight 1."""
+        assert self.of_pairs is not None
+        # In validation all teachers run, so that losses are comparable, and to find out which pairs are ahead.
+        on = self.ahead.taught() if self.ahead is not None and self.training else [True] * len(self.pairs)
+        groups, ids = self.of_pairs.of_batch(sample, batch, on)
+        teacher: Any = (
+            self.of_pairs.cached(groups, ids, batch, self.epoch - 1, self.cfg.kd_top_k)
+            if self.of_pairs.are_cached
+            else self.of_pairs.online(groups, next(model.parameters()), self.kd_temperature)
+        )
+        taught = torch.zeros_like(batch.labels, dtype=torch.bool)
+        for group in groups:
+            taught[group.tokens] = True
+        return replace(
+            batch,
+            label_weight=1 - self.kd_weight * taught.float(),
+            teacher=teacher,
+            teacher_weight=self.kd_weight,
+            teacher_mask=taught,
+            objective=replace(self.objective, temperature=self.kd_temperature),
+            select=self._selector(model, batch, teacher),
+            guess=self.ahead is not None and not self.training,
+        )
+
+    def begin_validation(self) -> None:
+        """Forget the last validation; called before each."""
+        if self.ahead is not None:
+            self.ahead.begin()
+
+    def validated(self, logging_outputs: list[dict[str, Any]]) -> None:
+        """Add the counts of --kd-threshold of all workers; called after each validation step."""
+        if self.ahead is not None:
+            for log in logging_outputs:
+                if "pair_counts" in log:
+                    self.ahead.add(log["pair_counts"])
+
     def logging_output(self, batch: Batch, terms: Terms) -> dict[str, Any]:
         found = super().logging_output(batch, terms)
+        if self.ahead is not None and terms.guess is not None:
+            found["pair_counts"] = self.ahead.count(terms.guess, batch)
         if terms.hidden is not None:
             found["hidden_loss"] = terms.hidden
         if batch.teacher is not None and self.training:
@@ -218,16 +282,18 @@ class DistillationCriterion(SmoothingCriterion):
                 metrics.log_scalar(name, value / tokens if tokens else 0.0, tokens, round=4)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Load the queue, of any size, and the matrix of --kd-hidden from a checkpoint that has them."""
+        """Load the queue, of any size, the matrix of --kd-hidden and the counts of --kd-threshold, as far as saved."""
         if self.queue is not None and state_dict and "queue" in state_dict:
             self._remember(state_dict["queue"].view(torch.float32))
         if self.hidden_map is not None and state_dict and "hidden_map" in state_dict:
             with torch.no_grad():
                 self.hidden_map.copy_(state_dict["hidden_map"])
+        if self.ahead is not None and state_dict and "ahead.counts" in state_dict:
+            self.ahead.take(state_dict["ahead.counts"])
 
     def why_not_fused(self, model: Any) -> str | None:
-        mine = super().why_not_fused(model)
-        return mine if mine or self.teacher is None else self.teacher.why_not_projected
+        teachers = self.teacher or self.of_pairs
+        return super().why_not_fused(model) or (None if teachers is None else teachers.why_not_projected)
 
     @property
     def kd_weight(self) -> float:
@@ -247,7 +313,9 @@ class DistillationCriterion(SmoothingCriterion):
     @property
     def _teaches(self) -> bool:
         """Whether the loss has a teacher's term; with a cache only in training, as it has the training data alone."""
-        return self.kd_weight > 0 and (self.teacher is not None or (self.cache is not None and self.training))
+        cached = self.cache is not None or (self.of_pairs is not None and self.of_pairs.are_cached)
+        online = self.teacher is not None or (self.of_pairs is not None and not cached)
+        return self.kd_weight > 0 and (online or (cached and self.training))
 
     def _scheduled(self, start: float, end: float | None) -> float:
         """Return the value at this update; in validation the end value, so that validation losses are comparable."""

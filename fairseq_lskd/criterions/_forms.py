@@ -21,7 +21,7 @@ from ..losses import (
     teacher_loss,
 )
 from ..models import log_probs, project, unwrapped
-from ._batch import Batch
+from ._batch import Batch, Parts
 
 #: Tokens per chunk when validation computes the student's distributions.
 PREDICTION_ROWS = 256
@@ -37,14 +37,16 @@ class Terms(NamedTuple):
     nll: Tensor  #: negative log-likelihood of the labels, without sentence weights; of any shape, to be summed
     distributions: Distributions
     hidden: Tensor | None = None  #: [], the distance of hidden states times the sentence weights
+    guess: Tensor | None = None  #: [N] int64, the student's most probable classes, with `Batch.guess`
 
 
 def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
     """Compute the loss of a batch in one of the two forms. Each iteration of TIE-KD is a step with a `FusedLoss`."""
     student: Any = form.predict(model, batch)
     if batch.select is not None:
-        batch = replace(batch, teacher_mask=batch.select(functools.partial(form.nll, student, batch)))
-    steps, current = [form.step(student, batch, guess=batch.iterations > 1)], batch
+        chosen = batch.select(functools.partial(form.nll, student, batch))
+        batch = replace(batch, teacher_mask=chosen if batch.teacher_mask is None else chosen & batch.teacher_mask)
+    steps, current = [form.step(student, batch, guess=batch.guess or batch.iterations > 1)], batch
     distances = [_hidden_distance(form, student, batch)]
     while len(steps) < batch.iterations:
         current = current.fed_back(steps[-1].guess)
@@ -56,7 +58,8 @@ def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
     if batch.hidden is not None:
         values = torch.stack([each for each in distances if each is not None]).mean(0) * batch.teacher_token_weights
         loss, hidden = form.plus(loss, batch.hidden.weight * values, batch), values.detach().sum()
-    return Terms(loss, kd, steps[0].nll, form.distributions(student, batch), hidden)
+    guess = steps[0].guess if batch.guess else None
+    return Terms(loss, kd, steps[0].nll, form.distributions(student, batch), hidden, guess)
 
 
 def _hidden_distance(form: Fused | Plain, student: Any, batch: Batch) -> Tensor | None:
@@ -79,19 +82,32 @@ class Fused:
         return fused_loss(student, batch.labels, batch.token_weights).nll
 
     def step(self, student: Projection, batch: Batch, guess: bool) -> FusedLoss:
-        return fused_loss(
-            student,
-            batch.labels,
-            batch.token_weights * batch.label_weight,
-            label_smoothing=batch.label_smoothing,
-            prior=batch.prior,
-            teacher=None if batch.teacher is None else batch.teacher.projected(batch),
-            teacher_weight=batch.teacher_weight / batch.iterations * batch.teacher_token_weights,
-            # On a GPU, finding rows to skip waits for it, which pays off only with a teacher_mask.
-            skip=batch.teacher_mask is not None or not batch.target.is_cuda,
-            objective=batch.objective,
-            guess=guess,
-        )
+        weights = batch.token_weights * batch.label_weight
+        taught = batch.teacher_weight / batch.iterations * batch.teacher_token_weights
+
+        def of(rows: Tensor | slice, teacher: Any) -> FusedLoss:
+            return fused_loss(
+                student.rows(rows),
+                batch.labels[rows],
+                weights[rows],
+                label_smoothing=batch.label_smoothing,
+                prior=batch.prior,
+                teacher=teacher,
+                teacher_weight=taught[rows],
+                # On a GPU, finding rows to skip waits for it, which pays off only with a teacher_mask.
+                skip=batch.teacher_mask is not None or not batch.target.is_cuda,
+                objective=batch.objective,
+                guess=guess,
+            )
+
+        teacher = None if batch.teacher is None else batch.teacher.projected(batch)
+        if not isinstance(teacher, Parts):
+            return of(slice(None), teacher)
+        alone = torch.ones_like(batch.labels, dtype=torch.bool)
+        for rows, _ in teacher.parts:
+            alone[rows] = False
+        parts = [*teacher.parts, (alone.nonzero().squeeze(1), None)]
+        return _joined([(rows, of(rows, one)) for rows, one in parts], batch.labels)
 
     def total(self, steps: list[FusedLoss], batch: Batch) -> tuple[Tensor, Tensor | None]:
         loss = torch.stack([step.loss for step in steps]).sum()
@@ -114,6 +130,18 @@ class Fused:
             labels = batch.labels[some]
             scores = F.log_softmax(F.linear(hidden, weight, bias), dim=-1, dtype=torch.float32)
             yield scores, labels, torch.zeros_like(labels, dtype=torch.bool)
+
+
+def _joined(parts: list[tuple[Tensor, FusedLoss]], labels: Tensor) -> FusedLoss:
+    """Put the losses of parts of the tokens together. `labels` tells the number of tokens."""
+    nll = torch.zeros_like(labels, dtype=parts[0][1].nll.dtype)
+    teacher = torch.zeros_like(nll)
+    guess = torch.zeros_like(labels) if any(len(part.guess) for _, part in parts) else labels[:0]
+    for rows, part in parts:
+        nll[rows], teacher[rows] = part.nll, part.teacher
+        if len(guess):
+            guess[rows] = part.guess
+    return FusedLoss(torch.stack([part.loss for _, part in parts]).sum(), nll, teacher, guess)
 
 
 class Plain:
@@ -154,19 +182,31 @@ class Plain:
     def step(self, student: Tensor, batch: Batch, guess: bool) -> FusedLoss:
         target, mask = batch.target[:, batch.prefix :], batch.mask[:, batch.prefix :]
         nll = negative_log_likelihood(student, target, ~mask)
-        labels, alpha, prior = self._sum(nll, batch), batch.label_smoothing, batch.prior
+        labels, alpha, prior = self._labels(nll, batch), batch.label_smoothing, batch.prior
         if alpha > 0:
-            smooth = self._sum(smoothing_term(student, ~mask, prior), batch)
+            smooth = self._labels(smoothing_term(student, ~mask, prior), batch)
             labels = smoothed_cross_entropy(labels, smooth, alpha, student.size(-1), prior is None)
         best = student.argmax(-1)[mask] if guess else target[:0]
         if batch.teacher is None:
             return FusedLoss(labels, nll, torch.zeros_like(nll), best)
         if batch.teacher_mask is not None:
             mask = torch.zeros_like(mask).masked_scatter(mask, batch.teacher_mask)
-        return FusedLoss(labels, nll, teacher_loss(student, batch.teacher.whole(batch), ~mask, batch.objective), best)
+        teacher = batch.teacher.whole(batch)
+        if isinstance(teacher, Parts):
+            return FusedLoss(labels, nll, self._teacher_parts(student, teacher, mask, batch), best)
+        return FusedLoss(labels, nll, teacher_loss(student, teacher, ~mask, batch.objective), best)
+
+    def _teacher_parts(self, student: Tensor, teacher: Parts, taught: Tensor, batch: Batch) -> Tensor:
+        """Return the teacher's term where `taught`, `[B, T']`, from predictions for parts of the tokens."""
+        mask = batch.mask[:, batch.prefix :]
+        ours, ignore = student[mask], ~taught[mask]
+        found = ours.new_zeros(len(ours))
+        for rows, predictions in teacher.parts:
+            found = found.index_copy(0, rows, teacher_loss(ours[rows], predictions, ignore[rows], batch.objective))
+        return torch.zeros_like(mask, dtype=found.dtype).masked_scatter(mask, found)
 
     def total(self, steps: list[FusedLoss], batch: Batch) -> tuple[Tensor, Tensor | None]:
-        labels = batch.label_weight * steps[0].loss
+        labels = steps[0].loss if isinstance(batch.label_weight, Tensor) else batch.label_weight * steps[0].loss
         if batch.teacher is None:
             return labels, None
         kd = self._sum(torch.stack([step.teacher for step in steps]).sum(0) / batch.iterations, batch)
@@ -175,6 +215,13 @@ class Plain:
     def distributions(self, student: Tensor, batch: Batch) -> Distributions:
         target, mask = batch.target[:, batch.prefix :], batch.mask[:, batch.prefix :]
         yield student.detach().flatten(0, 1), target.flatten(), ~mask.flatten()
+
+    def _labels(self, values: Tensor, batch: Batch) -> Tensor:
+        """Sum values of the label's term, times the label weight where that differs between tokens."""
+        if isinstance(batch.label_weight, Tensor):
+            mask = batch.mask[:, batch.prefix :]
+            values = values * torch.zeros_like(mask, dtype=torch.float32).masked_scatter(mask, batch.label_weight)
+        return self._sum(values, batch)
 
     def _sum(self, values: Tensor, batch: Batch) -> Tensor:
         values = values if batch.sentence_weights is None else values * batch.sentence_weights

@@ -11,12 +11,14 @@ from omegaconf import II
 
 from ..errors import UserError
 from ..losses import DIVERGENCES, HIDDEN, RESTS, SCHEDULES, Parameters, divergence
+from ..teachers.of_pairs import by_pair, paths_in
 from ..teachers.online import DTYPES
 from ..teachers.weights import read_mixture
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS
 
 #: The value of `--teacher-path` that loads no teacher: for validating a student whose teacher no longer exists.
 NO_TEACHER = "none"
+WITHOUT_TEACHER = f"{{'teacher_path': '{NO_TEACHER}'}}"
 SMOOTHING_PRIORS = ChoiceEnum(["uniform", "unigram"])
 LOSS_FORMS = ChoiceEnum(["auto", "fused", "plain"])
 KD_DIVERGENCES = ChoiceEnum(list(DIVERGENCES))
@@ -61,8 +63,10 @@ class DistillationConfig(SmoothingConfig):
     teacher_path: Optional[str] = field(
         default=None,
         metadata={
-            "help": "the teacher's checkpoint, or several joined by ':', whose distributions are averaged. none: no "
-            "teacher, for fairseq-validate --model-overrides \"{'teacher_path': 'none'}\" if the file no longer exists"
+            "help": "the teacher's checkpoint, or several joined by ':', whose distributions are averaged. A student "
+            "of several language pairs may have a teacher for each: PAIR=PATH,PAIR=PATH (PAIR=none: no teacher for "
+            "this pair). none: no teacher, for fairseq-validate --model-overrides \"{'teacher_path': 'none'}\" if the "
+            "file no longer exists"
         },
     )
     teacher_weights: Optional[str] = field(
@@ -90,12 +94,21 @@ class DistillationConfig(SmoothingConfig):
         default=None,
         metadata={
             "help": "folder that `lskd cache` wrote for this training data, read in place of running a teacher. With "
-            "--teacher-path too, it must be of those checkpoints. Validation leaves the teacher's term out"
+            "--teacher-path too, it must be of those checkpoints. For a student of several language pairs "
+            "PAIR=FOLDER,PAIR=FOLDER. Validation leaves the teacher's term out"
         },
     )
     kd_weight: float = field(
         default=0.5,
         metadata={"help": "weight w of the teacher's term of the loss, in [0, 1]; the label's term has weight 1 - w"},
+    )
+    kd_threshold: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "with a teacher for each language pair: a pair has no distillation while the student's accuracy in "
+            "the last validation is at least this many percentage points above the teacher's (Tan et al., 2019; "
+            "default: always distillation). Switching to or from this in a resumed run needs --reset-optimizer"
+        },
     )
     kd_temperature: float = field(
         default=1.0, metadata={"help": "temperature T > 0 of both distributions in the teacher's term of the loss"}
@@ -219,6 +232,7 @@ def check_distillation(cfg: Any) -> list[str]:
         if value is not None and not 1e-6 <= value < float("inf"):  # dividing by less may overflow float32
             problems.append(f"{flag} {value}: expected a number above 0, not smaller than 1e-06")
     problems += _check_schedule(cfg) + _check_selection(cfg) + _check_weights(cfg) + _check_hidden(cfg)
+    problems += _check_pairs(cfg)
     for name in Parameters._fields:
         if not 0 < (value := getattr(cfg, f"kd_{name}")) < 1:
             problems.append(f"--kd-{name} {value}: expected a number between 0 and 1")
@@ -269,12 +283,70 @@ def _check_weights(cfg: Any) -> list[str]:
             f"--teacher-weights {cfg.teacher_weights} has no effect with --teacher-cache, which stores the teachers' "
             "mean. Give the weights to `lskd cache` instead"
         ]
-    if cfg.teacher_path not in (None, NO_TEACHER):
+    if cfg.teacher_path not in (None, NO_TEACHER) and not _names_pairs(cfg.teacher_path):
         try:
             read_mixture(cfg.teacher_weights, cfg.teacher_path)
         except UserError as error:
             return [str(error)]
     return []
+
+
+def _names_pairs(value: str | None) -> bool:
+    try:
+        return by_pair(value) is not None
+    except UserError:
+        return True
+
+
+def _check_pairs(cfg: Any) -> list[str]:
+    problems = []
+    for flag, value in (("--teacher-path", cfg.teacher_path), ("--teacher-cache", cfg.teacher_cache)):
+        try:
+            by_pair(value, flag)
+        except UserError as error:
+            problems.append(str(error))
+    paths, caches = _names_pairs(cfg.teacher_path), _names_pairs(cfg.teacher_cache)
+    threshold = cfg.kd_threshold
+    if not paths and not caches:
+        if threshold is not None and cfg.teacher_path != NO_TEACHER:
+            problems.append(
+                f"--kd-threshold {threshold} needs a teacher for each language pair. Give --teacher-path "
+                "PAIR=PATH,PAIR=PATH, or leave it out"
+            )
+        return problems
+    if cfg.teacher_path not in (None, NO_TEACHER) and cfg.teacher_cache is not None and paths != caches:
+        problems.append(
+            "--teacher-path and --teacher-cache: one names language pairs, the other does not. Name the same"
+        )
+    if cfg.teacher_weights is not None:
+        problems.append(
+            f"--teacher-weights {cfg.teacher_weights}: teachers of language pairs have equal weights. Leave it out"
+        )
+    if str(cfg.kd_hidden) != "none":
+        problems.append(
+            f"--kd-hidden {cfg.kd_hidden} needs one teacher, found teachers of language pairs. Leave it out"
+        )
+    if cfg.kd_iterations > 1:
+        problems.append(
+            f"--kd-iterations {cfg.kd_iterations}: teachers of language pairs cannot read the student's predictions, "
+            "which may be language tokens. Leave it out"
+        )
+    if str(cfg.kd_select) in SELECTIONS and str(cfg.kd_select_by) in OF_TEACHER:
+        problems.append(
+            f"--kd-select-by {cfg.kd_select_by} needs one teacher, found teachers of language pairs. Use another value"
+        )
+    if threshold is None:
+        return problems
+    if not abs(threshold) <= 100:
+        problems.append(f"--kd-threshold {threshold}: expected percentage points, from -100 to 100")
+    if cfg.teacher_cache is not None:
+        problems.append(
+            f"--kd-threshold {threshold} compares student and teacher in validation, which a --teacher-cache does not "
+            "have. Give --teacher-path alone"
+        )
+    if 0 in (cfg.kd_weight, cfg.kd_weight_end):
+        problems.append(f"--kd-threshold {threshold} needs a --kd-weight above 0, because no teacher runs at 0")
+    return problems
 
 
 def _check_selection(cfg: Any) -> list[str]:
@@ -354,7 +426,7 @@ def explain_missing_files(*paths: str | None, overrides: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if all(Path(part).exists() for path in paths if path for part in path.split(":")):
+        if all(Path(part).exists() for path in paths if path for part in paths_in(path)):
             raise
         raise UserError(
             f"{error}\n  If the file was moved, give its new path. To validate a trained student without it: "

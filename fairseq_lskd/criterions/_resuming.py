@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..files import sha256
 from ..teachers.cache import MANIFEST
 from ..teachers.checkpoint import read_archive
+from ..teachers.of_pairs import by_pair, paths_in
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,14 @@ def other_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tup
 def _same_files(before: Any, now: Any) -> bool:
     if before is None or now is None:
         return False
-    paths = [[_file(path) for path in str(joined).split(":")] for joined in (before, now)]
-    if len(paths[0]) != len(paths[1]) or not all(path.is_file() for path in (*paths[0], *paths[1])):
+    try:
+        pairs = [list(by_pair(str(joined)) or ()) for joined in (before, now)]
+    except UserError:  # an option of a checkpoint may have any value
+        return False
+    paths = [[_file(path) for path in paths_in(str(joined))] for joined in (before, now)]
+    if pairs[0] != pairs[1] or len(paths[0]) != len(paths[1]):
+        return False
+    if not all(path.is_file() for path in (*paths[0], *paths[1])):
         return False
     return all(one == other or sha256(one) == sha256(other) for one, other in zip(*paths, strict=True))
 

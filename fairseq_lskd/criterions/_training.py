@@ -14,6 +14,7 @@ from ._distillation import DistillationCriterion
 def watch() -> None:
     """Patch fairseq's trainer to inform our criterions; a second call changes nothing."""
     init, set_num_updates, begin_epoch = Trainer.__init__, Trainer.set_num_updates, Trainer.begin_epoch
+    begin_valid_epoch, reduce_and_log = Trainer.begin_valid_epoch, Trainer._reduce_and_log_stats
     if getattr(init, "informs_the_criterion", False):
         return
 
@@ -38,6 +39,21 @@ def watch() -> None:
             criterion.epoch = epoch
         begin_epoch(self, epoch)
 
+    @functools.wraps(begin_valid_epoch)
+    def informing_begin_valid_epoch(self: Any, epoch: int) -> None:
+        if isinstance(criterion := self.get_criterion(), DistillationCriterion):
+            criterion.begin_validation()
+        begin_valid_epoch(self, epoch)
+
+    @functools.wraps(reduce_and_log)
+    def informing_reduce_and_log(self: Any, logging_outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        # The only method that gets the sums of all workers.
+        criterion = self.get_criterion()
+        if isinstance(criterion, DistillationCriterion) and not criterion.training:
+            criterion.validated(logging_outputs)
+        return reduce_and_log(self, logging_outputs, *args, **kwargs)
+
     informing_init.informs_the_criterion = True  # type: ignore[attr-defined]  # a mark on a function
     Trainer.__init__ = informing_init
     Trainer.set_num_updates, Trainer.begin_epoch = informing_set_num_updates, informing_begin_epoch
+    Trainer.begin_valid_epoch, Trainer._reduce_and_log_stats = informing_begin_valid_epoch, informing_reduce_and_log

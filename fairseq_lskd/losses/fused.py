@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .divergence import WIDE, forward_kl
@@ -95,7 +96,8 @@ def fused_loss(
         label_weight: `[N]` float32.
         label_smoothing: alpha, in [0, 1); prior: `[K]`, or None for the uniform prior.
         teacher: one `Projection` per member of an ensemble, of any width. Their distributions at the temperature are
-            averaged by the objective's mixture. Or a `TopK` or `Sampled` at the temperature; or None.
+            averaged by the objective's mixture. A member may have fewer classes: the last ones then have no
+            probability. Or a `TopK` or `Sampled` at the temperature; or None.
         teacher_weight: `[N]` float32; None is 1 everywhere.
         skip: whether to find tokens with teacher_weight 0 first and leave out the teacher's projection for them. On a
             GPU, finding them waits for the device.
@@ -307,7 +309,8 @@ class _Work:
         blocks = [slice(start, min(start + BLOCK, classes)) for start in range(0, classes, BLOCK)]
         found: list[tuple[Tensor, ...]] = []
         for block in blocks:
-            s, v = project(student.classes(block)), project(teacher.classes(block))
+            s = project(student.classes(block))
+            v = _project_wide(teacher.classes(block), s.size(1))
             if t != 1:
                 v *= 1 / t
             top, guess = s.max(1) if self.problem.guess else (s.amax(1), self.guess)
@@ -600,11 +603,20 @@ def project(projection: Projection) -> Tensor:
 def _project_into(projection: Projection, out: Tensor) -> Tensor:
     """Return the logits, `[n, K]`; written into `out`, in blocks, if there is more than one block of classes."""
     if out.size(1) <= BLOCK:
-        return project(projection).to(out.dtype)
+        return _project_wide(projection, out.size(1)).to(out.dtype)
     for start in range(0, out.size(1), BLOCK):
-        block = slice(start, start + BLOCK)
-        out[:, block] = project(projection.classes(block))
+        block = slice(start, min(start + BLOCK, out.size(1)))
+        out[:, block] = _project_wide(projection.classes(block), block.stop - start)
     return out
+
+
+def _project_wide(projection: Projection, classes: int) -> Tensor:
+    """Return the logits, `[n, classes]`, -inf for the last classes if the projection has fewer."""
+    lacking = classes - projection.weight.size(0)
+    if lacking == classes:
+        return projection.hidden.new_full((len(projection.hidden), classes), -torch.inf)
+    logits = project(projection)
+    return F.pad(logits, (0, lacking), value=-torch.inf) if lacking else logits
 
 
 def _finite(top: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ..runs import RECORD, read_record
 from ..sequences.manifest import MANIFEST as SELECTED
 from ..sequences.manifest import translators
 from ..teachers.checkpoint import read_archive
+from ..teachers.of_pairs import NONE, by_pair, paths_in
 from .convergence import convergence, target_tokens, updates_of
 from .logs import Curve, Curves, epoch_means, logs_of, read_curves
 from .parameters import count_parameters
@@ -38,7 +39,8 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
     state = read_archive(checkpoint)
     options, made = Options(state), _made(folder)
     name, teacher_path = options("criterion", "_name"), options("criterion", "teacher_path")
-    cache, selected = _folder(options("criterion", "teacher_cache")), _selected(options)
+    caches, selected = _caches(options("criterion", "teacher_cache")), _selected(options)
+    cache = caches[0] if caches else None
     found: dict[str, Any] = {}
     beside = cache is not None or teacher_path not in (None, "none")
     method = method_of(name, beside)
@@ -55,6 +57,8 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
     if method in ("sequence", "both"):
         names = {"strategy": "strategy", "score_temperature": "score-temperature"}
         found |= {field: _value(selected, SELECTED, "options", of) for field, of in names.items()}
+    # The teachers of the caches of several language pairs.
+    run = [path for each in caches if len(caches) > 1 for path in _paths(_value(each, CACHE, "teacher_path"))]
     labels, curves, budget = made["labels"], _curves(folder), budget_of(options)
     smoothing = 0.0 if name == "cross_entropy" else number(options("criterion", "label_smoothing"))
     return Training(
@@ -63,7 +67,7 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
         method=method,
         seed=options("common", "seed"),
         label_smoothing=smoothing,
-        teachers=_teachers(_paths(teacher_path), made, cache, selected, say) if taught else (),
+        teachers=_teachers([*_paths(teacher_path), *run], made, cache, selected, say) if taught else (),
         arch=options("model", "_name"),
         parameters=count_parameters(state["model"]),
         budget=budget,
@@ -236,7 +240,19 @@ def _data(options: Options, selected: Path | None) -> dict[str, str]:
 
 
 def _paths(given: Any) -> list[str]:
-    return given.split(":") if isinstance(given, str) and given != "none" else []
+    try:
+        return paths_in(given) if isinstance(given, str) and given != "none" else []
+    except UserError:  # a checkpoint's options may have any value
+        return []
+
+
+def _caches(given: Any) -> list[Path]:
+    """Return the folders in the value of --teacher-cache."""
+    try:
+        named = by_pair(given) if isinstance(given, str) else {}
+    except UserError:  # a checkpoint's options may have any value
+        return []
+    return [Path(given)] if named is None else [Path(path) for path in named.values() if path != NONE]
 
 
 def _folder(given: Any) -> Path | None:

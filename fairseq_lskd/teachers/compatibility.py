@@ -137,7 +137,10 @@ def check_teacher(
     marked = kinds[0] == MIXED and is_bilingual(kinds[1])
     # A user's subclass of `translation` has the same batches. Its dictionaries are checked below.
     if kinds[0] != kinds[1] and not marked and not all(map(is_bilingual, kinds)):
-        problems.append(f"it was trained on the task {kinds[0]!r}, the {beside}'s is {kinds[1]!r}")
+        problem = f"it was trained on the task {kinds[0]!r}, the {beside}'s is {kinds[1]!r}"
+        if is_bilingual(kinds[0]) and kinds[1] in OF_PAIRS and (pairs := pairs_of(task)):
+            problem += f". Give a teacher for each pair: --teacher-path {','.join(f'{pair}=PATH' for pair in pairs)}"
+        problems.append(problem)
     elif kinds[0] == kinds[1]:
         marks = (mark_options(theirs, kinds[0]), mark_options(ours, kinds[1]))
         problems += [

@@ -196,7 +196,7 @@ OF_THE_TEACHER = {
     **{"kd_top_k": 3, "kd_rest": "renormalise", "kd_ranking": 5, "kd_iterations": 3, "kd_select": "batch"},
     **{"kd_select_share": 0.2, "kd_queue_size": 9, "kd_skew": 0.2, "kd_head": 0.3, "kd_alpha": 0.4},
     **{"kd_select_by": "length", "kd_select_side": "low", "teacher_weights": "1:2"},
-    **{"kd_hidden": "cosine", "kd_hidden_weight": 2.0},
+    **{"kd_hidden": "cosine", "kd_hidden_weight": 2.0, "kd_threshold": 1.0},
     **{"kd_schedule": "linear", "kd_schedule_updates": 5, "kd_weight_end": 0.1, "kd_temperature_end": 2.0},
 }
 

@@ -668,3 +668,43 @@ def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
     with Memory() as memory:
         problem.gradients(problem.plain(torch.float32))
     assert memory.peak >= 2 * whole
+
+
+@pytest.mark.parametrize("block", [4, 100])
+@pytest.mark.parametrize("name", ["forward_kl", "jensen_shannon", "total_variation"])
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_teacher_with_fewer_classes_gives_the_last_ones_no_probability(
+    monkeypatch, block, name, members, temperature
+):
+    """As a bilingual teacher, which has no language tokens. With blocks of 4, the last block has no class of it."""
+    monkeypatch.setattr(fused, "BLOCK", block)
+    chance = torch.Generator().manual_seed(1)
+    hidden, weight, bias = (torch.randn(shape, generator=chance).double() for shape in ((6, 5), (9, 5), (9,)))
+    teachers = [
+        Projection(*(torch.randn(shape, generator=chance).double() for shape in ((6, 3), (8, 3), (8,))))
+    ] * members
+    target = torch.randint(9, (6,), generator=chance)
+    weights = torch.rand(2, 6, generator=chance)
+    objective = Objective(divergence(name), temperature)
+    wanted = [each.clone().requires_grad_() for each in (hidden, weight, bias)]
+    logits = F.linear(*wanted)
+    p_t = torch.cat([(F.linear(*teachers[0]) / temperature).softmax(-1), torch.zeros(6, 1)], 1)
+    p_s = (logits / temperature).softmax(-1)
+    if name == "forward_kl":
+        value = (p_t[:, :8] * (p_t[:, :8] / p_s[:, :8]).log()).sum(-1)
+    elif name == "total_variation":
+        value = 0.5 * (p_t - p_s).abs().sum(-1)
+    else:
+        mean = (p_t + p_s) / 2
+        of_teacher = (p_t[:, :8] * (p_t[:, :8] / mean[:, :8]).log()).sum(-1)
+        value = 0.5 * of_teacher + 0.5 * (p_s * (p_s / mean).log()).sum(-1)
+    nll = F.cross_entropy(logits, target, reduction="none")
+    loss = (weights[0] * nll + weights[1] * temperature**2 * value).sum()
+    loss.backward()
+    student = Projection(*(each.clone().requires_grad_() for each in (hidden, weight, bias)))
+    found = fused_loss(student, target, weights[0], teacher=teachers, teacher_weight=weights[1], objective=objective)
+    found.loss.backward()
+    assert found.loss.item() == pytest.approx(loss.item(), rel=1e-9)
+    for mine, theirs in zip(student, wanted, strict=True):
+        assert torch.allclose(mine.grad, theirs.grad, rtol=1e-8, atol=1e-10)
