@@ -392,6 +392,7 @@ def test_training_validation_and_a_resumed_run(
     data: Path, teachers: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, task: str
 ) -> None:
     """With unmodified fairseq-train. A resumed run is byte-identical, and remembers which pairs are taught."""
+    caplog.set_level("INFO")  # for --log-file
     flags, model = BY_TASK[task], MODELS.get(task, tuple(MODEL))
     common = ["--criterion", "word_kd", "--teacher-path", named(teachers), "--kd-threshold", "-100"]
     common += ["--save-interval-updates", "2", "--keep-interval-updates", "9"]
