@@ -1,4 +1,4 @@
-# Multi30k, 29,000 pairs of image captions: teacher 1.9 M parameters, student 0.4 M. With so few pairs there are many epochs,
+# Multi30k, 29,000 pairs of image captions: teacher 1.6 M parameters, student 0.4 M. With so few pairs there are many epochs,
 # so teachers need dropout. The schedule ends at a learning rate of 0, when the models no longer improve.
 teacher_model=(--arch transformer_iwslt_de_en --share-all-embeddings --encoder-normalize-before --decoder-normalize-before
     --encoder-layers 3 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4
