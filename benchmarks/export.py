@@ -75,7 +75,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def measure(checkpoint: Path, source: Path, references: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure one student. Return a row per model."""
-    test = RawBitext(source, references, args.sentences)
+    test = RawBitext(source, [references], args.sentences)
     student = load_teacher(str(checkpoint))
     pieces = find_pieces(student, None, None, None)
     with tempfile.TemporaryDirectory() as folder:

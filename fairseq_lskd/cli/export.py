@@ -76,11 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare = parser.add_argument_group("compare with the checkpoint: size, sentences per second and BLEU")
     compare.add_argument(
         "--compare",
-        nargs=2,
+        nargs="+",
         type=Path,
         metavar=("SOURCE", "REFERENCES"),
-        help=f"raw text to translate with both, one sentence per line, plain or gzipped (.gz); prints a table, and "
-        f"writes its rows to DIR{COMPARISON}",
+        help=f"raw text to translate with both, and one or more files of references, one sentence per line, plain or "
+        f"gzipped (.gz); prints a table, and writes its rows to DIR{COMPARISON}",
     )
     add_options(
         compare,
@@ -180,7 +180,9 @@ def _test_set(args: argparse.Namespace) -> RawBitext | None:
         return None
     from ..export.comparison import RawBitext
 
-    source, references = args.compare
+    source, *references = args.compare
+    if not references:
+        raise UserError(f"--compare {source}: expected the references of this text too: --compare SOURCE REFERENCES")
     return RawBitext(source, references, args.limit)
 
 

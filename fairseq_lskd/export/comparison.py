@@ -34,24 +34,26 @@ WINDOW = 10_000
 
 @dataclass
 class RawBitext:
-    """Raw text and its references, one sentence per line."""
+    """Raw text and one or more sets of references, one sentence per line."""
 
     source: Path
-    references: Path
+    references: Sequence[Path]
     limit: int | None = None  #: maximum number of sentences
 
     def __post_init__(self) -> None:
         self.corpus = open_corpus(self.source)
-        self.texts = list(itertools.islice(read_lines(self.references), self.limit))
         self.sentences = min(self.corpus.sentences, self.limit or self.corpus.sentences)
-        if self.sentences != len(self.texts):
-            raise UserError(
-                f"{self.source} and {self.references} have {self.sentences:,} and {len(self.texts):,} lines"
-                + (f" (of the first {self.limit:,})" if self.limit else "")
-                + ", expected equal numbers"
-            )
-        for path, lines in ((self.source, self.corpus.read(0, self.sentences)), (self.references, self.texts)):
-            if any(SENTENCEPIECE in line for line in lines):
+        self.texts = [list(itertools.islice(read_lines(path), self.limit)) for path in self.references]
+        for path, lines in zip(self.references, self.texts, strict=True):
+            if self.sentences != len(lines):
+                raise UserError(
+                    f"{self.source} and {path} have {self.sentences:,} and {len(lines):,} lines"
+                    + (f" (of the first {self.limit:,})" if self.limit else "")
+                    + ", expected equal numbers"
+                )
+        sides = {self.source: self.corpus.read(0, self.sentences)} | dict(zip(self.references, self.texts, strict=True))
+        for path, side in sides.items():
+            if any(SENTENCEPIECE in line for line in side):
                 raise UserError(f"{path} is in SentencePiece pieces; expected raw text")
 
 
@@ -115,7 +117,7 @@ def compare(
         "beam": beam,
         "cores": cores,
         "source": {"path": str(test.source), "sha256": test.corpus.digest},
-        "references": {"path": str(test.references), "sha256": sha256(test.references)},
+        "references": [{"path": str(path), "sha256": sha256(path)} for path in test.references],
         "checkpoint_sha256": sha256(student.paths[0]),
     }
     return [_row(system, test) | shared for system in systems]
@@ -132,7 +134,7 @@ def _row(system: System, test: RawBitext) -> dict[str, Any]:
         "files": sizes,
         "sentences_per_second": statistics.median(rates),
         "rates": rates,
-        **score_corpus(system.texts, test.texts),
+        **score_corpus(system.texts, *test.texts),
         "settings": asdict(system.settings),
     }
 

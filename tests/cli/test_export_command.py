@@ -317,6 +317,15 @@ class TestComparison:
             (4, 2, "int8_float32"),
         ]
 
+    def test_several_references(self, data: Path, checkpoint: Path, sides: list[str]) -> None:
+        own = [data / "raw" / "test.en", Path("paraphrases.en")]
+        own[1].write_text("".join(f"{line[::-1]}\n" for line in own[0].read_text().splitlines()))
+        export(checkpoint, *sides, str(own[1]), "--rounds", "1")
+        rows = json.loads(Path("out.compare.json").read_text())
+        assert all(row["signature"].startswith("nrefs:2|") for row in rows)
+        assert [each["sha256"] for each in rows[0]["references"]] == list(map(sha256, own))
+        assert "--compare" in refused(str(checkpoint), "--out", "more", *sides[:2]) and not Path("more").exists()
+
     def test_texts_that_do_not_fit_are_refused_before_any_work(self, data: Path, checkpoint: Path) -> None:
         raw, pieces = data / "raw", data / "pieces"
         for source, references, said in (
