@@ -132,15 +132,20 @@ def test_the_loss_and_its_gradients_equal_the_definition(data: Path, teachers: d
         assert loss.item() == pytest.approx(wanted.item(), rel=1e-6) and size == sample["ntokens"]
         assert float(logged["kd_loss"]) == pytest.approx(kd.item(), rel=1e-5)
         assert_same(backward(student, loss), gradients, tolerance=1e-5)
+        assert criterion(student, sample, reduce=False)[0].sum().item() == pytest.approx(wanted.item(), rel=1e-6)
 
 
-def test_batches_of_training_data_too(data: Path, teachers: dict[str, Path]) -> None:
+@pytest.mark.parametrize("more", [[], ["--virtual-epoch-size", "50"]], ids=["epochs", "virtual epochs"])
+def test_batches_of_training_data_too(data: Path, teachers: dict[str, Path], more: list[str]) -> None:
     """fairseq draws sentences of the pairs with --sampling-method, so an index is not that in the data of the pair."""
-    flags = BY_TASK[MIXED]
+    flags = [*BY_TASK[MIXED], *more]
     task = make_task(data, *flags)
     student = make_model(task, data, *flags, seed=7).eval()
     criterion = make_criterion(task, "word_kd", teacher_path=named(teachers), kd_weight=WEIGHT)
     sample = batch(task, "train")
+    # The criterion leaves the choice of sentences as it is.
+    plain = batch(make_task(data, *flags), "train")
+    assert torch.equal(sample["target"], plain["target"]) and torch.equal(sample["id"] % STRIDE, plain["id"])
     wanted, _ = naive_loss(student, sample, distributions(data, teachers, sample, "train"))
     assert criterion.train()(student, sample)[0].item() == pytest.approx(wanted.item(), rel=1e-6)
 
@@ -197,6 +202,14 @@ def test_both_forms_agree(data: Path, teachers: dict[str, Path], settings: dict[
     assert_same(found[0][2], found[1][2], tolerance=1e-5)
 
 
+def test_the_dtype_of_teachers(data: Path, teachers: dict[str, Path]) -> None:
+    criterion = make_criterion(
+        make_task(data, *BY_TASK[MIXED]), "word_kd", teacher_path=named(teachers), teacher_dtype="bfloat16"
+    )
+    for of in criterion.of_pairs.teachers.values():
+        assert {weight.dtype for weight in of.teacher.models[0].parameters()} == {torch.bfloat16}
+
+
 def test_caches_of_pairs(data: Path, teachers: dict[str, Path], tmp_path: Path) -> None:
     """A sentence has the distribution that the cache of its pair stores for it."""
     flags = BY_TASK[MIXED]
@@ -237,6 +250,27 @@ def test_each_pair_of_multilingual_translation_has_its_teacher(data: Path, teach
     other = make_criterion(task, "word_kd", teacher_path=named(teachers), kd_weight=1.0)
     _, _, logged = task.valid_step(batch(task), student, other.eval())
     assert all(logged[f"{pair}:kd_loss"] > 0.1 for pair in PAIRS)
+
+
+@pytest.mark.parametrize("marks", [["--encoder-langtok", "src"], ["--encoder-langtok", "tgt", "--decoder-langtok"]])
+def test_language_tokens_of_multilingual_translation(data: Path, teachers: dict[str, Path], marks: list[str]) -> None:
+    """They replace the end symbols, which a bilingual teacher reads instead."""
+    flags = [*BY_TASK[PARTED], *marks]
+    task = make_task(data, *flags)
+    student = make_model(task, data, *flags, model=MODELS[PARTED], seed=6).eval()
+    criterion = make_criterion(task, "word_kd", teacher_path=named(teachers), kd_weight=1.0)
+    samples = batch(task)
+    _, _, logged = task.valid_step(samples, student, criterion.eval())
+    for pair, path in teachers.items():
+        model, own = teacher_model(data, pair, path)
+        sample, kd = samples[pair], 0.0
+        with torch.no_grad():
+            ours = student.models[pair](**sample["net_input"])[0].double().log_softmax(-1)
+            for row, index in enumerate(sample["id"].tolist()):
+                sentence = own.dataset("valid").collater([own.dataset("valid")[index]])
+                theirs = model(**sentence["net_input"])[0][0].log_softmax(-1)
+                kd += (theirs.exp() * (theirs - ours[row, : len(theirs), : theirs.size(1)])).sum().item()
+        assert float(logged[f"{pair}:kd_loss"]) == pytest.approx(kd, rel=1e-5) and ours.size(-1) == 28
 
 
 def refused(data: Path, flags: list[str], criterion: str = "word_kd", **settings: object) -> str:

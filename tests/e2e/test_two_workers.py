@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from multilingual import MARKS, MULTI, PAIRS, binarise_pairs, save
 from tiny import MODEL, assert_same, batch, logits
 
 from fairseq_lskd.sequences import SequenceWeights
@@ -80,6 +81,23 @@ def test_stability_is_that_of_one_worker(tmp_path, bitext):
         found.append(re.findall(r'"valid_intra_class_variance": "([0-9.]+)"', log.read_text()))
     one, two = (set(values) for values in found)
     assert one == two and len(one) == 1 and float(*one) > 0
+
+
+def test_accuracies_of_pairs_are_those_of_one_worker(tmp_path):
+    """--kd-threshold counts the whole validation set, of which each worker sees a part."""
+    data = binarise_pairs(tmp_path)
+    teachers = [
+        f"{p}={save(tmp_path / f'{p}.pt', data, '--task', 'translation', '-s', p[:2], '-t', 'en')}" for p in PAIRS
+    ]
+    flags = [*MULTI, *MARKS, "--criterion", "word_kd", "--teacher-path", ",".join(teachers), "--kd-threshold", "0"]
+    found = []
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        train(out, data, *flags, "--lr", "0", workers=workers)
+        found.append(torch.load(out / "checkpoint_last.pt", weights_only=True)["criterion"]["ahead.counts"])
+    assert torch.equal(*found) and found[0][:, 1:3].sum(0).min() > 0
+    lengths = [len(line.split()) + 1 for p in PAIRS for line in (tmp_path / f"valid.{p}.en").read_text().splitlines()]
+    assert found[0][:, 3].sum() == sum(lengths)
 
 
 def compare(folder: Path, data: Path, flags: list[str], backend: str = "legacy_ddp") -> None:

@@ -145,6 +145,20 @@ class TestTeachers:
         assert [each.sha256 for each in found.teachers] == sorted(digests)
         assert found.teacher_smoothing is None and found.teacher_size == "large"
 
+    @pytest.mark.parametrize("cached", [False, True])
+    def test_those_of_language_pairs(self, teacher_path: Path, cached: bool) -> None:
+        digests = [self.teach(teacher_path, "a", 0.1), self.teach(teacher_path, "b", 0.0)]
+        options = WORD | {"teacher_path": "de-en=a/checkpoint_last.pt,fr-en=b/checkpoint_last.pt,cs-en=none"}
+        if cached:
+            options |= {"teacher_path": None, "teacher_cache": "de-en=cache-a,fr-en=cache-b"}
+            for name, digest in zip("ab", digests, strict=True):
+                Path(f"cache-{name}").mkdir()
+                manifest = {"teachers": {"teacher 1": digest}, "teacher_path": f"{name}/checkpoint_last.pt"}
+                Path(f"cache-{name}/cache.json").write_text(json.dumps(manifest))
+        found = training_of(trained(teacher_path, "run", **options))
+        assert [each.sha256 for each in found.teachers] == sorted(digests) and found.method == "word"
+        assert all(each.training is not None for each in found.teachers) and found.cached == cached
+
     def test_the_one_that_wrote_the_cache(self, teacher_path: Path) -> None:
         digest = self.teach(teacher_path, "teacher")
         Path("cache").mkdir()
