@@ -50,6 +50,7 @@ COMMANDS = {
     "table": "matplotlib table {0}/result.json --plot {0}/a.svg",
     "export": "ctranslate2 export {0}/a.pt --out {0}/out",
     "translate": "ctranslate2 translate {0}/test.de --model {0} --out {0}/out",
+    "cache": "ctranslate2 cache {0} --model {0} --out {0}/out",
     "encode, tokenised": "sacremoses encode --raw {0} --out {0}/out -s de -t en --recipe moses-bpe",
     "encode, codes": "subword_nmt encode --raw {0} --out {0}/out -s de -t en --recipe moses-bpe",
     "select": "py3langid select {0}/nbest -s de -t en --out {0}/out --filter-language de,en",

@@ -28,6 +28,9 @@ a teacher with another vocabulary:
 two teachers with vocabularies of their own:
   lskd cache data/small/bin --teacher-path a.pt:b.pt --teacher-text data/a/bin:data/b/bin --teacher-weights 0.3:0.7 \\
     --out runs/small/mixed-cache
+a teacher in CTranslate2's form, with the student's vocabulary or with its own:
+  lskd cache data/mine/bin --model runs/mine/exported --compute-type int8 --out runs/mine/int8-cache
+  lskd cache data/small/bin --model opus-mt-en-de --teacher-text data/opus/bin --out runs/small/opus-cache
 eight GPUs under SLURM:
   sbatch --array=0-7 --gres=gpu:1 --wrap 'lskd cache data/mine/bin --teacher-path a.pt --out cache --fp16 \\
     --shard-id $SLURM_ARRAY_TASK_ID --num-shards 8'
@@ -38,11 +41,10 @@ then:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="folder of binarised data")
-    parser.add_argument(
-        "--teacher-path",
-        required=True,
-        metavar="FILES",
-        help="checkpoint of the teacher, or checkpoints of an ensemble joined by ':'",
+    add_options(
+        parser.add_mutually_exclusive_group(required=True),
+        ("--teacher-path", str, "FILES", "checkpoint of the teacher, or checkpoints of an ensemble joined by ':'"),
+        ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path; its languages are DATA's"),
     )
     help = "folder of the cache; it is created, or continued if it is incomplete"
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=help)
@@ -72,8 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     upsample = "repeat train N times when it is joined with train1, train2, ... (default: once)"
     add_options(task, ("--upsample-primary", int, "N", upsample, -1))
-    help = "run the teacher in half precision (needs a GPU)"
-    add_work(parser).add_argument("--fp16", action="store_true", help=help)
+    work = add_work(parser)
+    work.add_argument("--fp16", action="store_true", help="run the teacher in half precision (needs a GPU)")
+    work.add_argument(
+        "--compute-type",
+        choices=("float32", "int8", "float16"),
+        help="numeric type of the computation with --model (default: float32)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

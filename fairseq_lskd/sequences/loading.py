@@ -12,8 +12,8 @@ from typing import NamedTuple
 from ..compat.versions import version_of
 from ..errors import UserError
 from ..machine import threads
+from ..teachers.model_folder import model_symbols, read_config
 from .decoding import DecodingOptions, Engine
-from .segmentation import model_symbols
 
 #: Options with the tokens that are put before and after every sentence.
 MARKS = ("source_prefix", "source_suffix", "target_prefix")
@@ -129,7 +129,7 @@ def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> 
         raise UserError("--engine fairseq needs --teacher-path: fairseq cannot load a CTranslate2 model (--model)")
     if reason := unsupported(search):
         raise UserError(f"--model: {reason}. Give the fairseq checkpoint with --teacher-path")
-    from .engines.ctranslate2_engine import CTranslate2Engine, Marks, read_config
+    from .engines.ctranslate2_engine import CTranslate2Engine, Marks
 
     symbols = model_symbols(model, "source"), model_symbols(model)
     if request.source_suffix is None and not read_config(model).get("add_source_eos", True):

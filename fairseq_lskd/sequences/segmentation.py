@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..data.sentencepiece_model import load_model
 from ..errors import UserError
-from ..reading import read_json, read_text
 
 Split = Callable[[Sequence[str]], list[list[str]]]
 Join = Callable[[Sequence[str]], str]
@@ -71,17 +70,3 @@ def check_pieces(
             f"{where}: {whose} lacks {100 * unknown / len(tokens):.0f} % of the tokens of the first sentences, "
             f"expected at most {100 * UNKNOWN:.0f} %. {way_out}"
         )
-
-
-def model_symbols(folder: Path, kind: str = "target") -> list[str]:
-    """Read the vocabulary of one side ("target", "source") of a CTranslate2 model folder."""
-    for side in (kind, "shared"):
-        path = folder / f"{side}_vocabulary.json"
-        if path.is_file():
-            return read_json(path, [str], "the vocabulary of a CTranslate2 model, a list of strings")
-        if path.with_suffix(".txt").is_file():
-            return read_text(path.with_suffix(".txt")).split("\n")
-    raise UserError(
-        f"--model {folder} is not a CTranslate2 model folder: found no {kind}_vocabulary.json or "
-        "shared_vocabulary.json, which CTranslate2's converters write"
-    )

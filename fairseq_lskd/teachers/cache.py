@@ -38,6 +38,7 @@ from ..reading import COUNT, POSITIVE, misfit, read_json, shown
 from .compatibility import task_name
 from .known import is_bilingual
 from .languages import options_of
+from .model_folder import WEIGHTS, model_files
 
 #: Version of the format. Caches with another version are refused.
 FORMAT = 1
@@ -50,6 +51,7 @@ _PLAN = {
         **{flag: (POSITIVE, type(None)) for flag in ("--sampled?", "--draws?")},
     },
     **{"dictionaries": _DIGESTS, "data": _DIGESTS, "teachers": _DIGESTS},
+    "model?": _DIGESTS,
     **{"blocks?": POSITIVE, "bytes_per_token?": POSITIVE, "files?": object},
 }
 #: Bits of float16 numbers: 0.01 (the rounding error of log 1 is smaller), -0.0 and -infinity.
@@ -59,7 +61,7 @@ _NAME = re.compile(r"(?:block-(\d{5})|lengths)-([0-9a-f]{16})\.npy")
 
 
 #: Options that a plan records only if they were given.
-OPTIONAL = ("--sampled", "--draws", "--seed", "--teacher-weights", "--teacher-text")
+OPTIONAL = ("--sampled", "--draws", "--seed", "--teacher-weights", "--teacher-text", "--compute-type")
 
 
 def record_dtype(k: int, vocabulary: int, sampled: int = 0, draws: int = 1) -> np.dtype:
@@ -106,10 +108,13 @@ def find_damaged(paths: Sequence[Path]) -> list[Path]:
         return [path for path, damaged in zip(paths, flags, strict=True) if damaged]
 
 
-def fingerprint(task: Any, subset: str, temperature: float, teacher_path: str | None = None) -> dict[str, Any]:
+def fingerprint(
+    task: Any, subset: str, temperature: float, teacher_path: str | None = None, model: Path | None = None
+) -> dict[str, Any]:
     """Return everything that a cache depends on: sections of names and values, SHA-256 for files and dictionaries.
 
-    The dataset is not loaded. Without `teacher_path` there is no section "teachers".
+    The dataset is not loaded. Without `teacher_path` and `model` there is no section "teachers". `model` is the folder
+    of a CTranslate2 model; its other files are in a section "model".
 
     Raises:
         UserError: if the task is not supported, the data is in several folders or is not a binarised bitext, or a
@@ -145,6 +150,10 @@ def fingerprint(task: Any, subset: str, temperature: float, teacher_path: str | 
             raise UserError(f"--teacher-path: no checkpoint at {', '.join(missing)}. Give the path of an existing file")
         # Sorted, because the mean of an ensemble does not depend on its order.
         sections["teachers"] = {f"teacher {i}": digest for i, digest in enumerate(sorted(map(sha256, paths)), 1)}
+    if model is not None:
+        files = {path.name: sha256(path) for path in model_files(model)}
+        sections["teachers"] = {"teacher 1": files.pop(WEIGHTS)}
+        sections["model"] = files
     return sections
 
 
@@ -196,7 +205,7 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Return the differences between two fingerprints, one line each; options that `wanted` lacks do not count."""
     lines = []
     for section, here in wanted.items():
-        there = found[section]
+        there = found.get(section, {})
         if section == "options":
             there = {name: there.get(name) for name in here}
         lines += what_differs(there, here, here="here")

@@ -13,8 +13,10 @@ class Request:
     """The options of `lskd cache`, described by its `--help`."""
 
     data: str
-    teacher_path: str
     out: Path
+    teacher_path: str | None = None
+    model: Path | None = None
+    compute_type: str | None = None
     teacher_weights: str | None = None
     top_k: int | None = None
     sampled: int | None = None
@@ -39,6 +41,7 @@ class Request:
 
     def check(self) -> None:
         """Raise a `UserError` for options that contradict each other. No file is read."""
+        self._check_teacher()
         if not 0 <= self.shard_id < self.num_shards:
             raise UserError(f"--shard-id {self.shard_id}: expected 0 to {self.num_shards - 1} (--num-shards - 1)")
         if self.teacher_text is not None:
@@ -54,6 +57,34 @@ class Request:
         if self.seed is not None and self.seed < 0:
             raise UserError(f"--seed {self.seed}: expected 0 or more")
 
+    def _check_teacher(self) -> None:
+        if (self.teacher_path is None) == (self.model is None):
+            raise UserError(
+                "expected either --teacher-path with fairseq checkpoints, or --model with a CTranslate2 model folder, "
+                f"found {'neither' if self.model is None else 'both'}"
+            )
+        if self.model is None:
+            if self.compute_type is not None:
+                raise UserError(f"--compute-type {self.compute_type} is for --model; with --teacher-path, use --fp16")
+            return
+        if self.fp16:
+            raise UserError("--fp16 is for --teacher-path; with --model, use --compute-type float16")
+        if self.teacher_data is not None:
+            raise UserError(
+                f"--teacher-data {self.teacher_data} is for --teacher-path: the folder of --model has its vocabulary. "
+                "Leave it out"
+            )
+        if self.teacher_weights is not None or (":" in str(self.model) and not self.model.exists()):
+            raise UserError(
+                f"--model {self.model}: expected one folder, without --teacher-weights. To mix several teachers, give "
+                "fairseq checkpoints with --teacher-path A:B"
+            )
+
+    @property
+    def teachers(self) -> list[str]:
+        """The paths of the teachers."""
+        return [str(self.model)] if self.teacher_path is None else self.teacher_path.split(":")
+
     @property
     def texts(self) -> list[str]:
         """The folders of --teacher-text: one for all teachers, or one for each."""
@@ -64,13 +95,13 @@ class Request:
             raise UserError(
                 f"--teacher-text {self.teacher_text!r}: expected folders, joined by ':'; found an empty name"
             )
-        teachers, texts = len(self.teacher_path.split(":")), len(self.texts)
+        teachers, texts = len(self.teachers), len(self.texts)
         dictionaries = len((self.teacher_data or "").split(":"))
         if texts not in (1, teachers):
+            flag, kind = ("--teacher-path", "checkpoint") if self.model is None else ("--model", "folder")
             raise UserError(
-                f"--teacher-text names {texts} folders, --teacher-path {teachers} checkpoint"
-                f"{'s' if teachers > 1 else ''}. Give one folder for all teachers, or one for each; a teacher with the "
-                "student's vocabulary reads DATA"
+                f"--teacher-text names {texts} folders, {flag} {teachers} {kind}{'s' if teachers > 1 else ''}. "
+                "Give one folder for all teachers, or one for each; a teacher with the student's vocabulary reads DATA"
             )
         if dictionaries not in (1, texts):
             raise UserError(

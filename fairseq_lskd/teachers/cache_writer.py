@@ -70,11 +70,13 @@ class CacheWriter:
         subset: str,
         kept: Plan,
         temperature: float,
-        teacher_path: str,
+        teacher_path: str | None,
         half: bool = False,
         bytes_per_token: int | None = None,
         mixture: Mixture = MEAN,
         teacher_texts: Sequence[Any] = (),
+        model: Path | None = None,
+        compute_type: str | None = None,
     ):
         """Check the folder and load the split. Nothing is written yet.
 
@@ -84,6 +86,7 @@ class CacheWriter:
             teacher_path: checkpoints joined by `:`; half: whether they run in float16; mixture: their weights.
             bytes_per_token: the budget that `kept` was chosen for. It is recorded, so a later call need not measure
                 again.
+            model: the folder of a CTranslate2 model, instead of `teacher_path`; compute_type: its numeric type.
             teacher_texts: if teachers read the subset in pieces of their own, the task of all, or of each.
 
         Raises:
@@ -100,10 +103,10 @@ class CacheWriter:
             )
         self._budget = bytes_per_token
         self.folder = folder
-        self._teacher_path = teacher_path
+        self._teacher = {"teacher_path": teacher_path} if model is None else {"model_path": str(model)}
         self._data = data_files(task.cfg, subset)
         self._stamps = list(map(stamp, self._data))
-        self._fingerprint = fingerprint(task, subset, temperature, teacher_path)
+        self._fingerprint = fingerprint(task, subset, temperature, teacher_path, model)
         # These options may differ from a student's, but are the same for all processes that write the cache.
         self._fingerprint["options"] |= {
             **kept.options(),
@@ -111,10 +114,12 @@ class CacheWriter:
             "--max-source-positions": task.cfg.max_source_positions,
             "--max-target-positions": task.cfg.max_target_positions,
         }
-        if (weights := recorded(mixture, teacher_path)) is not None:
+        if compute_type is not None:
+            self._fingerprint["options"]["--compute-type"] = compute_type
+        if (weights := recorded(mixture, teacher_path or "")) is not None:
             self._fingerprint["options"]["--teacher-weights"] = weights
         if teacher_texts:
-            self._fingerprint["options"]["--teacher-text"] = _digests(teacher_texts, subset, teacher_path)
+            self._fingerprint["options"]["--teacher-text"] = _digests(teacher_texts, subset, teacher_path or "")
         self._asked = self._fingerprint | {"options": dict.fromkeys(OPTIONAL) | self._fingerprint["options"]}
         settle(followed(folder), _KIND)
         #: The differences of an existing cache that `write` replaces.
@@ -160,7 +165,7 @@ class CacheWriter:
         Raises:
             UserError: if a file cannot be written, or another cache has been started in the folder.
         """
-        plan = {"format": FORMAT, "lskd": __version__, "teacher_path": self._teacher_path, "blocks": self.blocks}
+        plan = {"format": FORMAT, "lskd": __version__, **self._teacher, "blocks": self.blocks}
         plan |= {} if self._budget is None else {"bytes_per_token": self._budget}
         # Another process may have replaced the cache since `__init__`.
         if self._changes and (changes := self._check_plan(may_replace=True)):

@@ -52,6 +52,8 @@ def write_cache(request: Request) -> Written:
         bytes_per_token=request.bytes_per_token,
         mixture=teachers.mixture,
         teacher_texts=teachers.texts,
+        model=request.model,
+        compute_type=None if teachers.converted is None else teachers.converted.compute_type,
     )
     blocks = writer.to_do(request.shard_id, request.num_shards)
     if blocks:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,23 @@ logger = logging.getLogger(__name__)
 SLICE = {"cpu": 2**22, "cuda": 2**26}
 
 
+class ForcedTeacher(Protocol):
+    """A teacher that can be forced to write given targets: an `OnlineTeacher` or a `ConvertedTeacher`."""
+
+    names: list[str]  #: of its models, for messages
+    mixture: Mixture  #: the weights of its models
+
+    @property
+    def max_positions(self) -> Sequence[tuple[int, int] | None]:
+        """The most source and target tokens of each model, end symbols included; None without a limit of its own."""
+
+    def projections(self, net_input: dict[str, Any], like: Tensor, mask: Tensor) -> list[Projection] | None:
+        """As `OnlineTeacher.projections`; None if it only has log-probabilities."""
+
+    def log_probs(self, net_input: dict[str, Any], like: Tensor, temperature: float = 1.0) -> Tensor:
+        """As `OnlineTeacher.log_probs`; at padding, rows may have any values."""
+
+
 class Forced(NamedTuple):
     """The teacher's outputs at n target tokens."""
 
@@ -34,7 +51,7 @@ class Forced(NamedTuple):
 
 
 def distributions(
-    teacher: OnlineTeacher, net_input: dict[str, Any], rows: Tensor, like: Tensor, temperature: float = 1.0
+    teacher: ForcedTeacher, net_input: dict[str, Any], rows: Tensor, like: Tensor, temperature: float = 1.0
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield log-probabilities `[n, V]` and, for a single teacher, hidden states `[n, D]` of the tokens at `rows`, [N].
 
@@ -71,7 +88,7 @@ def _slices(tokens: int, classes: Tensor) -> Iterator[slice]:
 class TeacherForcing:
     """Run a teacher on batches of a dataset's sentences."""
 
-    def __init__(self, teacher: OnlineTeacher, task: Any, dataset: Any, like: Tensor, max_tokens: int):
+    def __init__(self, teacher: ForcedTeacher, task: Any, dataset: Any, like: Tensor, max_tokens: int):
         """Prepare a teacher that fits the task, for a LanguagePairDataset of the task.
 
         like: a tensor with the device and dtype for the computation.
@@ -79,9 +96,7 @@ class TeacherForcing:
         """
         self.teacher, self.dataset, self.like, self.max_tokens = teacher, dataset, like, max_tokens
         self.padding = task.target_dictionary.pad()
-        self.limits = utils.resolve_max_positions(
-            task.max_positions(), *(model.max_positions() for model in teacher.models)
-        )
+        self.limits = utils.resolve_max_positions(task.max_positions(), *teacher.max_positions)
 
     def too_long(self) -> int:
         """Return the number of sentences that are longer than the teacher or the task allows."""

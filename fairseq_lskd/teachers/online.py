@@ -136,6 +136,11 @@ class OnlineTeacher:
             self._of_pair[pair].mixture = self.mixture
         return self._of_pair[pair]
 
+    @property
+    def max_positions(self) -> list[tuple[int, int] | None]:
+        """The most source and target tokens of each model."""
+        return [model.max_positions() for model in self.models]
+
     def _follow(self, like: Tensor) -> torch.dtype:
         """Move the models to the device of `like`, a parameter of the student, and to their dtype. Return the dtype."""
         dtype = self.dtype or like.dtype

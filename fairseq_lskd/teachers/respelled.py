@@ -12,8 +12,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..losses import MEAN, Mixture, TopK
-from .forced import TeacherForcing, distributions
-from .online import OnlineTeacher
+from .forced import ForcedTeacher, TeacherForcing, distributions
 from .respelling import MARK, Masses, Respelling, Vocabulary
 from .top_k import check_not_nan
 
@@ -29,7 +28,7 @@ class Text(NamedTuple):
 class Reader(TeacherForcing):
     """A teacher that reads a student's sentences in its own pieces, or in the student's."""
 
-    def __init__(self, teacher: OnlineTeacher, text: Text, student: Text, like: Tensor, max_tokens: int):
+    def __init__(self, teacher: ForcedTeacher, text: Text, student: Text, like: Tensor, max_tokens: int):
         """As `TeacherForcing`, for `text`. If it is `student` itself, distributions stay as they are.
 
         Raises:

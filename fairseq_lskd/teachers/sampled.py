@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..losses import Draws, choose_head, draw, top_k
 from ..losses.sampled import Error, dense, gradient_error
 from .cache import record_dtype
-from .online import OnlineTeacher
+from .forced import ForcedTeacher
 from .top_k import TeacherTopK
 
 #: Number of target tokens, from the beginning of the data, on which `choose` measures variances.
@@ -74,7 +74,7 @@ class TeacherSampled(TeacherTopK):
 
     def __init__(
         self,
-        teacher: OnlineTeacher,
+        teacher: ForcedTeacher,
         task: Any,
         dataset: Any,
         plan: Plan,

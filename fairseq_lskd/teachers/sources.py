@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..errors import UserError
+from ..extras import require
 from ..losses import MEAN
 from .cache_request import Request
+from .forced import ForcedTeacher
 from .online import OnlineTeacher
 from .respelled import Reader, RespelledTopK, Text
 from .sampled import Plan, TeacherSampled
 from .task import load_split, translation_task
 from .top_k import TeacherTopK
 from .weights import read_mixture
+
+if TYPE_CHECKING:
+    from .converted import ConvertedTeacher
 
 
 class Teachers:
@@ -26,10 +31,13 @@ class Teachers:
         """Read the dictionaries of the data and of the teachers' texts.
 
         Raises:
-            UserError: if a folder or a weight is invalid, or there is no GPU for --fp16.
+            UserError: if a folder or a weight is invalid, there is no GPU for --fp16, or the model of --model does not
+                fit (`ConvertedTeacher`).
         """
         self.request = request
-        self.mixture = read_mixture(request.teacher_weights, request.teacher_path)
+        if request.model is not None:
+            require("--model", "ctranslate2")
+        self.mixture = read_mixture(request.teacher_weights, request.teacher_path or "")
         cuda = torch.cuda.is_available() and not request.cpu
         if request.fp16 and not cuda:
             there = "leave out --cpu" if request.cpu else "torch finds none: leave it out"
@@ -40,11 +48,20 @@ class Teachers:
         self.task = self._task(request.data)
         #: The tasks of --teacher-text; `task` itself for teachers that read the student's data.
         self.texts = [self.task if _same(each, request.data) else self._task(each) for each in request.texts]
+        self.converted = None if request.model is None else self._convert(request.model)
+
+    def _convert(self, folder: Path) -> ConvertedTeacher:
+        from .converted import ConvertedTeacher  # CTranslate2 is optional
+
+        task = self.texts[0] if self.texts else self.task
+        return ConvertedTeacher(folder, task, self.request.compute_type or "float32", self.like.device.type)
 
     @cached_property
-    def ensemble(self) -> OnlineTeacher:
+    def ensemble(self) -> ForcedTeacher:
         """All teachers, which have the student's vocabulary."""
-        found = OnlineTeacher.from_checkpoints(self.request.teacher_path, self.task, self.request.teacher_data)
+        if self.converted is not None:
+            return self.converted
+        found = OnlineTeacher.from_checkpoints(":".join(self.request.teachers), self.task, self.request.teacher_data)
         found.mixture = self.mixture
         return found
 
@@ -65,13 +82,15 @@ class Teachers:
         asked = self.request
         student = Text(asked.data, self.task, dataset)
         alone = len(self.texts) == 1
-        paths = [asked.teacher_path] if alone else asked.teacher_path.split(":")
+        paths = [":".join(asked.teachers)] if alone else asked.teachers
         dictionaries = (asked.teacher_data or "").split(":")
         if len(dictionaries) < len(paths):
             dictionaries *= len(paths)
         readers = []
         for path, name, task, folder in zip(paths, asked.texts, self.texts, dictionaries, strict=True):
-            teacher = OnlineTeacher.from_checkpoints(path, task, folder or None, beside="text")
+            teacher: ForcedTeacher = self.converted or OnlineTeacher.from_checkpoints(
+                path, task, folder or None, beside="text"
+            )
             if alone:
                 teacher.mixture = self.mixture
             text = student if task is self.task else Text(name, task, self._load(task))

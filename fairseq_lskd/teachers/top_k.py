@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..losses import Draws, TopK, top_k
-from .forced import TeacherForcing, distributions
-from .online import OnlineTeacher
+from .forced import ForcedTeacher, TeacherForcing, distributions
 
 #: What a cache stores of tokens' distributions.
 Kept = TopK | Draws
@@ -34,7 +33,7 @@ class TeacherTopK(TeacherForcing):
     """Run a teacher on a dataset and take the most probable classes at each token."""
 
     def __init__(
-        self, teacher: OnlineTeacher, task: Any, dataset: Any, k: int, temperature: float, like: Tensor, max_tokens: int
+        self, teacher: ForcedTeacher, task: Any, dataset: Any, k: int, temperature: float, like: Tensor, max_tokens: int
     ):
         """Prepare the teacher as `TeacherForcing` does, for the top k at a temperature."""
         super().__init__(teacher, task, dataset, like, max_tokens)
@@ -104,6 +103,6 @@ def check_not_nan(found: Kept, ids: np.ndarray) -> None:
     """Raise a `UserError` if a teacher's probabilities are NaN in the batch of these sentences."""
     if found.log_probs.isnan().any():
         raise UserError(
-            f"--teacher-path: the teacher's probabilities are NaN in the batch of sentence {ids[0]}. Train the "
-            "teacher again, or leave --fp16 out"
+            f"the teacher's probabilities are NaN in the batch of sentence {ids[0]}. Train the teacher again, or leave "
+            "--fp16 or --compute-type out"
         )

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fairseq_lskd.errors import UserError
-from fairseq_lskd.sequences.segmentation import check_pieces, joiner, model_symbols, splitter
+from fairseq_lskd.sequences.segmentation import check_pieces, joiner, splitter
+from fairseq_lskd.teachers.model_folder import model_symbols
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from ...errors import UserError
 from ...files import FULL, errors_name, sha256, write_json
 from ...reading import NUMBER, read_json
 from ...teachers.alone import Teacher
-from .ctranslate2_engine import PADDING
+from ...teachers.model_folder import PADDING
 from .fairseq_engine import forced_log_probs
 
 ACTIVATIONS = {

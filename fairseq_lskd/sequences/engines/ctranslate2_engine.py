@@ -12,17 +12,13 @@ from typing import Any, TypeVar
 import ctranslate2
 
 from ...errors import UserError
-from ...reading import read_json
+from ...teachers.model_folder import PADDING, model_symbols, read_config
 from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
-from ..segmentation import model_symbols
 
 Item = TypeVar("Item")
 
 #: Default batch size in tokens, and the sizes to try, by device.
 MAX_TOKENS = {"cpu": (1024, (512, 2048)), "cuda": (16384, (4096, 65536))}
-
-#: CTranslate2's name for fairseq's <pad>.
-PADDING = "<blank>"
 
 
 @dataclass(frozen=True)
@@ -248,10 +244,3 @@ def _divisors(cores: int) -> list[int]:
         numbers.append(cores)
         cores //= 2
     return numbers
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read a model's config.json, which describes its special tokens. Old models have none, and yield {}."""
-    path = folder / "config.json"
-    shape = {"eos_token?": (str, type(None)), "add_source_eos?": bool}
-    return read_json(path, shape, "the config.json of a CTranslate2 model") if path.is_file() else {}
