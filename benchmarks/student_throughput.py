@@ -9,6 +9,8 @@ run. Teacher and data are random, because time and memory of an update do not de
   none_ours  label_smoothed_teacher, the same loss in its fused form
   online     word_kd --teacher-path
   cached     word_kd --teacher-cache, written by `lskd cache`
+  process    word_kd --teacher-path --teacher-process: not measured by default. Between its turns the teacher's process
+             computes ahead, so compare CPU seconds of the student's process, not speed
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ CRITERIONS = {
     "none_ours": "label_smoothed_teacher",
     "online": "word_kd --teacher-path {teacher}",
     "cached": "word_kd --teacher-cache {cache}",
+    "process": "word_kd --teacher-path {teacher} --teacher-process {device}",
 }
+USUAL = [name for name in CRITERIONS if name != "process"]
 #: Mean number of pieces in a generated sentence, as in corpora of news translation.
 LENGTH = 25
 
@@ -63,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     story = {"machine": machine(), "versions": versions(), "command": command()}
     with tempfile.TemporaryDirectory() as folder:
         data = args.data or make_data(Path(folder), args.vocab, args.sentences)
-        places = {"teacher": Path(folder, "teacher.pt"), "cache": Path(folder, "cache")}
+        places = {"teacher": Path(folder, "teacher.pt"), "cache": Path(folder, "cache"), "device": args.device}
         facts = {}
-        if {"online", "cached"} & set(args.teachers):
+        if {"online", "cached", "process"} & set(args.teachers):
             facts["teacher_parameters"] = make_teacher(args, data, places["teacher"])
         if "cached" in args.teachers:
             make_cache(args, data, places)
@@ -113,9 +117,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--teachers",
         nargs="+",
         choices=list(CRITERIONS),
-        default=list(CRITERIONS),
+        default=USUAL,
         metavar="TEACHER",
-        help=f"settings to measure: {', '.join(CRITERIONS)} (default: all)",
+        help=f"settings to measure: {', '.join(CRITERIONS)} (default: all but process)",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -241,7 +245,7 @@ def make_teacher(args: argparse.Namespace, data: Path, path: Path) -> int:
     return parameters(trainer.model)
 
 
-def make_cache(args: argparse.Namespace, data: Path, places: dict[str, Path]) -> None:
+def make_cache(args: argparse.Namespace, data: Path, places: dict[str, Any]) -> None:
     from fairseq_lskd.cli import main as lskd
 
     flags = ["cache", str(data), "--teacher-path", str(places["teacher"]), "--out", str(places["cache"])]
@@ -274,7 +278,9 @@ class Worker:
     def __init__(self, args: argparse.Namespace, data: Path, criterion: str):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, args, data, criterion), daemon=True)
+        # A daemon may not have processes of its own.
+        daemon = "--teacher-process" not in criterion
+        self.process = context.Process(target=work, args=(theirs, args, data, criterion), daemon=daemon)
         self.process.start()
         theirs.close()
 
@@ -320,13 +326,17 @@ def work(pipe: Connection, args: argparse.Namespace, data: Path, criterion: str)
 
             trainer = make_trainer(args, data, criterion)
             stream = batches(trainer)
+            turns, begun = 0, 0.0
             while (what := pipe.recv()) != "end":
                 if what == "train":
                     pipe.send(train(trainer, itertools.islice(stream, args.updates)))
+                    turns, begun = turns + 1, begun or time.process_time()  # after the warm-up
                 else:
                     pipe.send(count_waits(trainer, next(stream)))
+            used = time.process_time() - begun
             pipe.send(
                 {
+                    "cpu_seconds_per_update": round(used / (args.updates * max(turns - 1, 1)), 4),
                     "vocab": len(trainer.task.target_dictionary),
                     "student_parameters": parameters(trainer.model),
                     "peak_rss_mib": round(peak_rss() / 2**20),
@@ -398,13 +408,13 @@ def table(rows: Sequence[dict[str, Any]], style: str = "github") -> str:
             "x none": row.get("speed_to_none_median"),
             "x none, quartiles": " - ".join(f"{value:.2f}" for value in row.get("speed_to_none_quartiles", [])),
             "peak MiB": row["peak_device_mib"] or row["peak_rss_mib"],
+            **({"CPU s/update": row["cpu_seconds_per_update"]} if "cpu_seconds_per_update" in row else {}),
         }
         for row in rows
     ]
-    formats = ["", "", ",.0f", "", ".2f", "", ",.0f"]
-    return tabulate(
-        lines, headers="keys", tablefmt=style, floatfmt=formats, intfmt=",", colalign=["left"] * 2 + ["right"] * 5
-    )
+    formats = ["", "", ",.0f", "", ".2f", "", ",.0f", ".2f"][: len(lines[0])]
+    sides = ["left"] * 2 + ["right"] * (len(formats) - 2)
+    return tabulate(lines, headers="keys", tablefmt=style, floatfmt=formats, intfmt=",", colalign=sides)
 
 
 if __name__ == "__main__":

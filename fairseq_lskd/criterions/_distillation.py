@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..models import target_embeddings, unwrapped, why_not_projected
 from ..teachers import CachedTeacher, OnlineTeacher
 from ..teachers.forced import distributions, mixtures
 from ..teachers.online import DTYPES
+from ..teachers.remote import RemoteTeacher
 from ..teachers.weights import read_mixture
 from ._batch import Batch
 from ._forms import Terms
@@ -154,8 +155,13 @@ class DistillationCriterion(SmoothingCriterion):
             raise_for(check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache}"))
         elif cfg.teacher_path is not None:
             with explain_missing_files(cfg.teacher_path, overrides=WITHOUT_TEACHER):
-                self.teacher = OnlineTeacher.from_checkpoints(
-                    cfg.teacher_path, task, cfg.teacher_data, dtype=DTYPES.get(str(cfg.teacher_dtype))
+                dtype = DTYPES.get(str(cfg.teacher_dtype))
+                self.teacher = (
+                    OnlineTeacher.from_checkpoints(cfg.teacher_path, task, cfg.teacher_data, dtype=dtype)
+                    if cfg.teacher_process is None
+                    else RemoteTeacher(
+                        cfg.teacher_path, task, cfg.teacher_data, dtype, cfg.teacher_process, cfg.teacher_ahead
+                    )
                 )
             self.teacher.mixture = read_mixture(cfg.teacher_weights, cfg.teacher_path)
             raise_for(check_classes(cfg, len(task.target_dictionary), "the vocabulary"))
@@ -183,6 +189,18 @@ class DistillationCriterion(SmoothingCriterion):
                 f"--kd-schedule-updates {updates} is longer than the training, --max-update {max_update}. Give at most "
                 f"{max_update}"
             )
+
+    def begin_epoch(self, epoch: int, model: Any, batches: Sequence[Sequence[int]] | None) -> None:
+        """Let a teacher in another process begin with the batches of an epoch.
+
+        Args:
+            batches: the sentences of each batch that comes, in order; None if they are not known.
+        """
+        self.epoch = epoch
+        if isinstance(self.teacher, RemoteTeacher) and batches is not None and self.kd_weight > 0:
+            dataset = self.task.dataset(self.task.cfg.train_subset)
+            like = next(model.parameters())
+            self.teacher.read_ahead(dataset, batches, like, self.padding_idx, self.cfg.ignore_prefix_size)
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict[str, Any]]:
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
@@ -353,7 +371,7 @@ class DistillationCriterion(SmoothingCriterion):
             raise UserError(
                 f"--kd-hidden {self.cfg.kd_hidden}: {why}, so hidden states cannot be compared. Leave --kd-hidden out"
             )
-        widths = [unwrapped(each).decoder.output_projection.weight.size(1) for each in (teacher.models[0], model)]
+        widths = [teacher.widths[0], unwrapped(model).decoder.output_projection.weight.size(1)]
         even = torch.rand(widths[0], widths[1], generator=torch.Generator().manual_seed(1))
         return nn.Parameter((2 * even - 1) / math.sqrt(widths[1]))
 

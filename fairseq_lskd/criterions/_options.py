@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
@@ -89,6 +90,16 @@ class DistillationConfig(SmoothingConfig):
             "help": "dtype of the teacher of --teacher-path; student: the student's dtype. float16 and bfloat16 need "
             "half the memory of float32"
         },
+    )
+    teacher_process: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "run the teacher of --teacher-path in a process of its own on this device, cpu or cuda:N, ahead of "
+            "the student (default: in the student's process)"
+        },
+    )
+    teacher_ahead: int = field(
+        default=4, metadata={"help": "number of batches that --teacher-process computes before they are needed"}
     )
     teacher_cache: Optional[str] = field(
         default=None,
@@ -233,6 +244,7 @@ def check_distillation(cfg: Any) -> list[str]:
             problems.append(f"{flag} {value}: expected a number above 0, not smaller than 1e-06")
     problems += _check_schedule(cfg) + _check_selection(cfg) + _check_weights(cfg) + _check_hidden(cfg)
     problems += _check_pairs(cfg)
+    problems += _check_process(cfg)
     for name in Parameters._fields:
         if not 0 < (value := getattr(cfg, f"kd_{name}")) < 1:
             problems.append(f"--kd-{name} {value}: expected a number between 0 and 1")
@@ -275,6 +287,27 @@ def _check_hidden(cfg: Any) -> list[str]:
     if 0 in (cfg.kd_weight, cfg.kd_weight_end):
         problems.append(f"--kd-hidden {kind} needs a --kd-weight above 0, because no teacher runs at 0")
     return problems
+
+
+def _check_process(cfg: Any) -> list[str]:
+    flag = f"--teacher-process {cfg.teacher_process}"
+    if cfg.teacher_ahead < 1:
+        return [f"--teacher-ahead {cfg.teacher_ahead}: expected 1 or more"]
+    if cfg.teacher_process is None:
+        return []
+    try:
+        kind = torch.device(cfg.teacher_process).type
+    except RuntimeError:
+        kind = "unknown"
+    if kind not in ("cpu", "cuda"):
+        return [f"{flag}: expected cpu, cuda or cuda:N"]
+    if kind == "cuda" and not torch.cuda.is_available():
+        return [f"{flag}: torch finds no GPU. Give cpu"]
+    if cfg.teacher_cache is not None:
+        return [f"{flag} has no effect with --teacher-cache, because no teacher runs. Leave it out"]
+    if str(cfg.loss_form) == "plain":
+        return [f"{flag} sends hidden states, which --loss-form plain does not use. Leave one of them out"]
+    return []
 
 
 def _check_weights(cfg: Any) -> list[str]:
@@ -325,6 +358,10 @@ def _check_pairs(cfg: Any) -> list[str]:
     if str(cfg.kd_hidden) != "none":
         problems.append(
             f"--kd-hidden {cfg.kd_hidden} needs one teacher, found teachers of language pairs. Leave it out"
+        )
+    if cfg.teacher_process is not None:
+        problems.append(
+            f"--teacher-process {cfg.teacher_process} runs one teacher, found teachers of language pairs. Leave it out"
         )
     if cfg.kd_iterations > 1:
         problems.append(

@@ -20,7 +20,7 @@ from ..teachers.of_pairs import by_pair, paths_in
 logger = logging.getLogger(__name__)
 
 #: Options of criterions that do not change the value of the loss, only its computation or what is logged.
-_WITHOUT_EFFECT = {"_name", "loss_form", "report_stability", "teacher_data"}
+_WITHOUT_EFFECT = {"_name", "loss_form", "report_stability", "teacher_data", "teacher_process", "teacher_ahead"}
 _FILES = {"teacher_path", "teacher_cache", "sequence_weights"}
 
 

@@ -1,4 +1,4 @@
-"""Pass the student, the number of updates and the current epoch and update from fairseq's trainer to a criterion."""
+"""Pass the student, the numbers of updates and epochs, and an epoch's batches from fairseq's trainer to a criterion."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def watch() -> None:
     """Patch fairseq's trainer to inform our criterions; a second call changes nothing."""
     init, set_num_updates, begin_epoch = Trainer.__init__, Trainer.set_num_updates, Trainer.begin_epoch
     begin_valid_epoch, reduce_and_log = Trainer.begin_valid_epoch, Trainer._reduce_and_log_stats
+    get_train_iterator = Trainer.get_train_iterator
     if getattr(init, "informs_the_criterion", False):
         return
 
@@ -33,10 +34,18 @@ def watch() -> None:
         if isinstance(criterion := self.get_criterion(), DistillationCriterion):
             criterion.update = num_updates
 
+    @functools.wraps(get_train_iterator)
+    def remembering_get_train_iterator(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.epoch_iterator = get_train_iterator(self, *args, **kwargs)
+        return self.epoch_iterator
+
     @functools.wraps(begin_epoch)
     def informing_begin_epoch(self: Any, epoch: int) -> None:
         if isinstance(criterion := self.get_criterion(), DistillationCriterion):
-            criterion.epoch = epoch
+            # fairseq has made the order of this epoch's batches, and the iterator has returned none of them.
+            sampler = getattr(getattr(self, "epoch_iterator", None), "batch_sampler", None)
+            with exit_on_user_error(f"--criterion {criterion.NAME}"):
+                criterion.begin_epoch(epoch, self.model, getattr(sampler, "batches", None))
         begin_epoch(self, epoch)
 
     @functools.wraps(begin_valid_epoch)
@@ -57,3 +66,4 @@ def watch() -> None:
     Trainer.__init__ = informing_init
     Trainer.set_num_updates, Trainer.begin_epoch = informing_set_num_updates, informing_begin_epoch
     Trainer.begin_valid_epoch, Trainer._reduce_and_log_stats = informing_begin_valid_epoch, informing_reduce_and_log
+    Trainer.get_train_iterator = remembering_get_train_iterator

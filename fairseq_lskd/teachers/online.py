@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..losses import MEAN, Mixture, Projection, temper
-from ..models import log_probs, project, why_not_left_to_right, why_not_projected
+from ..models import log_probs, project, unwrapped, why_not_left_to_right, why_not_projected
 from .checkpoint import parameters, read_checkpoint, said
 from .compatibility import check_teacher
 from .languages import Marks
@@ -124,6 +124,11 @@ class OnlineTeacher:
             marks.append(None if reading is None else reading.marks)
             logger.info(f"teacher {path}: {type(model).__name__}, {parameters(model):,} parameters")
         return cls(ensemble, paths.split(":"), marks, dtype)
+
+    @property
+    def widths(self) -> list[int]:
+        """The widths of the members' last hidden states. All members have an output projection."""
+        return [unwrapped(model).decoder.output_projection.weight.size(1) for model in self.models]
 
     def of_pair(self, pair: str) -> OnlineTeacher:
         """Return the teacher with the models' parts for a language pair, or itself if the models have no such parts."""

@@ -177,6 +177,8 @@ def test_options_are_parsed_and_ignored():
         "kd_weight_end",
         "kd_temperature_end",
         "teacher_dtype",
+        "teacher_process",
+        "teacher_ahead",
     }
     for config, tested in ((WordKDConfig, test_word_kd.CHANGES), (SeqKDConfig, test_seq_kd.CHANGES)):
         names = {entry.name for entry in dataclasses.fields(config)} - {"_name"}

@@ -191,7 +191,7 @@ def test_reference_weight(task, value):
 
 #: For every option of the teacher's term, a value other than its default.
 OF_THE_TEACHER = {
-    "teacher_dtype": "float16",
+    **{"teacher_dtype": "float16", "teacher_process": "cpu", "teacher_ahead": 9},
     **{"teacher_data": "data", "kd_weight": 0.7, "kd_temperature": 2.0, "kd_divergence": "reverse_kl", "kd_beta": 0.3},
     **{"kd_top_k": 3, "kd_rest": "renormalise", "kd_ranking": 5, "kd_iterations": 3, "kd_select": "batch"},
     **{"kd_select_share": 0.2, "kd_queue_size": 9, "kd_skew": 0.2, "kd_head": 0.3, "kd_alpha": 0.4},
