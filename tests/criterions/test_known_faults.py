@@ -179,6 +179,7 @@ def test_options_are_parsed_and_ignored():
         "teacher_dtype",
         "teacher_process",
         "teacher_ahead",
+        "kd_threshold",
     }
     for config, tested in ((WordKDConfig, test_word_kd.CHANGES), (SeqKDConfig, test_seq_kd.CHANGES)):
         names = {entry.name for entry in dataclasses.fields(config)} - {"_name"}

@@ -27,3 +27,8 @@ def test_a_gpu_that_is_not_there(task: Any, teacher_path: Any, monkeypatch: pyte
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SystemExit, match=r"--teacher-process cuda:1.*no GPU"):
         make_criterion(task, "word_kd", teacher_path=str(teacher_path), teacher_process="cuda:1")
+
+
+def test_it_is_one_teacher(task: Any) -> None:
+    with pytest.raises(SystemExit, match="--teacher-process cpu runs one teacher"):
+        make_criterion(task, "word_kd", teacher_path="de-en=a.pt", teacher_process="cpu")
