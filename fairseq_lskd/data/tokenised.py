@@ -17,8 +17,9 @@ _REMNANTS = (
     (re.compile(r"@@( |$)"), "subword-nmt's mark @@ (with fairseq-generate: --remove-bpe)"),
     (re.compile(r"(^| )@-@ |&(apos|quot|amp|lt|gt|#124|#91|#93);"), "the Moses tokeniser's @-@ or &apos; (detokenise)"),
 )
-#: The minimum share of lines with a trace. Web text has an &amp; now and then.
-_REMNANT_SHARE = 0.001
+#: The minimum share of lines with a trace. Web text has an &amp; now and then, and so has the output of a model that
+#: was trained on it.
+_REMNANT_SHARE = 0.005
 _WIDE = re.compile(r"\S [\u3002\u3001\uff0c\uff01\uff1f\uff1b\uff1a]")
 #: French has a space before these.
 _ASKING = re.compile(r" [?!]( |$)")

@@ -22,9 +22,15 @@ CORPORA = Path(__file__).parents[3] / "shared" / "corpora"
         ("don &apos;t", "Moses"),
     ],
 )
-def test_one_trace_of_pieces_or_tokens_is_enough(line: str, what: str) -> None:
-    (found,) = looks_tokenised([*["A sentence."] * 500, line])
-    assert found.startswith("1 line (501) with ") and what in found
+def test_one_trace_of_pieces_or_tokens_in_200_lines_is_enough(line: str, what: str) -> None:
+    (found,) = looks_tokenised([*["A sentence."] * 199, line])
+    assert found.startswith("1 line (200) with ") and what in found
+
+
+def test_a_trace_in_a_thousand_lines_may_be_generated_by_a_model() -> None:
+    text = ["A sentence."] * 990
+    assert not looks_tokenised([*text, *["The man &apos;s hat."] * 4])
+    assert looks_tokenised([*text, *["The man &apos;s hat."] * 5])
 
 
 def test_plain_text_has_no_traces() -> None:
@@ -80,10 +86,10 @@ def test_french_has_spaces_before_question_marks() -> None:
 
 def test_slips_in_a_large_file() -> None:
     lines = ["A well-known fact."] * 20_000
-    assert (
-        looks_tokenised([*lines, *["AT&amp;T"] * 10]) == [] and len(looks_tokenised([*lines, *["a&amp;b"] * 30])) == 1
-    )
-    assert looks_tokenised([*lines, *["A slip ."] * 150]) == [] and len(looks_tokenised([*lines, *["A ."] * 250])) == 1
+    assert not looks_tokenised([*lines, *["AT&amp;T"] * 90])
+    assert len(looks_tokenised([*lines, *["a&amp;b"] * 110])) == 1
+    assert not looks_tokenised([*lines, *["A slip ."] * 150])
+    assert len(looks_tokenised([*lines, *["A ."] * 250])) == 1
 
 
 def test_unknown_words() -> None:
