@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,15 @@ def draw(records: Sequence[dict[str, Any]], path: Path, title: str = "") -> None
         for panel in _PANELS.values()
         if any(panel[1](point) is not None for model in models for point in _points(model))
     ] or [_PANELS["megabytes"]]
-    lines = _heading(title, records, models)
     # The labels of the last panel have the share of the gap closed.
     texts = [[_name(model) for model in models]] * (len(panels) - 1) + [[_name(m, m.closed) for m in models]]
     # Sizes in inches.
-    wide, names = 3.9, [0.25 + 0.062 * max(map(len, column)) for column in texts]
-    high, above, below, left = max(2.5, len(models) * HEIGHT / 72), 0.25 + LINE * len(lines), 0.5, 0.65
+    wide, left, names = 3.9, 0.65, [0.25 + 0.062 * max(map(len, column)) for column in texts]
+    width = len(panels) * (left + wide) + sum(names)
+    lines = _heading(title, records, models, width - left)
+    high, above, below = max(2.5, len(models) * HEIGHT / 72), 0.25 + LINE * len(lines), 0.5
     with plt.rc_context({**STYLE, "axes.grid": False}):
-        width, height = len(panels) * (left + wide) + sum(names), above + high + below
+        height = above + high + below
         figure, axes = plt.subplots(1, len(panels), figsize=(width, height), sharey=True, squeeze=False)
         for number, (axis, (label, value)) in enumerate(zip(axes[0], panels, strict=True)):
             start = left + number * (wide + left) + sum(names[:number])
@@ -169,14 +171,16 @@ def _labels(
 
 
 def _heading(
-    title: str, records: Sequence[dict[str, Any]], models: Sequence[Model]
-) -> list[tuple[str, dict[str, Any]]]:
-    """Return the lines above the panels: title, headline and legend, with their properties."""
-    lines: list[tuple[str, Look]] = [(title, {"fontsize": 9, "color": "#555555"})] if title else []
-    if said := headline(records):
-        lines.append((said, {"fontsize": 10.5, "fontweight": "bold"}))
-    small = {"fontsize": 7.5, "color": "#555555"}
-    return [*lines, *((text, small) for text in _how_to_read(records, models) if text)]
+    title: str, records: Sequence[dict[str, Any]], models: Sequence[Model], width: float
+) -> list[tuple[str, Look]]:
+    """Return the lines above the panels, which fit the width in inches, with their properties."""
+    parts: list[tuple[str, Look]] = [
+        (title, {"fontsize": 9, "color": "#555555"}),
+        (headline(records), {"fontsize": 10.5, "fontweight": "bold"}),
+        *((text, {"fontsize": 7.5, "color": "#555555"}) for text in _how_to_read(records, models)),
+    ]
+    # A character is about half as wide as its font size, which is in points.
+    return [(line, look) for text, look in parts for line in wrap(text, int(width * 72 / (0.5 * look["fontsize"])))]
 
 
 def _how_to_read(records: Sequence[dict[str, Any]], models: Sequence[Model]) -> list[str]:
