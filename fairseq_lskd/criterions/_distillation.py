@@ -22,17 +22,10 @@ from ..teachers.online import DTYPES
 from ..teachers.remote import RemoteTeacher
 from ..teachers.weights import read_mixture
 from ._batch import Batch
+from ._checks import check_classes, check_distillation, check_sampled, explain_missing_files, raise_for
 from ._forms import Terms
 from ._language_pairs import PairOfBatch
-from ._options import (
-    NO_TEACHER,
-    WITHOUT_TEACHER,
-    check_classes,
-    check_distillation,
-    check_sampled,
-    explain_missing_files,
-    raise_for,
-)
+from ._options import NO_TEACHER, WITHOUT_TEACHER
 from ._pair_teachers import Ahead, PairTeachers
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, SelectionInputs
 from ._smoothing import SmoothingCriterion

@@ -21,8 +21,9 @@ from ..teachers.languages import Marks, options_of
 from ..teachers.of_pairs import NONE, by_pair, check_pairs, task_of_pair, without_marks
 from ..teachers.online import DTYPES
 from ._batch import Batch, Parts
+from ._checks import check_classes, check_sampled, explain_missing_files, raise_for
 from ._language_pairs import PairOfBatch, PairsOfBatch, split_ids
-from ._options import WITHOUT_TEACHER, check_classes, check_sampled, explain_missing_files, raise_for
+from ._options import WITHOUT_TEACHER
 
 logger = logging.getLogger(__name__)
 

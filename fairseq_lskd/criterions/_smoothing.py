@@ -18,8 +18,8 @@ from ..models import why_not_left_to_right, why_not_projected
 from ..teachers.compatibility import task_name
 from ..teachers.languages import OF_PAIRS, options_of, pairs_of
 from ._batch import Batch
+from ._checks import check_smoothing, raise_for
 from ._forms import Distributions, Fused, Plain, Terms, compute
-from ._options import check_smoothing, raise_for
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from ..sequences.manifest import BINARISED, MANIFEST
 from ..teachers.compatibility import task_name
 from ..teachers.languages import options_of
 from ._batch import Batch
+from ._checks import explain_missing_files
 from ._distillation import DistillationCriterion
-from ._options import DistillationConfig, SmoothingConfig, explain_missing_files
+from ._options import DistillationConfig, SmoothingConfig
 
 
 @dataclass
