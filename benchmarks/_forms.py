@@ -30,7 +30,7 @@ from fairseq_lskd.losses import (
     temper,
     top_k,
 )
-from fairseq_lskd.losses.fused import BLOCK, project
+from fairseq_lskd.losses.projection import BLOCK, project
 
 K = 16  #: number of types in a teacher cache, the default of `lskd cache`
 REFERENCE_K = 4  #: number of types in multilingual-kd-pytorch

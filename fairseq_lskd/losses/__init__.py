@@ -18,10 +18,11 @@ from .divergence import (
     temper,
     total_variation,
 )
-from .fused import FusedLoss, Projection, fused_loss
+from .fused import FusedLoss, fused_loss
 from .hidden import HIDDEN, HiddenTerm
 from .mixture import MEAN, Mixture
 from .objective import Objective, teacher_loss
+from .projection import Projection
 from .ranking import ranking_loss
 from .sampled import Draws, Sampled, choose_head, draw
 from .schedule import SCHEDULES, Schedule

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .divergence import WIDE, forward_kl
 from .objective import Objective, check_sampled
+from .projection import BLOCK, Projection, of_one_dtype, product, project, project_into, project_wide
 from .ranking import ranking_loss
 from .sampled import Sampled, without_missing_sampled
 from .smoothing import smoothed_cross_entropy
@@ -29,9 +29,6 @@ SMALL_BATCH = 2048
 SHARE = 0.245
 #: Chunk sizes are multiples of this number, which suits matrix products.
 ALIGNED = 16
-#: Classes that are projected together. Smaller blocks would stay in a CPU's cache, but need more operator calls, which
-#: cost more than the cache saves.
-BLOCK = 2**13
 #: Gradients in float16 are scaled to this maximum before products, and scaled back afterwards. None overflows, and few
 #: underflow.
 HALF_PEAK = 2.0**14
@@ -39,27 +36,6 @@ HALF_PEAK = 2.0**14
 MIXED_ROWS = 2**13
 #: All classes.
 ALL = slice(None)
-#: Whether torch.mm has `out_dtype` (torch >= 2.8 on CUDA).
-_MM_HAS_OUT_DTYPE = "dtype" in torch.ops.aten.mm.overloads()
-#: oneDNN's product of float32 matrices, which torch.compile uses too; None if torch was built without oneDNN. On AMD
-#: processors it is 1.2 times as fast as torch.mm.
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-
-
-class Projection(NamedTuple):
-    """The inputs of a model's output projection. The logits are `hidden @ weight.T + bias`."""
-
-    hidden: Tensor  #: [N, D]
-    weight: Tensor  #: [K, D]
-    bias: Tensor | None = None  #: [K]
-
-    def rows(self, rows: slice | Tensor) -> Projection:
-        """Select tokens."""
-        return self._replace(hidden=self.hidden[rows])
-
-    def classes(self, classes: slice) -> Projection:
-        """Select classes."""
-        return self._replace(weight=self.weight[classes], bias=None if self.bias is None else self.bias[classes])
 
 
 class FusedLoss(NamedTuple):
@@ -213,10 +189,10 @@ class _Work:
     """
 
     def __init__(self, student: Projection, problem: _Problem, chunk: int, needs: Sequence[bool]):
-        self.student, self.problem = _same_dtype(student), problem
+        self.student, self.problem = of_one_dtype(student), problem
         self.is_plain_kl = _is_plain_kl(problem)
         self.members = (
-            [] if isinstance(problem.teacher, TopK | Sampled) else [_same_dtype(m) for m in problem.teacher or ()]
+            [] if isinstance(problem.teacher, TopK | Sampled) else [of_one_dtype(m) for m in problem.teacher or ()]
         )
         tokens = student.hidden.size(0)
         self.dtype = torch.float64 if student.hidden.dtype == torch.float64 else torch.float32
@@ -267,7 +243,7 @@ class _Work:
         """Compute any objective, on all classes at once."""
         t = self.problem.objective.temperature
         theirs = self._teacher_log_probs(rows, y.size(0)) if taught else None
-        z = _project_into(self.student.rows(rows), self._buffer(0, y.size(0)))
+        z = project_into(self.student.rows(rows), self._buffer(0, y.size(0)))
         guess = z.argmax(1) if self.problem.guess else self.guess
         z -= z.amax(1, keepdim=True)
         at_label, smooth = z.gather(1, y).squeeze(1), self._smoothing(z)
@@ -310,7 +286,7 @@ class _Work:
         found: list[tuple[Tensor, ...]] = []
         for block in blocks:
             s = project(student.classes(block))
-            v = _project_wide(teacher.classes(block), s.size(1))
+            v = project_wide(teacher.classes(block), s.size(1))
             if t != 1:
                 v *= 1 / t
             top, guess = s.max(1) if self.problem.guess else (s.amax(1), self.guess)
@@ -416,7 +392,7 @@ class _Work:
         mixed: Tensor | None = None
         total: Tensor | None = None
         for number, member in enumerate(self.members):
-            part = _project_into(member.rows(rows), self._buffer(1 if mixed is None else 2, n))
+            part = project_into(member.rows(rows), self._buffer(1 if mixed is None else 2, n))
             if objective.temperature != 1:
                 part *= 1 / objective.temperature
             _log_softmax_(part)
@@ -517,12 +493,12 @@ class _Work:
         g = gradient.to(hidden.dtype)
         if d_hidden is not None:
             for part, matrix in _blocks(g, weight):
-                d_hidden[rows] += _mm(part, matrix) * unit
+                d_hidden[rows] += product(part, matrix) * unit
         if d_weight is not None and d_weight.dtype == g.dtype:
             d_weight.addmm_(g.t(), hidden)
         elif d_weight is not None:
             for part, d_matrix in _blocks(g, d_weight):
-                d_matrix.addcmul_(_mm(part.t(), hidden), unit)
+                d_matrix.addcmul_(product(part.t(), hidden), unit)
 
 
 class _Student(NamedTuple):
@@ -568,55 +544,10 @@ def _rank_all(best: TopK | None, q: Tensor) -> _Rank:
     return _rank(best, k, q.gather(1, best.ids), ours.indices, ours.values)
 
 
-def _same_dtype(projection: Projection) -> Projection:
-    """Detach, and convert matrix and bias to the dtype of the hidden states, as autocast does."""
-    hidden = projection.hidden.detach()
-    weight, bias = projection.weight.detach().to(hidden.dtype), projection.bias
-    return Projection(hidden, weight, None if bias is None else bias.detach().to(hidden.dtype))
-
-
-def _mm(a: Tensor, b: Tensor) -> Tensor:
-    """Return `a @ b`, in float32 if the inputs are in half precision."""
-    if a.dtype in (torch.float32, torch.float64):
-        return torch.mm(a, b)
-    if a.is_cuda and _MM_HAS_OUT_DTYPE:
-        return torch.mm(a, b, out_dtype=torch.float32)
-    return torch.mm(a.float(), b.float())
-
-
 def _blocks(logits: Tensor, matrix: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Pair blocks of columns of `[n, K]` with blocks of rows of `[K, D]`; one block unless in half precision."""
     size = MIXED_ROWS if matrix.dtype != logits.dtype or logits.dtype.itemsize < 4 else matrix.size(0)
     return zip(logits.split(size, 1), matrix.split(size), strict=True)
-
-
-def project(projection: Projection) -> Tensor:
-    """Return the logits, `[n, K]`, float32 or float64."""
-    hidden, weight, bias = projection
-    if _ONEDNN is not None and hidden.dtype == torch.float32 and hidden.device.type == "cpu":
-        logits = _ONEDNN(hidden, weight, None, "none", [], "")
-    else:
-        logits = _mm(hidden, weight.t())
-    return logits if bias is None else logits.add_(bias)
-
-
-def _project_into(projection: Projection, out: Tensor) -> Tensor:
-    """Return the logits, `[n, K]`; written into `out`, in blocks, if there is more than one block of classes."""
-    if out.size(1) <= BLOCK:
-        return _project_wide(projection, out.size(1)).to(out.dtype)
-    for start in range(0, out.size(1), BLOCK):
-        block = slice(start, min(start + BLOCK, out.size(1)))
-        out[:, block] = _project_wide(projection.classes(block), block.stop - start)
-    return out
-
-
-def _project_wide(projection: Projection, classes: int) -> Tensor:
-    """Return the logits, `[n, classes]`, -inf for the last classes if the projection has fewer."""
-    lacking = classes - projection.weight.size(0)
-    if lacking == classes:
-        return projection.hidden.new_full((len(projection.hidden), classes), -torch.inf)
-    logits = project(projection)
-    return F.pad(logits, (0, lacking), value=-torch.inf) if lacking else logits
 
 
 def _finite(top: Tensor) -> Tensor:

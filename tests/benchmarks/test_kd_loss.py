@@ -12,7 +12,7 @@ from _forms import FORMS, Problem
 from reference import best, cross_entropy, distillation, forward_kl, log_softmax, ranking, smoothed_target, softmax
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fairseq_lskd.losses import fused
+from fairseq_lskd.losses import fused, projection
 
 TOKENS, CLASSES, WIDTH = 16, 9, 5
 ALPHA, WEIGHT = 0.1, 0.5
@@ -173,7 +173,8 @@ def test_peaks_in_whole_tensors(monkeypatch):
     # Set the sizes of chunks as in a large batch, where the minimum size does not matter.
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})
     monkeypatch.setattr(fused, "SMALL_BATCH", 0)
-    monkeypatch.setattr(fused, "BLOCK", 256)  # in proportion to the number of types, as with 32,768
+    for module in (fused, projection):
+        monkeypatch.setattr(module, "BLOCK", 256)  # in proportion to the number of types, as with 32,768
     whole = {"fairseq_ls": 3, "plain": 6, "nmt_kd": 9, "tie_kd_x3": 17, "varungumma": 7, "rayeren_top4": 4}
     rows = kd_loss.main(["--tokens", "512", "--vocab", "1024", "--forms", *whole, "fused", *SMALL[:-1], "1"])
     peaks = {row["impl"]: row["peak_units"] for row in rows}
@@ -220,7 +221,7 @@ class Multiplications(TorchDispatchMode):
 
 
 def test_products_are_those_of_the_loss(monkeypatch):
-    monkeypatch.setattr(fused, "_ONEDNN", None)  # the counter does not know its operations
+    monkeypatch.setattr(projection, "_ONEDNN", None)  # the counter does not know its operations
     problem = _forms.make_problem(640, 9000, 32, 64)
     _forms.products(problem)
     assert problem.student.weight.grad is None
