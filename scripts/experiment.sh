@@ -9,6 +9,7 @@
 #   scripts/experiment.sh methods --scale medium --hours  estimate the hours on this machine: prepare the data, and measure
 #                                                         each kind of job for about a minute
 #   scripts/experiment.sh methods --graph methods.svg     draw the jobs: .svg, .png or .pdf (with graphviz), or .dot
+#   scripts/experiment.sh multilingual --scale cpu        one student of several language pairs: see scripts/multilingual.sh
 #   ... --raw DIR                                         folder with the corpus's files, instead of downloading them
 #   ... --recipe my/recipe.sh                             recipe instead of the scale's: a name in scripts/recipes, or a file
 #   ... --name NAME                                       work in runs/NAME (default: the corpus's name)
@@ -20,6 +21,8 @@
 
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# It has several bitexts, and options and jobs of its own.
+case ${1-} in multilingual) shift; exec "$here/multilingual.sh" "$@" ;; esac
 . "$here/lib.sh"
 
 experiment='' scale='' jobs='' dry=0 graph='' raw='' name='' recipe='' directory=$root hours=0
@@ -47,8 +50,6 @@ done
 need "$experiment" "the name of an experiment"
 # Snakemake would parse some other names as numbers.
 [[ $name =~ ^([A-Za-z].*)?$ ]] || die "--name $name: expected a name that begins with a letter"
-# Quote a value, because Snakemake parses its configuration as YAML.
-yaml() { printf "'%s'" "${1//\'/\'\'}"; }
 [[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
 case $recipe in */* | *.sh) recipe=$(realpath -- "$recipe") ;; esac
 case $experiment in *.yaml | *.yml) experiment=$(realpath -- "$experiment") ;; esac
@@ -57,17 +58,7 @@ case $experiment in *.yaml | *.yml) experiment=$(realpath -- "$experiment") ;; e
 PATH=$(cd "$root" && cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
 mkdir -p "$directory"
 cd "$directory"
-
-cores=$(python -c 'import os; print(len(os.sched_getaffinity(0)))')
-if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
-    # As in CUDA, only the GPUs before the first negative number count.
-    gpus=$(tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | sed '/^-/,$d' | grep -c . || true)
-else
-    gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | grep -c . || true)
-fi
-# One job per GPU, or two jobs on the CPU, because small models gain little from more threads.
-[ -n "$jobs" ] || jobs=$((gpus > 0 ? gpus : (cores > 1 ? 2 : 1)))
-threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
+machine
 
 # Mistakes in the YAML file are reported here. Some scales estimate the hours before they start.
 read -r scale first results < <(

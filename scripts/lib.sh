@@ -104,6 +104,38 @@ languages() {
     read -r src tgt scheme dictionaries spaces < <(python -m fairseq_lskd.records.told data "$1" "$(basename "$0")") || exit 1
 }
 
+# yaml VALUE: quote a value, because Snakemake parses its configuration as YAML.
+yaml() { printf "'%s'" "${1//\'/\'\'}"; }
+
+# machine: set gpus, the number of GPUs; jobs, if it is empty; and threads, of each job.
+machine() {
+    local cores
+    cores=$(python -c 'import os; print(len(os.sched_getaffinity(0)))')
+    if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
+        # As in CUDA, only the GPUs before the first negative number count.
+        gpus=$(tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | sed '/^-/,$d' | grep -c . || true)
+    else
+        gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | grep -c . || true)
+    fi
+    # One job per GPU, or two jobs on the CPU, because small models gain little from more threads.
+    [ -n "$jobs" ] || jobs=$((gpus > 0 ? gpus : (cores > 1 ? 2 : 1)))
+    threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
+}
+
+# pairs DATA: set the array pairs, and langs (all their languages, separated by commas), from the files in DATA/bin.
+pairs() {
+    local file pair
+    pairs=() langs=''
+    for file in "$1"/bin/train.*-*.*.idx; do
+        [ -f "$file" ] || die "--data $1: no prepared data there; run scripts/prepare_pairs.sh first"
+        pair=${file##*/train.} pair=${pair%%.*}
+        case " ${pairs[*]-} " in *" $pair "*) continue ;; esac
+        plain_name "$pair" "--data $1: the pair"
+        pairs+=("$pair")
+    done
+    langs=$(printf '%s\n' "${pairs[@]%-*}" "${pairs[@]#*-}" | sort -u | paste -sd ,)
+}
+
 # validation METRIC [OPTION ...]: set valid, the options of fairseq-train for validation and early stopping, from the recipe.
 # METRIC, if not empty, replaces the recipe's. OPTIONs are the user's. Teachers and students use the same metric. BLEU suits
 # students that learn from translations: their loss on the references grows while they improve.

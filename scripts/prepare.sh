@@ -16,12 +16,12 @@
 #                                                            references per test source, and other options of lskd generate:
 #                                                            --valid --test --seed --nouns --verbs --adjectives --adverbs
 #                                                            --prepositions --ambiguous --separable --synonyms
-#                                                            --free-order
+#                                                            --free-order --dialect
 #
 # It writes raw/, pieces/ and bin/ to DATA, and tests/ for other test sets.
 
 . "$(dirname "$0")/lib.sh"
-corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram generated=() recipe=sentencepiece separate=() tests=()
+corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram generated=() dialect=0 recipe=sentencepiece separate=() tests=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -35,6 +35,7 @@ while [ $# -gt 0 ]; do
         --pairs) generated+=(--train "$2"); shift 2 ;;
         --valid | --test | --references | --seed | --nouns | --verbs | --adjectives | --adverbs | --prepositions | \
             --ambiguous | --separable | --synonyms | --free-order) generated+=("$1" "$2"); shift 2 ;;
+        --dialect) dialect=$2 generated+=("$1" "$2"); shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --) shift; break ;;
         *) die "unknown option $1 (see --help; options for lskd encode go after --)" ;;
@@ -50,7 +51,8 @@ case $corpus in
     generated)
         # A small model learns this small lexicon in minutes. With BPE, most words become one piece. With few pairs and
         # many correct translations per sentence, a student learns more from a teacher's distribution than from the pairs.
-        src=xx tgt=yy vocab=${vocab:-1000} type=bpe
+        case $dialect in 1) src=ww ;; 2) src=zz ;; *) src=xx ;; esac
+        tgt=yy vocab=${vocab:-1000} type=bpe
         lskd generate --out "$data/raw" --train 4000 --valid 300 --test 1000 --references 16 --nouns 40 --verbs 20 \
             --adjectives 15 --adverbs 8 --prepositions 5 --synonyms 4 "${generated[@]}"
         ;;

@@ -11,6 +11,9 @@
 #   ... -- --metrics bleu chrf ter --allow-overlap        options after -- are passed to `lskd record`
 #   ... -- --tokenize char                                BLEU's tokeniser (default: that of the target language)
 #
+# A multilingual run (scripts/distill_multilingual.sh) is scored on one of its language pairs, that of DATA. Its record is
+# RUN/result-PAIR.json.
+#
 # All references of the test set are used: DATA/raw/test.LANG, test.1.LANG, test.2.LANG and so on, plain or gzipped.
 # RUN/result.json (for another test set: RUN/result-NAME.json) is the record of the last checkpoint that was scored.
 # `lskd table RUN/result.json ...` prints records as a table.
@@ -62,11 +65,15 @@ for file in "$tested/test".*."$tgt" "$tested/test".*."$tgt.gz"; do
 done
 own_modules "${modules[@]}"
 read -ra task < <(task_of "$run") || exit 1
+# A multilingual model is validated on its own task too, which adds the language tokens.
+pair='' validated=(--task translation)
+case " ${task[*]} " in *" --lang-pairs "*) pair=-$src-$tgt validated=("${task[@]}") ;; esac
+[ -z "$export" ] || [ -z "$pair" ] || die "--export $export: a multilingual model cannot be exported; leave it out"
 # Each checkpoint of a run has its own folders for scoring.
 scored=${checkpoint:+-$(basename "$checkpoint" .pt)}
 checkpoint=${checkpoint:-$run/checkpoint_average.pt}
 name=$(basename "$run")$scored
-validate=$run/validate$scored test=$run/test$mark$scored
+validate=$run/validate$pair$scored test=$run/test$pair$mark$scored
 
 truth=()
 [ -f "$tested/truth.json" ] && truth=(--truth "$data/raw/truth.json" --pieces "$data/pieces/valid.$tgt")
@@ -83,12 +90,12 @@ if [ -n "$export" ]; then
         --generate "$translated" --search="-s $src -t $tgt ${decoding[*]} ${task[*]}"
     [ ! -f "$translated" ] || exported=(--exported "$folder" --exported-hypotheses "$translated")
 fi
-lskd run --out "$validate" --title "$name validation" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
-    fairseq-validate "$data/bin" --task translation -s "$src" -t "$tgt" --user-dir "$user_dir" \
+lskd run --out "$validate" --title "$name validation$pair" --input "$checkpoint" --input "$data/pieces/encode.json" -- \
+    fairseq-validate "$data/bin" "${validated[@]}" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --path "$checkpoint" --valid-subset valid --max-tokens 4000 \
     --model-overrides "{'teacher_path': 'none', 'sequence_weights': None, 'reference_weight': None, 'eval_bleu': False}" \
     --log-format json
-lskd run --out "$test" --title "$name test$mark" --input "$checkpoint" --input "$made" -- \
+lskd run --out "$test" --title "$name test$pair$mark" --input "$checkpoint" --input "$made" -- \
     fairseq-generate "$binarised" -s "$src" -t "$tgt" --gen-subset test --path "$checkpoint" \
     "${decoding[@]}" --remove-bpe "$scheme" "${own[@]}" "${task[@]}"
 lskd harvest "$test/log.txt" --source "$source" --pieces "$data/pieces" --out "$test/hypotheses.$tgt"

@@ -15,10 +15,12 @@ NAMES = (
     "distill_word",
     "translate",
     "distill_seq",
+    "prepare_pairs",
+    "distill_multilingual",
     "score",
     "speed",
 )
-NAMES += ("experiment", "test", "test_pythons", "test_builds", "redraw", "release", "smoke")
+NAMES += ("experiment", "multilingual", "test", "test_pythons", "test_builds", "redraw", "release", "smoke")
 
 
 def help_of(path: Path) -> str:

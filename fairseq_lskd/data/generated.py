@@ -16,10 +16,11 @@ from ..files import write_json
 from ..lines import read_lines
 from ..reading import COUNT, NUMBER, read_json
 from .bitext import SPLITS
+from .dialects import DIALECTS
 from .grammar import FORMAT_VERSION, Grammar
 from .outputs import Manifest
 
-SOURCE_LANG, TARGET_LANG = "xx", "yy"
+TARGET_LANG = "yy"
 MANIFEST, GRAMMAR, TRUTH = "generate.json", "grammar.json", "truth.json"
 MOST_REJECTED = 10_000  # rejections in a row after which the grammar counts as exhausted
 MOST_REFERENCES = 64
@@ -30,9 +31,11 @@ def draw_pairs(
 ) -> Iterator[tuple[str, str]]:
     """Yield pairs of a split without end. Sources in `unwanted` are left out.
 
-    Every split has its own random stream, so the size of one split does not change the pairs of another.
+    Every split has its own random stream, so the size of one split does not change the pairs of another. Dialects
+    differ in train only: their valid and test have the same sentences, with the same translations.
     """
-    rng = random.Random(f"{split} {seed}")
+    own = f" {grammar.dialect.language}" if split == "train" and grammar.dialect != DIALECTS[0] else ""
+    rng = random.Random(f"{split} {seed}{own}")
     rejected = 0
     while rejected < MOST_REJECTED:
         source, target = grammar.sample(rng)
@@ -64,9 +67,9 @@ def write_bitext(
 ) -> bool:
     """Write `{train,valid,test}.{xx,yy}`, `grammar.json`, `truth.json` and `truth.SPLIT.tsv` to `out`.
 
-    No source occurs in two splits. `test.yy` holds the first reference of each test source. The remaining
-    `references - 1` are independent draws in `test.1.yy`, `test.2.yy` and so on. Return False if `out` is up to date.
-    Raise `UserError` if it holds something else.
+    In place of xx is the language of the grammar's dialect. No source occurs in two splits. `test.yy` holds the first
+    reference of each test source. The remaining `references - 1` are independent draws in `test.1.yy`, `test.2.yy` and
+    so on. Return False if `out` is up to date. Raise `UserError` if it holds something else.
     """
     sizes = {"test": test, "valid": valid, "train": train}
     for split, size in sizes.items():
@@ -102,7 +105,7 @@ def write_bitext(
 def _write_references(grammar: Grammar, folder: Path, references: int, seed: int) -> None:
     """Write all references but the first, which is the target side of the test set."""
     for number in range(1, references):
-        targets = draw_references(grammar, read_lines(folder / f"test.{SOURCE_LANG}"), number, seed)
+        targets = draw_references(grammar, read_lines(folder / f"test.{grammar.dialect.language}"), number, seed)
         with (folder / f"test.{number}.{TARGET_LANG}").open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{target}\n" for target in targets)
 
@@ -111,7 +114,7 @@ def read_truth(out: Path) -> dict[str, Any]:
     """Read and check `truth.json`."""
     facts = {
         "sentences": COUNT,
-        "words": {SOURCE_LANG: COUNT, TARGET_LANG: COUNT},
+        "words": {TARGET_LANG: COUNT, **{f"{dialect.language}?": COUNT for dialect in DIALECTS}},
         "log_prob_per_sentence": NUMBER,
         "entropy_per_sentence": NUMBER,
     }
@@ -122,9 +125,10 @@ def _write_split(
     grammar: Grammar, folder: Path, split: str, pairs: Iterable[tuple[str, str]], progress: tqdm
 ) -> tuple[set[str], dict[str, Any]]:
     sources: set[str] = set()
-    log_probs, entropies, words = [], [], {SOURCE_LANG: 0, TARGET_LANG: 0}
+    language = grammar.dialect.language
+    log_probs, entropies, words = [], [], {language: 0, TARGET_LANG: 0}
     with (
-        (folder / f"{split}.{SOURCE_LANG}").open("w", encoding="utf-8", newline="\n") as source_file,
+        (folder / f"{split}.{language}").open("w", encoding="utf-8", newline="\n") as source_file,
         (folder / f"{split}.{TARGET_LANG}").open("w", encoding="utf-8", newline="\n") as target_file,
         (folder / f"truth.{split}.tsv").open("w", encoding="utf-8", newline="\n") as truth_file,
     ):
@@ -135,7 +139,7 @@ def _write_split(
             log_probs.append(grammar.log_prob(target, source))
             entropies.append(grammar.entropy(source))
             truth_file.write(f"{log_probs[-1]:.6f}\t{entropies[-1]:.6f}\n")
-            words[SOURCE_LANG] += source.count(" ") + 1
+            words[language] += source.count(" ") + 1
             words[TARGET_LANG] += target.count(" ") + 1
             sources.add(source)
             progress.update()

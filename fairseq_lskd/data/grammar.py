@@ -29,6 +29,7 @@ from typing import Any, TypeVar, cast
 
 from ..errors import UserError
 from ..reading import COUNT, NUMBER, misfit, read_json, shown
+from .dialects import DIALECTS, Dialect, spelt
 from .lexicon import (
     MOST_SYNONYMS,
     PLURAL,
@@ -100,11 +101,11 @@ class NounPhrase:
     noun: Noun
     plural: bool
 
-    def words(self) -> Iterator[str]:
-        yield self.determiner.plural if self.plural else self.determiner.singular
-        if self.adjective:
-            yield self.adjective.word
-        yield self.noun.plural if self.plural else self.noun.singular
+    def words(self, dialect: Dialect = DIALECTS[0]) -> list[str]:
+        determiner = self.determiner.plural if self.plural else self.determiner.singular
+        noun = self.noun.plural if self.plural else self.noun.singular
+        adjective = [self.adjective.word] if self.adjective else []
+        return [determiner, *adjective, noun] if dialect.adjective_first else [determiner, noun, *adjective]
 
 
 @dataclass(frozen=True)
@@ -117,17 +118,20 @@ class Clause:
     preposition: Invariant | None
     complement: NounPhrase | None
 
-    def words(self) -> Iterator[str]:
+    def words(self, dialect: Dialect = DIALECTS[0]) -> Iterator[str]:
+        parts = {
+            "a": [self.adverb.word] if self.adverb else [],
+            "s": self.subject.words(dialect),
+            "v": [self.verb.word],
+            "o": self.object.words(dialect),
+            "c": [self.preposition.word, *self.complement.words(dialect)]
+            if self.preposition and self.complement
+            else [],
+        }
         if self.conjunction:
             yield self.conjunction.word
-        if self.adverb:
-            yield self.adverb.word
-        yield from self.subject.words()
-        yield self.verb.word
-        yield from self.object.words()
-        if self.preposition and self.complement:
-            yield self.preposition.word
-            yield from self.complement.words()
+        for part in dialect.order:
+            yield from parts[part]
 
 
 #: Per word class. Most words have three syllables (256,000 possible words); when these run out, words get longer.
@@ -148,6 +152,7 @@ class Parameters:
     separable: float = 0.25  # share of target verbs with a particle
     synonyms: int = 3  # maximum translations of a verb, an adverb or a noun's sense; one fewer for other words
     free_order: float = 0.0  # share of clauses in free order
+    dialect: int = 0  # number of the source language in `DIALECTS`
 
     def __post_init__(self) -> None:
         for name in ("nouns", "verbs", "adjectives", "adverbs", "prepositions"):
@@ -159,6 +164,8 @@ class Parameters:
                 raise UserError(f"{flag} {getattr(self, name)}: expected a share between 0 and 1")
         if not 1 <= self.synonyms <= MOST_SYNONYMS:
             raise UserError(f"--synonyms {self.synonyms}: expected 1 to {MOST_SYNONYMS}")
+        if not 0 <= self.dialect < len(DIALECTS):
+            raise UserError(f"--dialect {self.dialect}: expected 0 to {len(DIALECTS) - 1}")
 
     def recorded(self) -> dict[str, Any]:
         """Return the parameters to record. Those in `LATER` are left out if they have their default."""
@@ -168,20 +175,22 @@ class Parameters:
 
 
 #: Parameters that files of earlier versions lack. Their defaults give the grammars of those versions.
-LATER = ("synonyms", "free_order")
+LATER = ("synonyms", "free_order", "dialect")
 
 
 class Grammar:
     """The joint distribution of source and target. It draws pairs and scores them exactly.
 
     `Grammar(seed=1, nouns=300, ...)` draws a lexicon (see `Parameters`). `Grammar(lexicon=...)` uses the given one, in
-    which no two words may share a form. Of the parameters, only `free_order` applies to it.
+    which no two words may share a form. Of the parameters, only `free_order` and `dialect` apply to it.
     """
 
     def __init__(self, lexicon: Lexicon | None = None, **parameters: Any) -> None:
         chosen = Parameters(**parameters)
         self.parameters = None if lexicon else chosen
-        self.lexicon = lexicon or build_lexicon(**{k: v for k, v in asdict(chosen).items() if k != "free_order"})
+        self.dialect = DIALECTS[chosen.dialect]
+        of_lexicon = {k: v for k, v in asdict(chosen).items() if k not in ("free_order", "dialect")}
+        self.lexicon = spelt(lexicon or build_lexicon(**of_lexicon), self.dialect)
         self._mixed_orders = mixed_orders(chosen.free_order)
         self._entries = _entries(self.lexicon)
         self._conjunctions = {word for conjunction in self.lexicon.conjunctions for word in conjunction.translations}
@@ -192,11 +201,14 @@ class Grammar:
     def sample(self, rng: random.Random) -> tuple[str, str]:
         """Draw a source sentence and one of its translations."""
         clauses = self._draw_clauses(rng)
-        return _sentence(_source_words(clauses)), self._draw_translation(clauses, rng)
+        return self._source(clauses), self._draw_translation(clauses, rng)
 
     def sample_target(self, source: str, rng: random.Random) -> str:
         """Draw a translation of `source` from `p(target | source)`."""
         return self._draw_translation(self.parse(source), rng)
+
+    def _source(self, clauses: list[Clause]) -> str:
+        return _sentence([word for clause in clauses for word in clause.words(self.dialect)])
 
     def _draw_clauses(self, rng: random.Random) -> list[Clause]:
         return [self._draw_clause(position > 0, rng) for position in range(_draw(CLAUSES, rng))]
@@ -290,7 +302,7 @@ class Grammar:
 
     def parse(self, source: str) -> list[Clause]:
         """Return the clauses of a source sentence. Raise `UserError`, with the first wrong word, if it is not one."""
-        return _Parser(source, self._entries).clauses()
+        return _Parser(source, self._entries, self.dialect).clauses()
 
     def _orders(self, clause: Clause) -> dict[str, float]:
         parts = clause.adverb is not None, clause.complement is not None
@@ -461,11 +473,7 @@ def _draw(choices: Mapping[T, float], rng: random.Random) -> T:
 # -- the source language
 
 
-def _source_words(clauses: list[Clause]) -> Iterator[str]:
-    return itertools.chain.from_iterable(clause.words() for clause in clauses)
-
-
-def _sentence(words: Iterator[str] | Sequence[str]) -> str:
+def _sentence(words: Sequence[str]) -> str:
     return " ".join((*words, "."))
 
 
@@ -496,8 +504,8 @@ def _entries(lexicon: Lexicon) -> dict[str, Entry]:
 class _Parser:
     """Parses a source sentence from left to right. Every word has one class, so one word of lookahead is enough."""
 
-    def __init__(self, source: str, entries: dict[str, Entry]) -> None:
-        self.words, self.entries, self.position = source.split(" "), entries, 0
+    def __init__(self, source: str, entries: dict[str, Entry], dialect: Dialect) -> None:
+        self.words, self.entries, self.dialect, self.position = source.split(" "), entries, dialect, 0
 
     def clauses(self) -> list[Clause]:
         found = [self._clause(None)]
@@ -511,20 +519,29 @@ class _Parser:
         return found
 
     def _clause(self, conjunction: Invariant | None) -> Clause:
-        adverb = self._take("adverb") if self._kind() == "adverb" else None
-        subject, verb, object_ = self._noun_phrase(), self._take("verb"), self._noun_phrase()
-        preposition, complement = None, None
-        if self._kind() == "preposition":
-            preposition, complement = self._take("preposition"), self._noun_phrase()
-        return Clause(conjunction, adverb, subject, verb, object_, preposition, complement)
+        found: dict[str, Any] = dict.fromkeys(("adverb", "preposition", "complement"))
+        for part in self.dialect.order:
+            if part == "a" and self._kind() == "adverb":
+                found["adverb"] = self._take("adverb")
+            elif part == "c" and self._kind() == "preposition":
+                found |= {"preposition": self._take("preposition"), "complement": self._noun_phrase()}
+            elif part == "v":
+                found["verb"] = self._take("verb")
+            elif part in "so":
+                found["subject" if part == "s" else "object"] = self._noun_phrase()
+        return Clause(conjunction, **found)
 
     def _noun_phrase(self) -> NounPhrase:
         plural = self._plural()
         determiner = self._take("determiner")
-        adjective = self._take("adjective") if self._kind() == "adjective" else None
+        adjective = self._adjective() if self.dialect.adjective_first else None
         if self._kind() == "noun" and self._plural() != plural:
             raise self._error(f"a {'plural' if plural else 'singular'} noun, to agree with its determiner")
-        return NounPhrase(determiner, adjective, self._take("noun"), plural)
+        noun = self._take("noun")
+        return NounPhrase(determiner, adjective if self.dialect.adjective_first else self._adjective(), noun, plural)
+
+    def _adjective(self) -> Any:
+        return self._take("adjective") if self._kind() == "adjective" else None
 
     def _take(self, kind: str) -> Any:
         if self._kind() != kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..runs import RECORD, read_record
 from ..sequences.manifest import MANIFEST as SELECTED
 from ..sequences.manifest import translators
 from ..teachers.checkpoint import read_archive
+from ..teachers.languages import OF_PAIRS, pairs_of
 from ..teachers.of_pairs import NONE, by_pair, paths_in
 from .convergence import convergence, target_tokens, updates_of
 from .logs import Curve, Curves, epoch_means, logs_of, read_curves
@@ -74,6 +76,7 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
         course={**losses(curves), **course(curves, budget)},
         # The seconds of a run that is unfinished are incomplete.
         seconds=made["seconds"] if made["finished"] else None,
+        pairs=_pairs(options, made),
         data=_data(options, selected),
         cache=_digest(cache, CACHE),
         translations=_digest(selected, SELECTED),
@@ -199,6 +202,24 @@ def _teachers(
     return tuple(found.values())
 
 
+def _pairs(options: Options, made: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the language pairs of a multilingual training, each with the digests of its teachers as far as known."""
+    listed = options("task", "lang_pairs")
+    if options("task", "_name") not in OF_PAIRS or not isinstance(listed, str | list | tuple):
+        return {}
+    listed = listed if isinstance(listed, str) else ",".join(map(str, listed))
+    found: dict[str, list[str]] = {pair: [] for pair in pairs_of(Namespace(lang_pairs=listed))}
+    for flag in ("teacher_cache", "teacher_path"):
+        for pair, path in _named(options("criterion", flag)).items():
+            if flag == "teacher_cache":
+                digests = _digests(_value(Path(path), CACHE, "teachers"))
+            else:
+                files = path.split(":")
+                digests = {digest for file in files if (digest := made["inputs"].get(file) or _digest(Path(file)))}
+            found[pair] = sorted(digests.union(found.get(pair, ())))
+    return found
+
+
 def _made(folder: Path) -> dict[str, Any]:
     """Return the run.json of a folder, or an empty one if there is none that `lskd run` wrote."""
     try:
@@ -248,11 +269,18 @@ def _paths(given: Any) -> list[str]:
 
 def _caches(given: Any) -> list[Path]:
     """Return the folders in the value of --teacher-cache."""
+    if named := _named(given):
+        return [Path(path) for path in named.values()]
+    return [Path(given)] if isinstance(given, str) else []
+
+
+def _named(given: Any) -> dict[str, str]:
+    """Return the path for each language pair in an option's value; {} if it has none."""
     try:
-        named = by_pair(given) if isinstance(given, str) else {}
+        named = by_pair(given) if isinstance(given, str) else None
     except UserError:  # a checkpoint's options may have any value
-        return []
-    return [Path(given)] if named is None else [Path(path) for path in named.values() if path != NONE]
+        return {}
+    return {pair: path for pair, path in (named or {}).items() if path != NONE}
 
 
 def _folder(given: Any) -> Path | None:

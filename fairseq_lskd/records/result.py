@@ -63,6 +63,10 @@ class Result:
     """A row. Tables have the columns in this order, without empty ones."""
 
     system: Annotated[str | None, Column(STORY, "system", left=True, kind=str)] = None
+    #: Language pair of the test set; tables of one pair do not show it.
+    pair: Annotated[str | None, Column(LABELS, "pair", left=True, kind=LABEL)] = None
+    #: Number of language pairs that a multilingual model was trained on.
+    pairs: Annotated[int | None, Column(LABELS, "pairs of training", kind=LABEL)] = None
     role: Annotated[str | None, Column(LABELS, kind=LABEL)] = None
     teacher_smoothing: Annotated[float | None, Column(LABELS, "teacher LS", kind=LABEL)] = None
     method: Annotated[str | None, Column(LABELS, "method", left=True, kind=LABEL)] = None

@@ -34,9 +34,14 @@ def recipe(run: Path) -> list[str]:
 
 
 def task(run: Path) -> list[str]:
-    """Return the options that set a run's task in fairseq-generate: `--task NAME`, if the name is plain."""
-    found = option(read_record(run, whole=False)["command"], "--task")
-    return ["--task", found] if found is not None and is_plain(found) else []
+    """Return the options that set a run's task in fairseq-generate, if they are plain: `--task NAME`, and languages."""
+    command = read_record(run, whole=False)["command"]
+    found = option(command, "--task")
+    if found is None or not is_plain(found):
+        return []
+    given = ((flag, option(command, flag)) for flag in LANGUAGES)
+    values = [word for flag, value in given if value and all(map(is_plain, value.split(","))) for word in (flag, value)]
+    return ["--task", found, *values, *(flag for flag in TOKENS if flag in command)]
 
 
 def pair(run: Path) -> list[str]:
@@ -64,6 +69,9 @@ def vocabulary(folder: Path) -> list[str]:
     return [*found["options"]["languages"], *(str(usual[name]) for name in ("size", "type", "joint"))]
 
 
+#: Options of multilingual tasks on which decoding depends: those with a value, and the others.
+LANGUAGES = ("--lang-pairs", "--langs", "--encoder-langtok", "--lang-tok-style")
+TOKENS = ("--decoder-langtok", "--lang-tok-replacing-bos-eos")
 PAIR = (("-s", "--source-lang"), ("-t", "--target-lang"))
 ASKED: dict[str, Callable[[Path], list[str]]] = {
     **{"recipe": recipe, "task": task, "pair": pair, "data": data, "vocabulary": vocabulary},

@@ -62,6 +62,8 @@ class Training:
     budget: Budget | None = None
     course: dict[str, Any] = field(default_factory=dict)  #: see `derive.course`
     seconds: float | None = None  #: None if the training has not finished
+    #: Language pairs of a multilingual training, each with the SHA-256 of its teachers; empty for a bilingual one.
+    pairs: dict[str, list[str]] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)  #: SHA-256 of each binarised training file
     cache: str | None = None  #: SHA-256 of the teacher cache's manifest
     translations: str | None = None  #: SHA-256 of the manifest of the selected translations
@@ -84,7 +86,7 @@ class Training:
     @property
     def facts(self) -> dict[str, Any]:
         """The known settings of the training, by the names of a result's fields."""
-        found = {name: getattr(self, name) for name in _FACTS}
+        found = {name: getattr(self, name) for name in _FACTS} | {"pairs": len(self.pairs) or None}
         if self.method not in (None, "none"):
             usual = {name: getattr(self, name) for name in _USUAL}
             found |= {name: value for name, value in usual.items() if value != _USUAL[name]}
@@ -139,7 +141,7 @@ class Training:
         """Convert the output of `to_json`. Return None for anything else, such as a record of another version."""
         if not isinstance(value, dict) or value.get("schema") != SCHEMA or misfit(value, _SHAPE):
             return None
-        found = {each.name: value[each.name] for each in fields(cls)}
+        found = {each.name: value[each.name] for each in fields(cls) if each.name in value}
         teachers = tuple(Teacher(each["sha256"], cls.from_json(each["training"])) for each in value["teachers"])
         budget = None if value["budget"] is None else Budget(**{name: value["budget"][name] for name in Budget._fields})
         return cls(**{**found, "teachers": teachers, "budget": budget})
@@ -155,7 +157,7 @@ _SHAPE: dict[str, Any] = {
     **dict.fromkeys(_TEXTS, (str, _NOTHING)),
     **dict.fromkeys(_NUMBERS, (NUMBER, _NOTHING)),
     **dict.fromkeys(_COUNTS, (int, _NOTHING)),
-    **{"cached": (bool, _NOTHING), "course": dict, "labels": dict, "data": {str: str}},
+    **{"cached": (bool, _NOTHING), "course": dict, "labels": dict, "data": {str: str}, "pairs?": {str: [str]}},
     "teachers": [{"sha256": str, "training": (dict, _NOTHING)}],
     "budget": (
         _NOTHING,

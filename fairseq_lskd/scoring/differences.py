@@ -74,7 +74,8 @@ def _labels(firsts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _pairs(labels: dict[str, dict[str, Any]], firsts: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    for choice in next(iter(labels.values())):
+    # Systems of different language pairs are not compared.
+    for choice in (label for label in next(iter(labels.values())) if label != "pair"):
         baselines: dict[str, str] = {}
         for system, of in labels.items():
             baseline = baselines.setdefault(repr({**of, choice: None}), system)

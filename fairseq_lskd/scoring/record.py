@@ -32,6 +32,7 @@ def make_record(
     truth: Path | None = None,
     pieces: Path | None = None,
     chosen: Chosen | None = None,
+    pair: str | None = None,
 ) -> Result:
     """Return the record of a run of `lskd run`.
 
@@ -42,14 +43,19 @@ def make_record(
         truth: truth.json of a generated bitext; needs `validation` and `pieces`.
         pieces: target side of the validation set in pieces.
         chosen: tokeniser for BLEU (default: chosen by the references' script).
+        pair: language pair of the test set, such as de-en. The record of a multilingual model is of this pair: its
+            system is RUN-PAIR, and its teachers are those of the pair.
 
     Raises:
-        UserError: if a file is missing or invalid, or the run's labels contradict the checkpoint.
+        UserError: if a file is missing or invalid, the run's labels contradict the checkpoint, or the pair of a
+            multilingual model is missing.
     """
     made = read_record(run)
     training = training_of(checkpoint, run)
     training.check_labels(checkpoint)
-    result: dict[str, Any] = {"system": run.name, **training.described()}
+    if training.pairs and pair is None:
+        raise UserError(f"{run} was trained on {', '.join(training.pairs)}: name the pair of the test set with -l")
+    result: dict[str, Any] = {"system": run.name, **training.described(), **({"pair": pair} if pair else {})}
     result["parameters"] = training.parameters
     result |= score_corpus(hypotheses, *references, metrics=metrics, chosen=chosen)
     if empty := sum(not line.strip() for line in hypotheses):
@@ -70,7 +76,12 @@ def make_record(
         result["kd_top_k"] = training.kd_top_k
     result["train_seconds"] = training.seconds
     result["command"] = made["command"]
-    result["teacher_sha256"] = [each.sha256 for each in training.teachers] or None
+    teachers = [each.sha256 for each in training.teachers]
+    if training.pairs:
+        suffix = f"-s{training.seed}"
+        result["system"] = f"{run.name.removesuffix(suffix)}-{pair}" + suffix * run.name.endswith(suffix)
+        teachers = training.pairs.get(str(pair), [])
+    result["teacher_sha256"] = teachers or None
     result["checkpoint_sha256"] = sha256(checkpoint)
     result["versions"] = {"python": platform.python_version(), **{p: version_of(p) for p in PACKAGES}}
     return Result.from_row(result)

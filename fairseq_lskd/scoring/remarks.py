@@ -9,7 +9,7 @@ from typing import Any
 from ..records.result import system_of
 from .gap import UNDECIDED, Share
 from .metrics import NAMES
-from .taught import method_of, shares_of, trios
+from .taught import method_of, of_same_pair, shares_of, trios
 
 #: Scores by which a teacher is compared with undistilled students: the first that all records have.
 _QUALITY = ("validation BLEU", "test BLEU")
@@ -52,7 +52,7 @@ def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
     pairs: dict[tuple[str, str], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for teacher in (record for record in records if record.get("role") == "teacher"):
         for plain in (record for record in records if method_of(record) == "none"):
-            if plain.get("seed") == teacher.get("seed"):
+            if plain.get("seed") == teacher.get("seed") and of_same_pair(plain, teacher):
                 pairs.setdefault((system_of(teacher), system_of(plain)), []).append((teacher, plain))
     said = []
     for (teacher_name, plain_name), both in pairs.items():

@@ -41,15 +41,18 @@ class Run(ScoringOptions):
             found.append("--truth needs --validation and --pieces")
         if self.test_name and not is_plain(self.test_name):
             found.append(f"--test-name {self.test_name}: expected {PLAIN.words}")
+        if self.language_pair and not is_plain(self.language_pair):  # a part of the record's name
+            found.append(f"-l {self.language_pair}: expected {PLAIN.words}")
         if (self.exported is None) != (self.exported_hypotheses is None):
             found.append("--exported and --exported-hypotheses go together")
         if "comet" in (self.metrics or ()):
             found.append("--metrics comet cannot be used with --run: use lskd score")
         return found + super().problems()
 
-    @property
-    def record(self) -> Path:
-        return self.folder / (f"result-{self.test_name}.json" if self.test_name else "result.json")
+    def record(self, result: Result) -> Path:
+        """Return the file for a record. A multilingual model has one for each language pair."""
+        marks = [self.language_pair] if result.pairs else []
+        return self.folder / f"{'-'.join(['result', *filter(None, [*marks, self.test_name])])}.json"
 
 
 def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = None) -> Result | None:
@@ -80,7 +83,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
 
     result = make_record(
         *(run.folder, run.checkpoint, hypotheses, references, metrics),
-        *(run.validation, run.truth, run.pieces, chosen),
+        *(run.validation, run.truth, run.pieces, chosen, run.language_pair),
     )
     if run.exported and run.exported_hypotheses and of_exported:
         translated = list(read_lines(run.exported_hypotheses))
@@ -93,5 +96,5 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         warnings.append(f"{run.folder}: the training is not finished, so the record has no train_seconds")
     warn(warnings)
     result = replace(result, test_set=run.test_name)
-    write_json(run.record, result.to_row())
+    write_json(run.record(result), result.to_row())
     return result

@@ -45,7 +45,10 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
         style: table format of tabulate: simple, github, latex, tsv, ...
         warnings: lines to add at the end.
     """
-    columns = _columns(lambda key: any(record.get(key) is not None for record in records))
+    one_pair = len({record.get("pair") for record in records}) < 2
+    columns = _columns(
+        lambda key: any(record.get(key) is not None for record in records) and not (key == "pair" and one_pair)
+    )
     rows = [[_cell(record, column) for column in columns] for record in records]
     aligned = ["left" if column.left else "right" for column in columns]
     heads = [str(column.header) for column in columns]

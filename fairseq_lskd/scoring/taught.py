@@ -31,13 +31,27 @@ def method_of(record: Mapping[str, Any]) -> str | None:
 def plain_system(student: Mapping[str, Any], firsts: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Return the name of the system of a student's size without a teacher, if possible with its budget.
 
+    It was trained on as many language pairs, and tested on the same one.
+
     Args:
         firsts: one record of every system.
     """
     if method_of(student) in (None, "none"):
         return None
-    plain = [name for name, of in firsts.items() if method_of(of) == "none" and of.get("size") == student.get("size")]
+    plain = [
+        name
+        for name, of in firsts.items()
+        if method_of(of) == "none"
+        and all(of.get(key) == student.get(key) for key in ("size", "pairs"))
+        and of_same_pair(of, student)
+    ]
     return next((name for name in plain if budget(firsts[name]) == budget(student)), plain[0] if plain else None)
+
+
+def of_same_pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether records are of tests of one language pair. Older records do not have it."""
+    pairs = {record["pair"] for record in (one, other) if record.get("pair")}
+    return len(pairs) < 2
 
 
 def budget(record: Mapping[str, Any]) -> tuple[str | None, ...]:

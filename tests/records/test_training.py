@@ -158,6 +158,23 @@ class TestTeachers:
         found = training_of(trained(teacher_path, "run", **options))
         assert [each.sha256 for each in found.teachers] == sorted(digests) and found.method == "word"
         assert all(each.training is not None for each in found.teachers) and found.cached == cached
+        assert found.pairs == {} and "pairs" not in found.facts
+
+    @pytest.mark.parametrize("listed", ["de-en,fr-en,cs-en", ["de-en", "fr-en", "cs-en"]])
+    def test_each_language_pair_has_its_own(self, teacher_path: Path, listed: Any) -> None:
+        digests = [self.teach(teacher_path, "a", 0.1), self.teach(teacher_path, "b", 0.0)]
+        options = WORD | {"teacher_path": "de-en=a/checkpoint_last.pt,fr-en=b/checkpoint_last.pt,cs-en=none"}
+        checkpoint = trained(teacher_path, "run", **options)
+        state = torch.load(checkpoint, weights_only=True)
+        state["cfg"]["task"] = {"_name": "translation_multi_simple_epoch", "lang_pairs": listed}
+        torch.save(state, checkpoint)
+        found = training_of(checkpoint)
+        assert found.pairs == {"de-en": digests[:1], "fr-en": digests[1:], "cs-en": []}
+        assert found.facts["pairs"] == 3
+        again = found.to_json()
+        assert Training.from_json(again) == found
+        del again["pairs"]  # records of older versions
+        assert Training.from_json(again).pairs == {}
 
     def test_the_one_that_wrote_the_cache(self, teacher_path: Path) -> None:
         digest = self.teach(teacher_path, "teacher")

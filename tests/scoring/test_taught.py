@@ -12,6 +12,8 @@ import pytest
 from fairseq_lskd.cli import main
 from fairseq_lskd.scoring.differences import DISTILLED, differences
 from fairseq_lskd.scoring.over_seeds import mean_records
+from fairseq_lskd.scoring.remarks import warnings
+from fairseq_lskd.scoring.table import format_table
 from fairseq_lskd.scoring.taught import add_shares, share_label, shares_of, trios
 
 from .test_over_seeds import result
@@ -90,6 +92,57 @@ class TestTrios:
             ("word-0.1", "longer")
         ]
         assert names([*records[:2], records[3]])["word-0.1"][0][1] == "student-s1"
+
+
+def of_pairs() -> list[dict[str, Any]]:
+    """Two language pairs: teachers, bilingual students, and students of both pairs with equal budgets and sizes."""
+    found = []
+    for pair in ("de-en", "fr-en"):
+        better = 4 * (pair == "fr-en")
+        of = {"pair": pair, "seed": 1}
+        records = [
+            teacher(1, 30.0 + better, checkpoint_sha256=f"teacher {pair}") | {"system": f"teacher-{pair}-s1"},
+            student(f"student-{pair}", 1, 20.0, "none"),
+            student(f"word-{pair}", 1, 25.0, teacher_sha256=[f"teacher {pair}"]),
+            student(f"many-{pair}", 1, 22.0, "none", pairs=2),
+            student(f"many-word-{pair}", 1, 28.0, pairs=2, teacher_sha256=[f"teacher {pair}"]),
+        ]
+        found += [record | of for record in records]
+    return found
+
+
+def test_students_of_several_pairs_are_compared_pair_by_pair() -> None:
+    records = of_pairs()
+    assert names(records) == {
+        f"{taught}-{pair}": [(f"{taught}-{pair}-s1", f"{plain}-{pair}-s1", f"teacher-{pair}-s1")]
+        for pair in ("de-en", "fr-en")
+        for taught, plain in (("word", "student"), ("many-word", "many"))
+    }
+    shares = {system: str(shares_of(of)["bleu"]) for system, of in trios(records).items()}
+    assert shares == {
+        "word-de-en": "50 %",
+        "many-word-de-en": "75 %",  # (28 - 22) / (30 - 22)
+        "word-fr-en": "36 %",  # (25 - 20) / (34 - 20)
+        "many-word-fr-en": "50 %",
+    }
+    compared = {(d.choice, d.system, d.baseline) for d in differences(records)[0]}
+    assert ("pairs", "many-word-de-en", "word-de-en") in compared
+    assert ("pairs", "many-fr-en", "student-fr-en") in compared
+    assert all(system[-5:] == baseline[-5:] for _, system, baseline in compared)
+    assert warnings(records) == []
+
+
+def test_records_without_a_pair_are_of_the_same() -> None:
+    """Those of older versions."""
+    records = of_pairs()[:3]
+    del records[1]["pair"]
+    assert list(names(records)) == ["word-de-en"]
+
+
+def test_a_table_shows_pairs_if_there_are_several() -> None:
+    head = format_table(of_pairs()).splitlines()[0]
+    assert head.split()[:2] == ["system", "pair"] and "pairs of training" in head
+    assert "pair" not in format_table(of_pairs()[:3]).splitlines()[0].split()
 
 
 def test_scores_that_cannot_be_compared_give_no_share() -> None:
