@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .. import __version__
 from ..compat import openmp
 from ..compat.versions import what_is_missing
 from ..errors import exit_on_user_error
@@ -130,12 +131,13 @@ def _main(argv: Sequence[str] | None) -> int:
     ]
     parser = argparse.ArgumentParser(
         prog="lskd",
-        usage="lskd [-h] COMMAND ...",
+        usage="lskd [-h] [--version] COMMAND ...",
         description="\n\n".join(["Distil translation models with fairseq. The commands, step by step:", *steps]),
         epilog="`lskd COMMAND --help` shows the options of a command, with examples. fairseq-train trains models, or "
         "scripts/train_teacher.sh, distill_word.sh and distill_seq.sh of the checkout do. The manual is in docs/.",
         formatter_class=HelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"fairseq_lskd {__version__}")
     subparsers = parser.add_subparsers(
         dest="subcommand", prog="lskd", metavar="COMMAND", required=True, help=argparse.SUPPRESS
     )
@@ -157,7 +159,7 @@ def _main(argv: Sequence[str] | None) -> int:
         argcomplete.autocomplete(parser, print_suppressed=True)
     if not argv:
         parser.print_help(sys.stderr)
-        parser.exit(2, "\nlskd: error: COMMAND is missing\n")
+        return 2
     if chosen is not None and chosen not in COMMANDS and (near := difflib.get_close_matches(chosen, COMMANDS, 1)):
         parser.error(f"{chosen}: no such command. Did you mean {near[0]}?")
     args, unknown = parser.parse_known_args(argv)

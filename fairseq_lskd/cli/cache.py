@@ -11,6 +11,7 @@ give each the same options and another --shard-id. The last one to end completes
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -92,4 +93,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out}: {found.whole - found.missing} of {found.whole} blocks; other shards write the rest")
     else:
         print(f"{args.out}: {'written' if found.now else 'up to date'}")
+        size = sum(path.stat().st_size for path in args.out.iterdir()) / 1e6
+        print(f"{size:,.1f} MB. Train with: --teacher-cache {args.out}", file=sys.stderr)
     return 0

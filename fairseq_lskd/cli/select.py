@@ -344,6 +344,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out}: up to date", file=sys.stderr)
     else:
         print(report.tables())
+        if args.student_data or args.srcdict:
+            data, weights = args.out / "data-bin", args.out / "train.weights.npz"
+            print(f"Train with: fairseq-train {data} --criterion seq_kd --sequence-weights {weights} ...")
     return 0
 
 

@@ -38,6 +38,7 @@ from . import (
     library_warnings,
     numpy_removals,
     openmp,
+    plugin_hints,
     pytorch_ddp,
     score_files,
     tensorboardx_notice,
@@ -63,6 +64,7 @@ PATCHES: tuple[Any, ...] = (
     archive_members,
     bf16_on_gpu,
     unknown_names,
+    plugin_hints,
     bart_args,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -251,18 +252,28 @@ def check_sampled(cfg: Any) -> list[str]:
 def explain_missing_files(*paths: str | None, overrides: str) -> Iterator[None]:
     """Add a way out to a `UserError` if a file that a trained student's checkpoint records no longer exists.
 
+    fairseq-train gets none, because a student that it trains needs the files.
+
     Args:
         overrides: the value of --model-overrides with which fairseq-validate does not need the files.
     """
     try:
         yield
     except UserError as error:
-        if all(Path(part).exists() for path in paths if path for part in paths_in(path)):
+        if _trains() or all(Path(part).exists() for path in paths if path for part in paths_in(path)):
             raise
         raise UserError(
-            f"{error}\n  If the file was moved, give its new path. To validate a trained student without it: "
+            f"{error}\n  If it was moved, give its new path. To validate a trained student without it: "
             f'fairseq-validate --model-overrides "{overrides}"'
         ) from None
+
+
+def _trains() -> bool:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return Path(sys.argv[0]).name in ("fairseq-train", "fairseq-hydra-train") or getattr(spec, "name", "") in (
+        "fairseq_cli.train",
+        "fairseq_cli.hydra_train",
+    )
 
 
 def raise_for(problems: list[str]) -> None:

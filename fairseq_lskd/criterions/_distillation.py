@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,8 @@ from ._options import NO_TEACHER, WITHOUT_TEACHER
 from ._pair_teachers import Ahead, PairTeachers
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, SelectionInputs
 from ._smoothing import SmoothingCriterion
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -111,6 +114,9 @@ class DistillationCriterion(SmoothingCriterion):
         self.of_pairs = PairTeachers.load(cfg, task, self.pairs, self._pair, _rank_and_world()) if wanted else None
         if wanted and self.of_pairs is None:
             self._load_teacher(task)
+        if self.teacher or self.cache or self.of_pairs:
+            at = f"--kd-weight {cfg.kd_weight:g}, --kd-temperature {cfg.kd_temperature:g}"
+            logger.info(f"distillation: --kd-divergence {cfg.kd_divergence}, {at}")
         self.objective = Objective(
             divergence(str(cfg.kd_divergence), **{name: cfg[f"kd_{name}"] for name in Parameters._fields}),
             cfg.kd_temperature,

@@ -1,5 +1,6 @@
 """`--criterion seq_kd`: the student is trained on the teacher's translations."""
 
+import logging
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Optional
@@ -20,6 +21,8 @@ from ._batch import Batch
 from ._checks import explain_missing_files
 from ._distillation import DistillationCriterion
 from ._options import DistillationConfig, SmoothingConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -69,6 +72,7 @@ class SeqKDCriterion(DistillationCriterion):
                 cfg.sequence_weights, overrides="{'sequence_weights': None, 'reference_weight': None}"
             ):
                 self.weights = SequenceWeights.load(cfg.sequence_weights)
+            logger.info(f"weights of {len(self.weights.weight):,} training sentences from {cfg.sequence_weights}")
             if cfg.reference_weight is not None:
                 self.weights = self.weights.share(cfg.reference_weight)
 

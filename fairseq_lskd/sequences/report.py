@@ -132,6 +132,8 @@ class Report:
         ]
         cells = [(name, *("" if n is None else f"{n:,}" for n in numbers)) for name, *numbers in rows if numbers[0]]
         parts = [_table(cells, ["", "sentences", "hypotheses"])]
+        if self.dropped:
+            parts.append("A sentence counts as dropped here if the filter drops one or more of its hypotheses.")
         if written := self.unknown["written"]:
             parts.append(
                 f"{written:,} of the written translations contain an unknown word (`<unk>`), which a student would "
@@ -154,14 +156,14 @@ class Report:
             parts.append(
                 f"Mean similarity to the reference: {similar['nearest']:.2f} for the nearest hypothesis, "
                 f"{similar['best']:.2f} for the one with the highest score. They differ in "
-                f"{similar['nearest is not the best']:.1%} of the sentences.\n`{similar['signature']}`"
+                f"{similar['nearest is not the best']:.1%} of the sentences.\n{similar['signature']}"
             )
         if expected := record.get("expected utility"):
             parts.append(
                 f"Mean expected utility: {expected['chosen']:.2f} for the chosen hypothesis, "
                 f"{expected['best']:.2f} for the one with the highest score. They differ in "
                 f"{expected['chosen is not the best']:.1%} of the sentences."
-                + (f"\n`{signature}`" if (signature := expected["signature"]) else "")
+                + (f"\n{signature}" if (signature := expected["signature"]) else "")
             )
         return "\n\n".join(parts) + "\n"
 

@@ -35,6 +35,9 @@ from .valid_translations import SPLIT, VALID_FLAG, ValidTranslations
 
 VOCABULARY_SAMPLE = 1000  # sentences whose pieces are compared with the student's dictionaries
 MAX_UNKNOWN = 5  # per cent of a side's tokens, above which a warning is printed
+#: How reports name a metric.
+SHOWN = {"sentence-bleu": "sentence BLEU", "chrf": "chrF"}
+MANY = 0.1  #: share of the source sentences; if more have no target, a warning says so
 NEARLY_ALL = 0.8  # share of the hypotheses; a filter that drops more has the wrong limit, or is for other languages
 #: Options that do not change what is written, or are recorded in another form.
 UNRECORDED = {"translations", "more", "add", "out", "workers", "allow_shifted", "preset", "filters"} | {
@@ -121,7 +124,7 @@ def build_training_set(request: Request) -> Report | None:
     request = replace(request, metric=metric, filters=request.filters.with_preset(request.preset))
     selection = _selection(request)
     selector = Selector(selection)
-    signature = selector.signature
+    signature = f"{SHOWN[metric]}: {selector.signature}" if metric and selector.signature else None
     by_bleu = request.strategy in USUAL_METRIC and metric == "sentence-bleu"
     if by_bleu and (missing := available_tokeniser(request.target_lang)[1]):
         _warn(missing.partition(";")[0])
@@ -400,8 +403,14 @@ def _warn(text: str) -> None:
 
 
 def _warn_of_filters(report: Report) -> None:
-    """Name each filter that dropped nearly all hypotheses."""
-    read = report.hypotheses["read"]
+    """Name each filter that dropped nearly all hypotheses, and say if many sentences have no target left."""
+    read, sentences = report.hypotheses["read"], report.sentences
+    if sentences["dropped"] > MANY * sentences["read"]:
+        _warn(
+            f"{sentences['dropped']:,} of {sentences['read']:,} source sentences have no target and are not written. "
+            "report.md shows which filters dropped their translations, with examples; --on-empty reference uses the "
+            "references instead"
+        )
     for reason, dropped in report.dropped.items():
         if dropped.hypotheses > NEARLY_ALL * read:
             _warn(

@@ -35,6 +35,7 @@ from ..files import sha256
 from ..losses import Draws, Sampled, TopK
 from ..names import within
 from ..reading import COUNT, POSITIVE, misfit, read_json, shown
+from .checkpoint import near
 from .compatibility import task_name
 from .known import is_bilingual
 from .languages import options_of
@@ -147,7 +148,10 @@ def fingerprint(
     if teacher_path is not None:
         paths = teacher_path.split(":")
         if missing := [path for path in paths if not Path(path).is_file()]:
-            raise UserError(f"--teacher-path: no checkpoint at {', '.join(missing)}. Give the path of an existing file")
+            there = "".join(dict.fromkeys(near(Path(path)) for path in missing))
+            raise UserError(
+                f"--teacher-path: no checkpoint at {', '.join(missing)}. Give the path of an existing file.{there}"
+            )
         # Sorted, because the mean of an ensemble does not depend on its order.
         sections["teachers"] = {f"teacher {i}": digest for i, digest in enumerate(sorted(map(sha256, paths)), 1)}
     if model is not None:

@@ -27,6 +27,7 @@ SHARDED = (
 )
 #: Entries that models do not compute with: copies of weights that fairseq 0.12's encoder layers have for PyTorch's fast
 #: path, a number of position encodings that is never set (it may be NaN), and counters.
+MOST_NAMES = 6  #: checkpoints that a message names
 _UNUSED = re.compile(
     r"encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)|(^|\.)(version|_float_tensor|num_updates)$"
 )
@@ -68,6 +69,14 @@ def _names_of_foreign_code(path: Path, first: str) -> str:
         return first
 
 
+def near(path: Path) -> str:
+    """Return a sentence that names the checkpoints in a folder, or beside a missing file; "" if there are none."""
+    folder = path if path.is_dir() else path.parent
+    names = sorted(each.name for each in folder.glob("*.pt")) if folder.is_dir() else []
+    more = ", …" if len(names) > MOST_NAMES else ""
+    return f" {folder} has {', '.join(names[:MOST_NAMES])}{more}." if names else ""
+
+
 def read_archive(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint as fairseq wrote it, to the CPU, with `weights_only=True`.
 
@@ -80,7 +89,9 @@ def read_archive(path: str | Path) -> dict[str, Any]:
         if (shard := path.with_name(f"{path.stem}-shard0.pt")).is_file():
             raise UserError(SHARDED.format(shard))
         found = "a folder" if path.is_dir() else "nothing"
-        raise UserError(f"no checkpoint at {path}: found {found}, expected a file that fairseq-train wrote.")
+        raise UserError(
+            f"no checkpoint at {path}: found {found}, expected a file that fairseq-train wrote.{near(path)}"
+        )
     try:
         # Memory-mapping makes reading nearly free, but works only with the zip format.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))

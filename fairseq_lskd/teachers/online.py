@@ -122,7 +122,7 @@ class OnlineTeacher:
                 raise UserError(f"the teacher {path} cannot be built from its options: {said(error)}") from None
             ensemble.append(model if dtype is None else model.to(dtype=dtype))
             marks.append(None if reading is None else reading.marks)
-            logger.info(f"teacher {path}: {type(model).__name__}, {parameters(model):,} parameters")
+            logger.info(f"teacher {path}: {type(model).__name__}, computes with {parameters(model):,} parameters")
         return cls(ensemble, paths.split(":"), marks, dtype)
 
     @property

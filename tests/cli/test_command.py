@@ -17,6 +17,7 @@ from unittest import mock
 
 import pytest
 
+import fairseq_lskd
 from fairseq_lskd.cli import COMMANDS, main
 from fairseq_lskd.cli._help import HelpFormatter
 
@@ -92,6 +93,10 @@ def test_the_shell_completes_commands_options_and_values(line: str, completions:
     assert set(out.read_text().split()) == completions
 
 
+def test_the_version_is_printed() -> None:
+    assert lskd("--version").stdout == f"fairseq_lskd {fairseq_lskd.__version__}\n"
+
+
 def test_without_a_command_the_help_is_on_stderr() -> None:
     done = lskd()
     assert done.returncode == 2 and done.stdout == ""
@@ -123,9 +128,7 @@ def test_help_imports_neither_torch_nor_fairseq(words: list[str]) -> None:
     assert done.stdout.startswith("usage: lskd")
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["bogus"], ["table", "--bogus"], ["select"], ["run", "--out", "x"]], ids=" ".join
-)
+@pytest.mark.parametrize("words", [["bogus"], ["table", "--bogus"], ["select"], ["run", "--out", "x"]], ids=" ".join)
 def test_wrong_usage_exits_with_2(words: list[str]) -> None:
     done = lskd(*words)
     assert done.returncode == 2
