@@ -9,6 +9,7 @@
 #   scripts/multilingual.sh --raw my/text --pairs de-en,fr-en --recipe multi30k --name mine
 #                                                         text of your own: see scripts/prepare_pairs.sh
 #   ... --recipe my/recipe.sh                             recipe instead of the scale's: a name in scripts/recipes, or a file
+#   ... --vocab-size 8000                                 number of SentencePiece pieces of the joint vocabulary
 #   ... --jobs 3                                          jobs at once (default: one per GPU; without a GPU, two)
 #   ... --name NAME                                       work in data/NAME and runs/NAME (default: by the scale)
 #   ... --directory DIR                                   folder for data/ and runs/ (default: the checkout)
@@ -21,7 +22,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
-scale='' seeds='' jobs='' raw='' pairs='' recipe='' name='' directory=$root dry=()
+scale='' seeds='' jobs='' raw='' pairs='' recipe='' name='' directory=$root vocab=() dry=()
 while [ $# -gt 0 ]; do
     case $1 in
         --dry-run | -n) dry=(--dry-run); shift; continue ;;
@@ -31,6 +32,7 @@ while [ $# -gt 0 ]; do
         --scale) scale=$2; shift 2 ;;
         --seeds) seeds=$2; shift 2 ;;
         --jobs) jobs=$2; shift 2 ;;
+        --vocab-size) vocab=(--vocab-size "$2"); shift 2 ;;
         --raw) raw=$(cd "$2" 2>/dev/null && pwd) || die "--raw $2: no such folder"; shift 2 ;;
         --pairs) pairs=$2; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
@@ -77,7 +79,7 @@ export LSKD_COLLECTED_ERRORS=$PWD/.experiment.errors
 if ! snakemake --snakefile "$root/experiments/multilingual/Snakefile" --cores $((jobs * threads)) \
     --resources gpu="$jobs" --nolock --rerun-incomplete --printshellcmds --quiet host \
     --config pairs="$(yaml "$pairs")" seeds="$(yaml "$seeds")" recipe="$(yaml "$recipe")" name="$(yaml "$name")" \
-    prepare="$(yaml "${prepare[*]@Q}")" gpus="$gpus" threads="$threads" "${dry[@]}" "$@"; then
+    prepare="$(yaml "${prepare[*]@Q} ${vocab[*]@Q}")" gpus="$gpus" threads="$threads" "${dry[@]}" "$@"; then
     printf '\n' >&2
     cat "$LSKD_COLLECTED_ERRORS" >&2
     die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"

@@ -17,26 +17,26 @@ class Dialect:
     """A source language."""
 
     language: str  #: its code, in names of files
-    shift: dict[str, str]  #: consonants that it changes, to letters that no other language has
+    shift: tuple[str, str]  #: consonants that it changes, and the letters in their place, which no other language has
     order: str  #: of a clause: a adverb, s subject, v verb, o object, c complement; a and c are optional
     adjective_first: bool  #: whether an adjective stands before its noun
 
 
 #: By number. The first is the source language of all bitexts of earlier versions.
 DIALECTS = (
-    Dialect("xx", {}, "asvoc", adjective_first=True),
-    Dialect("ww", {"p": "w", "t": "c"}, "asocv", adjective_first=True),
-    Dialect("zz", {"k": "q", "s": "x"}, "vsoca", adjective_first=False),
+    Dialect("xx", ("", ""), "asvoc", adjective_first=True),
+    Dialect("ww", ("pt", "wc"), "asocv", adjective_first=True),
+    Dialect("zz", ("ks", "qx"), "vsoca", adjective_first=False),
 )
 
 
 def spelt(lexicon: Lexicon, dialect: Dialect) -> Lexicon:
     """Return the lexicon with its source words in the spelling of a dialect. Everything else is unchanged."""
-    if not dialect.shift:
+    if not any(dialect.shift):
         return lexicon
 
     def one(word: str) -> str:
-        return word.translate(str.maketrans(dialect.shift))
+        return word.translate(str.maketrans(*dialect.shift))
 
     return Lexicon(
         nouns=tuple(replace(each, singular=one(each.singular), plural=one(each.plural)) for each in lexicon.nouns),

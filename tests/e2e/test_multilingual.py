@@ -43,7 +43,7 @@ def test_one_student_of_two_pairs_is_compared_with_bilingual_students(tmp_path: 
         assert cli.main(["generate", "--out", str(out), *TEXT, "--dialect", str(number)]) == 0
     (tmp_path / "tiny.sh").write_text(RECIPE)
     words = ["experiment.sh", "multilingual", "--raw", "text", "--pairs", ",".join(PAIRS), "--name", "mine"]
-    words += ["--recipe", "tiny.sh", "--seeds", "1", "--directory", str(tmp_path)]
+    words += ["--recipe", "tiny.sh", "--seeds", "1", "--vocab-size", "400", "--directory", str(tmp_path)]
     said = call(tmp_path, *words)
 
     results = tmp_path / "runs" / "mine" / "results"

@@ -56,7 +56,9 @@ STEPS = {
         *("--corpus", "--raw", "--pairs", "--data", "--vocab-size", "--train", "--valid", "--test", "--references"),
         *("--seed", "--synonyms"),
     ],
-    "multilingual.sh": ["--scale", "--seeds", "--jobs", "--raw", "--pairs", "--recipe", "--name", "--directory"],
+    "multilingual.sh": [
+        *("--scale", "--seeds", "--jobs", "--raw", "--pairs", "--vocab-size", "--recipe", "--name", "--directory"),
+    ],
     "translate.sh": ["--data", "--out", "--teacher", "--nbest"],
     "speed.sh": ["--data", "--out", "--recipe", "--rounds", "--threads", "--user-dir"],
     "score.sh": ["--data", "--run", "--checkpoint", "--recipe", "--export", "--user-dir", "--test-set"],
