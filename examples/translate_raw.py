@@ -13,7 +13,9 @@ import ctranslate2
 import sentencepiece
 
 if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-    sys.exit("usage: python translate_raw.py DIR < text.de > text.en")
+    sys.exit(
+        "usage: python translate_raw.py DIR < text.de > text.en, or: echo 'Ein Hund.' | python translate_raw.py DIR"
+    )
 folder = Path(sys.argv[1])
 
 

@@ -26,6 +26,7 @@ from .reading import NUMBER, parse_json, read_json
 from .replacing import Kind, beside, followed, put_in_place, replaces, restore, set_aside, settle
 
 RECORD = "run.json"
+AVERAGE = "checkpoint_average.pt"  #: the model of a training by the scripts
 SHAPE = {
     **{"command": [str], "inputs": {str: str}, "seconds": NUMBER, "finished": (str, type(None)), "labels": dict},
     **{"files?": [str], "earlier?": [dict]},
@@ -246,7 +247,9 @@ def run(
         if folders := [path for path in missing if path.is_dir()]:
             raise UserError(f"{title}: expected a file, found the folder {folders[0]}{_suggestion(folders[0])}")
         named = ", ".join(map(str, missing))
-        raise UserError(f"{title} needs {named}: no such file. First run the step that writes it.")
+        usual = missing[0].with_name(AVERAGE)
+        hint = f" Did you mean {usual}?" if missing[0].suffix == usual.suffix and usual.is_file() else ""
+        raise UserError(f"{title} needs {named}: no such file. First run the step that writes it.{hint}")
     digests = {str(path): sha256(path) for path in inputs}
     place = followed(out)
     settle(place, _KIND)
@@ -368,7 +371,7 @@ def _failure(program: str, status: int, log: Path) -> str:
 
 def _suggestion(folder: Path) -> str:
     """Return a suggestion of the checkpoint in a folder that was given by mistake."""
-    usual = folder / "checkpoint_average.pt"
+    usual = folder / AVERAGE
     return f". Did you mean {usual}?" if usual.is_file() else "; name a file in it"
 
 

@@ -46,7 +46,7 @@ def _patience(words: Sequence[str]) -> list[str]:
         return [f"--patience {given}: expected a number of validations, 1 or more (or -1 for no patience)"]
     if patience < 0:
         return []
-    without = "; to train without patience, which recipes may set, give --patience -1 (to the scripts, after --)"
+    without = "; to train without early stopping, give --patience -1 (scripts: after --, with the other options)"
     if "--disable-validation" in words:
         return [f"--patience {given} needs validations: leave out --disable-validation{without}"]
     budget = _number(words, "--max-update") or math.inf

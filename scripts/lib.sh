@@ -37,11 +37,16 @@ find_python() {
 # need VALUE FLAG: check that a required option was given.
 need() { [ -n "$1" ] || die "$2 is missing (see $(basename "$0") --help)"; }
 
-# has_value OPTION [VALUE ...]: check that an option has a value; all options except -- need one.
+# has_value OPTION [VALUE ...]: check that an option has a value; all options of the scripts except -- need one.
 has_value() {
     case $1 in
         --) ;;
-        -*) case ${2-} in '' | --*) die "$1 is unknown or lacks its value (see --help)" ;; esac ;;
+        -*)
+            case ${2-} in
+                '' | --*)
+                    grep -qE -- "(^ +|\| )$1( \||\))" "$0" || die "unknown option $1 (see --help)"
+                    die "$1 needs a value (see --help); is a variable empty?" ;;
+            esac ;;
     esac
 }
 

@@ -7,7 +7,7 @@
 #   scripts/prepare.sh --corpus wmt14-en-de --data data/wmt14                    any corpus of `lskd data list`, cleaned
 #   scripts/prepare.sh --corpus own --raw my/text -s de -t en --data data/mine   my/text/{train,valid,test}.{de,en}, cleaned
 #   scripts/prepare.sh --raw my/text -s de -t en --data data/mine                the same files, not cleaned
-#   ... --vocab-size 8000                                    number of SentencePiece pieces (default: the corpus's; 8000)
+#   ... --vocab-size 8000                                    number of SentencePiece pieces (default: what the corpus sets, or 8000)
 #   ... --recipe moses-bpe                                   Moses tokenisation and BPE instead of SentencePiece, as in
 #                                                            older papers
 #   ... -- --separate --sample all                           options after -- are passed to lskd encode

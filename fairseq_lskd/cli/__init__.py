@@ -58,6 +58,13 @@ STEPS = {
 }
 #: Commands that continue where they were stopped.
 RESUMABLE = ("run", "translate", "rescore", "cache")
+#: What people type, and the scripts that do it.
+SCRIPTS = {
+    "train": "scripts/train_teacher.sh",
+    "distill": "scripts/distill_word.sh or scripts/distill_seq.sh",
+    "distil": "scripts/distill_word.sh or scripts/distill_seq.sh",
+    "prepare": "scripts/prepare.sh",
+}
 #: Set by the shell's function of argcomplete, which calls `lskd` to complete a command line.
 COMPLETION = "_ARGCOMPLETE"
 COMMANDS = {name: line for commands in STEPS.values() for name, line in commands.items()}
@@ -160,6 +167,8 @@ def _main(argv: Sequence[str] | None) -> int:
     if not argv:
         parser.print_help(sys.stderr)
         return 2
+    if chosen in SCRIPTS:
+        parser.error(f"{chosen}: no such command. In a checkout, call {SCRIPTS[chosen]}; see README.md")
     if chosen is not None and chosen not in COMMANDS and (near := difflib.get_close_matches(chosen, COMMANDS, 1)):
         parser.error(f"{chosen}: no such command. Did you mean {near[0]}?")
     args, unknown = parser.parse_known_args(argv)

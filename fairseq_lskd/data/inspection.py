@@ -11,7 +11,7 @@ from .acquire.texts import Text
 from .bitext import some_lines
 from .clean.run import LEAST_SAMPLE, SAMPLE, Texts, make_plan, sample
 from .clean.worker import Plan
-from .corpora import Corpus
+from .corpora import Corpus, Part
 from .language_id import guess, unknown_languages
 from .parting import explain
 from .tokenised import looks_tokenised
@@ -55,15 +55,20 @@ def _check_aligned(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> None:
         source, target = (texts[number, language] for language in corpus.languages)
         if not source.lines or not target.lines:
             empty = source if not source.lines else target
-            problems.append(f"{part.split}, {part.name}: {empty.path} is empty")
+            problems.append(f"{_named(part)}: {empty.path} is empty")
         elif source.lines != target.lines:
             why = explain(source.path, target.path)
             problems.append(
-                f"{part.split}, {part.name}: {source.path} has {source.lines:,} lines, {target.path} {target.lines:,}"
+                f"{_named(part)}: {source.path} has {source.lines:,} lines, {target.path} {target.lines:,}"
                 + (f"; {why}" if why else "")
             )
     if problems:
-        raise UserError("the two sides of a bitext must have the same number of lines:\n  " + "\n  ".join(problems))
+        listed = "\n  ".join(problems)
+        raise UserError(f"the two sides of a bitext must have the same number of lines, and at least one:\n  {listed}")
+
+
+def _named(part: Part) -> str:
+    return part.split if part.name == part.split else f"{part.split}, {part.name}"
 
 
 def held_out(

@@ -64,7 +64,10 @@ class Manifest:
             return False
         if differences:
             lines = "\n  ".join(differences)
-            raise UserError(f"{out} was created with different options or inputs:\n  {lines}\n{way_out}")
+            raise UserError(
+                f"{out} was created with different options or inputs:\n  {lines}\n"
+                f"To replace it, set LSKD_REPLACE=1 and run the same command again; to keep it, name another folder"
+            )
         for name, size in outputs.items():
             path = within(out, name, f"{out / self.name}: output")
             if not path.is_file() or path.stat().st_size != size:

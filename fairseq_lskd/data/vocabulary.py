@@ -81,7 +81,7 @@ def train_model(words: Mapping[str, int], options: VocabularyOptions, character_
         if most := re.search(r"too high.*<= (\d+)", message):
             raise UserError(
                 f"{flag} is too large for this corpus, which allows at most {most[1]} pieces; "
-                f"use --vocab-size {most[1]} or less"
+                f"use --vocab-size {most[1]} or less (1000 suits a few thousand pairs)"
             ) from error
         if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
             raise UserError(

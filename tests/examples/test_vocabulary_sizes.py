@@ -127,7 +127,7 @@ def test_a_folder_without_runs_is_an_error_of_one_line(tmp_path: Path) -> None:
         (["--updates", "9"], "--updates 9: expected at least 30"),
         (["--updates", "many"], "--updates many: expected a number"),
         (["--label-smoothing", "1.5"], "--label-smoothing 1.5: expected a number between 0 and 1"),
-        (["--seed"], "--seed is unknown or lacks its value (see --help)"),
+        (["--seed"], "--seed needs a value (see --help); is a variable empty?"),
         (["--bogus", "1"], "unknown option --bogus (see --help)"),
     ],
 )

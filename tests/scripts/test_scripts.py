@@ -136,7 +136,7 @@ def test_help_after_other_options_and_names_each_of_them(name: str) -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_an_unknown_option_is_named(name: str) -> None:
     assert refused(script(name, "--bogus", "3")).startswith(f"{name}: error: unknown option --bogus (see --help")
-    assert refused(script(name, "--bogus")) == f"{name}: error: --bogus is unknown or lacks its value (see --help)"
+    assert refused(script(name, "--bogus")) == f"{name}: error: unknown option --bogus (see --help)"
     assert refused(script(name, "bogus")).startswith(f"{name}: error: unknown option bogus")
 
 
@@ -146,7 +146,7 @@ def test_the_set_up_knows_no_options() -> None:
 
 @pytest.mark.parametrize(("name", "option"), [(name, option) for name, options in STEPS.items() for option in options])
 def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
-    message = f"{name}: error: {option} is unknown or lacks its value (see --help)"
+    message = f"{name}: error: {option} needs a value (see --help); is a variable empty?"
     assert refused(script(name, option)) == message
     assert refused(script(name, option, "--data", "x")) == message
     assert refused(script(name, option, "")) == message

@@ -14,6 +14,8 @@ from ...names import place_of_url, within
 from ..bitext import find_side
 from ..corpora import Corpus, Download, Part, Side
 
+MOST_NAMES = 12  #: files that a message names
+
 
 @dataclass(frozen=True)
 class Found:
@@ -89,11 +91,16 @@ def in_folder(corpus: Corpus, raw: Path) -> Located:
     if problems:
         listed = "\n  ".join(problems)
         raise UserError(
-            f"--raw {raw}: {len(problems)} file{'s' * (len(problems) > 1)} of {corpus.name} missing or unclear:\n"
-            f"  {listed}\nPut them there (the archive, or the text itself, plain or gzipped)"
+            f"--raw {raw}: {len(problems)} file{'s' * (len(problems) > 1)} of {corpus.name} cannot be found:\n"
+            f"  {listed}\n{_there(raw)} Put the missing files there (the text, plain or gzipped, or the archive)"
             f"{', or leave out --raw to download them' if corpus.downloads else ''}"
         )
     return located
+
+
+def _there(raw: Path) -> str:
+    names = sorted(path.name for path in raw.iterdir() if path.is_file()) if raw.is_dir() else []
+    return f"Found {', '.join(names[:MOST_NAMES])}{', …' * (len(names) > MOST_NAMES)}." if names else "Found no files."
 
 
 def _side(raw: Path, part: Part, side: Side, language: str) -> Found | None:

@@ -59,11 +59,12 @@ def test_everything_missing_or_unclear_is_reported_at_once(tmp_path: Path) -> No
     with pytest.raises(UserError) as error:
         in_folder(both, tmp_path)
     assert str(error.value).splitlines() == [
-        f"--raw {tmp_path}: 3 files of c missing or unclear:",
+        f"--raw {tmp_path}: 3 files of c cannot be found:",
         f"  {tmp_path / 'test.de'}: found test.de.gz as well; delete one of the two",
         "  train.tgz (2 MB) or training/news.de-en.{de,en}, for news: http://x.org/wmt/train.tgz?raw=1",
         "  test.en or test.en.gz",
-        "Put them there (the archive, or the text itself, plain or gzipped), or leave out --raw to download them",
+        "Found test.de, test.de.gz. Put the missing files there (the text, plain or gzipped, or the archive), or leave "
+        "out --raw to download them",
     ]
 
 
