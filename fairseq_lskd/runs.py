@@ -417,6 +417,8 @@ def _tee(lines: Iterable[str], copy: TextIO) -> Iterator[str]:
 
 #: fairseq's log line for loaded data: "... data/bin train de-en 29000 examples".
 _EXAMPLES = re.compile(r" (\d+) examples$")
+#: "... Loaded checkpoint runs/mine/checkpoint_last.pt (epoch 4 @ 78 updates)", with the updates.
+_RESUMED = re.compile(r"Loaded checkpoint .* \(epoch \d+ @ ([1-9]\d*) updates\)$")
 
 
 def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) -> Iterator[str]:
@@ -442,6 +444,8 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
                 last = now
                 left = _clock((now - start) / (done - first) * (updates - done))
                 yield f"update {done}/{updates:.0f} | loss {stats['loss']} | {stats['wps']} tokens/s | {left} left"
+        elif found := _RESUMED.search(line):
+            yield f"continues at update {found[1]}{f' of {updates:.0f}' if updates else ''}"
         elif found := _EXAMPLES.search(line):
             wanted = int(found[1]) * int(_number(option(command, "--nbest")) or 1)
         elif line.startswith("H-"):

@@ -444,6 +444,16 @@ def test_progress_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_progress_says_where_a_resumed_training_continues() -> None:
+    loaded = (
+        "2026-01-01 | INFO | fairseq.trainer | Loaded checkpoint runs/x/checkpoint_last.pt (epoch 4 @ {} updates)\n"
+    )
+    assert list(progress(iter([loaded.format(78)]), ["fairseq-train", "--max-update", "100"])) == [
+        "continues at update 78 of 100"
+    ]
+    assert list(progress(iter([loaded.format(0)]), ["fairseq-train", "--max-update", "100"])) == []
+
+
 def test_progress_is_not_shown_more_often_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [INNER % ("7.0", number) for number in range(0, 100, 5)]
     assert len(statuses(monkeypatch, lines, TRAIN, step=2.5)) == 5  # one per 10 s in 47.5 s
