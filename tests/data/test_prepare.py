@@ -144,11 +144,9 @@ def test_sides_of_different_length(raw: Path, tmp_path: Path) -> None:
     write(raw, "train", text)
     (raw / "test.de").write_text("")
     said = complaint(raw, tmp_path / "out")
-    assert (
-        f"train, train: {raw}/train.en has 300 lines, {raw}/train.de 299; the lines match up to about line 12" in said
-    )
+    assert f"train: {raw}/train.en has 300 lines, {raw}/train.de 299; the lines match up to about line 12" in said
     assert "1 line was probably lost from train.de there" in said
-    assert f"test, test: {raw}/test.de is empty" in said
+    assert f"test: {raw}/test.de is empty" in said
 
 
 def test_text_that_is_not_utf8(raw: Path, tmp_path: Path) -> None:
