@@ -86,9 +86,7 @@ def held_out(
         ]
         blank = [n for n, both in enumerate(zip(*lines, strict=True), start=1) if not all(map(str.strip, both))]
         if blank:
-            raise UserError(
-                f"{part.split}, {part.name}: blank: {some_lines(blank)}; remove these lines from BOTH sides"
-            )
+            raise UserError(f"{_named(part)}: blank: {some_lines(blank)}; remove these lines from BOTH sides")
         yield part.name, list(zip(*lines, strict=True))
 
 
