@@ -66,7 +66,7 @@ class Manifest:
             lines = "\n  ".join(differences)
             raise UserError(
                 f"{out} was created with different options or inputs:\n  {lines}\n"
-                f"To replace it, set LSKD_REPLACE=1 and run the same command again; to keep it, name another folder"
+                "Give another --out (prepare.sh: --data), or run the same command with LSKD_REPLACE=1 to replace it"
             )
         for name, size in outputs.items():
             path = within(out, name, f"{out / self.name}: output")

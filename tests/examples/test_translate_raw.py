@@ -21,7 +21,7 @@ def refused(*words: str) -> str:
 
 @pytest.mark.parametrize("words", [[], ["one", "two"]])
 def test_it_needs_one_folder(words: list[str]) -> None:
-    assert refused(*words) == "usage: python translate_raw.py DIR < text.de > text.en\n"
+    assert refused(*words).startswith("usage: python translate_raw.py DIR < text.de > text.en")
 
 
 def test_it_needs_an_exported_folder(tmp_path: Path) -> None:
