@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,12 @@ FOLDER = Path(__file__).parents[2] / "fairseq_lskd"
 )
 def test_the_message_names_the_way_out(options: list[str], named: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        ["fairseq-train", "data", *options], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "fairseq_cli.train", "data", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode != 0 and named in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
