@@ -325,7 +325,9 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import fields
 
     from ..sequences.filter_options import FilterOptions
+    from ..sequences.manifest import BINARISED
     from ..sequences.selection import Request, build_training_set
+    from ..sequences.training_set import WEIGHTS
 
     filters = FilterOptions(**{each.name: getattr(args, each.name) for each in fields(FilterOptions)})
     first, *more = args.translations
@@ -345,7 +347,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(report.tables())
         if args.student_data or args.srcdict:
-            data, weights = args.out / "data-bin", args.out / "train.weights.npz"
+            data, weights = args.out / BINARISED, args.out / WEIGHTS
             print(f"Train with: fairseq-train {data} --criterion seq_kd --sequence-weights {weights} ...")
     return 0
 
