@@ -5,6 +5,8 @@
 #   ... --translations runs/mine/nbest.jsonl              translations by `lskd translate`, instead of --teacher
 #   ... --strategy n-best --score-temperature 0.1         translations to learn from: 1-best (default); nearest to the
 #                                                         reference, n-best, mbr or mbr-n of five: see `lskd select --help`
+#   ... --samples 16 --strategy mbr-n                     draw 16 samples per sentence, instead of a beam search, and
+#                                                         learn from the five best by minimum Bayes risk
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher
 #   ... --word-level teacher.pt --cache-top-k 16          the same from a cache of its top-16 types, written to OUT-data
 #   ... --word-level teacher.pt --cache-bytes 48          the same from an unbiased cache of 48 bytes per token
@@ -30,7 +32,7 @@
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
-translations='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
+translations='' samples='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -40,6 +42,7 @@ while [ $# -gt 0 ]; do
         --recipe) recipe=$2; shift 2 ;;
         --translations) translations=$2; shift 2 ;;
         --valid-translations) valid_translations=$2; shift 2 ;;
+        --samples) samples=$2; shift 2 ;;
         --strategy) strategy=$2; shift 2 ;;
         --score-temperature) score_temperature=$2; shift 2 ;;
         --word-level) word_level=$2; shift 2 ;;
@@ -70,6 +73,9 @@ case $strategy in
     1-best | nearest | n-best | mbr | mbr-n) ;;
     *) die "--strategy $strategy: expected 1-best, nearest, n-best, mbr or mbr-n" ;;
 esac
+[[ $samples =~ ^([2-9]|[1-9][0-9]+)?$ ]] || die "--samples $samples: expected a number from 2"
+[ -z "$samples" ] || [ -z "$translations" ] ||
+    die "--samples $samples --translations $translations: expected one of them; the translations exist already"
 [[ $top_k =~ ^([1-9][0-9]*)?$ ]] || die "--cache-top-k $top_k: expected a number from 1"
 [[ $bytes =~ ^([1-9][0-9]*)?$ ]] || die "--cache-bytes $bytes: expected a number from 1"
 [ -z "$top_k" ] || [ -z "$bytes" ] || die "--cache-top-k $top_k --cache-bytes $bytes: expected one of them"
@@ -107,10 +113,10 @@ python -m fairseq_lskd.validations "${train[@]}" "$data/bin" -s "$src" -t "$tgt"
 if [ -z "$translations" ]; then
     translations=$made/nbest.jsonl
     # The other strategies need several hypotheses.
-    nbest=5
-    [ "$strategy" != 1-best ] || nbest=1
+    nbest=${samples:-5}
+    [ -n "$samples" ] || [ "$strategy" != 1-best ] || nbest=1
     "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
-        -- "${own[@]}"
+        -- ${samples:+--sampling --beam "$samples"} "${own[@]}"
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \

@@ -223,6 +223,19 @@ def test_strategies_other_than_1_best_get_several_hypotheses(home: Path, strateg
     assert option(shlex.split(line), "--nbest") == nbest
 
 
+def test_samples_instead_of_a_beam(home: Path) -> None:
+    words = ["--strategy", "mbr-n", "--samples", "16"]
+    said = call(home, "distill_seq.sh", "--teacher", "t.pt", *words).stdout
+    (line,) = [shlex.split(line) for line in said.splitlines() if line.startswith("translate ")]
+    assert "--sampling" in line and (option(line, "--beam"), option(line, "--nbest")) == ("16", "16")
+    wrong = call(home, "distill_seq.sh", "--translations", "n.jsonl", *words)
+    assert "--samples 16 --translations n.jsonl: expected one of them" in wrong.stderr
+    assert (
+        "--samples 1: expected a number from 2"
+        in call(home, "distill_seq.sh", "--teacher", "t.pt", "--samples", "1").stderr
+    )
+
+
 def test_translations_of_the_validation_side_end_the_training(home: Path) -> None:
     words = ["--teacher", "t.pt", "--valid-translations", "v.jsonl"]
     assert "--valid-translations v.jsonl: no such file" in call(home, "distill_seq.sh", *words).stderr

@@ -45,7 +45,15 @@ STEPS = {
     ],
     "distill_seq.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
-        *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
+        *(
+            "--translations",
+            "--samples",
+            "--strategy",
+            "--score-temperature",
+            "--word-level",
+            "--kd-weight",
+            "--kd-temperature",
+        ),
         *("--cache-top-k", "--cache-bytes", "--valid-translations"),
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
