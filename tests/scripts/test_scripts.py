@@ -45,16 +45,8 @@ STEPS = {
     ],
     "distill_seq.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
-        *(
-            "--translations",
-            "--samples",
-            "--strategy",
-            "--score-temperature",
-            "--word-level",
-            "--kd-weight",
-            "--kd-temperature",
-        ),
-        *("--cache-top-k", "--cache-bytes", "--valid-translations"),
+        *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
+        *("--samples", "--cache-top-k", "--cache-bytes", "--valid-translations"),
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
     "distill_multilingual.sh": [
