@@ -14,6 +14,30 @@ PATH=$(cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
 
 all=0
 [ "${1:-}" = --all ] && { all=1; shift; }
+[ $# = 0 ] || all=0
+
+# beside COMMAND...: run a command at the same time as what follows. joined waits for it, and prints its output.
+log='' child=''
+trap 'rm -f "$log"; [ -z "$child" ] || kill -- -"$child" 2>/dev/null || true' EXIT # it may have ended
+beside() {
+    log=$(mktemp)
+    # In a process group of its own, which the trap ends with all its children.
+    set -m
+    "$@" >"$log" 2>&1 &
+    child=$!
+    set +m
+}
+joined() {
+    local status=0
+    wait "$child" || status=$?
+    child=''
+    cat "$log"
+    rm "$log"
+    return $status
+}
+
+# The checks use one core.
+[ $all = 0 ] || beside scripts/test_pythons.sh --set-up
 ruff check .
 ruff format --check .
 lint-imports --no-cache --no-logo
@@ -31,6 +55,12 @@ fi
 if [ $all = 0 ]; then
     exec pytest -n 2 -m "not slow"
 fi
-pytest -n 2
-scripts/test_pythons.sh
-scripts/rehearse_gpu.sh
+# Each process takes tests that follow one another, so that few files' fixtures are made in both.
+pytest -n 2 --dist worksteal
+joined
+# Each of these uses one core for most of the time.
+beside scripts/test_pythons.sh
+status=0
+scripts/rehearse_gpu.sh || status=1
+joined || status=1
+exit $status

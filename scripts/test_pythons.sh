@@ -3,13 +3,15 @@
 #
 #   scripts/test_pythons.sh [pytest's options]
 #   PYTHONS="3.13" scripts/test_pythons.sh
+#   scripts/test_pythons.sh --set-up        only create the environments
 #
 # Each Python gets its own environment (.venv-3.12, ...), which scripts/setup.sh creates.
 
 . "$(dirname "$0")/lib.sh"
 cd "$root"
 
-status=0
+test=1 status=0
+[ "${1:-}" = --set-up ] && { test=0; shift; }
 own=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || own=none
 for version in ${PYTHONS:-3.11 3.12 3.13}; do
     if [ "$version" = "$own" ] && [ -z "${PYTHONS:-}" ]; then
@@ -23,8 +25,8 @@ for version in ${PYTHONS:-3.11 3.12 3.13}; do
     fi
     echo "Python $version: $python"
     if PYTHON=$python LSKD_VENV=.venv-$version scripts/setup.sh &&
-        ".venv-$version/bin/python" -m pytest tests/compat "$@"; then
-        echo "Python $version: passed"
+        { [ $test = 0 ] || ".venv-$version/bin/python" -m pytest tests/compat "$@"; }; then
+        [ $test = 0 ] || echo "Python $version: passed"
     else
         echo "Python $version: FAILED" >&2
         status=1
