@@ -84,8 +84,8 @@ def train(data, made, old, selected, out):
     words = [word.replace(str(old), str(selected)) for word in made["command"]]
     words[words.index("--save-dir") + 1] = str(out)
     # Plain text does not say who translated it.
-    teachers = {"teacher_smoothing": each["training"]["label_smoothing"] for each in made["training"]["teachers"]}
-    said = {**made["labels"], **teachers, "noise": "source"}
+    smoothing = made["training"]["teachers"][0]["training"]["label_smoothing"]
+    said = {**made["labels"], "teacher_smoothing": smoothing, "noise": "source"}
     labels = [f"--label={key}={value}" for key, value in said.items()]
     files = [selected / "select.json", selected / "train.weights.npz", data / "pieces/encode.json"]
     run("lskd", "run", "--out", out, *labels, *(f"--input={path}" for path in files), "--", *words)

@@ -7,7 +7,7 @@ of the training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -181,6 +181,11 @@ def system_of(row: Mapping[str, Any]) -> str:
     """Return the name of a row's system without the suffix of its seed (`-s1` for seed 1)."""
     name = str(row["system"])
     return name.removesuffix(f"-s{row['seed']}") if row.get("seed") is not None else name
+
+
+def pairs_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the language pairs of rows. Rows of older versions have none."""
+    return {row["pair"] for row in rows if row.get("pair") is not None}
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..records.result import SCORES, is_label, measured, system_of
+from ..records.result import SCORES, is_label, measured, pairs_of, system_of
 from .seeds import Spread, spread
 from .taught import plain_system
 
@@ -65,6 +65,8 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
 def _labels(firsts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the labels of every system, without systems that repeat the labels of an earlier one."""
     names = [name for name in dict.fromkeys(n for record in firsts.values() for n in record) if is_label(name)]
+    if len(pairs_of(firsts.values())) < 2:
+        names = [name for name in names if name != "pair"]  # rows of older versions do not have it
     found: dict[str, dict[str, Any]] = {}
     for system, record in firsts.items():
         labels = {name: record.get(name) for name in names}

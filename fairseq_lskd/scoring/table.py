@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from ..busy import doubt
 from ..records.convergence import SHARE
-from ..records.result import COLUMNS, SCORES, Column
+from ..records.result import COLUMNS, SCORES, Column, pairs_of
 from .budgets import budgets
 from .differences import Difference, bound
 from .gap import NO_GAP, UNDECIDED, Share
@@ -45,7 +45,7 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
         style: table format of tabulate: simple, github, latex, tsv, ...
         warnings: lines to add at the end.
     """
-    one_pair = len({record.get("pair") for record in records}) < 2
+    one_pair = len(pairs_of(records)) < 2
     columns = _columns(
         lambda key: any(record.get(key) is not None for record in records) and not (key == "pair" and one_pair)
     )

@@ -44,6 +44,14 @@ def test_lower_bounds_are_not_compared_with_losses(k: int | None) -> None:
     assert "train_kd_loss" in found["word-cached-0.0", "word-cached-0.1"]
 
 
+def test_rows_without_a_language_pair_are_compared_unless_there_are_several() -> None:
+    older, newer, other = (student(name, 1, 20.0, method="word", noise=name) for name in ("a", "b", "c"))
+    newer["pair"] = "de-en"
+    assert [each.system for each in differences([older, newer])[0]] == ["b"]
+    other["pair"] = "fr-en"
+    assert not differences([older, newer, other])[0]
+
+
 def test_pairs_and_their_differences_by_hand() -> None:
     found = {(each.choice, each.system, each.baseline): each.values for each in differences(ROWS)[0]}
     assert list(found) == [

@@ -61,6 +61,13 @@ def test_empty_columns_are_left_out() -> None:
     assert "KL to truth" in format_table([result("a"), result("b", kl_to_truth=0.0)])
 
 
+def test_the_pair_is_shown_if_there_are_several() -> None:
+    """Rows of older versions have none."""
+    rows = [result("a", pair="de-en"), result("b")]
+    assert "pair" not in format_table(rows)
+    assert "fr-en" in format_table([*rows, result("c", pair="fr-en")])
+
+
 def test_a_zero_is_a_value() -> None:
     assert format_table([result("a", teacher_smoothing=0.0)]).splitlines()[2].split()[1] == "0.0"
 
