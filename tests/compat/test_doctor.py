@@ -11,7 +11,7 @@ import pytest
 
 from fairseq_lskd import cli
 from fairseq_lskd.cli import doctor
-from fairseq_lskd.compat import versions
+from fairseq_lskd.compat import openmp, versions
 
 from .conftest import CHECKOUT, python, run, succeeded
 
@@ -26,7 +26,9 @@ def bare(*arguments: str) -> list[str]:
     return [sys.executable, "-S", "-I", "-c", code, str(CHECKOUT), *arguments]
 
 
-def test_a_sound_installation_has_no_problems():
+def test_a_sound_installation_has_no_problems(monkeypatch):
+    for name in openmp.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     report = json.loads(succeeded(run([*LSKD, "doctor", "--json"], cwd=CHECKOUT)))
     assert report["problems"] == []
     assert report["hook"] is True
@@ -34,6 +36,7 @@ def test_a_sound_installation_has_no_problems():
     assert report["packages"]["fairseq"].startswith("0.12")
     assert report["user_dir"] == str(CHECKOUT / "fairseq_lskd")
     assert {patch["name"]: patch["status"] for patch in report["patches"]}["dataclass-defaults"] == "applied"
+    assert "OMP_WAIT_POLICY=PASSIVE" in report["openmp"] and "set by fairseq_lskd" in report["openmp"]
 
 
 def test_without_the_hook():
@@ -112,7 +115,7 @@ def another_build(folder, check, *names):
         installed(folder, name, "0.12.3.1", "fairseq", "import not_there_either")
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]\nimport importlib.metadata as m\n"
-        "from fairseq_lskd.compat import versions\nfrom fairseq_lskd.cli import main\n" + check
+        "from fairseq_lskd.compat import openmp, versions\nfrom fairseq_lskd.cli import main\n" + check
     )
     return run([sys.executable, "-S", "-I", "-c", code, str(folder), str(CHECKOUT)])
 

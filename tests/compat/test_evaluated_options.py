@@ -7,13 +7,14 @@ import ast
 import io
 import os
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
-from fairseq import checkpoint_utils
+from fairseq import checkpoint_utils, file_utils
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY
 from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY
 from omegaconf import OmegaConf
@@ -151,8 +152,13 @@ def test_nothing_else_makes_objects_or_runs_code_from_data():
     assert found <= set(DANGEROUS)
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/evil"])
-def test_members_of_a_models_archive_stay_in_their_folder(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "error"),
+    # Of an absolute name, the filter removes the root. Then fairseq moves the folder, as the members have no common
+    # one, and tries to remove it.
+    [("../../evil", tarfile.FilterError), ("/evil", FileNotFoundError)],
+)
+def test_members_of_a_models_archive_stay_in_their_folder(tmp_path, name, error, monkeypatch):
     archive = tmp_path / "inner/model.tar.gz"
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz") as out:
@@ -160,15 +166,11 @@ def test_members_of_a_models_archive_stay_in_their_folder(tmp_path, name):
             info = tarfile.TarInfo(member)
             info.size = 1
             out.addfile(info, io.BytesIO(b"x"))
-    code = (
-        "import os, tempfile\n"
-        "tempfile.tempdir = 'inner'\n"
-        "from fairseq import file_utils\n"
-        f"file_utils.load_archive_file({str(archive)!r})"
-    )
-    done = python(code, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", "inner")
+    with pytest.raises(error):
+        file_utils.load_archive_file(str(archive))
     assert not [path for path in tmp_path.rglob("evil") if path.parent in (tmp_path, archive.parent)]
-    assert done.returncode != 0 or name == "/evil"
 
 
 def test_the_modules_have_the_safe_eval():

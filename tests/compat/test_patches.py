@@ -154,26 +154,30 @@ def test_score_files_does_nothing_in_other_programs(monkeypatch):
 NOTICE = "Please install tensorboardX"
 
 
-@pytest.mark.skipif(not tensorboardx_notice.needed(), reason="with tensorboardX there is no notice")
-def test_the_notice_about_tensorboardx_is_left_out():
-    code = (
-        "import fairseq.tasks.text_to_speech, logging; logging.getLogger('fairseq.tasks.text_to_speech').info('else')"
-    )
-    without, patched = (python(code, skip=name).stderr for name in ("tensorboardx-notice", ""))
-    assert NOTICE in without
-    assert NOTICE not in patched and "else" in patched
-
-
-def test_warnings_to_the_authors_of_fairseq_are_not_shown():
+@pytest.fixture(scope="module")
+def messages():
+    """What a program prints to stderr, without the patches of messages and with them."""
     code = """
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-import warnings
+import fairseq.tasks.text_to_speech, logging, warnings
+logging.getLogger("fairseq.tasks.text_to_speech").info("of another kind")
 parser = options.get_training_parser()
 convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, ["data", "--arch", "transformer"]))
 warnings.warn("of the user's own code")
 """
-    without, patched = (python(code, skip=name).stderr for name in ("library-warnings", ""))
+    return tuple(python(code, skip=names).stderr for names in ("tensorboardx-notice,library-warnings", ""))
+
+
+@pytest.mark.skipif(not tensorboardx_notice.needed(), reason="with tensorboardX there is no notice")
+def test_the_notice_about_tensorboardx_is_left_out(messages):
+    without, patched = messages
+    assert NOTICE in without
+    assert NOTICE not in patched and "of another kind" in patched
+
+
+def test_warnings_to_the_authors_of_fairseq_are_not_shown(messages):
+    without, patched = messages
     assert "hydra" in without and without.count("Warning") > 2
     assert "hydra" not in patched and patched.count("Warning") == 1 and "of the user's own code" in patched
 
