@@ -179,8 +179,17 @@ def _heading(
         (headline(records), {"fontsize": 10.5, "fontweight": "bold"}),
         *((text, {"fontsize": 7.5, "color": "#555555"}) for text in _how_to_read(records, models)),
     ]
-    # A character is about half as wide as its font size, which is in points.
-    return [(line, look) for text, look in parts for line in wrap(text, int(width * 72 / (0.5 * look["fontsize"])))]
+    return [(line, look) for text, look in parts for line in wrap(text, _characters(text, look, width))]
+
+
+def _characters(text: str, look: Look, width: float) -> int:
+    """Return how many characters of a text fit the width in inches, by the mean width of its characters."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(weight=look.get("fontweight"))
+    points = TextPath((0, 0), text, size=look["fontsize"], prop=font).get_extents().width
+    return max(1, int(0.97 * len(text) * width * 72 / max(points, 1)))
 
 
 def _how_to_read(records: Sequence[dict[str, Any]], models: Sequence[Model]) -> list[str]:
