@@ -56,12 +56,12 @@ def figure(width: float, height: float) -> Figure:
 
 def look(index: int) -> dict[str, Any]:
     """Return colour and marker for the system with this index."""
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[_shape(index)]}
 
 
 def line(index: int) -> dict[str, Any]:
     """Return colour, marker and line style for the system with this index."""
-    return look(index) | {"linestyle": LINES[index % len(LINES)]}
+    return look(index) | {"linestyle": LINES[_shape(index)]}
 
 
 def plain(text: str) -> str:
@@ -74,3 +74,8 @@ def logarithmic(panel: Axes) -> None:
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter(LogFormatter())
     panel.xaxis.set_minor_formatter(LogFormatter())
+
+
+def _shape(index: int) -> int:
+    """Return the index of a marker or line style, which is another one each time that the colours repeat."""
+    return (index + index // len(COLOURS)) % len(COLOURS)

@@ -55,3 +55,4 @@ def test_systems_differ_in_more_than_colour() -> None:
     looks = [line(i) for i in range(7)]
     for name in ("color", "marker", "linestyle"):
         assert len({str(each[name]) for each in looks}) == 7
+    assert len({str(line(i)) for i in range(49)}) == 49  # more systems than colours
