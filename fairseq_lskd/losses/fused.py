@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from . import projection
 from .divergence import WIDE, forward_kl
 from .objective import Objective, check_sampled
-from .projection import BLOCK, Projection, of_one_dtype, product, project, project_into, project_wide
+from .projection import Projection, of_one_dtype, product, project, project_into, project_wide
 from .ranking import ranking_loss
 from .sampled import Sampled, without_missing_sampled
 from .smoothing import smoothed_cross_entropy
@@ -113,7 +114,7 @@ def _chunk_size(problem: _Problem, student: Projection) -> int:
     elif isinstance(problem.teacher, TopK | Sampled):
         buffers = 2.2
     elif _is_plain_kl(problem):
-        buffers = 2 + 2 * min(1, BLOCK / classes)
+        buffers = 2 + 2 * min(1, projection.BLOCK / classes)
     else:
         buffers = problem.objective.divergence.buffers * (1 if problem.objective.temperature <= WIDE else 2)
     row = 4 * classes
@@ -282,7 +283,8 @@ class _Work:
         t, n, classes = self.problem.objective.temperature, y.size(0), self.student.weight.size(0)
         student, teacher = self.student.rows(rows), self.members[0].rows(rows)
         z, u = self._buffer(0, n), self._buffer(1, n)
-        blocks = [slice(start, min(start + BLOCK, classes)) for start in range(0, classes, BLOCK)]
+        size = projection.BLOCK
+        blocks = [slice(start, min(start + size, classes)) for start in range(0, classes, size)]
         found: list[tuple[Tensor, ...]] = []
         for block in blocks:
             s = project(student.classes(block))
@@ -320,12 +322,12 @@ class _Work:
         normaliser = total.log()
         self.teacher[rows] = t**2 * (value / total_u - total_u.log() + total_t.log())
 
-        where = torch.div(y, BLOCK, rounding_mode="floor").t()
+        where = torch.div(y, size, rounding_mode="floor").t()
         of_student = _Student(
             normaliser,
             (at_label + shift).gather(0, where).squeeze(0),
             (smooth + mass * shift).sum(0),
-            guess.gather(0, best.unsqueeze(0)).squeeze(0) + best * BLOCK if self.problem.guess else self.guess,
+            guess.gather(0, best.unsqueeze(0)).squeeze(0) + best * size if self.problem.guess else self.guess,
         )
         if not self.needs:
             return of_student, None
@@ -559,8 +561,8 @@ def _log_softmax_(logits: Tensor) -> None:
     """Compute the log-softmax of `[n, K]` in place, with a buffer of one block of classes."""
     top = logits.amax(1, keepdim=True)
     total = torch.zeros_like(top)
-    scratch = logits.new_empty(logits.size(0), min(BLOCK, logits.size(1)))
-    for part in logits.split(BLOCK, 1):
+    scratch = logits.new_empty(logits.size(0), min(projection.BLOCK, logits.size(1)))
+    for part in logits.split(projection.BLOCK, 1):
         part -= top  # subtracted separately from the log of the sum, to keep small differences of large logits
         total += torch.exp(part, out=scratch[:, : part.size(1)]).sum(1, keepdim=True)
     logits -= total.log_()

@@ -173,8 +173,7 @@ def test_peaks_in_whole_tensors(monkeypatch):
     # Set the sizes of chunks as in a large batch, where the minimum size does not matter.
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})
     monkeypatch.setattr(fused, "SMALL_BATCH", 0)
-    for module in (fused, projection):
-        monkeypatch.setattr(module, "BLOCK", 256)  # in proportion to the number of types, as with 32,768
+    monkeypatch.setattr(projection, "BLOCK", 256)  # in proportion to the number of types, as with 32,768
     whole = {"fairseq_ls": 3, "plain": 6, "nmt_kd": 9, "tie_kd_x3": 17, "varungumma": 7, "rayeren_top4": 4}
     rows = kd_loss.main(["--tokens", "512", "--vocab", "1024", "--forms", *whole, "fused", *SMALL[:-1], "1"])
     peaks = {row["impl"]: row["peak_units"] for row in rows}

@@ -655,8 +655,7 @@ def test_no_tensor_of_tokens_by_vocabulary(case, monkeypatch):
     """In forward and backward together, the peak is under a third of such a tensor, without the gradients."""
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": (0, 2**30)})  # no minimum, as with a large batch
     monkeypatch.setattr(fused, "SMALL_BATCH", 0)
-    for module in (fused, projection):
-        monkeypatch.setattr(module, "BLOCK", 96)  # in proportion to the classes, as for 32,000
+    monkeypatch.setattr(projection, "BLOCK", 96)  # in proportion to the classes, as for 32,000
     tokens, classes, width = 960, 1500, 16
     problem = Problem(dataclasses.replace(case, chunk=None), tokens, classes, width, dtype=torch.float32)
     arguments = problem.arguments()
@@ -680,8 +679,7 @@ def test_a_teacher_with_fewer_classes_gives_the_last_ones_no_probability(
     monkeypatch, block, name, members, temperature
 ):
     """As a bilingual teacher, which has no language tokens. With blocks of 4, the last block has no class of it."""
-    for module in (fused, projection):
-        monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(projection, "BLOCK", block)
     chance = torch.Generator().manual_seed(1)
     hidden, weight, bias = (torch.randn(shape, generator=chance).double() for shape in ((6, 5), (9, 5), (9,)))
     teachers = [
