@@ -20,7 +20,8 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.trainer import Trainer
 from fairseq_cli import generate, preprocess, train, validate
 from omegaconf import DictConfig
-from tiny import MODEL, TRAIN, write
+from tiny import MODEL, TRAIN, uneven, write
+from trained import learn
 
 PAIRS = ("de-en", "fr-en")
 MULTI = ["--task", "translation_multi_simple_epoch", "--lang-pairs", ",".join(PAIRS), "--langs", "de,en,fr"]
@@ -125,11 +126,7 @@ def make_task(data: Path, *flags: str) -> Any:
 def make_model(task: Any, data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), seed: int = 2) -> Any:
     """Make a model with random weights, three times as large as fairseq's, so that distributions are uneven."""
     torch.manual_seed(seed)
-    built = task.build_model(configure(data, *flags, model=model).model)
-    with torch.no_grad():
-        for weight in built.parameters():
-            weight.add_(0.05 * torch.randn_like(weight)).mul_(3 if weight.dim() > 1 else 1)
-    return built
+    return uneven(task.build_model(configure(data, *flags, model=model).model))
 
 
 def save(path: Path, data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), seed: int = 2) -> Path:
@@ -156,13 +153,7 @@ def trained(path: Path, data: Path, *flags: str, updates: int = 120) -> Path:
     torch.manual_seed(1)
     model = task.build_model(configure(data, *flags).model)
     criterion = tasks.FairseqTask.build_criterion(task, configure(data, *flags).criterion)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    sample = batch(task, "train")
-    for _ in range(updates):
-        optimizer.zero_grad()
-        loss, size, _ = criterion(model, sample)
-        (loss / size).backward()
-        optimizer.step()
+    learn(model, criterion, batch(task, "train"), updates)
     trainer = Trainer(configure(data, *flags), task, model, criterion)
     trainer.begin_epoch(1)
     return write(path, trainer)

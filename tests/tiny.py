@@ -60,7 +60,11 @@ def make_task(data: Path, *flags: str) -> Any:
 def make_model(task: Any, *flags: str, seed: int = 2, scale: float = 3.0) -> Any:
     """Make a model with random weights, `scale` times as large as fairseq's, so that distributions are uneven."""
     torch.manual_seed(seed)
-    model = task.build_model(configure(Path(task.cfg.data), *flags).model)
+    return uneven(task.build_model(configure(Path(task.cfg.data), *flags).model), scale)
+
+
+def uneven(model: Any, scale: float = 3.0) -> Any:
+    """Make a new model's weights noisy and larger."""
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.05 * torch.randn_like(weight)).mul_(scale if weight.dim() > 1 else 1)
