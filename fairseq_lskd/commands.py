@@ -1,7 +1,9 @@
-"""Read recorded command lines."""
+"""Read and print command lines."""
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -37,3 +39,37 @@ def trains(command: Sequence[str]) -> int | None:
     if command and Path(command[0]).name in PROGRAMS:
         return 0
     return next((position for position, word in enumerate(command) if word in MODULES), None)
+
+
+def training_words(command: Sequence[str]) -> list[str] | None:
+    """Return the words after fairseq-train in a command; None for others, also fairseq-hydra-train, without flags."""
+    start = trains(command)
+    if start is None or Path(command[start]).name not in (PROGRAMS[0], MODULES[0]):
+        return None
+    return list(command[start + 1 :])
+
+
+_NUMBER = re.compile(r"-\.?\d")
+
+
+def shown(command: Sequence[str], width: int) -> str:
+    """Return a command for a shell, in lines of `width` characters if an option with its value is not longer.
+
+    A training takes the last value of an option, so earlier ones are left out.
+    """
+    options: list[list[str]] = [[]]
+    for word in command:
+        if word.startswith("-") and not _NUMBER.match(word):
+            options.append([])
+        options[-1].append(word)
+    if (training := trains(command)) is not None:
+        flags = [words[0].partition("=")[0] for words in options]
+        start = next(i for i in range(len(options)) if sum(map(len, options[: i + 1])) > training)
+        options = [words for i, words in enumerate(options) if i <= start or flags[i] not in flags[i + 1 :]]
+    lines = [""]
+    for words in options:
+        text = shlex.join(words)
+        if lines[-1].strip() and len(lines[-1]) + len(text) > width - 3:  # a space, and " \\" at the end
+            lines.append("    ")
+        lines[-1] += f"{' ' if lines[-1].strip() else ''}{text}"
+    return " \\\n".join(lines)

@@ -8,7 +8,6 @@ import fcntl
 import math
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import __version__
-from .commands import option, trains, without
+from .commands import option, shown, trains, without
 from .differing import commands_differ
 from .errors import UserError
 from .files import contents, is_leftover, sha256, sweep, write_json
@@ -270,7 +269,7 @@ def run(
             if "training" not in record or record["labels"] != before:
                 _describe(out, record, describe)
             return
-        print(f"{title} | {shlex.join(command)}", file=sys.stderr)
+        _show(title, command)
         try:
             status = _run_recorded(command, out, log, title, record, lock)
             if status != 0:
@@ -279,6 +278,14 @@ def run(
             raise UserError(f"{error}{_put_back(place, log)}") from None
         settle(place, _KIND)
         _describe(out, record, describe)
+
+
+def _show(title: str, command: Sequence[str]) -> None:
+    """Print a command: after the title, or in lines of its own that can be copied."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    text = shown(command, width)
+    together = f"{title} | {text}"
+    print(together if "\n" not in text and len(together) <= width else f"{title} | runs\n{text}", file=sys.stderr)
 
 
 def _describe(out: Path, record: dict[str, Any], describe: Callable[[Path, dict[str, Any]], None] | None) -> None:

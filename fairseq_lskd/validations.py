@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import option, trains
-from .errors import UserError, exit_on_user_error
+from .commands import option, training_words
+from .errors import UserError
 
 #: Metrics for which larger values are better, metrics for which smaller values are better, and all logged metrics.
 _LARGER, _SMALLER = ("bleu", "accuracy"), ("loss", "nll_loss", "ppl", "kd_loss")
 _LOGGED = (*_SMALLER, *_LARGER, "entropy", "ece", "intra_class_variance")
-_OUR_CRITERIONS = ("label_smoothed_teacher", "word_kd", "seq_kd")
+OUR_CRITERIONS = ("label_smoothed_teacher", "word_kd", "seq_kd")
 
 
 def check_validation(command: Sequence[str]) -> None:
@@ -22,11 +21,9 @@ def check_validation(command: Sequence[str]) -> None:
     Raises:
         UserError: with all problems.
     """
-    start = trains(command)
-    # The options of fairseq-hydra-train are not flags.
-    if start is None or Path(command[start]).name not in ("fairseq-train", "fairseq_cli.train"):
+    words = training_words(command)
+    if words is None:
         return
-    words = list(command[start + 1 :])
     problems = _patience(words)
     if "--disable-validation" not in words:
         problems += _metric(words) or _references(words)
@@ -75,7 +72,7 @@ def _metric(words: Sequence[str]) -> list[str]:
     if metric == "bleu" and "--eval-bleu" not in words:
         return ["--best-checkpoint-metric bleu needs --eval-bleu, which computes BLEU in validation: add it"]
     # Other criterions may log any metric.
-    if option(words, "--criterion") in _OUR_CRITERIONS and metric not in _LOGGED:
+    if option(words, "--criterion") in OUR_CRITERIONS and metric not in _LOGGED:
         return [f"--best-checkpoint-metric {metric} is not logged; expected one of {', '.join(_LOGGED)}"]
     if metric in _LARGER and flag not in words:
         return [f"--best-checkpoint-metric {metric} needs {flag}, as larger values are better: add it"]
@@ -119,8 +116,3 @@ def _number(words: Sequence[str], name: str, default: float = 0) -> float:
         return float(option(words, name) or default)
     except ValueError:
         return default
-
-
-if __name__ == "__main__":  # scripts call this before the steps that precede a training
-    with exit_on_user_error("fairseq-train"):
-        check_validation(sys.argv[1:])

@@ -108,8 +108,9 @@ if [ -n "$word_level" ]; then
 fi
 
 # `lskd run` checks this too, but only after the translation.
-python -m fairseq_lskd.validations "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --criterion seq_kd \
-    "${training[@]}" "${distilled[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1
+python -m fairseq_lskd.criterions.command_line "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
+    --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
+    "${model[@]}" "${training[@]}" "${distilled[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1
 if [ -z "$translations" ]; then
     translations=$made/nbest.jsonl
     # The other strategies need several hypotheses.

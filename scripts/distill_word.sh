@@ -49,6 +49,7 @@ done
 need "$data" --data
 need "$out" --out
 need "$teacher$cache" "--teacher or --teacher-cache"
+[ -z "$teacher" ] || [ -z "$cache" ] || die "--teacher $teacher --teacher-cache $cache: expected one of them"
 load_recipe "$recipe"
 languages "$data"
 size "$size"

@@ -183,7 +183,15 @@ def apply() -> None:
     module.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
 
+def running_command() -> str | None:
+    """Return the name of fairseq's command that this process is, such as `fairseq-train`; None if it is another."""
+    program = Path(sys.argv[0]).name
+    if program.startswith("fairseq-"):
+        return program
+    package, _, module = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "").rpartition(".")
+    return f"fairseq-{module.replace('_', '-')}" if package == "fairseq_cli" else None
+
+
 def is_command() -> bool:
     """Whether this process is one of fairseq's commands, which should end with a message, not a traceback."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return Path(sys.argv[0]).name.startswith("fairseq-") or getattr(spec, "name", "").startswith("fairseq_cli.")
+    return running_command() is not None

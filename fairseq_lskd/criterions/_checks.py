@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..commands import PROGRAMS
+from ..compat.evaluated_options import running_command
 from ..errors import UserError
 from ..losses import Parameters, divergence
 from ..teachers.of_pairs import by_pair, paths_in
@@ -260,20 +261,14 @@ def explain_missing_files(*paths: str | None, overrides: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if _trains() or all(Path(part).exists() for path in paths if path for part in paths_in(path)):
+        if running_command() in PROGRAMS or all(
+            Path(part).exists() for path in paths if path for part in paths_in(path)
+        ):
             raise
         raise UserError(
             f"{error}\n  If it was moved, give its new path. To validate a trained student without it: "
             f'fairseq-validate --model-overrides "{overrides}"'
         ) from None
-
-
-def _trains() -> bool:
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return Path(sys.argv[0]).name in ("fairseq-train", "fairseq-hydra-train") or getattr(spec, "name", "") in (
-        "fairseq_cli.train",
-        "fairseq_cli.hydra_train",
-    )
 
 
 def raise_for(problems: list[str]) -> None:

@@ -38,6 +38,8 @@ def home(tmp_path: Path) -> Path:
         ("lskd", 'printf "%q " "$@"; echo; env | grep ^PET_ || true'),
         ("scontrol", "echo first; echo second"),
         ("nvidia-smi", "echo GPU 0"),
+        # Imports torch and fairseq, which takes seconds.
+        ("python", f'[ "$2" = fairseq_lskd.criterions.command_line ] || exec {sys.executable} "$@"'),
     ):
         (bin / name).write_text(f"#!/bin/bash\n{does}\n")
         (bin / name).chmod(0o755)
@@ -50,7 +52,7 @@ def call(home: Path, script: str, *words: str, **environment: str) -> subprocess
         ["bash", str(ROOT / "scripts" / script), "--data", "data", *out, *words],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         cwd=home,
         env={"PATH": f"{home}/commands:{os.environ['PATH']}"} | environment,
     )
@@ -175,7 +177,22 @@ def test_options_of_a_recipe_for_taught_students_alone(home: Path, script: str) 
     assert (last == "0.07") == (script != "train_teacher.sh")
 
 
+def test_a_wrong_option_is_refused_before_the_teacher_translates(home: Path) -> None:
+    (home / "commands/python").write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
+    (home / "w.pt").touch()
+    done = call(home, "distill_seq.sh", "--teacher", "t.pt", "--word-level", "w.pt", "--kd-weight", "1.5")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("fairseq-train: error: --kd-weight 1.5:")
+
+
+def test_a_teacher_and_a_cache_are_refused(home: Path) -> None:
+    done = call(home, "distill_word.sh", "--teacher", "t.pt", "--teacher-cache", "cache")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "--teacher t.pt" in done.stderr and "--teacher-cache cache" in done.stderr
+
+
 def test_early_stopping_that_cannot_happen_is_refused_before_the_teacher_translates(home: Path) -> None:
+    (home / "commands/python").write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
     done = call(home, "distill_seq.sh", "--teacher", "t.pt", "--", "--max-update", "30")
     assert (done.returncode, done.stdout) == (1, "")
     assert "--patience" in done.stderr and "--save-interval-updates" in done.stderr and "30" in done.stderr
@@ -301,8 +318,7 @@ def test_a_run_is_not_scored_on_other_languages(home: Path) -> None:
 def checked(home: Path) -> Path:
     """A `python` that accepts every folder of modules."""
     python = home / "commands/python"
-    python.write_text(f'#!/bin/bash\n[ "$2" = fairseq_lskd.user_dir ] || exec {sys.executable} "$@"\n')
-    python.chmod(0o755)
+    python.write_text(python.read_text().replace("[ ", '[ "$2" = fairseq_lskd.user_dir ] || [ '))
     return home
 
 

@@ -1,0 +1,75 @@
+"""Wrong options are refused before fairseq-train starts."""
+
+import sys
+
+import pytest
+from tiny import MODEL
+
+from fairseq_lskd.cli import main
+from fairseq_lskd.criterions.command_line import check_options
+from fairseq_lskd.errors import UserError
+
+WORDS = ["data/bin", "-s", "en", "-t", "de", "--arch", "transformer_iwslt_de_en", *MODEL]
+WORDS += ["--optimizer", "adam", "--lr", "1e-3", "--max-tokens", "100"]
+WORD = ["--criterion", "word_kd", "--teacher-path", "t.pt"]
+
+
+def complaint(*words: str) -> str:
+    with pytest.raises(UserError) as error:
+        check_options([*WORDS, *words])
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        WORD,
+        [*WORD, "--kd-weight", "1", "--kd-temperature", "2", "--kd-select", "batch", "--kd-divergence", "reverse_kl"],
+        ["--criterion", "seq_kd"],
+        ["--criterion", "seq_kd", "--sequence-weights", "w.npz", "--reference-weight", "0.3", "--teacher-cache", "c"],
+        ["--criterion", "label_smoothed_teacher", "--label-smoothing", "0.1", "--user-dir", "fairseq_lskd"],
+        ["--criterion", "cross_entropy"],
+    ],
+)
+def test_right_options_pass(words: list[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.chdir(request.config.rootpath)
+    check_options([*WORDS, *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "facts"),
+    [
+        ([*WORD, "--kd-weight", "1.5", "--kd-temperature=0"], ["--kd-weight 1.5", "--kd-temperature 0"]),
+        ([*WORD, "--kd-weight", "much"], ["--kd-weight", "'much'"]),
+        ([*WORD, "--kd-weigth", "1"], ["--kd-weigth"]),
+        (["--criterion", "word_kd"], ["--teacher-path is missing"]),
+        (["--criterion", "seq_kd", "--kd-weight", "0.3"], ["--kd-weight 0.3", "without a teacher"]),
+        (["--criterion", "seq_kd", "--reference-weight", "1.1", "--sequence-weights", "w.npz"], ["--reference-weight"]),
+        ([*WORD, "--user-dir", "missing"], ["--user-dir missing"]),
+    ],
+)
+def test_wrong_options_are_refused(words: list[str], facts: list[str], capsys: pytest.CaptureFixture) -> None:
+    said = complaint(*words)
+    assert all(fact in said for fact in facts) and "usage" not in said
+    assert capsys.readouterr() == ("", "")
+
+
+def test_lskd_run_refuses_them_before_it_writes_anything(tmp_path, capfd: pytest.CaptureFixture) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--out", str(out), "--", "fairseq-train", *WORDS, *WORD, "--kd-weight", "1.5"])
+    assert end.value.code == 1 and not out.exists()
+    assert "--kd-weight 1.5" in capfd.readouterr().err
+
+
+def test_a_finished_run_is_not_checked_again(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairseq_lskd.cli import run
+
+    monkeypatch.setattr(run, "_check_options", lambda command: pytest.fail("checked"))
+    command = [sys.executable, "-c", ""]
+    with pytest.raises(pytest.fail.Exception):
+        main(["run", "--out", str(tmp_path / "run"), "--", *command])
+    monkeypatch.undo()
+    main(["run", "--out", str(tmp_path / "run"), "--", *command])
+    monkeypatch.setattr(run, "_check_options", lambda command: pytest.fail("checked"))
+    main(["run", "--out", str(tmp_path / "run"), "--", *command])
