@@ -1,7 +1,8 @@
 """A way out for the mistakes with which people first meet the plug-in.
 
 fairseq's own messages do not name it: a traceback if ``--user-dir fairseq_lskd`` is not in the present folder, "invalid
-choice" without ``--user-dir``, and "unrecognized arguments" for a misspelled option of a criterion.
+choice" without ``--user-dir``, "unrecognized arguments" for a misspelled option of a criterion, and a traceback if the
+data are in a folder of the folder that is given.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ MODULES: tuple[str, ...] = (MODULE,)
 WHEN = "after"
 
 FOLDER = Path(__file__).parents[1]
+#: The manifest of a folder, and its folder of binarised data: of `lskd select`, and of `lskd encode` in prepare.sh.
+BINARISED = {"select.json": "data-bin", "pieces/encode.json": "bin"}
 CRITERIONS = ("label_smoothed_teacher", "word_kd", "seq_kd")
 
 
@@ -46,6 +49,17 @@ def hint(message: str, words: list[str]) -> str | None:
     return None
 
 
+def whole_folder(words: list[str]) -> tuple[str, Path] | None:
+    """Return a folder of `lskd select` or scripts/prepare.sh in place of DATA, and the data in it; None without one."""
+    for previous, word in itertools.pairwise(["", *words]):
+        # The word after a flag may be its value.
+        for part in [] if previous.startswith("-") or word.startswith("-") else word.split(":"):
+            for manifest, name in BINARISED.items():
+                if Path(part, manifest).is_file() and Path(part, name).is_dir():
+                    return part, Path(part, name)
+    return None
+
+
 def apply() -> None:
     module: Any = sys.modules[MODULE]
     original = module.get_parser
@@ -58,6 +72,9 @@ def apply() -> None:
         for word, value in itertools.pairwise(words) if is_command() else ():
             if word == "--user-dir" and Path(value).name == FOLDER.name and not Path(value).exists():
                 sys.exit(f"fairseq_lskd: error: --user-dir {value}: no such folder. Give --user-dir {FOLDER}")
+        if is_command() and (folder := whole_folder(words)):
+            given, binarised = folder
+            sys.exit(f"fairseq_lskd: error: {given} is not binarised data. Give the folder in it: {binarised}")
         parser = original(*args, **kwargs)
         report = parser.error
 

@@ -10,6 +10,7 @@ from fairseq.criterions import register_criterion
 from fairseq.utils import split_paths
 from torch import Tensor
 
+from ..data.binarised import count_sentences
 from ..errors import UserError
 from ..files import sha256
 from ..reading import read_value, value_at
@@ -97,7 +98,8 @@ class SeqKDCriterion(DistillationCriterion):
         if self.weights is None or not self.training:
             return batch
         if not self._checked:
-            self._check_length(len(self.weights.weight))
+            self._check_data(len(self.task.dataset(self._split)))
+            self._checked = True
         ids = sample["id"]
         if self._weight is None or self._weight.device != ids.device:
             # Moved to the device once: fetching the ids of each batch would wait for the GPU.
@@ -108,21 +110,39 @@ class SeqKDCriterion(DistillationCriterion):
             batch, sentence_weights=weights, sample_size=weights.sum() if self.cfg.sentence_avg else tokens.sum()
         )
 
-    def _check_length(self, weights: int) -> None:
-        """Check the number of weights against the training data, which is loaded by the first batch."""
-        name = f"--sequence-weights {self.cfg.sequence_weights}"
+    def begin(self, model: Any, max_update: int) -> None:
+        super().begin(model, max_update)
+        if self.weights is not None:
+            self._check_data(self._sentences_on_disk())
+
+    @property
+    def _split(self) -> str:
+        return getattr(self.task.cfg, "train_subset", "train")
+
+    def _sentences_on_disk(self) -> int | None:
+        """Return the number of training sentences, before fairseq loads them; None if it may take other files."""
+        if task_name(options_of(self.task)) != "translation":
+            return None
+        source, target = self.task.cfg.source_lang, self.task.cfg.target_lang
+        name, folder = f"{source}-{target}.{target}.idx", Path(self.task.cfg.data)
+        return (
+            None if (folder / f"{self._split}1.{name}").exists() else count_sentences(folder / f"{self._split}.{name}")
+        )
+
+    def _check_data(self, sentences: int | None) -> None:
+        """Check that the training data has a weight for each sentence. If the number is None, it is not checked."""
+        assert self.weights is not None
+        name, weights = f"--sequence-weights {self.cfg.sequence_weights}", len(self.weights.weight)
         if len(split_paths(self.task.cfg.data)) > 1:
             raise UserError(
                 f"{name} needs the training data in one folder, found {self.task.cfg.data}. Name one of them"
             )
-        sentences = len(self.task.dataset(getattr(self.task.cfg, "train_subset", "train")))
-        if sentences != weights:
+        if sentences is not None and sentences != weights:
             raise UserError(
                 f"{name} has {weights:,} weights, but the training data has {sentences:,} sentences. Give the data and "
                 "the weights of one `lskd select` run, or run `lskd select` again"
             )
         self._check_selection(name)
-        self._checked = True
 
     def _check_selection(self, name: str) -> None:
         """Check that the weights and the training data are from one selection, if `lskd select` binarised it."""

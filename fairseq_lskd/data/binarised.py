@@ -60,6 +60,18 @@ def check_binarised(prefix: Path, symbols: int) -> int:
     return len(sizes)
 
 
+def count_sentences(index: Path) -> int | None:
+    """Return the number of sentences that the header of an index tells; None if the file is missing or has another."""
+    try:
+        with index.open("rb") as stream:
+            header = stream.read(48)
+        if header.startswith(OLDER):
+            return struct.unpack("<5Q", header[len(OLDER) :])[3]
+        return struct.unpack("<QBQ", header[len(MAGIC) : HEADER])[2] if header.startswith(MAGIC) else None
+    except (OSError, struct.error):
+        return None
+
+
 def _read(index: Path, header: bytes, size: int) -> _Index:
     if not header.startswith(MAGIC):
         raise ValueError("it does not start like an index of fairseq-preprocess --dataset-impl mmap, lazy or cached")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fairseq_lskd.compat.plugin_hints import hint
+from fairseq_lskd.compat.plugin_hints import hint, whole_folder
 
 FOLDER = Path(__file__).parents[2] / "fairseq_lskd"
 
@@ -39,3 +39,19 @@ def test_the_message_names_the_way_out(options: list[str], named: str, tmp_path:
 def test_other_mistakes_get_no_hint() -> None:
     assert hint("unrecognized arguments: --beem 5", ["--criterion", "cross_entropy"]) is None
     assert hint("argument --lr: invalid float value", ["--criterion", "word_kd"]) is None
+
+
+@pytest.mark.parametrize(("manifest", "data"), [("select.json", "data-bin"), ("pieces/encode.json", "bin")])
+def test_the_folder_around_the_data(manifest: str, data: str, tmp_path: Path) -> None:
+    (tmp_path / data).mkdir()
+    (tmp_path / manifest).parent.mkdir(exist_ok=True)
+    (tmp_path / manifest).touch()
+    given, right = str(tmp_path), tmp_path / data
+    assert whole_folder([given, "--fp16"]) == (given, right)
+    assert whole_folder(["--seed", "1", f"other:{given}"]) == (given, right)
+    for words in ([str(right)], ["data", "--save-dir", given], ["--user-dir", given], []):
+        assert whole_folder(words) is None
+    command = [sys.executable, "-m", "fairseq_cli.train", given, "-s", "de", "-t", "en"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].endswith(f" {right}")
+    assert given in done.stderr and "Traceback" not in done.stderr

@@ -1,14 +1,27 @@
 """`seq_kd`: sentence weights in the loss and its denominator, and invalid files of weights."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
 import torch
 from fairseq.logging import metrics
+from fairseq.tasks import setup_task
 from reference import distillation
-from tiny import assert_gradients, assert_same, backward, batch, logits, make_criterion, make_model, make_trainer
+from tiny import (
+    assert_gradients,
+    assert_same,
+    backward,
+    batch,
+    configure,
+    logits,
+    make_criterion,
+    make_model,
+    make_trainer,
+)
 
+from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256
 from fairseq_lskd.sequences import SequenceWeights
 
@@ -264,6 +277,19 @@ def test_weights_of_other_data(task, student, tmp_path):
     with pytest.raises(SystemExit, match=r"61 weights.* 60 sentences.*lskd select"):
         criterion(student, batch(task, [0, 1]))
     criterion.eval()(student, batch(task, [0, 1], "valid"))
+
+
+def test_weights_of_other_data_are_found_before_the_data_are_loaded(bitext, student, tmp_path):
+    task = setup_task(configure(bitext).task)
+    trainer = functools.partial(make_trainer, bitext, task, student)
+    with pytest.raises(SystemExit, match=r"61 weights.* 60 sentences.*lskd select"):
+        trainer(make_seq(task, save_weights(tmp_path / "w.npz", np.ones(61))))
+    fits = make_seq(task, save_weights(tmp_path / "w.npz", np.ones(60)))
+    fits.begin(student, 0)
+    (tmp_path / "select.json").write_text(json.dumps({"digests": {"data-bin/train.de-en.en.idx": "0" * 64}}))
+    with pytest.raises(UserError, match=str(tmp_path / "data-bin")):
+        fits.begin(student, 0)
+    assert not task.datasets
 
 
 def test_weights_of_another_selection_with_as_many_sentences(bitext, task, student, tmp_path):

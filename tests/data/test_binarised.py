@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import binarise
 
-from fairseq_lskd.data.binarised import HEADER, check_binarised
+from fairseq_lskd.data.binarised import HEADER, check_binarised, count_sentences
 from fairseq_lskd.data.dictionary import read_dictionary
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.sequences.corpus import open_corpus
@@ -44,6 +44,9 @@ def test_whole_data_pass(bitext: Path, whole: dict[str, Path]) -> None:
     assert check_binarised(bitext / PREFIX, 14) == 60
     assert check_binarised(bitext / "valid.de-en.en", 15) == 9
     assert check_binarised(whole["cached"] / PREFIX, 14) == 60
+    for folder in whole.values():
+        assert count_sentences(folder / f"{PREFIX}.idx") == 60
+    assert count_sentences(bitext / f"{PREFIX}.bin") is None and count_sentences(bitext / "no.idx") is None
 
 
 def test_a_dictionary_that_is_too_small(bitext: Path) -> None:
