@@ -17,7 +17,7 @@ def what_differs(there: Mapping[str, Any], asked: Mapping[str, Any], label: str 
         there: the values of the existing output, by name.
         asked: the requested values, by name. Their lines come first.
         label: format of a name, with `{}` in place of the name.
-        here: the word before the requested value.
+        here: the words before the requested value, which say where it was found.
     """
     return [
         f"{label.format(name)}: {_shown(there.get(name))}, {here} {_shown(asked.get(name))}"

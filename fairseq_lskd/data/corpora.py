@@ -83,6 +83,7 @@ class Corpus:
     licence: str = "none stated"
     citation: str = ""
     vocabulary: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None  #: its file
 
     @property
     def downloads(self) -> set[Download]:
@@ -230,6 +231,7 @@ class _Reader:
             table.get("licence", "none stated"),
             table.get("citation", ""),
             table.get("vocabulary", {}),
+            self.path,
         )
 
     def _entries(self, table: Mapping[str, Any], split: str) -> list[dict[str, Any]]:

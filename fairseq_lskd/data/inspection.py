@@ -11,7 +11,7 @@ from .acquire.texts import Text
 from .bitext import some_lines
 from .clean.run import LEAST_SAMPLE, SAMPLE, Texts, make_plan, sample
 from .clean.worker import Plan
-from .corpora import Corpus, Part
+from .corpora import OWN, Corpus, Part
 from .language_id import guess, unknown_languages
 from .parting import explain
 from .tokenised import looks_tokenised
@@ -27,11 +27,9 @@ def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Text
         UserError: for sides of different length, blank lines in valid or test, and languages that py3langid lacks.
     """
     if corpus.steps.language != "off":
-        what = f"language = {corpus.steps.language!r} of [clean]"
+        what = f"cleaning {corpus.name} by language"
         if unknown := unknown_languages(corpus.languages, what):
-            raise UserError(
-                f'{what}: py3langid does not know {", ".join(unknown)}; set language = "off" in a corpus file'
-            )
+            raise UserError(f"{what}: py3langid does not know {', '.join(unknown)}. {_without_languages(corpus)}")
     _check_aligned(corpus, texts)
     held = list(held_out(corpus, texts, ("valid", "test")))
     numbers = [number for number, part in enumerate(corpus.parts) if part.split == "train"]
@@ -120,11 +118,19 @@ def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str
                 other.append(f"{name}: its {language} side looks like {guessed} ({100 * share:.0f} % of a sample)")
     if (swapped or other) and corpus.steps.language != "off":
         raise UserError(
-            "texts are not in the expected languages, so `language` of [clean] would drop nearly all of them:\n  "
+            "texts are not in the expected languages, so cleaning would drop nearly all of them:\n  "
             + "\n  ".join(swapped + other)
-            + '\nSwap the files (or -s and -t), or set language = "off" if py3langid is wrong'
+            + "\nRename the files so that their endings are their languages. If the texts are right, and py3langid is "
+            f"wrong: {_without_languages(corpus)}"
         )
     return swapped + other
+
+
+def _without_languages(corpus: Corpus) -> str:
+    """Return how to clean a corpus without language identification."""
+    copy = f"copy {corpus.path or 'the corpus file'}"
+    own = "; or prepare the text without cleaning: scripts/prepare.sh without --corpus" if corpus.name == OWN else ""
+    return f'{copy} to my.toml, set language = "off" there, and give my.toml as CORPUS (prepare.sh: --corpus){own}'
 
 
 def _tokenised(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:

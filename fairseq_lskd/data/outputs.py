@@ -38,6 +38,8 @@ class Manifest:
     options: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
+    flags: Mapping[str, str] = field(default_factory=dict)  #: how messages call options that are no flags
+    implied: tuple[str, ...] = ()  #: options that follow from others, so that messages only name those
     _changes: list[str] = field(default_factory=list, init=False, repr=False)  # from the folder that is replaced
 
     def is_up_to_date(self, out: Path) -> bool:
@@ -58,7 +60,7 @@ class Manifest:
         if recorded_format != FORMAT:
             raise UserError(f"{out / self.name} has format {recorded_format}, expected {FORMAT}; {way_out}")
         wanted = json.loads(json.dumps(dict(self.options)))
-        differences = what_differs(options, wanted, "--{}") + what_differs(inputs, self.inputs, "input {}")
+        differences = self._differences(options, wanted) + what_differs(inputs, self.inputs, "input {}")
         if differences and asked():
             self._changes = differences
             return False
@@ -74,6 +76,15 @@ class Manifest:
                 found_size = f"{path.stat().st_size} bytes" if path.is_file() else "missing"
                 raise UserError(f"{path} was changed: it is {found_size}, expected {size} bytes; {way_out}")
         return True
+
+    def _differences(self, there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+        """Describe options that differ."""
+        lines = {
+            name: line
+            for name in dict.fromkeys([*asked, *there])
+            for line in what_differs({name: there.get(name)}, {name: asked.get(name)}, self.flags.get(name, "--{}"))
+        }
+        return [line for name, line in lines.items() if name not in self.implied] or list(lines.values())
 
     @contextlib.contextmanager
     def written(self, out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

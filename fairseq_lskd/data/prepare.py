@@ -121,7 +121,8 @@ def _manifest(corpus: Corpus, inputs: dict[str, str]) -> Manifest:
         "cleaner": CLEANER,
     }
     libraries = ("numpy", "py3langid") if corpus.steps.language != "off" else ("numpy",)
-    return Manifest(MANIFEST, options, inputs, libraries)
+    flags = {"corpus": "CORPUS", "languages": "-s and -t", "clean": "cleaning", "cleaner": "version of the cleaning"}
+    return Manifest(MANIFEST, options, inputs, libraries, flags)
 
 
 def _label(corpus: Corpus, number: int, language: str) -> str:

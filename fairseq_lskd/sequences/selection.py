@@ -119,6 +119,7 @@ def build_training_set(request: Request) -> Report | None:
             `request.out` is then as it was before.
     """
     _check(request)
+    implied = () if request.metric else ("metric",)  # by the strategy
     # The metric was recorded before it depended on the strategy.
     metric = None if request.utilities else request.metric or USUAL_METRIC.get(request.strategy, "sentence-bleu")
     request = replace(request, metric=metric, filters=request.filters.with_preset(request.preset))
@@ -154,6 +155,7 @@ def build_training_set(request: Request) -> Report | None:
         | _digests(request, student, added)
         | {f"{each.flag} {each.path.name} {each.limit:g}": sha256(each.path) for each in score_filters},
         ("sacrebleu", "sentencepiece"),
+        implied=implied,
     )
     if manifest.is_up_to_date(request.out):
         return None

@@ -128,8 +128,11 @@ def merge(out: Path, count: int) -> int:
         manifests.append(manifest)
     runs = [{name: value for name, value in manifest["run"].items() if name != "shard"} for manifest in manifests]
     for path, run in zip(paths, runs, strict=True):
-        if changes := what_differs(runs[0], run):
-            raise UserError(f"{path.name} and {paths[0].name} are from different runs: {'; '.join(changes)}")
+        if changes := what_differs(runs[0], run, here=f"in {path.name}"):
+            raise UserError(
+                f"{paths[0].name} and {path.name} are from different runs: {'; '.join(changes)}. Translate one of them "
+                "again with the options of the other"
+            )
     for index, (path, manifest) in enumerate(zip(paths, manifests, strict=True)):
         _check_shard(path, manifest, index, count)
     _check_place(out, runs[0], sum(manifest["bytes"] for manifest in manifests))

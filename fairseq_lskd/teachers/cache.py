@@ -212,7 +212,7 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
         there = found.get(section, {})
         if section == "options":
             there = {name: there.get(name) for name in here}
-        lines += what_differs(there, here, here="here")
+        lines += what_differs(there, here, here="in this command")
     return lines
 
 

@@ -74,7 +74,6 @@ def test_prints_what_it_writes(bitext, write, tmp_path, capsys):
         rf"{cache}: writing {count} of {count} blocks, {tokens} tokens, {size}, about \d+ s at [\d,]+ tokens/s",
         said.err,
     )
-    assert f"{tokens}/{tokens}" in said.err and "token/s" in said.err
     assert said.out == f"{cache}: written\n"
     assert sum(np.load(path).nbytes for path in blocks(cache)) == tokens * (4 * K + 2)
 
@@ -310,10 +309,10 @@ def refused(capsys: pytest.CaptureFixture, action: Callable[[], object]) -> str:
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--top-k", "3"], "--top-k: 4, here 3"),
-        (["--kd-temperature", "2"], "--kd-temperature: 1.0, here 2.0"),
-        (["--subset", "valid"], "--subset: train, here valid"),
-        (["--max-source-positions", "5"], "--max-source-positions: 1024, here 5"),
+        (["--top-k", "3"], "--top-k: 4, in this command 3"),
+        (["--kd-temperature", "2"], "--kd-temperature: 1.0, in this command 2.0"),
+        (["--subset", "valid"], "--subset: train, in this command valid"),
+        (["--max-source-positions", "5"], "--max-source-positions: 1024, in this command 5"),
         (["--teacher-path", "{other}"], "teacher 1: SHA-256 "),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -347,7 +346,7 @@ def test_another_cache_is_replaced_when_the_new_one_is_whole(bitext, teacher_pat
 def test_other_shards_must_agree(write, capsys):
     """Shards are compared before any of them is complete."""
     write("--num-shards", "2")
-    assert "--top-k: 4, here 5" in refused(capsys, lambda: [capsys.readouterr(), write("--top-k", "5")])
+    assert "--top-k: 4, in this command 5" in refused(capsys, lambda: [capsys.readouterr(), write("--top-k", "5")])
 
 
 def test_a_folder_of_something_else_is_left_alone(write, tmp_path, capsys):
@@ -375,7 +374,7 @@ def test_a_folder_that_is_deleted_and_started_again(bitext, teacher_path, tmp_pa
 
     monkeypatch.setattr(cache_writer.CacheWriter, "_save", begin_anew)
     said = refused(capsys, lambda: write_cache(bitext, teacher_path, tmp_path / "cache"))
-    assert "--top-k: 2, here 4" in said
+    assert "--top-k: 2, in this command 4" in said
     task = make_task(bitext)
     assert CachedTeacher.open(write_cache(bitext, teacher_path, tmp_path / "cache", "--top-k", "2"), task).k == 2
 

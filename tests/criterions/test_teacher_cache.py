@@ -110,7 +110,7 @@ def test_teacher_path_none_does_not_open_the_cache(task, student):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"kd_temperature": 2.0}, "--kd-temperature: 1.0, here 2.0"),
+        ({"kd_temperature": 2.0}, "--kd-temperature: 1.0, in this command 2.0"),
         ({"kd_top_k": K + 1}, rf"--kd-top-k {K + 1}: .* {K}, .*--teacher-cache"),
         ({"kd_ranking": K + 1}, rf"--kd-ranking {K + 1}: .* {K}, .*--teacher-cache"),
         ({"kd_iterations": 2}, "--kd-iterations 2 .*--teacher-cache"),

@@ -17,6 +17,7 @@ import pytest
 from fairseq_lskd.cli import main
 from fairseq_lskd.data import prepare as preparation
 from fairseq_lskd.data.clean import run as cleaning
+from fairseq_lskd.data.corpora import FOLDERS
 
 from .acquire.test_archives import tar
 
@@ -176,11 +177,20 @@ def test_swapped_sides_are_an_error_if_a_filter_would_drop_them_else_a_warning(
     write(raw, "train", {"en": text["de"], "de": text["en"]})
     said = complaint(raw, tmp_path / "out")
     assert re.search(r"train: the two sides look swapped: in \d+ % of a sample, the en side is de and", said)
-    assert 'set language = "off"' in said
+    assert 'set language = "off"' in said and f"copy {FOLDERS[1] / 'own.toml'}" in said and "without --corpus" in said
+    assert "[clean]" not in said
     (tmp_path / "mine.toml").write_text('like = "own"\n[clean]\ncopies = 1.0\n')
     prepare(tmp_path / "mine.toml", "--raw", raw, "-s", "en", "-t", "de", "--out", tmp_path / "out", "--workers", 1)
     assert "warning: train: the two sides look swapped" in capsys.readouterr().err
     assert "look swapped" in (tmp_path / "out/raw/report.md").read_text()
+
+
+def test_another_direction_is_named_by_its_flags(raw: Path, tmp_path: Path) -> None:
+    prepare("own", "--raw", raw, "-s", "en", "-t", "de", "--out", tmp_path / "out", "--workers", 1)
+    with pytest.raises(SystemExit) as caught:
+        prepare("own", "--raw", raw, "-s", "de", "-t", "en", "--out", tmp_path / "out", "--workers", 1)
+    said = str(caught.value.code)
+    assert "-s and -t: en de, now de en" in said and "--languages" not in said
 
 
 def test_a_side_in_a_third_language(raw: Path, tmp_path: Path) -> None:
@@ -197,7 +207,7 @@ def test_a_language_that_py3langid_does_not_know(raw: Path, tmp_path: Path) -> N
     for path in list(raw.iterdir()):
         path.rename(raw / path.name.replace(".de", ".xx"))
     words = ("own", "--raw", raw, "-s", "en", "-t", "xx", "--out", tmp_path / "out", "--workers", 1)
-    with pytest.raises(SystemExit, match=r"py3langid does not know xx; set language = .off. in a corpus file"):
+    with pytest.raises(SystemExit, match=r"py3langid does not know xx\. copy .*own\.toml .*language = .off."):
         prepare(*words)
 
 

@@ -171,11 +171,11 @@ def test_train1_and_upsampling(bitext, teacher_path, tmp_path):
         rtol=2**-10,
         atol=1e-5,
     )
-    with pytest.raises(UserError, match="--upsample-primary: 2, here 1"):
+    with pytest.raises(UserError, match="--upsample-primary: 2, in this command 1"):
         CachedTeacher.open(cache, make_task(data, "--upsample-primary", "1"))
     for path in data.glob("train1.*"):
         path.unlink()
-    with pytest.raises(UserError, match=r"train1\.de-en\.de\.bin: SHA-256 \w+…, here none"):
+    with pytest.raises(UserError, match=r"train1\.de-en\.de\.bin: SHA-256 \w+…, in this command none"):
         CachedTeacher.open(cache, task)
 
 
@@ -274,7 +274,9 @@ def test_other_data(bitext, cache, tmp_path, file):
     task = make_task(data)
     CachedTeacher.open(cache, task)  # the path of the data does not matter
     flip(data / file)
-    with pytest.raises(UserError, match=rf"not fit this training:\n  - {file}: SHA-256 \w+…, here SHA-256 \w+…"):
+    with pytest.raises(
+        UserError, match=rf"not fit this training:\n  - {file}: SHA-256 \w+…, in this command SHA-256 \w+…"
+    ):
         CachedTeacher.open(cache, task)
 
 
@@ -287,22 +289,22 @@ def test_another_dictionary(bitext, cache, tmp_path, side):
     CachedTeacher.open(cache, make_task(data))
     (data / f"dict.{side}.txt").write_text("\n".join([lines[1], lines[0], *lines[2:]]) + "\n")
     name = {"de": "source", "en": "target"}[side]
-    with pytest.raises(UserError, match=rf"{name} dictionary: SHA-256 \w+…, here SHA-256 \w+…"):
+    with pytest.raises(UserError, match=rf"{name} dictionary: SHA-256 \w+…, in this command SHA-256 \w+…"):
         CachedTeacher.open(cache, make_task(data))
 
 
 def test_other_teachers(bitext, task, cache, teacher_path, other_teacher_path, tmp_path):
     CachedTeacher.open(cache, task, teacher_path=str(shutil.copy(teacher_path, tmp_path / "moved.pt")))
-    with pytest.raises(UserError, match=r"teacher 1: SHA-256 \w+…, here SHA-256 \w+…"):
+    with pytest.raises(UserError, match=r"teacher 1: SHA-256 \w+…, in this command SHA-256 \w+…"):
         CachedTeacher.open(cache, task, teacher_path=str(other_teacher_path))
-    with pytest.raises(UserError, match=r"teacher 2: none, here SHA-256 \w+…"):
+    with pytest.raises(UserError, match=r"teacher 2: none, in this command SHA-256 \w+…"):
         CachedTeacher.open(cache, task, teacher_path=f"{teacher_path}:{other_teacher_path}")
     with pytest.raises(UserError, match=r"--teacher-path: no checkpoint at /none\.pt"):
         CachedTeacher.open(cache, task, teacher_path="/none.pt")
     both = f"{teacher_path}:{other_teacher_path}", f"{other_teacher_path}:{teacher_path}"
     ensemble = write_cache(bitext, both[0], tmp_path / "ensemble")
     CachedTeacher.open(ensemble, task, teacher_path=both[1])
-    with pytest.raises(UserError, match=r"teacher 2: SHA-256 \w+…, here none"):
+    with pytest.raises(UserError, match=r"teacher 2: SHA-256 \w+…, in this command none"):
         CachedTeacher.open(ensemble, task, teacher_path=str(other_teacher_path))
 
 
@@ -313,10 +315,10 @@ def test_one_message_names_everything_that_does_not_fit(cache, bitext):
     said = str(caught.value)
     assert said.startswith(f"--teacher-cache {cache} does not fit this training:\n  - ")
     for line in (
-        "--source-lang: de, here en",
-        "--target-lang: en, here de",
-        "--kd-temperature: 1.0, here 2.0",
-        "--truncate-source: none, here 8",
+        "--source-lang: de, in this command en",
+        "--target-lang: en, in this command de",
+        "--kd-temperature: 1.0, in this command 2.0",
+        "--truncate-source: none, in this command 8",
         "source dictionary: ",
         "target dictionary: ",
     ):
@@ -325,10 +327,10 @@ def test_one_message_names_everything_that_does_not_fit(cache, bitext):
 
 
 def test_another_split_is_refused(task, cache):
-    with pytest.raises(UserError, match="--subset: train, here valid"):
+    with pytest.raises(UserError, match="--subset: train, in this command valid"):
         CachedTeacher.open(cache, task, subset="valid")
     task.cfg.train_subset = "valid"
-    with pytest.raises(UserError, match="--subset: train, here valid"):
+    with pytest.raises(UserError, match="--subset: train, in this command valid"):
         CachedTeacher.open(cache, task)
 
 
@@ -374,7 +376,7 @@ def test_the_fingerprint_has_a_users_own_task(cache, task, monkeypatch):
     assert fingerprint(task, "train", 1.0)["options"]["--task"] is None  # as in caches of earlier versions
     monkeypatch.setitem(TASK_REGISTRY, "own_task", OwnTask)
     task.cfg = OmegaConf.structured(OwnConfig(**{**task.cfg, "_name": "own_task"}))
-    with pytest.raises(UserError, match="--task: none, here own_task"):
+    with pytest.raises(UserError, match="--task: none, in this command own_task"):
         CachedTeacher.open(cache, task)
     found = fingerprint(task, "train", 1.0)["options"]
     assert (found["--task"], found["--own-option"]) == ("own_task", "1")
