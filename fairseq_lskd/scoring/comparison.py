@@ -9,7 +9,7 @@ from typing import Any
 from ..data.bitext import some_lines
 from ..data.tokenised import looks_tokenised, unknown_words
 from ..errors import UserError
-from .checks import empty_lines, overlap
+from .checks import empty_lines, equal_lines, overlap, repetitive_lines
 from .metrics import make_metric
 from .seeds import spread
 from .significance import TESTS, paired_test
@@ -17,6 +17,7 @@ from .systems import Output
 
 #: Share of the references that may occur in the training text.
 MOST_OVERLAP = 0.01
+_SHOWN = 60  #: characters of a line in a warning
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Data:
         weak: bool = False,
         language: str = "",
         allow_unknown: bool = False,
+        generated: bool = False,
     ) -> None:
         """Check for text that would make scores wrong. Problems that an argument allows go to `warnings`.
 
@@ -47,6 +49,7 @@ class Data:
             weak: whether the outputs are detokenised text of a model that may have learnt little. They may then have
                 spaces before punctuation, and unknown words.
             language: target language, if it is known.
+            generated: whether the test set is from `lskd generate`, where spaces before punctuation belong to the text.
 
         Raises:
             UserError: if there are problems. The message lists all files, lines and the flags that allow them.
@@ -59,8 +62,10 @@ class Data:
             else:
                 problems.append(f"{problem}. Use {flag} to score it anyway")
 
-        texts = [(name, lines, True) for name, lines in zip(reference_names, self.references, strict=True)]
-        texts += [(o.label, lines, not weak) for o, lines in zip(self.outputs, self.translations, strict=True)]
+        texts = [(name, lines, not generated) for name, lines in zip(reference_names, self.references, strict=True)]
+        texts += [
+            (o.label, lines, not (weak or generated)) for o, lines in zip(self.outputs, self.translations, strict=True)
+        ]
         for name, lines, spaces in texts:
             for trace in looks_tokenised(lines, language, spaces):
                 note(f"{name} is tokenised: expected plain text, found {trace}", allow_tokenised, "--allow-tokenised")
@@ -78,6 +83,8 @@ class Data:
         for output, lines in zip(self.outputs, self.translations, strict=True):
             if empty := empty_lines(lines):
                 note(f"{output.label}: {some_lines(empty)} without a translation", allow_empty, "--allow-empty")
+        for output, lines in zip(self.outputs, self.translations, strict=True):
+            self.warnings += _degenerate(output.label, lines, self.references[0])
         for name, lines in zip(reference_names, self.references, strict=True):
             if training and (known := overlap(lines, training)):
                 text = f"{name}: {some_lines(known)} of {len(lines):,} occur in the training text"
@@ -86,6 +93,22 @@ class Data:
         if problems:
             head = ["scoring these files would give wrong results:"] if problems[1:] else []
             raise UserError("\n  ".join([*head, *problems]))
+
+
+def _degenerate(name: str, lines: Sequence[str], references: Sequence[str]) -> list[str]:
+    """Return warnings of translations that say nothing about their sources."""
+    found = []
+    if equal := equal_lines(lines, references):
+        found.append(
+            f"{name}: {equal[1]:,} of {len(lines):,} translations are the same, {equal[0][:_SHOWN]!r}: the model "
+            "may have learnt too little, or another text was translated"
+        )
+    if repetitive := repetitive_lines(lines, references):
+        found.append(
+            f"{name}: {some_lines(repetitive)} of {len(lines):,} mostly repeat one word, such as "
+            f"{lines[repetitive[0] - 1][:_SHOWN]!r}: the model may have learnt too little"
+        )
+    return found
 
 
 def compare(

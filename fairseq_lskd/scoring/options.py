@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data.generated import TRUTH
 from ..errors import UserError
 from ..lines import read_lines
 from .comparison import Data
@@ -51,11 +52,20 @@ class ScoringOptions:
     def choose(self, references: Sequence[Sequence[str]]) -> Chosen:
         return choose(references[0], self.language, self.tokenize)
 
-    def check(self, data: Data, names: Sequence[str], tokenised: bool = False, weak: bool = False) -> None:
+    def check(self, data: Data, names: Sequence[str], generated: bool = False, weak: bool = False) -> None:
+        """Check texts with `Data.check`. The references of `lskd generate` have its truth.json beside them."""
         source, _, target = (self.language_pair or "").partition("-")
         training = read_training(self.train, (source, target) if target else None)
-        allowed = self.allow_tokenised or tokenised, self.allow_empty, self.allow_overlap
-        data.check(names, training, *allowed, weak=weak, language=self.language, allow_unknown=self.allow_unknown)
+        allowed = self.allow_tokenised, self.allow_empty, self.allow_overlap
+        data.check(
+            names,
+            training,
+            *allowed,
+            weak=weak,
+            language=self.language,
+            allow_unknown=self.allow_unknown,
+            generated=generated or any((path.parent / TRUTH).is_file() for path in self.references or ()),
+        )
 
 
 def same_length(names: Sequence[str], sides: Sequence[Sequence[str]]) -> None:

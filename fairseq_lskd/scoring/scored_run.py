@@ -71,7 +71,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
     same_length(names, references)
     metrics = tuple(dict.fromkeys(run.metrics or ("bleu", "chrf")))
     chosen = run.choose(references)
-    generated = run.truth is not None  # generated sentences end in " ."
+    generated = run.truth is not None
     if run.check_only:
         for name in metrics:
             make_metric(name, chosen.tokenize, language=chosen.language)
@@ -91,7 +91,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         result = replace(result, exported=facts)
     data = Data(references, [Output(run.folder.name, run.hypotheses)], [hypotheses])
     run.check(data, names, generated, weak=True)
-    warnings = [*doubts(chosen, metrics), *([] if generated else data.warnings)]
+    warnings = [*doubts(chosen, metrics), *data.warnings]
     if result.train_seconds is None:
         warnings.append(f"{run.folder}: the training is not finished, so the record has no train_seconds")
     warn(warnings)

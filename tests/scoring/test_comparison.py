@@ -252,7 +252,27 @@ def test_all_problems_are_listed_and_each_can_be_allowed(capsys: pytest.CaptureF
     assert "9 lines (1, 2, 3, 4, 5, …) of 60 occur in the training text" in said
     flags = ["--allow-tokenised", "--allow-empty", "--allow-overlap"]
     score("wrong", "-r", "ref", "--train", "train", *flags)
-    assert capsys.readouterr().err.count("warning: ") == 3
+    said = capsys.readouterr().err
+    assert said.count("warning: ") == 4 and "57 of 60 translations are the same, 'c .'" in said
+
+
+def test_translations_of_a_model_that_has_learnt_nothing(capsys: pytest.CaptureFixture) -> None:
+    write("loops", [*["cat " * 9 + "sat" for _ in range(7)], *REFERENCE[7:]])
+    score("good.1", "-r", "ref")
+    assert "warning" not in capsys.readouterr().err
+    score("loops", "-r", "ref")
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: loops: ")]
+    assert "7 lines (1, 2, 3, 4, 5, …) of 60" in said and "'cat cat" in said
+
+
+def test_spaces_belong_to_a_generated_text(capsys: pytest.CaptureFixture) -> None:
+    Path("generated").mkdir()
+    write("generated/test.yy", (spaced := [f"{line[:-1]} ." for line in REFERENCE]))
+    write("hyp", spaced)
+    assert "hyp is tokenised" in refused("hyp", "-r", "generated/test.yy")
+    Path("generated/truth.json").write_text("{}")
+    score("hyp", "-r", "generated/test.yy")
+    assert "tokenised" not in capsys.readouterr().err
 
 
 def test_the_training_text_of_a_prepared_folder() -> None:
