@@ -5,7 +5,8 @@
 #                                                         of your own with one scale: at that scale)
 #   scripts/experiment.sh methods --scale small           on real text; other scales are in experiments/scales.yaml
 #   scripts/experiment.sh methods --scale small --jobs 3  three jobs at once (default: one per GPU; without a GPU, two)
-#   scripts/experiment.sh methods --dry-run               print the jobs that would run, and why
+#   scripts/experiment.sh methods --dry-run               print how many jobs would run, and their commands
+#   scripts/experiment.sh methods -- --dry-run            print inputs, outputs and reasons too
 #   scripts/experiment.sh methods --scale medium --hours  estimate the hours on this machine: prepare the data, and measure
 #                                                         each kind of job for about a minute
 #   scripts/experiment.sh methods --graph methods.svg     draw the jobs: .svg, .png or .pdf (with graphviz), or .dot
@@ -50,28 +51,17 @@ done
 need "$experiment" "the name of an experiment"
 # Snakemake would parse some other names as numbers.
 [[ $name =~ ^([A-Za-z].*)?$ ]] || die "--name $name: expected a name that begins with a letter"
-[[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
-case $recipe in */* | *.sh) recipe=$(realpath -- "$recipe") ;; esac
 case $experiment in *.yaml | *.yml) experiment=$(realpath -- "$experiment") ;; esac
 [ -z "$graph" ] || graph=$(realpath -- "$graph")
-"$root/scripts/setup.sh" >&2
-PATH=$(cd "$root" && cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
-mkdir -p "$directory"
-cd "$directory"
-machine
+start_experiment
 
 # Mistakes in the YAML file are reported here. Some scales estimate the hours before they start.
 read -r scale first results < <(
     python -m fairseq_lskd.experiments "$experiment" "$scale" "$root/experiments" "$name" "$recipe" "$raw"
 ) || exit 1
 
-# Snakemake's own lock stays after a kill. This one is released when the last process of the experiment ends.
-exec 8>.experiment.lock
-flock -n 8 || die "an experiment is already running in $PWD; wait until it ends, or stop it"
-call=(snakemake --snakefile "$root/experiments/Snakefile" --cores $((jobs * threads)) --resources gpu="$jobs"
-    --nolock --rerun-incomplete --printshellcmds --quiet host
-    --config experiment="$(yaml "$experiment")" scale="$(yaml "$scale")" gpus="$gpus" threads="$threads"
-    ${name:+name="$(yaml "$name")"} ${recipe:+recipe="$(yaml "$recipe")"} ${raw:+raw="$(yaml "$raw")"})
+snakemake_call "$root/experiments/Snakefile" experiment="$(yaml "$experiment")" scale="$(yaml "$scale")" \
+    ${name:+name="$(yaml "$name")"} ${recipe:+recipe="$(yaml "$recipe")"} ${raw:+raw="$(yaml "$raw")"}
 if [ -n "$graph" ]; then
     "${call[@]}" --quiet all --dag "$@" 2>/dev/null >"$graph.dot" || die "the graph cannot be drawn; try --dry-run"
     case $graph in
@@ -86,9 +76,9 @@ if [ -n "$graph" ]; then
     echo "$graph"
     exit
 fi
-if [ $dry = 1 ]; then exec "${call[@]}" --dry-run "$@"; fi
-# No estimate for a cluster, because its machines differ from this one.
-case " $* " in *" --profile "* | *" --executor "*) first='' ;; esac
+if [ $dry = 1 ]; then dry_run "$@"; exit; fi
+# No estimate for a cluster, because its machines differ from this one, nor for a dry run of Snakemake.
+case " $* " in *" --profile "* | *" --executor "* | *" --dry-run "* | *" -n "*) first='' ;; esac
 if [ $hours = 1 ] || [ "$first" = hours ]; then
     "${call[@]}" --until prepare "$@" || die "the data could not be prepared, see above"
     before='' gpu=()
@@ -98,19 +88,4 @@ if [ $hours = 1 ] || [ "$first" = hours ]; then
         --before "$before" "${gpu[@]}" ${name:+--name "$name"} ${recipe:+--recipe "$recipe"}
     [ $hours = 0 ] || exit 0
 fi
-start=$SECONDS
-# Snakemake's report follows the message of a step that failed. Print the message again, after it.
-export LSKD_COLLECTED_ERRORS=$PWD/.experiment.errors
-: >"$LSKD_COLLECTED_ERRORS"
-if ! "${call[@]}" "$@"; then
-    printf '\n' >&2
-    cat "$LSKD_COLLECTED_ERRORS" >&2
-    die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
-fi
-
-echo
-lskd table "$results/results.json" --over-seeds
-echo
-lskd table "$results/results.json" --differences
-echo
-echo "Results are in $PWD/$results. This call took $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s."
+run_experiment "$results" "$@"

@@ -127,6 +127,61 @@ machine() {
     threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 }
 
+# start_experiment: check --jobs and --recipe, set up the environment, and work in $directory, which gets locked.
+start_experiment() {
+    [[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
+    case $recipe in */* | *.sh) recipe=$(realpath -- "$recipe") ;; esac
+    "$root/scripts/setup.sh" >&2
+    PATH=$(cd "$root" && cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
+    mkdir -p "$directory"
+    cd "$directory"
+    machine
+    # Snakemake's own lock stays after a kill. This one is released when the last process of the experiment ends.
+    exec 8>.experiment.lock
+    flock -n 8 || die "an experiment is already running in $PWD; wait until it ends, or stop it"
+}
+
+# snakemake_call SNAKEFILE NAME=VALUE ...: set call, the command of an experiment with this configuration.
+snakemake_call() {
+    call=(snakemake --snakefile "$1" --cores $((jobs * threads)) --resources gpu="$jobs" --nolock --rerun-incomplete
+        --printshellcmds --quiet host --config gpus="$gpus" threads="$threads" "${@:2}")
+}
+
+# dry_run [OPTION ...]: print the number of jobs and their commands, without Snakemake's paragraph about each.
+dry_run() {
+    local said
+    said=$("${call[@]}" --dry-run "$@") || { printf '%s\n' "$said"; exit 1; }
+    awk '
+        /^Job stats:/ && !tables++ { table = 1 }
+        /^$/ && table { table = 0; print "" }
+        table || /^Nothing to be done/ { print }
+        sub(/^Shell command: /, "") { print (length($0) > 400 ? substr($0, 1, 400) " ..." : $0) }
+    ' <<<"$said"
+    printf '\nThe run has another order. Give --dry-run after -- for inputs, outputs and reasons too.\n'
+}
+
+# run_experiment RESULTS [OPTION ...]: run the experiment, and print the tables in RESULTS.
+run_experiment() {
+    local results=$1 start=$SECONDS
+    shift
+    # What --dry-run leaves out.
+    case " $* " in *" --dry-run "* | *" -n "*) exec "${call[@]}" "$@" ;; esac
+    # Snakemake's report follows the message of a step that failed. Print the message again, after it.
+    export LSKD_COLLECTED_ERRORS=$PWD/.experiment.errors
+    : >"$LSKD_COLLECTED_ERRORS"
+    if ! "${call[@]}" "$@"; then
+        printf '\n' >&2
+        cat "$LSKD_COLLECTED_ERRORS" >&2
+        die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
+    fi
+    echo
+    lskd table "$results/results.json" --over-seeds
+    echo
+    lskd table "$results/results.json" --differences
+    echo
+    echo "Results are in $PWD/$results. This call took $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s."
+}
+
 # pairs DATA: set the array pairs, and langs (all their languages, separated by commas), from the files in DATA/bin.
 pairs() {
     local file pair

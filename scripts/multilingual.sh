@@ -13,7 +13,8 @@
 #   ... --jobs 3                                          jobs at once (default: one per GPU; without a GPU, two)
 #   ... --name NAME                                       work in data/NAME and runs/NAME (default: by the scale)
 #   ... --directory DIR                                   folder for data/ and runs/ (default: the checkout)
-#   ... --dry-run                                         print the jobs that would run, and why
+#   ... --dry-run                                         print how many jobs would run, and their commands
+#   ... -- --dry-run                                      print inputs, outputs and reasons too
 #   ... -- --keep-going                                   options after -- are passed to snakemake
 #
 # If it is stopped or killed, call it again to continue. Steps whose inputs have not changed are skipped. Results are in
@@ -22,10 +23,10 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
-scale='' seeds='' jobs='' raw='' pairs='' recipe='' name='' directory=$root vocab=() dry=()
+scale='' seeds='' jobs='' raw='' pairs='' recipe='' name='' directory=$root vocab=() dry=0
 while [ $# -gt 0 ]; do
     case $1 in
-        --dry-run | -n) dry=(--dry-run); shift; continue ;;
+        --dry-run | -n) dry=1; shift; continue ;;
     esac
     has_value "$@"
     case $1 in
@@ -62,33 +63,10 @@ else
     esac
 fi
 [[ $seeds =~ ^[1-9][0-9]*(,[1-9][0-9]*)*$ ]] || die "--seeds $seeds: expected numbers from 1, separated by commas"
-[[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
 plain_name "$name" --name
-case $recipe in */* | *.sh) recipe=$(realpath -- "$recipe") ;; esac
-"$root/scripts/setup.sh" >&2
-PATH=$(cd "$root" && cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
-mkdir -p "$directory"
-cd "$directory"
-machine
-exec 8>.experiment.lock
-flock -n 8 || die "an experiment is already running in $PWD; wait until it ends, or stop it"
-start=$SECONDS
-# Snakemake's report follows the message of a step that failed. Print the message again, after it.
-export LSKD_COLLECTED_ERRORS=$PWD/.experiment.errors
-: >"$LSKD_COLLECTED_ERRORS"
-if ! snakemake --snakefile "$root/experiments/multilingual/Snakefile" --cores $((jobs * threads)) \
-    --resources gpu="$jobs" --nolock --rerun-incomplete --printshellcmds --quiet host \
-    --config pairs="$(yaml "$pairs")" seeds="$(yaml "$seeds")" recipe="$(yaml "$recipe")" name="$(yaml "$name")" \
-    prepare="$(yaml "${prepare[*]@Q} ${vocab[*]@Q}")" gpus="$gpus" threads="$threads" "${dry[@]}" "$@"; then
-    printf '\n' >&2
-    cat "$LSKD_COLLECTED_ERRORS" >&2
-    die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
-fi
-[ ${#dry[@]} = 0 ] || exit 0
-results=runs/$name/results
-echo
-lskd table "$results/results.json" --over-seeds
-echo
-lskd table "$results/results.json" --differences
-echo
-echo "Results are in $PWD/$results. This call took $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s."
+start_experiment
+printf -v options '%q ' "${prepare[@]}" "${vocab[@]}"
+snakemake_call "$root/experiments/multilingual/Snakefile" pairs="$(yaml "$pairs")" seeds="$(yaml "$seeds")" \
+    recipe="$(yaml "$recipe")" name="$(yaml "$name")" prepare="$(yaml "$options")"
+if [ $dry = 1 ]; then dry_run "$@"; exit; fi
+run_experiment "runs/$name/results" "$@"

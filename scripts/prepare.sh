@@ -51,10 +51,11 @@ case $corpus in
     generated)
         # A small model learns this small lexicon in minutes. With BPE, most words become one piece. With few pairs and
         # many correct translations per sentence, a student learns more from a teacher's distribution than from the pairs.
-        case $dialect in 1) src=ww ;; 2) src=zz ;; *) src=xx ;; esac
         tgt=yy vocab=${vocab:-1000} type=bpe
         lskd generate --out "$data/raw" --train 4000 --valid 300 --test 1000 --references 16 --nouns 40 --verbs 20 \
             --adjectives 15 --adverbs 8 --prepositions 5 --synonyms 4 "${generated[@]}"
+        src=$(python -c 'import sys; from fairseq_lskd.data.dialects import DIALECTS
+print(DIALECTS[int(sys.argv[1])].language)' "$dialect")
         ;;
     '')
         need "$raw" "--corpus or --raw"

@@ -335,3 +335,53 @@ def test_a_command_goes_to_the_gpu_with_the_fewest(tmp_path: Path) -> None:
         command, input="\n", capture_output=True, text=True, timeout=30, env=environment | {"CUDA_VISIBLE_DEVICES": ""}
     )
     assert alone.stdout.strip() == ""
+
+
+SNAKEMAKE = """Building DAG of jobs...
+Job stats:
+job      count
+-----  -------
+train        1
+total        1
+
+
+[Sat Nov 28 08:37:54 2026]
+rule train:
+    output: runs/a/checkpoint_average.pt
+    reason: Missing output files: runs/a/checkpoint_average.pt
+Shell command: scripts/train_teacher.sh --seed 1 --out 'runs/a b'
+
+Job stats:
+job      count
+-----  -------
+train        1
+total        1
+
+This was a dry-run (flag -n).
+"""
+
+
+def dry_run(said: str, folder: Path, status: int = 0) -> subprocess.CompletedProcess:
+    """Call the function of lib.sh with a Snakemake that prints this text."""
+    (folder / "said").write_text(said)
+    (folder / "snakemake").write_text(f"#!/bin/bash\necho given: $@ >&2\ncat {folder}/said\nexit {status}\n")
+    (folder / "snakemake").chmod(0o755)
+    code = f". {ROOT}/scripts/lib.sh; call=({folder}/snakemake -s x); dry_run --forceall"
+    return subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=30)
+
+
+def test_a_dry_run_prints_jobs_and_commands(tmp_path: Path) -> None:
+    done = dry_run(SNAKEMAKE, tmp_path)
+    assert done.returncode == 0 and done.stderr == "given: -s x --dry-run --forceall\n"
+    lines = done.stdout.splitlines()
+    assert lines[:7] == [*SNAKEMAKE.splitlines()[1:6], "", "scripts/train_teacher.sh --seed 1 --out 'runs/a b'"]
+    assert len(lines) == 9 and "-- " in lines[-1]
+    long = SNAKEMAKE.replace("--seed 1", "--seed 1" * 99)
+    assert max(map(len, dry_run(long, tmp_path).stdout.splitlines())) == 404
+    nothing = "Nothing to be done (all requested files are present and up to date)."
+    assert dry_run(f"Building DAG of jobs...\n{nothing}\n", tmp_path).stdout.splitlines()[0] == nothing
+
+
+def test_a_dry_run_that_fails_prints_all(tmp_path: Path) -> None:
+    done = dry_run("a\nb\n", tmp_path, status=1)
+    assert (done.returncode, done.stdout) == (1, "a\nb\n")
