@@ -111,6 +111,7 @@ def add_model(parser: argparse.ArgumentParser, text: str) -> None:
     )
     unrecorded = "if the checkpoint does not record it or is multilingual"
     limit = "(default: the model's limit; 512 with --model)"
+    forced = "tokens that begin every target, such as a language; no part of the text or its score (with --model)"
     beside = "folder with the model's dict.LANG.txt (default: beside the checkpoint, or the folder that it records)"
     add_options(
         parser.add_argument_group("vocabulary and lengths of the model"),
@@ -122,7 +123,7 @@ def add_model(parser: argparse.ArgumentParser, text: str) -> None:
         ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the model's target side alone"),
         ("--source-prefix", str, "TOKENS", "tokens to add before every source (with --model)", ""),
         ("--source-suffix", str, "TOKENS", "tokens to add after every source (with --model)"),
-        ("--target-prefix", str, "TOKENS", "tokens that every target starts with (with --model)", ""),
+        ("--target-prefix", str, "TOKENS", forced, ""),
         ("--max-source-positions", int, "N", f"skip sources with more than N tokens {limit}"),
         ("--max-target-positions", int, "N", f"maximum length of a target in tokens {limit}"),
     )

@@ -22,7 +22,7 @@ SCRIPTS = {
 }
 _SHORT = {"sequence": "seq", "none": "student"}
 NBEST = 5  #: translations per source sentence, from which every strategy selects
-TOP_K = 16
+TOP_K = 16  # as in teachers.caching, which loads torch
 EXPORTED_AS = "int8"
 
 

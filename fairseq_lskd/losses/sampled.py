@@ -155,6 +155,15 @@ def gradient_error(log_probs: Tensor, estimates: Iterable[Tensor]) -> Error:
     )
 
 
+def label_variance(log_probs: Tensor) -> float:
+    """Return the variance of the gradient if a label drawn from each of these distributions, `[N, K]`, replaces it.
+
+    It is `1 - sum_k p(k)^2`, the mean squared distance between a one-hot vector and the distribution, averaged over
+    tokens. Training on the teacher's samples has this noise, so it is a scale for `Error.deviation` squared.
+    """
+    return float((1 - log_probs.double().exp().square().sum(-1)).clamp_min(0.0).mean())
+
+
 def dense(teacher: Sampled, classes: int) -> Tensor:
     """Return the estimate of the distribution, `[N, K]`."""
     found = teacher.probs.new_zeros(len(teacher.probs), classes)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import sha256
+from ..progress import Progress
 from ..reading import COUNT, NUMBER
 from .candidates import Candidates
 from .decoding import RECORDED, Settings
@@ -23,7 +24,6 @@ from .nbest import EMPTY, TOO_LONG
 from .pair_scores import UNSCORED, OtherSources, PairScorer, Sides
 from .resumable import ResumableFile
 from .segmentation import check_pieces, splitter
-from .translate import Progress
 
 #: Number of sentences for checking the pieces, and for choosing the other sources of a contrast.
 SAMPLE = 1000

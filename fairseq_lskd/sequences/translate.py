@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
-import sys
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from tqdm import tqdm
 
 from ..errors import UserError
 from .corpus import Corpus
@@ -156,25 +152,3 @@ def count(records: Sequence[dict[str, Any]]) -> dict[str, int]:
             counts.update({UNKNOWN: unknown, UNKNOWN_SENTENCES: 1})
         counts["tokens"] += sum(hypothesis["length"] for hypothesis in record["hypotheses"])
     return dict(counts)
-
-
-class Progress:
-    """Prints progress on stderr every `every` seconds: sentences done, speed, time left."""
-
-    def __init__(self, title: str, done: int, total: int, every: float = 10.0):
-        self.title, self.done, self.total, self.every = title, done, total, every
-        self.first, self.begun = done, time.monotonic()
-        self.last = self.begun
-
-    def __call__(self, sentences: int) -> None:
-        self.done += sentences
-        now = time.monotonic()
-        if now - self.last >= self.every:
-            self.last = now
-            rate = (self.done - self.first) / (now - self.begun)
-            left = tqdm.format_interval((self.total - self.done) / rate)
-            print(
-                f"{self.title} | {self.done:,} of {self.total:,} sentences | {rate:,.0f} per second | {left} left",
-                file=sys.stderr,
-                flush=True,
-            )

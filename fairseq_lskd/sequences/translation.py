@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..data.dictionary import FAIRSEQ_SPECIALS, read_dictionary
 from ..errors import UserError
 from ..files import sha256
+from ..progress import Progress
 from ..reading import COUNT, NUMBER
 from .corpus import BinarisedCorpus, Corpus, open_corpus
 from .decoding import RECORDED, DecodingOptions, Settings
@@ -22,7 +23,7 @@ from .nbest import EMPTY, TOO_LONG, to_line
 from .resumable import ResumableFile
 from .segmentation import SENTENCEPIECE, check_pieces, joiner, splitter
 from .shards import Shard, shard_path
-from .translate import UNKNOWN_SENTENCES, Progress, Translator, count
+from .translate import UNKNOWN_SENTENCES, Translator, count
 
 MARKS_SHARE = 0.02  #: share of a teacher's types that a corpus may lack, such as language tokens
 COUNTS = ("window", "num_shards", "limit", "max_source_positions", "max_target_positions")

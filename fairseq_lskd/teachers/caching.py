@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from ..errors import UserError
-from ..losses.sampled import Error
+from ..losses.sampled import Error, label_variance
+from ..progress import Progress
 from .cache import PLAN, read_plan
 from .cache_request import Request
 from .cache_writer import CacheWriter
@@ -22,6 +21,9 @@ from .task import load_split
 from .top_k import Source, TeacherTopK
 
 TOP_K = 16  #: stored without --top-k
+#: Share of the variance of labels up to which a sampled cache is good enough. With it, updates on labels would become
+#: as noisy as with a tenth fewer tokens.
+MOST_NOISE = 0.1
 
 
 class Written(NamedTuple):
@@ -66,7 +68,8 @@ def _write(request: Request, writer: CacheWriter, blocks: Sequence[int], source:
     tokens = writer.tokens(blocks)
     _check_lengths(request, source, len(writer.dataset))
     if isinstance(source, TeacherTopK) and kept.sampled and request.shard_id == 0:
-        _print_errors(errors(kept, sample(source, range(len(writer.dataset)))))
+        log_probs = sample(source, range(len(writer.dataset)))
+        _print_errors(errors(kept, log_probs), label_variance(log_probs))
     speed = writer.speed(blocks[0], source)
     if isinstance(source, RespelledTopK):
         source.count_anew()  # without the batches of the measurement
@@ -75,9 +78,9 @@ def _write(request: Request, writer: CacheWriter, blocks: Sequence[int], source:
         f"about {_duration(tokens / speed)} at {speed:,.0f} tokens/s",
         file=sys.stderr,
     )
-    with tqdm(total=tokens, unit="token", unit_scale=True, mininterval=1 if sys.stderr.isatty() else 30) as bar:
-        for done in writer.write(blocks, source):
-            bar.update(done)
+    progress = Progress(request.out.name, 0, tokens, unit="tokens")
+    for done in writer.write(blocks, source):
+        progress(done)
     if isinstance(source, RespelledTopK):
         for name, masses in source.masses:
             print(f"{request.out}: {name}: {masses}", file=sys.stderr)
@@ -140,12 +143,32 @@ def _choose_plan(request: Request, teachers: Teachers, draws: int, seed: int) ->
     return kept
 
 
-def _print_errors(found: Mapping[str, Error]) -> None:
-    """Print bias and variance of the gradient of the forward KL, the only divergence that uses a sampled cache."""
+def _print_errors(found: Mapping[str, Error], of_labels: float) -> None:
+    """Print bias and variance of the gradient of the forward KL, the only divergence that uses a sampled cache.
+
+    Args:
+        found: the errors of the cache first, then of others.
+        of_labels: the variance of the gradient with labels drawn from the teacher.
+    """
     print("gradient of the forward KL with respect to the logits, per token (Euclidean norm):", file=sys.stderr)
     for what, error in found.items():
         chance = f" ({error.chance:.2g} expected by chance)" if error.chance else ""
         print(f"  {what}: bias {error.bias:.2g}{chance}, standard deviation {error.deviation:.2g}", file=sys.stderr)
+    print(f"  {verdict(next(iter(found.values())), of_labels)}", file=sys.stderr)
+
+
+def verdict(error: Error, of_labels: float) -> str:
+    """Say whether a sampled cache with this error is good enough: see `MOST_NOISE`.
+
+    Args:
+        of_labels: the variance of the gradient with labels drawn from the teacher.
+    """
+    share = error.deviation**2 / of_labels if of_labels else 0.0
+    words = "good enough" if share <= MOST_NOISE else "noisy, take more bytes per token"
+    return (
+        f"{words}: the cache's variance is {share:.1%} of that of labels drawn from the teacher (the limit is "
+        f"{MOST_NOISE:.0%})"
+    )
 
 
 def _check_space(out: Path, wanted: int) -> str:

@@ -10,7 +10,7 @@ from reference import forward_kl as reference_kl
 from reference import log_softmax, log_sum
 
 from fairseq_lskd.losses import DIVERGENCES, Objective, Projection, Sampled, divergence, draw, fused_loss, teacher_loss
-from fairseq_lskd.losses.sampled import choose_head, dense, gradient_error, tail_variance
+from fairseq_lskd.losses.sampled import choose_head, dense, gradient_error, label_variance, tail_variance
 
 CLASSES, TOKENS = 9, 6
 
@@ -255,3 +255,12 @@ def test_the_head_is_chosen_by_the_variance():
         choose_head(flat.log(), {})
     assert log_sum(flat[0].log().tolist()) == pytest.approx(0)
     assert isinstance(draw(flat.log(), 1, 2, chance(4)).copy(0), Sampled)
+
+
+def test_the_variance_of_labels_is_that_of_drawn_ones():
+    """Two distributions by hand, (1 - 0.5) and (1 - 1), and others by drawing."""
+    assert label_variance(torch.tensor([[0.5, 0.5], [1.0, 0.0]], dtype=torch.float64).log()) == pytest.approx(0.25)
+    teacher = log_probs(TOKENS, CLASSES)
+    drawn = torch.multinomial(teacher.exp(), 20_000, replacement=True)
+    off = F.one_hot(drawn, CLASSES) - teacher.exp().unsqueeze(1)
+    assert label_variance(teacher) == pytest.approx(off.square().sum(-1).mean().item(), rel=0.02)

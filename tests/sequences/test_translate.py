@@ -12,7 +12,7 @@ import pytest
 from fairseq_lskd.sequences.corpus import open_corpus
 from fairseq_lskd.sequences.decoding import Batch, Hypothesis, Settings
 from fairseq_lskd.sequences.shards import Shard
-from fairseq_lskd.sequences.translate import Progress, Translator, count
+from fairseq_lskd.sequences.translate import Translator, count
 
 SETTINGS = Settings("cpu", "float32", 1, 1, max_tokens=12)
 
@@ -137,16 +137,3 @@ def test_a_sample_comes_from_the_shard_and_is_reproducible(make: Any, lines: lis
     sample = make().sample(Shard(10, 30))
     assert sample == make().sample(Shard(10, 30))
     assert sorted(sample) == sorted(line.split() for line in lines[10:30] if 0 < len(line.split()) < 6)
-
-
-def test_progress_shows_speed_and_time_left(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    progress = Progress("out.jsonl", 1000, 5000, every=10)
-    for _ in range(4):
-        now += 6
-        progress(300)
-    assert capsys.readouterr().err.splitlines() == [
-        "out.jsonl | 1,600 of 5,000 sentences | 50 per second | 01:08 left",
-        "out.jsonl | 2,200 of 5,000 sentences | 50 per second | 00:56 left",
-    ]
