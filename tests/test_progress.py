@@ -18,5 +18,7 @@ def test_progress_shows_speed_and_time_left(capsys: pytest.CaptureFixture, monke
         "out.jsonl | 1,600 of 5,000 sentences | 50 per second | 01:08 left",
         "out.jsonl | 2,200 of 5,000 sentences | 50 per second | 00:56 left",
     ]
-    Progress("cache", 0, 9000, every=0, unit="tokens")(0)
-    assert capsys.readouterr().err == "cache | 0 of 9,000 tokens | ? left"
+    progress = Progress("cache", 0, 9000, every=10, unit="tokens")
+    now += 10
+    progress(0)
+    assert capsys.readouterr().err == "cache | 0 of 9,000 tokens | 0 per second | ? left\n"

@@ -200,9 +200,10 @@ class TestCommand:
         assert self.score() == 0  # a model that has learnt little
         (self.run / "result.json").unlink()
         Path("ref").write_text("a b c .\ne f g .\n")
+        Path("truth.json").rename("truth")  # beside the references, it would show that they are generated
         said = self.refused()
         assert "ref is tokenised" in said and "2 lines (1, 2) with a space before punctuation" in said
-        assert self.score("--validation", "log", "--truth", "truth.json", "--pieces", "pieces") == 0
+        assert self.score("--validation", "log", "--truth", "truth", "--pieces", "pieces") == 0
 
     def test_the_tokeniser_of_the_language_or_the_one_asked_for(self, capsys: pytest.CaptureFixture) -> None:
         thai = "\u0e41\u0e21\u0e27\u0e19\u0e31\u0e48\u0e07\n\u0e2b\u0e21\u0e32\u0e19\u0e31\u0e48\u0e07\n"
