@@ -66,7 +66,7 @@ class TestMerge:
     def test_shards_of_another_run_are_refused(self, out: Path) -> None:
         self.write(out, 0)
         self.write(out, 1, beam=4)
-        with pytest.raises(UserError, match=r"out.1-of-2 .*out.0-of-2.*beam: 5, now 4"):
+        with pytest.raises(UserError, match=r"out.0-of-2 .*out.1-of-2.*beam: 5, in out.1-of-2 4"):
             merge(out, 2)
         assert not out.exists()
 

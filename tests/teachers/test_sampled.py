@@ -100,10 +100,10 @@ def test_top_k_and_sampled_caches_are_not_confused(bitext, teacher_path, cache, 
     assert "--sampled" not in (plain / "plan.json").read_text()
     with pytest.raises(SystemExit) as found:
         write_cache(bitext, teacher_path, plain, *FLAGS)
-    assert "--sampled: none, now 3" in str(found.value) or "--sampled: none, in this command 3" in str(found.value)
-    with pytest.raises(SystemExit, match=r"--sampled: 3, (now|here) none"):
+    assert "--sampled: none, in this command 3" in str(found.value)
+    with pytest.raises(SystemExit, match=r"--sampled: 3, in this command none"):
         write_cache(bitext, teacher_path, cache)
-    with pytest.raises(SystemExit, match=r"--seed: 1, (now|here) 2"):
+    with pytest.raises(SystemExit, match=r"--seed: 1, in this command 2"):
         write_cache(bitext, teacher_path, cache, *FLAGS, "--seed", "2")
 
 
