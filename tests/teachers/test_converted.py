@@ -186,7 +186,8 @@ def test_a_killed_run_goes_on_and_another_model_is_another_cache(
     assert recorded["model"].keys() > {"config.json"} and len(recorded["teachers"]) == 1
     assert recorded["options"]["--compute-type"] == "float32"
     given = (bitext, "--out", cache, "--cpu")
-    assert "--compute-type: float32, in this command int8" in refused(*given, "--model", folder, "--compute-type", "int8")
+    said = refused(*given, "--model", folder, "--compute-type", "int8")
+    assert "--compute-type: float32, in this command int8" in said
     other = edited(folder, tmp_path / "other", unk_token=None)
     assert "config.json" in refused(*given, "--model", other)
     assert contents(cache) == before
