@@ -179,7 +179,7 @@ def _heading(
         (headline(records), {"fontsize": 10.5, "fontweight": "bold"}),
         *((text, {"fontsize": 7.5, "color": "#555555"}) for text in _how_to_read(records, models)),
     ]
-    return [(line, look) for text, look in parts for line in wrap(text, _characters(text, look, width))]
+    return [(line, look) for text, look in parts if text for line in wrap(text, _characters(text, look, width))]
 
 
 def _characters(text: str, look: Look, width: float) -> int:

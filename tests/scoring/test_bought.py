@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fairseq_lskd.scoring.bought import headline, models_of, plain_of
 from fairseq_lskd.scoring.over_seeds import add_speeds, mean_records
-from fairseq_lskd.scoring.quality_plot import HEIGHT, apart
+from fairseq_lskd.scoring.quality_plot import HEIGHT, apart, draw
 
 
 def row(system: str, seed: int, bleu: float, **more: Any) -> dict[str, Any]:
@@ -96,6 +97,11 @@ def test_headline(means: list[dict[str, Any]]) -> None:
     slow = [{key: value for key, value in each.items() if key != "sentences_per_second"} for each in bare]
     assert headline(slow) == "seq: 25 % of its teacher's size, 95 % of its BLEU"
     assert headline(means[:3]) == headline(means[2:]) == ""
+
+
+def test_a_picture_without_title_and_headline(means: list[dict[str, Any]], tmp_path: Path) -> None:
+    draw(means[:3], tmp_path / "quality.svg")
+    assert "<svg" in (tmp_path / "quality.svg").read_text(encoding="utf-8")
 
 
 def test_a_record_without_exports_has_one_point() -> None:
