@@ -285,7 +285,7 @@ def _show(title: str, command: Sequence[str]) -> None:
     width = shutil.get_terminal_size((100, 24)).columns
     text = shown(command, width)
     together = f"{title} | {text}"
-    print(together if "\n" not in text and len(together) <= width else f"{title} | runs\n{text}", file=sys.stderr)
+    print(together if "\n" not in text and len(together) <= width else f"{title} | command:\n{text}", file=sys.stderr)
 
 
 def _describe(out: Path, record: dict[str, Any], describe: Callable[[Path, dict[str, Any]], None] | None) -> None:

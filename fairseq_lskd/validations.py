@@ -12,7 +12,7 @@ from .errors import UserError
 #: Metrics for which larger values are better, metrics for which smaller values are better, and all logged metrics.
 _LARGER, _SMALLER = ("bleu", "accuracy"), ("loss", "nll_loss", "ppl", "kd_loss")
 _LOGGED = (*_SMALLER, *_LARGER, "entropy", "ece", "intra_class_variance")
-OUR_CRITERIONS = ("label_smoothed_teacher", "word_kd", "seq_kd")
+_OUR_CRITERIONS = ("label_smoothed_teacher", "word_kd", "seq_kd")
 
 
 def check_validation(command: Sequence[str]) -> None:
@@ -72,7 +72,7 @@ def _metric(words: Sequence[str]) -> list[str]:
     if metric == "bleu" and "--eval-bleu" not in words:
         return ["--best-checkpoint-metric bleu needs --eval-bleu, which computes BLEU in validation: add it"]
     # Other criterions may log any metric.
-    if option(words, "--criterion") in OUR_CRITERIONS and metric not in _LOGGED:
+    if option(words, "--criterion") in _OUR_CRITERIONS and metric not in _LOGGED:
         return [f"--best-checkpoint-metric {metric} is not logged; expected one of {', '.join(_LOGGED)}"]
     if metric in _LARGER and flag not in words:
         return [f"--best-checkpoint-metric {metric} needs {flag}, as larger values are better: add it"]

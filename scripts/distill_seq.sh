@@ -107,7 +107,7 @@ if [ -n "$word_level" ]; then
     fi
 fi
 
-# `lskd run` checks this too, but only after the translation.
+# fairseq-train and `lskd run` check this too, but only after the translation.
 python -m fairseq_lskd.criterions.command_line "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
     "${model[@]}" "${training[@]}" "${distilled[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import argparse
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from ..commands import option, training_words
 from ..errors import UserError
 from ..reading import parse_json
-from ..runs import labels_of, read_record
+from ..runs import labels_of
 from ..runs import run as run_recorded
-from ..validations import OUR_CRITERIONS, check_validation
+from ..validations import check_validation
 
 EXAMPLES = """examples:
   lskd run --out runs/mine/teacher -- \\
@@ -70,24 +68,6 @@ def _describe(folder: Path, made: dict[str, Any]) -> None:
     describe(folder, made)
 
 
-def _is_finished(out: Path, command: list[str]) -> bool:
-    """Return whether the same command has finished in the folder."""
-    try:
-        made = read_record(out)
-    except UserError:
-        return False
-    return made["finished"] is not None and made["command"] == command
-
-
-def _check_options(command: list[str]) -> None:
-    """Check the options of a training with a criterion of this package, in a process of its own."""
-    words = training_words(command)
-    if words is not None and option(words, "--criterion") in OUR_CRITERIONS:
-        check = [sys.executable, "-m", "fairseq_lskd.criterions.command_line", *command]
-        if (status := subprocess.run(check, check=False).returncode) != 0:
-            sys.exit(status)  # the process has printed the message
-
-
 def run(args: argparse.Namespace) -> int:
     labels = {}
     for label in args.label:
@@ -99,9 +79,7 @@ def run(args: argparse.Namespace) -> int:
         except ValueError:
             labels[name] = value
     labels_of(args.command, labels)
-    if not _is_finished(args.out, args.command):
-        check_validation(args.command)
-        _check_options(args.command)
+    check_validation(args.command)
     # SIGTERM ends the command too, as SIGINT does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run_recorded(args.command, args.out, args.log, args.input, args.title, labels, _describe)

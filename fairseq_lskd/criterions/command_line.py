@@ -1,7 +1,6 @@
-"""Check the options of a training before it starts, and before the steps that precede it.
+"""Check the options of a training before the steps that precede it, which take longer than the check.
 
-`lskd run` and the scripts call `python -m fairseq_lskd.criterions.command_line fairseq-train ...`: a process of its own
-needs the memory for torch and fairseq only for a moment.
+Scripts call `python -m fairseq_lskd.criterions.command_line fairseq-train ...`.
 """
 
 from __future__ import annotations

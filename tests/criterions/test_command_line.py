@@ -1,11 +1,8 @@
 """Wrong options are refused before fairseq-train starts."""
 
-import sys
-
 import pytest
 from tiny import MODEL
 
-from fairseq_lskd.cli import main
 from fairseq_lskd.criterions.command_line import check_options
 from fairseq_lskd.errors import UserError
 
@@ -52,24 +49,3 @@ def test_wrong_options_are_refused(words: list[str], facts: list[str], capsys: p
     said = complaint(*words)
     assert all(fact in said for fact in facts) and "usage" not in said
     assert capsys.readouterr() == ("", "")
-
-
-def test_lskd_run_refuses_them_before_it_writes_anything(tmp_path, capfd: pytest.CaptureFixture) -> None:
-    out = tmp_path / "run"
-    with pytest.raises(SystemExit) as end:
-        main(["run", "--out", str(out), "--", "fairseq-train", *WORDS, *WORD, "--kd-weight", "1.5"])
-    assert end.value.code == 1 and not out.exists()
-    assert "--kd-weight 1.5" in capfd.readouterr().err
-
-
-def test_a_finished_run_is_not_checked_again(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fairseq_lskd.cli import run
-
-    monkeypatch.setattr(run, "_check_options", lambda command: pytest.fail("checked"))
-    command = [sys.executable, "-c", ""]
-    with pytest.raises(pytest.fail.Exception):
-        main(["run", "--out", str(tmp_path / "run"), "--", *command])
-    monkeypatch.undo()
-    main(["run", "--out", str(tmp_path / "run"), "--", *command])
-    monkeypatch.setattr(run, "_check_options", lambda command: pytest.fail("checked"))
-    main(["run", "--out", str(tmp_path / "run"), "--", *command])
