@@ -40,7 +40,7 @@ def check_options(words: Sequence[str]) -> None:
             words = without(words, ["--user-dir"])
     parser = options.get_training_parser()
     parser.usage = argparse.SUPPRESS  # hundreds of lines
-    parser.exit = _refuse  # type: ignore[method-assign]  # with this, argparse ends the process after a message
+    parser.exit = _refuse  # argparse calls it to end the process after a message
     args = options.parse_args_and_arch(parser, list(words))
     criterion = CRITERION_REGISTRY[args.criterion]
     if issubclass(criterion, SmoothingCriterion):
