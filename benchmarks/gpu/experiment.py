@@ -47,9 +47,13 @@ teachers:
   - label_smoothing: 0.1
 students:
   - method: none
-train: [--max-update, {updates}, --save-interval-updates, 1]
+train: [--max-update, {updates}, --save-interval-updates, {half}]
 scales:
-  here: {{corpus: generated, languages: [xx, yy], recipe: smoke, prepare: [--pairs, 300, --vocab-size, 300]}}
+  here:
+    corpus: generated
+    languages: [xx, yy]
+    recipe: smoke
+    prepare: [--pairs, 300, --valid, 30, --test, 50, --references, 2, --vocab-size, 300]
 """
 
 
@@ -62,7 +66,9 @@ def measure(run: Run) -> None:
         if run.rehearse:
             facts["updates"] = 4
         path = Path(folder, "gpu.yaml")
-        path.write_text((EXPERIMENT if text else GENERATED).format(**facts), encoding="utf-8")
+        path.write_text(
+            (EXPERIMENT if text else GENERATED).format(**facts, half=facts["updates"] // 2), encoding="utf-8"
+        )
         words = [ROOT / "scripts" / "experiment.sh", path, "--scale", "here", "--directory", folder]
         words += ["--jobs", 2 if run.rehearse else JOBS, *(["--raw", run.pack / "raw" / "multi30k"] if text else [])]
         begun = time.time()
