@@ -13,18 +13,20 @@ import pytest
 from .pages import ROOT, is_marked, pages, runnable
 
 BIN = Path(sysconfig.get_path("scripts"))
+TUTORIAL = "docs/tutorials/language-pair.md"
 #: Pages whose blocks run one after the other in one folder.
-CHAINS = [
-    ["README.md"],
-    ["docs/tutorials/first-distillation.md"],
-    ["docs/tutorials/language-pair.md", "docs/monolingual.md"],
-]
+CHAINS = [["docs/tutorials/first-distillation.md"], [TUTORIAL, "docs/monolingual.md"]]
 #: Replaces fairseq-train: the same command for a tiny model, trained until its translations have sensible lengths.
 SHORT = """#!/usr/bin/env bash
 exec "{train}" "$@" --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16 \\
     --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 --encoder-attention-heads 2 --decoder-attention-heads 2 \\
     --max-update 100 --save-interval-updates 50 --validate-interval-updates 100 --warmup-updates 5 --lr 1e-2 \\
     --lr-scheduler cosine
+"""
+#: Replaces lskd: the same command, which generates less text.
+LITTLE = """#!/usr/bin/env bash
+case $1 in generate) set -- "$@" --train 1000 --valid 30 --test 40 --references 2 ;; esac
+exec "{lskd}" "$@"
 """
 
 
@@ -60,27 +62,52 @@ def home(tmp_path: Path) -> Path:
     for name in ("data-prep", "examples", "experiments", "fairseq_lskd", "scripts"):
         (tmp_path / name).symlink_to(ROOT / name)
     write_text(tmp_path / "my")
-    short = tmp_path / "bin" / "fairseq-train"
-    short.parent.mkdir()
-    short.write_text(SHORT.format(train=BIN / "fairseq-train"))
-    short.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    for name, text in (
+        ("fairseq-train", SHORT.format(train=BIN / "fairseq-train")),
+        ("lskd", LITTLE.format(lskd=BIN / "lskd")),
+    ):
+        path = tmp_path / "bin" / name
+        path.write_text(text)
+        path.chmod(0o755)
     return tmp_path
+
+
+def run(block: str, home: Path) -> None:
+    environment = {**os.environ, "PATH": f"{home / 'bin'}:{BIN}:{os.environ['PATH']}"}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = ["bash", "-euo", "pipefail", "-c", block]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, f"{block}\n{(done.stdout + done.stderr)[-3000:]}"
 
 
 def test_all_marked_pages_are_run() -> None:
     marked = {str(page.relative_to(ROOT)) for page in pages() if is_marked(page)}
-    assert marked == {page for chain in CHAINS for page in chain}
+    assert marked == {"README.md"} | {page for chain in CHAINS for page in chain}
+
+
+needs_fairseq = pytest.mark.skipif(not (BIN / "fairseq-train").exists(), reason="fairseq's commands are not installed")
 
 
 @pytest.mark.slow
 @pytest.mark.e2e
-@pytest.mark.skipif(not (BIN / "fairseq-train").exists(), reason="fairseq's commands are not installed")
+@needs_fairseq
 @pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: Path(chain[-1]).stem)
 def test_blocks_run_as_they_stand(chain: list[str], home: Path) -> None:
-    environment = {**os.environ, "PATH": f"{home / 'bin'}:{BIN}:{os.environ['PATH']}"}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     for page in chain:
         for block in runnable(ROOT / page):
-            command = ["bash", "-euo", "pipefail", "-c", block]
-            done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=1800)
-            assert done.returncode == 0, f"{page}:\n{block}\n{(done.stdout + done.stderr)[-3000:]}"
+            run(block, home)
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@needs_fairseq
+def test_the_readme_has_the_commands_of_the_tutorial_and_the_default_vocabulary(home: Path) -> None:
+    """All but the first command are run with the tutorial, to the letter."""
+    (block,) = runnable(ROOT / "README.md")
+    first, *others = block.splitlines()
+    tutorial = "".join(runnable(ROOT / TUTORIAL)).splitlines()
+    assert first in [line.replace(" --vocab-size 1000", "") for line in tutorial]
+    assert [line for line in tutorial if line in others] == others
+    run(first, home)
+    assert len((home / "data/mine/pieces/dict.en.txt").read_text(encoding="utf-8").splitlines()) > 7900
