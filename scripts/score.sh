@@ -68,7 +68,6 @@ read -ra task < <(task_of "$run") || exit 1
 # A multilingual model is validated on its own task too, which adds the language tokens.
 pair='' validated=(--task translation)
 case " ${task[*]} " in *" --lang-pairs "*) pair=-$src-$tgt validated=("${task[@]}") ;; esac
-[ -z "$export" ] || [ -z "$pair" ] || die "--export $export: a multilingual model cannot be exported; leave it out"
 # Each checkpoint of a run has its own folders for scoring.
 scored=${checkpoint:+-$(basename "$checkpoint" .pt)}
 checkpoint=${checkpoint:-$run/checkpoint_average.pt}
@@ -82,12 +81,14 @@ score=(lskd record --run "$run" -l "$src-$tgt" --references "${references[@]}" -
 
 # Report mistakes before anything is decoded.
 "${score[@]}" --check
-exported=() folder=$run/exported$scored
+# An exported folder adds the language tokens itself, so it translates the data of one pair.
+exported=() folder=$run/exported$scored$pair search="-s $src -t $tgt ${decoding[*]} ${task[*]}" chosen=()
+[ -z "$pair" ] || chosen=(-s "$src" -t "$tgt") search=${decoding[*]}
 if [ -n "$export" ]; then
     translated=$folder$mark.$tgt
     rm -f "$translated"
     lskd export "$checkpoint" --out "$folder" --compute-type "$export" --if-possible --data "$binarised" "${own[@]}" \
-        --generate "$translated" --search="-s $src -t $tgt ${decoding[*]} ${task[*]}"
+        "${chosen[@]}" --generate "$translated" --search="$search"
     [ ! -f "$translated" ] || exported=(--exported "$folder" --exported-hypotheses "$translated")
 fi
 lskd run --out "$validate" --title "$name validation$pair" --input "$checkpoint" --input "$data/pieces/encode.json" -- \

@@ -110,8 +110,9 @@ def add_model(parser: argparse.ArgumentParser, text: str) -> None:
         ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path: OPUS-MT, NLLB, M2M-100, ..."),
     )
     unrecorded = "if the checkpoint does not record it or is multilingual"
-    limit = "(default: the model's limit; 512 with --model)"
-    forced = "tokens that begin every target, such as a language; no part of the text or its score (with --model)"
+    limit = "(default: the model's limit; 512 with --model, unless lskd export wrote it)"
+    own = "with --model; default: those of the languages"
+    forced = f"tokens that begin every target, such as a language; no part of the text or its score ({own})"
     beside = "folder with the model's dict.LANG.txt (default: beside the checkpoint, or the folder that it records)"
     add_options(
         parser.add_argument_group("vocabulary and lengths of the model"),
@@ -121,9 +122,9 @@ def add_model(parser: argparse.ArgumentParser, text: str) -> None:
         ("--sentencepiece", Path, "FILE", f"SentencePiece model of both sides; {text} is not in the model's pieces"),
         ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the model's source side alone"),
         ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the model's target side alone"),
-        ("--source-prefix", str, "TOKENS", "tokens to add before every source (with --model)", ""),
-        ("--source-suffix", str, "TOKENS", "tokens to add after every source (with --model)"),
-        ("--target-prefix", str, "TOKENS", forced, ""),
+        ("--source-prefix", str, "TOKENS", f"tokens to add before every source ({own})"),
+        ("--source-suffix", str, "TOKENS", f"tokens to add after every source ({own})"),
+        ("--target-prefix", str, "TOKENS", forced),
         ("--max-source-positions", int, "N", f"skip sources with more than N tokens {limit}"),
         ("--max-target-positions", int, "N", f"maximum length of a target in tokens {limit}"),
     )

@@ -32,6 +32,9 @@ two teachers with vocabularies of their own:
 a teacher in CTranslate2's form, with the student's vocabulary or with its own:
   lskd cache data/mine/bin --model runs/mine/exported --compute-type int8 --out runs/mine/int8-cache
   lskd cache data/small/bin --model opus-mt-en-de --teacher-text data/opus/bin --out runs/small/opus-cache
+a multilingual teacher, as a checkpoint or in CTranslate2's form:
+  lskd cache data/many/bin -s de -t en --teacher-path m2m/418M_last_checkpoint.pt --out runs/many/de-en-cache
+  lskd cache data/many/bin -s de -t en --model m2m-ct2 --out runs/many/de-en-cache
 eight GPUs under SLURM:
   sbatch --array=0-7 --gres=gpu:1 --wrap 'lskd cache data/mine/bin --teacher-path a.pt --out cache --fp16 \\
     --shard-id $SLURM_ARRAY_TASK_ID --num-shards 8'
@@ -60,6 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--seed", int, "S", "random seed for --sampled and --bytes-per-token (default: 1)"),
         ("--kd-temperature", float, "T", "temperature of the probabilities, the student's --kd-temperature", 1.0),
         ("--subset", str, "SPLIT", "split to store; train includes train1, train2, ...", "train"),
+    )
+    tokens = parser.add_argument_group("tokens around the sentences (with --model; default: those of DATA's languages)")
+    add_options(
+        tokens,
+        ("--source-prefix", str, "TOKENS", "tokens before every source, such as __de__ (M2M-100) or deu_Latn (NLLB)"),
+        (
+            "--source-suffix",
+            str,
+            "TOKENS",
+            "tokens after every source (default: the end symbol, if it is needed)",
+        ),
+        ("--target-prefix", str, "TOKENS", "tokens that every target starts with"),
     )
     text = (
         "the same sentences, binarised in the teacher's SentencePiece pieces, if its vocabulary is not DATA's; for "

@@ -34,6 +34,9 @@ EXAMPLES = """examples:
       --compare data/multi30k/raw/test.de data/multi30k/raw/test.en
   lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en --data data/multi30k/bin \\
       --generate test.hyp.en --search='--beam 5 --max-tokens 4000'
+  lskd export many.pt --out exported/many
+  lskd translate test.de --model exported/many -s de -t en --sentencepiece exported/many/sentencepiece.model \\
+      --out nbest.jsonl
   lskd export other.pt --out exported/other --teacher-data other-bin --sentencepiece-source de.model \\
       --sentencepiece-target en.model --compute-type float16
 """
@@ -58,11 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only warn if CTranslate2 is missing or does not support the model, instead of an error",
     )
     add_user_dir(parser)
+    languages = "if the checkpoint does not record it; of the pair to export from a multilingual model (default: all)"
     add_options(
         parser.add_argument_group("vocabulary (default: found beside the checkpoint and its data)"),
         ("--teacher-data --data", str, "DIR", "folder with the student's dict.LANG.txt"),
-        ("-s --source-lang", str, "LANG", "source language, if the checkpoint does not record it"),
-        ("-t --target-lang", str, "LANG", "target language, if the checkpoint does not record it"),
+        ("-s --source-lang", str, "LANG", f"source language, {languages}"),
+        ("-t --target-lang", str, "LANG", f"target language, {languages}"),
         ("--sentencepiece", Path, "FILE", "SentencePiece model of both source and target"),
         ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the source"),
         ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the target"),
@@ -102,20 +106,20 @@ def run(args: argparse.Namespace) -> int:
         return _fail_or_warn(args, error)
     from ..export.facts import size
     from ..export.folder import export_student
+    from ..export.languages import load_student
     from ..export.pieces import NoPieces, find_pieces
     from ..sequences.engines.conversion import Unsupported
-    from ..teachers.alone import load_teacher
 
     test = _test_set(args)
-    student = load_teacher(args.checkpoint, args.teacher_data, args.source_lang, args.target_lang)
-    if student.marks is not None:
+    student, pairs = load_student(args.checkpoint, args.teacher_data, args.source_lang, args.target_lang)
+    if len(pairs) > 1 and (flag := "--generate" if args.generate else "--compare" if args.compare else None):
         raise UserError(
-            f"{args.checkpoint} is a multilingual model, which needs language tokens: expected a model of one language "
-            "pair (--task translation). Convert it with ct2-fairseq-converter instead."
+            f"{flag} translates one language pair, but {args.checkpoint} has {len(pairs)}. Choose one with "
+            "--source-lang and --target-lang"
         )
     try:
         pieces = find_pieces(student, args.sentencepiece, args.sentencepiece_source, args.sentencepiece_target)
-        new = export_student(student, pieces, args.out, args.compute_type)
+        new = export_student(student, pieces, args.out, args.compute_type, pairs)
     except NoPieces as error:
         return _fail_or_warn(args, error)
     except Unsupported as error:
@@ -161,7 +165,9 @@ def _generate(args: argparse.Namespace) -> UserError | None:
     except ValueError as error:
         raise UserError(f"--search {args.search}: expected options as on a command line ({error})") from None
     # By default, fairseq divides the split among all GPUs.
-    options = ["--distributed-world-size", "1", *options]
+    given = (("-s", args.source_lang), ("-t", args.target_lang))
+    languages = [word for flag, language in given if language for word in (flag, language)]
+    options = ["--distributed-world-size", "1", *languages, *options]
     options += [word for folder in args.user_dirs for word in ("--user-dir", folder)]
     try:
         generation = Generation.read(Path(args.teacher_data), args.subset, options)

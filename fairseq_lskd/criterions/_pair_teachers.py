@@ -149,12 +149,12 @@ class PairTeachers:
         named = paths if caches is None else caches
         if named is None:
             return None
-        found, problems = {}, []
+        found, problems, loaded = {}, [], dict[str, Any]()
         for pair, path in named.items():
             if path == NONE:
                 continue
             try:
-                found[pairs.index(pair)] = _load(cfg, task, pair, path, paths if caches else None, share)
+                found[pairs.index(pair)] = _load(cfg, task, pair, path, paths if caches else None, share, loaded)
             except UserError as error:
                 problems.append(f"{pair}: {error}")
         raise_for(problems)
@@ -219,14 +219,23 @@ class PairTeachers:
 
 
 def _load(
-    cfg: Any, task: Any, pair: str, path: str, paths: dict[str, str] | None, share: tuple[int, int]
+    cfg: Any,
+    task: Any,
+    pair: str,
+    path: str,
+    paths: dict[str, str] | None,
+    share: tuple[int, int],
+    loaded: dict[str, Any],
 ) -> PairTeacher:
-    """Load the teacher of a pair: the checkpoints at `path`, or the cache if there is `--teacher-cache`."""
+    """Load the teacher of a pair: the checkpoints at `path`, or the cache if there is `--teacher-cache`.
+
+    `loaded` has the multilingual models of other pairs: a model that teaches several pairs is in memory once.
+    """
     own = task_of_pair(task, pair)
     with explain_missing_files(path, overrides=WITHOUT_TEACHER):
         if cfg.teacher_cache is None:
             dtype = DTYPES.get(str(cfg.teacher_dtype))
-            online = OnlineTeacher.from_checkpoints(path, own, cfg.teacher_data, dtype=dtype)
+            online = OnlineTeacher.from_checkpoints(path, own, cfg.teacher_data, dtype=dtype, loaded=loaded)
             raise_for(check_classes(cfg, own.marks.classes, "the vocabulary"))
             return PairTeacher(online, own.marks)
         of = None if paths is None or paths[pair] == NONE else paths[pair]

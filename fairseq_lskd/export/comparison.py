@@ -100,7 +100,7 @@ def compare(
     files = {path.name: path for path in (*student.paths, *student.dictionaries)} | pieces.by_name()
     systems = [System(student.paths[0], files, fairseq, fairseq.default)]
     for folder in folders:
-        engine = CTranslate2Engine(folder, options, "cpu", cores, student.max_positions)
+        engine = CTranslate2Engine(folder, options, "cpu", cores, student.max_positions, student.affixes)
         # The processor may compute in another type than that of the stored weights.
         kind = ctranslate2.Translator(str(folder)).compute_type
         settings = replace(engine.default, compute_type=kind)

@@ -11,8 +11,8 @@ from ..files import sha256
 from ..reading import POSITIVE, read_json
 from ..scoring.metrics import score_corpus
 from ..scoring.tokeniser import Chosen
+from ..teachers.model_tokens import EXPORT as MANIFEST
 
-MANIFEST = "export.json"
 _SHAPE = {
     "inputs": {"checkpoint": str},
     "options": {"compute-type": str},

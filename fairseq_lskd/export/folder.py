@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,20 @@ from ..data.outputs import Manifest
 from ..files import sha256
 from ..sequences.engines.conversion import VERIFIED, FromModel, convert
 from ..teachers.alone import Teacher
+from ..teachers.languages import options_of
+from ..teachers.model_tokens import Affixes
 from .facts import MANIFEST, size
 from .pieces import Pieces
 
 
-def export_student(student: Teacher, pieces: Pieces, out: Path, compute_type: str) -> bool:
+def export_student(
+    student: Teacher, pieces: Pieces, out: Path, compute_type: str, pairs: Mapping[str, Affixes] | None = None
+) -> bool:
     """Write the model folder `out`, which CTranslate2 loads. Return False if it is up to date already.
 
     Args:
         compute_type: type of the stored weights, one of CTranslate2's quantisations.
+        pairs: the tokens around the sentences of each language pair, for a multilingual student.
 
     Raises:
         UserError: if `out` is something else, or was created with different options or inputs.
@@ -30,9 +36,10 @@ def export_student(student: Teacher, pieces: Pieces, out: Path, compute_type: st
     (checkpoint,) = student.paths
     texts = pieces.by_name()
     files = {"checkpoint": checkpoint, **{path.name: path for path in student.dictionaries}, **texts}
+    files |= {path.name: path for path in student.more_files}
     manifest = Manifest(
         MANIFEST,
-        {"compute-type": compute_type},
+        {"compute-type": compute_type, **({"pairs": ",".join(pairs)} if pairs else {})},
         {name: sha256(path) for name, path in files.items()},
         libraries=("ctranslate2", "sentencepiece", "fairseq", "torch"),
     )
@@ -47,13 +54,13 @@ def export_student(student: Teacher, pieces: Pieces, out: Path, compute_type: st
         FromModel(own).convert(str(folder), quantization=compute_type, force=True)
         for name, path in texts.items():
             shutil.copyfile(path, folder / name)
-        task = student.task.cfg
+        task = options_of(student.task)
         facts |= {
             "checkpoint": str(checkpoint),
             "checkpoint_bytes": checkpoint.stat().st_size,
             "bytes": size(folder),
-            "source_lang": task.source_lang,
-            "target_lang": task.target_lang,
+            **({} if pairs and len(pairs) > 1 else {"source_lang": task.source_lang, "target_lang": task.target_lang}),
+            **({"pairs": {pair: affixes.written() for pair, affixes in pairs.items()}} if pairs else {}),
             "max_positions": student.max_positions,
             "sentencepiece": {name: str(path) for name, path in texts.items()},
             "float32_largest_difference": difference,

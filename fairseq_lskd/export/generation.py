@@ -19,6 +19,8 @@ from ..errors import UserError
 from ..sequences.decoding import Batch, DecodingOptions, Settings
 from ..sequences.engines.ctranslate2_engine import CTranslate2Engine
 from ..sequences.segmentation import joiner
+from ..teachers.known import is_bilingual
+from ..teachers.model_tokens import choose_affixes
 from .facts import read_manifest
 
 _SEARCH = ("beam", "nbest", "lenpen", "max_len_a", "max_len_b", "min_len", "unkpen")
@@ -53,6 +55,11 @@ class Generation:
         args = _read(data, subset, options)
         search = _search(args)
         utils.import_user_module(args)
+        if not is_bilingual(args.task):
+            raise UserError(
+                f"--task {args.task}: expected the data of one language pair, binarised for --task translation. An "
+                "exported folder adds the language tokens of its pair itself. Leave --task out"
+            )
         task = tasks.setup_task(args)
         try:
             task.load_dataset(subset)
@@ -84,13 +91,14 @@ class Exported:
     """Translates with a folder of `lskd export` on the CPU.
 
     Raises:
-        UserError: if the folder is damaged, or `lskd export` did not write it.
+        UserError: if the folder is damaged, serves several language pairs, or `lskd export` did not write it.
     """
 
     def __init__(self, folder: Path, search: DecodingOptions, threads: int):
         positions = read_manifest(folder)["max_positions"]
+        affixes, _ = choose_affixes(folder, None, None, (None, None, None))
         self.folder = folder
-        self.engine = CTranslate2Engine(folder, search, "cpu", threads, (positions[0], positions[-1]))
+        self.engine = CTranslate2Engine(folder, search, "cpu", threads, (positions[0], positions[-1]), affixes)
         try:
             # The processor may compute in another type than that of the stored weights.
             self.compute_type: str = ctranslate2.Translator(str(folder)).compute_type

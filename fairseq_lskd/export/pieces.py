@@ -25,7 +25,7 @@ MAX_STRANGE = 0.02
 #: Share of a model's pieces missing from the dictionary that is normal: some do not occur in the training data.
 MAX_UNSEEN = 0.1
 #: Tokens that are added to sentences after encoding, such as language tokens.
-MARK = re.compile(r"<\S+>|__\S+__")
+MARK = re.compile(r"<\S+>|__\S+__|\[\S+\]")
 
 
 class NoPieces(UserError):

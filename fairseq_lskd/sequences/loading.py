@@ -13,6 +13,7 @@ from ..compat.versions import version_of
 from ..errors import UserError
 from ..machine import threads
 from ..teachers.model_folder import model_symbols, read_config
+from ..teachers.model_tokens import choose_affixes, read_export
 from .decoding import DecodingOptions, Engine
 
 #: Options with the tokens that are put before and after every sentence.
@@ -36,9 +37,9 @@ class ModelRequest:
     sentencepiece: Path | None = None
     sentencepiece_source: Path | None = None
     sentencepiece_target: Path | None = None
-    source_prefix: str = ""
+    source_prefix: str | None = None
     source_suffix: str | None = None
-    target_prefix: str = ""
+    target_prefix: str | None = None
     max_source_positions: int | None = None
     max_target_positions: int | None = None
     engine: str = "auto"
@@ -70,11 +71,6 @@ class ModelRequest:
         """The number of CPU cores to use."""
         return self.threads or threads()
 
-    @property
-    def marks(self) -> int:
-        """The number of tokens that are put before and after every source."""
-        return len(f"{self.source_prefix} {self.source_suffix or ''}".split())
-
 
 class Loaded(NamedTuple):
     """A model that was found and fits. Its engine is made by `make_engine`, which may take minutes."""
@@ -84,6 +80,7 @@ class Loaded(NamedTuple):
     inputs: dict[str, list[Path]]  #: the files that it is made from, by kind
     source_lang: str | None
     pair: str | None  #: the language pair, for a multilingual teacher
+    extra: int = 0  #: the number of tokens that are put around every source
 
 
 def load(request: ModelRequest, search: DecodingOptions | None = None) -> Loaded:
@@ -103,7 +100,7 @@ def _from_checkpoints(paths: str, request: ModelRequest, search: DecodingOptions
     from .engines.choose import choose_engine
 
     for name in MARKS:
-        if getattr(request, name):
+        if getattr(request, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} needs --model")
     teacher = load_teacher(paths, request.teacher_data, request.source_lang, request.target_lang)
     limits = (request.max_source_positions, request.max_target_positions)
@@ -116,9 +113,7 @@ def _from_checkpoints(paths: str, request: ModelRequest, search: DecodingOptions
     def make_engine() -> Engine:
         return choose_engine(teacher, search, request.engine, request.device, request.cores, cache)
 
-    task = options_of(teacher.task)
-    pair = None if teacher.marks is None else f"{task.source_lang}-{task.target_lang}"
-    return Loaded(make_engine, symbols, inputs, task.source_lang, pair)
+    return Loaded(make_engine, symbols, inputs, options_of(teacher.task).source_lang, teacher.pair)
 
 
 def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> Loaded:
@@ -129,22 +124,28 @@ def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> 
         raise UserError("--engine fairseq needs --teacher-path: fairseq cannot load a CTranslate2 model (--model)")
     if reason := unsupported(search):
         raise UserError(f"--model: {reason}. Give the fairseq checkpoint with --teacher-path")
-    from .engines.ctranslate2_engine import CTranslate2Engine, Marks
+    from .engines.ctranslate2_engine import CTranslate2Engine
 
     symbols = model_symbols(model, "source"), model_symbols(model)
-    if request.source_suffix is None and not read_config(model).get("add_source_eos", True):
+    given = tuple(getattr(request, name) for name in MARKS)
+    affixes, pair = choose_affixes(model, request.source_lang, request.target_lang, given)
+    if pair is None and request.source_suffix is None and not read_config(model).get("add_source_eos", True):
         raise UserError(
             f"--model {model} adds no end-of-sentence token to a source (add_source_eos in its config.json). Give one "
             "with --source-suffix ('</s>' for most models), or --source-suffix '' for none"
         )
-    positions = (request.max_source_positions or 512, request.max_target_positions or 512)
-    marks = Marks(*(tuple((getattr(request, name) or "").split()) for name in MARKS))
+    recorded = read_export(model).get("max_positions") or (512, 512)
+    source, target = request.max_source_positions or recorded[0], request.max_target_positions or recorded[-1]
+    positions = (source + affixes.on_source, target) if pair is not None else (source, target)
+    if pair is not None:
+        print(f"--model {model}, {pair}: {affixes}", file=sys.stderr)
+    source_lang = request.source_lang or (pair or "").partition("-")[0] or None
     files = sorted(path for path in model.iterdir() if path.is_file())
 
     def make_engine() -> Engine:
-        return CTranslate2Engine(model, search, request.device, request.cores, positions, marks)
+        return CTranslate2Engine(model, search, request.device, request.cores, positions, affixes)
 
-    return Loaded(make_engine, symbols, {"model": files}, request.source_lang, None)
+    return Loaded(make_engine, symbols, {"model": files}, source_lang, pair, affixes.on_source)
 
 
 def versions() -> dict[str, str]:

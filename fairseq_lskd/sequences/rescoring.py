@@ -160,7 +160,7 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
             "lines must be in its pieces",
         )
     engine = loaded.make_engine()
-    extra = request.marks + 1
+    extra = loaded.extra + 1
     others = None
     if request.contrast:
         others = OtherSources(source for source, _ in pairs if len(source) + extra <= engine.max_source_positions)

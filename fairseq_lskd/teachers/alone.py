@@ -17,7 +17,20 @@ from ..reading import shown
 from .checkpoint import read_checkpoint, said
 from .compatibility import dictionary_file, languages_of, task_name
 from .known import is_bilingual
-from .languages import MIXED, Marks, check_languages, find_file, languages_in_order, marks_of, pairs_of
+from .languages import (
+    MIXED,
+    OF_PAIRS,
+    PARTED,
+    Marks,
+    add_data_tags,
+    check_languages,
+    find_file,
+    languages_in_order,
+    marks_of,
+    options_of,
+    pairs_of,
+)
+from .model_tokens import Affixes
 from .online import OnlineTeacher
 from .task import load_dictionary
 
@@ -28,11 +41,22 @@ class Teacher:
 
     paths: list[Path]
     task: Any  #: fairseq's task, with both dictionaries
-    models: list[Any]  #: in eval mode, on the CPU; several are an ensemble
+    models: list[Any]  #: in eval mode, on the CPU; several are an ensemble; parts for the pair if they have such
     dictionaries: tuple[Path, Path]  #: files of the source and the target dictionary
     max_positions: tuple[int, int]  #: maximum tokens of a source and a target for all models, end symbols included
     marks: Marks | None = None  #: the language tokens of a multilingual teacher
     more_files: tuple[Path, ...] = ()  #: further files that define the vocabulary
+
+    @property
+    def affixes(self) -> Affixes:
+        """The tokens that its conversion to CTranslate2 needs around sentences."""
+        return Affixes() if self.marks is None else Affixes(*self.marks.symbols(self.task))
+
+    @property
+    def pair(self) -> str | None:
+        """The language pair of a multilingual teacher, such as `de-en`."""
+        task = options_of(self.task)
+        return None if self.marks is None else f"{task.source_lang}-{task.target_lang}"
 
 
 def load_teacher(
@@ -50,13 +74,14 @@ def load_teacher(
     first = Path(paths.split(":")[0])
     options = read_checkpoint(first)["cfg"]["task"]
     name = task_name(options)
-    if name != MIXED and not is_bilingual(name):
+    if name not in OF_PAIRS and not is_bilingual(name):
         raise UserError(
-            f"the teacher {first} was trained on the task {name!r}, expected 'translation', a subclass of it, or "
-            f"{MIXED!r}. Convert it with one of CTranslate2's converters, and name the folder with --model."
+            f"the teacher {first} was trained on the task {name!r}, expected 'translation', a subclass of it, "
+            f"{MIXED!r} or {PARTED!r}. Convert it with one of CTranslate2's converters, and name the folder with "
+            "--model."
         )
     check_languages(first, options)
-    if name == MIXED:
+    if name in OF_PAIRS:
         languages = _pair(first, options, source_lang, target_lang, teacher_data)
     else:
         recorded = languages_of(options) or (None, None)
@@ -79,19 +104,30 @@ def load_teacher(
         )
     with open_dict(options) if not isinstance(options, Namespace) else contextlib.nullcontext():
         options.data, (options.source_lang, options.target_lang) = str(source.parent), languages
-    more = _own_files(first, options, teacher_data, source, target) if name == MIXED else ()
-    for dictionary in (source, target):
+    more: tuple[Path, ...] = ()
+    if name == MIXED:
+        more = _own_files(first, options, teacher_data, source, target)
+    elif name == PARTED:
+        more = _other_dictionaries(first, options, source.parent)
+    for dictionary in (source, target, *more) if name == PARTED else (source, target):
         load_dictionary(dictionary)
     try:
         task = tasks.setup_task(options)
     except Exception as error:  # the options may be anything, so fairseq may raise anything
         raise UserError(f"the teacher {first} has options that its task does not accept: {said(error)}") from None
-    marks = None
     if name == MIXED:
+        for language in set(languages):
+            add_data_tags(task.data_manager.get_source_dictionary(language), options)
+    marks = None
+    if name in OF_PAIRS:
         both = task.source_dictionary, task.target_dictionary
         marks = marks_of(first, options, languages, both, len(task.target_dictionary))
     models = OnlineTeacher.from_checkpoints(paths, task, teacher_data, beside="command").models
-    positions = utils.resolve_max_positions(task.max_positions(), *(model.max_positions() for model in models))
+    limits: Any = task.max_positions()
+    if name == PARTED:
+        models = [model.models["-".join(languages)] for model in models]
+        limits = (options.max_source_positions, options.max_target_positions)
+    positions = utils.resolve_max_positions(limits, *(model.max_positions() for model in models))
     if marks is not None:
         positions = (positions[0] - marks.before_source, positions[1] - marks.shift)
     return Teacher([Path(path) for path in paths.split(":")], task, models, (source, target), positions, marks, more)
@@ -108,7 +144,9 @@ def _pair(
             f"{shown(', '.join(pairs)) if pairs else 'the checkpoint does not list them'}"
         )
     known = languages_in_order(options, path, teacher_data)
-    if lacking := [language for language in (source, target) if language not in known]:
+    # `multilingual_translation` may have no language tokens, but always lists its pairs.
+    lacking = [language for language in (source, target) if language not in known]
+    if lacking and task_name(options) == MIXED:
         raise UserError(
             f"the teacher {path} has no language token for {' and '.join(lacking)} (--source-lang, --target-lang). "
             f"Choose from {shown(', '.join(known))}"
@@ -121,6 +159,18 @@ def _pair(
     return plain(source, "--source-lang"), plain(target, "--target-lang")
 
 
+def _other_dictionaries(path: Path, options: Any, folder: Path) -> tuple[Path, ...]:
+    """Return the dictionaries of all languages of a `multilingual_translation` teacher, which its task loads."""
+    languages = languages_in_order(options, path)
+    files = [Path(folder, f"dict.{plain(language, 'a language')}.txt") for language in languages]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise UserError(
+            f"the teacher {path} needs the dictionaries of all of its languages in one folder, but {folder} lacks "
+            f"{', '.join(missing)}. Name the folder with --teacher-data"
+        )
+    return tuple(files)
+
+
 def _own_files(path: Path, options: Any, teacher_data: str | None, source: Path, target: Path) -> tuple[Path, ...]:
     """Set the options to the present paths of the teacher's files. Return files other than the dictionaries."""
     for option, place in (("fixed_dictionary", source), ("source_dict", source), ("target_dict", target)):
@@ -129,6 +179,10 @@ def _own_files(path: Path, options: Any, teacher_data: str | None, source: Path,
     options.lang_pairs = pairs_of(options) or [f"{options.source_lang}-{options.target_lang}"]
     if not getattr(options, "lang_dict", None):
         return ()
-    place = find_file("--lang-dict", options.lang_dict, path, teacher_data)
+    try:
+        place = find_file("--lang-dict", options.lang_dict, path, teacher_data)
+    except UserError:  # the dictionary has the tokens, or `languages_in_order` has raised this before
+        options.langs, options.lang_dict = languages_in_order(options, path, teacher_data), None
+        return ()
     options.lang_dict = str(place)
     return (place,)

@@ -38,7 +38,7 @@ from ..reading import COUNT, POSITIVE, misfit, read_json, shown
 from .checkpoint import near
 from .compatibility import task_name
 from .known import is_bilingual
-from .languages import options_of
+from .languages import OF_PAIRS, options_of, pairs_of
 from .model_folder import WEIGHTS, model_files
 
 #: Version of the format. Caches with another version are refused.
@@ -62,7 +62,8 @@ _NAME = re.compile(r"(?:block-(\d{5})|lengths)-([0-9a-f]{16})\.npy")
 
 
 #: Options that a plan records only if they were given.
-OPTIONAL = ("--sampled", "--draws", "--seed", "--teacher-weights", "--teacher-text", "--compute-type")
+AFFIXES = ("--source-prefix", "--source-suffix", "--target-prefix")
+OPTIONAL = ("--sampled", "--draws", "--seed", "--teacher-weights", "--teacher-text", "--compute-type", *AFFIXES)
 
 
 def record_dtype(k: int, vocabulary: int, sampled: int = 0, draws: int = 1) -> np.dtype:
@@ -123,10 +124,13 @@ def fingerprint(
     """
     cfg = options_of(task)
     if not is_bilingual(kind := task_name(cfg)):
-        raise UserError(
-            f"a teacher cache needs --task translation or a subclass of it, found --task {kind}. Use "
-            "an online teacher, --teacher-path, instead"
+        pairs = pairs_of(task) if kind in OF_PAIRS else []
+        way_out = (
+            f"Give a cache for each language pair: --teacher-cache {','.join(f'{pair}=PATH' for pair in pairs)}"
+            if pairs
+            else "Use an online teacher, --teacher-path, instead"
         )
+        raise UserError(f"a teacher cache needs --task translation or a subclass of it, found --task {kind}. {way_out}")
     data = data_files(cfg, subset)
     sections: dict[str, Any] = {
         "options": {

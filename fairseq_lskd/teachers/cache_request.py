@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
+from .cache import AFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,9 @@ class Request:
     teacher_path: str | None = None
     model: Path | None = None
     compute_type: str | None = None
+    source_prefix: str | None = None
+    source_suffix: str | None = None
+    target_prefix: str | None = None
     teacher_weights: str | None = None
     top_k: int | None = None
     sampled: int | None = None
@@ -66,6 +70,12 @@ class Request:
         if self.model is None:
             if self.compute_type is not None:
                 raise UserError(f"--compute-type {self.compute_type} is for --model; with --teacher-path, use --fp16")
+            for flag, value in zip(AFFIXES, self.affixes, strict=True):
+                if value is not None:
+                    raise UserError(
+                        f"{flag} {value!r} is for --model; --teacher-path has the language tokens of its task. Leave "
+                        "it out"
+                    )
             return
         if self.fp16:
             raise UserError("--fp16 is for --teacher-path; with --model, use --compute-type float16")
@@ -79,6 +89,11 @@ class Request:
                 f"--model {self.model}: expected one folder, without --teacher-weights. To mix several teachers, give "
                 "fairseq checkpoints with --teacher-path A:B"
             )
+
+    @property
+    def affixes(self) -> tuple[str | None, str | None, str | None]:
+        """The values of --source-prefix, --source-suffix and --target-prefix."""
+        return self.source_prefix, self.source_suffix, self.target_prefix
 
     @property
     def teachers(self) -> list[str]:

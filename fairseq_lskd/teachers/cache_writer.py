@@ -20,6 +20,7 @@ from ..losses import MEAN, Mixture
 from ..reading import read_json
 from ..replacing import Kind, asked, beside, followed, put_in_place, replaces, settle
 from .cache import (
+    AFFIXES,
     FORMAT,
     MANIFEST,
     OPTIONAL,
@@ -32,6 +33,7 @@ from .cache import (
     fingerprint,
     read_plan,
 )
+from .model_tokens import Affixes
 from .sampled import Plan
 from .task import load_split
 from .top_k import Source
@@ -77,6 +79,7 @@ class CacheWriter:
         teacher_texts: Sequence[Any] = (),
         model: Path | None = None,
         compute_type: str | None = None,
+        affixes: Affixes | None = None,
     ):
         """Check the folder and load the split. Nothing is written yet.
 
@@ -86,7 +89,8 @@ class CacheWriter:
             teacher_path: checkpoints joined by `:`; half: whether they run in float16; mixture: their weights.
             bytes_per_token: the budget that `kept` was chosen for. It is recorded, so a later call need not measure
                 again.
-            model: the folder of a CTranslate2 model, instead of `teacher_path`; compute_type: its numeric type.
+            model: the folder of a CTranslate2 model, instead of `teacher_path`; compute_type: its numeric type;
+                affixes: the tokens around its sentences if it is multilingual.
             teacher_texts: if teachers read the subset in pieces of their own, the task of all, or of each.
 
         Raises:
@@ -116,6 +120,8 @@ class CacheWriter:
         }
         if compute_type is not None:
             self._fingerprint["options"]["--compute-type"] = compute_type
+        if affixes is not None:
+            self._fingerprint["options"] |= dict(zip(AFFIXES, affixes.written().values(), strict=True))
         if (weights := recorded(mixture, teacher_path or "")) is not None:
             self._fingerprint["options"]["--teacher-weights"] = weights
         if teacher_texts:

@@ -56,6 +56,7 @@ def write_cache(request: Request) -> Written:
         teacher_texts=teachers.texts,
         model=request.model,
         compute_type=None if teachers.converted is None else teachers.converted.compute_type,
+        affixes=None if teachers.converted is None else teachers.converted.recorded_affixes,
     )
     blocks = writer.to_do(request.shard_id, request.num_shards)
     if blocks:

@@ -24,6 +24,7 @@ from ..losses import MEAN, Mixture, temper
 from ..machine import threads
 from ..reading import shown
 from .model_folder import PADDING, WEIGHTS, model_symbols, read_config
+from .model_tokens import Affixes, choose_affixes
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,6 @@ UNKNOWN = 0.2
 #: Sentences of at most this length are tried to find the most tokens of a model.
 LONGEST = 4096
 _FILLER = re.compile(r"madeupword\d{4,}")  # fairseq-preprocess fills dictionaries up with these types
-_LANGUAGE = re.compile(r"__[a-z]{2,3}__|[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
 _LIMIT = re.compile(r"No position encodings are defined for positions >= (\d+)")
 
 
@@ -48,16 +48,25 @@ class ConvertedTeacher:
 
     mixture: Mixture = MEAN
 
-    def __init__(self, folder: Path, task: Any, compute_type: str, device: str):
+    def __init__(
+        self,
+        folder: Path,
+        task: Any,
+        compute_type: str,
+        device: str,
+        affixes: Sequence[str | None] = (None, None, None),
+    ):
         """Check the folder, which is loaded when it is first needed.
 
         Args:
             task: fairseq's translation task, with the dictionaries of the sentences.
             compute_type: "float32", "int8" or "float16"; device: "cpu" or "cuda".
+            affixes: --source-prefix, --source-suffix and --target-prefix, for a model whose language tokens
+                `choose_affixes` does not find.
 
         Raises:
-            UserError: if the folder is not a CTranslate2 model, its vocabulary does not fit the dictionaries, it needs
-                language tokens, or the device does not support the compute type.
+            UserError: if the folder is not a CTranslate2 model, its vocabulary does not fit the dictionaries, it lacks
+                a given token or the languages of the task, or the device does not support the compute type.
         """
         self.folder, self.compute_type, self.device = folder, compute_type, device
         self.names = [str(folder)]
@@ -67,18 +76,23 @@ class ConvertedTeacher:
         config, symbols = read_config(folder), model_symbols(folder)
         if not (folder / WEIGHTS).is_file():
             raise UserError(f"--model {folder} has no {WEIGHTS}, the weights of a CTranslate2 model. Convert it again")
-        if len(languages := [symbol for symbol in symbols if _LANGUAGE.fullmatch(symbol)]) > 1:
-            raise UserError(
-                f"--model {folder} is multilingual, with language tokens such as {languages[0]}, which `lskd cache` "
-                "does not add. Distil at sequence level instead (lskd translate --source-prefix --target-prefix), or "
-                "give the fairseq checkpoint with --teacher-path"
-            )
+        pair = (task.cfg.source_lang, task.cfg.target_lang)
+        self.affixes, self.pair = choose_affixes(folder, *pair, affixes, f" (the languages of {task.cfg.data})")
+        _check_affixes(folder, self.affixes, symbols)
         self._columns, self._target = _target(folder, task.target_dictionary, symbols, config)
         self._source = _source(folder, task.source_dictionary, model_symbols(folder, "source"), config)
         self._classes, self._limits = len(symbols), task.max_positions()
-        self._ends = task.source_dictionary.eos(), [config.get("eos_token") or "</s>"]
-        self._adds_end = config.get("add_source_eos", True)
+        self._end, self._model_end = task.source_dictionary.eos(), config.get("eos_token") or "</s>"
+        #: The number of positions that a source needs in addition to its tokens with the end symbol.
+        self._more = self.affixes.on_source + int(config.get("add_source_eos", True)) - 1
         self._padding = task.source_dictionary.pad(), task.target_dictionary.pad()
+
+    @property
+    def recorded_affixes(self) -> Affixes | None:
+        """The tokens that a cache records: None for a model that needs none, apart from the end of a source."""
+        around = self.affixes
+        end = (self._model_end,)
+        return around if around.source_prefix or around.target_prefix or around.source_suffix not in ((), end) else None
 
     @cached_property
     def _translator(self) -> Any:
@@ -97,17 +111,18 @@ class ConvertedTeacher:
             UserError: if the model allows fewer tokens.
         """
         source, target = (min(limit, LONGEST) for limit in self._limits)
-        word = [self._target[-1]]
+        word, prefix = [self._target[-1]], list(self.affixes.target_prefix)
         problems = []
-        for end, given, forced in (("source", source, 1), ("target", 1, target)):
+        for end, given, forced, more in (("source", source, 1, self._more), ("target", 1, target, len(prefix))):
             try:
-                # The end of a target takes a position, and CTranslate2 may add the end of a source.
-                sources = [word * (given - 1) + ([] if self._adds_end else self._ends[1])]
-                self._translator.score_batch(sources, [word * (forced - 1)], max_input_length=0)
+                # The end of a target takes a position.
+                targets = [prefix + word * (forced - 1)]
+                self._translator.score_batch([self._around(word * (given - 1))], targets, max_input_length=0)
             except RuntimeError as error:
                 if (match := _LIMIT.search(str(error))) is None:
                     raise self._failed(error) from None
-                problems.append(f"its limit is {match[1]} {end} tokens: pass --max-{end}-positions {match[1]}")
+                limit = int(match[1]) - more
+                problems.append(f"its limit is {limit} {end} tokens: pass --max-{end}-positions {limit}")
         if problems:
             raise UserError(f"the teacher {self.folder} does not fit:\n" + "\n".join(f"  - {p}" for p in problems))
         return [self._limits]
@@ -139,34 +154,42 @@ class ConvertedTeacher:
         return temper(found, temperature).to(like.device)
 
     def _sources(self, net_input: dict[str, Any]) -> list[list[str]]:
-        end, ends = self._ends
         sources = []
         for row in net_input["src_tokens"].tolist():
             words = [word for word in row if word != self._padding[0]]
-            words = words[:-1] if words[-1:] == [end] else words
-            sources.append([self._source[word] for word in words] + ([] if self._adds_end else ends))
+            words = words[:-1] if words[-1:] == [self._end] else words
+            sources.append(self._around([self._source[word] for word in words]))
         return sources
 
+    def _around(self, source: list[str]) -> list[str]:
+        return [*self.affixes.source_prefix, *source, *self.affixes.source_suffix]
+
     def _forced(self, sources: list[list[str]], targets: list[list[str]]) -> Iterator[Tensor]:
-        """Yield the logits of each sentence at its target tokens and its end, `[length + 1, model's vocabulary]`."""
+        """Yield the logits of each sentence at its target tokens and its end, `[length + 1, model's vocabulary]`.
+
+        Those at forced language tokens are left out.
+        """
+        prefix = list(self.affixes.target_prefix)
+        given = len(prefix)
         try:
             results = self._translator.translate_batch(
                 sources,
-                targets,
+                [prefix + target for target in targets],
                 beam_size=1,
                 max_input_length=0,
                 # The default of 1 forbids the end of the sentence as the first token.
                 min_decoding_length=0,
                 # Translations of short targets go on while long ones are forced, and no longer.
-                max_decoding_length=max(map(len, targets)) + 1,
+                max_decoding_length=given + max(map(len, targets)) + 1,
                 return_logits_vocab=True,
             )
         except RuntimeError as error:
             raise self._failed(error) from None
         results.reverse()
         for target in targets:
-            rows = results.pop().logits[0][: len(target) + 1]  # and free the memory of those that are done
-            logits = torch.from_numpy(np.stack([_array(row) for row in rows])).float()
+            # and free the memory of those that are done
+            rows = results.pop().logits[0][given : given + len(target) + 1]
+            logits = torch.from_numpy(np.stack([_array(row) for row in rows])).float() if rows else torch.zeros(0, 0)
             if len(logits) <= len(target) or logits.size(1) < self._classes:
                 raise UserError(
                     f"--model {self.folder}: CTranslate2 {ctranslate2.__version__} returned {len(logits)} "
@@ -194,6 +217,16 @@ def _check_compute_type(wanted: str, device: str) -> None:
         raise UserError(
             f"--compute-type {wanted}: CTranslate2 supports {', '.join(sorted(supported))} on this {device}. Choose "
             "one of them"
+        )
+
+
+def _check_affixes(folder: Path, affixes: Affixes, symbols: Sequence[str]) -> None:
+    known = {*symbols, *model_symbols(folder, "source")}
+    tokens = [token for part in affixes for token in part]
+    if lacking := [token for token in tokens if token not in known]:
+        raise UserError(
+            f"--model {folder} lacks {shown(', '.join(lacking))} (--source-prefix, --source-suffix, --target-prefix). "
+            "Give tokens of its vocabulary"
         )
 
 

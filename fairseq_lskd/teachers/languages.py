@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..models import mask_indices
-from ..reading import Kind, misfit
+from ..reading import Kind, misfit, read_text
 
 #: The task in which a batch mixes language pairs, and language tokens in a sentence tell the languages.
 MIXED = "translation_multi_simple_epoch"
@@ -26,6 +26,7 @@ PARTED = "multilingual_translation"
 BART = "translation_from_pretrained_bart"
 #: Tasks with data of several language pairs.
 OF_PAIRS = (MIXED, PARTED)
+_NAME = "[A-Za-z0-9_]+?"
 _PAIR = re.compile(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+")
 #: The tasks' options that control language tokens.
 _MARKS = {
@@ -33,6 +34,8 @@ _MARKS = {
     PARTED: ("encoder_langtok", "decoder_langtok"),
     BART: ("prepend_bos",),
 }
+#: Types that NLLB's branch of fairseq adds after the language tokens, with --add-data-source-prefix-tags.
+DATA_TAGS = ("<MINED_DATA>", "<MMT_BT_DATA>", "<SMT_BT_DATA>")
 _STYLE = Kind("multilingual or mbart", ("multilingual", "mbart", None).__contains__)
 _SHAPE: dict[str, Any] = {
     **{"lang_pairs?": (str, [str], type(None)), "langs?": (str, [str], type(None)), "lang_dict?": (str, type(None))},
@@ -97,13 +100,37 @@ def find_file(option: str, recorded: str, checkpoint: Path, given: str | None) -
 
 
 def languages_in_order(options: Any, checkpoint: Path, given: str | None = None) -> list[str]:
-    """Return the languages of a `translation_multi_simple_epoch` checkpoint, in the order of their tokens."""
+    """Return the languages of a `translation_multi_simple_epoch` checkpoint, in the order of their tokens.
+
+    The list of --lang-dict, or of the pairs, is often in a file that is gone. If the dictionary of --fixed-dictionary
+    has the tokens, as M2M-100's has, it tells the languages.
+
+    Raises:
+        UserError: if a file is needed and not found.
+    """
     if recorded := getattr(options, "lang_dict", None):
-        lines = find_file("--lang-dict", recorded, checkpoint, given).read_text(encoding="utf-8").splitlines()
+        try:
+            lines = read_text(find_file("--lang-dict", recorded, checkpoint, given)).splitlines()
+        except UserError:
+            if known := _in_dictionary(options, checkpoint, given):
+                return known
+            raise
         return [line.strip() for line in lines if line.strip()]
     if langs := getattr(options, "langs", None):
         return langs.split(",") if isinstance(langs, str) else list(langs)
-    return sorted({language for pair in pairs_of(options) for language in pair.split("-")})
+    listed = sorted({language for pair in pairs_of(options) for language in pair.split("-")})
+    return listed or _in_dictionary(options, checkpoint, given)
+
+
+def _in_dictionary(options: Any, checkpoint: Path, given: str | None) -> list[str]:
+    """Return the languages whose tokens are in the file of --fixed-dictionary."""
+    recorded = getattr(options, "fixed_dictionary", None)
+    if not recorded:
+        return []
+    start, _, end = get_lang_tok("|", getattr(options, "lang_tok_style", None) or "multilingual").partition("|")
+    lines = read_text(find_file("--fixed-dictionary", recorded, checkpoint, given)).splitlines()
+    token = re.compile(rf"{re.escape(start)}({_NAME})({re.escape(end)}) \S+")
+    return [found[1] for line in lines if (found := token.match(line))]
 
 
 def complete(dictionary: Dictionary, options: Any, task: str | None, languages: Sequence[str]) -> Dictionary:
@@ -117,6 +144,7 @@ def complete(dictionary: Dictionary, options: Any, task: str | None, languages: 
             getattr(options, "langtoks_specs", None) or ["main"],
             getattr(options, "extra_data", None),
         )
+        add_data_tags(whole, options)
     elif task == PARTED and (getattr(options, "encoder_langtok", None) or getattr(options, "decoder_langtok", None)):
         for language in sorted({language for pair in pairs_of(options) for language in pair.split("-")}):
             whole.add_symbol(_lang_token(language))
@@ -125,6 +153,13 @@ def complete(dictionary: Dictionary, options: Any, task: str | None, languages: 
             whole.add_symbol(f"[{language}]")
         whole.add_symbol("<mask>")
     return whole
+
+
+def add_data_tags(dictionary: Dictionary, options: Any) -> None:
+    """Add the types of --add-data-source-prefix-tags, which fairseq 0.12.2 does not know, to a task's dictionary."""
+    if getattr(options, "add_data_source_prefix_tags", False):
+        for tag in DATA_TAGS:
+            dictionary.add_symbol(tag)
 
 
 class Side(NamedTuple):
@@ -177,10 +212,19 @@ class Marks:
         return int(self.source is not None and not self.replacing)
 
     def symbols(self, task: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Return the symbols before a source sentence, after it, and before a translation."""
+        """Return the symbols before a source sentence, after it, and before a translation.
+
+        A token in place of the end symbol is after the source. In a translation it is no symbol of its own, but what
+        the decoder starts with (see `start`).
+        """
         source = () if self.source is None else (task.source_dictionary[self.source],)
         target = () if self.target is None else (task.target_dictionary[self.target],)
-        return source, (), target
+        return ((), source, ()) if self.replacing else (source, (), target)
+
+    def start(self, task: Any) -> str:
+        """Return the symbol that the decoder starts with: the end symbol, or the language token in its place."""
+        dictionary = task.target_dictionary
+        return str(dictionary.eos_word if self.target is None or not self.replacing else dictionary[self.target])
 
     def read(self, net_input: dict[str, Any]) -> dict[str, Any]:
         """Convert the `net_input` of a bilingual batch to that of the teacher's task. The target side is optional."""
@@ -211,10 +255,16 @@ class Marks:
         return indices + self.shift * (indices.div(columns, rounding_mode="floor") + 1)
 
 
+def replaces_ends(options: Any) -> bool:
+    """Whether language tokens take the place of end symbols."""
+    kind = getattr(options, "_name", None) or getattr(options, "task", None)
+    return kind == PARTED or bool(getattr(options, "lang_tok_replacing_bos_eos", False))
+
+
 def marks_of(
     path: Path, options: Any, pair: tuple[str, str], dictionaries: tuple[Dictionary, Dictionary], classes: int
 ) -> Marks:
-    """Return the language tokens of a `translation_multi_simple_epoch` teacher for a language pair.
+    """Return the language tokens of a teacher of a task of `OF_PAIRS` for a language pair.
 
     Args:
         dictionaries: the teacher's source and target dictionaries, from `complete`; classes: the student's types.
@@ -235,5 +285,4 @@ def marks_of(
         if index == dictionary.unk():
             raise UserError(f"the teacher {path} has no language token {token} in its dictionary")
         found.append(index)
-    replacing = bool(getattr(options, "lang_tok_replacing_bos_eos", False))
-    return Marks(found[0], found[1], replacing, classes, dictionaries[1].pad())
+    return Marks(found[0], found[1], replaces_ends(options), classes, dictionaries[1].pad())

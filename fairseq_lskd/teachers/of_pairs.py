@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq import utils
 from fairseq.data import Dictionary
 from torch import Tensor
 
 from ..errors import UserError
 from .compatibility import task_name
 from .languages import MIXED, OF_PAIRS, Marks, complete, marks_of, options_of
+from .task import load_dictionary
 
 #: In place of a path: a pair without a teacher.
 NONE = "none"
@@ -98,9 +100,10 @@ def task_of_pair(task: Any, pair: str) -> PairTask:
         if kind == MIXED
         else (task.dicts[source], task.dicts[target])
     )
-    own = [_without_language_tokens(each, options, kind, task.langs) for each in both]
-    if kind != MIXED:  # `multilingual_translation` replaces end symbols
-        options = Namespace(**{**vars(options), "lang_tok_replacing_bos_eos": True})
+    own = [
+        _without_language_tokens(each, options, kind, task.langs, _types_in_file(options, side, language))
+        for each, side, language in zip(both, ("source", "target"), (source, target), strict=True)
+    ]
     marks = marks_of(Path("--lang-pairs"), options, (source, target), both, len(own[1]))
     # fairseq truncates a source before it adds the language token.
     truncates = bool(getattr(options, "truncate_source", False))
@@ -118,14 +121,25 @@ def task_of_pair(task: Any, pair: str) -> PairTask:
     return PairTask(cfg, own[0], own[1], marks)
 
 
+def _types_in_file(options: Any, side: str, language: str) -> int | None:
+    """Return the size of a task's dictionary before language tokens are added: the file may have some, too."""
+    given = getattr(options, "fixed_dictionary", None) or getattr(options, f"{side}_dict", None)
+    path = Path(given or Path(utils.split_paths(options.data or "")[0], f"dict.{language}.txt"))
+    return len(load_dictionary(path)) if path.is_file() else None
+
+
 def _without_language_tokens(
-    dictionary: Dictionary, options: Any, task: str | None, languages: Sequence[str]
+    dictionary: Dictionary, options: Any, task: str | None, languages: Sequence[str], in_file: int | None
 ) -> Dictionary:
-    """Return a copy of a dictionary without the types that the task has added at its end."""
+    """Return a copy of a dictionary without the types that the task has added at its end.
+
+    Args:
+        in_file: the number of types that the dictionary's file has, special ones included; None if it is gone.
+    """
     empty = Dictionary()
     added = set(complete(empty, options, task, languages).symbols) - set(empty.symbols)
     own, size = copy.deepcopy(dictionary), len(dictionary)
-    while own.symbols[size - 1] in added:
+    while size > (in_file or 0) and own.symbols[size - 1] in added:
         size -= 1
     for symbol in own.symbols[size:]:
         del own.indices[symbol]

@@ -51,6 +51,27 @@ def _try(path: str, model: Any, task: Any) -> None:
         check_log_probs(path, found)
 
 
+def _build(path: str, state: dict[str, Any], task: Any) -> Any:
+    """Build the model of a checkpoint that fits a task.
+
+    Raises:
+        UserError: as `OnlineTeacher.from_checkpoints`.
+    """
+    check_weights(path, state["model"])
+    # Not task.build_model, because with --eval-bleu that makes validation use the teacher.
+    try:
+        model = models.build_model(state["cfg"]["model"], task)
+        model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"]["model"])
+        if why := why_not_left_to_right(model):
+            raise UserError(f"the teacher {path} has no distribution over a next token: {why}")
+        _try(path, model, task)
+    except UserError:
+        raise
+    except Exception as error:  # the options may be anything, so fairseq may raise anything
+        raise UserError(f"the teacher {path} cannot be built from its options: {said(error)}") from None
+    return model
+
+
 class OnlineTeacher:
     """Frozen models with averaged distributions; `mixture` sets their weights.
 
@@ -93,11 +114,13 @@ class OnlineTeacher:
         teacher_data: str | None = None,
         beside: str = "student",
         dtype: torch.dtype | None = None,
+        loaded: dict[str, Any] | None = None,
     ) -> OnlineTeacher:
         """Load fairseq checkpoints, joined by `:`, that fit the student's `task`.
 
         For a bilingual task, a multilingual model gets its language tokens in each sentence. `beside` is the word in
-        messages for the owner of the task.
+        messages for the owner of the task. `loaded` has the multilingual models that other pairs have loaded, by path,
+        and gets those that are loaded.
 
         Raises:
             UserError: if a checkpoint cannot be read (`read_checkpoint`), does not fit (`check_teacher`), is not
@@ -107,19 +130,9 @@ class OnlineTeacher:
         for path in paths.split(":"):
             state = read_checkpoint(path)
             reading = check_teacher(path, state, task, teacher_data, beside)
-            check_weights(path, state["model"])
-            own = task if reading is None else reading.task
-            # Not task.build_model, because with --eval-bleu that makes validation use the teacher.
-            try:
-                model = models.build_model(state["cfg"]["model"], own)
-                model.load_state_dict(state["model"], strict=True, model_cfg=state["cfg"]["model"])
-                if why := why_not_left_to_right(model):
-                    raise UserError(f"the teacher {path} has no distribution over a next token: {why}")
-                _try(path, model, own)
-            except UserError:
-                raise
-            except Exception as error:  # the options may be anything, so fairseq may raise anything
-                raise UserError(f"the teacher {path} cannot be built from its options: {said(error)}") from None
+            known = {} if loaded is None or reading is None else loaded
+            if (model := known.get(path)) is None:
+                model = known[path] = _build(path, state, task if reading is None else reading.task)
             ensemble.append(model if dtype is None else model.to(dtype=dtype))
             marks.append(None if reading is None else reading.marks)
             logger.info(f"teacher {path}: {type(model).__name__}, computes with {parameters(model):,} parameters")

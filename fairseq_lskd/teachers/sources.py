@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,11 @@ class Teachers:
         from .converted import ConvertedTeacher  # CTranslate2 is optional
 
         task = self.texts[0] if self.texts else self.task
-        return ConvertedTeacher(folder, task, self.request.compute_type or "float32", self.like.device.type)
+        kind, device = self.request.compute_type or "float32", self.like.device.type
+        found = ConvertedTeacher(folder, task, kind, device, self.request.affixes)
+        if found.pair is not None:
+            print(f"--model {folder}, {found.pair}: {found.affixes}", file=sys.stderr)
+        return found
 
     @cached_property
     def ensemble(self) -> ForcedTeacher:

@@ -19,9 +19,9 @@ def refused(*words: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["one", "two"]])
+@pytest.mark.parametrize("words", [[], ["one", "two", "three"]])
 def test_it_needs_one_folder(words: list[str]) -> None:
-    assert refused(*words).startswith("usage: python translate_raw.py DIR < text.de > text.en")
+    assert refused(*words).startswith("usage: python translate_raw.py DIR [PAIR] < text.de > text.en")
 
 
 def test_it_needs_an_exported_folder(tmp_path: Path) -> None:

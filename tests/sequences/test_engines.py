@@ -20,11 +20,12 @@ from fairseq_lskd.sequences.decoding import Batch, DecodingOptions, Engine, Hypo
 from fairseq_lskd.sequences.engines.choose import choose_engine
 from fairseq_lskd.sequences.engines.fairseq_engine import FairseqEngine
 from fairseq_lskd.teachers.alone import Teacher, load_teacher
+from fairseq_lskd.teachers.model_tokens import Affixes
 
 pytest.importorskip("ctranslate2")
 
 from fairseq_lskd.sequences.engines import conversion
-from fairseq_lskd.sequences.engines.ctranslate2_engine import CTranslate2Engine, Marks
+from fairseq_lskd.sequences.engines.ctranslate2_engine import CTranslate2Engine
 
 Lists = list[list[Hypothesis]]
 
@@ -56,7 +57,7 @@ def fairseq(teacher: Teacher, **options: Any) -> FairseqEngine:
     return FairseqEngine(teacher, DecodingOptions(**options), "cpu", 1)
 
 
-def fast(teacher: Teacher, cache: Path, marks: Marks | None = None, **options: Any) -> CTranslate2Engine:
+def fast(teacher: Teacher, cache: Path, marks: Affixes | None = None, **options: Any) -> CTranslate2Engine:
     folder = conversion.convert(teacher, cache)
     return CTranslate2Engine(folder, DecodingOptions(**options), "cpu", 1, teacher.max_positions, marks)
 
@@ -229,7 +230,7 @@ def test_a_translation_does_not_depend_on_its_batch(teacher: Teacher, cache: Pat
 def test_a_forced_prefix_is_not_part_of_the_translation(
     teacher: Teacher, cache: Path, sources: list[list[str]]
 ) -> None:
-    engine = fast(teacher, cache, Marks(target_prefix=("A", "B")), nbest=2, token_scores=True)
+    engine = fast(teacher, cache, Affixes(target_prefix=("A", "B")), nbest=2, token_scores=True)
     for source, hypotheses in zip(sources, run(engine, sources), strict=True):
         for hypothesis in hypotheses:
             assert hypothesis.tokens[:2] != ["A", "B"]
@@ -240,7 +241,7 @@ def test_a_forced_prefix_is_not_part_of_the_translation(
 
 
 def test_marks_are_put_around_the_source(teacher: Teacher, cache: Path) -> None:
-    marked = fast(teacher, cache, Marks(source_prefix=("a",), source_suffix=("b", "c")))
+    marked = fast(teacher, cache, Affixes(source_prefix=("a",), source_suffix=("b", "c")))
     assert run(marked, [["d", "e"]]) == run(fast(teacher, cache), [["a", "d", "e", "b", "c"]])
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from multilingual import MARKS, MULTI, binarise_pairs, fairseq_generate, trained
+from multilingual import BY_TASK, MARKS, MODELS, MULTI, binarise_pairs, fairseq_generate, save, trained
 
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
@@ -41,12 +41,29 @@ def test_it_translates_as_fairseq_generate_does(data: Path, tmp_path: Path, form
         # The order may differ if scores are close, because fairseq also scores the language token.
         assert [text for each in ours for text in sorted(each)] == wanted and len(wanted) == 27
         assert len({best for best, *_ in ours}) > 3
-        if form == "beside eos" and is_installed("ctranslate2"):
+        if is_installed("ctranslate2"):
             fast = translate(data, path, tmp_path / f"fast-{source}.jsonl", source, "--engine", "ctranslate2")
             best = [(record["hypotheses"][0]["tokens"], record["hypotheses"][0]["score"]) for record in fast]
             assert [tokens for tokens, _ in best] == [tokens for tokens, *_ in ours]
             scores = [record["hypotheses"][0]["score"] for record in found]
             assert [score for _, score in best] == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("marks", [[], MARKS], ids=["without tokens", "with tokens"])
+def test_a_model_with_a_part_for_each_pair(data: Path, tmp_path: Path, marks: list[str]) -> None:
+    """Random weights, so most translations are as long as allowed, and a pair's differ from those of the other pair."""
+    flags = [*BY_TASK["multilingual_translation"], *marks]
+    path = save(tmp_path / "t.pt", data, *flags, model=MODELS["multilingual_translation"], seed=3)
+    engines = ["fairseq", *(["ctranslate2"] if is_installed("ctranslate2") else [])]
+    for source in ("de", "fr"):
+        wanted = fairseq_generate(data, path, *flags, "-s", source, "-t", "en", *SEARCH)
+        for engine in engines:
+            found = translate(data, path, tmp_path / f"{source}-{engine}.jsonl", source, "--engine", engine)
+            assert [record["hypotheses"][0]["tokens"] for record in found] == wanted
+    with pytest.raises(SystemExit, match="not trained on en-de"):
+        main(
+            ["translate", str(data), "--teacher-path", str(path), "-s", "en", "-t", "de", "--out", str(tmp_path / "o")]
+        )
 
 
 def test_a_run_of_one_language_pair_is_not_resumed_with_another(data: Path, tmp_path: Path) -> None:

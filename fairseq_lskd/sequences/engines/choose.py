@@ -39,12 +39,11 @@ def choose_engine(
         reason = _obstacle(teacher, options)
         if reason is None:
             from .conversion import Unsupported, convert
-            from .ctranslate2_engine import CTranslate2Engine, Marks
+            from .ctranslate2_engine import CTranslate2Engine
 
-            marks = None if teacher.marks is None else Marks(*teacher.marks.symbols(teacher.task))
             try:
                 folder = convert(teacher, cache)
-                return CTranslate2Engine(folder, options, device, cores, teacher.max_positions, marks)
+                return CTranslate2Engine(folder, options, device, cores, teacher.max_positions, teacher.affixes)
             except Unsupported as error:
                 reason = str(error)
         if wanted == "ctranslate2":
@@ -60,8 +59,6 @@ def _obstacle(teacher: Teacher, options: DecodingOptions) -> str | None:
     if not is_installed("ctranslate2"):
         how = OPTIONAL["ctranslate2"].how_to_get
         return f"CTranslate2, which is several times faster, is not installed. Install it with: {how}"
-    if teacher.marks is not None and teacher.marks.replacing:
-        return "CTranslate2 does not support --lang-tok-replacing-bos-eos"
     if len(teacher.models) > 1:
         return "CTranslate2 does not support ensembles"
     return unsupported(options)

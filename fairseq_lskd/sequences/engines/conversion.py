@@ -22,7 +22,8 @@ import torch
 from ctranslate2.converters import Converter
 from ctranslate2.converters.fairseq import set_transformer_decoder, set_transformer_encoder
 from ctranslate2.specs import Activation, TransformerSpec
-from fairseq.models.transformer import TransformerModelBase
+from fairseq.models import FairseqEncoderDecoderModel
+from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase, TransformerModelBase
 
 from ...errors import UserError
 from ...files import FULL, errors_name, sha256, write_json
@@ -56,10 +57,10 @@ class FromModel(Converter):
     """Converts a loaded model. CTranslate2's own converter cannot read checkpoints with options in Hydra's form."""
 
     def __init__(self, teacher: Teacher):
-        self.task, (self.model,) = teacher.task, teacher.models
+        self.task, (self.model,), self.marks = teacher.task, teacher.models, teacher.marks
 
     def _load(self) -> TransformerSpec:
-        model, options = self.model, self.model.cfg
+        model, options = self.model, _options(self.model)
         with torch.no_grad():
             spec = TransformerSpec.from_config(
                 (len(model.encoder.layers), len(model.decoder.layers)),
@@ -75,16 +76,31 @@ class FromModel(Converter):
             (spec.register_target_vocabulary, self.task.target_dictionary),
         ):
             register([PADDING if symbol == "<pad>" else symbol for symbol in dictionary.symbols])
-        spec.config.decoder_start_token = spec.config.eos_token
-        spec.config.add_source_eos = True
+        marks = self.marks
+        spec.config.decoder_start_token = spec.config.eos_token if marks is None else marks.start(self.task)
+        # A language token in place of the end symbol is given with each source.
+        spec.config.add_source_eos = marks is None or marks.source is None or not marks.replacing
         return spec
+
+
+def _is_part(model: Any) -> bool:
+    """Whether a model is the Transformer of a language pair in a `multilingual_transformer`."""
+    return (
+        type(model) is FairseqEncoderDecoderModel
+        and isinstance(model.encoder, TransformerEncoderBase)
+        and isinstance(model.decoder, TransformerDecoderBase)
+    )
+
+
+def _options(model: Any) -> Any:
+    return model.encoder.cfg if _is_part(model) else model.cfg
 
 
 def _problems(model: Any) -> list[str]:
     """Return the features of a model that CTranslate2 does not support."""
-    if not isinstance(model, TransformerModelBase):
+    if not isinstance(model, TransformerModelBase) and not _is_part(model):
         return [type(model).__name__]
-    options = model.cfg
+    options = _options(model)
     return [
         problem
         for wrong, problem in (
@@ -120,6 +136,8 @@ def convert(teacher: Teacher, cache: Path) -> Path:
     if problems := _problems(teacher.models[0]):
         raise Unsupported(f"CTranslate2 does not support {', '.join(problems)}")
     digests = [sha256(path) for path in (*teacher.paths, *teacher.dictionaries, *teacher.more_files)]
+    if teacher.marks is not None and teacher.marks.replacing:
+        digests.append(str(teacher.pair))  # the model has a part for each pair, or its decoder starts with a language
     key = hashlib.sha256(" ".join([ctranslate2.__version__, *digests]).encode()).hexdigest()
     folder = cache / key[:16]
     cache.mkdir(parents=True, exist_ok=True)
@@ -209,7 +227,9 @@ def _difference(teacher: Teacher, folder: Path) -> float:
     sources = [chance.choices(source, k=n) for n in lengths]
     targets = [chance.choices(target, k=n) for n in reversed(lengths)]
     translator = ctranslate2.Translator(str(folder), "cpu", compute_type="float32")
-    theirs = [result.log_probs for result in translator.score_batch(sources, targets)]
-    ours = forced_log_probs(teacher.task, teacher.models, sources, targets, torch.device("cpu"))
+    before, after, start = map(list, teacher.affixes)
+    whole = [[*before, *each, *after] for each in sources], [start + each for each in targets]
+    theirs = [result.log_probs for result in translator.score_batch(*whole, offset=len(start))]
+    ours = forced_log_probs(teacher.task, teacher.models, sources, targets, torch.device("cpu"), teacher.marks)
     # Unlike max(), NumPy returns NaN if a value is NaN.
     return float(np.abs(np.concatenate(ours) - np.concatenate(theirs)).max())

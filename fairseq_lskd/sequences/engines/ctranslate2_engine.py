@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -13,21 +13,13 @@ import ctranslate2
 
 from ...errors import UserError
 from ...teachers.model_folder import PADDING, model_symbols, read_config
+from ...teachers.model_tokens import Affixes
 from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
 
 Item = TypeVar("Item")
 
 #: Default batch size in tokens, and the sizes to try, by device.
 MAX_TOKENS = {"cpu": (1024, (512, 2048)), "cuda": (16384, (4096, 65536))}
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Tokens that a model needs around its text, such as language tokens and the end-of-sentence token."""
-
-    source_prefix: tuple[str, ...] = ()
-    source_suffix: tuple[str, ...] = ()
-    target_prefix: tuple[str, ...] = ()
 
 
 class CTranslate2Engine:
@@ -42,10 +34,10 @@ class CTranslate2Engine:
         device: str,
         cores: int,
         positions: tuple[int, int],
-        marks: Marks | None = None,
+        marks: Affixes | None = None,
     ):
         """`positions`: maximum numbers of source and target tokens, end-of-sentence tokens included."""
-        self.folder, self.options, self.marks = folder, options, marks or Marks()
+        self.folder, self.options, self.marks = folder, options, marks or Affixes()
         self.max_source_positions, self.max_target_positions = positions
         self.eos = read_config(folder).get("eos_token") or "</s>"
         # fairseq never samples padding.

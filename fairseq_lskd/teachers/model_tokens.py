@@ -1,0 +1,140 @@
+"""The tokens that a CTranslate2 model needs around its text, such as language tokens and the end of a source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import UserError
+from ..reading import POSITIVE, read_json, shown
+from .model_folder import model_symbols, read_config
+
+#: What `lskd export` writes into a folder.
+EXPORT = "export.json"
+#: The form of language tokens: `__de__` (M2M-100, fairseq), `deu_Latn` (NLLB), `de_DE` and `[de_DE]` (mBART).
+_LANGUAGE = re.compile(r"__[a-z]{2,3}(_[A-Za-z]+)?__|[a-z]{3}_[A-Z][a-z]{3}|\[?[a-z]{2}_[A-Z]{2}\]?")
+_AFFIXES = {"source_prefix": str, "source_suffix": str, "target_prefix": str}
+_EXPORT = {"pairs?": {str: _AFFIXES}, "max_positions?": [POSITIVE]}
+
+
+class Affixes(NamedTuple):
+    """The tokens around the sentences that a model reads and writes."""
+
+    source_prefix: tuple[str, ...] = ()
+    source_suffix: tuple[str, ...] = ()  #: without the end symbol if CTranslate2 adds it (add_source_eos)
+    target_prefix: tuple[str, ...] = ()
+
+    @classmethod
+    def split(cls, values: Sequence[str | None]) -> Affixes:
+        """Split the values of `--source-prefix`, `--source-suffix` and `--target-prefix` at white space."""
+        return cls(*(tuple((value or "").split()) for value in values))
+
+    @property
+    def on_source(self) -> int:
+        """The number of tokens around a source."""
+        return len(self.source_prefix) + len(self.source_suffix)
+
+    def __str__(self) -> str:
+        """The affixes as flags, for messages."""
+        given = (f"--{name.replace('_', '-')} {value!r}" for name, value in self.written().items() if value)
+        return ", ".join(given) or "no language tokens"
+
+    def written(self) -> dict[str, str]:
+        """Return the affixes by name, as values of the flags."""
+        return {name: " ".join(tokens) for name, tokens in self._asdict().items()}
+
+
+class Chosen(NamedTuple):
+    """The affixes for a language pair."""
+
+    affixes: Affixes
+    pair: str | None  #: the pair that they are for; None if they are for all that the model translates
+
+
+def read_export(folder: Path) -> dict[str, Any]:
+    """Return what `lskd export` recorded of a folder for translation; {} for a folder of another program.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    path = folder / EXPORT
+    return read_json(path, _EXPORT, "the export.json of `lskd export`") if path.is_file() else {}
+
+
+def language_tokens(folder: Path, kind: str = "target") -> list[str]:
+    """Return the language tokens in a model's vocabulary; empty if there are fewer than two."""
+    found = [symbol for symbol in model_symbols(folder, kind) if _LANGUAGE.fullmatch(symbol)]
+    return found if len(found) > 1 else []
+
+
+def choose_affixes(
+    folder: Path, source: str | None, target: str | None, given: Sequence[str | None], whose: str = ""
+) -> Chosen:
+    """Return the tokens around the sentences of a language pair.
+
+    Folders of `lskd export` record them. Other models are taken to have M2M-100's form (also NLLB's and mBART-50's):
+    the language of a sentence is its first token.
+
+    Args:
+        given: `--source-prefix`, `--source-suffix` and `--target-prefix`. If one is not None, they are used as they
+            are. An end symbol that the model needs and none of them names is added.
+        whose: what decides on the languages if they are not from `--source-lang` and `--target-lang`, for messages.
+
+    Raises:
+        UserError: if the model is multilingual and the pair is not given, not known, or one of several.
+    """
+    record = read_export(folder)
+    end = () if (config := read_config(folder)).get("add_source_eos", True) else (config.get("eos_token") or "</s>",)
+    if any(value is not None for value in given):
+        own = Affixes.split(given)
+        return Chosen(own if given[1] is not None else own._replace(source_suffix=end), None)
+    if pairs := record.get("pairs"):
+        return _recorded(folder, pairs, source, target)
+    tokens = [] if record else language_tokens(folder)
+    if not tokens:
+        return Chosen(Affixes(source_suffix=end), None)
+    by_hand = (
+        "Or give the tokens with --source-prefix, --source-suffix and --target-prefix ('' for none), in the form that "
+        "the model was trained with"
+    )
+    if not (source and target):
+        raise UserError(
+            f"--model {folder} is multilingual, with language tokens such as {tokens[0]}. Choose its languages with "
+            f"--source-lang and --target-lang. {by_hand}"
+        )
+    sides = ((source, language_tokens(folder, "source")), (target, tokens))
+    found = [_token(language, known) for language, known in sides]
+    if lacking := [language for (language, _), token in zip(sides, found, strict=True) if token is None]:
+        raise UserError(
+            f"--model {folder} has no language token for {' and '.join(lacking)}"
+            f"{whose or ' (--source-lang, --target-lang)'}. It has {shown(', '.join(tokens))}. {by_hand}"
+        )
+    return Chosen(Affixes((str(found[0]),), end, (str(found[1]),)), f"{source}-{target}")
+
+
+def _recorded(folder: Path, pairs: dict[str, dict[str, str]], source: str | None, target: str | None) -> Chosen:
+    one = next(iter(pairs))
+    pair = f"{source or one.partition('-')[0]}-{target or one.partition('-')[2]}" if len(pairs) == 1 else None
+    pair = pair or (f"{source}-{target}" if source and target else None)
+    if pair is None:
+        raise UserError(
+            f"--model {folder} translates several language pairs. Choose one with --source-lang and --target-lang: "
+            f"{shown(', '.join(pairs))}"
+        )
+    if pair not in pairs:
+        raise UserError(
+            f"--model {folder} was not exported for {pair} (--source-lang, --target-lang). Choose one of its pairs: "
+            f"{shown(', '.join(pairs))}"
+        )
+    return Chosen(Affixes.split([pairs[pair][name] for name in _AFFIXES]), pair)
+
+
+def _token(language: str, known: Sequence[str]) -> str | None:
+    """Return a language's token; that of its only region or script if it names none (`deu` for `deu_Latn`)."""
+    for token in (f"__{language}__", language, f"[{language}]"):
+        if token in known:
+            return token
+    of_region = [token for token in known if token.strip("[]").startswith(f"{language}_")]
+    return of_region[0] if len(of_region) == 1 else None
