@@ -107,13 +107,17 @@ class ConvertedTeacher:
     def max_positions(self) -> list[tuple[int, int] | None]:
         """The task's own limits, after a trial of sentences of this length: a folder does not record the model's.
 
+        They are lower if only the language tokens do not fit. Longer sentences have no teacher.
+
         Raises:
             UserError: if the model allows fewer tokens.
         """
+        found = list(self._limits)
         source, target = (min(limit, LONGEST) for limit in self._limits)
         word, prefix = [self._target[-1]], list(self.affixes.target_prefix)
         problems = []
-        for end, given, forced, more in (("source", source, 1, self._more), ("target", 1, target, len(prefix))):
+        sides = (("source", source, 1, self._more), ("target", 1, target, len(prefix)))
+        for side, (end, given, forced, more) in enumerate(sides):
             try:
                 # The end of a target takes a position.
                 targets = [prefix + word * (forced - 1)]
@@ -122,10 +126,13 @@ class ConvertedTeacher:
                 if (match := _LIMIT.search(str(error))) is None:
                     raise self._failed(error) from None
                 limit = int(match[1]) - more
-                problems.append(f"its limit is {limit} {end} tokens: pass --max-{end}-positions {limit}")
+                if int(match[1]) >= max(given, forced):
+                    found[side] = limit
+                else:
+                    problems.append(f"its limit is {limit} {end} tokens: pass --max-{end}-positions {limit}")
         if problems:
             raise UserError(f"the teacher {self.folder} does not fit:\n" + "\n".join(f"  - {p}" for p in problems))
-        return [self._limits]
+        return [(found[0], found[1])]
 
     def projections(self, net_input: dict[str, Any], like: Tensor, mask: Tensor) -> None:
         """Return None: CTranslate2 returns no hidden states."""

@@ -113,8 +113,12 @@ class TestOfACTranslate2Model:
         assert next(found.glob("block-*")).read_bytes() == next(usual.glob("block-*")).read_bytes()
 
     def test_limits_count_the_language_tokens(self, data: Path, model: Path, tmp_path: Path) -> None:
+        from fairseq_lskd.teachers.converted import ConvertedTeacher
+
+        task = make_task(data, *BY_TASK["translation"])
+        assert ConvertedTeacher(model, task, "float32", "cpu").max_positions == [(1023, 1023)]
         words = [data, "--model", model, "--out", tmp_path / "c", "-s", "de", "-t", "en", "--cpu"]
-        said = refused(*words, "--max-source-positions", "1024", "--max-target-positions", "1024")
+        said = refused(*words, "--max-source-positions", "1025", "--max-target-positions", "1025")
         assert "--max-source-positions 1023" in said and "--max-target-positions 1023" in said
         assert not (tmp_path / "c").exists()
 
