@@ -57,6 +57,7 @@ def test_a_model_with_a_part_for_each_pair(data: Path, tmp_path: Path, marks: li
     engines = ["fairseq", *(["ctranslate2"] if is_installed("ctranslate2") else [])]
     for source in ("de", "fr"):
         wanted = fairseq_generate(data, path, *flags, "-s", source, "-t", "en", *SEARCH)
+        assert len(wanted) == 9
         for engine in engines:
             found = translate(data, path, tmp_path / f"{source}-{engine}.jsonl", source, "--engine", engine)
             assert [record["hypotheses"][0]["tokens"] for record in found] == wanted

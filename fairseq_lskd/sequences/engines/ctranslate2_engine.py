@@ -39,7 +39,10 @@ class CTranslate2Engine:
         """`positions`: maximum numbers of source and target tokens, end-of-sentence tokens included."""
         self.folder, self.options, self.marks = folder, options, marks or Affixes()
         self.max_source_positions, self.max_target_positions = positions
-        self.eos = read_config(folder).get("eos_token") or "</s>"
+        config = read_config(folder)
+        self.eos = config.get("eos_token") or "</s>"
+        #: The number of source tokens that take the place of the end symbol.
+        self.ends = int(not config.get("add_source_eos", True) and bool(self.marks.source_suffix))
         # fairseq never samples padding.
         self.padding = [[symbol] for symbol in model_symbols(folder) if symbol == PADDING]
         if device == "auto":
@@ -145,7 +148,7 @@ class CTranslate2Engine:
             # With 0, CTranslate2 ends the search earlier than fairseq, with fewer finished hypotheses.
             lenpen = options.lenpen or 1e-9
             search = {"beam_size": options.beam, "num_hypotheses": options.beam, "length_penalty": lenpen}
-        longest = max(len(self._source(pieces)) for pieces in batch.sources)
+        longest = max(len(self._source(pieces)) for pieces in batch.sources) - self.ends
         return self.translator.translate_batch(
             [self._source(pieces) for pieces in batch.sources],
             [list(self.marks.target_prefix)] * len(batch.sources) if self.marks.target_prefix else None,
