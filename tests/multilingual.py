@@ -147,13 +147,20 @@ def batch(task: Any, split: str = "valid") -> dict[str, Any]:
 
 
 @functools.cache
-def trained(path: Path, data: Path, *flags: str, updates: int = 120) -> Path:
+def trained(path: Path, data: Path, *flags: str, updates: int = 120, arch: tuple[str, ...] = tuple(MODEL)) -> Path:
     """Train a model so that it gives padding no probability and its translations end. Return its checkpoint."""
     task = make_task(data, *flags)
     torch.manual_seed(1)
-    model = task.build_model(configure(data, *flags).model)
-    criterion = tasks.FairseqTask.build_criterion(task, configure(data, *flags).criterion)
-    learn(model, criterion, batch(task, "train"), updates)
-    trainer = Trainer(configure(data, *flags), task, model, criterion)
+    cfg = configure(data, *flags, model=arch)
+    model = task.build_model(cfg.model)
+    criterion = tasks.FairseqTask.build_criterion(task, cfg.criterion)
+    sample = batch(task, "train")
+    if hasattr(model, "models"):  # with a part, and a batch, for each pair; they share a decoder, so they take turns
+        for _ in range(updates // 10):
+            for pair in PAIRS:
+                learn(model.models[pair], criterion, sample[pair], 10)
+    else:
+        learn(model, criterion, sample, updates)
+    trainer = Trainer(cfg, task, model, criterion)
     trainer.begin_epoch(1)
     return write(path, trainer)

@@ -56,7 +56,7 @@ def m2m(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": "/gone/1:/gone/2",
     }
     options |= {"fixed_dictionary": "/gone/model_dict.128k.txt", "langtoks": {"main": ("src", "tgt")}}
-    state |= {"args": Namespace(**options), "cfg": None, "optimizer_history": [], "last_optimizer_state": None}
+    state |= {"args": Namespace(**options), "cfg": None, "last_optimizer_state": None}
     state["model"] = {name: weight.half() for name, weight in state["model"].items()}
     folder = tmp_path_factory.mktemp("m2m")
     torch.save(state, folder / "418M_last_checkpoint.pt")
