@@ -15,7 +15,11 @@ from .pages import ROOT, is_marked, pages, runnable
 BIN = Path(sysconfig.get_path("scripts"))
 TUTORIAL = "docs/tutorials/language-pair.md"
 #: Pages whose blocks run one after the other in one folder.
-CHAINS = [["docs/tutorials/first-distillation.md"], [TUTORIAL, "docs/monolingual.md"]]
+CHAINS = [
+    ["docs/tutorials/first-distillation.md"],
+    [TUTORIAL, "docs/monolingual.md"],
+    ["docs/tutorials/multilingual-teacher.md"],
+]
 #: Replaces fairseq-train: the same command for a tiny model, trained until its translations have sensible lengths.
 SHORT = """#!/usr/bin/env bash
 exec "{train}" "$@" --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16 \\
@@ -31,7 +35,7 @@ exec "{lskd}" "$@"
 
 
 def write_text(folder: Path) -> None:
-    """A bitext that passes the filters, with enough words for 8,000 pieces, and German text alone."""
+    """A bitext that passes the filters, with enough words for 8,000 pieces, German text alone, and two pairs."""
     source = random.Random(1)
     syllables = [a + b for a in "bdfgklmnprstvw" for b in ("a", "e", "i", "o", "u", "ei", "au", "en", "er")]
 
@@ -54,6 +58,11 @@ def write_text(folder: Path) -> None:
             if (split, language) != ("mono", "en"):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text("".join(row[place] + "\n" for row in rows))
+            for source_language, article in (("de", "Die"), ("fr", "La")) if split != "mono" else ():
+                both = folder / "pairs" / f"{source_language}-en"
+                both.mkdir(parents=True, exist_ok=True)
+                path = both / f"{split}.{source_language if language == 'de' else language}"
+                path.write_text("".join(row[place].replace("Die", article) + "\n" for row in rows[:1000]))
 
 
 @pytest.fixture
