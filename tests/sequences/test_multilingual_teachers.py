@@ -55,7 +55,7 @@ def test_a_model_with_a_part_for_each_pair(data: Path, tmp_path: Path, marks: li
     path = trained(tmp_path / "t.pt", data, *flags, arch=MODELS["multilingual_translation"])
     engines = ["fairseq", *(["ctranslate2"] if is_installed("ctranslate2") else [])]
     for source in ("de", "fr"):
-        # Greedy, and with a bound of the length that does not depend on the batch.
+        # Greedy, and with a bound of the length that does not depend on the batch, as that of fairseq-generate does.
         search = ["--beam", "1", "--max-len-a", "0", "--max-len-b", "14"]
         wanted = fairseq_generate(data, path, *flags, "-s", source, "-t", "en", *search)
         assert len(wanted) == 9
