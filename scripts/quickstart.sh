@@ -2,7 +2,7 @@
 # Train teachers with and without label smoothing and students of each, score all of them, and print a table.
 #
 #   scripts/quickstart.sh                                   a generated bitext; about 10 minutes on two cores
-#   scripts/quickstart.sh --corpus multi30k                 Multi30k de-en, downloaded; 40 minutes of CPU time
+#   scripts/quickstart.sh --corpus multi30k                 Multi30k de-en, downloaded; 1.5 to 3 hours of CPU time
 #   scripts/quickstart.sh --corpus multi30k --raw DIR       the same from {train,val,test_2016_flickr}.{de,en}[.gz] in DIR
 #   ... --name NAME                                         work in runs/NAME (default: the corpus's name)
 #
