@@ -9,12 +9,13 @@ import pytest
 from tiny import make_criterion, make_model, make_task, make_trainer, write
 
 from fairseq_lskd.criterions._resuming import other_options
+from fairseq_lskd.errors import UserError
 
 
 def trainer(bitext, teacher, *flags):
     task = make_task(bitext)
     flags = ("--criterion", "word_kd", "--teacher-path", str(teacher), *flags)
-    settings = {"teacher_path": str(teacher)}
+    settings = {"teacher_path": str(teacher)} | ({"kd_select": "global"} if "global" in flags else {})
     return make_trainer(bitext, task, make_model(task), make_criterion(task, "word_kd", **settings), *flags)
 
 
@@ -66,3 +67,19 @@ def test_caches_are_compared_by_their_manifests(tmp_path):
     assert other_options(options["gone"], options["a"]) and other_options({"teacher_cache": None}, options["a"])
     # A checkpoint of an older version may lack an option.
     assert other_options({}, options["a"]) == []
+
+
+def test_an_option_that_adds_parameters_is_refused_with_a_way_out(bitext, teacher_path, begun, tmp_path):
+    """fairseq's own error, about the size of a parameter group, names no option."""
+    same = ["--kd-temperature", "1.5"]
+    selective = [*same, "--kd-select", "global"]
+    with pytest.raises(UserError, match=r"--kd-select global \(before: all\).*--reset-optimizer") as refused:
+        trainer(bitext, teacher_path, *selective).load_checkpoint(str(begun))
+    assert str(begun) in str(refused.value)
+    trainer(bitext, teacher_path, *selective).load_checkpoint(str(begun), reset_optimizer=True)
+    # Without the option again.
+    later = write(tmp_path / "later.pt", trainer(bitext, teacher_path, *selective))
+    with pytest.raises(UserError, match=r"--kd-select all \(before: global\)"):
+        trainer(bitext, teacher_path, *same).load_checkpoint(str(later))
+    trainer(bitext, teacher_path, *same).load_checkpoint(str(later), reset_optimizer=True)
+    trainer(bitext, teacher_path, *selective).load_checkpoint(str(later))
