@@ -11,10 +11,11 @@ from .bitext import some_lines
 from .writing_systems import UNSPACED_CHARACTER, base_language
 
 LOOKED_AT = 20_000  #: lines of a training text that callers should check
+_SUBWORD_NMT = re.compile(r"@@( |$)")
 #: Traces that plain text does not have, and their meaning.
 _REMNANTS = (
     (re.compile("▁"), "SentencePiece's mark ▁ (decode it first; with fairseq-generate: --remove-bpe sentencepiece)"),
-    (re.compile(r"@@( |$)"), "subword-nmt's mark @@ (with fairseq-generate: --remove-bpe)"),
+    (_SUBWORD_NMT, "subword-nmt's mark @@ (with fairseq-generate: --remove-bpe)"),
     (re.compile(r"(^| )@-@ |&(apos|quot|amp|lt|gt|#124|#91|#93);"), "the Moses tokeniser's @-@ or &apos; (detokenise)"),
 )
 #: The minimum share of lines with a trace. Web text has an &amp; now and then, and so has the output of a model that
@@ -74,6 +75,12 @@ def looks_tokenised(lines: Sequence[str], language: str | None = None, punctuati
 def _has_spaced_stop(line: str) -> bool:
     line = line.rstrip()
     return " , " in line or line.endswith(" ,") or (line.endswith(" .") and not line.endswith(". ."))
+
+
+def in_subword_nmt(lines: Sequence[str]) -> list[int]:
+    """Return the numbers, from 1, of the lines with subword-nmt's mark @@; [] if so few that they may be text."""
+    numbers = [number for number, line in enumerate(lines, 1) if _SUBWORD_NMT.search(line)]
+    return numbers if len(numbers) >= _REMNANT_SHARE * len(lines) else []
 
 
 def unknown_words(lines: Sequence[str]) -> list[int]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..data.bitext import Side, check_unchanged, examine
+from ..data.bitext import Side, check_unchanged, examine, some_lines
 from ..data.shifting import Steps
+from ..data.tokenised import in_subword_nmt
 from ..errors import UserError
 from ..lines import read_lines
 from . import foreign
@@ -23,6 +24,8 @@ Item = TypeVar("Item")
 
 #: Formats of a teacher's translations.
 FORMATS = ("json", "text", "moses", "fairseq")
+#: Number of sentences that are searched for pieces of subword-nmt.
+TEXT_SAMPLE = 1000
 
 
 @dataclass
@@ -115,6 +118,35 @@ class Candidates:
     def read_references(self) -> Iterator[str | None]:
         """Yield the reference of each source sentence, or None for each if there are no references."""
         return self._all(read_lines(self.references)) if self.references else itertools.repeat(None, self.sentences)
+
+    def check_text(self, sources: bool = True, translations: bool = True) -> None:
+        """Check that the first sentences are not in pieces of subword-nmt, unless `remove_bpe` says so.
+
+        Args:
+            sources, translations: which sides are read as text. References always are.
+
+        Raises:
+            UserError: if they have; it names the file and --remove-bpe.
+        """
+        if self.remove_bpe == "subword_nmt":
+            return
+        records = list(itertools.islice(self.read(), TEXT_SAMPLE))
+        references = itertools.islice(self.read_references(), TEXT_SAMPLE)
+        source = f"--source {self.source}" if self.source else f"{self.path}, source sentences"
+        looked_at = (
+            (source, [record["source"] for record in records], sources),
+            (str(self.path), [each["text"] for record in records for each in record["hypotheses"][:1]], translations),
+            (f"--references {self.references}", [line or "" for line in references], True),
+        )
+        found = [
+            f"{where}: {some_lines(numbers)} of the first {len(lines):,}"
+            for where, lines, read in looked_at
+            if read and (numbers := in_subword_nmt([to_text(line, self.remove_bpe) for line in lines]))
+        ]
+        if found:
+            raise UserError(
+                f"{'; '.join(found)} have subword-nmt's mark @@, and are read as text. Give --remove-bpe subword_nmt"
+            )
 
     def out_of_step(self) -> list[str]:
         """Describe translations or references that are shifted against the source. Reads all files.

@@ -139,6 +139,8 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
     models = request.segmentation
     # Find broken files before the model is loaded.
     splits = {side: splitter(path, flag) for side, (flag, path) in models.items()}
+    as_text = [models[side][1] is not None for side in ("source", "target")]
+    candidates.check_text(*(reversed(as_text) if request.backward else as_text))
     loaded = load(request)
     sides = Sides(
         splits["source"],

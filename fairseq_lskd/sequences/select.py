@@ -106,6 +106,11 @@ class SelectionOptions:
         if problems:
             raise UserError("; ".join(problems))
 
+    @property
+    def writes_references(self) -> bool:
+        """Whether references may become targets."""
+        return bool(self.add_references or self.replace_by_references or self.on_empty == "reference")
+
 
 class Pair(NamedTuple):
     """A sentence pair of the training data, in the student's pieces."""
@@ -174,6 +179,10 @@ class Selector:
         source = self._encode(0, record["source"], to_text(record["source"], self.options.remove_bpe))
         return source, [self._encode(1, each["tokens"], each["text"]) for each in record["hypotheses"]]
 
+    def reference_pieces(self, reference: str) -> str:
+        """Return a reference, in pieces or as text, in the student's pieces."""
+        return self._encode(1, reference, to_text(reference, self.options.remove_bpe))
+
     def __call__(self, record: dict[str, Any], reference: str | None = None) -> Outcome:
         """Filter a sentence's hypotheses and choose among them.
 
@@ -214,8 +223,7 @@ class Selector:
         ]
         if share:
             self._check_form(record, reference)
-            target = self._encode(1, reference, to_text(reference, options.remove_bpe))
-            outcome.pairs.append(Pair(source, target, share, True))
+            outcome.pairs.append(Pair(source, self.reference_pieces(reference), share, True))
         if options.add_references and len({pair.reference for pair in outcome.pairs}) == 1:
             outcome.alone = options.add_references
         return outcome

@@ -29,12 +29,17 @@ from .outside_utilities import attach
 from .pieces import to_text
 from .report import Report
 from .score_filters import check_scores, learn, make_filters, mark
+from .segmentation import check_pieces
 from .select import BY_RISK, USUAL_METRIC, SelectionOptions, Selector, least_score, select
 from .training_set import Selected, Shares, Student, binarise, check_vocabulary, write_pairs
 from .valid_translations import SPLIT, VALID_FLAG, ValidTranslations
 
 VOCABULARY_SAMPLE = 1000  # sentences whose pieces are compared with the student's dictionaries
 MAX_UNKNOWN = 5  # per cent of a side's tokens, above which a warning is printed
+REFERENCES_IN_PIECES = (
+    "Give --references in the student's pieces, such as the file that fairseq-preprocess binarised; or, if these are "
+    "SentencePiece's, --sentencepiece-target"
+)
 #: How reports name a metric.
 SHOWN = {"sentence-bleu": "sentence BLEU", "chrf": "chrF"}
 MANY = 0.1  #: share of the source sentences; if more have no target, a warning says so
@@ -161,6 +166,7 @@ def build_training_set(request: Request) -> Report | None:
         return None
     if valid:
         valid.check()
+    candidates.check_text()
     _check_alignment(candidates, bool(request.allow_shifted))
     shares = Shares(request.shares, request.share_by or "sentences") if request.shares else None
     if shares:
@@ -381,6 +387,15 @@ def _check_vocabularies(
     """Compare the pieces of the first sentences with the student's dictionaries, before the work begins."""
     sample = itertools.islice(candidates.read(), VOCABULARY_SAMPLE)
     check_vocabulary(map(selector.pieces, sample), student, where)
+    if selector.options.writes_references:
+        references = itertools.islice(candidates.read_references(), VOCABULARY_SAMPLE)
+        check_pieces(
+            (selector.reference_pieces(line).split() for line in references if line),
+            read_dictionary(student.tgtdict).keys(),
+            f"--references {candidates.references}",
+            f"the student's dictionary {student.tgtdict}",
+            REFERENCES_IN_PIECES,
+        )
     for each in added:
         lines = ((source, [target]) for source, target in itertools.islice(each.pairs(), VOCABULARY_SAMPLE))
         check_vocabulary(lines, student, f"--add {each.folder}")
@@ -426,5 +441,6 @@ def _warn_of_unknown(unknown: dict[str, float]) -> None:
         if percentage > MAX_UNKNOWN:
             _warn(
                 f"{percentage:.0f} % of the tokens of train.{language} are not in the student's dictionary. If they "
-                "are text or other pieces, give --sentencepiece-source and --sentencepiece-target"
+                "are text or other pieces, give --sentencepiece-source and --sentencepiece-target, or, for "
+                "subword-nmt, translations and references in the student's pieces"
             )

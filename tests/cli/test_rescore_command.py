@@ -209,6 +209,13 @@ def test_text_is_split_by_the_models_of_either_side(words: list[str], tmp_path: 
     # Its pieces are no words of the teacher's dictionary.
     said = refused(*words, "--sentencepiece-source", letters)
     assert "nbest.jsonl" in said and "source side" in said and "--sentencepiece-source" in said
+    # Pieces of subword-nmt would be split as text.
+    found = [json.loads(line) for line in Path("nbest.jsonl").read_text(encoding="utf-8").splitlines()]
+    for each in found:
+        each["source"] = f"a@@ {each['source']}"
+    Path("pieces.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in found), encoding="utf-8")
+    said = refused(*words, "--sentencepiece-source", letters, nbest="pieces.jsonl")
+    assert "pieces.jsonl" in said and "--remove-bpe subword_nmt" in said
 
 
 def test_lists_of_other_software_with_empty_lines(words: list[str]) -> None:

@@ -424,6 +424,38 @@ class TestBinarised:
         assert said == "dict: line 1: expected a new symbol and its count, found 'no dictionary'"
 
 
+def in_pieces(text: str) -> str:
+    """Return words of two pieces each, as subword-nmt writes them."""
+    return " ".join(f"{word}@@ x" for word in text.split())
+
+
+class TestPiecesOfSubwordNmt:
+    def test_a_list_that_would_be_read_as_text_is_refused(self) -> None:
+        found = records()
+        for each in found:
+            each["source"] = in_pieces(each["source"])
+        write(found)
+        message = refused("--filter-copies", "0.99")
+        assert "--remove-bpe subword_nmt" in message and "nbest.jsonl" in message and not Path("out").exists()
+        assert run("--filter-copies", "0.99", "--remove-bpe", "subword_nmt") == 0
+
+    def test_so_are_references_and_other_formats(self) -> None:
+        Path("pieces.en").write_text("".join(f"{in_pieces(line)}\n" for line in lines("en")))
+        message = refused("--strategy", "nearest", "--references", "pieces.en")
+        assert "--references pieces.en" in message and "--remove-bpe subword_nmt" in message
+        flags = ["--format", "text", "--source", "de"]
+        assert "pieces.en: " in refused(*flags, lists=["pieces.en"])
+        assert run(*flags, "--remove-bpe", "subword_nmt", lists=["pieces.en"]) == 0
+
+    def test_references_as_text_for_a_student_in_pieces_are_refused(self, bitext: Path) -> None:
+        Path("other.en").write_text("".join(f"{line} x y z u v w\n" for line in lines("en")))
+        flags = ["--add-references", "0.5", "--references", "other.en", "--student-data", bitext]
+        message = refused(*flags, "--remove-bpe", "subword_nmt")
+        for fact in ("--references other.en", "at most 20 %", "in the student's pieces"):
+            assert fact in message
+        assert not Path("out").exists()
+
+
 def test_every_filter_is_counted() -> None:
     source = "Ein Mann fährt mit seinem Fahrrad durch die Stadt."
     texts = {
