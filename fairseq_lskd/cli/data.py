@@ -213,7 +213,8 @@ def _verify(args: argparse.Namespace) -> int:
     for checked in verify(args.data):
         count = len(checked.problems)
         state = f"{count} problem{'s' * (count > 1)}" if count else "unchanged"
-        print(f"{checked.manifest.parent}: {state} ({checked.manifest.name}, {checked.files} files)")
+        unchecked = f"; raw text not checked: {checked.unchecked}" if checked.unchecked else ""
+        print(f"{checked.manifest.parent}: {state} ({checked.manifest.name}, {checked.files} files){unchecked}")
         for problem in checked.problems:
             print(f"  {problem}", file=sys.stderr)
         wrong += len(checked.problems)

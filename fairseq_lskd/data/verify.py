@@ -14,6 +14,7 @@ from ..files import sha256
 from ..names import INSIDE, is_inside
 from ..reading import COUNT, misfit, read_json, shown
 from ..runs import RECORD
+from .bitext import SPLITS, examine, find_side
 from .outputs import FORMAT, SHAPE
 
 DEPTH = 3  # levels of folders below DATA that are searched
@@ -26,16 +27,19 @@ _SOURCES = {
     "export.json": ("binarise.json", "encode.json"),
 }
 _KEYS = {"format", "options", "inputs", "outputs"}
+#: Manifests of a folder of raw text that this package wrote.
+_OF_RAW = ("prepare.json", "generate.json")
 _RUN = {"command": list, "inputs": {str: str}}
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A folder with a manifest: the number of files that it lists, and their problems."""
+    """A folder with a manifest: the number of files that it lists, their problems, and what could not be checked."""
 
     manifest: Path
     files: int
     problems: tuple[str, ...]
+    unchecked: str = ""
 
 
 def verify(data: Path) -> list[Checked]:
@@ -56,7 +60,11 @@ def verify(data: Path) -> list[Checked]:
             checked.append(Checked(path, 0, tuple(_run(path, record, data))))
         else:
             problems = [*_files(path, record), *_made_from(path, record, digests)]
-            checked.append(Checked(path, len(record["outputs"]), tuple(problems)))
+            unchecked = ""
+            if path.name == "encode.json":
+                changed, unchecked = _raw_text(path, record)
+                problems += changed
+            checked.append(Checked(path, len(record["outputs"]), tuple(problems), unchecked))
     return checked
 
 
@@ -125,6 +133,34 @@ def _made_from(path: Path, record: Mapping[str, Any], digests: Mapping[Path, Map
         if having and digest not in having.values():
             folders = " or ".join(map(str, having))
             yield f"{path.parent}: was made from a different {name} than the one in {folders}"
+
+
+def _raw_text(path: Path, record: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Compare raw text without a manifest, beside encoded text, with the digests in the manifest of the latter.
+
+    Returns:
+        the problems, and what could not be checked ("" if nothing).
+    """
+    raw = path.parent.parent / "raw"
+    if any((raw / name).is_file() for name in _OF_RAW):
+        return [], ""  # `_made_from` compares its digests
+    problems, missing = [], []
+    for name, digest in record["inputs"].items():
+        if name.partition(".")[0] not in SPLITS or not is_inside(name):
+            continue
+        try:
+            side = examine(find_side(raw, name))
+        except UserError:
+            missing.append(name)
+            continue
+        if side.sha256 != digest:
+            counts = record.get("counts")
+            known = not misfit(counts, {name: {"lines": COUNT}})
+            was = f", were {counts[name]['lines']:,}" if known and counts else ""
+            problems.append(
+                f"{side.path}: differs from the text that {path.parent} was made from; {side.lines:,} lines{was}"
+            )
+    return problems, f"{raw} lacks {', '.join(missing)}" if missing else ""
 
 
 def _run(path: Path, record: Mapping[str, Any], data: Path) -> Iterator[str]:

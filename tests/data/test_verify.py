@@ -154,3 +154,19 @@ def test_languages_in_a_manifest_must_be_plain_names(data: Path) -> None:
     write_json(path, record)
     with pytest.raises(UserError, match=r"encode\.json: options\.source-lang is .*expected a plain name"):
         binarise(data / "pieces", data / "other")
+
+
+def test_raw_text_without_a_manifest_is_compared_with_what_was_encoded(data: Path, tmp_path: Path, capsys) -> None:
+    """As in scripts/prepare.sh --raw DIR, where DATA/raw is a link."""
+    (data / "raw").rename(tmp_path / "text")
+    (tmp_path / "text" / "prepare.json").unlink()
+    (data / "raw").symlink_to(tmp_path / "text")
+    assert verify(data, capsys)[::2] == (0, "")
+    changed = tmp_path / "text" / "train.de"
+    changed.write_text(changed.read_text().partition("\n")[2])
+    status, _, err = verify(data, capsys)
+    assert status == 1 and err.count("\n") == 1
+    assert f"{data}/raw/train.de" in err and "59 lines, were 60" in err
+    (tmp_path / "text").rename(tmp_path / "elsewhere")
+    status, out, err = verify(data, capsys)
+    assert (status, err) == (0, "") and f"not checked: {data}/raw lacks " in out and "train.de" in out
