@@ -32,6 +32,7 @@ RECIPES = ("sentencepiece", "moses-bpe")
 #: The share of unknown pieces above which a vocabulary probably does not belong to the text.
 UNKNOWN = 0.01
 ALL = "all"
+SAMPLED_FROM = 10  # lines, one of which is in the sample whose language is guessed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +131,35 @@ def run(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     _warn_if_tokenised(args.raw, *filter(None, (args.source_lang, args.target_lang)))
+    if args.target_lang is not None:
+        _warn_if_swapped(args.raw, (args.source_lang, args.target_lang))
     return 0
+
+
+def _warn_if_swapped(raw: Path, languages: tuple[str, str]) -> None:
+    """Warn of sides in each other's language, which `lskd data prepare` refuses. Texts need not come from there."""
+    from ..data.bitext import SPLITS, find_side
+    from ..data.language_id import GUESSED, guess, look_swapped
+    from ..errors import UserError
+    from ..extras import is_installed
+    from ..lines import read_lines
+
+    if not is_installed("py3langid"):
+        return
+    for split in SPLITS:
+        try:
+            paths = [find_side(raw, f"{split}.{language}") for language in languages]
+            # Not only the very first lines, which are often headings and names.
+            sides = [
+                list(itertools.islice(read_lines(path), 0, SAMPLED_FROM * GUESSED, SAMPLED_FROM)) for path in paths
+            ]
+        except UserError:
+            continue
+        if swapped := look_swapped(guess(list(zip(*sides, strict=True)), languages), languages):
+            print(
+                f"warning: {split}: {swapped}. Rename the files in {raw} so that their endings are their languages",
+                file=sys.stderr,
+            )
 
 
 def _warn_if_tokenised(raw: Path, *languages: str) -> None:

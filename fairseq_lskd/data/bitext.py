@@ -12,6 +12,8 @@ from ..files import stamp
 from ..lines import UNREADABLE, decoding_problem, raw_lines, reading_problem
 
 SPLITS = ("train", "valid", "test")
+#: Other names of splits, which only `lskd data prepare` accepts.
+OTHER_NAMES = {"valid": ("dev", "val")}
 SHOWN = 5  # line numbers listed in a message
 
 
@@ -39,7 +41,11 @@ def find_side(folder: Path, name: str) -> Path:
         return zipped
     if plain.exists():
         return plain
-    raise UserError(f"{plain}: not found, and neither was {zipped.name}")
+    split, _, language = name.partition(".")
+    others = [f"{other}.{language}" for other in OTHER_NAMES.get(split, ())]
+    found = next((other for other in others if (folder / other).exists() or (folder / f"{other}.gz").exists()), None)
+    hint = f"; found {found}: rename it to {name}" if found else ""
+    raise UserError(f"{plain}: not found, and neither was {zipped.name}{hint}")
 
 
 def check_bitext(folder: Path, languages: Sequence[str], splits: Sequence[str] = SPLITS) -> Bitext:

@@ -12,12 +12,9 @@ from .bitext import some_lines
 from .clean.run import LEAST_SAMPLE, SAMPLE, Texts, make_plan, sample
 from .clean.worker import Plan
 from .corpora import OWN, Corpus, Part
-from .language_id import guess, unknown_languages
+from .language_id import GUESSED, guess, look_swapped, unknown_languages
 from .parting import explain
 from .tokenised import looks_tokenised
-
-GUESSED = 100  # pairs per part from which its languages are guessed
-SURELY = 0.5  # share of these pairs from which on the sides count as swapped
 
 
 def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Texts], Plan, list[str]]:
@@ -106,12 +103,8 @@ def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str
         found = guess(pairs[::step][:GUESSED], corpus.languages)
         if found is None:
             continue
-        source, target = corpus.languages
-        if found.swapped >= SURELY:
-            swapped.append(
-                f"{name}: the two sides look swapped: in {100 * found.swapped:.0f} % of a sample, "
-                f"the {source} side is {target} and the {target} side is {source}"
-            )
+        if sides := look_swapped(found, corpus.languages):
+            swapped.append(f"{name}: {sides}")
             continue
         for language, guessed, share in zip(corpus.languages, found.found, found.shares, strict=True):
             if guessed != language and share >= 0.8:

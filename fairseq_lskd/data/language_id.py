@@ -13,6 +13,8 @@ from .writing_systems import words_of
 
 #: Below this probability, the guess for a short sentence is wrong too often to act on it.
 SURE = 0.5
+GUESSED = 100  # pairs per part from which its languages are guessed
+SURELY = 0.5  # share of these pairs from which on the sides count as swapped
 FREQUENT = 3000  # frequent words of a language by which its lines are recognised without py3langid
 PLAIN = 0.6  # share of a line's words that must be frequent words
 
@@ -97,3 +99,14 @@ def guess(pairs: Sequence[tuple[str, str]], languages: tuple[str, str]) -> Guess
     tops = [Counter(pair[side] for pair in found).most_common(1)[0] for side in (0, 1)]
     swapped = sum(pair == languages[::-1] for pair in found)
     return Guess(swapped / len(found), (tops[0][0], tops[1][0]), (tops[0][1] / len(found), tops[1][1] / len(found)))
+
+
+def look_swapped(found: Guess | None, languages: tuple[str, str]) -> str:
+    """Return in words that the sides of a sample look swapped, or "" if they do not."""
+    if found is None or found.swapped < SURELY:
+        return ""
+    source, target = languages
+    return (
+        f"the two sides look swapped: in {100 * found.swapped:.0f} % of a sample, "
+        f"the {source} side is {target} and the {target} side is {source}"
+    )

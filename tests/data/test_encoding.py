@@ -83,6 +83,33 @@ def test_tokenised_references_give_a_warning_before_training(
     assert "is tokenised" not in capsys.readouterr().err
 
 
+def test_swapped_sides_give_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("py3langid")
+    sides = {
+        "de": ["Der Hund läuft schnell über die grüne Wiese.", "Zwei Kinder spielen mit einem Ball im Garten."],
+        "en": ["The dog is running quickly across the green meadow.", "Two children are playing with a ball."],
+    }
+    for folder, endings in (("right", ("de", "en")), ("swapped", ("en", "de"))):
+        (tmp_path / folder).mkdir()
+        for split in ("train", "valid", "test"):
+            for ending, text in zip(endings, sides.values(), strict=True):
+                (tmp_path / folder / f"{split}.{ending}").write_text("".join(f"{line}\n" for line in text * 20))
+        encode(tmp_path / folder, tmp_path / f"{folder}-out", "--vocab-size", "60", "--model-type", "bpe")
+        said = capsys.readouterr().err
+        assert said.count("look swapped") == (3 if folder == "swapped" else 0)
+    assert f"{tmp_path / 'swapped'}" in said and "train: " in said
+
+
+def test_other_names_of_the_validation_set_are_named(raw: Path, tmp_path: Path) -> None:
+    shutil.copytree(raw, tmp_path / "text")
+    for old, new in (("de", "val.de"), ("en", "dev.en")):
+        (tmp_path / "text" / f"valid.{old}").rename(tmp_path / "text" / new)
+    with pytest.raises(SystemExit) as caught:
+        encode(tmp_path / "text", tmp_path / "out")
+    said = str(caught.value.code)
+    assert "found val.de: rename it to valid.de" in said and "found dev.en: rename it to valid.en" in said
+
+
 def test_separate_vocabularies(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     record = encode(raw, tmp_path / "out", "--separate", "--vocab-size", "60", "--model-type", "bpe")
     assert record["options"]["separate"] is True

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ...errors import UserError
 from ...names import place_of_url, within
-from ..bitext import find_side
+from ..bitext import OTHER_NAMES, find_side
 from ..corpora import Corpus, Download, Part, Side
 
 MOST_NAMES = 12  #: files that a message names
@@ -106,7 +106,7 @@ def _there(raw: Path) -> str:
 def _side(raw: Path, part: Part, side: Side, language: str) -> Found | None:
     names = []  # possible names of the text itself, and whether it is plain
     if part.plain:
-        aliases = ("valid", "dev", "val") if part.plain == "valid" else (part.plain,)
+        aliases = (part.plain, *OTHER_NAMES.get(part.plain, ()))
         names += [(f"{alias}.{language}", True) for alias in aliases]
     if side.member and "*" not in side.member:
         names += [(side.member, False), (side.member.rpartition("/")[2], False)]
