@@ -7,6 +7,7 @@ echo "Ein Satz." | python translate_raw.py DIR de-en      # a folder with severa
 """
 
 import json
+import os
 import sys
 from itertools import tee
 from pathlib import Path
@@ -22,15 +23,27 @@ if not 2 <= len(sys.argv) <= 3 or sys.argv[1].startswith("-"):
 folder = Path(sys.argv[1])
 
 
+def find(*names):
+    for name in names:
+        if (folder / name).exists():
+            return str(folder / name)
+    sys.exit(f"{folder}: found no {names[-1]}; expected a folder that `lskd export` wrote")
+
+
 def load(side):
-    for path in (folder / f"sentencepiece.{side}.model", folder / "sentencepiece.model"):
-        if path.exists():
-            return sentencepiece.SentencePieceProcessor(model_file=str(path))
-    sys.exit(f"{folder}: found no sentencepiece.model; expected a folder that `lskd export` wrote")
+    return sentencepiece.SentencePieceProcessor(model_file=find(f"sentencepiece.{side}.model", "sentencepiece.model"))
+
+
+def pieces():
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield source.encode(line.decode("utf-8").strip(), out_type=str)
+        except UnicodeDecodeError:
+            sys.exit(f"line {number} of the input is not UTF-8; convert it, for example: iconv -f latin1 -t utf-8")
 
 
 source, target = load("source"), load("target")
-record = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+record = json.loads(Path(find("export.json")).read_text(encoding="utf-8"))
 pairs = record.get("pairs", {"": {}})
 pair = sys.argv[2] if len(sys.argv) == 3 else "".join(pairs) if len(pairs) == 1 else None
 if pair not in pairs:
@@ -38,8 +51,11 @@ if pair not in pairs:
 before, after, first = (pairs[pair].get(n, "").split() for n in ("source_prefix", "source_suffix", "target_prefix"))
 longest = record["max_positions"]
 translator = ctranslate2.Translator(str(folder))
-lines = ([*before, *source.encode(line.strip(), out_type=str)[: longest[0] - 1], *after] for line in sys.stdin)
-sources, again = tee(lines)
+sources, again = tee([*before, *line[: longest[0] - 1], *after] for line in pieces())
 limits = {"max_input_length": 0, "max_decoding_length": min(200, longest[1] - 1)}
-for result in translator.translate_iterable(sources, (first for _ in again), beam_size=5, **limits):
-    print(target.decode(result.hypotheses[0][len(first) :]))
+sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+try:
+    for result in translator.translate_iterable(sources, (first for _ in again), beam_size=5, **limits):
+        print(target.decode(result.hypotheses[0][len(first) :]), flush=True)
+except BrokenPipeError:  # as in `| head -1`
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

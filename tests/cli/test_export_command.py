@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -92,6 +93,28 @@ def test_the_example_translates_raw_text_as_fairseq_does(data: Path, checkpoint:
     assert [found[0], *found[1:3], found[5]] == [wanted[0], "", wanted[1], wanted[2]]
 
 
+def test_the_example_reads_and_writes_utf8_and_ends_quietly(data: Path, checkpoint: Path) -> None:
+    export(checkpoint)
+    # ASCII, as in the C locale of a Python without UTF-8 mode.
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    text = (data / "raw/test.de").read_bytes()
+    call = [sys.executable, "-c", ALONE, "out"]
+    done = subprocess.run(call, input=text, env=plain, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.count(b"\n") == text.count(b"\n")
+    first = text.splitlines(keepends=True)[0]
+    done = subprocess.run(call, input=first * 2 + b"Gr\xfc\xdfe\n", capture_output=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"line 3 of the input is not UTF-8" in done.stderr
+    ended = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert ended.stdout is not None
+    ended.stdout.close()  # as `| head` does
+    assert ended.communicate(text * 20, timeout=60)[1] == b""
+    Path("out/export.json").unlink()
+    done = subprocess.run(call, input=text, capture_output=True, timeout=60)
+    assert done.stdout == b"" and done.stderr.startswith(
+        b"out: found no export.json; expected a folder that `lskd export`"
+    )
+
+
 def test_int8_is_small_and_needs_neither_fairseq_nor_torch(
     data: Path, checkpoint: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -170,7 +193,7 @@ def test_limits_on_lengths_travel_with_the_folder(data: Path, tmp_path: Path) ->
 def test_the_example_is_short() -> None:
     tree = ast.parse(EXAMPLE.read_text())
     tree.body = tree.body[1:]  # the docstring
-    assert len(ast.unparse(tree).replace("\n\n", "\n").splitlines()) <= 28
+    assert len(ast.unparse(tree).replace("\n\n", "\n").splitlines()) == 40  # as docs/export.md says
 
 
 def test_a_second_call_does_nothing_and_other_options_are_refused(
