@@ -26,6 +26,8 @@ from ..reading import COUNT, read_json
 from ..replacing import Kind, asked, beside, followed, foreign, put_in_place, replaces, settle
 
 FORMAT = 1
+#: Manifests of the folders that scripts/prepare.sh writes, so that messages name its option too.
+OF_PREPARE = ("prepare.json", "generate.json", "encode.json", "binarise.json")
 #: The keys that a manifest must have. Manifests of earlier versions have no digests; most have more keys.
 SHAPE = {"format": COUNT, "options": dict, "inputs": {str: str}, "outputs": {str: COUNT}, "digests?": {str: str}}
 
@@ -66,9 +68,10 @@ class Manifest:
             return False
         if differences:
             lines = "\n  ".join(differences)
+            script = " (prepare.sh: --data)" if self.name in OF_PREPARE else ""
             raise UserError(
                 f"{out} was created with different options or inputs:\n  {lines}\n"
-                "Give another --out (prepare.sh: --data), or run the same command with LSKD_REPLACE=1 to replace it"
+                f"Give another --out{script}, or run the same command with LSKD_REPLACE=1 to replace it"
             )
         for name, size in outputs.items():
             path = within(out, name, f"{out / self.name}: output")

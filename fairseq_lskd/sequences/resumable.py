@@ -146,7 +146,7 @@ class ResumableFile:
         if changes:
             raise UserError(
                 f"--out {self.out} was created with different options or inputs: {'; '.join(changes)}. Use the old "
-                f"ones to resume it, name another file, or delete {self.out.name}* to start again."
+                "ones to resume it, name another file, or run the same command with LSKD_REPLACE=1 to replace it"
             )
         return record
 

@@ -101,7 +101,7 @@ def _check_place(out: Path, run: Mapping[str, Any], size: int) -> None:
     if changes and not replaces(out, changes):
         raise UserError(
             f"--out {out} was created with different options or inputs: {'; '.join(changes)}. Name another file, or "
-            f"delete {out.name}, {out.name}.manifest.json, {out.name}.partial and {out.name}.journal.json"
+            "run the same command with LSKD_REPLACE=1 to replace it"
         )
 
 

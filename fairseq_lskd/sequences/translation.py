@@ -101,7 +101,8 @@ def _complete(output: ResumableFile, request: Request, translator: Translator, s
     if unknown := state["counts"].get(UNKNOWN_SENTENCES, 0):
         print(
             f"{title} | {unknown:,} sentences have <unk> in their translations ({unknown / output.done:.1%}), which a "
-            "student would learn. --unkpen inf prevents it, and --filter-unk of lskd select drops these translations",
+            "student would learn. `lskd translate --unkpen inf` prevents it (scripts/translate.sh ... -- --unkpen inf, "
+            "then scripts/distill_seq.sh --translations), and `lskd select --filter-unk` drops these translations",
             file=sys.stderr,
         )
     rate = output.done / max(state["seconds"], 1e-3)

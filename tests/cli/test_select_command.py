@@ -566,6 +566,7 @@ class TestManifest:
         with pytest.raises(SystemExit, match="out was created with different options") as caught:
             run(*options)
         assert difference in str(caught.value.code) and "--metric" not in str(caught.value.code)
+        assert "LSKD_REPLACE=1" in str(caught.value.code) and "prepare.sh" not in str(caught.value.code)
         assert digests("out") == before
 
     def test_gzip_and_workers_change_nothing(self, bitext: Path) -> None:

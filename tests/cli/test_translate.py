@@ -95,6 +95,7 @@ def test_a_binarised_split(words: list[str], bitext: Path, capsys: pytest.Captur
     assert capsys.readouterr().err == "out.jsonl | up to date\n"
     said = refused([*words, "--out", "new/out.jsonl", "--nbest", "3"])
     assert re.search(r"--out new/out\.jsonl .*nbest: 2, now 3", said)
+    assert "LSKD_REPLACE=1" in said
 
 
 def test_both_engines_write_the_same_records(words: list[str]) -> None:
@@ -128,7 +129,9 @@ def test_unknown_words_are_counted_and_forbidden(words: list[str], unsure: Path,
     assert main([*words, "--out", "with.jsonl"]) == 0
     counts = manifest("with.jsonl")["counts"]
     assert counts["sentences with <unk>"] == counts["hypotheses with <unk>"] > 0
-    assert f"{counts['sentences with <unk>']} sentences have <unk>" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{counts['sentences with <unk>']} sentences have <unk>" in said
+    assert "scripts/translate.sh ... -- --unkpen inf" in said and "distill_seq.sh --translations" in said
     assert (
         sum("<unk>" in record["hypotheses"][0]["text"] for record in read("with.jsonl"))
         == counts["sentences with <unk>"]

@@ -134,7 +134,14 @@ def test_other_options_and_inputs(raw: Path, encoded: Path, tmp_path: Path) -> N
     with pytest.raises(SystemExit) as error:
         encode(raw, encoded, "--vocab-size", "150", "--model-type", "bpe")
     message = str(error.value)
-    for fact in (f"{encoded} was created with different options", "--vocab-size: 200", "150", "bpe", "LSKD_REPLACE=1"):
+    for fact in (
+        f"{encoded} was created with different options",
+        "--vocab-size: 200",
+        "150",
+        "bpe",
+        "LSKD_REPLACE=1",
+        "prepare.sh: --data",
+    ):
         assert fact in message
     assert message.count("\n  --") == 2
     with pytest.raises(SystemExit, match=r"input test\.xx: SHA-256 [0-9a-f]{12}…, now SHA-256") as error:
