@@ -109,5 +109,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{args.out}: {'written' if found.now else 'up to date'}")
         size = sum(path.stat().st_size for path in args.out.iterdir()) / 1e6
-        print(f"{size:,.1f} MB. Train with: --teacher-cache {args.out}", file=sys.stderr)
+        # A training reads the cache of its own --train-subset only.
+        use = f" Train with: --teacher-cache {args.out}" if args.subset.startswith("train") else ""
+        print(f"{size:,.1f} MB.{use}", file=sys.stderr)
     return 0

@@ -6,6 +6,7 @@ import logging
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from ..teachers import CachedTeacher, OnlineTeacher
 from ..teachers.compatibility import task_name
 from ..teachers.forced import distributions
 from ..teachers.languages import Marks, options_of
-from ..teachers.of_pairs import NONE, by_pair, check_pairs, task_of_pair, without_marks
+from ..teachers.of_pairs import NONE, by_pair, check_pairs, paths_in, task_of_pair, without_marks
 from ..teachers.online import DTYPES
 from ._batch import Batch, Parts
 from ._checks import check_classes, check_sampled, explain_missing_files, raise_for
@@ -148,6 +149,12 @@ class PairTeachers:
                 check_pairs(flag, named, pairs, task_name(options_of(task)))
         named = paths if caches is None else caches
         if named is None:
+            for flag, value in (("--teacher-path", cfg.teacher_path), ("--teacher-cache", cfg.teacher_cache)):
+                if len(pairs) > 1 and "," in (value or "") and not any(Path(path).exists() for path in paths_in(value)):
+                    raise UserError(
+                        f"{flag} {value}: nothing is there. For a teacher of each language pair, give "
+                        f"{flag} {','.join(f'{pair}=PATH' for pair in pairs)}; several for all pairs are joined by ':'"
+                    )
             return None
         found, problems, loaded = {}, [], dict[str, Any]()
         for pair, path in named.items():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
-from ..errors import UserError
+from ..errors import UserError, exit_on_user_error
 from ..files import sha256
 from ..teachers.cache import MANIFEST
 from ..teachers.checkpoint import read_archive
@@ -147,7 +147,8 @@ def watch() -> None:
         ours = hasattr(type(self.get_criterion()), "NAME")
         before = read_before(filename) if ours and not reset_optimizer and self.is_data_parallel_master else None
         if before is not None:
-            check_parameters(filename, before, self)
+            with exit_on_user_error(f"--criterion {self.get_criterion().NAME}"):
+                check_parameters(filename, before, self)
         extra_state = original(self, filename, reset_optimizer, *args, **kwargs)
         # With --reset-optimizer or --reset-meters a new training starts from old weights, and no best loss is kept.
         if extra_state is not None and before is not None and not kwargs.get("reset_meters", False):

@@ -7,7 +7,7 @@ from typing import Any
 
 from fairseq.trainer import Trainer
 
-from ..errors import exit_on_user_error
+from ..errors import UserError, exit_on_user_error
 from ._distillation import DistillationCriterion
 
 
@@ -24,6 +24,11 @@ def watch() -> None:
         # `begin` may add a parameter, so it comes before the trainer moves the criterion and collects parameters.
         if isinstance(criterion, DistillationCriterion):
             with exit_on_user_error(f"--criterion {criterion.NAME}"):
+                if criterion.ahead is not None and cfg.dataset.disable_validation:
+                    raise UserError(
+                        f"--kd-threshold {criterion.cfg.kd_threshold} compares student and teacher in validation. "
+                        "Leave out --disable-validation, or --kd-threshold"
+                    )
                 criterion.begin(model, cfg.optimization.max_update)
         init(self, cfg, task, model, criterion, *args, **kwargs)
 

@@ -269,7 +269,7 @@ def _are_seeds(seeds: Any) -> bool:
 def _kind_of(kind: Any, value: Any) -> str:
     """Describe a type and, for a list, how to write the value."""
     if kind is list:
-        words = value.split() if isinstance(value, str) else [str(value)]
+        words = [word.rstrip(",") for word in value.split()] if isinstance(value, str) else [str(value)]
         return f"a list, [{', '.join(words)}]"
     return {str: "a text", dict: "keys and values", bool: "true or false"}.get(kind, "a number")
 

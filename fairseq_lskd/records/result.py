@@ -195,7 +195,10 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         UserError: if the file has anything else. The message names the file and the field.
     """
     if path.is_dir():
-        raise UserError(f"{path} is a folder: expected files, such as {path / '*' / 'result.json'}")
+        own = path / "result.json"
+        raise UserError(
+            f"{path} is a folder: expected files, such as {own if own.is_file() else path / '*' / 'result.json'}"
+        )
     found = read_json(path, expected=EXPECTED)
     rows = found if isinstance(found, list) else [found]
     for number, row in enumerate(rows, start=1):

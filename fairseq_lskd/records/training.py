@@ -169,16 +169,20 @@ _SHAPE: dict[str, Any] = {
 }
 
 
-def method_of(criterion: str | None, beside: bool) -> str | None:
-    """Return how a criterion teaches, or None if it is not one of this package.
+#: Criterions without a teacher; the first is of this package, the others of fairseq.
+UNTAUGHT = ("label_smoothed_teacher", "label_smoothed_cross_entropy", "cross_entropy")
 
-    Other criterions may train on a teacher's translations, so their method is not known.
+
+def method_of(criterion: str | None, beside: bool) -> str | None:
+    """Return how a criterion teaches, or None if it is neither of this package nor one of fairseq's without a teacher.
+
+    Criterions of other plug-ins may have a teacher, so their method is not known.
 
     Args:
         beside: whether the criterion has a teacher or a teacher cache.
     """
     taught = {"word_kd": "word", "seq_kd": "both" if beside else "sequence"}
-    return {"label_smoothed_teacher": "none", **taught}.get(criterion or "")
+    return {**dict.fromkeys(UNTAUGHT, "none"), **taught}.get(criterion or "")
 
 
 def same(label: Any, fact: Any) -> bool:

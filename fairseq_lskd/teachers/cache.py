@@ -283,6 +283,9 @@ class CachedTeacher:
         manifest = _read_manifest(folder, name)
         wanted = fingerprint(task, subset or options_of(task).train_subset, temperature, teacher_path)
         if lines := differences(manifest, wanted):
+            # The flag of fairseq-train has another name than that of `lskd cache`.
+            of_training = " (--train-subset of fairseq-train)"
+            lines = [line + of_training * (line.startswith("--subset:") and subset is None) for line in lines]
             raise UserError(
                 "\n  - ".join([f"{name} does not fit this training:", *lines])
                 + "\nWrite a new cache with `lskd cache`, or train with the options and files of this one."

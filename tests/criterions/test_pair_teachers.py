@@ -354,6 +354,8 @@ def test_options_that_do_not_apply(data: Path, teachers: dict[str, Path]) -> Non
         assert fact in refused(data, multi, teacher_path=path, **settings), settings
     said = refused(data, multi, teacher_path=str(teachers["de-en"]), kd_threshold=1.0)
     assert "--kd-threshold 1.0" in said and "PAIR=PATH" in said
+    said = refused(data, multi, teacher_path=",".join(map(str, teachers.values())))
+    assert all(f"{pair}=PATH" in said for pair in PAIRS)
     flags = [*multi, "--extra-data", "{'mined': 'x'}"]
     assert "--extra-data" in refused(data, flags, teacher_path=path)
 

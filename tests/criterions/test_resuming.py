@@ -6,10 +6,10 @@ import logging
 import shutil
 
 import pytest
+import torch
 from tiny import make_criterion, make_model, make_task, make_trainer, write
 
 from fairseq_lskd.criterions._resuming import other_options
-from fairseq_lskd.errors import UserError
 
 
 def trainer(bitext, teacher, *flags):
@@ -73,13 +73,22 @@ def test_an_option_that_adds_parameters_is_refused_with_a_way_out(bitext, teache
     """fairseq's own error, about the size of a parameter group, names no option."""
     same = ["--kd-temperature", "1.5"]
     selective = [*same, "--kd-select", "global"]
-    with pytest.raises(UserError, match=r"--kd-select global \(before: all\).*--reset-optimizer") as refused:
+    with pytest.raises(SystemExit, match=r"--kd-select global \(before: all\).*--reset-optimizer") as refused:
         trainer(bitext, teacher_path, *selective).load_checkpoint(str(begun))
     assert str(begun) in str(refused.value)
     trainer(bitext, teacher_path, *selective).load_checkpoint(str(begun), reset_optimizer=True)
     # Without the option again.
     later = write(tmp_path / "later.pt", trainer(bitext, teacher_path, *selective))
-    with pytest.raises(UserError, match=r"--kd-select all \(before: global\)"):
+    with pytest.raises(SystemExit, match=r"--kd-select all \(before: global\)"):
         trainer(bitext, teacher_path, *same).load_checkpoint(str(later))
     trainer(bitext, teacher_path, *same).load_checkpoint(str(later), reset_optimizer=True)
     trainer(bitext, teacher_path, *selective).load_checkpoint(str(later))
+
+
+def test_a_threshold_needs_validation(bitext, teacher_path):
+    task = make_task(bitext)
+    criterion = make_criterion(task, "word_kd", teacher_path=str(teacher_path))
+    criterion.ahead, criterion.cfg.kd_threshold = torch.nn.Module(), 1.0
+    flags = ["--criterion", "word_kd", "--teacher-path", str(teacher_path)]
+    with pytest.raises(SystemExit, match=r"--kd-threshold 1\.0 .*--disable-validation"):
+        make_trainer(bitext, task, make_model(task), criterion, *flags, "--disable-validation")

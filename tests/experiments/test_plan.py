@@ -287,6 +287,7 @@ def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
         ("[xx, yy]", "[xx]", "languages: expected [source, target]"),
         ("- method: none", "- none", "students: method is missing"),
         ("seeds: [1, 2]", "seeds: [1, 2", "not a YAML file"),
+        ("seeds: [1, 2]", "seeds: 1, 2", "seeds: '1, 2' has the wrong type: expected a list, [1, 2]"),
         ("seeds: [1, 2]", "seeds: 3.0", "seeds: 3.0 has the wrong type"),
         ("method: none", "method: [[none]]", "method"),
         ("  tiny:", "  other: [1]\n  tiny:", "scales: other is [1], expected a table or nothing"),

@@ -91,3 +91,11 @@ def test_speeds_of_another_type(speeds: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "speed.json", speeds)
     with pytest.raises(SystemExit, match=r"--speed .*speed\.json"):
         main(["table", str(write(tmp_path / "result.json", RECORD)), "--speed", str(path)])
+
+
+def test_a_folder_of_a_run_is_not_its_record(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder: .*\*/result\.json"):
+        read_results(tmp_path)
+    path = write(tmp_path / "result.json", RECORD)
+    with pytest.raises(UserError, match=f"is a folder: .*{path}"):
+        read_results(tmp_path)

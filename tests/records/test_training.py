@@ -66,8 +66,9 @@ def record(folder: str, labels: dict[str, Any], **more: Any) -> dict[str, Any]:
         ),
         (SMOOTHED, "teacher", {"method": "none", "teacher_smoothing": 0.1}),
         (SMOOTHED, "student", {"method": "none"}),
-        # The method of other criterions is not known.
-        ({"_name": "cross_entropy"}, "teacher", {"teacher_smoothing": 0.0}),
+        # fairseq's own have no teacher; the method of other criterions is not known.
+        ({"_name": "cross_entropy"}, "teacher", {"method": "none", "teacher_smoothing": 0.0}),
+        ({"_name": "label_smoothed_cross_entropy", "label_smoothing": 0.1}, "student", {"method": "none"}),
         ({"_name": "of another plug-in"}, "teacher", {}),
     ],
 )

@@ -179,8 +179,9 @@ def test_train1_and_upsampling(bitext, teacher_path, tmp_path):
         CachedTeacher.open(cache, task)
 
 
-def test_another_split(bitext, task, teacher_path, tmp_path):
+def test_another_split(bitext, task, teacher_path, tmp_path, capsys):
     cache = write_cache(bitext, teacher_path, tmp_path / "cache", "--subset", "valid")
+    assert "Train with" not in capsys.readouterr().err
     sample = batch(task, range(9), "valid")
     found = lookup(CachedTeacher.open(cache, task, subset="valid"), sample)
     wanted = exact(str(teacher_path), task, sample, 1.0).topk(K).values.float()
@@ -330,7 +331,7 @@ def test_another_split_is_refused(task, cache):
     with pytest.raises(UserError, match="--subset: train, in this command valid"):
         CachedTeacher.open(cache, task, subset="valid")
     task.cfg.train_subset = "valid"
-    with pytest.raises(UserError, match="--subset: train, in this command valid"):
+    with pytest.raises(UserError, match=r"--subset: train, in this command valid .*--train-subset"):
         CachedTeacher.open(cache, task)
 
 
