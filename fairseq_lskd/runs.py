@@ -332,6 +332,24 @@ _LABELLED = {
 }
 
 
+def read_labels(given: Sequence[str]) -> dict[str, Any]:
+    """Parse values of --label, `NAME=VALUE`, where VALUE may be a number or another JSON value.
+
+    Raises:
+        UserError: if one has no `=`.
+    """
+    labels = {}
+    for label in given:
+        name, equals, value = label.partition("=")
+        if not equals:
+            raise UserError(f"--label {label}: expected NAME=VALUE")
+        try:
+            labels[name] = parse_json(value)
+        except ValueError:
+            labels[name] = value
+    return labels
+
+
 def labels_of(command: Sequence[str], labels: dict[str, Any]) -> dict[str, Any]:
     """Return the labels of a run. For a training, labels are added from the options of its command.
 

@@ -2,7 +2,8 @@
 
 The record is result.json in the run's folder. It contains scores with their signatures, model size, perplexity, how the
 model was trained (from its checkpoint and the manifests of its inputs), times, digests and versions. scripts/score.sh
-decodes a run and calls this command.
+decodes a run and calls this command. A folder of plain fairseq-train is recorded too; its record has no time and no
+command.
 
 The checks are those of `lskd score`. BLEU's tokeniser depends on the target language (-l), or else on the script of the
 references; --tokenize overrides it.
@@ -38,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="check_only",
         action="store_true",
         help="only check the options and the references, before you decode the run",
+    )
+    run.add_argument(
+        "--label",
+        dest="labels",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="label of a training by plain fairseq-train, such as role=student; `lskd run` has its own (repeatable)",
     )
     add_options(
         run,

@@ -13,9 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..reading import parse_json
-from ..runs import labels_of
+from ..runs import labels_of, read_labels
 from ..runs import run as run_recorded
 from ..validations import check_validation
 
@@ -69,15 +67,7 @@ def _describe(folder: Path, made: dict[str, Any]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    labels = {}
-    for label in args.label:
-        name, equals, value = label.partition("=")
-        if not equals:
-            raise UserError(f"--label {label}: expected NAME=VALUE")
-        try:
-            labels[name] = parse_json(value)
-        except ValueError:
-            labels[name] = value
+    labels = read_labels(args.label)
     labels_of(args.command, labels)
     check_validation(args.command)
     # SIGTERM ends the command too, as SIGINT does.

@@ -21,17 +21,20 @@ from ..teachers.of_pairs import NONE, by_pair, paths_in
 from .convergence import convergence, target_tokens, updates_of
 from .logs import Curve, Curves, epoch_means, logs_of, read_curves
 from .parameters import count_parameters
-from .training import Budget, Teacher, Training, method_of, number
+from .training import OF_FAIRSEQ, Budget, Teacher, Training, method_of, number
 
 CACHE, BINARISED = "cache.json", "binarise.json"
 
 
-def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = False) -> Training:
+def training_of(
+    checkpoint: str | Path, folder: Path | None = None, say: bool = False, labels: Mapping[str, Any] | None = None
+) -> Training:
     """Return how a checkpoint was trained.
 
     Args:
         folder: folder of the training run (default: the checkpoint's). Its run.json and logs are read if they exist.
         say: whether to warn on stderr about teachers whose checkpoint cannot be found.
+        labels: labels of the run (default: those in its run.json).
 
     Raises:
         UserError: if the checkpoint cannot be read.
@@ -46,8 +49,11 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
     found: dict[str, Any] = {}
     beside = cache is not None or teacher_path not in (None, "none")
     method = method_of(name, beside)
+    labels = made["labels"] if labels is None else labels
     if method == "none" and selected:
         method = "sequence"
+    elif name in OF_FAIRSEQ and labels.get("method") is not None:
+        method = None  # The data may be a teacher's translations that were made elsewhere. Only the label knows.
     taught = method not in (None, "none")
     if taught:
         found["reference_weight"] = options("criterion", "reference_weight")
@@ -61,7 +67,7 @@ def training_of(checkpoint: str | Path, folder: Path | None = None, say: bool = 
         found |= {field: _value(selected, SELECTED, "options", of) for field, of in names.items()}
     # The teachers of the caches of several language pairs.
     run = [path for each in caches if len(caches) > 1 for path in _paths(_value(each, CACHE, "teacher_path"))]
-    labels, curves, budget = made["labels"], _curves(folder), budget_of(options)
+    curves, budget = _curves(folder), budget_of(options)
     smoothing = 0.0 if name == "cross_entropy" else number(options("criterion", "label_smoothing"))
     return Training(
         criterion=name,

@@ -169,8 +169,8 @@ _SHAPE: dict[str, Any] = {
 }
 
 
-#: Criterions without a teacher; the first is of this package, the others of fairseq.
-UNTAUGHT = ("label_smoothed_teacher", "label_smoothed_cross_entropy", "cross_entropy")
+#: fairseq's criterions without a teacher.
+OF_FAIRSEQ = ("label_smoothed_cross_entropy", "cross_entropy")
 
 
 def method_of(criterion: str | None, beside: bool) -> str | None:
@@ -182,7 +182,7 @@ def method_of(criterion: str | None, beside: bool) -> str | None:
         beside: whether the criterion has a teacher or a teacher cache.
     """
     taught = {"word_kd": "word", "seq_kd": "both" if beside else "sequence"}
-    return {**dict.fromkeys(UNTAUGHT, "none"), **taught}.get(criterion or "")
+    return {**dict.fromkeys(("label_smoothed_teacher", *OF_FAIRSEQ), "none"), **taught}.get(criterion or "")
 
 
 def same(label: Any, fact: Any) -> bool:

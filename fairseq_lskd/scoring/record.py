@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..files import sha256
 from ..records.derive import training_of
 from ..records.result import Result
-from ..runs import read_record
+from ..runs import RECORD, read_record
 from .metrics import score_corpus
 from .tokeniser import Chosen
 from .validation import divergence_from_truth, read_validation
@@ -33,8 +33,9 @@ def make_record(
     pieces: Path | None = None,
     chosen: Chosen | None = None,
     pair: str | None = None,
+    labels: dict[str, Any] | None = None,
 ) -> Result:
-    """Return the record of a run of `lskd run`.
+    """Return the record of a run of `lskd run`, or of a folder of plain fairseq-train with its checkpoint.
 
     Args:
         run: the run's folder.
@@ -45,13 +46,14 @@ def make_record(
         chosen: tokeniser for BLEU (default: chosen by the references' script).
         pair: language pair of the test set, such as de-en. The record of a multilingual model is of this pair: its
             system is RUN-PAIR, and its teachers are those of the pair.
+        labels: labels of a training by plain fairseq-train.
 
     Raises:
         UserError: if a file is missing or invalid, the run's labels contradict the checkpoint, or the pair of a
             multilingual model is missing.
     """
-    made = read_record(run)
-    training = training_of(checkpoint, run)
+    made = _made(run, checkpoint, labels or {})
+    training = training_of(checkpoint, run, labels=labels or None)
     training.check_labels(checkpoint)
     if training.pairs and pair is None:
         raise UserError(f"{run} was trained on {', '.join(training.pairs)}: name the pair of the test set with -l")
@@ -85,3 +87,20 @@ def make_record(
     result["checkpoint_sha256"] = sha256(checkpoint)
     result["versions"] = {"python": platform.python_version(), **{p: version_of(p) for p in PACKAGES}}
     return Result.from_row(result)
+
+
+def _made(run: Path, checkpoint: Path, labels: dict[str, Any]) -> dict[str, Any]:
+    """Return the run.json of a run; without a command for a folder of plain fairseq-train, which has none."""
+    if (run / RECORD).exists():
+        if labels:
+            raise UserError(
+                f"--label {', '.join(labels)}: {run} has a {RECORD} with the labels of its run. Give the label to "
+                "`lskd run` with the same command: it does not train again, it only rewrites the labels"
+            )
+        return read_record(run)
+    if checkpoint.resolve().parent != run.resolve():
+        raise UserError(
+            f"{run} has no {RECORD}, which `lskd run` writes. To record a training by plain fairseq-train, give its "
+            f"--save-dir as --run, and a --checkpoint in it; found {checkpoint}"
+        )
+    return {"command": None}

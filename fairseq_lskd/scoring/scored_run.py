@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from ..files import write_json
 from ..lines import read_lines
 from ..names import PLAIN, is_plain
 from ..records.result import Result
+from ..runs import read_labels
 from .comparison import Data
 from .metrics import make_metric
 from .options import ScoringOptions, doubts, same_length, warn
@@ -30,6 +31,7 @@ class Run(ScoringOptions):
     validation: Path | None = None
     truth: Path | None = None
     pieces: Path | None = None
+    labels: Sequence[str] = ()  #: `NAME=VALUE`, for a folder of plain fairseq-train
     check_only: bool = False
 
     def problems(self) -> list[str]:
@@ -83,7 +85,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
 
     result = make_record(
         *(run.folder, run.checkpoint, hypotheses, references, metrics),
-        *(run.validation, run.truth, run.pieces, chosen, run.language_pair),
+        *(run.validation, run.truth, run.pieces, chosen, run.language_pair, read_labels(run.labels)),
     )
     if run.exported and run.exported_hypotheses and of_exported:
         translated = list(read_lines(run.exported_hypotheses))
@@ -92,7 +94,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
     data = Data(references, [Output(run.folder.name, run.hypotheses)], [hypotheses])
     run.check(data, names, generated, weak=True)
     warnings = [*doubts(chosen, metrics), *data.warnings]
-    if result.train_seconds is None:
+    if result.train_seconds is None and result.command is not None:
         warnings.append(f"{run.folder}: the training is not finished, so the record has no train_seconds")
     warn(warnings)
     result = replace(result, test_set=run.test_name)

@@ -129,6 +129,22 @@ class TestCommand:
         (self.run / "run.json").unlink()
         assert "has no run.json, which `lskd run` writes" in self.refused()
 
+    def test_a_folder_of_plain_fairseq_train_needs_no_run(self, capsys: pytest.CaptureFixture) -> None:
+        """`lskd record` reads everything from the checkpoint in the folder; a role is a label."""
+        assert "--label role" in self.refused("--label", "role=student") and "run.json" in self.refused(
+            "--label", "a=b"
+        )
+        (self.run / "run.json").unlink()
+        shutil.move("model.pt", self.run / "checkpoint_best.pt")
+        files = [*self.files, "--checkpoint", str(self.run / "checkpoint_best.pt")]
+        assert main(["record", *files, "--label", "role=student", "--label", "size=small"]) == 0
+        found = json.loads((self.run / "result.json").read_text())
+        assert (found["system"], found["role"], found["size"]) == ("word-0.1", "student", "small")
+        assert found["checkpoint_sha256"] == sha256(self.run / "checkpoint_best.pt") and "command" not in found
+        assert "not finished" not in capsys.readouterr().err
+        with pytest.raises(SystemExit, match="--label role: expected NAME=VALUE"):
+            main(["record", *files, "--label", "role"])
+
     def test_the_truth_needs_a_validation(self) -> None:
         assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--pieces", "pieces")
         assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--validation", "log")
