@@ -9,7 +9,7 @@ from typing import Any
 from ..records.result import system_of
 from .gap import UNDECIDED, Share
 from .metrics import NAMES
-from .taught import method_of, of_same_pair, shares_of, trios
+from .taught import method_of, of_same_pair, plain_system, shares_of, trios
 
 #: Scores by which a teacher is compared with undistilled students: the first that all records have.
 _QUALITY = ("validation BLEU", "test BLEU")
@@ -45,10 +45,36 @@ def _no_share(share: Share, gap: str) -> str:
 
 
 def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a warning for each teacher that is no better than a student of its seed without a teacher.
+    """Return warnings of records without a role, and of teachers no better than a student without a teacher.
 
-    The teacher need not have students yet.
+    Teacher and student have the same seed. A teacher need not have students yet.
     """
+    return _without_role(records) + _weak_teachers(records)
+
+
+def _without_role(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Name models that may be the plain student of a distilled one, and lack the label that says so."""
+    firsts = {system_of(record): record for record in reversed(records)}
+    alone = [
+        each for each in firsts.values() if method_of(each) not in (None, "none") and not plain_system(each, firsts)
+    ]
+    teachers = {digest for record in records for digest in record.get("teacher_sha256") or ()}
+    found = [
+        system
+        for system, of in firsts.items()
+        if of.get("method") == "none" and of.get("role") is None and of.get("checkpoint_sha256") not in teachers
+    ]
+    if not alone or not found:
+        return []
+    sizes = {f" and size={each['size']}" for each in alone if each.get("size") is not None}
+    return [
+        f"warning: {', '.join(found)} had no teacher and has no role. If it is the student without a teacher, label it "
+        f"role=student{sizes.pop() if len(sizes) == 1 else ''} (--label of `lskd run` or `lskd record`), so that "
+        "distilled students are compared with it"
+    ]
+
+
+def _weak_teachers(records: Sequence[dict[str, Any]]) -> list[str]:
     pairs: dict[tuple[str, str], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for teacher in (record for record in records if record.get("role") == "teacher"):
         for plain in (record for record in records if method_of(record) == "none"):

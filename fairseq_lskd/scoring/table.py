@@ -124,7 +124,8 @@ def format_differences(
         warnings: lines to add at the end.
     """
     if not differences:
-        return "No two systems with a common seed differ in exactly one label (set labels with `lskd run --label`)."
+        none = "No two systems with a common seed differ in exactly one label (set labels with `lskd run --label`)."
+        return "\n".join([none, *warnings])
     columns = _columns(lambda key: any(key in difference.values for difference in differences))
     rows = [
         [

@@ -71,3 +71,13 @@ def test_warnings_are_under_every_table(option: str, tmp_path: Path, capsys: pyt
     (tmp_path / "rows.json").write_text(json.dumps(records))
     assert main(["table", str(tmp_path / "rows.json"), *filter(None, [option])]) == 0
     assert warnings(records)[0] in capsys.readouterr().out
+
+
+def test_a_plain_student_without_a_role_is_named() -> None:
+    """fairseq's own criterions have no teacher; only a label tells a student from a teacher."""
+    taught = student("word-0.1", 1, 25.0, teacher_sha256=["digest"])
+    plain = student("plain", 1, 20.0, "none") | {"role": None, "checkpoint_sha256": "other"}
+    big = plain | {"system": "big-s1", "checkpoint_sha256": "digest"}
+    (said,) = warnings([taught, plain, big])
+    assert "plain" in said and "role=student and size=student" in said and "big" not in said
+    assert warnings([taught, plain | {"role": "student"}, big]) == warnings([plain, big]) == []
