@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import json
+import logging
 import random
 import re
 import sys
@@ -74,6 +75,17 @@ def _command(*words: Any) -> Iterator[io.StringIO]:
         yield said
 
 
+@contextlib.contextmanager
+def at_level(level: int) -> Iterator[None]:
+    """Set the level of the root logger."""
+    before = logging.root.level
+    logging.root.setLevel(level)
+    try:
+        yield
+    finally:
+        logging.root.setLevel(before)
+
+
 def fairseq_train(data: Path, out: Path, *flags: str, model: Sequence[str] = MODEL) -> dict[str, Any]:
     """Run unmodified `fairseq-train` in this process. Return the last logged values of training and validation.
 
@@ -83,7 +95,8 @@ def fairseq_train(data: Path, out: Path, *flags: str, model: Sequence[str] = MOD
     log = out / "log.json"
     out.mkdir(parents=True, exist_ok=True)
     where = ["--save-dir", out, "--log-file", log, "--user-dir", Path(__file__).parents[1] / "fairseq_lskd"]
-    with _command(data, *model, *COMMON, *where, *flags):
+    # The log is read below. In a process of its own, fairseq sets this level; here another test may have set another.
+    with _command(data, *model, *COMMON, *where, *flags), at_level(logging.INFO):
         train.cli_main()
     # fairseq's formatter writes a prefix before the JSON of each line.
     lines = [line.partition("{") for line in log.read_text().splitlines() if "train_inner" not in line]
