@@ -85,7 +85,8 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
 
     result = make_record(
         *(run.folder, run.checkpoint, hypotheses, references, metrics),
-        *(run.validation, run.truth, run.pieces, chosen, run.language_pair, read_labels(run.labels)),
+        *(run.validation, run.truth, run.pieces, chosen, run.language_pair),
+        labels=read_labels(run.labels),
     )
     if run.exported and run.exported_hypotheses and of_exported:
         translated = list(read_lines(run.exported_hypotheses))
