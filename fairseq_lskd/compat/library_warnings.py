@@ -6,7 +6,7 @@ import sys
 import warnings
 
 NAME = "library-warnings"
-NEEDED_BY = "every command prints deprecation warnings of Hydra and torch that are addressed to fairseq's authors"
+NEEDED_BY = "every command prints warnings of Hydra, torch and Python that are addressed to fairseq's authors"
 MODULES: tuple[str, ...] = ("fairseq", "fairseq_cli")
 WHEN = "before"
 
@@ -23,6 +23,9 @@ MESSAGES = (
     r"Support for mismatched key_padding_mask and attn_mask is deprecated",
 )
 
+#: A regular expression that matches fairseq's files: Python 3.12 and later warn of their strings when it compiles them.
+FILES = r"(.*[/\\])?fairseq(_cli)?[/\\]"
+
 
 def needed() -> bool:
     """Return whether Python shows warnings by its default rules: `-W` and PYTHONWARNINGS take precedence."""
@@ -33,3 +36,4 @@ def apply() -> None:
     """Ignore these warnings in this process."""
     for message in MESSAGES:
         warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", r"invalid escape sequence|\"\\.*\" is an invalid escape", SyntaxWarning, FILES)

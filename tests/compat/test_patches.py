@@ -182,6 +182,18 @@ def test_warnings_to_the_authors_of_fairseq_are_not_shown(messages):
     assert "hydra" not in patched and patched.count("Warning") == 1 and "of the user's own code" in patched
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="older Pythons do not show this warning")
+def test_python_warns_of_strings_in_the_files_of_a_user_only():
+    code = """
+import fairseq
+for file in ("/site-packages/fairseq/models/of_the_library.py", "/home/fairseq_extensions/of_the_user.py"):
+    compile('"' + chr(92) + 'd"', file, "exec")
+"""
+    without, patched = (python(code, skip=names).stderr for names in ("library-warnings", ""))
+    assert "of_the_library.py" in without and "of_the_user.py" in without
+    assert "of_the_library.py" not in patched and "of_the_user.py" in patched
+
+
 def test_a_user_who_asks_for_warnings_gets_them(monkeypatch):
     monkeypatch.setattr(sys, "warnoptions", ["default"])
     assert not library_warnings.needed()
