@@ -58,14 +58,19 @@ def binarise_pairs(folder: Path, pairs: Sequence[str] = PAIRS) -> Path:
             (folder / f"{split}.{pair}.{target}").write_text("".join(english))
     vocabulary = folder / "dict.txt"
     vocabulary.write_text("".join(f"{word} 1\n" for word in [*"abcdefghij", *"ABCDEFGHIJ", "END"]))
+    return binarise(folder, vocabulary, folder / "bin", pairs)
+
+
+def binarise(text: Path, vocabulary: Path, out: Path, pairs: Sequence[str] = PAIRS) -> Path:
+    """Run fairseq-preprocess on `SPLIT.PAIR.LANGUAGE` in a folder, with one dictionary for both sides."""
     for pair in pairs:
         source, target = pair.split("-")
-        words = ["-s", source, "-t", target, "--destdir", f"{folder}/bin", "--workers", "1"]
+        words = ["-s", source, "-t", target, "--destdir", str(out), "--workers", "1"]
         words += ["--srcdict", str(vocabulary), "--tgtdict", str(vocabulary)]
         for split in ("train", "valid", "test"):
-            words += [f"--{split}pref", f"{folder}/{split}.{pair}"]
+            words += [f"--{split}pref", f"{text}/{split}.{pair}"]
         preprocess.main(options.get_preprocessing_parser().parse_args(words))
-    return folder / "bin"
+    return out
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-from multilingual import BY_TASK, MARKS, MODELS, MULTI, PAIRS, fairseq_generate, save, trained
+from multilingual import BY_TASK, MARKS, MODELS, MULTI, PAIRS, binarise, fairseq_generate, save, trained
 from tiny import MODEL
 
 from fairseq_lskd.cli import main
@@ -39,9 +39,6 @@ FORMS: dict[str, tuple[list[str], tuple[str, ...], bool]] = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two pairs in pieces of one SentencePiece model, at `pieces/spm.model` beside the folder."""
-    from fairseq import options
-    from multilingual import preprocess  # fairseq's command
-
     folder = tmp_path_factory.mktemp("pairs")
     (folder / "raw").mkdir()
     (folder / "pieces").mkdir()
@@ -72,14 +69,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "pieces" / path.name).write_text("".join(f"{' '.join(each)}\n" for each in pieces))
     vocabulary = folder / "dict.txt"
     vocabulary.write_text("".join(f"{model.id_to_piece(i)} 1\n" for i in range(3, len(model))))
-    for pair in PAIRS:
-        source, target = pair.split("-")
-        words = ["-s", source, "-t", target, "--destdir", f"{folder}/bin", "--workers", "1"]
-        words += ["--srcdict", str(vocabulary), "--tgtdict", str(vocabulary)]
-        for split in ("train", "valid", "test"):
-            words += [f"--{split}pref", f"{folder}/pieces/{split}.{pair}"]
-        preprocess.main(options.get_preprocessing_parser().parse_args(words))
-    return folder / "bin"
+    return binarise(folder / "pieces", vocabulary, folder / "bin")
 
 
 def export(checkpoint: Path, out: Path, *flags: str) -> Path:

@@ -34,15 +34,15 @@ class CTranslate2Engine:
         device: str,
         cores: int,
         positions: tuple[int, int],
-        marks: Affixes | None = None,
+        affixes: Affixes | None = None,
     ):
         """`positions`: maximum numbers of source and target tokens, end-of-sentence tokens included."""
-        self.folder, self.options, self.marks = folder, options, marks or Affixes()
+        self.folder, self.options, self.affixes = folder, options, affixes or Affixes()
         self.max_source_positions, self.max_target_positions = positions
         config = read_config(folder)
         self.eos = config.get("eos_token") or "</s>"
         #: The number of source tokens that take the place of the end symbol.
-        self.ends = int(not config.get("add_source_eos", True) and bool(self.marks.source_suffix))
+        self.ends = int(not config.get("add_source_eos", True) and bool(self.affixes.source_suffix))
         # fairseq never samples padding.
         self.padding = [[symbol] for symbol in model_symbols(folder) if symbol == PADDING]
         if device == "auto":
@@ -151,7 +151,7 @@ class CTranslate2Engine:
         longest = max(len(self._source(pieces)) for pieces in batch.sources) - self.ends
         return self.translator.translate_batch(
             [self._source(pieces) for pieces in batch.sources],
-            [list(self.marks.target_prefix)] * len(batch.sources) if self.marks.target_prefix else None,
+            [list(self.affixes.target_prefix)] * len(batch.sources) if self.affixes.target_prefix else None,
             disable_unk=options.unkpen > 0,
             max_input_length=0,
             max_decoding_length=min(options.max_length(longest), self.max_target_positions - 1),
@@ -163,7 +163,7 @@ class CTranslate2Engine:
         )
 
     def _source(self, pieces: list[str]) -> list[str]:
-        return [*self.marks.source_prefix, *pieces, *self.marks.source_suffix]
+        return [*self.affixes.source_prefix, *pieces, *self.affixes.source_suffix]
 
     def _needs_score(self, rank: int, tokens: list[str]) -> bool:
         """Return whether a hypothesis must be scored in a second pass.
@@ -174,12 +174,12 @@ class CTranslate2Engine:
         length, and the scores of single tokens.
         """
         options = self.options
-        other = options.sampling or options.min_len > 1 or options.unkpen > 0 or bool(self.marks.target_prefix)
+        other = options.sampling or options.min_len > 1 or options.unkpen > 0 or bool(self.affixes.target_prefix)
         return other or tokens[-1:] != [self.eos] or (options.token_scores and rank < options.nbest)
 
     def _strip(self, tokens: list[str]) -> list[str]:
         """Remove the forced prefix and the end-of-sentence token from a translation."""
-        given = len(self.marks.target_prefix)
+        given = len(self.affixes.target_prefix)
         return tokens[given:-1] if tokens[-1:] == [self.eos] else tokens[given:]
 
     def _submit_scores(self, item: tuple[Batch, list[Any]]) -> list[Any]:
@@ -193,7 +193,7 @@ class CTranslate2Engine:
         return self._score(pairs) if pairs else []
 
     def _score(self, pairs: list[tuple[list[str], list[str]]]) -> list[Any]:
-        prefix = list(self.marks.target_prefix)
+        prefix = list(self.affixes.target_prefix)
         return self.translator.score_batch(
             [self._source(source) for source, _ in pairs],
             [prefix + target for _, target in pairs],
