@@ -47,7 +47,10 @@ record = json.loads(Path(find("export.json")).read_text(encoding="utf-8"))
 pairs = record.get("pairs", {"": {}})
 pair = sys.argv[2] if len(sys.argv) == 3 else "".join(pairs) if len(pairs) == 1 else None
 if pair not in pairs:
-    sys.exit(f"{folder} translates {', '.join(pairs)}: python translate_raw.py {folder} PAIR")
+    known = [name for name in pairs if name]
+    if not known:
+        sys.exit(f"{folder} translates one language pair. Give the text on standard input: DIR < {pair}")
+    sys.exit(f"{folder} translates {', '.join(known)}: python translate_raw.py {folder} PAIR < text.de > text.en")
 before, after, first = (pairs[pair].get(n, "").split() for n in ("source_prefix", "source_suffix", "target_prefix"))
 longest = record["max_positions"]
 translator = ctranslate2.Translator(str(folder))

@@ -39,6 +39,15 @@ def asked() -> bool:
     return os.environ.get("LSKD_REPLACE", "") not in ("", "0")
 
 
+def instead(other: str) -> str:
+    """Return what to do about an output of other options or inputs; `other` names what else can be given."""
+    if os.environ.get("LSKD_REPLACE") == "0":  # set by an experiment, for the data that several experiments share
+        return (
+            "It is kept, because other experiments may use it: delete it, or name other data (`data: NAME` in a scale)"
+        )
+    return f"Give another {other}, or run the same command with LSKD_REPLACE=1 to replace it"
+
+
 def replaces(path: Path, changes: Iterable[str]) -> bool:
     """Return whether `path` may be replaced. If so, print its changes."""
     if asked():

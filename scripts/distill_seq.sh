@@ -13,7 +13,7 @@
 #   ... --valid-translations runs/mine/valid.jsonl        translations of the validation sources, by `lskd translate`: their
 #                                                         loss picks the best checkpoint and stops the training early
 #   ... --reference-weight 0.3                            add the references, with this share of the loss (default: none)
-#   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: checked against how the teacher was trained
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: labels, compared with the teacher after the training
 #   ... --recipe wmt14-en-de-base                         sizes and training options: a name in scripts/recipes, or a file
 #                                                         (default: multi30k)
 #   ... --size student_small                              a size of the recipe (default: student)
@@ -117,7 +117,8 @@ if [ -z "$translations" ]; then
     nbest=${samples:-5}
     [ -n "$samples" ] || [ "$strategy" != 1-best ] || nbest=1
     "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
-        -- ${samples:+--sampling --beam "$samples"} "${own[@]}"
+        -- ${samples:+--sampling --beam "$samples"} "${own[@]}" ||
+        die "no translations (see above). They are in $made; for other ones, give another --out"
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \

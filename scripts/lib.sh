@@ -169,8 +169,11 @@ run_experiment() {
     # Snakemake's report follows the message of a step that failed. Print the message again, after it.
     export LSKD_COLLECTED_ERRORS=$PWD/.experiment.errors
     : >"$LSKD_COLLECTED_ERRORS"
+    local interrupted=0
+    trap 'interrupted=1' INT
     if ! "${call[@]}" "$@"; then
         printf '\n' >&2
+        [ $interrupted = 0 ] || die "interrupted. Run the same command again to continue: finished steps are kept"
         cat "$LSKD_COLLECTED_ERRORS" >&2
         die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
     fi

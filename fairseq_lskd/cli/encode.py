@@ -133,7 +133,32 @@ def run(args: argparse.Namespace) -> int:
     _warn_if_tokenised(args.raw, *filter(None, (args.source_lang, args.target_lang)))
     if args.target_lang is not None:
         _warn_if_swapped(args.raw, (args.source_lang, args.target_lang))
+        _warn_of_overlap(args.raw, args.target_lang)
     return 0
+
+
+def _warn_of_overlap(raw: Path, language: str) -> None:
+    """Warn of held-out references in the training text, which `lskd data prepare` drops and `lskd record` refuses."""
+    from ..data.bitext import find_side, some_lines
+    from ..errors import UserError
+    from ..lines import read_lines
+    from ..scoring.checks import MOST_OVERLAP, overlap
+
+    if any((raw / record).exists() for record in ("prepare.json", "truth.json")):
+        return
+    for split in ("valid", "test"):
+        try:
+            path, training = (find_side(raw, f"{each}.{language}") for each in (split, "train"))
+            lines = list(read_lines(path))
+            known = overlap(lines, read_lines(training))
+        except UserError:  # not a bitext
+            continue
+        if len(known) > MOST_OVERLAP * len(lines):
+            print(
+                f"warning: {path.resolve()}: {some_lines(known)} of {len(lines):,} are in {training.name} too, so "
+                "scores will be too high. Take them out of the training text: scripts/prepare.sh --corpus own does",
+                file=sys.stderr,
+            )
 
 
 def _warn_if_swapped(raw: Path, languages: tuple[str, str]) -> None:
@@ -157,7 +182,8 @@ def _warn_if_swapped(raw: Path, languages: tuple[str, str]) -> None:
             continue
         if swapped := look_swapped(guess(list(zip(*sides, strict=True)), languages), languages):
             print(
-                f"warning: {split}: {swapped}. Rename the files in {raw} so that their endings are their languages",
+                f"warning: {split}: {swapped}. Rename the files in {raw.resolve()} so that their endings are their "
+                "languages",
                 file=sys.stderr,
             )
 

@@ -23,7 +23,8 @@ EXAMPLES = """examples:
 """
 #: The styles of --write, by the extension of the file.
 STYLES = {".md": "github", ".tex": "latex_booktabs", ".tsv": "tsv", ".html": "html", ".txt": "simple"}
-
+#: Names of `lskd score --style` beside those of tabulate.
+NAMES = {"markdown": "github"}
 
 _SPEEDS = {
     "systems": {
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from ..scoring.table import format_differences, format_table
     from ..scoring.taught import add_shares, shares_as_numbers
 
+    args.style = NAMES.get(args.style, args.style)
     if args.style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected one of {', '.join(tabulate_formats)}")
     if wrong := [str(path) for path in args.write if path.suffix not in STYLES]:

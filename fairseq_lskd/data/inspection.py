@@ -69,7 +69,12 @@ def _named(part: Part) -> str:
 def held_out(
     corpus: Corpus, texts: dict[tuple[int, str], Text], splits: Sequence[str]
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield the pairs of the held-out parts unchanged, because scores are only comparable on the original text."""
+    """Yield the pairs of the held-out parts unchanged, because scores are only comparable on the original text.
+
+    Raises:
+        UserError: at the end, with all blank lines.
+    """
+    blank = []
     for number, part in enumerate(corpus.parts):
         if part.split not in splits:
             continue
@@ -79,10 +84,12 @@ def held_out(
             [line.removesuffix("\r") for line in side.removeprefix("\ufeff").removesuffix("\n").split("\n")]
             for side in sides
         ]
-        blank = [n for n, both in enumerate(zip(*lines, strict=True), start=1) if not all(map(str.strip, both))]
-        if blank:
-            raise UserError(f"{_named(part)}: blank: {some_lines(blank)}; remove these lines from BOTH sides")
+        for path, side in zip(pair.paths, lines, strict=True):
+            if numbers := [number for number, line in enumerate(side, start=1) if not line.strip()]:
+                blank.append(f"{_named(part)}: {path}: blank: {some_lines(numbers)}")
         yield part.name, list(zip(*lines, strict=True))
+    if blank:
+        raise UserError("\n  ".join(["blank lines; remove these lines from BOTH sides:", *blank]))
 
 
 def _decoded(path: Path) -> str:

@@ -23,7 +23,7 @@ from ..errors import UserError
 from ..files import contents, errors_name, sha256, sweep, write_json
 from ..names import within
 from ..reading import COUNT, read_json
-from ..replacing import Kind, asked, beside, followed, foreign, put_in_place, replaces, settle
+from ..replacing import Kind, asked, beside, followed, foreign, instead, put_in_place, replaces, settle
 
 FORMAT = 1
 #: Manifests of the folders that scripts/prepare.sh writes, so that messages name its option too.
@@ -70,8 +70,7 @@ class Manifest:
             lines = "\n  ".join(differences)
             script = " (prepare.sh: --data)" if self.name in OF_PREPARE else ""
             raise UserError(
-                f"{out} was created with different options or inputs:\n  {lines}\n"
-                f"Give another --out{script}, or run the same command with LSKD_REPLACE=1 to replace it"
+                f"{out} was created with different options or inputs:\n  {lines}\n" + instead(f"--out{script}")
             )
         for name, size in outputs.items():
             path = within(out, name, f"{out / self.name}: output")

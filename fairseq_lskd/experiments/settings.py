@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,9 +138,9 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
     """
     path = find(experiment, folder)
     given = _load(path)
-    problems = _wrong(given, _EXPERIMENT, path.name, needed=("title", "seeds", "teachers", "students"))
-    if problems:
-        raise UserError(f"{path}: " + "; ".join(problems))
+    problems = _wrong(given, _EXPERIMENT, "top level", needed=("title", "seeds", "teachers", "students"))
+    # Whatever has the wrong type is a problem already, and the rest is checked without it.
+    given = {key: value for key, value in given.items() if isinstance(value, _EXPERIMENT.get(key, object))}
     scales, own = _load(folder / "scales.yaml"), given.get("scales", {})
     for place, known in ((folder / "scales.yaml", scales), (f"{path}: scales", own)):
         if problem := misfit(known, {str: (dict, type(None))}):
@@ -152,12 +154,12 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
         if wrong:
             raise UserError(wrong[0])
     trained = [_trained(known) for known in scales.values() if known and _trained(known)[0] == _trained(settings)[0]]
-    problems = _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
+    problems += _wrong(settings, _SCALE, f"scale {scale}", needed=("corpus", "languages", "recipe"))
     if recipe is None and "recipe" in settings:
         problems += [f"scale {scale}: {each}" for each in _named(settings["recipe"], recipes)]
     # A scale may override teachers and students.
     teachers, students = (
-        [each for entry in settings.get(key) or given[key] for each in _entries(path, entry)]
+        [each for entry in settings.get(key) or given.get(key, []) for each in _entries(path, entry)]
         for key in ("teachers", "students")
     )
     for teacher in teachers:
@@ -176,7 +178,7 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
     for where, known in ((f"scale {scale}: ", settings), ("", given)):
         if "seeds" in known and not _are_seeds(known["seeds"]):
             problems.append(f"{where}seeds {known['seeds']}: expected a list of whole numbers from 1")
-    seeds = settings.get("seeds", given["seeds"])
+    seeds = settings.get("seeds", given.get("seeds"))
     languages = settings.get("languages")
     if not isinstance(languages, list) or len(languages) != 2 or not all(isinstance(each, str) for each in languages):
         problems.append(
@@ -188,13 +190,20 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
             check_tokeniser(tokenize, "tokenize:")
         except UserError as error:
             problems.append(str(error))
-    if not teachers:
+    if not teachers and "teachers" in given:
         problems.append("teachers: expected at least one")
+    problems += _unknown_sizes(settings.get("recipe"), recipes, [*teachers, *students])
+    problems += [
+        f"scale {scale}: {key}: {word!r} is one word with a space: expected {', '.join(map(shown, word.split()))}"
+        for key in ("prepare", "train", "translate", "score")
+        for word in (settings[key] if isinstance(settings.get(key), list) else ())
+        if isinstance(word, str) and word.startswith("-") and " " in word
+    ]
     if problem := misfit(settings.get("tests", {}), {str: (str, type(None))}):
         problems.append(f"tests: {problem}")
     problems += _harmful(settings, [*teachers, *students], given.get("train", []))
     if problems:
-        raise UserError(f"{path}: " + "; ".join(dict.fromkeys(problems)))
+        raise UserError("\n  ".join([f"{path} has mistakes:", *dict.fromkeys(problems)]))
     source, target = settings["languages"]
     return Settings(
         name=path.stem,
@@ -238,6 +247,19 @@ def _harmful(settings: Mapping[str, Any], models: list[dict[str, Any]], train: A
     return problems
 
 
+def _unknown_sizes(recipe: Any, folder: Path, models: list[dict[str, Any]]) -> list[str]:
+    """Return the sizes of models that a recipe lacks. It may get some from another recipe that it sources."""
+    file = recipe_file(recipe, folder) if isinstance(recipe, str) else None
+    if file is None or not file.is_file():
+        return []
+    text = file.read_text("utf-8", errors="replace")
+    for name in re.findall(r"^(?:\.|source) .*?([\w-]+\.sh)", text, re.MULTILINE):
+        text += (folder / name).read_text("utf-8") if (folder / name).is_file() else ""
+    known = sorted(set(re.findall(r"\b(\w+)_model\b", text)))
+    asked = dict.fromkeys(str(model["size"]) for model in models if "size" in model)
+    return [f"size: {size}: the recipe {recipe} has {', '.join(known)}" for size in asked if size not in known]
+
+
 def _trained(scale: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what determines the trainings of a scale: data, recipe and options."""
     options = [scale.get(key, []) for key in ("train", "translate")]
@@ -274,8 +296,14 @@ def _kind_of(kind: Any, value: Any) -> str:
     return {str: "a text", dict: "keys and values", bool: "true or false"}.get(kind, "a number")
 
 
+def _near(key: Any, kinds: Mapping[str, Any]) -> str:
+    """Return what was probably meant by an unknown key, or all that are known."""
+    near = difflib.get_close_matches(str(key), kinds, 1)
+    return f"no such key; did you mean {near[0]}?" if near else f"expected one of {', '.join(kinds)}"
+
+
 def _wrong(given: Mapping[str, Any], kinds: Mapping[str, Any], where: str, needed: tuple[str, ...]) -> list[str]:
-    problems = [f"{where}: {key}: expected one of {', '.join(kinds)}" for key in given if key not in kinds]
+    problems = [f"{where}: {key}: {_near(key, kinds)}" for key in given if key not in kinds]
     problems += [f"{where}: {key} is missing" for key in needed if key not in given]
     for key, value in given.items():
         kind = kinds.get(key)

@@ -6,6 +6,7 @@ SCRIPT is the name of the calling script, for error messages.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,8 @@ def recipe(run: Path) -> list[str]:
     found = read_record(run, whole=False)["labels"].get("recipe", "multi30k")
     if not is_plain(found) or found.endswith(".sh"):
         raise UserError(
-            f"{run / RECORD} has the recipe {found!r}, expected the name of a recipe in scripts/recipes: give the "
-            "recipe with --recipe"
+            f"{run / RECORD} has the recipe {found!r}, which is a file, not a name in scripts/recipes. A file that "
+            f"only a record names is not executed. If it is yours, add --recipe {shlex.quote(str(found))}"
         )
     return [found]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+#: Share of the references that may occur in the training text.
+MOST_OVERLAP = 0.01
 #: Fewer lines than this say nothing about a model.
 _FEW = 5
 _MOST_EQUAL = 0.5  # share of the lines
@@ -24,7 +26,7 @@ def _normal(line: str) -> str:
 def overlap(references: Sequence[str], training: Iterable[str]) -> list[int]:
     """Return the numbers, from 1, of references that occur in the training text, ignoring case and white space."""
     wanted = {_normal(line) for line in references} - {""}
-    known = wanted & {_normal(line) for line in training}
+    known = {each for line in training if (each := _normal(line)) in wanted}
     return [number for number, line in enumerate(references, 1) if _normal(line) in known]
 
 

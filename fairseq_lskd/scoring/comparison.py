@@ -9,14 +9,12 @@ from typing import Any
 from ..data.bitext import some_lines
 from ..data.tokenised import looks_tokenised, unknown_words
 from ..errors import UserError
-from .checks import empty_lines, equal_lines, overlap, repetitive_lines
+from .checks import MOST_OVERLAP, empty_lines, equal_lines, overlap, repetitive_lines
 from .metrics import make_metric
 from .seeds import spread
 from .significance import TESTS, paired_test
 from .systems import Output
 
-#: Share of the references that may occur in the training text.
-MOST_OVERLAP = 0.01
 _SHOWN = 60  #: characters of a line in a warning
 
 

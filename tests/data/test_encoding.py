@@ -83,6 +83,21 @@ def test_tokenised_references_give_a_warning_before_training(
     assert "is tokenised" not in capsys.readouterr().err
 
 
+def test_references_in_the_training_text_give_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "raw").mkdir()
+    for language in ("de", "en"):
+        lines = [f"the number {number} of {language}\n" for number in range(60)]
+        for split, part in (("train", lines[:40]), ("valid", lines[40:50]), ("test", [*lines[50:], *lines[:10]])):
+            (tmp_path / "raw" / f"{split}.{language}").write_text("".join(part))
+    encode(tmp_path / "raw", tmp_path / "out", "--vocab-size", "40", "--model-type", "bpe")
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'raw' / 'test.en'}: 10 lines (11, 12, 13" in said and "of 20 are in train.en too" in said
+    assert "valid.en" not in said
+    (tmp_path / "raw" / "prepare.json").write_text("{}")  # its test sets are checked already
+    encode(tmp_path / "raw", tmp_path / "again", "--vocab-size", "40", "--model-type", "bpe")
+    assert "train.en too" not in capsys.readouterr().err
+
+
 def test_swapped_sides_give_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     pytest.importorskip("py3langid")
     sides = {

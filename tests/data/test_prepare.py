@@ -226,7 +226,10 @@ def test_all_missing_files_are_reported_at_once(raw: Path, tmp_path: Path) -> No
 def test_blank_lines_of_a_test_set_are_refused(raw: Path, tmp_path: Path) -> None:
     lines = (raw / "test.de").read_text().splitlines()
     (raw / "test.de").write_text("\n".join([lines[0], " ", *lines[2:]]) + "\n")
-    assert "test: blank: 1 line (2); remove these lines from BOTH sides" in complaint(raw, tmp_path / "out")
+    write(raw, "dev", {"de": ["", *bitext(20, 2)["de"][1:]]}, zipped=True)
+    said = complaint(raw, tmp_path / "out")
+    assert f"test: {raw / 'test.de'}: blank: 1 line (2)" in said and "remove these lines from BOTH sides" in said
+    assert "dev" in said and "blank: 1 line (1)" in said
 
 
 def test_an_empty_result_is_an_error_with_the_counts(raw: Path, tmp_path: Path) -> None:

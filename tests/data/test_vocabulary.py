@@ -130,7 +130,7 @@ def test_up_to_date_also_from_another_folder(raw: Path, encoded: Path, tmp_path:
     assert {path: path.stat().st_mtime_ns for path in encoded.iterdir()} == before
 
 
-def test_other_options_and_inputs(raw: Path, encoded: Path, tmp_path: Path) -> None:
+def test_other_options_and_inputs(raw: Path, encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as error:
         encode(raw, encoded, "--vocab-size", "150", "--model-type", "bpe")
     message = str(error.value)
@@ -144,6 +144,11 @@ def test_other_options_and_inputs(raw: Path, encoded: Path, tmp_path: Path) -> N
     ):
         assert fact in message
     assert message.count("\n  --") == 2
+    monkeypatch.setenv("LSKD_REPLACE", "0")  # an experiment's shared data
+    with pytest.raises(SystemExit, match="other experiments may use it: delete it, or name other data") as error:
+        encode(raw, encoded, "--vocab-size", "150")
+    assert "LSKD_REPLACE=1" not in str(error.value)
+    monkeypatch.delenv("LSKD_REPLACE")
     with pytest.raises(SystemExit, match=r"input test\.xx: SHA-256 [0-9a-f]{12}…, now SHA-256") as error:
         encode(write_tiny(tmp_path / "raw"), encoded, "--vocab-size", "200")
     assert "--vocab-size" not in str(error.value)

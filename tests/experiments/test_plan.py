@@ -252,7 +252,7 @@ def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("title: Mine", "titel: Mine", "titel: expected one of title, seeds"),
+        ("title: Mine", "titel: Mine", "titel: no such key; did you mean title?"),
         ("title: Mine", "", "title is missing"),
         ("[1, 2]\nteach", "[0, a]\nteach", "seeds [0, 'a']: expected a list of whole numbers from 1"),
         (
@@ -282,8 +282,10 @@ def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
         ("recipe: smoke", "recipe: smok", "scale tiny: recipe 'smok': expected one of europarl-en-fr,"),
         ("recipe: smoke", "recipe: my/own.sh", "recipe 'my/own.sh': expected one of europarl-en-fr,"),
         ("[sequence, both]", "[sequence, word]", "strategy: not allowed with method word"),
-        ("recipe: smoke", "corpse: x", "scale tiny: corpse: expected one of corpus"),
+        ("recipe: smoke", "corpse: x", "scale tiny: corpse: no such key; did you mean corpus?"),
         ("recipe: smoke", "corpse: x", "scale tiny: recipe is missing"),
+        ("method: none", "method: none\n    size: huge", "size: huge: the recipe smoke has student, student_small,"),
+        ("recipe: smoke", "recipe: smoke, prepare: [--test 5]", "prepare: '--test 5' is one word with a space"),
         ("[xx, yy]", "[xx]", "languages: expected [source, target]"),
         ("- method: none", "- none", "students: method is missing"),
         ("seeds: [1, 2]", "seeds: [1, 2", "not a YAML file"),
@@ -329,9 +331,21 @@ def test_only_the_command_line_may_name_a_recipe_file(tmp_path: Path, monkeypatc
         assert words[words.index("--recipe") + 1] == str(mine)
 
 
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    text = (
+        MINE.replace("title: Mine", "titel: Mine")
+        .replace("label_smoothing", "smooth", 1)
+        .replace("seeds: [1, 2]", "seeds: 3", 1)
+    )
+    with pytest.raises(UserError) as caught:
+        plan(tmp_path, text)
+    for part in ("titel", "title is missing", "seeds: 3 has the wrong type", "label_smoothing is missing"):
+        assert part in str(caught.value)
+
+
 def test_seeds_are_checked_even_if_the_scale_overrides_them(tmp_path: Path) -> None:
     for wrong in ("[a]", "[true]", "[]", "[1.5]"):
-        with pytest.raises(UserError, match=r"mine\.yaml: seeds \["):
+        with pytest.raises(UserError, match=r"  seeds \["):
             plan(tmp_path, MINE.replace("seeds: [1, 2]", f"seeds: {wrong}", 1), scale="smoke")
 
 

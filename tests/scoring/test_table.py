@@ -128,6 +128,8 @@ class TestCommand:
         capsys.readouterr()
         assert main(["table", "results.json", "--style", "github"]) == 0
         assert capsys.readouterr().out == format_table(RECORDS, "github") + "\n"
+        assert main(["table", "results.json", "--style", "markdown"]) == 0
+        assert capsys.readouterr().out == format_table(RECORDS, "github") + "\n"
 
     def test_refuses_an_unknown_style_and_names_the_known(self) -> None:
         said = self.refused("a.json", "--style", "fancy")
