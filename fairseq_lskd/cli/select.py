@@ -325,9 +325,9 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import fields
 
     from ..sequences.filter_options import FilterOptions
-    from ..sequences.manifest import BINARISED
+    from ..sequences.manifest import BINARISED, WEIGHTS
     from ..sequences.selection import Request, build_training_set
-    from ..sequences.training_set import WEIGHTS
+    from ..user_dir import PACKAGE
 
     filters = FilterOptions(**{each.name: getattr(args, each.name) for each in fields(FilterOptions)})
     first, *more = args.translations
@@ -348,7 +348,8 @@ def run(args: argparse.Namespace) -> int:
         print(report.tables())
         if args.student_data or args.srcdict:
             data, weights = args.out / BINARISED, args.out / WEIGHTS
-            print(f"Train with: fairseq-train {data} --criterion seq_kd --sequence-weights {weights} ...")
+            options = f"--user-dir {PACKAGE} --criterion seq_kd --sequence-weights {weights}"
+            print(f"Train with: fairseq-train {data} {options} ...")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,16 @@ from ..errors import UserError
 from ..losses import Parameters, divergence
 from ..teachers.of_pairs import by_pair, paths_in
 from ..teachers.weights import read_mixture
-from ._options import NO_TEACHER
+from ._options import NO_TEACHER, DistillationConfig
 from ._selection import OF_TEACHER, SELECTIONS
+
+#: Options that are parameters of divergences, and these divergences.
+PARAMETERS = {
+    "kd_beta": ("jensen_shannon",),
+    "kd_skew": ("skewed_forward_kl", "skewed_reverse_kl"),
+    "kd_head": ("adaptive_kl",),
+    "kd_alpha": ("alpha_divergence",),
+}
 
 
 def check_smoothing(cfg: Any) -> list[str]:
@@ -66,7 +75,28 @@ def check_distillation(cfg: Any) -> list[str]:
             f"--kd-iterations {cfg.kd_iterations} needs the teacher's distributions given the student's predictions, "
             "which a --teacher-cache does not have. Give --teacher-path alone"
         )
-    return problems
+    return problems or _without_effect(cfg)
+
+
+def _without_effect(cfg: Any) -> list[str]:
+    """Return a message for each parameter that differs from its default, and that no given option uses."""
+    if cfg.teacher_path in (None, NO_TEACHER) and cfg.teacher_cache is None:
+        return []  # no teacher: nothing has an effect
+    kind, select = str(cfg.kd_divergence), str(cfg.kd_select)
+    needs = {name: (kind in users, f"--kd-divergence {' or '.join(users)}") for name, users in PARAMETERS.items()}
+    if kind not in {"forward_kl", "reverse_kl", "total_variation", "symmetric_kl"}.union(*PARAMETERS.values()):
+        needs = {}  # a user's own divergence may use any
+    needs |= {
+        "kd_select_share": (select != "all", "--kd-select batch or global"),
+        "kd_queue_size": (select not in ("all", "batch"), "--kd-select global"),
+        "kd_rest": (cfg.kd_top_k is not None or cfg.teacher_cache is not None, "--kd-top-k or a --teacher-cache"),
+    }
+    usual = {option.name: str(option.default) for option in fields(DistillationConfig)}
+    return [
+        f"--{name.replace('_', '-')} {value} has no effect without {needed}. Give that too, or leave it out"
+        for name, (used, needed) in needs.items()
+        if not used and str(value := getattr(cfg, name)) != usual[name]
+    ]
 
 
 def _check_hidden(cfg: Any) -> list[str]:

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..files import sha256
 from ..reading import read_value, value_at
 from ..sequences import SequenceWeights
-from ..sequences.manifest import BINARISED, MANIFEST
+from ..sequences.manifest import BINARISED, MANIFEST, WEIGHTS
 from ..teachers.compatibility import task_name
 from ..teachers.languages import options_of
 from ._batch import Batch
@@ -114,6 +114,15 @@ class SeqKDCriterion(DistillationCriterion):
         super().begin(model, max_update)
         if self.weights is not None:
             self._check_data(self._sentences_on_disk())
+            return
+        beside = Path(split_paths(options_of(self.task).data)[0]).parent / WEIGHTS
+        if beside.is_file():
+            logger.warning(
+                f"--sequence-weights is not given, so every sentence has the weight 1. {beside} has the weights of "
+                f"this training data: give --sequence-weights {beside}"
+            )
+        else:
+            logger.info("without --sequence-weights every training sentence has the weight 1")
 
     @property
     def _split(self) -> str:

@@ -84,9 +84,9 @@ def held_out(
             [line.removesuffix("\r") for line in side.removeprefix("\ufeff").removesuffix("\n").split("\n")]
             for side in sides
         ]
-        for path, side in zip(pair.paths, lines, strict=True):
+        for language, side in zip(corpus.languages, lines, strict=True):
             if numbers := [number for number, line in enumerate(side, start=1) if not line.strip()]:
-                blank.append(f"{_named(part)}: {path}: blank: {some_lines(numbers)}")
+                blank.append(f"{_named(part)}.{language}: blank: {some_lines(numbers)}")
         yield part.name, list(zip(*lines, strict=True))
     if blank:
         raise UserError("\n  ".join(["blank lines; remove these lines from BOTH sides:", *blank]))

@@ -80,6 +80,7 @@ class Loaded(NamedTuple):
     inputs: dict[str, list[Path]]  #: the files that it is made from, by kind
     source_lang: str | None
     pair: str | None  #: the language pair, for a multilingual teacher
+    translates: str | None  #: the direction, such as de-en, as far as the model or the options tell
     extra: int = 0  #: the number of tokens that are put around every source
 
 
@@ -113,7 +114,9 @@ def _from_checkpoints(paths: str, request: ModelRequest, search: DecodingOptions
     def make_engine() -> Engine:
         return choose_engine(teacher, search, request.engine, request.device, request.cores, cache)
 
-    return Loaded(make_engine, symbols, inputs, options_of(teacher.task).source_lang, teacher.pair)
+    options = options_of(teacher.task)
+    translates = f"{options.source_lang}-{options.target_lang}" if options.source_lang and options.target_lang else None
+    return Loaded(make_engine, symbols, inputs, options.source_lang, teacher.pair, translates)
 
 
 def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> Loaded:
@@ -145,7 +148,7 @@ def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> 
     def make_engine() -> Engine:
         return CTranslate2Engine(model, search, request.device, request.cores, positions, affixes)
 
-    return Loaded(make_engine, symbols, {"model": files}, source_lang, pair, affixes.on_source)
+    return Loaded(make_engine, symbols, {"model": files}, source_lang, pair, pair, affixes.on_source)
 
 
 def versions() -> dict[str, str]:

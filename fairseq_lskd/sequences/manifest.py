@@ -7,7 +7,7 @@ from typing import Any
 
 from ..reading import read_value, value_at
 
-MANIFEST, BINARISED = "select.json", "data-bin"
+MANIFEST, BINARISED, WEIGHTS = "select.json", "data-bin", "train.weights.npz"
 
 
 def translators(folder: Path) -> set[str]:

@@ -18,7 +18,7 @@ from ..data.writing_systems import available_tokeniser
 from ..errors import UserError
 from ..files import sha256
 from ..names import PLAIN, is_plain
-from ..reading import shown
+from ..reading import shown, value_at
 from .candidates import Candidates
 from .content_filters import SAMPLE
 from .filter_options import FLAGS, LEARNT, FilterOptions
@@ -36,6 +36,7 @@ from .valid_translations import SPLIT, VALID_FLAG, ValidTranslations
 
 VOCABULARY_SAMPLE = 1000  # sentences whose pieces are compared with the student's dictionaries
 MAX_UNKNOWN = 5  # per cent of a side's tokens, above which a warning is printed
+MAX_UNKNOWN_OTHER = 0.1  # the same, if the teacher's dictionary is not the student's
 REFERENCES_IN_PIECES = (
     "Give --references in the student's pieces, such as the file that fairseq-preprocess binarised; or, if these are "
     "SentencePiece's, --sentencepiece-target"
@@ -151,6 +152,8 @@ def build_training_set(request: Request) -> Report | None:
         more=request.more,
     )
     made_by = candidates.made_by()
+    for path, made in zip((request.translations, *request.more), (made_by, *candidates.more_made_by()), strict=True):
+        _check_direction(path, made, request)
     score_filters = make_filters(request.filter_worst, request.filter_below, candidates)
     scored_by = check_scores("--scores", request.scores, candidates) if request.scores else None
     manifest = Manifest(
@@ -216,7 +219,7 @@ def build_training_set(request: Request) -> Report | None:
             total = report.pairs.total() + sum(added_pairs.values())
             print(f"binarising {total:,} pairs", file=sys.stderr)
             facts["unknown"] = binarise(folder, student, request.workers)
-            _warn_of_unknown(facts["unknown"])
+            _warn_of_unknown(facts["unknown"], _is_in_other_pieces(made_by, student, request))
         if valid:
             facts[SPLIT] = valid.write(folder, selection, request.workers)
             print(
@@ -373,6 +376,24 @@ def _check_alignment(candidates: Candidates, allow_shifted: bool) -> None:
         _warn(shifted)
 
 
+def _check_direction(path: Path, made_by: Any, request: Request) -> None:
+    """Raise a `UserError` if a list has translations in the other direction."""
+    pair = value_at(made_by, "translates")
+    if pair == f"{request.target_lang}-{request.source_lang}":
+        raise UserError(
+            f"{path}: its teacher translates {pair}, expected {request.source_lang}-{request.target_lang} (-s, -t). "
+            "Translate the other side of the corpus with a teacher of this direction"
+        )
+
+
+def _is_in_other_pieces(made_by: Any, student: Student, request: Request) -> bool:
+    """Return whether the teacher's dictionaries are not the student's, and the text is not split into pieces again."""
+    theirs = value_at(made_by, "run", "dictionaries")
+    ours = {sha256(student.srcdict), sha256(student.tgtdict)}
+    given = request.sentencepiece_source or request.sentencepiece_target
+    return isinstance(theirs, list) and not given and ours.isdisjoint(map(str, theirs))
+
+
 def _check_tag(tag: str | None, student: Student) -> None:
     if tag is not None and tag not in read_dictionary(student.srcdict):
         raise UserError(
@@ -436,11 +457,13 @@ def _warn_of_filters(report: Report) -> None:
             )
 
 
-def _warn_of_unknown(unknown: dict[str, float]) -> None:
+def _warn_of_unknown(unknown: dict[str, float], other_pieces: bool) -> None:
     for language, percentage in unknown.items():
-        if percentage > MAX_UNKNOWN:
+        if percentage > (MAX_UNKNOWN_OTHER if other_pieces else MAX_UNKNOWN):
+            digits = 0 if percentage > MAX_UNKNOWN else 1
+            other = "the teacher's dictionary is not the student's, and " if other_pieces else ""
             _warn(
-                f"{percentage:.0f} % of the tokens of train.{language} are not in the student's dictionary. If they "
-                "are text or other pieces, give --sentencepiece-source and --sentencepiece-target, or, for "
-                "subword-nmt, translations and references in the student's pieces"
+                f"{other}{percentage:.{digits}f} % of the tokens of train.{language} are not in the student's "
+                "dictionary. If they are text or other pieces, give --sentencepiece-source and "
+                "--sentencepiece-target, or, for subword-nmt, translations and references in the student's pieces"
             )

@@ -151,5 +151,7 @@ def merge(out: Path, count: int) -> int:
         "counts": dict(sum((Counter(manifest["counts"]) for manifest in manifests), Counter())),
         "shards": [{name: manifest[name] for name in ("settings", "seconds", "versions")} for manifest in manifests],
     }
+    if "translates" in manifests[0]:
+        merged["translates"] = manifests[0]["translates"]
     write_json(manifest_path(out), merged)
     return merged["lines"]

@@ -16,13 +16,13 @@ from ..data.dictionary import read_dictionary
 from ..errors import UserError
 from ..files import write_json
 from ..lines import read_lines
-from .manifest import BINARISED
+from .manifest import BINARISED, WEIGHTS
 from .report import Report
 from .segmentation import check_pieces
 from .select import Outcome
 from .weights import SequenceWeights
 
-WEIGHTS, REPORT = "train.weights.npz", "report"
+REPORT = "report"
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def translate(request: Request) -> None:
     Raises:
         UserError: if options conflict, an input cannot be used, or the output belongs to another run.
     """
-    translator, identity = _translator(request)
+    translator, identity, translates = _translator(request)
     sentences = _sentences(request, translator)
     shard = Shard.cut(sentences, request.window, request.shard_id, request.num_shards)
     identity |= {"sentences": sentences, "shard": f"{shard.number} of {shard.of}"}
@@ -61,10 +61,12 @@ def translate(request: Request) -> None:
         path, identity, zipped=request.out.suffix == ".gz", state=kept, lines=shard.stop - shard.start
     )
     with contextlib.closing(output):
-        _complete(output, request, translator, shard)
+        _complete(output, request, translator, shard, translates)
 
 
-def _complete(output: ResumableFile, request: Request, translator: Translator, shard: Shard) -> None:
+def _complete(
+    output: ResumableFile, request: Request, translator: Translator, shard: Shard, translates: str | None
+) -> None:
     """Translate the sentences that the output lacks, and finish it."""
     title, wanted = output.out.name, shard.stop - shard.start
     if output.finished:
@@ -84,7 +86,8 @@ def _complete(output: ResumableFile, request: Request, translator: Translator, s
         settings, rows = _settings(request, translator, shard)
         state = {"settings": vars(settings), "measured": rows, "seconds": 0.0, "counts": {}}
         output.append([], state)
-    print(f"{title} | {translator.engine.name}, {settings}", file=sys.stderr)
+    direction = f"{translates}, " if translates else ""
+    print(f"{title} | {direction}{translator.engine.name}, {settings}", file=sys.stderr)
     progress = Progress(title, output.done, wanted)
     begun = time.monotonic()
     for records in translator.translate(settings, shard.start + output.done, shard.stop, progress):
@@ -95,7 +98,9 @@ def _complete(output: ResumableFile, request: Request, translator: Translator, s
         translator.corpus.check_unchanged()  # before anything of a changed text is written
         output.append([to_line(record, str(request.teacher_path or request.model)) for record in records], state)
     command = ["lskd", *sys.argv[1:]]
-    made = {"corpus": str(request.corpus), "teacher_path": request.teacher_path, "command": command}
+    made: dict[str, Any] = {"corpus": str(request.corpus), "teacher_path": request.teacher_path, "command": command}
+    if translates:
+        made["translates"] = translates
     output.finish({**state, **made, "versions": versions()})
     skipped = ", ".join(f"{n:,} {why}" for why in (EMPTY, TOO_LONG) if (n := state["counts"].get(why)))
     if unknown := state["counts"].get(UNKNOWN_SENTENCES, 0):
@@ -112,8 +117,8 @@ def _complete(output: ResumableFile, request: Request, translator: Translator, s
     )
 
 
-def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
-    """Return the translator, and the identity of the run: its options and the digests of its inputs."""
+def _translator(request: Request) -> tuple[Translator, dict[str, Any], str | None]:
+    """Return the translator, the identity of the run (its options and the digests of its inputs), and the direction."""
     options = request.search
     if not request.corpus.exists():
         raise UserError(f"CORPUS {request.corpus}: no such file or folder")
@@ -158,7 +163,7 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any]]:
             if (value := getattr(request, name)) not in (None, "")
         },
     }
-    return translator, identity
+    return translator, identity, loaded.translates
 
 
 def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None:
@@ -237,7 +242,7 @@ def plan(request: Request) -> Plan:
     Raises:
         UserError: as in `translate`, and if no sentence can be translated.
     """
-    translator, _ = _translator(request)
+    translator, *_ = _translator(request)
     sentences = _sentences(request, translator)
     whole = Shard.cut(sentences, request.window)
     sample = translator.sample(whole)

@@ -538,6 +538,27 @@ class TestManifest:
         assert {"data-bin/train.de-en.de.idx", "train.weights.npz"} <= found["outputs"].keys()
         assert {"fairseq_lskd", "sacrebleu"} <= found["versions"].keys()
 
+    def test_translations_in_the_other_direction_are_refused(self) -> None:
+        size, lines = Path("nbest.jsonl").stat().st_size, len(Path("nbest.jsonl").read_text().splitlines())
+        made_by = {"run": {}, "lines": lines, "bytes": size, "translates": "en-de"}
+        Path("nbest.jsonl.manifest.json").write_text(json.dumps(made_by))
+        assert "nbest.jsonl: its teacher translates en-de, expected de-en (-s, -t)" in refused()
+        Path("nbest.jsonl.manifest.json").write_text(json.dumps(made_by | {"translates": "de-en"}))
+        assert run() == 0
+
+    def test_few_unknown_pieces_are_warned_of_if_the_teacher_has_another_dictionary(
+        self, bitext: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        first, *others = records()
+        write([first | {"source": f"x {first['source']}"}, *others])
+        size = Path("nbest.jsonl").stat().st_size
+        for digest, warned in ((sha256(bitext / "dict.de.txt"), False), ("0" * 64, True)):
+            made_by = {"run": {"dictionaries": [digest]}, "lines": 1 + len(others), "bytes": size}
+            Path("nbest.jsonl.manifest.json").write_text(json.dumps(made_by))
+            assert run("--student-data", bitext, out=f"out-{warned}") == 0
+            said = capsys.readouterr().err
+            assert ("the teacher's dictionary is not the student's" in said and "train.de" in said) == warned
+
     def test_the_same_call_has_nothing_to_do_unless_a_file_is_gone(
         self, bitext: Path, capsys: pytest.CaptureFixture
     ) -> None:

@@ -70,7 +70,7 @@ def test_a_binarised_split(words: list[str], bitext: Path, capsys: pytest.Captur
     said = capsys.readouterr()
     assert said.out == ""
     assert re.fullmatch(
-        r"out.jsonl \| ctranslate2 \S+, cpu float32, 1 worker of 1 thread\(s\), batches of 60 tokens\n"
+        r"out.jsonl \| de-en, ctranslate2 \S+, cpu float32, 1 worker of 1 thread\(s\), batches of 60 tokens\n"
         r"out.jsonl \| 60 sentences, [\d,]+ per second\n",
         said.err,
     )
@@ -87,7 +87,7 @@ def test_a_binarised_split(words: list[str], bitext: Path, capsys: pytest.Captur
             assert len(hypothesis["token_scores"]) == hypothesis["length"] == len(hypothesis["tokens"].split()) + 1
     found = manifest("new/out.jsonl")
     assert (found["lines"], found["bytes"]) == (60, Path("new/out.jsonl").stat().st_size)
-    assert found["counts"]["hypotheses"] == 120
+    assert found["counts"]["hypotheses"] == 120 and found["translates"] == "de-en"
     assert {"run", "settings", "measured", "seconds", "corpus", "command", "versions"} <= found.keys()
     assert sorted(path.name for path in Path("new").iterdir()) == ["out.jsonl", "out.jsonl.manifest.json"]
 
@@ -286,7 +286,8 @@ def test_shards_are_the_parts_of_one_run(words: list[str], out: str, search: lis
     assert main(["translate", "--merge", "--out", out, "--num-shards", "3"]) == 0
     assert Path(out).read_bytes() == Path(f"whole-{out}").read_bytes()
     ours, theirs = manifest(out), manifest(f"whole-{out}")
-    assert (ours["lines"], ours["bytes"], ours["counts"]) == (theirs["lines"], theirs["bytes"], theirs["counts"])
+    for name in ("lines", "bytes", "counts", "translates"):
+        assert ours[name] == theirs[name]
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_both_forms_are_alike_on_validation(task, teacher_path, weights_path, na
     fused, plain = (run(task, student, name, form, mode="eval", **settings) for form in ("fused", "plain"))
     assert_alike(fused, plain)
     assert {"total", "n_correct", "entropy", "gap_0"} <= fused.logs[0].keys()
-    for key in ("kd_select", "kd_iterations", "sequence_weights"):
+    for key in ("kd_select", "kd_queue_size", "kd_iterations", "sequence_weights"):
         settings.pop(key, None)
     assert_alike(fused, run(task, student, "word_kd", "fused", mode="eval", **settings))
 

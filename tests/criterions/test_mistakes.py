@@ -116,10 +116,27 @@ def test_more_types_than_a_cache_has(bitext, task, teacher_path, tmp_path, name)
 LIMITS = [
     {"kd_top_k": 15, "kd_ranking": 15},
     {"kd_top_k": 1, "kd_ranking": 1, "kd_rest": "renormalise"},
-    {"kd_divergence": "reverse_kl", "kd_rest": "renormalise"},  # without a top k nothing is left over: finite
     {"kd_select": "global", "kd_queue_size": 1, "kd_select_share": 1.0},
     {"kd_select": "batch", "kd_select_share": 1e-9},
 ]
+
+
+WITHOUT_EFFECT = [
+    ({"kd_skew": 0.3}, "--kd-divergence skewed_forward_kl or skewed_reverse_kl"),
+    ({"kd_divergence": "skewed_reverse_kl", "kd_beta": 0.3}, "--kd-divergence jensen_shannon"),
+    ({"kd_head": 0.3}, "--kd-divergence adaptive_kl"),
+    ({"kd_alpha": 0.3}, "--kd-divergence alpha_divergence"),
+    ({"kd_select_share": 0.3}, "--kd-select batch or global"),
+    ({"kd_select": "batch", "kd_queue_size": 7}, "--kd-select global"),
+    ({"kd_rest": "renormalise"}, "--kd-top-k or a --teacher-cache"),
+]
+
+
+@pytest.mark.parametrize(("settings", "needed"), WITHOUT_EFFECT)
+def test_a_parameter_that_nothing_uses_is_refused(task, teacher_path, settings, needed):
+    name, value = list(settings.items())[-1]
+    said = complaint(task, "word_kd", teacher_path=str(teacher_path), **settings)
+    assert f"--{name.replace('_', '-')} {value} has no effect without {needed}" in said
 
 
 @pytest.mark.parametrize("settings", LIMITS)

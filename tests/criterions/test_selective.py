@@ -178,7 +178,8 @@ def test_the_student_is_trained_as_without_a_queue(bitext, teacher_path, optimiz
     found = []
     for select in ("all", "global"):
         flags = ("--optimizer", optimizer, "--weight-decay", "0.1")
-        trainer, criterion = make_run(bitext, teacher_path, *flags, select=select, kd_select_share=1.0)
+        share = {"kd_select_share": 1.0} if select == "global" else {}
+        trainer, criterion = make_run(bitext, teacher_path, *flags, select=select, **share)
         update(trainer, *BATCHES[:3])
         found.append(weights_of(trainer))
     assert_same(*found)

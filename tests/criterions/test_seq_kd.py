@@ -318,3 +318,15 @@ def test_weights_for_data_in_several_folders(task, student, tmp_path, monkeypatc
     monkeypatch.setattr(task.cfg, "data", f"{task.cfg.data}:{task.cfg.data}")
     with pytest.raises(SystemExit, match="needs the training data in one folder"):
         criterion(student, batch(task, range(4)))
+
+
+def test_weights_beside_the_training_data_are_named(task, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="fairseq_lskd")
+    monkeypatch.setattr(task.cfg, "data", str(tmp_path / "data-bin"))
+    criterion = make_criterion(task, "seq_kd")
+    criterion.begin(make_model(task), 10)
+    assert "without --sequence-weights every training sentence has the weight 1" in caplog.text
+    weights = tmp_path / "train.weights.npz"
+    weights.touch()
+    criterion.begin(make_model(task), 10)
+    assert caplog.records[-1].levelname == "WARNING" and f"give --sequence-weights {weights}" in caplog.text
