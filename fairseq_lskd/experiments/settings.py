@@ -178,7 +178,7 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
     for where, known in ((f"scale {scale}: ", settings), ("", given)):
         if "seeds" in known and not _are_seeds(known["seeds"]):
             problems.append(f"{where}seeds {known['seeds']}: expected a list of whole numbers from 1")
-    seeds = settings.get("seeds", given.get("seeds"))
+    seeds: list[int] = settings.get("seeds", given.get("seeds", []))
     languages = settings.get("languages")
     if not isinstance(languages, list) or len(languages) != 2 or not all(isinstance(each, str) for each in languages):
         problems.append(
