@@ -18,6 +18,7 @@ from .checkpoint import read_checkpoint, said
 from .compatibility import dictionary_file, languages_of, task_name
 from .known import is_bilingual
 from .languages import (
+    BART,
     MIXED,
     OF_PAIRS,
     PARTED,
@@ -75,10 +76,13 @@ def load_teacher(
     options = read_checkpoint(first)["cfg"]["task"]
     name = task_name(options)
     if name not in OF_PAIRS and not is_bilingual(name):
+        converter = "one of CTranslate2's converters"
+        if name == BART:
+            converter = "ct2-fairseq-converter --no_default_special_tokens --source_lang SRC --target_lang TGT"
+        way_out = f"Convert it with {converter}, and name the folder with --model (lskd translate, lskd cache)"
         raise UserError(
             f"the teacher {first} was trained on the task {name!r}, expected 'translation', a subclass of it, "
-            f"{MIXED!r} or {PARTED!r}. Convert it with one of CTranslate2's converters, and name the folder with "
-            "--model."
+            f"{MIXED!r} or {PARTED!r}. {way_out}"
         )
     check_languages(first, options)
     if name in OF_PAIRS:

@@ -24,7 +24,7 @@ from ..losses import MEAN, Mixture, temper
 from ..machine import threads
 from ..reading import shown
 from .model_folder import PADDING, WEIGHTS, model_symbols, read_config
-from .model_tokens import Affixes, choose_affixes
+from .model_tokens import Affixes, choose_affixes, forced_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class ConvertedTeacher:
         pair = (task.cfg.source_lang, task.cfg.target_lang)
         self.affixes, self.pair = choose_affixes(folder, *pair, affixes, f" (the languages of {task.cfg.data})")
         _check_affixes(folder, self.affixes, symbols)
+        self._prefix = forced_tokens(folder, self.affixes)
         self._columns, self._target = _target(folder, task.target_dictionary, symbols, config)
         self._source = _source(folder, task.source_dictionary, model_symbols(folder, "source"), config)
         self._classes, self._limits = len(symbols), task.max_positions()
@@ -116,7 +117,7 @@ class ConvertedTeacher:
         source, target = (min(limit, LONGEST) for limit in self._limits)
         word, prefix = [self._target[-1]], list(self.affixes.target_prefix)
         problems = []
-        sides = (("source", source, 1, self._more), ("target", 1, target, len(prefix)))
+        sides = (("source", source, 1, self._more), ("target", 1, target, self._prefix))
         for side, (end, given, forced, more) in enumerate(sides):
             try:
                 # The end of a target takes a position.
@@ -176,8 +177,7 @@ class ConvertedTeacher:
 
         Those at forced language tokens are left out.
         """
-        prefix = list(self.affixes.target_prefix)
-        given = len(prefix)
+        prefix, given = list(self.affixes.target_prefix), self._prefix
         try:
             results = self._translator.translate_batch(
                 sources,

@@ -32,6 +32,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     word = (str, type(None))
     shape = {"bos_token?": word, "eos_token?": word, "unk_token?": word, "add_source_eos?": bool}
+    shape["decoder_start_token?"] = word
     return read_json(path, shape, "the config.json of a CTranslate2 model") if path.is_file() else {}
 
 

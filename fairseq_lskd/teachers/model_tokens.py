@@ -13,8 +13,11 @@ from .model_folder import model_symbols, read_config
 
 #: What `lskd export` writes into a folder.
 EXPORT = "export.json"
-#: The form of language tokens: `__de__` (M2M-100, fairseq), `deu_Latn` (NLLB), `de_DE` and `[de_DE]` (mBART).
+#: The form of language tokens: `__de__` (M2M-100, fairseq), `deu_Latn` (NLLB), and mBART's.
 _LANGUAGE = re.compile(r"__[a-z]{2,3}(_[A-Za-z]+)?__|[a-z]{3}_[A-Z][a-z]{3}|\[?[a-z]{2}_[A-Z]{2}\]?")
+#: mBART's: `de_DE`, and `[de_DE]` or `[de]` (fairseq).
+_MBART = re.compile(r"\[?[a-z]{2}_[A-Z]{2}\]?|\[[a-z]{2,3}\]")
+_MASK = "<mask>"  # fairseq adds it after mBART's tokens
 _AFFIXES = {"source_prefix": str, "source_suffix": str, "target_prefix": str}
 _EXPORT = {"pairs?": {str: _AFFIXES}, "max_positions?": [POSITIVE]}
 
@@ -65,7 +68,9 @@ def read_export(folder: Path) -> dict[str, Any]:
 
 def language_tokens(folder: Path, kind: str = "target") -> list[str]:
     """Return the language tokens in a model's vocabulary; empty if there are fewer than two."""
-    found = [symbol for symbol in model_symbols(folder, kind) if _LANGUAGE.fullmatch(symbol)]
+    symbols = model_symbols(folder, kind)
+    forms = (_LANGUAGE, _MBART) if _MASK in symbols else (_LANGUAGE,)
+    found = [symbol for symbol in symbols if any(form.fullmatch(symbol) for form in forms)]
     return found if len(found) > 1 else []
 
 
@@ -75,7 +80,8 @@ def choose_affixes(
     """Return the tokens around the sentences of a language pair.
 
     Folders of `lskd export` record them. Other models are taken to have M2M-100's form (also NLLB's and mBART-50's):
-    the language of a sentence is its first token.
+    the language of a sentence is its first token. mBART-25's tokens are after the source's end symbol, and start the
+    decoder, which has no start symbol of its own then.
 
     Args:
         given: `--source-prefix`, `--source-suffix` and `--target-prefix`. If one is not None, they are used as they
@@ -83,10 +89,12 @@ def choose_affixes(
         whose: what decides on the languages if they are not from `--source-lang` and `--target-lang`, for messages.
 
     Raises:
-        UserError: if the model is multilingual and the pair is not given, not known, or one of several.
+        UserError: if the model is multilingual and the pair is not given, not known, or one of several, or if the
+            place of its language tokens is not known.
     """
-    record = read_export(folder)
-    end = () if (config := read_config(folder)).get("add_source_eos", True) else (config.get("eos_token") or "</s>",)
+    record, config = read_export(folder), read_config(folder)
+    eos = config.get("eos_token") or "</s>"
+    end = () if config.get("add_source_eos", True) else (eos,)
     if any(value is not None for value in given):
         own = Affixes.split(given)
         return Chosen(own if given[1] is not None else own._replace(source_suffix=end), None)
@@ -111,7 +119,38 @@ def choose_affixes(
             f"--model {folder} has no language token for {' and '.join(lacking)}"
             f"{whose or ' (--source-lang, --target-lang)'}. It has {shown(', '.join(tokens))}. {by_hand}"
         )
-    return Chosen(Affixes((str(found[0]),), end, (str(found[1]),)), f"{source}-{target}")
+    one, other = map(str, found)
+    pair, unstarted = f"{source}-{target}", starts_with_prefix(config)
+    if unstarted and _MBART.fullmatch(one):
+        return Chosen(Affixes((), (*end, one), (other,)), pair)
+    if one.startswith("[") and not unstarted:
+        raise UserError(
+            f"--model {folder} has language tokens in mBART's form, {one} and {other}, and does not tell where they "
+            "belong. For a model of the task translation_from_pretrained_bart, convert it again with "
+            "ct2-fairseq-converter --no_default_special_tokens. For one of translation_multi_simple_epoch, give "
+            f"--source-prefix '{one}' --target-prefix '{other}'"
+        )
+    return Chosen(Affixes((one,), end, (eos, other) if unstarted else (other,)), pair)
+
+
+def starts_with_prefix(config: dict[str, Any]) -> bool:
+    """Whether the decoder starts with the first token of the target prefix, by a model's config.json."""
+    return "decoder_start_token" in config and config["decoder_start_token"] is None
+
+
+def forced_tokens(folder: Path, affixes: Affixes) -> int:
+    """Return the number of tokens that a translation begins with and that are not the decoder's start.
+
+    Raises:
+        UserError: if the model needs a start, and the target prefix is empty.
+    """
+    starts = starts_with_prefix(read_config(folder))
+    if starts and not affixes.target_prefix:
+        raise UserError(
+            f"--model {folder} does not tell what its decoder starts with (decoder_start_token in its config.json). "
+            "Give it with --target-prefix ('</s>' for most models)"
+        )
+    return len(affixes.target_prefix) - int(starts)
 
 
 def _recorded(folder: Path, pairs: dict[str, dict[str, str]], source: str | None, target: str | None) -> Chosen:

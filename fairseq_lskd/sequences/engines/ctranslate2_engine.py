@@ -13,7 +13,7 @@ import ctranslate2
 
 from ...errors import UserError
 from ...teachers.model_folder import PADDING, model_symbols, read_config
-from ...teachers.model_tokens import Affixes
+from ...teachers.model_tokens import Affixes, forced_tokens
 from ..decoding import Batch, DecodingOptions, Hypothesis, OutOfMemory, Settings
 
 Item = TypeVar("Item")
@@ -38,6 +38,7 @@ class CTranslate2Engine:
     ):
         """`positions`: maximum numbers of source and target tokens, end-of-sentence tokens included."""
         self.folder, self.options, self.affixes = folder, options, affixes or Affixes()
+        self.forced = forced_tokens(folder, self.affixes)
         self.max_source_positions, self.max_target_positions = positions
         config = read_config(folder)
         self.eos = config.get("eos_token") or "</s>"
@@ -174,13 +175,12 @@ class CTranslate2Engine:
         length, and the scores of single tokens.
         """
         options = self.options
-        other = options.sampling or options.min_len > 1 or options.unkpen > 0 or bool(self.affixes.target_prefix)
+        other = options.sampling or options.min_len > 1 or options.unkpen > 0 or self.forced > 0
         return other or tokens[-1:] != [self.eos] or (options.token_scores and rank < options.nbest)
 
     def _strip(self, tokens: list[str]) -> list[str]:
         """Remove the forced prefix and the end-of-sentence token from a translation."""
-        given = len(self.affixes.target_prefix)
-        return tokens[given:-1] if tokens[-1:] == [self.eos] else tokens[given:]
+        return tokens[self.forced : -1] if tokens[-1:] == [self.eos] else tokens[self.forced :]
 
     def _submit_scores(self, item: tuple[Batch, list[Any]]) -> list[Any]:
         batch, results = item
@@ -197,7 +197,7 @@ class CTranslate2Engine:
         return self.translator.score_batch(
             [self._source(source) for source, _ in pairs],
             [prefix + target for _, target in pairs],
-            offset=len(prefix),
+            offset=self.forced,
             max_input_length=0,
             asynchronous=True,
             # `max_tokens` assumes one hypothesis per sentence.
