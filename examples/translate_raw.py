@@ -52,6 +52,7 @@ if pair not in pairs:
         sys.exit(f"{folder} translates one language pair. Give the text on standard input: DIR < {pair}")
     sys.exit(f"{folder} translates {', '.join(known)}: python translate_raw.py {folder} PAIR < text.de > text.en")
 before, after, first = (pairs[pair].get(n, "").split() for n in ("source_prefix", "source_suffix", "target_prefix"))
+unspoken = record.get("language_tokens", [])  # a weak model may generate them
 longest = record["max_positions"]
 translator = ctranslate2.Translator(str(folder))
 sources, again = tee([*before, *line[: longest[0] - 1], *after] for line in pieces())
@@ -59,6 +60,7 @@ limits = {"max_input_length": 0, "max_decoding_length": min(200, longest[1] - 1)
 sys.stdout.reconfigure(encoding="utf-8", newline="\n")
 try:
     for result in translator.translate_iterable(sources, (first for _ in again), beam_size=5, **limits):
-        print(target.decode(result.hypotheses[0][len(first) :]), flush=True)
+        words = [word for word in result.hypotheses[0][len(first) :] if word not in unspoken]
+        print(target.decode(words), flush=True)
 except BrokenPipeError:  # as in `| head -1`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

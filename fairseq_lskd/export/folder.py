@@ -61,6 +61,7 @@ def export_student(
             "bytes": size(folder),
             **({} if pairs and len(pairs) > 1 else {"source_lang": task.source_lang, "target_lang": task.target_lang}),
             **({"pairs": {pair: affixes.written() for pair, affixes in pairs.items()}} if pairs else {}),
+            **({"language_tokens": sorted(student.language_tokens)} if pairs else {}),
             "max_positions": student.max_positions,
             "sentencepiece": {name: str(path) for name, path in texts.items()},
             "float32_largest_difference": difference,

@@ -20,7 +20,7 @@ from ..sequences.decoding import Batch, DecodingOptions, Settings
 from ..sequences.engines.ctranslate2_engine import CTranslate2Engine
 from ..sequences.segmentation import joiner
 from ..teachers.known import is_bilingual
-from ..teachers.model_tokens import choose_affixes
+from ..teachers.model_tokens import choose_affixes, unspoken
 from .facts import read_manifest
 
 _SEARCH = ("beam", "nbest", "lenpen", "max_len_a", "max_len_b", "min_len", "unkpen")
@@ -97,7 +97,7 @@ class Exported:
     def __init__(self, folder: Path, search: DecodingOptions, threads: int):
         positions = read_manifest(folder)["max_positions"]
         affixes, _ = choose_affixes(folder, None, None, (None, None, None))
-        self.folder = folder
+        self.folder, self.unspoken = folder, unspoken(folder, affixes)
         self.engine = CTranslate2Engine(folder, search, "cpu", threads, (positions[0], positions[-1]), affixes)
         try:
             # The processor may compute in another type than that of the stored weights.
@@ -123,7 +123,8 @@ class Exported:
             begun = time.perf_counter()
             (hypotheses,) = self.engine.translate([batch])
             seconds += time.perf_counter() - begun
-            found |= {places[i]: each[0].tokens for i, each in zip(rows, hypotheses, strict=True) if each}
+            best = {places[i]: each[0].tokens for i, each in zip(rows, hypotheses, strict=True) if each}
+            found |= {place: [each for each in tokens if each not in self.unspoken] for place, tokens in best.items()}
         return [found[place] for place in sorted(found)], seconds
 
     def texts(self, generation: Generation) -> list[str]:

@@ -13,7 +13,7 @@ from ..compat.versions import version_of
 from ..errors import UserError
 from ..machine import threads
 from ..teachers.model_folder import model_symbols, read_config
-from ..teachers.model_tokens import choose_affixes, read_export
+from ..teachers.model_tokens import choose_affixes, read_export, unspoken
 from .decoding import DecodingOptions, Engine
 
 #: Options with the tokens that are put before and after every sentence.
@@ -82,6 +82,7 @@ class Loaded(NamedTuple):
     pair: str | None  #: the language pair, for a multilingual teacher
     translates: str | None  #: the direction, such as de-en, as far as the model or the options tell
     extra: int = 0  #: the number of tokens that are put around every source
+    unspoken: frozenset[str] = frozenset()  #: language tokens, which are no part of a translation
 
 
 def load(request: ModelRequest, search: DecodingOptions | None = None) -> Loaded:
@@ -116,7 +117,9 @@ def _from_checkpoints(paths: str, request: ModelRequest, search: DecodingOptions
 
     options = options_of(teacher.task)
     translates = f"{options.source_lang}-{options.target_lang}" if options.source_lang and options.target_lang else None
-    return Loaded(make_engine, symbols, inputs, options.source_lang, teacher.pair, translates)
+    return Loaded(
+        make_engine, symbols, inputs, options.source_lang, teacher.pair, translates, unspoken=teacher.language_tokens
+    )
 
 
 def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> Loaded:
@@ -148,7 +151,8 @@ def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> 
     def make_engine() -> Engine:
         return CTranslate2Engine(model, search, request.device, request.cores, positions, affixes)
 
-    return Loaded(make_engine, symbols, {"model": files}, source_lang, pair, pair, affixes.on_source)
+    tokens = unspoken(model, affixes)
+    return Loaded(make_engine, symbols, {"model": files}, source_lang, pair, pair, affixes.on_source, tokens)
 
 
 def versions() -> dict[str, str]:

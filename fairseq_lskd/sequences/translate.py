@@ -35,6 +35,7 @@ class Translator:
     window: int
     extra: int = 1  #: tokens that are added to a source: end-of-sentence and language tokens
     merge: bool = False  #: whether equal hypotheses of a sentence are written once, with their count
+    unspoken: frozenset[str] = frozenset()  #: language tokens, which are left out of hypotheses
 
     def skipped(self, pieces: Sequence[str]) -> str | None:
         """Return why a sentence is skipped, or None if it is translated."""
@@ -110,7 +111,7 @@ class Translator:
         record: dict[str, Any] = {"id": window.start + row, "source": window.lines[row], "hypotheses": []}
         if row in window.skipped:
             return record | {"skipped": window.skipped[row]}
-        hypotheses = window.hypotheses[row]
+        hypotheses = [without(hypothesis, self.unspoken) for hypothesis in window.hypotheses[row]]
         counts = Counter(tuple(hypothesis.tokens) for hypothesis in hypotheses)
         for hypothesis in hypotheses:
             times = counts.pop(tuple(hypothesis.tokens), 0) if self.merge else 1
@@ -128,6 +129,18 @@ class Translator:
                 found["count"] = times
             record["hypotheses"].append(found)
         return record
+
+
+def without(hypothesis: Hypothesis, unspoken: frozenset[str]) -> Hypothesis:
+    """Return a hypothesis without tokens that a model should not generate. Score and length are the model's."""
+    tokens = hypothesis.tokens
+    if unspoken.isdisjoint(tokens):
+        return hypothesis
+    kept = [place for place, token in enumerate(tokens) if token not in unspoken]
+    scores = hypothesis.token_scores
+    if scores is not None:
+        scores = [scores[place] for place in (*kept, len(tokens))]
+    return hypothesis._replace(tokens=[tokens[place] for place in kept], token_scores=scores)
 
 
 @dataclass

@@ -148,7 +148,8 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any], str | Non
     check_pieces(split(list(corpus.read(0, 1000))), frozenset(known), f"CORPUS {request.corpus}")
     engine = loaded.make_engine()
     join = joiner(models["target"], symbols, flags["target"])
-    translator = Translator(corpus, engine, split, join, request.window, loaded.extra + 1, request.merge_duplicates)
+    extra, merged = loaded.extra + 1, request.merge_duplicates
+    translator = Translator(corpus, engine, split, join, request.window, extra, merged, loaded.unspoken)
     identity = {
         "corpus": corpus.digest,
         **{name: [sha256(path) for path in paths] for name, paths in loaded.inputs.items()},

@@ -24,6 +24,7 @@ from .languages import (
     PARTED,
     Marks,
     add_data_tags,
+    added_types,
     check_languages,
     find_file,
     languages_in_order,
@@ -52,6 +53,14 @@ class Teacher:
     def affixes(self) -> Affixes:
         """The tokens that its conversion to CTranslate2 needs around sentences."""
         return Affixes() if self.marks is None else Affixes(*self.marks.symbols(self.task))
+
+    @property
+    def language_tokens(self) -> frozenset[str]:
+        """The types that its task adds to the dictionary; empty for a bilingual teacher."""
+        if self.marks is None:
+            return frozenset()
+        options = options_of(self.task)
+        return frozenset(added_types(options, task_name(options), self.task.langs))
 
     @property
     def pair(self) -> str | None:

@@ -155,6 +155,12 @@ def complete(dictionary: Dictionary, options: Any, task: str | None, languages: 
     return whole
 
 
+def added_types(options: Any, task: str | None, languages: Sequence[str]) -> set[str]:
+    """Return the types that a task adds to a dictionary, such as language tokens."""
+    empty = Dictionary()
+    return set(complete(empty, options, task, languages).symbols) - set(empty.symbols)
+
+
 def add_data_tags(dictionary: Dictionary, options: Any) -> None:
     """Add the types of --add-data-source-prefix-tags, which fairseq 0.12.2 does not know, to a task's dictionary."""
     if getattr(options, "add_data_source_prefix_tags", False):

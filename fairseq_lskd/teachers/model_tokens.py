@@ -19,7 +19,7 @@ _LANGUAGE = re.compile(r"__[a-z]{2,3}(_[A-Za-z]+)?__|[a-z]{3}_[A-Z][a-z]{3}|\[?[
 _MBART = re.compile(r"\[?[a-z]{2}_[A-Z]{2}\]?|\[[a-z]{2,3}\]")
 _MASK = "<mask>"  # fairseq adds it after mBART's tokens
 _AFFIXES = {"source_prefix": str, "source_suffix": str, "target_prefix": str}
-_EXPORT = {"pairs?": {str: _AFFIXES}, "max_positions?": [POSITIVE]}
+_EXPORT = {"pairs?": {str: _AFFIXES}, "language_tokens?": [str], "max_positions?": [POSITIVE]}
 
 
 class Affixes(NamedTuple):
@@ -72,6 +72,14 @@ def language_tokens(folder: Path, kind: str = "target") -> list[str]:
     forms = (_LANGUAGE, _MBART) if _MASK in symbols else (_LANGUAGE,)
     found = [symbol for symbol in symbols if any(form.fullmatch(symbol) for form in forms)]
     return found if len(found) > 1 else []
+
+
+def unspoken(folder: Path, affixes: Affixes) -> frozenset[str]:
+    """Return the language tokens that are no part of a translation, whatever the model generates."""
+    record = read_export(folder)
+    if "language_tokens" in record:
+        return frozenset(record["language_tokens"])
+    return frozenset(language_tokens(folder) if affixes.source_prefix or affixes.target_prefix else ())
 
 
 def choose_affixes(

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .compatibility import task_name
-from .languages import MIXED, OF_PAIRS, Marks, complete, marks_of, options_of
+from .languages import MIXED, OF_PAIRS, Marks, added_types, marks_of, options_of
 from .task import load_dictionary
 
 #: In place of a path: a pair without a teacher.
@@ -136,8 +136,7 @@ def _without_language_tokens(
     Args:
         in_file: the number of types that the dictionary's file has, special ones included; None if it is gone.
     """
-    empty = Dictionary()
-    added = set(complete(empty, options, task, languages).symbols) - set(empty.symbols)
+    added = added_types(options, task, languages)
     own, size = copy.deepcopy(dictionary), len(dictionary)
     while size > (in_file or 0) and own.symbols[size - 1] in added:
         size -= 1

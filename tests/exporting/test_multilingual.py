@@ -138,6 +138,13 @@ def test_the_example_translates_raw_text(data: Path, checkpoint: Path, tmp_path:
     for words in ((folder,), (folder, "en-de")):
         done = example(*words, text="a\n")
         assert done.returncode == 1 and "de-en, fr-en" in done.stderr and not done.stdout
+    # A language token that the model generates is no part of a translation. Here, all types are such tokens.
+    record = json.loads((one / "export.json").read_text())
+    assert record["language_tokens"] == ["__de__", "__en__", "__fr__"]
+    types = json.loads((one / "shared_vocabulary.json").read_text())
+    other = shutil.copytree(one, tmp_path / "other")
+    (other / "export.json").write_text(json.dumps(record | {"language_tokens": types}))
+    assert example(other, text=text).stdout == "\n" * 12
     # Long and empty lines are translated to one line each.
     assert len(example(one, text=f"\n{'a ' * 3000}\nb\n").stdout.splitlines()) == 3
 

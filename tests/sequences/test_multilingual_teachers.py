@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from multilingual import BY_TASK, MARKS, MODELS, MULTI, binarise_pairs, fairseq_generate, trained
 
 from fairseq_lskd.cli import main
@@ -47,6 +48,33 @@ def test_it_translates_as_fairseq_generate_does(data: Path, tmp_path: Path, form
             assert [tokens for tokens, _ in best] == [tokens for tokens, *_ in ours]
             scores = [record["hypotheses"][0]["score"] for record in found]
             assert [score for _, score in best] == pytest.approx(scores, abs=1e-4)
+
+
+def test_generated_language_tokens_are_no_part_of_a_translation(data: Path, tmp_path: Path) -> None:
+    """A weak model generates them. Here, a model generates __fr__ wherever another generates END."""
+    path = trained(data.parent / "beside.pt", data, *MULTI, *MARKS)
+    usual = translate(data, path, tmp_path / "usual.jsonl", "de", "--engine", "fairseq")
+    state = torch.load(path, weights_only=False)
+    types = [line.split()[0] for line in (data / "dict.en.txt").read_text().splitlines()]
+    one, other = 4 + types.index("END"), 4 + len(types) + 2  # __de__, __en__, __fr__
+    for name, weights in state["model"].items():
+        if "embed_tokens" in name or "output_projection" in name:
+            weights[[one, other]] = weights[[other, one]]
+    torch.save(state, tmp_path / "weak.pt")
+    wanted = [" ".join(each["hypotheses"][0]["tokens"].replace("END", "").split()) for each in usual]
+    assert wanted != [each["hypotheses"][0]["tokens"] for each in usual]
+    for engine in ("fairseq", *(["ctranslate2"] if is_installed("ctranslate2") else [])):
+        found = translate(
+            data, tmp_path / "weak.pt", tmp_path / f"{engine}.jsonl", "de", "--engine", engine, "--token-scores"
+        )
+        for record, before, tokens in zip(found, usual, wanted, strict=True):
+            (hypothesis,), (same,) = record["hypotheses"], before["hypotheses"]
+            assert hypothesis["tokens"] == hypothesis["text"] == tokens
+            assert (hypothesis["length"], hypothesis["score"]) == (
+                same["length"],
+                pytest.approx(same["score"], abs=1e-4),
+            )
+            assert len(hypothesis["token_scores"]) == len(tokens.split()) + 1
 
 
 @pytest.mark.parametrize("marks", [[], MARKS], ids=["without tokens", "with tokens"])
