@@ -41,6 +41,16 @@ def _is_on_gpu(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_cuda and value.numel() == 1
 
 
+def check_left_to_right(model: Any) -> None:
+    """Raise a `UserError` if a student does not predict one token after the other."""
+    if why := why_not_left_to_right(model):
+        raise UserError(
+            f"{why}, but this loss predicts the next token. Distil the student at sequence level: translate with a "
+            "teacher (lskd translate), build training data (lskd select), and train with fairseq's "
+            "--criterion nat_loss"
+        )
+
+
 class SmoothingCriterion(FairseqCriterion):
     """Smoothed cross-entropy of a translation model. A subclass extends `describe`.
 
@@ -98,12 +108,7 @@ class SmoothingCriterion(FairseqCriterion):
         Raises:
             UserError: if the model is not autoregressive.
         """
-        if why := why_not_left_to_right(model):
-            raise UserError(
-                f"{why}, but this loss predicts the next token. Distil the student at sequence level: translate with a "
-                "teacher (lskd translate), build training data (lskd select), and train with fairseq's "
-                "--criterion nat_loss"
-            )
+        check_left_to_right(model)
         target, prefix, alpha = sample["target"], self.cfg.ignore_prefix_size, self.cfg.label_smoothing
         mask = target.ne(self.padding_idx)
         mask[:, :prefix] = False

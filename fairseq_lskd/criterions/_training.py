@@ -9,6 +9,7 @@ from fairseq.trainer import Trainer
 
 from ..errors import UserError, exit_on_user_error
 from ._distillation import DistillationCriterion
+from ._smoothing import SmoothingCriterion, check_left_to_right
 
 
 def watch() -> None:
@@ -22,6 +23,9 @@ def watch() -> None:
     @functools.wraps(init)
     def informing_init(self: Any, cfg: Any, task: Any, model: Any, criterion: Any, *args: Any, **kwargs: Any) -> None:
         # `begin` may add a parameter, so it comes before the trainer moves the criterion and collects parameters.
+        if isinstance(criterion, SmoothingCriterion):
+            with exit_on_user_error(f"--criterion {criterion.NAME}"):
+                check_left_to_right(model)
         if isinstance(criterion, DistillationCriterion):
             with exit_on_user_error(f"--criterion {criterion.NAME}"):
                 if criterion.ahead is not None and cfg.dataset.disable_validation:

@@ -9,7 +9,7 @@ from ..reading import shown
 from ..teachers.alone import Teacher, load_teacher
 from ..teachers.checkpoint import read_checkpoint
 from ..teachers.compatibility import task_name
-from ..teachers.languages import MIXED, OF_PAIRS, marks_of, options_of, pairs_of, replaces_ends
+from ..teachers.languages import BART, MIXED, OF_PAIRS, marks_of, options_of, pairs_of, replaces_ends
 from ..teachers.model_tokens import Affixes
 
 
@@ -30,6 +30,12 @@ def load_student(
     """
     options = read_checkpoint(path)["cfg"]["task"]
     kind = task_name(options)
+    if kind == BART:
+        raise UserError(
+            f"{path} was trained on the task {kind!r}, whose tokens `lskd export` does not support. Convert it with "
+            "ct2-fairseq-converter --no_default_special_tokens --source_lang SRC --target_lang TGT, and translate "
+            "with `lskd translate --model`"
+        )
     if kind not in OF_PAIRS:
         return load_teacher(path, data, source, target), {}
     pairs = pairs_of(options)

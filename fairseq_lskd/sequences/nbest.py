@@ -9,7 +9,7 @@ One line per source sentence, in the order of the corpus:
 - `source`: the input line; pieces are joined by spaces.
 - `hypotheses`: best first. `score` is the natural logarithm of the model's probability of the hypothesis, divided by
   `length ** lenpen`. `length` is the number of target tokens, end-of-sentence token included. `token_scores`
-  (optional) has the log-probability of each of these tokens. Language tokens that a multilingual model has generated are
+  (optional) has the log-probability of each of these tokens. Language tokens that a multilingual model generates are
   left out of all fields but `score` and `length`.
   `count` (optional) is the number of times that a sample was drawn, if `--merge-duplicates` merged equal ones.
 - `skipped`: "empty" or "too long", only if the sentence was not translated. It then has no hypotheses.

@@ -161,8 +161,8 @@ def _pair(
     lacking = [language for language in (source, target) if language not in known]
     if lacking and task_name(options) == MIXED:
         raise UserError(
-            f"the teacher {path} has no language token for {' and '.join(lacking)} (--source-lang, --target-lang). "
-            f"Choose from {shown(', '.join(known))}"
+            f"the teacher {path} has no language token for {' and '.join(map(repr, lacking))} (--source-lang, "
+            f"--target-lang). Choose from {shown(', '.join(known))}"
         )
     if pairs and f"{source}-{target}" not in pairs:
         raise UserError(

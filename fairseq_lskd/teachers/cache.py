@@ -282,6 +282,12 @@ class CachedTeacher:
         folder, name = Path(folder), f"--teacher-cache {os.fspath(folder)}"
         manifest = _read_manifest(folder, name)
         wanted = fingerprint(task, subset or options_of(task).train_subset, temperature, teacher_path)
+        there, here = (
+            f"{each.get('--source-lang')}-{each.get('--target-lang')}"
+            for each in (manifest["options"], wanted["options"])
+        )
+        if there != here:  # then all of its files are other files
+            raise UserError(f"{name} is a cache of {there}, expected one of {here}. Give the cache of {here}")
         if lines := differences(manifest, wanted):
             # The flag of fairseq-train has another name than that of `lskd cache`.
             of_training = " (--train-subset of fairseq-train)"

@@ -14,10 +14,13 @@ from fairseq.data import Dictionary, data_utils
 from ..errors import UserError
 from ..names import plain
 from ..reading import shown
-from .known import is_bilingual
+from .known import base_task, is_bilingual
 from .languages import (
+    BART,
+    LEVENSHTEIN,
     MIXED,
     OF_PAIRS,
+    PARTED,
     Marks,
     Side,
     check_languages,
@@ -36,8 +39,8 @@ logger = logging.getLogger(__name__)
 
 
 def task_name(options: Any) -> str | None:
-    """Return fairseq's name of the task with these options."""
-    return getattr(options, "_name", None) or getattr(options, "task", None)
+    """Return fairseq's name of the task with these options. A user's subclass of one of `OF_PAIRS` has that's."""
+    return base_task(getattr(options, "_name", None) or getattr(options, "task", None))
 
 
 def languages_of(options: Any) -> tuple[str, str] | None:
@@ -138,9 +141,7 @@ def check_teacher(
     # A user's subclass of `translation` has the same batches. Its dictionaries are checked below.
     if kinds[0] != kinds[1] and not marked and not all(map(is_bilingual, kinds)):
         problem = f"it was trained on the task {kinds[0]!r}, the {beside}'s is {kinds[1]!r}"
-        if is_bilingual(kinds[0]) and kinds[1] in OF_PAIRS and (pairs := pairs_of(task)):
-            problem += f". Give a teacher for each pair: --teacher-path {','.join(f'{pair}=PATH' for pair in pairs)}"
-        problems.append(problem)
+        problems.append(problem + _way_out(path, (kinds[0], kinds[1]), task))
     elif kinds[0] == kinds[1]:
         marks = (mark_options(theirs, kinds[0]), mark_options(ours, kinds[1]))
         problems += [
@@ -157,7 +158,7 @@ def check_teacher(
             problems.append(
                 f"it was not trained on {', '.join(unseen)} (--lang-pairs), only on {shown(', '.join(seen))}"
             )
-    elif (trained_on := languages_of(theirs) or languages) != languages:
+    elif kinds[0] not in OF_PAIRS and (trained_on := languages_of(theirs) or languages) != languages:
         arrows = [" -> ".join(pair) if pair else "unknown languages" for pair in (trained_on, languages)]
         problems.append(f"it translates {arrows[0]}, the {beside} {arrows[1]} (--source-lang, --target-lang)")
 
@@ -184,6 +185,30 @@ def check_teacher(
     if problems:
         raise UserError(f"the teacher {path} does not fit:\n" + "\n".join(f"  - {p}" for p in problems))
     return None
+
+
+def _way_out(path: Path, kinds: tuple[str | None, str | None], task: Any) -> str:
+    """Return what to do about a teacher and a student of different tasks, as the end of a message."""
+    teacher, student = kinds
+    if is_bilingual(teacher) and student in OF_PAIRS and (pairs := pairs_of(task)):
+        return f". Give a teacher for each pair: --teacher-path {','.join(f'{pair}=PATH' for pair in pairs)}"
+    if student == LEVENSHTEIN:
+        return (
+            f". A left-to-right student needs a teacher of {LEVENSHTEIN!r}, or --task translation for itself, under "
+            "which fairseq can decode it. A student that is not left-to-right learns at sequence level only, with "
+            "--criterion nat_loss (lskd translate, lskd select)"
+        )
+    if is_bilingual(student) and (pair := languages_of(options_of(task))):
+        command = f"lskd translate -s {pair[0]} -t {pair[1]}"
+        if teacher == PARTED:
+            return f". Distil at sequence level: {command} --teacher-path {path}"
+        if teacher == BART:
+            return (
+                f". Convert it (ct2-fairseq-converter --no_default_special_tokens --source_lang {pair[0]} "
+                f"--target_lang {pair[1]} --model_path {path} --output_dir DIR), then use lskd cache --model DIR, or "
+                f"{command} --model DIR for sequence level"
+            )
+    return ""
 
 
 def _identical(beside: str) -> str:

@@ -49,9 +49,19 @@ def names_of(archive: dict[str, Any]) -> Names:
 
 def is_bilingual(task: str | None) -> bool:
     """Whether a task is fairseq's `translation` or a user's subclass of it."""
+    return task == "translation" or _is_own(task, TranslationTask)
+
+
+def base_task(task: str | None) -> str | None:
+    """Return the task of several language pairs that a user's own task is a subclass of; other tasks unchanged."""
+    bases = ("translation_multi_simple_epoch", "multilingual_translation")
+    return next((base for base in bases if _is_own(task, TASK_REGISTRY[base])), task)
+
+
+def _is_own(task: str | None, base: type) -> bool:
+    """Whether a task is a user's subclass of `base`."""
     kind = TASK_REGISTRY.get(task)
-    own = isinstance(kind, type) and issubclass(kind, TranslationTask) and not kind.__module__.startswith("fairseq.")
-    return task == "translation" or own
+    return isinstance(kind, type) and issubclass(kind, base) and not kind.__module__.startswith("fairseq.")
 
 
 def check_known(path: str | Path, archive: dict[str, Any]) -> None:

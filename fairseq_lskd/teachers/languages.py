@@ -18,12 +18,14 @@ from torch import Tensor
 from ..errors import UserError
 from ..models import mask_indices
 from ..reading import Kind, misfit, read_text
+from .known import base_task
 
 #: The task in which a batch mixes language pairs, and language tokens in a sentence tell the languages.
 MIXED = "translation_multi_simple_epoch"
 #: The task in which the model has a part for each pair, and each batch has one pair.
 PARTED = "multilingual_translation"
 BART = "translation_from_pretrained_bart"
+LEVENSHTEIN = "translation_lev"
 #: Tasks with data of several language pairs.
 OF_PAIRS = (MIXED, PARTED)
 _NAME = "[A-Za-z0-9_]+?"
@@ -263,7 +265,7 @@ class Marks:
 
 def replaces_ends(options: Any) -> bool:
     """Whether language tokens take the place of end symbols."""
-    kind = getattr(options, "_name", None) or getattr(options, "task", None)
+    kind = base_task(getattr(options, "_name", None) or getattr(options, "task", None))
     return kind == PARTED or bool(getattr(options, "lang_tok_replacing_bos_eos", False))
 
 

@@ -124,7 +124,7 @@ def choose_affixes(
     found = [_token(language, known) for language, known in sides]
     if lacking := [language for (language, _), token in zip(sides, found, strict=True) if token is None]:
         raise UserError(
-            f"--model {folder} has no language token for {' and '.join(lacking)}"
+            f"--model {folder} has no language token for {' and '.join(map(repr, lacking))}"
             f"{whose or ' (--source-lang, --target-lang)'}. It has {shown(', '.join(tokens))}. {by_hand}"
         )
     one, other = map(str, found)

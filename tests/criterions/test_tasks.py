@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from cached import write_cache
+from fairseq.tasks import TASK_REGISTRY
+from fairseq.trainer import Trainer
 from multilingual import (
     BY_TASK,
     MODELS,
@@ -16,6 +18,7 @@ from multilingual import (
     PAIRS,
     batch,
     binarise_pairs,
+    configure,
     fairseq_generate,
     fairseq_train,
     fairseq_validate,
@@ -26,8 +29,10 @@ from multilingual import (
 from tiny import MODEL, make_criterion
 
 from fairseq_lskd.sequences import SequenceWeights
+from fairseq_lskd.teachers.alone import load_teacher
 from fairseq_lskd.teachers.checkpoint import read_checkpoint
 
+PAIRED = ["translation_multi_simple_epoch", "multilingual_translation"]
 LEFT_TO_RIGHT = [task for task in BY_TASK if task != "translation_lev"]
 
 
@@ -120,7 +125,52 @@ def test_a_teacher_of_several_languages_that_does_not_fit(
     assert "'translation_multi_simple_epoch', the student's is 'multilingual_translation'" in said
 
 
-@pytest.mark.parametrize("task", ["translation_multi_simple_epoch", "multilingual_translation"])
+@pytest.mark.parametrize(
+    ("teacher", "student", "facts"),
+    [
+        ("multilingual_translation", "translation", ["lskd translate -s de -t en --teacher-path {path}"]),
+        (
+            "translation_from_pretrained_bart",
+            "translation",
+            [
+                "ct2-fairseq-converter --no_default_special_tokens --source_lang de --target_lang en",
+                "--model_path {path}",
+                "lskd cache --model DIR",
+                "lskd translate -s de -t en --model DIR",
+            ],
+        ),
+        ("translation", "translation_lev", ["needs a teacher of 'translation_lev'", "--task translation for itself"]),
+    ],
+)
+def test_the_way_out_with_a_teacher_of_another_task(
+    data: Path, teachers: dict[str, Path], teacher: str, student: str, facts: list[str]
+) -> None:
+    path = teachers[teacher]
+    said = refused(data, BY_TASK[student], teacher_path=str(path))
+    assert f"on the task {teacher!r}, the student's is {student!r}" in said
+    assert all(fact.format(path=path) in said for fact in facts) and "it translates" not in said
+    assert ("is not left-to-right learns at sequence level only" in said) == (student == "translation_lev")
+
+
+@pytest.mark.parametrize("base", PAIRED)
+def test_a_users_subclass_of_a_task_of_several_pairs(
+    data: Path, teachers: dict[str, Path], base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is used as the task that it is made of, by a student, and as the teacher of a bilingual student."""
+    own = type("Own", (TASK_REGISTRY[base],), {})
+    monkeypatch.setitem(TASK_REGISTRY, "own_pairs", own)
+    task, path = make_task(data, *BY_TASK[base]), teachers[base]
+    (getattr(task, "cfg", None) or task.args).task = "own_pairs"
+    found = make_criterion(task, "word_kd", teacher_path=f"de-en={teachers['translation']},fr-en=none")
+    assert found.pairs == list(PAIRS) and len(found.of_pairs.teachers) == 1
+    assert make_criterion(task, "word_kd", teacher_path=str(path)).teacher is not None
+    state = torch.load(path, weights_only=False)
+    state["cfg"]["task"].task = state["cfg"]["task"]._name = "own_pairs"
+    torch.save(state, path.with_name("own.pt"))
+    assert load_teacher(str(path.with_name("own.pt")), str(data), "de", "en").pair == "de-en"
+
+
+@pytest.mark.parametrize("task", PAIRED)
 def test_options_for_one_pair_are_refused_with_several_pairs(
     data: Path, teachers: dict[str, Path], tmp_path: Path, task: str
 ) -> None:
@@ -142,6 +192,9 @@ def test_a_student_that_is_not_left_to_right(data: Path, teachers: dict[str, Pat
         criterion = make_criterion(task, name, **settings)
         with pytest.raises(SystemExit, match=r"NATransformerModel is not left-to-right.*--criterion nat_loss"):
             task.valid_step(batch(task), student, criterion)
+        # and before training: fairseq's trainer is not created
+        with pytest.raises(SystemExit, match="not left-to-right"):
+            Trainer(configure(data, *flags, model=NAT), task, student, criterion)
 
 
 def test_a_teacher_that_is_not_left_to_right(data: Path, tmp_path: Path) -> None:

@@ -211,7 +211,12 @@ class TestRefused:
         said = refused("export", checkpoint, "--out", tmp_path / "out", "-s", "en", "-t", "de")
         assert "not trained on en-de" in said and "de-en, fr-en" in said
         said = refused("export", checkpoint, "--out", tmp_path / "out", "-s", "cs", "-t", "en")
-        assert "no language token for cs" in said and list(tmp_path.iterdir()) == []
+        assert "no language token for 'cs'" in said and list(tmp_path.iterdir()) == []
+
+    def test_mbart(self, data: Path, tmp_path: Path) -> None:
+        path = save(tmp_path / "t.pt", data, *BY_TASK["translation_from_pretrained_bart"])
+        said = refused("export", path, "--out", tmp_path / "out")
+        assert str(path) in said and "--no_default_special_tokens" in said and "teacher" not in said
 
     @pytest.mark.parametrize("form", ["in place of end marks", "parts"])
     def test_several_pairs_in_one_folder(self, data: Path, tmp_path: Path, form: str) -> None:

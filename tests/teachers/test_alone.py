@@ -65,7 +65,7 @@ def test_mistakes_are_named(teacher_path: Path, bitext: Path, tmp_path: Path) ->
     task = without_data(teacher_path, tmp_path, _name="translation_from_pretrained_bart")
     with pytest.raises(
         UserError,
-        match=r"on the task 'translation_from_pretrained_bart', expected 'translation'.*\. Convert it with ct2-fairseq-converter --no_default_special_tokens",
+        match=r"'translation_from_pretrained_bart', expected 'translation'.* --no_default_special_tokens",
     ):
         load_teacher(str(task))
 

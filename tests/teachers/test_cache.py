@@ -310,14 +310,14 @@ def test_other_teachers(bitext, task, cache, teacher_path, other_teacher_path, t
 
 
 def test_one_message_names_everything_that_does_not_fit(cache, bitext):
-    task = make_task(bitext, "-s", "en", "-t", "de", "--truncate-source", "--max-source-positions", "8")
+    task = make_task(bitext, "--truncate-source", "--max-source-positions", "8")
+    for dictionary in (task.source_dictionary, task.target_dictionary):
+        dictionary.add_symbol("more")
     with pytest.raises(UserError) as caught:
         CachedTeacher.open(cache, task, temperature=2)
     said = str(caught.value)
     assert said.startswith(f"--teacher-cache {cache} does not fit this training:\n  - ")
     for line in (
-        "--source-lang: de, in this command en",
-        "--target-lang: en, in this command de",
         "--kd-temperature: 1.0, in this command 2.0",
         "--truncate-source: none, in this command 8",
         "source dictionary: ",
@@ -325,6 +325,16 @@ def test_one_message_names_everything_that_does_not_fit(cache, bitext):
     ):
         assert f"\n  - {line}" in said
     assert "`lskd cache`" in said
+
+
+def test_another_pair_is_all_that_is_said(cache, bitext):
+    """All files are others then."""
+    with pytest.raises(UserError) as caught:
+        CachedTeacher.open(cache, make_task(bitext, "-s", "en", "-t", "de"))
+    assert (
+        str(caught.value)
+        == f"--teacher-cache {cache} is a cache of de-en, expected one of en-de. Give the cache of en-de"
+    )
 
 
 def test_another_split_is_refused(task, cache):

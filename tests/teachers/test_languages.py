@@ -152,7 +152,7 @@ def test_load_teacher_for_a_language_pair(data: Path, path: Path) -> None:
     ("languages", "said"),
     [
         ((None, None), ("--source-lang and --target-lang", "'de-en, fr-en'")),
-        (("cs", "en"), ("no language token for cs (--source-lang, --target-lang)", "'de, en, fr'")),
+        (("cs", "en"), ("no language token for 'cs' (--source-lang, --target-lang)", "'de, en, fr'")),
         (("de", "fr"), ("not trained on de-fr", "'de-en, fr-en'")),
     ],
 )
@@ -198,7 +198,7 @@ def test_pairs_in_a_file_that_no_longer_exists(data: Path, path: Path, tmp_path:
     state["cfg"]["task"].lang_pairs = "/data/language_pairs.txt"
     torch.save(state, alone := tmp_path / "t.pt")
     assert load_teacher(str(alone), str(data), "de", "en").marks is not None
-    with pytest.raises(UserError, match="has no language token for cs"):
+    with pytest.raises(UserError, match="has no language token for 'cs'"):
         load_teacher(str(alone), str(data), "de", "cs")
 
 

@@ -128,7 +128,7 @@ class TestOfACTranslate2Model:
         path.write_text(path.read_text().replace("__de__", "__nl__"))
         words = ["--out", tmp_path / "c", "-s", "de", "-t", "en", "--cpu"]
         said = refused(data, "--model", own, *words)
-        assert f"--model {own}" in said and "no language token for de" in said and "__nl__" in said
+        assert f"--model {own}" in said and "no language token for 'de'" in said and "__nl__" in said
         assert "--source-prefix" in said and str(data) in said
         said = refused(data, "--model", model, *words, "--source-prefix", "__nl__")
         assert "lacks '__nl__'" in said and "--source-prefix" in said
@@ -164,9 +164,9 @@ class TestOfACheckpoint:
 
     def test_the_cache_knows_its_pair(self, data: Path, teacher: Path, tmp_path: Path) -> None:
         cache = write_cache(data, teacher, tmp_path / "c", "-s", "de", "-t", "en", *ALL)
-        with pytest.raises(SystemExit, match=r"--source-lang: de.* fr\b"):
+        with pytest.raises(SystemExit, match="is a cache of de-en, expected one of fr-en"):
             loss(data, ["--task", "translation", "-s", "fr", "-t", "en"], teacher_cache=str(cache))
-        with pytest.raises(SystemExit, match=r"(?s)fr-en: .*--source-lang: de.* fr\b"):
+        with pytest.raises(SystemExit, match=r"fr-en: .* is a cache of de-en, expected one of fr-en"):
             loss(data, BY_TASK[MIXED], teacher_cache=f"de-en={cache},fr-en={cache}")
         with pytest.raises(SystemExit, match="--teacher-cache de-en=PATH,fr-en=PATH"):
             loss(data, BY_TASK[MIXED], teacher_cache=str(cache))
