@@ -201,6 +201,8 @@ def test_two_modules_of_one_name(tmp_path):
 
 def test_a_folder_that_is_called_like_another_module(tmp_path):
     assert "rename the folder" in fails(write_modules(tmp_path / "json"))
+    # fairseq has a package of this name, but not at the top
+    succeeded(run([sys.executable, "-m", "fairseq_lskd.user_dir", write_modules(tmp_path / "models")]))
 
 
 def test_the_folder_of_this_package_is_accepted():

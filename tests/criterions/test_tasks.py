@@ -31,6 +31,7 @@ from tiny import MODEL, make_criterion
 from fairseq_lskd.sequences import SequenceWeights
 from fairseq_lskd.teachers.alone import load_teacher
 from fairseq_lskd.teachers.checkpoint import read_checkpoint
+from fairseq_lskd.teachers.languages import options_of
 
 PAIRED = ["translation_multi_simple_epoch", "multilingual_translation"]
 LEFT_TO_RIGHT = [task for task in BY_TASK if task != "translation_lev"]
@@ -160,7 +161,8 @@ def test_a_users_subclass_of_a_task_of_several_pairs(
     own = type("Own", (TASK_REGISTRY[base],), {})
     monkeypatch.setitem(TASK_REGISTRY, "own_pairs", own)
     task, path = make_task(data, *BY_TASK[base]), teachers[base]
-    (getattr(task, "cfg", None) or task.args).task = "own_pairs"
+    for name in ("task", "_name"):
+        monkeypatch.setattr(options_of(task), name, "own_pairs", raising=False)
     found = make_criterion(task, "word_kd", teacher_path=f"de-en={teachers['translation']},fr-en=none")
     assert found.pairs == list(PAIRS) and len(found.of_pairs.teachers) == 1
     assert make_criterion(task, "word_kd", teacher_path=str(path)).teacher is not None
