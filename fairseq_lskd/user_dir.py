@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .compat import user_dirs
 from .errors import UserError, exit_on_user_error
 
 #: Number of lines of the traceback in a message about a failed import.
@@ -42,16 +43,12 @@ def import_user_dirs(folders: Sequence[str]) -> None:
 
 
 def _import(folder: str) -> None:
-    import fairseq
     from fairseq import utils
 
-    # fairseq looks in the working folder, and in its own folder, which has examples.
-    own = Path(fairseq.__file__).parent
-    places = [path for path in (Path(folder), own / folder, own.parent / folder) if path.exists()]
-    if not places or not places[0].is_dir():
-        problem = "expected a folder, found a file; give the folder that it is in" if places else "no such folder"
-        raise UserError(f"--user-dir {folder}: {problem}")
-    if not any((places[0] / name).exists() for name in ("__init__.py", "models", "tasks")):
+    if wrong := user_dirs.problem(folder):
+        raise UserError(f"--user-dir {folder}: {wrong}")
+    found = user_dirs.find(folder) or Path(folder)
+    if not any((found / name).exists() for name in ("__init__.py", "models", "tasks")):
         raise UserError(
             f"--user-dir {folder}: there is nothing to import; expected an __init__.py that registers your modules, or "
             "a folder models or tasks"
@@ -60,18 +57,8 @@ def _import(folder: str) -> None:
         utils.import_user_module(argparse.Namespace(user_dir=folder))
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         lines = "".join(traceback.format_exception(error)).splitlines()[-LAST_LINES:]
-        raise UserError(
-            "\n  ".join([f"--user-dir {folder} cannot be imported{_why(error)}. It ends with:", *lines])
-        ) from None
-
-
-def _why(error: BaseException) -> str:
-    said = str(error)
-    if "Cannot register" in said:
-        return ": two modules register the same name; give yours another name"
-    if "not globally unique" in said:
-        return ": another module has the name of the folder; rename the folder"
-    return ""
+        why = f": {said}" if (said := user_dirs.reason(error)) else ""
+        raise UserError("\n  ".join([f"--user-dir {folder} cannot be imported{why}. It ends with:", *lines])) from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

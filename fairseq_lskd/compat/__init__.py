@@ -44,6 +44,7 @@ from . import (
     tensorboardx_notice,
     torch_version,
     unknown_names,
+    user_dirs,
 )
 
 PATCHES: tuple[Any, ...] = (
@@ -65,6 +66,7 @@ PATCHES: tuple[Any, ...] = (
     bf16_on_gpu,
     unknown_names,
     plugin_hints,
+    user_dirs,
     bart_args,
 )
 

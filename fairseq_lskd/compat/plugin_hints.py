@@ -1,8 +1,8 @@
 """A way out for the mistakes with which people first meet the plug-in.
 
-fairseq's own messages do not name it: a traceback if ``--user-dir fairseq_lskd`` is not in the present folder, "invalid
-choice" without ``--user-dir``, "unrecognized arguments" for a misspelled option of a criterion, and a traceback if the
-data are in a folder of the folder that is given.
+fairseq's own messages do not name it: "invalid choice" without ``--user-dir``, or with one that does not import ours,
+"unrecognized arguments" for a misspelled option of a criterion, and a traceback if the data are in a folder of the
+folder that is given, if ``fairseq-validate`` gets no ``--task``, or if ``--fp16`` is given on a CPU.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .evaluated_options import is_command
+from .evaluated_options import is_command, running_command
+from .user_dirs import FOLDER
 
 NAME = "plugin-hints"
 NEEDED_BY = "fairseq does not say that a criterion of this package needs --user-dir, nor where its folder is"
 MODULE = "fairseq.options"
-MODULES: tuple[str, ...] = (MODULE,)
+OPTIMIZER = "fairseq.optim.fp16_optimizer"
+MODULES: tuple[str, ...] = (MODULE, OPTIMIZER)
 WHEN = "after"
 
-FOLDER = Path(__file__).parents[1]
 #: The manifest of a folder, and its folder of binarised data: of `lskd select`, and of `lskd encode` in prepare.sh.
 BINARISED = {"select.json": "data-bin", "pieces/encode.json": "bin"}
 CRITERIONS = ("label_smoothed_teacher", "word_kd", "seq_kd")
@@ -43,10 +44,22 @@ def hint(message: str, words: list[str]) -> str | None:
     if named is None:
         return None
     if message.startswith("argument --criterion: invalid choice"):
+        if (folder := user_dir(words)) and folder.resolve() != FOLDER:
+            return (
+                f"{named} is a criterion of fairseq_lskd, which --user-dir {folder} does not import. Add the line "
+                f"`import fairseq_lskd.criterions` to {folder / '__init__.py'}"
+            )
         return f"{named} is a criterion of fairseq_lskd. Give --user-dir {FOLDER}"
     if message.startswith("unrecognized arguments"):
         return f"`lskd criterion {named}` prints the options of {named}"
     return None
+
+
+def user_dir(words: list[str]) -> Path | None:
+    """Return the last folder that ``--user-dir`` names; None without one."""
+    named = [value for word, value in itertools.pairwise(words) if word == "--user-dir"]
+    named += [word.partition("=")[2] for word in words if word.startswith("--user-dir=")]
+    return Path(named[-1]) if named else None
 
 
 def whole_folder(words: list[str]) -> tuple[str, Path] | None:
@@ -61,7 +74,14 @@ def whole_folder(words: list[str]) -> tuple[str, Path] | None:
 
 
 def apply() -> None:
-    module: Any = sys.modules[MODULE]
+    if hasattr(options := sys.modules.get(MODULE), "get_parser"):
+        explain_options(options)
+    if hasattr(optimizer := sys.modules.get(OPTIMIZER), "FP16Optimizer"):
+        explain_fp16(optimizer)
+
+
+def explain_options(module: Any) -> None:
+    """Let ``fairseq.options`` name the way out of mistakes on the command line."""
     original = module.get_parser
     if getattr(original, "hints", False):
         return
@@ -69,12 +89,15 @@ def apply() -> None:
     @functools.wraps(original)
     def get_parser(*args: Any, **kwargs: Any) -> Any:
         words = sys.argv[1:]
-        for word, value in itertools.pairwise(words) if is_command() else ():
-            if word == "--user-dir" and Path(value).name == FOLDER.name and not Path(value).exists():
-                sys.exit(f"fairseq_lskd: error: --user-dir {value}: no such folder. Give --user-dir {FOLDER}")
         if is_command() and (folder := whole_folder(words)):
             given, binarised = folder
             sys.exit(f"fairseq_lskd: error: {given} is not binarised data. Give the folder in it: {binarised}")
+        if running_command() == "fairseq-validate" and not any(
+            word.startswith("--task") or word in ("-h", "--help") for word in words
+        ):
+            sys.exit(
+                "fairseq_lskd: error: fairseq-validate needs the model's task: give, for example, --task translation"
+            )
         parser = original(*args, **kwargs)
         report = parser.error
 
@@ -87,3 +110,21 @@ def apply() -> None:
 
     get_parser.hints = True  # type: ignore[attr-defined]  # a mark on a function
     module.get_parser = get_parser
+
+
+def explain_fp16(module: Any) -> None:
+    """Refuse ``--fp16`` where fairseq's optimizer would ask torch for a GPU that is not there."""
+    original = module.FP16Optimizer.build_optimizer.__func__
+    if getattr(original, "hints", False):
+        return
+
+    @functools.wraps(original)
+    def build_optimizer(cls: Any, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        import torch
+
+        if cfg.common.fp16 and is_command() and not torch.cuda.is_available():
+            sys.exit("fairseq_lskd: error: --fp16 needs a GPU. On a CPU, use --bf16, or leave it out")
+        return original(cls, cfg, *args, **kwargs)
+
+    build_optimizer.hints = True  # type: ignore[attr-defined]  # a mark on a function
+    module.FP16Optimizer.build_optimizer = classmethod(build_optimizer)

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from .evaluated_options import is_command
+from .user_dirs import option
 
 NAME = "unknown-names"
 NEEDED_BY = 'without its --user-dir, a model or task fails with "Replacement index 1 out of range" or a KeyError'
@@ -51,8 +52,8 @@ def patch(module: Any, function: str, kind: str, places: tuple[str, ...], regist
         named = next((value for place in places if isinstance(value := getattr(cfg, place, None), str) and value), None)
         if named is not None and not any(named in getattr(module, registry) for registry in registries):
             message = (
-                f"fairseq has no {kind} {named!r}. Give the folder that registers it with --user-dir DIR (the folder "
-                "that a checkpoint records is not imported automatically)"
+                f"fairseq has no {kind} {named!r}. Give the folder that registers it with {option()} (the folder that "
+                "a checkpoint records is not imported automatically)"
             )
             if is_command():
                 sys.exit(f"fairseq_lskd: error: {message}")

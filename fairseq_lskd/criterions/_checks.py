@@ -297,7 +297,7 @@ def explain_missing_files(*paths: str | None, overrides: str) -> Iterator[None]:
             raise
         raise UserError(
             f"{error}\n  If it was moved, give its new path. To validate a trained student without it: "
-            f'fairseq-validate --model-overrides "{overrides}"'
+            f'fairseq-validate --task translation --model-overrides "{overrides}"'
         ) from None
 
 

@@ -59,8 +59,8 @@ class DistillationConfig(SmoothingConfig):
         metadata={
             "help": "the teacher's checkpoint, or several joined by ':', whose distributions are averaged. A student "
             "of several language pairs may have a teacher for each: PAIR=PATH,PAIR=PATH (PAIR=none: no teacher for "
-            "this pair). none: no teacher, for fairseq-validate --model-overrides \"{'teacher_path': 'none'}\" if the "
-            "file no longer exists"
+            "this pair). none: no teacher, for fairseq-validate --task translation --model-overrides "
+            "\"{'teacher_path': 'none'}\" if the file no longer exists"
         },
     )
     teacher_weights: Optional[str] = field(

@@ -10,6 +10,8 @@ import pytest
 
 from fairseq_lskd.compat.plugin_hints import hint, whole_folder
 
+from .conftest import TRAIN, fairseq
+
 FOLDER = Path(__file__).parents[2] / "fairseq_lskd"
 
 
@@ -34,6 +36,27 @@ def test_the_message_names_the_way_out(options: list[str], named: str, tmp_path:
         check=False,
     )
     assert done.returncode != 0 and named in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("given", [["--user-dir", "mine"], ["--user-dir=mine"]])
+def test_a_folder_that_does_not_import_ours_is_told_the_line(given: list[str]) -> None:
+    said = hint("argument --criterion: invalid choice", ["data", *given, "--criterion", "seq_kd"])
+    assert said and said.endswith("Add the line `import fairseq_lskd.criterions` to mine/__init__.py")
+    ours = hint("argument --criterion: invalid choice", ["--user-dir", str(FOLDER), "--criterion=seq_kd"])
+    assert ours and ours.endswith(f"Give --user-dir {FOLDER}")
+
+
+def test_fp16_on_a_cpu(data: Path, tmp_path: Path) -> None:
+    done = fairseq("train", data, *(word for word in TRAIN if word != "--cpu"), "--fp16", "--save-dir", tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "--fp16 needs a GPU. On a CPU, use --bf16" in done.stderr.splitlines()[-1]
+
+
+def test_fairseq_validate_without_a_task(tmp_path: Path) -> None:
+    done = fairseq("validate", tmp_path, "--path", "none.pt")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "--task translation" in done.stderr.splitlines()[-1]
+    assert fairseq("validate", "--help").returncode == 0
 
 
 def test_other_mistakes_get_no_hint() -> None:

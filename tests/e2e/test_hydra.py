@@ -27,6 +27,8 @@ def test_word_kd_trains_from_a_hydra_file_or_names_the_wrong_value(
     words = ["--config-dir", ROOT / "examples" / "hydra", "--config-name", "word_kd", "hydra.run.dir=runs/hydra/word"]
     words += [f"common.user_dir={ROOT / 'fairseq_lskd'}", f"task.data={bitext}", "model.share_all_embeddings=false"]
     words += [f"criterion.teacher_path={teacher_path}", f"criterion.kd_temperature={temperature}"]
+    # A plus is for an option that the file does not list, as the file says.
+    words += [plus := "+criterion.kd_divergence=reverse_kl"]
     words += [f"checkpoint.save_dir={tmp_path / 'out'}", "optimization.max_update=2", "dataset.max_tokens=100"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
@@ -39,6 +41,7 @@ def test_word_kd_trains_from_a_hydra_file_or_names_the_wrong_value(
     )
     assert done.returncode == status and said in done.stdout + done.stderr, (done.stdout + done.stderr)[-3000:]
     # As the file's own example has it: what is written is under runs/, which git ignores.
-    assert "hydra.run.dir=runs/hydra/word" in (ROOT / "examples" / "hydra" / "word_kd.yaml").read_text()
+    example = (ROOT / "examples" / "hydra" / "word_kd.yaml").read_text()
+    assert "hydra.run.dir=runs/hydra/word" in example and plus in example
     assert {path.name for path in tmp_path.iterdir()} <= {"runs", "out"}
     assert (tmp_path / "out" / "checkpoint_last.pt").exists() == (status == 0)
