@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import importlib.util
 import io
 import json
 import sys
@@ -77,9 +78,21 @@ def examine() -> dict[str, Any]:
     if fairseq:
         # This extension is compiled when fairseq is installed. fairseq needs it to build batches.
         try_import("fairseq.data.data_utils_fast", problems)
+        report["notes"] = notes()
     report["patches"] = read_patches(problems)
     report["problems"] = problems
     return report
+
+
+def notes() -> list[str]:
+    """Return what this fairseq lacks that few trainings need."""
+    if any(importlib.util.find_spec(f"fairseq.{name}") for name in ("libnat", "libnat_cuda")):
+        return []
+    # Neither PyPI's wheel nor its source package has the C++ files.
+    return [
+        "fairseq.libnat is missing, as in every fairseq of PyPI: levenshtein_transformer and insertion_transformer "
+        "cannot be trained (cmlm_transformer can)"
+    ]
 
 
 def problem(problems: list[dict[str, str]], what: str, solution: str) -> None:
@@ -199,6 +212,7 @@ def as_text(report: dict[str, Any]) -> str:
     for patch in report["patches"]:
         lines += [f"  {patch['name']:<20} {patch['status']}", f"  {'':<20}   without it: {patch['without_it']}"]
     lines.append(f"--user-dir     {report['user_dir']}")
+    lines += [f"note           {note}" for note in report.get("notes", [])]
     if not report["problems"]:
         return "\n".join([*lines, "No problems found."])
     count = len(report["problems"])

@@ -31,12 +31,22 @@ def test_a_sound_installation_has_no_problems(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     report = json.loads(succeeded(run([*LSKD, "doctor", "--json"], cwd=CHECKOUT)))
     assert report["problems"] == []
+    lacks = importlib.util.find_spec("fairseq.libnat") is None
+    assert ["levenshtein_transformer" in note for note in report["notes"]] == [True] * lacks
     assert report["hook"] is True
     assert report["fairseq_runs"] is True
     assert report["packages"]["fairseq"].startswith("0.12")
     assert report["user_dir"] == str(CHECKOUT / "fairseq_lskd")
     assert {patch["name"]: patch["status"] for patch in report["patches"]}["dataclass-defaults"] == "applied"
     assert "OMP_WAIT_POLICY=PASSIVE" in report["openmp"] and "set by fairseq_lskd" in report["openmp"]
+
+
+def test_a_missing_libnat_is_a_note_and_no_problem(without):
+    without("fairseq.libnat", "fairseq.libnat_cuda")
+    report = {"fairseq_lskd": "", "python": "", "packages": {}, "devices": [], "openmp": "", "hook": True}
+    said = doctor.as_text({**report, "patches": [], "user_dir": "", "problems": [], "notes": doctor.notes()})
+    assert "\nnote           fairseq.libnat is missing" in said and "cmlm_transformer can" in said
+    assert said.endswith("\nNo problems found.")
 
 
 def test_without_the_hook():
