@@ -37,6 +37,7 @@ EXAMPLES = """examples:
   lskd export many.pt --out exported/many
   lskd translate test.de --model exported/many -s de -t en --sentencepiece exported/many/sentencepiece.model \\
       --out nbest.jsonl
+  lskd export tagged.pt --out exported/tagged --source-prefix 'eng_Latn hin_Deva'
   lskd export other.pt --out exported/other --teacher-data other-bin --sentencepiece-source de.model \\
       --sentencepiece-target en.model --compute-type float16
 """
@@ -67,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--teacher-data --data", str, "DIR", "folder with the student's dict.LANG.txt"),
         ("-s --source-lang", str, "LANG", f"source language, {languages}"),
         ("-t --target-lang", str, "LANG", f"target language, {languages}"),
+        (
+            "--source-prefix",
+            str,
+            "TAGS",
+            "tags with which each source begins, such as 'eng_Latn hin_Deva' (IndicTrans2)",
+        ),
         ("--sentencepiece", Path, "FILE", "SentencePiece model of both source and target"),
         ("--sentencepiece-source", Path, "FILE", "SentencePiece model of the source"),
         ("--sentencepiece-target", Path, "FILE", "SentencePiece model of the target"),
@@ -106,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         return _fail_or_warn(args, error)
     from ..export.facts import size
     from ..export.folder import export_student
-    from ..export.languages import load_student
+    from ..export.languages import load_student, with_tags
     from ..export.pieces import NoPieces, find_pieces
     from ..sequences.engines.conversion import Unsupported
 
@@ -117,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
             f"{flag} translates one language pair, but {args.checkpoint} has {len(pairs)}. Choose one with "
             "--source-lang and --target-lang"
         )
+    if args.source_prefix:
+        pairs = with_tags(student, args.source_prefix)
     try:
         pieces = find_pieces(student, args.sentencepiece, args.sentencepiece_source, args.sentencepiece_target)
         new = export_student(student, pieces, args.out, args.compute_type, pairs)
@@ -150,6 +159,11 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.generate and not args.teacher_data:
         raise UserError("--generate needs --data: give the folder of the binarised split")
+    if args.source_prefix and (args.generate or args.compare):
+        raise UserError(
+            f"--source-prefix {args.source_prefix!r} works with neither --generate nor --compare: leave them out, "
+            "translate with the folder (`lskd translate --model`, examples/translate_raw.py), and score the text"
+        )
     if args.search and not args.generate:
         raise UserError(f"--search {args.search} works with --generate only: add it, or leave out --search")
 

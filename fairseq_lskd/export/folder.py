@@ -27,7 +27,8 @@ def export_student(
 
     Args:
         compute_type: type of the stored weights, one of CTranslate2's quantisations.
-        pairs: the tokens around the sentences of each language pair, for a multilingual student.
+        pairs: the tokens around the sentences of each language pair, for a multilingual student; the tags before the
+            sources of the only pair, for another.
 
     Raises:
         UserError: if `out` is something else, or was created with different options or inputs.
@@ -37,9 +38,14 @@ def export_student(
     texts = pieces.by_name()
     files = {"checkpoint": checkpoint, **{path.name: path for path in student.dictionaries}, **texts}
     files |= {path.name: path for path in student.more_files}
+    tags = next(iter(pairs.values())).source_prefix if pairs and student.marks is None else ()
     manifest = Manifest(
         MANIFEST,
-        {"compute-type": compute_type, **({"pairs": ",".join(pairs)} if pairs else {})},
+        {
+            "compute-type": compute_type,
+            **({"pairs": ",".join(pairs)} if pairs else {}),
+            **({"source-prefix": " ".join(tags)} if tags else {}),
+        },
         {name: sha256(path) for name, path in files.items()},
         libraries=("ctranslate2", "sentencepiece", "fairseq", "torch"),
     )
@@ -62,7 +68,7 @@ def export_student(
             **({} if pairs and len(pairs) > 1 else {"source_lang": task.source_lang, "target_lang": task.target_lang}),
             **({"pairs": {pair: affixes.written() for pair, affixes in pairs.items()}} if pairs else {}),
             **({"language_tokens": sorted(student.language_tokens)} if pairs else {}),
-            "max_positions": student.max_positions,
+            "max_positions": (student.max_positions[0] - len(tags), student.max_positions[1]),
             "sentencepiece": {name: str(path) for name, path in texts.items()},
             "float32_largest_difference": difference,
         }

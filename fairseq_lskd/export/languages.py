@@ -60,3 +60,24 @@ def load_student(
         marks = marks_of(Path(path), options_of(task), (one, other), both, len(both[1]))
         found[pair] = Affixes(*marks.symbols(task))
     return student, found
+
+
+def with_tags(student: Teacher, prefix: str) -> dict[str, Affixes]:
+    """Return the language pair of a student of which each source begins with tags, such as `eng_Latn hin_Deva`.
+
+    Raises:
+        UserError: if the student adds language tokens itself, or its dictionary lacks a tag.
+    """
+    flag, tags = f"--source-prefix {prefix!r}", tuple(prefix.split())
+    if student.marks is not None:
+        raise UserError(
+            f"{flag}: the task of {student.paths[0]} adds its language tokens itself. Leave it out, and choose a pair "
+            "with --source-lang and --target-lang"
+        )
+    if lacking := [tag for tag in tags if tag not in student.task.source_dictionary.indices]:
+        raise UserError(
+            f"{flag}: {student.dictionaries[0]} has no {' and no '.join(lacking)}; expected the tags with which the "
+            "sources of the student's training data begin"
+        )
+    options = options_of(student.task)
+    return {f"{options.source_lang}-{options.target_lang}": Affixes(source_prefix=tags)}

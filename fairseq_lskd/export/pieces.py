@@ -24,8 +24,8 @@ from ..teachers.checkpoint import read_checkpoint
 MAX_STRANGE = 0.02
 #: Share of a model's pieces missing from the dictionary that is normal: some do not occur in the training data.
 MAX_UNSEEN = 0.1
-#: Tokens that are added to sentences after encoding, such as language tokens.
-MARK = re.compile(r"<\S+>|__\S+__|\[\S+\]")
+#: Tokens that are added to sentences after encoding, such as language tokens: `__de__`, `[de_DE]`, `deu_Latn`.
+MARK = re.compile(r"<\S+>|__\S+__|\[\S+\]|[a-z]{3}_[A-Z][a-z]{3}")
 
 
 class NoPieces(UserError):
