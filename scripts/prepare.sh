@@ -18,7 +18,8 @@
 #                                                            --prepositions --ambiguous --separable --synonyms
 #                                                            --free-order --dialect
 #
-# It writes raw/, pieces/ and bin/ to DATA, and tests/ for other test sets.
+# It writes raw/, pieces/ and bin/ to DATA, and tests/ for other test sets. Text that is not cleaned is not copied: raw/ is
+# then a link to the folder of --raw.
 
 . "$(dirname "$0")/lib.sh"
 corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram generated=() dialect=0 recipe=sentencepiece separate=() tests=()
