@@ -47,10 +47,10 @@ record = json.loads(Path(find("export.json")).read_text(encoding="utf-8"))
 pairs = record.get("pairs", {"": {}})
 pair = sys.argv[2] if len(sys.argv) == 3 else "".join(pairs) if len(pairs) == 1 else None
 if pair not in pairs:
-    known = [name for name in pairs if name]
-    if not known:
-        sys.exit(f"{folder} translates one language pair. Give the text on standard input: DIR < {pair}")
-    sys.exit(f"{folder} translates {', '.join(known)}: python translate_raw.py {folder} PAIR < text.de > text.en")
+    known = ", ".join(filter(None, pairs))
+    sys.exit(
+        f"{folder} translates {known or 'one pair'}: python translate_raw.py {folder} {known and 'PAIR '}< text.de"
+    )
 before, after, first = (pairs[pair].get(n, "").split() for n in ("source_prefix", "source_suffix", "target_prefix"))
 unspoken = record.get("language_tokens", [])  # a weak model may generate them
 longest = record["max_positions"]
@@ -60,7 +60,6 @@ limits = {"max_input_length": 0, "max_decoding_length": min(200, longest[1] - 1)
 sys.stdout.reconfigure(encoding="utf-8", newline="\n")
 try:
     for result in translator.translate_iterable(sources, (first for _ in again), beam_size=5, **limits):
-        words = [word for word in result.hypotheses[0][len(first) :] if word not in unspoken]
-        print(target.decode(words), flush=True)
+        print(target.decode([w for w in result.hypotheses[0][len(first) :] if w not in unspoken]), flush=True)
 except BrokenPipeError:  # as in `| head -1`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

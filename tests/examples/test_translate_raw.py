@@ -29,7 +29,7 @@ def test_it_needs_one_folder(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        (None, "translates one language pair. Give the text on standard input"),
+        (None, "translates one pair: "),
         (["de-en", "fr-en"], "translates de-en, fr-en: "),
     ],
 )
