@@ -43,7 +43,8 @@ def instead(other: str) -> str:
     """Return what to do about an output of other options or inputs; `other` names what else can be given."""
     if os.environ.get("LSKD_REPLACE") == "0":  # set by an experiment, for the data that several experiments share
         return (
-            "It is kept, because other experiments may use it: delete it, or name other data (`data: NAME` in a scale)"
+            "It is kept, because other experiments may use it: delete it, or name other data (`data: NAME` in a scale; "
+            "--name with the experiment multilingual)"
         )
     return f"Give another {other}, or run the same command with LSKD_REPLACE=1 to replace it"
 
