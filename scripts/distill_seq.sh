@@ -10,6 +10,8 @@
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher
 #   ... --word-level teacher.pt --cache-top-k 16          the same from a cache of its top-16 types, written to OUT-data
 #   ... --word-level teacher.pt --cache-bytes 48          the same from an unbiased cache of 48 bytes per token
+#   ... --teacher-data data/big                           for a teacher with another vocabulary: the same text, prepared in
+#                                                         its pieces. The student has those of --data
 #   ... --valid-translations runs/mine/valid.jsonl        translations of the validation sources, by `lskd translate`: their
 #                                                         loss picks the best checkpoint and stops the training early
 #   ... --reference-weight 0.3                            add the references, with this share of the loss (default: none)
@@ -33,12 +35,14 @@
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
 translations='' samples='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
+teacher_data='' foreign=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
         --data) data=${2%/}; shift 2 ;;
         --out) out=${2%/}; shift 2 ;;
         --teacher) teacher=$2; shift 2 ;;
+        --teacher-data) teacher_data=${2%/}; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --translations) translations=$2; shift 2 ;;
         --valid-translations) valid_translations=$2; shift 2 ;;
@@ -86,11 +90,24 @@ esac
 [ -z "$valid_translations" ] || metric=${metric:-loss}
 weight=${weight:-0.5} temperature=${temperature:-1.0}
 load_recipe "$recipe"
+teacher_data=${teacher_data:-$data}
+languages "$teacher_data" --teacher-data
+pair=$src-$tgt teacher_scheme=$scheme
 languages "$data"
+[ "$pair" = "$src-$tgt" ] || die "--teacher-data $teacher_data is $pair, but --data $data is $src-$tgt"
+if [ "$teacher_data" != "$data" ]; then
+    # The translations are joined to text, and cut into the student's pieces.
+    for side in source:"$src" target:"$tgt"; do
+        model=$data/pieces/spm.model
+        [ "$dictionaries" = one ] || model=$data/pieces/spm.${side#*:}.model
+        [ -f "$model" ] || die "--teacher-data needs a student with SentencePiece pieces, but there is no $model; prepare --data without --recipe moses-bpe"
+        foreign+=("--sentencepiece-${side%:*}" "$model")
+    done
+fi
 size "$size"
 validation "$metric" "$@"
 launcher "$@"
-pieces=$data/pieces made=$out-data
+pieces=$teacher_data/pieces made=$out-data
 selected=$made/selected
 mixture=() inputs=()
 [ -z "$share" ] || mixture=(--reference-weight "$share")
@@ -116,13 +133,13 @@ if [ -z "$translations" ]; then
     # The other strategies need several hypotheses.
     nbest=${samples:-5}
     [ -n "$samples" ] || [ "$strategy" != 1-best ] || nbest=1
-    "$root/scripts/translate.sh" --data "$data" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
+    "$root/scripts/translate.sh" --data "$teacher_data" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
         -- ${samples:+--sampling --beam "$samples"} "${own[@]}" ||
         die "no translations (see above). They are in $made; for other ones, give another --out"
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
-    --remove-bpe "$scheme" --student-data "$data/bin" --out "$selected" ${valid_translations:+--valid-translations "$valid_translations"}
+    --remove-bpe "$teacher_scheme" "${foreign[@]}" --student-data "$data/bin" --out "$selected" ${valid_translations:+--valid-translations "$valid_translations"}
 # fairseq picks the best checkpoint by the first set.
 [ -z "$valid_translations" ] || valid+=(--valid-subset valid1,valid --ignore-unused-valid-subsets)
 # The cache is for the selected translations, from which the student learns, and not for the corpus.

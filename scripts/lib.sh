@@ -100,12 +100,13 @@ size() {
     [ "$dictionaries" = one ] || model=("${model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
 }
 
-# languages DATA: set src, tgt, scheme (for --remove-bpe), dictionaries (one or two) and spaces (yes if the target language
-# has spaces between words, else no) from the manifest of `lskd encode`.
+# languages DATA [FLAG]: set src, tgt, scheme (for --remove-bpe), dictionaries (one or two) and spaces (yes if the target
+# language has spaces between words, else no) from the manifest of `lskd encode`. FLAG gave DATA (--data).
 languages() {
+    local flag=${2:---data}
     [ ! -f "$1/../pieces/encode.json" ] || [ -f "$1/pieces/encode.json" ] ||
-        die "--data $1: expected the folder above it, which has raw/, pieces/ and bin/: --data $(dirname "$1")"
-    [ -f "$1/pieces/encode.json" ] || die "--data $1: no prepared data there; run scripts/prepare.sh first"
+        die "$flag $1: expected the folder above it, which has raw/, pieces/ and bin/: $flag $(dirname "$1")"
+    [ -f "$1/pieces/encode.json" ] || die "$flag $1: no prepared data there; run scripts/prepare.sh first"
     read -r src tgt scheme dictionaries spaces < <(python -m fairseq_lskd.records.told data "$1" "$(basename "$0")") || exit 1
 }
 

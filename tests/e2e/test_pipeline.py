@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
+from sentencepiece import SentencePieceProcessor
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "corpora" / "multi30k"
@@ -202,6 +203,20 @@ def test_a_missing_teacher_is_named_before_anything_runs(home: Path) -> None:
     done = call(ROOT / "scripts" / "distill_word.sh", *words, cwd=home)
     assert done.returncode == 1 and "none.pt: no such file" in done.stderr
     assert not (home / "runs" / "none").exists()
+
+
+def test_a_student_of_a_teacher_with_another_vocabulary(home: Path) -> None:
+    script("prepare.sh", *["--raw", "raw", "-s", "de", "-t", "en", "--vocab-size", "300", "--data", "small"], cwd=home)
+    words = ["--data", "small", "--teacher", f"runs/teacher/{AVERAGE}", "--teacher-data", "data", "--out", "runs/small"]
+    script("distill_seq.sh", *words, "--", *TINY, cwd=home)
+    selected, student = home / "runs/small-data/selected", SentencePieceProcessor(str(home / "small/pieces/spm.model"))
+    texts = (home / "data/raw/train.de").read_text(encoding="utf-8").splitlines()
+    lines = (selected / "train.de").read_text(encoding="utf-8").splitlines()
+    assert lines == [" ".join(student.encode(text, out_type=str)) for text in texts]
+    types = len((home / "small/bin/dict.de.txt").read_text(encoding="utf-8").splitlines())
+    assert types == len((selected / "data-bin/dict.de.txt").read_text(encoding="utf-8").splitlines()) < 400
+    record = json.loads((home / "runs/small/run.json").read_text())
+    assert record["finished"] and record["training"]["teachers"][0]["training"]["label_smoothing"] == 0.1
 
 
 def test_a_student_decodes_with_plain_fairseq_when_its_teacher_is_gone(home: Path, tmp_path: Path) -> None:

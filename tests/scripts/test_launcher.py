@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -263,6 +264,48 @@ def test_translations_of_the_validation_side_end_the_training(home: Path) -> Non
     (trained,) = [line for line in said.splitlines() if line.startswith("run ")]
     assert option(shlex.split(trained), "--valid-subset") == "valid1,valid"
     assert "--ignore-unused-valid-subsets" in trained and "--eval-bleu" not in trained
+
+
+def prepare_for_a_teacher(home: Path, target: str = "de") -> None:
+    """The teacher's data in `big`, in pieces of subword-nmt; the student's in `data`, in those of SentencePiece."""
+    (home / "big").mkdir()
+    shutil.copytree(home / "data/pieces", home / "big/pieces")
+    for folder, options in (("big", {"target-lang": target, "recipe": "moses-bpe"}), ("data", {"target-lang": "de"})):
+        (home / folder / "pieces/encode.json").write_text(json.dumps({"options": {"source-lang": "en", **options}}))
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_teacher_with_another_vocabulary(home: Path, separate: bool) -> None:
+    prepare_for_a_teacher(home)
+    models = [f"data/pieces/spm{part}.model" for part in ((".en", ".de") if separate else ("", ""))]
+    if separate:
+        options = {"source-lang": "en", "target-lang": "de", "separate": True}
+        (home / "data/pieces/encode.json").write_text(json.dumps({"options": options}))
+    for model in models:
+        (home / model).touch()
+    done = call(home, "distill_seq.sh", "--teacher", "t.pt", "--teacher-data", "big/")
+    said = [shlex.split(line) for line in done.stdout.splitlines()]
+    assert [line[0] for line in said] == ["translate", "select", "run", "average"], done.stderr
+    translate, select, run, _ = said
+    assert translate[1] == "big/pieces/train.en"
+    # The list is in the teacher's pieces; the student's data are in its own.
+    assert (option(select, "--source"), option(select, "--remove-bpe")) == ("big/pieces/train.en", "subword_nmt")
+    assert option(select, "--references") == "big/pieces/train.de"
+    assert [option(select, f"--sentencepiece-{side}") for side in ("source", "target")] == models
+    assert option(select, "--student-data") == "data/bin" and option(run, "--input") == "data/pieces/encode.json"
+    # Without it, the translations keep their pieces.
+    assert "--sentencepiece" not in call(home, "distill_seq.sh", "--teacher", "t.pt").stdout
+
+
+def test_wrong_data_of_a_teacher(home: Path) -> None:
+    words = ["--teacher", "t.pt", "--teacher-data"]
+    assert "--teacher-data big: no prepared data" in call(home, "distill_seq.sh", *words, "big").stderr
+    prepare_for_a_teacher(home, target="fr")
+    assert "--teacher-data big is en-fr, but --data data is en-de" in call(home, "distill_seq.sh", *words, "big").stderr
+    shutil.rmtree(home / "big")
+    prepare_for_a_teacher(home)
+    done = call(home, "distill_seq.sh", *words, "big")
+    assert done.returncode == 1 and "no data/pieces/spm.model" in done.stderr and done.stdout == ""
 
 
 def test_the_word_level_loss_has_weight_and_temperature(home: Path) -> None:

@@ -46,7 +46,7 @@ STEPS = {
     "distill_seq.sh": [
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
         *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
-        *("--samples", "--cache-top-k", "--cache-bytes", "--valid-translations"),
+        *("--samples", "--cache-top-k", "--cache-bytes", "--valid-translations", "--teacher-data"),
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
     "distill_multilingual.sh": [
