@@ -68,10 +68,10 @@ class System:
     seconds: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
-    def translate(self, test: RawBitext, pieces: Pieces) -> None:
-        """Translate the test set, and record duration and translations."""
+    def translate(self, test: RawBitext, pieces: Pieces, unspoken: frozenset[str]) -> None:
+        """Translate the test set, and record duration and translations. Types in `unspoken` are left out of these."""
         join = joiner(pieces.target, [])
-        translator = Translator(test.corpus, self.engine, splitter(pieces.source), join, WINDOW)
+        translator = Translator(test.corpus, self.engine, splitter(pieces.source), join, WINDOW, unspoken=unspoken)
         begun = time.perf_counter()
         windows = list(translator.translate(self.settings, 0, test.sentences))
         self.seconds.append(time.perf_counter() - begun)
@@ -109,7 +109,7 @@ def compare(
         system.engine.configure(system.settings)
     for number in range(rounds):
         for system in systems[:: -1 if number % 2 else 1]:
-            system.translate(test, pieces)
+            system.translate(test, pieces, student.language_tokens)
             rate = test.sentences / system.seconds[-1]
             print(f"round {number + 1} | {system.path} | {rate:,.1f} sentences/s", file=sys.stderr)
     shared = {

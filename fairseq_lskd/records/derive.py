@@ -16,7 +16,7 @@ from ..runs import RECORD, read_record
 from ..sequences.manifest import MANIFEST as SELECTED
 from ..sequences.manifest import translators
 from ..teachers.checkpoint import read_archive
-from ..teachers.languages import OF_PAIRS, pairs_of
+from ..teachers.languages import pairs_of
 from ..teachers.of_pairs import NONE, by_pair, paths_in
 from .convergence import convergence, target_tokens, updates_of
 from .logs import Curve, Curves, epoch_means, logs_of, read_curves
@@ -211,7 +211,7 @@ def _teachers(
 def _pairs(options: Options, made: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the language pairs of a multilingual training, each with the digests of its teachers as far as known."""
     listed = options("task", "lang_pairs")
-    if options("task", "_name") not in OF_PAIRS or not isinstance(listed, str | list | tuple):
+    if not isinstance(listed, str | list | tuple):  # only multilingual tasks and their subclasses have this option
         return {}
     listed = listed if isinstance(listed, str) else ",".join(map(str, listed))
     found: dict[str, list[str]] = {pair: [] for pair in pairs_of(Namespace(lang_pairs=listed))}

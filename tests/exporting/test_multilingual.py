@@ -204,6 +204,17 @@ def test_translation_with_a_split_and_comparison(
     assert "--task translation_multi_simple_epoch" in refused("export", checkpoint, "--out", tmp_path / "one", *words)
 
 
+def test_the_comparison_leaves_out_language_tokens(
+    data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Here, all types are language tokens.
+    everything = property(lambda teacher: frozenset(teacher.task.target_dictionary.symbols))
+    monkeypatch.setattr("fairseq_lskd.teachers.alone.Teacher.language_tokens", everything)
+    compared = ["--compare", *(f"{data.parent}/raw/test.fr-en.{side}" for side in ("fr", "en")), "--rounds", "1"]
+    export(checkpoint, tmp_path / "one", "-s", "fr", "-t", "en", *compared)
+    assert [row["bleu"] for row in json.loads((tmp_path / "one.compare.json").read_text())] == [0, 0]
+
+
 class TestRefused:
     """Nothing is written."""
 

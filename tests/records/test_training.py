@@ -161,13 +161,20 @@ class TestTeachers:
         assert all(each.training is not None for each in found.teachers) and found.cached == cached
         assert found.pairs == {} and "pairs" not in found.facts
 
-    @pytest.mark.parametrize("listed", ["de-en,fr-en,cs-en", ["de-en", "fr-en", "cs-en"]])
-    def test_each_language_pair_has_its_own(self, teacher_path: Path, listed: Any) -> None:
+    @pytest.mark.parametrize(
+        ("task", "listed"),
+        [
+            ("translation_multi_simple_epoch", "de-en,fr-en,cs-en"),
+            ("multilingual_translation", ["de-en", "fr-en", "cs-en"]),
+            ("a_subclass_of_mine", "de-en,fr-en,cs-en"),
+        ],
+    )
+    def test_each_language_pair_has_its_own(self, teacher_path: Path, task: str, listed: Any) -> None:
         digests = [self.teach(teacher_path, "a", 0.1), self.teach(teacher_path, "b", 0.0)]
         options = WORD | {"teacher_path": "de-en=a/checkpoint_last.pt,fr-en=b/checkpoint_last.pt,cs-en=none"}
         checkpoint = trained(teacher_path, "run", **options)
         state = torch.load(checkpoint, weights_only=True)
-        state["cfg"]["task"] = {"_name": "translation_multi_simple_epoch", "lang_pairs": listed}
+        state["cfg"]["task"] = {"_name": task, "lang_pairs": listed}
         torch.save(state, checkpoint)
         found = training_of(checkpoint)
         assert found.pairs == {"de-en": digests[:1], "fr-en": digests[1:], "cs-en": []}
