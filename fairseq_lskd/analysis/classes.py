@@ -48,6 +48,12 @@ def ranks(values: Tensor) -> Tensor:
     return (last - (count - 1) / 2).double()[place]
 
 
+def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of `[K]` values, []; NaN if all values of either side are equal."""
+    x, y = (rank - rank.mean() for rank in (ranks(a), ranks(b)))
+    return (x * y).sum() / (x.square().sum() * y.square().sum()).sqrt()
+
+
 def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
     """Return Spearman's rank correlation between two models of each class's relations to the other classes.
 
@@ -61,10 +67,7 @@ def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
     off = ~torch.eye(size, dtype=torch.bool)
     found = torch.full((size,), torch.nan, dtype=torch.float64)
     for i in range(size if size > 2 else 0):
-        x, y = ranks(a[i][off[i]]), ranks(b[i][off[i]])
-        x, y = x - x.mean(), y - y.mean()
-        scale = (x.square().sum() * y.square().sum()).sqrt()
-        found[i] = (x * y).sum() / scale if scale > 0 else torch.nan
+        found[i] = rank_correlation(a[i][off[i]], b[i][off[i]])
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..analysis.bootstrap import Interval
-from ..analysis.classes import ranks
+from ..analysis.classes import rank_correlation
 from ..analysis.document import Picture, Section, Table
 from ..analysis.intervals import unsure, verdict
 from ..analysis.style import COLOURS, MARKERS, figure, styled
@@ -112,10 +112,8 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} values cannot be correlated")
-    both = [ranks(torch.tensor(values, dtype=torch.float64)) for values in (first, second)]
-    a, b = (rank - rank.mean() for rank in both)
-    scale = (a.square().sum() * b.square().sum()).sqrt().item()
-    return (a @ b).item() / scale if scale > 0 else math.nan
+    a, b = (torch.tensor(values, dtype=torch.float64) for values in (first, second))
+    return rank_correlation(a, b).item()
 
 
 def spearman_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
