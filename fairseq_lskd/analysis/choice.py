@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +115,11 @@ class Choice:
 
 def distinct(names: Sequence[str]) -> list[str]:
     """Return the names, with a number appended to repeated ones."""
-    return [f"{name} ({names[:i].count(name) + 1})" if name in names[:i] else name for i, name in enumerate(names)]
+    found: dict[str, None] = {}  # in order
+    for name in names:
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        found[next(each for each in itertools.chain([name], numbered) if each not in found)] = None
+    return list(found)
 
 
 def propose_three(similarity: Tensor, exact: ClassSums, left_out: Sequence[int] = ()) -> Three | None:

@@ -13,6 +13,8 @@ from fairseq_lskd.errors import UserError
 
 def test_repeated_names_get_numbers() -> None:
     assert distinct(["a", "b", "a", "a"]) == ["a", "b", "a (2)", "a (3)"]
+    assert distinct(["a", "a", "a (2)"]) == ["a", "a (2)", "a (2) (2)"]
+    assert distinct(["a (2)", "a", "a"]) == ["a (2)", "a", "a (3)"]
     assert Choice(names="x,y").called(["a", "a"]) == ["x", "y"] and Choice().called(["a", "a"]) == ["a", "a (2)"]
 
 
