@@ -64,11 +64,6 @@ class Quality:
     replicates: dict[str, Tensor]  #: [draws] each; all models use the same resamples of sentences
 
 
-def _by_unit(rows: Tokens, columns: Tensor) -> Tensor:
-    _, place = rows.unit.unique(return_inverse=True)
-    return torch.zeros(int(place.max()) + 1, columns.size(1), dtype=torch.float64).index_add_(0, place, columns)
-
-
 def quality(rows: Tokens, bins: int = BINS, draws: int = DRAWS, seed: int = SEED) -> Quality:
     """Return NLL and entropy (nats), accuracy, confidence and calibration error, with bootstrap replicates.
 
@@ -80,8 +75,8 @@ def quality(rows: Tokens, bins: int = BINS, draws: int = DRAWS, seed: int = SEED
     gaps = torch.zeros(len(rows), bins, dtype=torch.float64)
     gaps.scatter_(1, place[:, None], (rows.confidence.double() - rows.correct.double())[:, None])
     columns = torch.cat([means, gaps], 1)
-    units = _by_unit(rows, torch.cat([columns, torch.ones(len(rows), 1, dtype=torch.float64)], 1))
-    drawn = resampled_ratios(units[:, :-1], units[:, -1], draws, seed)
+    _, sums, count = rows.by_unit(columns)
+    drawn = resampled_ratios(sums, count.double(), draws, seed)
     whole = columns.mean(0, keepdim=True)
 
     def collected(table: Tensor) -> list[Tensor]:

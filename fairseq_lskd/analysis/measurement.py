@@ -83,6 +83,12 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.target)
 
+    def by_unit(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ascending units `[U]`, the sum of their values `[N, ...]`, float64, and their sizes `[U]`."""
+        units, place, count = self.unit.unique(return_inverse=True, return_counts=True)
+        sums = torch.zeros(len(units), *values.shape[1:], dtype=torch.float64)
+        return units, sums.index_add_(0, place, values.double()), count
+
 
 class Measurement:
     """The statistics of one model. Statistics of disjoint shards can be merged."""
@@ -124,11 +130,7 @@ class Measurement:
         if self.points is not None and hidden is not None:
             self.points.update(hidden, target)
         seen = prediction_sums(log_probs, target, torch.zeros_like(target, dtype=torch.bool))
-        seen = PredictionSums(*(field.cpu() for field in seen))
-        before = self.predictions
-        self.predictions = (
-            seen if before is None else PredictionSums(*(a + b for a, b in zip(before, seen, strict=True)))
-        )
+        self._add(PredictionSums(*(field.cpu() for field in seen)))
 
     @property
     def tokens(self) -> Tokens:
@@ -139,9 +141,7 @@ class Measurement:
 
     def by_unit(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return ascending units `[U]`, the log-probability of each unit `[U]` (float64, nats), and its size `[U]`."""
-        rows = self.tokens
-        units, place, count = rows.unit.unique(return_inverse=True, return_counts=True)
-        return units, torch.zeros(len(units), dtype=torch.float64).index_add_(0, place, -rows.nll.double()), count
+        return self.tokens.by_unit(-self.tokens.nll)
 
     def merge(self, other: Measurement) -> None:
         """Add the statistics of another shard."""
@@ -152,11 +152,13 @@ class Measurement:
         elif other.points is not None:
             self.points.merge(other.points)
         self._rows += other._rows
-        if self.predictions is None or other.predictions is None:
-            self.predictions = self.predictions or other.predictions
+        self._add(other.predictions)
+
+    def _add(self, more: PredictionSums | None) -> None:
+        if self.predictions is None or more is None:
+            self.predictions = self.predictions or more
         else:
-            pairs = zip(self.predictions, other.predictions, strict=True)
-            self.predictions = PredictionSums(*(a + b for a, b in pairs))
+            self.predictions = PredictionSums(*(a + b for a, b in zip(self.predictions, more, strict=True)))
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers to save, which `from_state` reads."""
