@@ -9,9 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from fairseq import utils
 from fairseq.distributed import utils as distributed_utils
-from fairseq.logging import metrics
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -29,7 +27,7 @@ from ._language_pairs import PairOfBatch
 from ._options import NO_TEACHER, WITHOUT_TEACHER
 from ._pair_teachers import Ahead, PairTeachers
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, SelectionInputs
-from ._smoothing import SmoothingCriterion
+from ._smoothing import SmoothingCriterion, log_mean
 
 logger = logging.getLogger(__name__)
 
@@ -286,17 +284,9 @@ class DistillationCriterion(SmoothingCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         super().reduce_metrics(logging_outputs)
-        if any("hidden_loss" in log for log in logging_outputs):
-            value, size = (
-                sum(utils.item(log.get(key, 0)) for log in logging_outputs) for key in ("hidden_loss", "sample_size")
-            )
-            metrics.log_scalar("hidden_loss", value / size if size else 0.0, size, round=4)
-        for name in ("kd_weight", "kd_temperature"):
-            if any(name in log for log in logging_outputs):
-                value, tokens = (
-                    sum(utils.item(log.get(key, 0)) for log in logging_outputs) for key in (name, "ntokens")
-                )
-                metrics.log_scalar(name, value / tokens if tokens else 0.0, tokens, round=4)
+        for key, count in (("hidden_loss", "sample_size"), ("kd_weight", "ntokens"), ("kd_temperature", "ntokens")):
+            if any(key in log for log in logging_outputs):
+                log_mean(logging_outputs, key, count)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load the queue, of any size, the matrix of --kd-hidden and the counts of --kd-threshold, as far as saved."""

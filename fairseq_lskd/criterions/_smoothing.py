@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from typing import Any
@@ -39,6 +40,19 @@ def _fetch_scalars(logging_outputs: list[dict[str, Any]]) -> list[dict[str, Any]
 
 def _is_on_gpu(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_cuda and value.numel() == 1
+
+
+def _total(logs: list[dict[str, Any]], key: str) -> Any:
+    return sum(utils.item(log.get(key, 0)) for log in logs)
+
+
+def log_mean(
+    logs: list[dict[str, Any]], key: str, count: str, name: str | None = None, unit: float = 1.0, digits: int = 4
+) -> None:
+    """Log the sum of a key over the sum of a count, as `name` (default: the key) and in a unit."""
+    value, weight = _total(logs, key), _total(logs, count)
+    # The count is 0 if every target is masked.
+    metrics.log_scalar(name or key, value / weight / unit if weight else 0.0, weight, round=digits)
 
 
 def check_left_to_right(model: Any) -> None:
@@ -192,26 +206,20 @@ class SmoothingCriterion(FairseqCriterion):
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log averages of the sums over workers. Losses are in bits, as in fairseq."""
         logging_outputs = _fetch_scalars(logging_outputs)
-
-        def total(key: str) -> Any:
-            return sum(utils.item(log.get(key, 0)) for log in logging_outputs)
-
-        def log_bits(key: str, value: float, count: float) -> None:
-            # The count is 0 if every target is masked.
-            metrics.log_scalar(key, value / count / math.log(2) if count else 0.0, count, round=3)
-
+        total = functools.partial(_total, logging_outputs)
+        log_bits = functools.partial(log_mean, logging_outputs, unit=math.log(2), digits=3)
         # If no word was decoded, fairseq logs no BLEU, and then cannot choose the best checkpoint by BLEU.
         if any("_bleu_totals_0" in log for log in logging_outputs) and not total("_bleu_totals_0"):
             metrics.log_derived("bleu", _bleu)
-        log_bits("loss", total("loss"), total("sample_size"))
+        log_bits("loss", "sample_size")
         # Batches with the student's own translations have no labels.
         if total("nll_tokens") or not any("on_policy_tokens" in log for log in logging_outputs):
-            log_bits("nll_loss", total("nll_loss"), total("nll_tokens"))
+            log_bits("nll_loss", "nll_tokens")
             metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
         if any("kd_loss" in log for log in logging_outputs):
-            log_bits("kd_loss", total("kd_loss"), total("sample_size"))
+            log_bits("kd_loss", "sample_size")
         if total("total") > 0:
-            log_bits("entropy", total("entropy"), total("total"))
+            log_bits("entropy", "total")
             metrics.log_scalar_sum("_total", total("total"))
             metrics.log_scalar_sum("_n_correct", total("n_correct"))
             for i in range(BINS):

@@ -4,9 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from fairseq import utils
 from fairseq.criterions import register_criterion
-from fairseq.logging import metrics
 
 from ..errors import UserError
 from ..models import sample_targets
@@ -17,6 +15,7 @@ from ._batch import Batch
 from ._distillation import DistillationCriterion
 from ._forms import Terms
 from ._options import DistillationConfig
+from ._smoothing import log_mean
 
 
 @dataclass
@@ -98,7 +97,4 @@ class WordKDCriterion(DistillationCriterion):
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         super().reduce_metrics(logging_outputs)
         if any("on_policy_tokens" in log for log in logging_outputs):
-            own, tokens = (
-                sum(utils.item(log.get(key, 0)) for log in logging_outputs) for key in ("on_policy_tokens", "ntokens")
-            )
-            metrics.log_scalar("on_policy", own / tokens if tokens else 0.0, tokens, round=3)
+            log_mean(logging_outputs, "on_policy_tokens", "ntokens", name="on_policy", digits=3)
