@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..losses import (
-    FusedLoss,
     Projection,
+    TokenLosses,
     fused_loss,
     negative_log_likelihood,
     smoothed_cross_entropy,
@@ -41,7 +41,7 @@ class Terms(NamedTuple):
 
 
 def compute(form: Fused | Plain, model: Any, batch: Batch) -> Terms:
-    """Compute the loss of a batch in one of the two forms. Each iteration of TIE-KD is a step with a `FusedLoss`."""
+    """Compute the loss of a batch in one of the two forms. Each iteration of TIE-KD is a step with `TokenLosses`."""
     student: Any = form.predict(model, batch)
     if batch.select is not None:
         chosen = batch.select(functools.partial(form.nll, student, batch))
@@ -81,11 +81,11 @@ class Fused:
     def nll(self, student: Projection, batch: Batch) -> Tensor:
         return fused_loss(student, batch.labels, batch.token_weights).nll
 
-    def step(self, student: Projection, batch: Batch, guess: bool) -> FusedLoss:
+    def step(self, student: Projection, batch: Batch, guess: bool) -> TokenLosses:
         weights = batch.token_weights * batch.label_weight
         taught = batch.teacher_weight / batch.iterations * batch.teacher_token_weights
 
-        def of(rows: Tensor | slice, teacher: Any) -> FusedLoss:
+        def of(rows: Tensor | slice, teacher: Any) -> TokenLosses:
             return fused_loss(
                 student.rows(rows),
                 batch.labels[rows],
@@ -109,7 +109,7 @@ class Fused:
         parts = [*teacher.parts, (alone.nonzero().squeeze(1), None)]
         return _joined([(rows, of(rows, one)) for rows, one in parts], batch.labels)
 
-    def total(self, steps: list[FusedLoss], batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def total(self, steps: list[TokenLosses], batch: Batch) -> tuple[Tensor, Tensor | None]:
         loss = torch.stack([step.loss for step in steps]).sum()
         if batch.teacher is None:
             return loss, None
@@ -125,14 +125,14 @@ class Fused:
 
     def distributions(self, student: Projection, batch: Batch) -> Distributions:
         rows = torch.arange(len(batch.labels), device=batch.labels.device).split(PREDICTION_ROWS)
-        for some in rows or (slice(0),):
+        for some in rows:
             hidden, weight, bias = student.rows(some)
             labels = batch.labels[some]
             scores = F.log_softmax(F.linear(hidden, weight, bias), dim=-1, dtype=torch.float32)
             yield scores, labels, torch.zeros_like(labels, dtype=torch.bool)
 
 
-def _joined(parts: list[tuple[Tensor, FusedLoss]], labels: Tensor) -> FusedLoss:
+def _joined(parts: list[tuple[Tensor, TokenLosses]], labels: Tensor) -> TokenLosses:
     """Put the losses of parts of the tokens together. `labels` tells the number of tokens."""
     nll = torch.zeros_like(labels, dtype=parts[0][1].nll.dtype)
     teacher = torch.zeros_like(nll)
@@ -141,7 +141,7 @@ def _joined(parts: list[tuple[Tensor, FusedLoss]], labels: Tensor) -> FusedLoss:
         nll[rows], teacher[rows] = part.nll, part.teacher
         if len(guess):
             guess[rows] = part.guess
-    return FusedLoss(torch.stack([part.loss for _, part in parts]).sum(), nll, teacher, guess)
+    return TokenLosses(torch.stack([part.loss for _, part in parts]).sum(), nll, teacher, guess)
 
 
 class Plain:
@@ -179,7 +179,7 @@ class Plain:
         target, mask = batch.target[:, batch.prefix :], batch.mask[:, batch.prefix :]
         return negative_log_likelihood(student.detach(), target, ~mask)[mask]
 
-    def step(self, student: Tensor, batch: Batch, guess: bool) -> FusedLoss:
+    def step(self, student: Tensor, batch: Batch, guess: bool) -> TokenLosses:
         target, mask = batch.target[:, batch.prefix :], batch.mask[:, batch.prefix :]
         nll = negative_log_likelihood(student, target, ~mask)
         labels, alpha, prior = self._labels(nll, batch), batch.label_smoothing, batch.prior
@@ -188,13 +188,13 @@ class Plain:
             labels = smoothed_cross_entropy(labels, smooth, alpha, student.size(-1), prior is None)
         best = student.argmax(-1)[mask] if guess else target[:0]
         if batch.teacher is None:
-            return FusedLoss(labels, nll, torch.zeros_like(nll), best)
+            return TokenLosses(labels, nll, torch.zeros_like(nll), best)
         if batch.teacher_mask is not None:
             mask = torch.zeros_like(mask).masked_scatter(mask, batch.teacher_mask)
         teacher = batch.teacher.whole(batch)
         if isinstance(teacher, Parts):
-            return FusedLoss(labels, nll, self._teacher_parts(student, teacher, mask, batch), best)
-        return FusedLoss(labels, nll, teacher_loss(student, teacher, ~mask, batch.objective), best)
+            return TokenLosses(labels, nll, self._teacher_parts(student, teacher, mask, batch), best)
+        return TokenLosses(labels, nll, teacher_loss(student, teacher, ~mask, batch.objective), best)
 
     def _teacher_parts(self, student: Tensor, teacher: Parts, taught: Tensor, batch: Batch) -> Tensor:
         """Return the teacher's term where `taught`, `[B, T']`, from predictions for parts of the tokens."""
@@ -205,7 +205,7 @@ class Plain:
             found = found.index_copy(0, rows, teacher_loss(ours[rows], predictions, ignore[rows], batch.objective))
         return torch.zeros_like(mask, dtype=found.dtype).masked_scatter(mask, found)
 
-    def total(self, steps: list[FusedLoss], batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def total(self, steps: list[TokenLosses], batch: Batch) -> tuple[Tensor, Tensor | None]:
         labels = steps[0].loss if isinstance(batch.label_weight, Tensor) else batch.label_weight * steps[0].loss
         if batch.teacher is None:
             return labels, None

@@ -18,7 +18,7 @@ from .divergence import (
     temper,
     total_variation,
 )
-from .fused import FusedLoss, fused_loss
+from .fused import TokenLosses, fused_loss
 from .hidden import HIDDEN, HiddenTerm
 from .mixture import MEAN, Mixture
 from .objective import Objective, teacher_loss
@@ -39,7 +39,6 @@ __all__ = [
     "SCHEDULES",
     "Divergence",
     "Draws",
-    "FusedLoss",
     "HiddenTerm",
     "Mixture",
     "Objective",
@@ -48,6 +47,7 @@ __all__ = [
     "Projection",
     "Sampled",
     "Schedule",
+    "TokenLosses",
     "TopK",
     "adaptive_kl",
     "alpha_divergence",

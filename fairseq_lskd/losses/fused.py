@@ -39,8 +39,8 @@ MIXED_ROWS = 2**13
 ALL = slice(None)
 
 
-class FusedLoss(NamedTuple):
-    """The result of `fused_loss`. Only `loss` has a gradient."""
+class TokenLosses(NamedTuple):
+    """The loss of a batch, and its terms at each token. In the result of `fused_loss`, only `loss` has a gradient."""
 
     loss: Tensor  #: [], the weighted sum
     nll: Tensor  #: [N], -log p(target) in nats
@@ -61,7 +61,7 @@ def fused_loss(
     objective: Objective | None = None,
     guess: bool = False,
     chunk: int | None = None,
-) -> FusedLoss:
+) -> TokenLosses:
     """Compute `sum_n label_weight_n H_smoothed(p_S, y)_n + teacher_weight_n T^2 [D(p_T^(T), p_S^(T)) + R]_n`.
 
     The result equals that of `smoothed_cross_entropy` and `teacher_loss` on whole tensors, up to the order of sums.
@@ -83,7 +83,7 @@ def fused_loss(
         chunk: tokens per chunk; None chooses a size that suits the device.
 
     Returns:
-        `FusedLoss`. Backward can be called once, because it scales the gradients in place.
+        `TokenLosses`. Backward can be called once, because it scales the gradients in place.
     """
     if isinstance(teacher, Sampled):
         check_sampled(objective or Objective())
@@ -91,7 +91,7 @@ def fused_loss(
         target, label_weight, label_smoothing, prior, teacher, teacher_weight, skip, objective or Objective(), guess
     )
     needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in student)
-    return FusedLoss(*_FusedLoss.apply(*student, problem, chunk or _chunk_size(problem, student), needs))
+    return TokenLosses(*_FusedLoss.apply(*student, problem, chunk or _chunk_size(problem, student), needs))
 
 
 class _Problem(NamedTuple):

@@ -11,7 +11,7 @@ import contextlib
 import pytest
 import torch
 
-from fairseq_lskd.losses import FusedLoss, Objective, Projection, TopK, divergence, fused_loss
+from fairseq_lskd.losses import Objective, Projection, TokenLosses, TopK, divergence, fused_loss
 
 N, K, D = 70, 50, 8
 THERE = torch.device("meta")
@@ -63,7 +63,7 @@ def test_everything_stays_on_the_device_and_nothing_waits_for_it(name, prior):
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         for teachers in ("none", "one", "two", "cached"):
             student, found = loss(OBJECTIVES[name], teachers, dtype, skip=False, prior=prior)
-            assert isinstance(found, FusedLoss)
+            assert isinstance(found, TokenLosses)
             gradients = (student.hidden.grad, student.weight.grad)
             assert {part.device for part in (*found, *gradients)} == {THERE}
             assert {part.dtype for part in gradients} == {dtype}
