@@ -57,7 +57,7 @@ def _without_ends(command: Sequence[str]) -> tuple[list[str], list[float]]:
 
 def _end(name: str, given: str | None) -> float:
     # fairseq takes 0, and a negative patience, as no limit.
-    end = 0.0 if given is None else _number(given)
+    end = 0.0 if given is None else number(given)
     if end is None:
         return math.nan  # neither earlier nor later than any number
     return math.inf if end == 0 or (name == "--patience" and end < 0) else end
@@ -361,19 +361,20 @@ def labels_of(command: Sequence[str], labels: dict[str, Any]) -> dict[str, Any]:
     options = _LABELLED | ({"teacher_smoothing": "--label-smoothing"} if labels.get("role") == "teacher" else {})
     found = {}
     for label, flag in options.items():
-        if (value := _number(option(command, flag))) is not None:
+        if (value := number(option(command, flag))) is not None:
             found[label] = int(value) if label == "seed" else value
     wrong = [
         f"--label {label}={labels[label]}, but the command has {options[label]} {value:g}"
         for label, value in found.items()
-        if label in labels and str(labels[label]) != str(value) and _number(labels[label]) != value
+        if label in labels and str(labels[label]) != str(value) and number(labels[label]) != value
     ]
     if wrong:
         raise UserError(f"{'; '.join(wrong)}. Leave out the label: it is set from the command")
     return {**found, **labels}
 
 
-def _number(given: Any) -> float | None:
+def number(given: Any) -> float | None:
+    """Convert a label or option to a number, or return None."""
     try:
         return float(given)
     except (TypeError, ValueError):
@@ -451,7 +452,7 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
 
     It understands fairseq-train with `--log-format json` (the remaining time needs --max-update) and fairseq-generate.
     """
-    updates = _number(option(command, "--max-update"))
+    updates = number(option(command, "--max-update"))
     start, first, wanted, hypotheses, last = time.monotonic(), None, 0, 0, 0.0
     for line in lines:
         now = time.monotonic()
@@ -472,7 +473,7 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
         elif found := _RESUMED.search(line):
             yield f"continues at update {found[1]}{f' of {updates:.0f}' if updates else ''}"
         elif found := _EXAMPLES.search(line):
-            wanted = int(found[1]) * int(_number(option(command, "--nbest")) or 1)
+            wanted = int(found[1]) * int(number(option(command, "--nbest")) or 1)
         elif line.startswith("H-"):
             hypotheses += 1
             if hypotheses == 1:

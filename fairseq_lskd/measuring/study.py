@@ -26,7 +26,8 @@ from ..errors import UserError
 from ..files import sha256
 from ..losses import count_types
 from ..records.derive import training_of
-from ..records.training import Training, number, same
+from ..records.training import Training, same
+from ..runs import number
 from ..teachers.checkpoint import parameters, read_archive
 from ..teachers.soundness import check_weights
 from ..teachers.task import translation_task

@@ -12,7 +12,7 @@ from ..commands import option
 from ..errors import UserError
 from ..files import sha256
 from ..reading import read_value
-from ..runs import RECORD, read_record
+from ..runs import RECORD, number, read_record
 from ..sequences.manifest import MANIFEST as SELECTED
 from ..sequences.manifest import translators
 from ..teachers.checkpoint import read_archive
@@ -21,7 +21,7 @@ from ..teachers.of_pairs import NONE, by_pair, paths_in
 from .convergence import convergence, target_tokens, updates_of
 from .logs import Curve, Curves, epoch_means, logs_of, read_curves
 from .parameters import count_parameters
-from .training import OF_FAIRSEQ, Budget, Teacher, Training, method_of, number
+from .training import OF_FAIRSEQ, Budget, Teacher, Training, method_of
 
 CACHE, BINARISED = "cache.json", "binarise.json"
 

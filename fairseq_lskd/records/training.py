@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 from ..reading import COUNT, NUMBER, misfit
+from ..runs import number
 
 SCHEMA = 1  #: version of the record; a record of another version is derived again
 _FACTS = (
@@ -191,11 +192,3 @@ def same(label: Any, fact: Any) -> bool:
         return float(label) == float(fact)
     except (TypeError, ValueError):
         return str(label).lower() == str(fact).lower()
-
-
-def number(label: Any) -> float | None:
-    """Convert a fact or label to a number, or return None."""
-    try:
-        return float(label)
-    except (TypeError, ValueError):
-        return None
