@@ -10,6 +10,7 @@ not change the speed. The estimate leaves out scoring, the analysis and the meas
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -109,12 +110,10 @@ def jobs_of(plan: Plan) -> dict[str, Job]:
 
 def longest_chain(jobs: Mapping[str, Job], hours: Callable[[Job], float]) -> float:
     """Return the hours of the longest chain of jobs that wait for each other."""
-    ends: dict[str, float] = {}
 
+    @functools.cache
     def end(name: str) -> float:
-        if name not in ends:
-            ends[name] = hours(jobs[name]) + max((end(other) for other in jobs[name].needs), default=0.0)
-        return ends[name]
+        return hours(jobs[name]) + max(map(end, jobs[name].needs), default=0.0)
 
     return max(map(end, jobs), default=0.0)
 

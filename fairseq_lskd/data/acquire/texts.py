@@ -178,14 +178,11 @@ def _write(
     """Write a stream, or rows with one column per wanted side. The texts get their names when all are complete."""
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(write_beside(want.out)) for want in wanted]
-        files = [stack.enter_context(part.open("wb", buffering=CHUNK)) for part in parts]
-        sinks = [_Sink(file, source, strict) for file in files]
+        sinks = [_Sink(stack.enter_context(part.open("wb", buffering=CHUNK)), source, strict) for part in parts]
         if isinstance(content, Iterator) and not hasattr(content, "read"):
             _copy_lines(content, sinks)
         else:
             _copy(content, sinks)  # type: ignore[arg-type]
-        for file in files:
-            file.flush()
         for want, sink in zip(wanted, sinks, strict=True):
             texts[want.key] = Text(want.out, sink.lines, sink.digest.hexdigest())
 
