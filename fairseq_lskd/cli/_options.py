@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..user_dir import add_user_dir
 
+Filled = TypeVar("Filled")
 METRICS = ("bleu", "chrf", "chrf++", "ter", "comet")
 
 
@@ -66,6 +68,12 @@ def add_options(group: Any, *rows: tuple[Any, ...]) -> None:
         default = defaults[0] if defaults else None
         help += "" if default in (None, "") or "(default" in help else " (default: %(default)s)"
         group.add_argument(*flags.split(), type=kind, metavar=metavar, help=help, default=default)
+
+
+def filled(kind: type[Filled], args: argparse.Namespace, **own: Any) -> Filled:
+    """Return a dataclass `kind` with the values of the options of the same names, except for those in `own`."""
+    names = (each.name for each in fields(kind) if each.name not in own)  # type: ignore[arg-type]
+    return kind(**own, **{name: getattr(args, name) for name in names})
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

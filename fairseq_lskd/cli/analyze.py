@@ -9,7 +9,6 @@ classifier (--from-npz). Logs, result records and translations add sections, and
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import sys
 from collections.abc import Iterator
@@ -19,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..extras import require
 from ..user_dir import add_user_dir
-from ._options import add_options, add_out, add_task, add_work
+from ._options import add_options, add_out, add_task, add_work, filled
 
 if TYPE_CHECKING:
     from ..analysis.measurement import Measurement
     from ..analysis.saved import Saved
     from ..measuring.study import Study
-    from ..scoring.recorded import Recorded
 
 MANIFEST = "analysis.json"
 EXAMPLES = """examples:
@@ -124,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     from ..data.outputs import Manifest
     from ..scoring.recorded import Recorded
 
-    recorded: Recorded = _filled(Recorded, args)
+    recorded = filled(Recorded, args)
     if problems := [*_problems(args), *recorded.problems()]:
         raise UserError("\n  ".join(problems))
     options, inputs = recorded.options(), recorded.inputs
@@ -158,22 +156,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _filled(kind: Any, args: argparse.Namespace) -> Any:
-    """Return a dataclass `kind`, filled with the options of the same names."""
-    return kind(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kind)})
-
-
 def _study(args: argparse.Namespace) -> Study | Saved | None:
     """Return the study of the models or saved outputs that the options name; None if they name none."""
     if args.from_npz:
         from ..analysis import saved
 
-        return saved.Saved(_filled(saved.Request, args))
+        return saved.Saved(filled(saved.Request, args))
     if not args.teacher:
         return None
     from ..measuring import study
 
-    return study.Study(_filled(study.Request, args))
+    return study.Study(filled(study.Request, args))
 
 
 def _measure(study: Study | Saved, key: dict[str, Any], args: argparse.Namespace) -> list[Measurement]:

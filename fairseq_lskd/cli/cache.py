@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 from ..user_dir import add_user_dir
-from ._options import add_options, add_task, add_work
+from ._options import add_options, add_task, add_work, filled
 
 EXAMPLES = """examples:
   lskd cache data/mine/bin --teacher-path runs/mine/teacher/checkpoint_average.pt --out runs/mine/cache
@@ -103,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     from ..teachers.cache_request import Request
     from ..teachers.caching import write_cache
 
-    found = write_cache(Request(**{each.name: getattr(args, each.name) for each in fields(Request)}))
+    found = write_cache(filled(Request, args))
     if found.missing:
         print(f"{args.out}: {found.whole - found.missing} of {found.whole} blocks; other shards write the rest")
     else:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ._options import METRICS, add_options, add_scoring
+from ._options import METRICS, add_options, add_scoring, filled
 
 EXAMPLES = """examples:
   lskd record --run runs/mine/student --checkpoint runs/mine/student/checkpoint_average.pt \\
@@ -62,14 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dataclasses import fields
-
     from ..export.facts import exported_facts
     from ..scoring.metrics import NAMES, signature_key
     from ..scoring.scored_run import Run, record_run
 
-    asked = Run(**{each.name: getattr(args, each.name) for each in fields(Run)})
-    if (result := record_run(asked, exported_facts)) is not None:
+    if (result := record_run(filled(Run, args), exported_facts)) is not None:
         row = result.to_row()
         metrics = [name for name in NAMES if name in row]
         scores = " ".join(f"{NAMES[name]} {row[name]}" for name in metrics)

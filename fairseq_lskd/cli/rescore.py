@@ -9,12 +9,10 @@ token; higher is better. If the command is killed, run it again to continue. doc
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from ..errors import UserError
-from ._options import add_engine, add_model, add_options
+from ._options import add_engine, add_model, add_options, filled
 
 EXAMPLES = """examples:
   lskd rescore nbest.jsonl --teacher-path other.pt --out scores.jsonl
@@ -89,6 +87,5 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise UserError("--out is missing: give the file to write")
     first, *more = args.pairs
-    own: dict[str, Any] = {"pairs": first, "more": tuple(more)}
-    rescore(Request(**own, **{each.name: getattr(args, each.name) for each in fields(Request) if each.name not in own}))
+    rescore(filled(Request, args, pairs=first, more=tuple(more)))
     return 0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import write_json
-from ._options import METRICS, add_options, add_scoring
+from ._options import METRICS, add_options, add_scoring, filled
 
 EXAMPLES = """examples:
   lskd score runs/mine/word/test/log.txt --references data/multi30k/raw/test.en
@@ -80,14 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import json
-    from dataclasses import fields
 
     from tabulate import tabulate_formats
 
     from ..scoring.comparison_table import tables
     from ..scoring.scored_files import Files, score_files
 
-    files = Files(**{each.name: getattr(args, each.name) for each in fields(Files)})
+    files = filled(Files, args)
     files.check_options()
     style = STYLES.get(args.style, args.style)
     if style != "json" and style not in tabulate_formats:

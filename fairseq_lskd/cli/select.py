@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ._options import add_options, filled
 
 EXAMPLES = """examples:
   lskd select train.nbest.jsonl.gz -s de -t en --student-data data/mine/bin --out data/mine/1-best
@@ -64,10 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-s", "--source-lang", required=True, metavar="LANG", help="source language")
     parser.add_argument("-t", "--target-lang", required=True, metavar="LANG", help="target language")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
-    parser.add_argument(
-        "--references", type=Path, metavar="FILE", help="references, one per source sentence, as text or pieces"
+    add_options(
+        parser,
+        ("--references", Path, "FILE", "references, one per source sentence, as text or pieces"),
+        ("--workers", int, "N", "worker processes", 1),
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes (default: %(default)s)")
 
     group = parser.add_argument_group("translations of other systems")
     group.add_argument(
@@ -89,13 +91,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="warn instead of failing if translations or references seem to be shifted against the source lines",
     )
-    group.add_argument("--nbest", type=int, metavar="N", help="lines per sentence with --format text (default: 1)")
-    group.add_argument(
-        "--scores",
-        type=Path,
-        metavar="FILE",
-        help="scores to use instead of those in NBEST, with any --format: one number per hypothesis and line, or one "
-        "JSON array per sentence",
+    scores = (
+        "scores to use instead of those in NBEST, with any --format: one number per hypothesis and line, or one JSON "
+        "array per sentence"
+    )
+    add_options(
+        group,
+        ("--nbest", int, "N", "lines per sentence with --format text (default: 1)"),
+        ("--scores", Path, "FILE", scores),
     )
     group.add_argument(
         "--scores-lowest",
@@ -139,23 +142,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="compare each hypothesis with the mean n-gram counts of all: faster, nearly the same choice",
     )
-    group.add_argument(
-        "--utilities",
-        type=Path,
-        metavar="FILE",
-        help="utilities for mbr and mbr-n from another metric, such as COMET, instead of --metric: per sentence, a "
-        "JSON array with a row per hypothesis, of its utilities against each hypothesis as the reference",
+    utilities = (
+        "utilities for mbr and mbr-n from another metric, such as COMET, instead of --metric: per sentence, a JSON "
+        "array with a row per hypothesis, of its utilities against each hypothesis as the reference"
     )
-    group.add_argument(
-        "--score-temperature",
-        type=float,
-        default=1.0,
-        metavar="T",
-        help="temperature T of n-best and of --mbr-evidence scores. Scores are per token and close together, so 1 "
-        "weights the hypotheses nearly alike; 0.05 prefers the better ones (default: %(default)s)",
+    temperature = (
+        "temperature T of n-best and of --mbr-evidence scores. Scores are per token and close together, so 1 weights "
+        "the hypotheses nearly alike; 0.05 prefers the better ones"
     )
-    group.add_argument(
-        "--max-hypotheses", type=int, metavar="N", help="use only the N best hypotheses that pass the filters"
+    add_options(
+        group,
+        ("--utilities", Path, "FILE", utilities),
+        ("--score-temperature", float, "T", temperature, 1.0),
+        ("--max-hypotheses", int, "N", "use only the N best hypotheses that pass the filters"),
     )
     group.add_argument(
         "--add-references",
@@ -194,14 +193,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("sentences", "tokens"),
         help="unit of --shares: source sentences or target tokens (default: sentences)",
     )
-    group.add_argument(
-        "--tag",
-        metavar="TOKEN",
-        help="write this piece before each source sentence of NBEST, for example to mark "
-        "translations of monolingual text",
-    )
-    group.add_argument(
-        "--seed", type=int, default=1, metavar="S", help="random seed of --replace-by-references (default: %(default)s)"
+    tag = "write this piece before each source sentence of NBEST, for example to mark translations of monolingual text"
+    add_options(
+        group,
+        ("--tag", str, "TOKEN", tag),
+        ("--seed", int, "S", "random seed of --replace-by-references", 1),
     )
     group.add_argument(
         "--on-empty",
@@ -218,26 +214,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clean: turn on all filters from --filter-copies to --filter-unk except --filter-language, at limits that "
         "few good translations reach; flags that you give override it",
     )
-    group.add_argument(
-        "--filter-length-ratio",
-        type=float,
-        metavar="R",
-        help="drop if one side has more than R times the characters of the other",
-    )
-    group.add_argument(
-        "--filter-copies", type=float, metavar="P", help="drop if at least a share P of its words occurs in the source"
-    )
-    group.add_argument(
-        "--filter-repeats",
-        type=_pair(int),
-        metavar="N,COUNT",
-        help="drop if a word N-gram occurs COUNT times more often than any N-gram of the source",
-    )
-    group.add_argument(
-        "--filter-language",
-        type=_pair(str),
-        metavar="SRC,TGT",
-        help="drop if py3langid is sure that either side is in another language than given, for example de,en",
+    repeats = "drop if a word N-gram occurs COUNT times more often than any N-gram of the source"
+    languages = "drop if py3langid is sure that either side is in another language than given, for example de,en"
+    add_options(
+        group,
+        ("--filter-length-ratio", float, "R", "drop if one side has more than R times the characters of the other"),
+        ("--filter-copies", float, "P", "drop if at least a share P of its words occurs in the source"),
+        ("--filter-repeats", _pair(int), "N,COUNT", repeats),
+        ("--filter-language", _pair(str), "SRC,TGT", languages),
     )
     for name, what in (
         ("numbers", "drop if a number of two or more digits occurs on one side only"),
@@ -247,24 +231,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         # The manifest does not record None, so folders written before these flags existed stay up to date.
         group.add_argument(f"--filter-{name}", action="store_true", default=None, help=what)
-    group.add_argument(
-        "--filter-script",
-        type=float,
-        metavar="P",
-        help="drop if less than a share P of its letters is in the script that most translations use",
-    )
-    group.add_argument(
-        "--filter-usual-length",
-        type=float,
-        metavar="Z",
-        help="drop if its length is more than Z standard deviations from what the source's length predicts",
-    )
-    group.add_argument("--filter-score", type=float, metavar="X", help="drop if its score is worse than X")
-    group.add_argument(
-        "--filter-score-quantile",
-        type=float,
-        metavar="Q",
-        help="drop the share Q of the sources whose best hypothesis has the lowest scores",
+    script = "drop if less than a share P of its letters is in the script that most translations use"
+    length = "drop if its length is more than Z standard deviations from what the source's length predicts"
+    lowest = "drop the share Q of the sources whose best hypothesis has the lowest scores"
+    add_options(
+        group,
+        ("--filter-script", float, "P", script),
+        ("--filter-usual-length", float, "Z", length),
+        ("--filter-score", float, "X", "drop if its score is worse than X"),
+        ("--filter-score-quantile", float, "Q", lowest),
     )
     group.add_argument(
         "--filter-unk",
@@ -286,62 +261,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     group.add_argument("--dedup", action="store_true", help="drop if a better hypothesis has the same text")
 
-    group = parser.add_argument_group("the student's data format")
-    group.add_argument(
-        "--sentencepiece-source",
-        type=Path,
-        metavar="MODEL",
-        help="encode the source with this SentencePiece model (default: leave it as it is)",
-    )
-    group.add_argument(
-        "--sentencepiece-target",
-        type=Path,
-        metavar="MODEL",
-        help="encode the translations with this SentencePiece model (default: keep the teacher's pieces)",
-    )
-    group.add_argument(
-        "--student-data",
-        type=Path,
-        metavar="DIR",
-        help="write data-bin with the dictionaries of this binarised data, and copy its validation and test sets",
-    )
-    group.add_argument(
-        "--srcdict", type=Path, metavar="FILE", help="write data-bin with this source dictionary; needs --tgtdict"
-    )
-    group.add_argument("--tgtdict", type=Path, metavar="FILE", help="target dictionary to use with --srcdict")
-    group.add_argument(
-        "--validpref", metavar="PREFIX", help="with --srcdict, binarise PREFIX.SRC and PREFIX.TGT as the validation set"
-    )
-    group.add_argument(
-        "--valid-translations",
-        type=Path,
-        metavar="FILE",
-        help="add the teacher's translations of the validation sources, a list of `lskd translate`, as the set valid1",
+    source = "encode the source with this SentencePiece model (default: leave it as it is)"
+    target = "encode the translations with this SentencePiece model (default: keep the teacher's pieces)"
+    data = "write data-bin with the dictionaries of this binarised data, and copy its validation and test sets"
+    valid = "add the teacher's translations of the validation sources, a list of `lskd translate`, as the set valid1"
+    add_options(
+        parser.add_argument_group("the student's data format"),
+        ("--sentencepiece-source", Path, "MODEL", source),
+        ("--sentencepiece-target", Path, "MODEL", target),
+        ("--student-data", Path, "DIR", data),
+        ("--srcdict", Path, "FILE", "write data-bin with this source dictionary; needs --tgtdict"),
+        ("--tgtdict", Path, "FILE", "target dictionary to use with --srcdict"),
+        ("--validpref", str, "PREFIX", "with --srcdict, binarise PREFIX.SRC and PREFIX.TGT as the validation set"),
+        ("--valid-translations", Path, "FILE", valid),
     )
 
 
 def run(args: argparse.Namespace) -> int:
     import sys
-    from dataclasses import fields
 
     from ..sequences.filter_options import FilterOptions
     from ..sequences.manifest import BINARISED, WEIGHTS
     from ..sequences.selection import Request, build_training_set
     from ..user_dir import PACKAGE
 
-    filters = FilterOptions(**{each.name: getattr(args, each.name) for each in fields(FilterOptions)})
     first, *more = args.translations
     own: dict[str, Any] = {
         "translations": first,
         "more": tuple(more),
-        "filters": filters,
+        "filters": filled(FilterOptions, args),
         "add": tuple(args.add),
         "shares": tuple(args.shares) if args.shares else None,
         "filter_worst": _limits("--filter-worst", args.filter_worst),
         "filter_below": _limits("--filter-below", args.filter_below),
     }
-    given = {each.name: getattr(args, each.name) for each in fields(Request) if each.name not in own}
-    report = build_training_set(Request(**own, **given))
+    report = build_training_set(filled(Request, args, **own))
     if report is None:
         print(f"{args.out}: up to date", file=sys.stderr)
     else:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ._options import add_engine, add_model, add_options
+from ._options import add_engine, add_model, add_options, filled
 
 if TYPE_CHECKING:
     from ..sequences.translation import Plan
@@ -110,9 +109,7 @@ def run(args: argparse.Namespace) -> int:
     from ..sequences.decoding import DecodingOptions
     from ..sequences.translation import Request, plan, translate
 
-    search = DecodingOptions(**{each.name: getattr(args, each.name) for each in fields(DecodingOptions)})
-    asked = {each.name: getattr(args, each.name) for each in fields(Request) if each.name != "search"}
-    request = Request(search=search, **asked)
+    request = filled(Request, args, search=filled(DecodingOptions, args))
     if args.plan:
         _print_plan(plan(request), request.num_shards)
     else:
