@@ -9,7 +9,6 @@ classifier (--from-npz). Logs, result records and translations add sections, and
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,13 +197,8 @@ def _problems(args: argparse.Namespace) -> Iterator[str]:
         yield f"--truth {args.truth}: it has no {file.name}; expected the raw/ folder that `lskd generate` wrote"
     if args.num_shards > 1 and not args.teacher:
         yield f"--num-shards {args.num_shards}: only --teacher can be measured in shards; leave out --num-shards"
-    for name in ("min-count", "max-tokens", "num-shards"):
-        if (value := getattr(args, name.replace("-", "_"))) < 1:
-            yield f"--{name} {value}: expected 1 or more"
-    if not 0 <= args.shard_id < max(args.num_shards, 1):
-        yield f"--shard-id {args.shard_id}: expected 0 to {max(args.num_shards, 1) - 1} (--num-shards - 1)"
-    if not 0 < args.memory < math.inf:
-        yield f"--memory {args.memory}: expected a number above 0"
+    if not 0 <= args.shard_id < args.num_shards:
+        yield f"--shard-id {args.shard_id}: expected 0 to {args.num_shards - 1} (--num-shards - 1)"
     if args.types and len(set(args.types.split(","))) != 3:
         yield f"--types {args.types}: expected 3 different types, joined by commas"
     models = [("teacher", args.teacher), ("student", args.student), ("from-npz", [str(path) for path in args.from_npz])]

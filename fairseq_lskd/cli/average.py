@@ -43,8 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.last < 1:
-        raise UserError(f"--last {args.last}: expected 1 or more")
     folder = args.inputs[0] if len(args.inputs) == 1 and args.inputs[0].is_dir() else None
     if folder is None and args.out is None:
         raise UserError("--out is missing: give the file to write the average of these checkpoints to")

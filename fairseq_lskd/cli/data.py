@@ -142,8 +142,6 @@ def _prepare(args: argparse.Namespace) -> int:
         )
     if args.source_lang and args.source_lang == args.target_lang:
         problems.append(f"-s and -t are both {args.source_lang}: expected two languages")
-    if args.workers < 1:
-        problems.append(f"--workers {args.workers}: expected 1 or more")
     if problems:
         raise UserError("; ".join(problems))
     if alone:

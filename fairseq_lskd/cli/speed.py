@@ -66,9 +66,6 @@ def run(args: argparse.Namespace) -> int:
     from ..machine import threads as usual_threads
     from ..scoring.speed import fairseq_turn, measure
 
-    for flag, number in (("--rounds", args.rounds), ("--threads", args.threads)):
-        if number is not None and number < 1:
-            raise UserError(f"{flag} {number}: expected 1 or more")
     # SIGTERM ends fairseq-generate too, as SIGINT does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     models = _named("--model", args.model, Path.is_file, "NAME=FILE, with an existing checkpoint")
