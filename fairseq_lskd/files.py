@@ -69,6 +69,21 @@ def _is_full(part: Path) -> bool:
     return shutil.disk_usage(part.parent).free < FULL
 
 
+def free(folder: Path) -> int:
+    """Return the number of free bytes on the disk of a folder, which need not exist."""
+    folder = folder.absolute()
+    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+
+
+def size(count: int | None) -> str:
+    """Format a number of bytes for a message."""
+    if count is None:
+        return "size unknown"
+    if count < 1_000_000:
+        return f"{count:,} bytes"
+    return f"{count / 1e6:,.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
 def is_leftover(path: Path) -> bool:
     """Return whether a path is a temporary file or folder, which a killed process may have left."""
     return _LEFTOVER.fullmatch(path.name) is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_lskd.data.outputs import Manifest
-from fairseq_lskd.files import sha256, sweep, write_beside, write_json
+from fairseq_lskd.files import free, sha256, size, sweep, write_beside, write_json
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -129,3 +129,18 @@ def test_sha256_is_that_of_fips_180(data: bytes, digest: str, tmp_path: Path) ->
     path = tmp_path / "file"
     path.write_bytes(data)
     assert sha256(path) == digest
+
+
+def test_the_free_space_of_a_folder_that_does_not_exist_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", {tmp_path: usage}.__getitem__)
+    assert free(tmp_path / "new" / "folder") == free(Path("new")) == usage.free
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(None, "size unknown"), (7, "7 bytes"), (999_999, "999,999 bytes"), (2e6, "2 MB"), (2.25e9, "2.2 GB")],
+)
+def test_sizes_in_words(count: int | None, words: str) -> None:
+    assert size(count) == words

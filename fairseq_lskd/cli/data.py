@@ -102,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     from tabulate import tabulate
 
-    from ..data.acquire.locate import size
     from ..data.corpora import OWN, load, names
+    from ..files import size
 
     rows = []
     for name in names():

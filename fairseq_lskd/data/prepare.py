@@ -15,9 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..files import sha256, write_json
+from ..files import free, sha256, size, write_json
 from .acquire.download import fetch
-from .acquire.locate import Located, cached, in_cache, in_folder, size
+from .acquire.locate import Located, cached, in_cache, in_folder
 from .acquire.sources import resolve
 from .acquire.texts import Text, take
 from .clean.report import PartReport, examples, table
@@ -107,7 +107,11 @@ def _acquire(request: Request, out: Path) -> tuple[Corpus, Located | None, set[P
         pinned = _pinned(corpus)
         if pinned is not None and _manifest(corpus, pinned).is_up_to_date(out):
             return corpus, None, set()
-        _check_space(sum(download.size or 0 for download in missing), request.cache)
+        needed, there = sum(download.size or 0 for download in missing), free(request.cache)
+        if there < needed:
+            raise UserError(
+                f"{request.cache}: the downloads need {size(needed)}, and {size(there)} are free; give another --cache"
+            )
         fetch(missing, request.cache, corpus.name)
     return corpus, located, {cached(request.cache, download) for download in missing}
 
@@ -253,13 +257,6 @@ def _count(path: Path) -> int:
         return sum(1 for _ in stream)
 
 
-def _check_space(needed: int, folder: Path) -> None:
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise UserError(f"{folder}: the downloads need {size(needed)}, and {size(free)} are free; give another --cache")
-
-
 @contextlib.contextmanager
 def _full_disk(*folders: Path) -> Iterator[None]:
     """Raise a `UserError` if the disk is full. Complete downloads and texts are kept, partial files are not."""
@@ -268,12 +265,8 @@ def _full_disk(*folders: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        places = ", ".join(f"{size(_free(folder))} are free for {folder}" for folder in folders)
+        places = ", ".join(f"{size(free(folder))} are free for {folder}" for folder in folders)
         raise UserError(
             f"the disk is full ({error.strerror}): {places}. Make room and run again: finished downloads and texts are "
             "kept and used again"
         ) from error
-
-
-def _free(folder: Path) -> int:
-    return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free

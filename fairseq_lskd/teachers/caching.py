@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..files import free, size
 from ..losses.sampled import Error, label_variance
 from ..progress import Progress
 from .cache import PLAN, read_plan
@@ -60,12 +60,12 @@ def write_cache(request: Request) -> Written:
     )
     blocks = writer.to_do(request.shard_id, request.num_shards)
     if blocks:
-        size = _check_space(request.out, writer.tokens(blocks) * writer.dtype.itemsize)
-        _write(request, writer, blocks, teachers.source(writer.dataset, kept), kept, size)
+        room = _check_space(request.out, writer.tokens(blocks) * writer.dtype.itemsize)
+        _write(request, writer, blocks, teachers.source(writer.dataset, kept), kept, room)
     return Written(len(blocks), writer.finish(), writer.blocks)
 
 
-def _write(request: Request, writer: CacheWriter, blocks: Sequence[int], source: Source, kept: Plan, size: str) -> None:
+def _write(request: Request, writer: CacheWriter, blocks: Sequence[int], source: Source, kept: Plan, room: str) -> None:
     tokens = writer.tokens(blocks)
     _check_lengths(request, source, len(writer.dataset))
     if isinstance(source, TeacherTopK) and kept.sampled and request.shard_id == 0:
@@ -75,7 +75,7 @@ def _write(request: Request, writer: CacheWriter, blocks: Sequence[int], source:
     if isinstance(source, RespelledTopK):
         source.count_anew()  # without the batches of the measurement
     print(
-        f"{request.out}: writing {len(blocks)} of {writer.blocks} blocks, {tokens:,} tokens, {size}, "
+        f"{request.out}: writing {len(blocks)} of {writer.blocks} blocks, {tokens:,} tokens, {room}, "
         f"about {_duration(tokens / speed)} at {speed:,.0f} tokens/s",
         file=sys.stderr,
     )
@@ -174,22 +174,12 @@ def verdict(error: Error, of_labels: float) -> str:
 
 def _check_space(out: Path, wanted: int) -> str:
     """Check that there is enough disk space, and return the size in words."""
-    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    if wanted > free:
+    if wanted > (there := free(out)):
         raise UserError(
-            f"--out {out}: the cache needs {_size(wanted)} more, and {_size(free)} are free. Free some space, choose a "
+            f"--out {out}: the cache needs {size(wanted)} more, and {size(there)} are free. Free some space, choose a "
             "folder on another disk, or lower --top-k or --bytes-per-token (with another --out)."
         )
-    return _size(wanted)
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"
+    return size(wanted)
 
 
 def _duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...errors import UserError
+from ...files import size
 from ...names import place_of_url, within
 from ..bitext import OTHER_NAMES, find_side
 from ..corpora import Corpus, Download, Part, Side
@@ -138,12 +139,3 @@ def _wanted(part: Part, side: Side, language: str) -> tuple[str, str]:
         endings = [member.removeprefix(common) for member in inside]
         name += f" or {common}{{{','.join(endings)}}}" if all(endings) else ""
     return side.download.url, f"{name}, for {part.name}: {side.download.url}"
-
-
-def size(count: int | None) -> str:
-    """Format a number of bytes for a message."""
-    if count is None:
-        return "size unknown"
-    if count < 1_000_000:
-        return f"{count:,} bytes"
-    return f"{count / 1e6:,.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
