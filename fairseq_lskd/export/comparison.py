@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import ctranslate2
 from tabulate import tabulate
 
 from ..errors import UserError
@@ -20,7 +19,7 @@ from ..lines import read_lines
 from ..scoring import score_corpus
 from ..sequences.corpus import open_corpus
 from ..sequences.decoding import DecodingOptions, Engine, Settings
-from ..sequences.engines.ctranslate2_engine import CTranslate2Engine
+from ..sequences.engines.ctranslate2_engine import CTranslate2Engine, computes_in
 from ..sequences.engines.fairseq_engine import FairseqEngine
 from ..sequences.segmentation import SENTENCEPIECE, joiner, splitter
 from ..sequences.translate import Translator
@@ -101,9 +100,7 @@ def compare(
     systems = [System(student.paths[0], files, fairseq, fairseq.default)]
     for folder in folders:
         engine = CTranslate2Engine(folder, options, "cpu", cores, student.max_positions, student.affixes)
-        # The processor may compute in another type than that of the stored weights.
-        kind = ctranslate2.Translator(str(folder)).compute_type
-        settings = replace(engine.default, compute_type=kind)
+        settings = replace(engine.default, compute_type=computes_in(folder))
         systems.append(System(folder, {path.name: path for path in contents(folder)}, engine, settings))
     for system in systems:
         system.engine.configure(system.settings)

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import ctranslate2
 from fairseq import options as parsers
 from fairseq import tasks, utils
 from fairseq.dataclass.configs import GenerationConfig
 
 from ..errors import UserError
 from ..sequences.decoding import Batch, DecodingOptions, Settings
-from ..sequences.engines.ctranslate2_engine import CTranslate2Engine
+from ..sequences.engines.ctranslate2_engine import CTranslate2Engine, computes_in
 from ..sequences.segmentation import joiner
 from ..teachers.known import is_bilingual
 from ..teachers.model_tokens import choose_affixes, unspoken
@@ -99,11 +98,7 @@ class Exported:
         affixes, _ = choose_affixes(folder, None, None, (None, None, None))
         self.folder, self.unspoken = folder, unspoken(folder, affixes)
         self.engine = CTranslate2Engine(folder, search, "cpu", threads, (positions[0], positions[-1]), affixes)
-        try:
-            # The processor may compute in another type than that of the stored weights.
-            self.compute_type: str = ctranslate2.Translator(str(folder)).compute_type
-        except (RuntimeError, ValueError) as error:
-            raise UserError(f"{folder}: CTranslate2 cannot load this model ({error}). Export it again") from None
+        self.compute_type = computes_in(folder)
         # The batches of `Generation` are not split further.
         self.engine.configure(Settings("cpu", self.compute_type, 1, threads, max_tokens=2**31))
 

@@ -340,6 +340,13 @@ class TestComparison:
             (4, 2, "int8_float32"),
         ]
 
+    def test_a_damaged_folder_is_refused(self, checkpoint: Path, sides: list[str]) -> None:
+        export(checkpoint)
+        model = Path("out/model.bin")
+        model.write_bytes(b"\xff" * model.stat().st_size)
+        said = refused(str(checkpoint), "--out", "out", *sides)
+        assert re.fullmatch(r"out: CTranslate2 cannot load this model \(.*\)\. Export it again", said)
+
     def test_several_references(self, data: Path, checkpoint: Path, sides: list[str]) -> None:
         own = [data / "raw" / "test.en", Path("paraphrases.en")]
         own[1].write_text("".join(f"{line[::-1]}\n" for line in own[0].read_text().splitlines()))

@@ -221,6 +221,18 @@ class CTranslate2Engine:
         return [list(result.log_probs) for result in results]
 
 
+def computes_in(folder: Path) -> str:
+    """Return the type in which this processor computes with an exported folder. The stored weights may have another.
+
+    Raises:
+        UserError: if CTranslate2 cannot load the model.
+    """
+    try:
+        return str(ctranslate2.Translator(str(folder)).compute_type)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"{folder}: CTranslate2 cannot load this model ({error}). Export it again") from None
+
+
 def _lacks_memory(error: Exception) -> bool:
     """Tell from the message whether memory ran out, as CTranslate2 has no separate exception for it."""
     return "out of memory" in str(error)
