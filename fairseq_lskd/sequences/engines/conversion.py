@@ -166,12 +166,13 @@ def convert(teacher: Teacher, cache: Path) -> Path:
         files = {path.name: sha256(path) for path in sorted(made.iterdir())}
         record = {"largest_difference": difference, "checkpoint": str(teacher.paths[0]), "files": files}
         write_json(made / VERIFIED, record)
-        with contextlib.suppress(OSError):
+        try:
             made.rename(folder)
-        if not (folder / VERIFIED).is_file() or _damage(folder):
-            with contextlib.suppress(FileNotFoundError):
-                folder.rename(place / "old")
-            made.rename(folder)
+        except OSError:  # there is a folder: the model of another process, or a damaged one
+            if not (folder / VERIFIED).is_file() or _damage(folder):
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rename(place / "old")
+                made.rename(folder)
     return folder
 
 
