@@ -100,14 +100,15 @@ class TeacherForcing:
 
     def too_long(self) -> int:
         """Return the number of sentences that are longer than the teacher or the task allows."""
-        return len(self.dataset) - len(self._short_enough(np.arange(len(self.dataset))))
+        return len(self.dataset) - len(self.short_enough(np.arange(len(self.dataset))))
 
-    def _short_enough(self, ids: np.ndarray) -> np.ndarray:
+    def short_enough(self, ids: np.ndarray) -> np.ndarray:
+        """Leave out sentences that are longer than the teacher or the task allows."""
         return self.dataset.filter_indices_by_size(ids, self.limits)[0]
 
     def batches(self, ids: np.ndarray) -> list[np.ndarray]:
         """Return batches of sentences, shortest first, without sentences that are too long for the teacher."""
-        ids = self._short_enough(ids)
+        ids = self.short_enough(ids)
         sizes = self.dataset.num_tokens_vec(ids)
         ids = ids[np.argsort(sizes, kind="stable")]
         if self.dataset.supports_prefetch:

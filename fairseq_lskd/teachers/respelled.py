@@ -56,9 +56,6 @@ class Reader(TeacherForcing):
         pieces = ((_pieces(self.dataset, i), _pieces(self.student.dataset, i)) for i in ids)
         self.respelling = Respelling.read(*self.vocabularies, pieces, f"--teacher-text {self.text.folder}")
 
-    def short_enough(self, ids: np.ndarray) -> np.ndarray:
-        return self._short_enough(ids)
-
     @torch.no_grad()
     def read(self, ids: np.ndarray) -> dict[int, Tensor]:
         """Run the teacher on one batch: log-probabilities `[T, V]` of each sentence with a teacher, on the CPU."""
@@ -126,16 +123,16 @@ class RespelledTopK:
     def too_long(self) -> int:
         """Return the number of sentences that are too long for a teacher."""
         count = len(self.readers[0].dataset)
-        return count - len(self._short_enough(np.arange(count)))
+        return count - len(self.short_enough(np.arange(count)))
 
-    def _short_enough(self, ids: np.ndarray) -> np.ndarray:
+    def short_enough(self, ids: np.ndarray) -> np.ndarray:
         for reader in self.readers:
             ids = reader.short_enough(ids)
         return ids
 
     def batches(self, ids: np.ndarray) -> list[np.ndarray]:
         """Return batches of sentences as the first teacher reads them, without those that are too long for any."""
-        return self.readers[0].batches(self._short_enough(ids))
+        return self.readers[0].batches(self.short_enough(ids))
 
     def infer(self, ids: np.ndarray) -> tuple[np.ndarray, TopK]:
         """Return the sentences of one batch in the order of their tokens, and the best types of the tokens.
