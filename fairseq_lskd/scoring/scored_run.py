@@ -84,8 +84,16 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
     from .record import make_record  # loads torch and fairseq
 
     result = make_record(
-        *(run.folder, run.checkpoint, hypotheses, references, metrics),
-        *(run.validation, run.truth, run.pieces, chosen, run.language_pair),
+        run=run.folder,
+        checkpoint=run.checkpoint,
+        hypotheses=hypotheses,
+        references=references,
+        metrics=metrics,
+        validation=run.validation,
+        truth=run.truth,
+        pieces=run.pieces,
+        chosen=chosen,
+        pair=run.language_pair,
         labels=read_labels(run.labels),
     )
     if run.exported and run.exported_hypotheses and of_exported:

@@ -25,9 +25,9 @@ SHARDED = (
     "{} is one shard of a model that was trained with --ddp-backend fully_sharded --use-sharded-state. Continue its "
     "training for one update without --use-sharded-state: fairseq then writes the whole model to one file"
 )
+MOST_NAMES = 6  #: checkpoints that a message names
 #: Entries that models do not compute with: copies of weights that fairseq 0.12's encoder layers have for PyTorch's fast
 #: path, a number of position encodings that is never set (it may be NaN), and counters.
-MOST_NAMES = 6  #: checkpoints that a message names
 _UNUSED = re.compile(
     r"encoder\.layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)|(^|\.)(version|_float_tensor|num_updates)$"
 )

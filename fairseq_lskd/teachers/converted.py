@@ -192,9 +192,8 @@ class ConvertedTeacher:
             )
         except RuntimeError as error:
             raise self._failed(error) from None
-        results.reverse()
+        results.reverse()  # pop() then takes them in order, and frees the memory of those that are done
         for target in targets:
-            # and free the memory of those that are done
             rows = results.pop().logits[0][given : given + len(target) + 1]
             logits = torch.from_numpy(np.stack([_array(row) for row in rows])).float() if rows else torch.zeros(0, 0)
             if len(logits) <= len(target) or logits.size(1) < self._classes:
