@@ -27,8 +27,9 @@ from .outputs import Manifest
 from .vocabulary import MANIFEST as ENCODED
 
 MANIFEST = "binarise.json"
-#: fairseq's code for a type of ids, the NumPy type, and the largest dictionary that fairseq stores with this type.
-SMALL, LARGE = (8, np.uint16, 65_499), (9, np.uint32, 2**32 - 2)
+#: fairseq's code for a type of ids, and the NumPy type.
+SMALL, LARGE = (8, np.uint16), (9, np.uint32)
+LARGEST_SMALL = 65_499  #: the largest dictionary that fairseq stores with the small type
 
 
 @dataclass
@@ -69,7 +70,7 @@ def binarise_file(pieces: Path, ids: Ids, prefix: Path, workers: int = 1, bar: A
             facts.unknown += unknown
             if bar is not None:
                 bar.update(len(sizes))
-    code, kind, _ = _type(ids)
+    code, kind = _type(ids)
     sizes = np.concatenate(lengths)
     facts.lines, facts.tokens = len(sizes), int(sizes.sum(dtype=np.int64))
     ends = np.cumsum(sizes, dtype=np.int64) * np.dtype(kind).itemsize
@@ -132,5 +133,5 @@ def _has(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def _type(ids: Ids) -> tuple[int, Any, int]:
-    return SMALL if len(ids) <= SMALL[2] else LARGE
+def _type(ids: Ids) -> tuple[int, Any]:
+    return SMALL if len(ids) <= LARGEST_SMALL else LARGE
