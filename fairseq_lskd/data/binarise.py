@@ -17,14 +17,15 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import sha256
-from ..names import PLAIN, within
-from ..reading import COUNT, read_json
+from ..names import within
+from ..reading import COUNT
 from .binarised import MAGIC, VERSION
 from .bitext import SPLITS
 from .chunks import Chunk, map_chunks, read_chunks
 from .dictionary import EOS, UNKNOWN, Ids, read_dictionary
 from .outputs import Manifest
 from .vocabulary import MANIFEST as ENCODED
+from .vocabulary import read_encoded
 
 MANIFEST = "binarise.json"
 #: fairseq's code for a type of ids, and the NumPy type.
@@ -90,12 +91,7 @@ def binarise(pieces: Path, out: Path, workers: int = 1) -> bool:
         raise UserError(f"--workers {workers}: expected at least 1")
     if not (pieces / ENCODED).exists():
         raise UserError(f"{pieces}: found no {ENCODED} there; expected a folder that `lskd encode` wrote")
-    shape = {
-        "options": {"source-lang": PLAIN, "target-lang": PLAIN},
-        "counts": {str: {"lines": COUNT}},
-        "outputs": {str: COUNT},
-    }
-    record = read_json(pieces / ENCODED, shape, "what `lskd encode` wrote", "Encode it again")
+    record = read_encoded(pieces, counts={str: {"lines": COUNT}}, outputs={str: COUNT})
     languages = [record["options"][f"{side}-lang"] for side in ("source", "target")]
     counts, outputs = record["counts"], record["outputs"]
     listed = {name: within(pieces, name, f"{pieces / ENCODED}: output") for name in outputs}

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
-from ..names import PLAIN
-from ..reading import read_json
 from .moses import detokenise, require_moses
-from .vocabulary import MANIFEST
+from .vocabulary import MANIFEST, read_encoded
 
 #: The byte pieces of characters without a piece of their own (--byte-fallback).
 BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
@@ -25,8 +23,7 @@ def restorer(pieces: Path) -> Callable[[str], str]:
     """
     if not (pieces / MANIFEST).exists():
         raise UserError(f"--pieces {pieces}: found no {MANIFEST} there; expected a folder that `lskd encode` wrote")
-    shape = {"options": {"target-lang": PLAIN}}
-    options = read_json(pieces / MANIFEST, shape, "what `lskd encode` wrote", "Encode it again")["options"]
+    options = read_encoded(pieces)["options"]
     language = options["target-lang"]
     if options.get("recipe") == "moses-bpe":
         require_moses()

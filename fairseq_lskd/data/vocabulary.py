@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..names import PLAIN
+from ..reading import read_json
 from .dictionary import FAIRSEQ_SPECIALS
 
 if TYPE_CHECKING:  # imported only where it is needed, because many modules only import a constant from here
@@ -22,6 +24,20 @@ SAMPLE = 200_000
 LINE = 1000  # maximum characters per line for the trainer, which skips lines of more than 4,192 bytes
 # Fixed, because the trainer's sums, and so its vocabulary, depend on the number of threads.
 TRAINING_THREADS = 8
+
+
+def read_encoded(pieces: Path, **more: Any) -> dict[str, Any]:
+    """Read the manifest in a folder that `lskd encode` wrote.
+
+    Args:
+        more: the shapes of the entries that are needed beside the languages.
+
+    Raises:
+        UserError: if it cannot be read or has another shape.
+    """
+    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}, **more}
+    found: dict[str, Any] = read_json(pieces / MANIFEST, shape, "what `lskd encode` wrote", "Encode it again")
+    return found
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from typing import Any
 from ..data.binarise import binarise_file
 from ..data.bitext import SPLITS
 from ..data.dictionary import read_dictionary
-from ..data.vocabulary import MANIFEST
+from ..data.vocabulary import MANIFEST, read_encoded
 from ..errors import UserError
-from ..names import PLAIN
-from ..reading import COUNT, read_json
+from ..reading import COUNT
 
 TOKENS = 30_000  #: target tokens of train: about eight batches of 4,096
 HELD_OUT = 100  #: pairs of valid, and of test
@@ -61,10 +60,6 @@ def _is_text(name: str) -> bool:
 
 
 def _record(data: Path) -> dict[str, Any]:
-    counts = {str: {"lines": COUNT, "pieces": COUNT}}
-    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}, "counts": counts}
-    path = data / "pieces" / MANIFEST
-    if not path.is_file():
+    if not (data / "pieces" / MANIFEST).is_file():
         raise UserError(f"{data}: no prepared data there; expected a folder that scripts/prepare.sh wrote")
-    found: dict[str, Any] = read_json(path, shape, "what `lskd encode` wrote", "Encode it again")
-    return found
+    return read_encoded(data / "pieces", counts={str: {"lines": COUNT, "pieces": COUNT}})

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..commands import option
+from ..data.vocabulary import read_encoded
 from ..data.writing_systems import UNSPACED, base_language
 from ..errors import UserError, exit_on_user_error
 from ..names import PLAIN, is_plain
@@ -54,8 +55,7 @@ def pair(run: Path) -> list[str]:
 
 def data(folder: Path) -> list[str]:
     """Return languages, subword scheme, number of dictionaries, and whether the target language writes spaces."""
-    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
-    options = read_json(folder / "pieces/encode.json", shape, "what `lskd encode` wrote", "Encode it again")["options"]
+    options = read_encoded(folder / "pieces")["options"]
     source, target = options["source-lang"], options["target-lang"]
     scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
     spaces = "no" if base_language(target) in UNSPACED else "yes"
