@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from tqdm import tqdm
+
 from . import __version__
 from .commands import option, shown, trains, without
 from .differing import commands_differ
@@ -468,7 +470,7 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
                 first, start = done, now
             if updates and done > first and now - last >= every:
                 last = now
-                left = _clock((now - start) / (done - first) * (updates - done))
+                left = tqdm.format_interval((now - start) / (done - first) * (updates - done))
                 yield f"update {done}/{updates:.0f} | loss {stats['loss']} | {stats['wps']} tokens/s | {left} left"
         elif found := _RESUMED.search(line):
             yield f"continues at update {found[1]}{f' of {updates:.0f}' if updates else ''}"
@@ -481,7 +483,7 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
             elif now - last >= every:
                 last = now
                 rate = hypotheses / (now - start)
-                left = f" | {_clock((wanted - hypotheses) / rate)} left" if wanted else ""
+                left = f" | {tqdm.format_interval((wanted - hypotheses) / rate)} left" if wanted else ""
                 yield f"{hypotheses:,} hypotheses | {rate:.0f} per second{left}"
 
 
@@ -492,7 +494,3 @@ def _stats(line: str, *names: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return stats if all(name in stats for name in names) else None
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

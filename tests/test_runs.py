@@ -438,9 +438,9 @@ def test_progress_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [INNER % ("10.046", 20), INNER % ("8.226", 40), "other | INFO | words\n", VALID, INNER % ("7.1", 60)]
     # Each line takes 30 s: 20 updates in the first 30 s, then 20 in 90 s. 40 updates in 120 s remain for 40 updates.
     assert statuses(monkeypatch, lines, TRAIN) == [
-        "update 40/100 | loss 8.226 | 6341.3 tokens/s | 1:30 left",
+        "update 40/100 | loss 8.226 | 6341.3 tokens/s | 01:30 left",
         "update 50 | valid ppl 164.77",
-        "update 60/100 | loss 7.1 | 6341.3 tokens/s | 2:00 left",
+        "update 60/100 | loss 7.1 | 6341.3 tokens/s | 02:00 left",
     ]
 
 
@@ -478,7 +478,7 @@ def test_garbled_lines_do_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None
     without = '2024 | INFO | train_inner | {"epoch": 1, "num_updates": "30"}\n'
     half_valid = '2024 | INFO | valid | {"epoch": 1, "valid_num_updates": "30"}\n'
     lines = [cut, without, half_valid, VALID[:-9], INNER % ("7.0", 40), cut, INNER % ("6.0", 60)]
-    assert statuses(monkeypatch, lines, TRAIN) == ["update 60/100 | loss 6.0 | 6341.3 tokens/s | 2:00 left"]
+    assert statuses(monkeypatch, lines, TRAIN) == ["update 60/100 | loss 6.0 | 6341.3 tokens/s | 02:00 left"]
 
 
 def test_progress_of_a_translation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -489,7 +489,7 @@ def test_progress_of_a_translation(monkeypatch: pytest.MonkeyPatch) -> None:
     many = ["H-0\t-0.5\tx\n"] * 82
     assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 per second"]
     size = "2026-11-22 20:00:00 | INFO | fairseq.tasks.translation | data train de-en 90 examples\n"
-    assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 per second | 0:33 left"]
+    assert statuses(monkeypatch, [size, *many], command, step=0.25)[:1] == ["41 hypotheses | 4 per second | 00:33 left"]
 
 
 def test_a_call_that_was_killed_leaves_its_seconds_and_its_log(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ STEPS = {
     "deploy": {"export": "export a student to CTranslate2, to translate raw text"},
 }
 #: Commands that continue where they were stopped.
-RESUMABLE = ("run", "translate", "rescore", "cache")
+RESUMABLE = ("run", "translate", "rescore", "cache", "prepare")
 #: What people type, and the scripts that do it.
 SCRIPTS = {
     "train": "scripts/train_teacher.sh",

@@ -194,7 +194,9 @@ class DistillationCriterion(SmoothingCriterion):
             batches: the sentences of each batch that comes, in order; None if they are not known.
         """
         self.epoch = epoch
-        if isinstance(self.teacher, RemoteTeacher) and batches is not None and self.kd_weight > 0:
+        # Not `kd_weight`: it has the value of the schedule's end, because an epoch begins in eval mode.
+        taught = max(self.cfg.kd_weight, self.cfg.kd_weight_end or 0) > 0
+        if isinstance(self.teacher, RemoteTeacher) and batches is not None and taught:
             dataset = self.task.dataset(self.task.cfg.train_subset)
             like = next(model.parameters())
             self.teacher.read_ahead(dataset, batches, like, self.padding_idx, self.cfg.ignore_prefix_size)

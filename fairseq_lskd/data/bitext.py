@@ -75,19 +75,23 @@ def check_bitext(folder: Path, languages: Sequence[str], splits: Sequence[str] =
     return bitext
 
 
-def examine(path: Path) -> Side:
-    """Read one file to its end. Record its lines, digest, blank lines and problems. Raises nothing."""
+def examine(path: Path, not_utf8: str = "refuse") -> Side:
+    """Read one file to its end. Record its lines, digest, blank lines and problems. Raises nothing.
+
+    Args:
+        not_utf8: with "drop", a line that is not UTF-8 is no problem (a step of cleaning).
+    """
     side = Side(path, stamp=stamp(path))
     digest = hashlib.sha256()
-    not_utf8 = 0
+    undecoded = 0
     try:
         for number, (offset, raw) in enumerate(raw_lines(path, digest), start=1):
             side.lines = number
             try:
                 blank = not raw.decode("utf-8").removeprefix("\ufeff").strip()
             except UnicodeDecodeError as error:
-                not_utf8 += 1
-                if not_utf8 == 1:
+                undecoded += 1
+                if undecoded == 1 and not_utf8 == "refuse":
                     side.problems.append(decoding_problem(path, number, offset, error))
                 continue
             if blank:
@@ -97,8 +101,8 @@ def examine(path: Path) -> Side:
     else:
         if side.lines == 0:
             side.problems.append(f"{path}: the file is empty")
-        if not_utf8 > 1:
-            side.problems[0] += f" (the first of {not_utf8} such lines)"
+        if undecoded > 1 and not_utf8 == "refuse":
+            side.problems[0] += f" (the first of {undecoded} such lines)"
     side.sha256 = digest.hexdigest()
     return side
 

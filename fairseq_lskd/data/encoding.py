@@ -96,6 +96,7 @@ def encode_source(raw: Path, out: Path, language: str, spm_model: Path, workers:
 
     `out` gets `train.LANG`, the model, its vocabulary, `dict.LANG.txt` and `encode.json`.
     """
+    plain(language, "--source-lang")
     if workers < 1:
         raise UserError(f"--workers {workers}: expected at least 1")
     proto = load_model(spm_model).serialized_model_proto()
@@ -109,6 +110,7 @@ def encode_source(raw: Path, out: Path, language: str, spm_model: Path, workers:
         (folder / model_name()).write_bytes(proto)
         write_vocabulary((folder / model_name()).with_suffix(".vocab"), model)
         counts = encode_splits({language: SentencePieces(proto)}, bitext, folder, workers)
+        check_unchanged(files_of(bitext).values())
         symbols = {language: dictionary_pieces(model)}
         _finish(folder, facts, bitext, counts, symbols, {language: counts[f"train.{language}"]})
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import shutil
 import sys
@@ -11,8 +12,8 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_json
-from ..lines import read_lines
-from .bitext import examine, find_side
+from ..lines import raw_lines
+from .bitext import check_unchanged, examine, find_side
 from .chunks import map_chunks
 from .clean.report import PartReport, examples, table
 from .clean.run import SAMPLE, Texts, blocks, drop_duplicates, make_plan, sample
@@ -43,7 +44,7 @@ def prepare_source(raw: Path, out: Path, language: str, steps: Steps, workers: i
     what = f"language = {steps.language!r} of [clean]"
     if steps.language != "off" and unknown_languages((language,), what):
         raise UserError(f'{what}: py3langid does not know {language}; set language = "off" in a corpus file')
-    side = examine(find_side(raw, f"{TRAIN}.{language}"))
+    side = examine(find_side(raw, f"{TRAIN}.{language}"), steps.not_utf8)
     if side.problems:
         raise UserError("\n  ".join(side.problems))
     options = {"source-lang": language, "clean": steps.chosen, "cleaner": CLEANER}
@@ -54,6 +55,7 @@ def prepare_source(raw: Path, out: Path, language: str, steps: Steps, workers: i
     work = out / ".raw.work"
     try:
         text = _plain(side.path, work / f"{TRAIN}.{language}")
+        check_unchanged([side])
         with manifest.written(out / "raw") as (folder, facts):
             report, warnings = _clean(Texts(TRAIN, (text, text), side.lines), language, steps, folder, workers)
             if not report.kept:
@@ -73,8 +75,9 @@ def prepare_source(raw: Path, out: Path, language: str, steps: Steps, workers: i
 def _plain(path: Path, out: Path) -> Path:
     """Write the text, unpacked, to `out`, and return `out`."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(f"{line}\n" for line in read_lines(path))
+    with out.open("wb") as stream:
+        for number, (_, line) in enumerate(raw_lines(path)):
+            stream.write((line if number else line.removeprefix(codecs.BOM_UTF8)) + b"\n")
     return out
 
 

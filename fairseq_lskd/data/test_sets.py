@@ -12,11 +12,11 @@ from ..files import sha256
 from ..names import PLAIN, plain
 from ..reading import read_json
 from .binarise import binarise_file
-from .bitext import check_bitext
+from .bitext import check_bitext, check_unchanged
 from .chunks import Chunk
 from .dictionary import read_dictionary
 from .outputs import Manifest
-from .passes import encode_splits
+from .passes import encode_splits, files_of
 from .segment import Pieces, SentencePieces
 from .sentencepiece_model import load_model
 from .vocabulary import MANIFEST as ENCODED
@@ -62,6 +62,7 @@ def add(data: Path, name: str, text: Path, workers: int = 1) -> bool:
             shutil.copyfile(side.path, folder / "raw" / f"test.{language}{'.gz' * (side.path.suffix == '.gz')}")
         segmenters = {language: _segmenter(pieces, language, bool(options.get("separate"))) for language in languages}
         encode_splits(segmenters, bitext, folder, workers)
+        check_unchanged(files_of(bitext).values())
         facts["counts"] = {}
         for language in languages:
             ids, encoded = read_dictionary(folder / f"dict.{language}.txt"), folder / f"{name}.{language}"

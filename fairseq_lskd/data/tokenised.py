@@ -34,8 +34,8 @@ _MANY, _SHARE_OF_MANY, _SHARE = 100, 0.01, 0.1
 _BETWEEN = regex.compile(rf"(?<={UNSPACED_CHARACTER}) (?={UNSPACED_CHARACTER})")
 _CHARACTER = regex.compile(UNSPACED_CHARACTER)
 _SPACED = 0.1
-#: How models and fairseq write an unknown word.
-_UNKNOWN = re.compile(r"<unk>|⁇", re.IGNORECASE)
+#: Forms of the unknown word: fairseq's <unk> and <<unk>>, also escaped or with spaces, BERT's, and SentencePiece's.
+UNKNOWN = re.compile(r"(?:<|&lt;) ?unk ?(?:>|&gt;)|\[unk\]|\u2047", re.IGNORECASE)
 
 
 def looks_tokenised(lines: Sequence[str], language: str | None = None, punctuation: bool = True) -> list[str]:
@@ -85,4 +85,4 @@ def in_subword_nmt(lines: Sequence[str]) -> list[int]:
 
 def unknown_words(lines: Sequence[str]) -> list[int]:
     """Return the numbers, from 1, of the lines with `<unk>`, `<<unk>>` or SentencePiece's `⁇`."""
-    return [number for number, line in enumerate(lines, 1) if _UNKNOWN.search(line)]
+    return [number for number, line in enumerate(lines, 1) if UNKNOWN.search(line)]

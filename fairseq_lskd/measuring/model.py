@@ -73,10 +73,13 @@ class Model:
                 scores = said.log_probs[at][:, types.to(said.log_probs.device)]
                 yield scores.cpu(), hidden[at].float().cpu(), said.target[at].cpu()
 
-    def activations(self, dataset: Any, ids: np.ndarray, types: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the activations at targets of these types, `[N, D]`, and the targets, `[N]`."""
-        _, hidden, target = (torch.cat(parts) for parts in zip(*self._asked(dataset, ids, types), strict=True))
-        return hidden, target
+    def activations(self, dataset: Any, ids: np.ndarray, types: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the activations at targets of these types, `[N, D]`, and the targets, `[N]`.
+
+        The result is None if all sentences are too long for the model.
+        """
+        parts = list(self._asked(dataset, ids, types))
+        return (torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts])) if parts else None
 
     def looks(self, dataset: Any, ids: np.ndarray, types: Tensor, most: int, draws: int) -> Tensor | None:
         """Return the difference of two types' logits at targets of either type under dropout, `[N, draws]`.

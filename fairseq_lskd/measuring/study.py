@@ -215,9 +215,10 @@ class Study:
         types = torch.tensor(three)
         if model.output is not None:
             seen = [
-                Seen(name, *model.activations(dataset, at, types))
+                Seen(name, *found)
                 for name, dataset in ((self.request.train_split, self.train), (self.request.split, self.dataset))
                 if dataset is not None and len(at := holding(dataset, list(three), POINTS))
+                if (found := model.activations(dataset, at, types)) is not None
             ]
             system = pictured(system, model.output, three, seen)
         dataset = self.dataset if self.train is None else self.train

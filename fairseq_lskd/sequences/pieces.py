@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
+from ..data.tokenised import UNKNOWN
 from .segmentation import SENTENCEPIECE, SUBWORD_NMT
 
 #: Segmentation schemes, named as in --remove-bpe of fairseq-generate.
 SCHEMES = ("sentencepiece", "subword_nmt")
 
-#: Forms of the unknown word: fairseq's <unk> and <<unk>>, also escaped or with spaces, BERT's, and SentencePiece's.
-_UNKNOWN = re.compile(r"(?:<|&lt;) ?unk ?(?:>|&gt;)|\[unk\]|\u2047", re.IGNORECASE)
-
 
 def has_unknown(text: str) -> bool:
     """Return whether text or pieces contain an unknown word: `<unk>` or one of its variants."""
-    return _UNKNOWN.search(text) is not None
+    return UNKNOWN.search(text) is not None
 
 
 def to_text(line: str, scheme: str = "sentencepiece") -> str:

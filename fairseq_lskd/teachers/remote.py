@@ -216,9 +216,8 @@ class RemoteTeacher(OnlineTeacher):
 
     def close(self) -> None:
         """End the process."""
-        self._pipe.close()
-        self._process.join(5)
         self._process.kill()
+        self._process.join()
 
     def _dtype_for(self, like: Tensor) -> torch.dtype:
         dtype = self.dtype or like.dtype

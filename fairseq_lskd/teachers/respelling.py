@@ -103,7 +103,7 @@ class Masses:
         self.without_teacher += int((total == 0).sum())
         self.divided += divided
         self.rest += float(mixed[:, -1].sum())
-        self.dropped += float((1 - total).clamp(min=0).sum())
+        self.dropped += float((1 - total)[total > 0].clamp(min=0).sum())
 
     def __str__(self) -> str:
         shares = {

@@ -162,6 +162,19 @@ def test_text_that_is_not_utf8(raw: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/raw/train.en").read_text().count("\n") == 299
 
 
+def test_text_without_references_that_is_not_utf8(raw: Path, tmp_path: Path) -> None:
+    data = (raw / "train.de").read_bytes().split(b"\n")
+    data[0], data[41] = b"\xef\xbb\xbf" + data[0], "Hügel".encode("latin1")
+    (raw / "train.de").write_bytes(b"\n".join(data))
+    words = ["--raw", raw, "-s", "de", "--out", tmp_path / "out", "--workers", 1]
+    with pytest.raises(SystemExit, match=r"line 42 is not UTF-8: byte 0xfc .*iconv"):
+        prepare("own", *words)
+    (tmp_path / "mine.toml").write_text('like = "own"\n[clean]\nnot_utf8 = "drop"\n')
+    prepare(tmp_path / "mine.toml", *words)
+    kept = (tmp_path / "out/raw/train.de").read_text().splitlines()
+    assert len(kept) == 299 and not kept[0].startswith("\ufeff")
+
+
 def test_a_broken_gzip_file(raw: Path, tmp_path: Path) -> None:
     path = raw / "dev.de.gz"
     path.write_bytes(path.read_bytes()[:-20])

@@ -93,7 +93,13 @@ def test_slips_in_a_large_file() -> None:
 
 
 def test_unknown_words() -> None:
-    assert unknown_words(["a", "the <unk> of", "<<unk>>", "x⁇", "<unknown>"]) == [2, 3, 4]
+    assert unknown_words(["a", "the <unk> of", "<<unk>>", "x⁇", "<unknown>", "&lt;unk&gt; a", "[UNK]"]) == [
+        2,
+        3,
+        4,
+        6,
+        7,
+    ]
 
 
 @pytest.mark.skipif(not CORPORA.is_dir(), reason="no ../shared/corpora")

@@ -67,6 +67,9 @@ def test_one_student_of_two_pairs_is_compared_with_bilingual_students(tmp_path: 
     assert "| many-word-ww-yy" in table and "different budgets" in table and "many-word-ww-yy" in said
     assert "| many-word-xx-yy | word-xx-yy " in (results / "differences.md").read_text()
     assert "Nothing to be done" in call(tmp_path, *words)
+    # With another recipe, everything is trained again.
+    (tmp_path / "tiny.sh").write_text(RECIPE + "\n")
+    assert call(tmp_path, *words, "--dry-run").count("train_teacher.sh") == 2 * len(PAIRS)
 
 
 def test_generated_pairs_have_one_vocabulary(tmp_path: Path) -> None:

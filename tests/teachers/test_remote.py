@@ -115,10 +115,11 @@ def losses(bitext: Path, options: dict[str, Any]) -> tuple[list[tuple[str, float
     return found, criterion
 
 
+@pytest.mark.parametrize("schedule", [{}, {"kd_weight_end": 0.0, "kd_schedule": "linear", "kd_schedule_updates": 100}])
 def test_a_training_has_the_losses_of_a_teacher_in_its_own_process(
-    bitext: Path, teacher_path: Path, monkeypatch: pytest.MonkeyPatch
+    bitext: Path, teacher_path: Path, schedule: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"teacher_path": str(teacher_path), "kd_weight": 0.7}
+    options = {"teacher_path": str(teacher_path), "kd_weight": 0.7, **schedule}
     inputs: list[Any] = []
     ask = RemoteTeacher._ask
     monkeypatch.setattr(RemoteTeacher, "_ask", lambda self, message: (inputs.append(message), ask(self, message))[1])
@@ -128,7 +129,9 @@ def test_a_training_has_the_losses_of_a_teacher_in_its_own_process(
     assert found == wanted and len(found) > 10
     # All training batches were computed ahead, and each once.
     assert sum(isinstance(each, Batch) for each in inputs) == sum(kind == "train" for kind, _ in found)
-    assert sum(isinstance(each, Input) for each in inputs) == sum(kind == "valid" for kind, _ in found)
+    # Validation has the weight of the schedule's end. With 0 it needs no teacher.
+    validated = 0 if schedule else sum(kind == "valid" for kind, _ in found)
+    assert sum(isinstance(each, Input) for each in inputs) == validated
 
 
 def test_a_teacher_that_does_not_fit_is_refused_as_in_the_students_process(

@@ -138,6 +138,8 @@ def test_a_sentence_of_other_text_has_no_teacher() -> None:
     found, rest = respelling(torch.ones(2, len(TEACHER.symbols)), ids(TEACHER, "_sit"), ids(STUDENT, "_kit s"))
     assert found.shape == (3, len(STUDENT.symbols)) and not found.any() and not rest.any()
     assert respelling.masses.without_teacher == 3
+    # These positions have no mass that could be dropped.
+    assert respelling.masses.dropped == 0 and "0.00% dropped" in str(respelling.masses)
 
 
 def test_texts_that_differ_are_refused() -> None:

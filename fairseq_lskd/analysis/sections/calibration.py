@@ -85,8 +85,12 @@ def _information(found: Findings) -> Table:
             half = interval(value, mutual_information_draws(teacher.looks))
             size, draws = teacher.looks.shape
             rows.append((teacher.name, size, draws, value, math.log(size), half.low, half.high))
-    columns = ("teacher", "occurrences", "draws of dropout", "information (nats)", "maximum", "low", "high")
-    caption = "Mutual information, with 95 % intervals over random halves of the occurrences."
+    ends = ("halves, low", "halves, high")
+    columns = ("teacher", "occurrences", "draws of dropout", "information (nats)", "maximum", *ends)
+    caption = (
+        "Mutual information, and its 95 % interval over random halves of the occurrences. The maximum of a half is "
+        "lower by log 2."
+    )
     return Table("information", caption, columns, rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import ssl
 import sys
 import time
 import urllib.error
@@ -101,7 +102,7 @@ def fetch_one(download: Download, path: Path) -> None:
             elif error.code < 500:
                 raise UserError(f"{label}: HTTP {error.code} {error.reason}") from error
             failure = f"HTTP {error.code} {error.reason}"
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             failure = str(getattr(error, "reason", None) or error or type(error).__name__)
             if isinstance(getattr(error, "reason", None), OSError) and not part.exists():
                 raise UserError(f"{label}: {failure}") from error

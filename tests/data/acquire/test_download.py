@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
+import ssl
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,20 @@ def test_server_errors_are_retried(site: Site, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="HTTP 503"):
         fetch_one(Download(f"{site.url}/a"), tmp_path / "a")
     assert len(site.asked) == ATTEMPTS
+
+
+def test_a_broken_tls_connection_is_retried(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, broken = http.client.HTTPResponse.read, iter([True, False, False])
+
+    def once_broken(self: http.client.HTTPResponse, *size: int) -> bytes:
+        if next(broken, False):
+            raise ssl.SSLError("record layer failure")
+        return read(self, *size)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", once_broken)
+    site.files["/a"] = DATA
+    fetch_one(Download(f"{site.url}/a", len(DATA), SHA256), tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == DATA and len(site.asked) == 2
 
 
 def test_without_a_network_there_is_one_attempt(tmp_path: Path) -> None:
