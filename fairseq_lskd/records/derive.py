@@ -58,10 +58,13 @@ def training_of(
     if taught:
         found["reference_weight"] = options("criterion", "reference_weight")
         if beside and method != "sequence":
-            top_k = options("criterion", "kd_top_k"), _value(cache, CACHE, "options", "--top-k")
-            found |= {"cached": cache is not None, "kd_top_k": min(filter(None, map(_count, top_k)), default=None)}
+            sampled = bool(_value(cache, CACHE, "options", "--sampled"))
+            kept = None if sampled else _value(cache, CACHE, "options", "--top-k")
+            top_k = min(filter(None, map(_count, (options("criterion", "kd_top_k"), kept))), default=None)
+            found |= {"cached": cache is not None, "kd_top_k": top_k}
+            found["cache_bytes"] = _count(_value(cache, CACHE, "bytes_per_token")) if sampled else None
             found |= {field: options("criterion", f"kd_{field}") for field in ("divergence", "temperature")}
-            found["kd_weight"] = options("criterion", "kd_weight")
+            found |= {field: options("criterion", field) for field in ("kd_weight", "kd_rest")}
     if method in ("sequence", "both"):
         names = {"strategy": "strategy", "score_temperature": "score-temperature"}
         found |= {field: _value(selected, SELECTED, "options", of) for field, of in names.items()}

@@ -103,6 +103,8 @@ class Result:
     ] = None
     #: Number of the teacher's most probable types that the distillation loss compares; None: all.
     kd_top_k: Annotated[int | None, Column(STORY, kind=LABEL)] = None
+    #: Bytes per token of an unbiased cache, which stands for all types.
+    cache_bytes: Annotated[int | None, Column(STORY, kind=LABEL)] = None
     updates: Annotated[int | None, Column(COURSE, "updates", "{:,.0f}", measured=True)] = None
     target_tokens: Annotated[int | None, Column(COURSE, measured=True)] = None
     max_updates: Annotated[int | None, Column(COURSE)] = None

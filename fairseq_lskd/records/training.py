@@ -15,7 +15,7 @@ _FACTS = (
     *("strategy", "score_temperature", "teacher_size"),
 )
 #: Facts that a row leaves out if they have these values.
-_USUAL = {"divergence": "forward_kl", "label_smoothing": 0.0}
+_USUAL = {"divergence": "forward_kl", "kd_rest": "class", "label_smoothing": 0.0}
 #: Labels and facts that may differ between runs of one setting.
 _NO_SETTING = ("role", "seed", "temperature", "teacher_smoothing", "teacher_size")
 
@@ -54,6 +54,8 @@ class Training:
     temperature: float | None = None
     kd_weight: float | None = None
     kd_top_k: int | None = None  #: number of the teacher's types that are compared; None: all
+    kd_rest: str | None = None  #: what becomes of the other types
+    cache_bytes: int | None = None  #: bytes per token of an unbiased cache, which stands for all types
     reference_weight: float | None = None
     cached: bool | None = None  #: whether the training read a teacher cache
     strategy: str | None = None  #: strategy of `lskd select`
@@ -152,13 +154,14 @@ class Training:
 _LABELLED = ("method", "size", "strategy", "cached", "kd_weight", "score_temperature", "reference_weight")
 _NOTHING = type(None)
 _TEXTS = ("criterion", "role", "method", "divergence", "strategy", "arch", "cache", "translations")
+_LATER = {"kd_rest?": (str, _NOTHING), "cache_bytes?": (int, _NOTHING), "pairs?": {str: [str]}}  #: not in older records
 _NUMBERS = ("label_smoothing", "temperature", "kd_weight", "reference_weight", "score_temperature", "seconds")
 _COUNTS = ("seed", "kd_top_k", "parameters")
 _SHAPE: dict[str, Any] = {
     **dict.fromkeys(_TEXTS, (str, _NOTHING)),
     **dict.fromkeys(_NUMBERS, (NUMBER, _NOTHING)),
     **dict.fromkeys(_COUNTS, (int, _NOTHING)),
-    **{"cached": (bool, _NOTHING), "course": dict, "labels": dict, "data": {str: str}, "pairs?": {str: [str]}},
+    **{"cached": (bool, _NOTHING), "course": dict, "labels": dict, "data": {str: str}, **_LATER},
     "teachers": [{"sha256": str, "training": (dict, _NOTHING)}],
     "budget": (
         _NOTHING,

@@ -10,13 +10,29 @@ from .seeds import Spread, spread
 from .taught import plain_system
 
 
-def bound(record: dict[str, Any]) -> Any:
-    """Return the k of a distillation loss over the teacher's top k types, or None if it is over the vocabulary.
+class Support(NamedTuple):
+    """The types that a distillation loss compares."""
 
-    A loss over k types is a lower bound of the loss over the vocabulary. Older records of cached students have no k;
-    the result is then "cached".
+    types: int | None  #: number of the teacher's most probable types; None in older records
+    rest: str  #: "class": one more class for all others; the loss is a lower bound of that over the vocabulary
+
+
+def support(record: dict[str, Any]) -> Support | None:
+    """Return what a distillation loss is computed over, or None for the vocabulary. Unbiased caches estimate that."""
+    top_k = record.get("kd_top_k")
+    if top_k or (record.get("cached") and not record.get("cache_bytes")):
+        return Support(top_k, record.get("kd_rest", "class"))
+    return None
+
+
+def _cached(record: dict[str, Any]) -> Any:
+    """Return the label "cached" with what is cached: the number of types, or the bytes of an unbiased cache.
+
+    Older records have no number.
     """
-    return record.get("kd_top_k") or ("cached" if record.get("cached") else None)
+    if not record.get("cached"):
+        return f"not, top {record['kd_top_k']}" if record.get("kd_top_k") else record.get("cached")
+    return f"{record['cache_bytes']} bytes" if record.get("cache_bytes") else record.get("kd_top_k", True)
 
 
 class Difference(NamedTuple):
@@ -54,8 +70,8 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
             for name in measured(SCORES)
             if both
             and all(record.get(name) is not None for pair in both for record in pair)
-            # Losses over different numbers of types are not comparable.
-            and (name != "train_kd_loss" or all(bound(one) == bound(other) for one, other in both))
+            # Losses over different types are not comparable.
+            and (name != "train_kd_loss" or all(support(one) == support(other) for one, other in both))
         }
         if values:
             found.append(Difference(choice, system, baseline, values))
@@ -69,7 +85,7 @@ def _labels(firsts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         names = [name for name in names if name != "pair"]  # rows of older versions do not have it
     found: dict[str, dict[str, Any]] = {}
     for system, record in firsts.items():
-        labels = {name: record.get(name) for name in names}
+        labels = {name: _cached(record) if name == "cached" else record.get(name) for name in names}
         if labels not in found.values():
             found[system] = labels
     return found

@@ -74,8 +74,8 @@ def make_record(
                 raise UserError("--truth needs --pieces, found none")
             result["kl_to_truth"] = round(divergence_from_truth(stats["nll_loss"], pieces, truth), 2)
     result |= training.course
-    if training.kd_top_k is not None:
-        result["kd_top_k"] = training.kd_top_k
+    kept = {name: getattr(training, name) for name in ("kd_top_k", "cache_bytes")}
+    result |= {name: value for name, value in kept.items() if value is not None}
     result["train_seconds"] = training.seconds
     result["command"] = made["command"]
     teachers = [each.sha256 for each in training.teachers]

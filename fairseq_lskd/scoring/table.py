@@ -12,7 +12,7 @@ from ..busy import doubt
 from ..records.convergence import SHARE
 from ..records.result import COLUMNS, SCORES, Column, pairs_of
 from .budgets import budgets
-from .differences import Difference, bound
+from .differences import Difference, support
 from .gap import NO_GAP, UNDECIDED, Share
 from .metrics import NAMES, signature_key
 from .seeds import Spread
@@ -20,6 +20,8 @@ from .taught import SHARES
 
 #: Mark after the name of a system that had not converged. It is plain text in every table style.
 UNCONVERGED = "!"
+#: Marks of distillation losses that are not over the vocabulary, by --kd-rest.
+_OVER = {"class": ">=", "renormalise": "~"}
 
 
 def _cell(record: dict[str, Any], column: Column) -> str:
@@ -30,8 +32,8 @@ def _cell(record: dict[str, Any], column: Column) -> str:
     text = column.shown(value)
     if column.key == "system" and record.get("converged") is False:
         text = f"{text} {UNCONVERGED}"
-    if column.key == "train_kd_loss" and bound(record):
-        text = f">= {text}"
+    if column.key == "train_kd_loss" and (over := support(record)):
+        text = f"{_OVER.get(over.rest, '?')} {text}"
     # Only scores have their standard deviation: that of the training's length is of no interest.
     return text if std is None or column.part != SCORES else f"{text} +- {column.shown(std)}"
 
@@ -68,12 +70,17 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
             "fifth of the training, for at least one seed"
         )
     notes += budgets(records)
-    if bounds := dict.fromkeys(bound(r) for r in records if r.get("train_kd_loss") is not None and bound(r)):
-        types = " or ".join(str(k) for k in bounds if k != "cached")
-        notes.append(
-            f"train KD, >=: computed over the teacher's {types or 'top'} most probable types and one class for all "
-            "others: a lower bound of the loss over the vocabulary, and not comparable with it"
-        )
+    over = dict.fromkeys(support(record) for record in records if record.get("train_kd_loss") is not None)
+    for rest, what in (
+        (
+            "class",
+            "and one class for all others: a lower bound of the loss over the vocabulary, and not comparable with it",
+        ),
+        ("renormalise", "alone, renormalised: not comparable with the loss over the vocabulary"),
+    ):
+        if found := [each.types for each in over if each and each.rest == rest]:
+            types = " or ".join(map(str, filter(None, found))) or "top"
+            notes.append(f"train KD, {_OVER[rest]}: computed over the teacher's {types} most probable types {what}")
     for where in dict.fromkeys(record["speed_machine"] for record in records if record.get("speed_machine")):
         busy = [record.get("speed_others_cores") or 0.0 for record in records if record.get("speed_machine") == where]
         notes.append(f"sent/s: sentences per second of fairseq-generate on {where}{doubt(max(busy))}")

@@ -194,6 +194,13 @@ class TestTeachers:
         assert found.teacher_smoothing == 0.1 and found.cache == sha256("cache/cache.json")
         assert found.kd_top_k == 16
         assert training_of(trained(teacher_path, "run", **options, kd_top_k=4)).kd_top_k == 4
+        cut = training_of(trained(teacher_path, "run", **options, kd_rest="renormalise"))
+        assert cut.facts["kd_rest"] == "renormalise" and "kd_rest" not in found.facts
+        # An unbiased cache stands for all types.
+        sampled = {"options": {"--top-k": 7, "--sampled": 9}, "bytes_per_token": 48}
+        Path("cache/cache.json").write_text(json.dumps(manifest | sampled))
+        again = training_of(trained(teacher_path, "run", **options))
+        assert (again.kd_top_k, again.cache_bytes) == (None, 48) and Training.from_json(again.to_json()) == again
 
     def test_the_one_that_translated(self, teacher_path: Path) -> None:
         digest = self.teach(teacher_path, "teacher")

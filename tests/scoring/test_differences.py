@@ -44,6 +44,29 @@ def test_lower_bounds_are_not_compared_with_losses(k: int | None) -> None:
     assert "train_kd_loss" in found["word-cached-0.0", "word-cached-0.1"]
 
 
+def test_caches_of_several_kinds_are_compared_with_the_teacher_itself() -> None:
+    kinds = {
+        "online": {"cached": False},
+        "cut": {"cached": False, "kd_top_k": 8},
+        "k8": {"cached": True, "kd_top_k": 8},
+        "k16": {"cached": True, "kd_top_k": 16},
+        "sampled": {"cached": True, "cache_bytes": 34},
+        "more": {"cached": True, "cache_bytes": 66},
+        "alone": {"cached": True, "kd_top_k": 8, "kd_rest": "renormalise"},
+        "again": {"cached": True, "cache_bytes": 66},
+    }
+    found, left_out = differences(
+        [student(name, 1, 20.0, method="word", train_kd_loss=0.5, **kind) for name, kind in kinds.items()]
+    )
+    assert {each.system: (each.choice, each.baseline) for each in found} == {
+        **dict.fromkeys(("cut", "k8", "k16", "sampled", "more"), ("cached", "online")),
+        "alone": ("kd_rest", "k8"),
+    }
+    assert left_out == ["again"]
+    # Unbiased caches estimate the loss over the vocabulary; the others are over fewer types.
+    assert {each.system for each in found if "train_kd_loss" in each.values} == {"sampled", "more"}
+
+
 def test_rows_without_a_language_pair_are_compared_unless_there_are_several() -> None:
     older, newer, other = (student(name, 1, 20.0, method="word", noise=name) for name in ("a", "b", "c"))
     newer["pair"] = "de-en"

@@ -46,10 +46,13 @@ def test_a_loss_over_k_types_is_a_lower_bound() -> None:
         result("old", method="word", cached=True, train_kd_loss=0.7),
         result("k", method="word", cached=True, kd_top_k=16, train_kd_loss=0.6, train_kd_loss_std=0.01),
         result("cut", method="word", cached=False, kd_top_k=4, train_kd_loss=0.5),
+        result("sampled", method="word", cached=True, cache_bytes=48, train_kd_loss=0.8),
+        result("alone", method="word", cached=True, kd_top_k=8, kd_rest="renormalise", train_kd_loss=0.4),
     ]
     lines = format_table(rows).splitlines()
-    cells = ["    0.900", ">= 0.700", ">= 0.600 +- 0.010", ">= 0.500"]
-    assert all(cell in line for cell, line in zip(cells, lines[2:6], strict=True)) and ">=" not in lines[2]
+    cells = ["    0.900", ">= 0.700", ">= 0.600 +- 0.010", ">= 0.500", "    0.800", "~ 0.400"]
+    assert all(cell in line for cell, line in zip(cells, lines[2:8], strict=True)) and ">=" not in lines[2]
+    assert any("8 most probable types alone, renormalised" in line for line in lines)
     assert any("16 or 4 most probable types" in line and "lower bound" in line for line in lines)
     assert "lower bound" not in format_table(rows[:1])
 
