@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import hashlib
@@ -69,13 +70,19 @@ def raw_lines(path: Path, digest: hashlib._Hash | None = None) -> Iterator[tuple
             offset += len(raw)
 
 
+def conversion(line: bytes) -> str:
+    """Return the command that converts a file to UTF-8, from its first line that is not."""
+    # UTF-16 begins with a mark of its byte order.
+    return f"iconv -f {'utf-16' if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 'latin1'} -t utf-8"
+
+
 def decoding_problem(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> str:
     """Return a message for a line that is not UTF-8."""
     byte = error.object[error.start]
     return (
         f"{path}: line {line} is not UTF-8: byte 0x{byte:02x} at position {error.start + 1} of the line "
         f"(offset {offset + error.start} of the file); "
-        "convert the file, for example with `iconv -f latin1 -t utf-8`"
+        f"convert the file, for example with `{conversion(error.object)}`"
     )
 
 

@@ -135,7 +135,7 @@ if [ -z "$translations" ]; then
     [ -n "$samples" ] || [ "$strategy" != 1-best ] || nbest=1
     "$root/scripts/translate.sh" --data "$teacher_data" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
         -- ${samples:+--sampling --beam "$samples"} "${own[@]}" ||
-        die "no translations (see above). They are in $made; for other ones, give another --out"
+        die "the teacher did not translate the training sentences, see above"
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
@@ -152,4 +152,5 @@ lskd run --out "$out" --label role=student --label recipe="$recipe" --label size
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
     "${model[@]}" "${training[@]}" "${distilled[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
+keep_dictionaries
 lskd average "$out" --last "$average" --or-fewer

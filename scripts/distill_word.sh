@@ -68,4 +68,5 @@ lskd run --out "$out" --label role=student --label recipe="$recipe" --label size
     --criterion word_kd "${from[@]}" --kd-weight "$weight" --kd-temperature "$temperature" \
     "${model[@]}" "${training[@]}" "${distilled[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
+keep_dictionaries
 lskd average "$out" --last "$average" --or-fewer

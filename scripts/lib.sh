@@ -258,6 +258,18 @@ same_pair() {
     [ -z "$pair" ] || [ "$pair" = "$src-$tgt" ] || die "--run $1 was trained on $pair, but --data $data is $src-$tgt: give the data of the run"
 }
 
+# keep_dictionaries: copy the dictionaries of --data beside the model in --out, which is wrong with any others.
+keep_dictionaries() { cp "$data/bin/dict.$src.txt" "$data/bin/dict.$tgt.txt" "$out/"; }
+
+# same_dictionaries RUN: check that the dictionaries of --data are those that the run was trained with.
+same_dictionaries() {
+    local language
+    for language in "$src" "$tgt"; do
+        [ ! -f "$1/dict.$language.txt" ] || cmp -s "$1/dict.$language.txt" "$data/bin/dict.$language.txt" ||
+            die "--run $1 was trained with another vocabulary than --data $data has now ($1/dict.$language.txt differs). Give the data of the run, or train it again"
+    done
+}
+
 # has_gpu: whether there is a GPU and CUDA_VISIBLE_DEVICES does not hide it.
 has_gpu() {
     [[ ${CUDA_VISIBLE_DEVICES-0} =~ ^[^-] ]] || return

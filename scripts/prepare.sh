@@ -71,6 +71,8 @@ print(DIALECTS[int(sys.argv[1])].language)' "$dialect")
         [ "$raw" -ef "$data/raw" ] || die "$data/raw holds another text than --raw $raw; name another --data"
         ;;
     *)
+        [ -z "$src" ] || need "$tgt" -t
+        [ -z "$tgt" ] || need "$src" -s
         lskd data prepare "$corpus" --out "$data" ${raw:+--raw "$raw"} ${src:+-s "$src"} ${tgt:+-t "$tgt"}
         read -r src tgt size type joint < <(python -m fairseq_lskd.records.told vocabulary "$data" prepare.sh) || exit 1
         vocab=${vocab:-$size}

@@ -41,6 +41,7 @@ load_recipe "$recipe"
 languages "$data"
 [ -f "$run/run.json" ] || die "--run $run: no run.json there; expected a folder that a training script wrote"
 same_pair "$run"
+same_dictionaries "$run"
 tested=$data/raw binarised=$data/bin made=$data/pieces/encode.json mark='' named=()
 if [ -n "$further" ]; then
     plain_name "$further" --test-set

@@ -52,6 +52,5 @@ lskd run --out "$out" --label role="$role" --label recipe="$recipe" --label size
     --criterion label_smoothed_teacher --label-smoothing "${smoothing:-0.0}" \
     "${model[@]}" "${training[@]}" "${valid[@]}" "${parallel[@]}" --max-update "$updates" --seed "$seed" \
     --save-dir "$out" --log-format json --log-interval 20 "$@"
-# With these, a student can detect that its dictionary differs.
-cp "$data/bin/dict.$src.txt" "$data/bin/dict.$tgt.txt" "$out/"
+keep_dictionaries
 lskd average "$out" --last "$average" --or-fewer

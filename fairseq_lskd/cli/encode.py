@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
             )
     _warn_if_tokenised(args.raw, *filter(None, (args.source_lang, args.target_lang)))
     if args.target_lang is not None:
-        _warn_if_swapped(args.raw, (args.source_lang, args.target_lang))
+        _warn_if_no_bitext(args.raw, (args.source_lang, args.target_lang))
         _warn_of_overlap(args.raw, args.target_lang)
     return 0
 
@@ -161,16 +161,15 @@ def _warn_of_overlap(raw: Path, language: str) -> None:
             )
 
 
-def _warn_if_swapped(raw: Path, languages: tuple[str, str]) -> None:
-    """Warn of sides in each other's language, which `lskd data prepare` refuses. Texts need not come from there."""
+def _warn_if_no_bitext(raw: Path, languages: tuple[str, str]) -> None:
+    """Warn of swapped or equal sides, and of tables, which `lskd data prepare` refuses or drops."""
     from ..data.bitext import SPLITS, find_side
     from ..data.language_id import GUESSED, guess, look_swapped
     from ..errors import UserError
     from ..extras import is_installed
     from ..lines import read_lines
 
-    if not is_installed("py3langid"):
-        return
+    guesses = is_installed("py3langid")
     for split in SPLITS:
         try:
             paths = [find_side(raw, f"{split}.{language}") for language in languages]
@@ -180,7 +179,12 @@ def _warn_if_swapped(raw: Path, languages: tuple[str, str]) -> None:
             ]
         except UserError:
             continue
-        if swapped := look_swapped(guess(list(zip(*sides, strict=True)), languages), languages):
+        pairs = list(zip(*sides, strict=True))
+        if len(pairs) < 2 * sum(source == target for source, target in pairs):
+            print(f"warning: {split}: most lines are the same on both sides. Is it a bitext?", file=sys.stderr)
+        elif any(len(side) < 2 * sum("\t" in line for line in side) for side in sides):
+            print(f"warning: {split}: most lines have a tab. Is it a table of both sides?", file=sys.stderr)
+        elif guesses and (swapped := look_swapped(guess(pairs, languages), languages)):
             print(
                 f"warning: {split}: {swapped}. Rename the files in {raw.resolve()} so that their endings are their "
                 "languages",

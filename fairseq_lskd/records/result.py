@@ -201,6 +201,8 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         raise UserError(
             f"{path} is a folder: expected files, such as {own if own.is_file() else path / '*' / 'result.json'}"
         )
+    if not path.exists():
+        raise UserError(f"{path}: no such file. Score the models first: scripts/score.sh or `lskd record`")
     found = read_json(path, expected=EXPECTED)
     rows = found if isinstance(found, list) else [found]
     for number, row in enumerate(rows, start=1):

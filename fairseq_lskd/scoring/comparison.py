@@ -71,6 +71,9 @@ class Data:
             if unknown := unknown_words(lines):
                 text = f"{name}: {some_lines(unknown)} with <unk> or \u2047 in place of a word"
                 note(text, allow_tokenised, "--allow-tokenised")
+            for output, found in zip(self.outputs, self.translations, strict=True):
+                if found == lines:
+                    self.warnings.append(f"{output.label} is the same text as {name}: are they translations?")
         for output, lines in zip(self.outputs, self.translations, strict=True):
             if unknown := unknown_words(lines):
                 text = (

@@ -72,6 +72,11 @@ def test_not_utf8(tmp_path: Path) -> None:
         list(read_lines(tmp_path / "train.de"))
 
 
+def test_utf16_has_a_conversion_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, train_de="gut\n".encode("utf-16"), train_en="a\n")
+    assert "line 1 is not UTF-8" in (message := complaint(tmp_path)) and "iconv -f utf-16 -t utf-8" in message
+
+
 def test_different_lengths(tmp_path: Path) -> None:
     write(tmp_path, train_de="a\nb\nc\n", train_en_gz="a\nb\n")
     assert (f"{tmp_path / 'train.en.gz'} has 2 lines, train.de has 3: train.en.gz ends after line 2") in complaint(

@@ -115,6 +115,27 @@ def test_swapped_sides_give_a_warning(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"{tmp_path / 'swapped'}" in said and "train: " in said
 
 
+def test_equal_sides_and_tables_give_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    lines = [f"word {number} of the line" for number in range(300)]
+    other = [f"Wort {number} der Zeile" for number in range(300)]
+    table = [f"{a}\t{b}" for a, b in zip(other, lines, strict=True)]
+    for name, source, said in (
+        ("same", lines, "the same on both sides"),
+        ("table", table, "a tab"),
+        ("right", other, ""),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        for split in ("train", "valid", "test"):
+            for language, text in (("de", source), ("en", lines)):
+                (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in text))
+        encode(folder, tmp_path / f"{name}-out", "--vocab-size", "60")
+        found = capsys.readouterr().err
+        assert [what in found for what in ("the same on both sides", "a tab")] == [
+            what == said for what in ("the same on both sides", "a tab")
+        ]
+
+
 def test_other_names_of_the_validation_set_are_named(raw: Path, tmp_path: Path) -> None:
     shutil.copytree(raw, tmp_path / "text")
     for old, new in (("de", "val.de"), ("en", "dev.en")):

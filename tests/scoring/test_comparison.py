@@ -106,6 +106,13 @@ def test_unknown_words_are_refused(word: str, capsys: pytest.CaptureFixture) -> 
     assert "warning: lost: 1 line (1) of 60 with" in capsys.readouterr().err
 
 
+def test_the_references_themselves_give_a_warning(capsys: pytest.CaptureFixture) -> None:
+    assert score("ref", "-r", "ref", "-m", "bleu")["systems"][0]["bleu"] == 100
+    assert "warning: ref is the same text as ref" in capsys.readouterr().err
+    score("good.1", "-r", "ref", "-m", "bleu")
+    assert "same text" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["bs", "ar"])
 def test_a_paired_test_is_that_of_sacrebleu(kind: str, capsys: pytest.CaptureFixture) -> None:
     words = ["good=good.1", "bad=bad.1", "-r", "ref", "--baseline", "bad", "--paired", kind, "--samples", "200"]

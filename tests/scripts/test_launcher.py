@@ -357,6 +357,21 @@ def test_a_run_is_not_scored_on_other_languages(home: Path) -> None:
         assert ("de-en" in done.stderr and "en-de" in done.stderr) is not fits and (done.returncode == 0) is fits
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_model_keeps_its_dictionaries_and_is_not_scored_with_others(home: Path, script: str) -> None:
+    for language in ("en", "de"):
+        (home / f"data/bin/dict.{language}.txt").write_text(f"{language} 1\n")
+    assert call(home, script, *SCRIPTS[script]).returncode == 0
+    assert (home / "out/dict.de.txt").read_text() == "de 1\n"
+    (home / "out/run.json").write_text(json.dumps({"labels": {}, "command": ["fairseq-train", "data/bin"]}))
+    assert call(home, "score.sh", "--run", "out").returncode == 0
+    # The data were prepared again, with other text.
+    (home / "data/bin/dict.de.txt").write_text("other 1\n")
+    done = call(home, "score.sh", "--run", "out")
+    assert done.returncode == 1 and done.stdout == "" and "another vocabulary" in done.stderr
+    assert "--run out" in done.stderr and "--data data" in done.stderr and "dict.de.txt" in done.stderr
+
+
 @pytest.fixture
 def checked(home: Path) -> Path:
     """A `python` that accepts every folder of modules."""

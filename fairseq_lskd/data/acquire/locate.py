@@ -94,7 +94,7 @@ def in_folder(corpus: Corpus, raw: Path) -> Located:
         raise UserError(
             f"--raw {raw}: {len(problems)} file{'s' * (len(problems) > 1)} of {corpus.name} cannot be found:\n"
             f"  {listed}\n{_there(raw)} Put the missing files there (the text, plain or gzipped, or the archive)"
-            f"{', or leave out --raw to download them' if corpus.downloads else ''}"
+            f"{', or leave out --raw to download them' if corpus.downloads else ''}{_columns_of_tables(raw)}"
         )
     return located
 
@@ -102,6 +102,13 @@ def in_folder(corpus: Corpus, raw: Path) -> Located:
 def _there(raw: Path) -> str:
     names = sorted(path.name for path in raw.iterdir() if path.is_file()) if raw.is_dir() else []
     return f"Found {', '.join(names[:MOST_NAMES])}{', …' * (len(names) > MOST_NAMES)}." if names else "Found no files."
+
+
+def _columns_of_tables(raw: Path) -> str:
+    """Return how to cut a table of both sides into a file for each; nothing if there is no table."""
+    if not (tables := sorted(raw.glob("*.tsv"))):
+        return ". A table with commas needs a program that reads CSV" if any(raw.glob("*.csv")) else ""
+    return f". Each language is a file of its own: cut -f1 {tables[0].name} gives the first column of {tables[0].name}"
 
 
 def _side(raw: Path, part: Part, side: Side, language: str) -> Found | None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ...errors import UserError
 from ...files import write_beside, write_json
-from ...lines import open_text
+from ...lines import conversion, open_text
 from ...reading import COUNT, read_json
 from ..corpora import Corpus, Part
 from .archives import broken, members
@@ -81,7 +81,7 @@ class _Sink:
             line = self.lines + chunk.count(b"\n", 0, at) + 1
             raise UserError(
                 f"{self.source}: line {line:,} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
-                f"{self.offset - pending + error.start:,}; convert it (iconv -f latin1 -t utf-8), or drop such lines "
+                f"{self.offset - pending + error.start:,}; convert it ({conversion(error.object)}), or drop such lines "
                 'with not_utf8 = "drop" in [clean] of the corpus file'
             ) from error
 

@@ -68,6 +68,14 @@ def test_everything_missing_or_unclear_is_reported_at_once(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize(("name", "way_out"), [("train.tsv", "cut -f1 train.tsv"), ("train.csv", "reads CSV")])
+def test_a_table_of_both_sides(tmp_path: Path, name: str, way_out: str) -> None:
+    (tmp_path / name).write_text("ein\ta\n")
+    own = Corpus("own", "O", ("de", "en"), (Part("t", "train", {"de": Side(None)}, plain="train"),), Steps())
+    with pytest.raises(UserError, match=rf"train\.de or train\.de\.gz.*\n.*{way_out}"):
+        in_folder(own, tmp_path)
+
+
 def test_the_users_own_text_cannot_be_downloaded(tmp_path: Path) -> None:
     sides = {lang: Side(None) for lang in ("de", "en")}
     own = Corpus("own", "O", ("de", "en"), (Part("test", "test", sides, plain="test"),), Steps())
