@@ -172,7 +172,9 @@ run_experiment() {
     : >"$LSKD_COLLECTED_ERRORS"
     local interrupted=0
     trap 'interrupted=1' INT
-    if ! "${call[@]}" "$@"; then
+    # If a teacher is compared again, Snakemake forgets the jobs after that (those behind an `ancient` file). The second
+    # call runs them.
+    if ! "${call[@]}" "$@" || ! "${call[@]}" "$@"; then
         printf '\n' >&2
         [ $interrupted = 0 ] || die "interrupted. Run the same command again to continue: finished steps are kept"
         cat "$LSKD_COLLECTED_ERRORS" >&2

@@ -198,6 +198,9 @@ def test_a_teacher_is_compared_before_its_students_are_trained(compared: Experim
     # Scored again, a teacher is still the same.
     (compared.home / teacher).touch()
     assert "train" not in jobs(compared.run("--dry-run"))
+    # What comes after the comparison is not forgotten.
+    (compared.results / "results.json").unlink()
+    assert "distill_word.sh" not in compared.run() and compared.rows() == rows
 
 
 def test_two_at_once_are_kept_apart(experiment: Experiment) -> None:
