@@ -13,7 +13,7 @@ from ..compat.versions import version_of
 from ..errors import UserError
 from ..machine import threads
 from ..teachers.model_folder import model_symbols, read_config
-from ..teachers.model_tokens import choose_affixes, read_export, unspoken
+from ..teachers.model_tokens import choose_affixes, direction, read_export, unspoken
 from .decoding import DecodingOptions, Engine
 
 #: Options with the tokens that are put before and after every sentence.
@@ -145,14 +145,16 @@ def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> 
     positions = (source + affixes.on_source, target) if pair is not None else (source, target)
     if pair is not None:
         print(f"--model {model}, {pair}: {affixes}", file=sys.stderr)
-    source_lang = request.source_lang or (pair or "").partition("-")[0] or None
+    own = direction(model) or (request.source_lang, request.target_lang)
+    translates = pair or (f"{own[0]}-{own[1]}" if all(own) else None)
+    source_lang = request.source_lang or (pair or "").partition("-")[0] or own[0]
     files = sorted(path for path in model.iterdir() if path.is_file())
 
     def make_engine() -> Engine:
         return CTranslate2Engine(model, search, request.device, request.cores, positions, affixes)
 
     tokens = unspoken(model, affixes)
-    return Loaded(make_engine, symbols, {"model": files}, source_lang, pair, pair, affixes.on_source, tokens)
+    return Loaded(make_engine, symbols, {"model": files}, source_lang, pair, translates, affixes.on_source, tokens)
 
 
 def versions() -> dict[str, str]:

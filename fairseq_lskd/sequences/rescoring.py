@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import UserError
 from ..files import sha256
 from ..progress import Progress
-from ..reading import COUNT, NUMBER
+from ..reading import COUNT, NUMBER, value_at
 from .candidates import Candidates
 from .decoding import RECORDED, Settings
 from .loading import ModelRequest, load, versions
@@ -142,6 +142,7 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
     as_text = [models[side][1] is not None for side in ("source", "target")]
     candidates.check_text(*(reversed(as_text) if request.backward else as_text))
     loaded = load(request)
+    _check_direction(request, candidates, loaded.translates)
     sides = Sides(
         splits["source"],
         splits["target"],
@@ -190,6 +191,28 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
         },
     }
     return PairScorer(engine, sides, settings, request.sum, others, extra), identity
+
+
+def _check_direction(request: Request, candidates: Candidates, translates: str | None) -> None:
+    """Raise a `UserError` if the model translates in the direction that this score does not need.
+
+    Args:
+        translates: the direction of the model, such as de-en; None if it is not known.
+    """
+    made_by = (candidates.made_by(), *candidates.more_made_by())
+    for path, made in zip((request.pairs, *request.more), made_by, strict=True):
+        pair = value_at(made, "translates")
+        if not (isinstance(pair, str) and translates):
+            continue
+        source, _, target = pair.partition("-")
+        needed, opposite = (f"{target}-{source}", pair) if request.backward else (pair, f"{target}-{source}")
+        if translates == opposite != needed:
+            score, change = ("--backward", "leave out") if request.backward else ("a score without --backward", "add")
+            raise UserError(
+                f"{path} has translations {pair}, for which {score} needs a model {needed}. "
+                f"{request.teacher_path or request.model} translates {translates}. Name a model of the other "
+                f"direction, or {change} --backward"
+            )
 
 
 def _kind(request: Request) -> str:

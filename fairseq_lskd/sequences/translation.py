@@ -134,6 +134,8 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any], str | Non
     loaded = load(request, options)
     known, symbols = loaded.symbols
     corpus = open_corpus(request.corpus, request.subset, loaded.source_lang)
+    if loaded.translates and request.corpus.is_file():
+        _warn_of_language(request, *loaded.translates.split("-", 1))
     if models["source"] and sum(SENTENCEPIECE in line for line in corpus.read(0, 100)) > min(50, corpus.sentences / 2):
         raise UserError(
             f"{request.corpus} is in SentencePiece pieces, not raw text. Leave out --sentencepiece and "
@@ -165,6 +167,18 @@ def _translator(request: Request) -> tuple[Translator, dict[str, Any], str | Non
         },
     }
     return translator, identity, loaded.translates
+
+
+def _warn_of_language(request: Request, source: str, target: str) -> None:
+    """Warn of a text that has the ending of the language that the teacher translates into."""
+    ending = request.corpus.name.removesuffix(".gz").rpartition(".")[2]
+    if ending == target != source:
+        print(
+            f"warning: CORPUS {request.corpus} ends in .{target}, and {request.teacher_path or request.model} "
+            f"translates {source} -> {target}: expected text in {source}. If it is in {target}, give the other side "
+            "of the corpus, or a teacher of the other direction",
+            file=sys.stderr,
+        )
 
 
 def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
+from ..names import PLAIN
 from ..reading import POSITIVE, read_json, shown
 from .model_folder import model_symbols, read_config
 
@@ -20,6 +21,7 @@ _MBART = re.compile(r"\[?[a-z]{2}_[A-Z]{2}\]?|\[[a-z]{2,3}\]")
 _MASK = "<mask>"  # fairseq adds it after mBART's tokens
 _AFFIXES = {"source_prefix": str, "source_suffix": str, "target_prefix": str}
 _EXPORT = {"pairs?": {str: _AFFIXES}, "language_tokens?": [str], "max_positions?": [POSITIVE]}
+_EXPORT |= dict.fromkeys(("source_lang?", "target_lang?"), (PLAIN, type(None)))
 
 
 class Affixes(NamedTuple):
@@ -66,6 +68,13 @@ def read_export(folder: Path) -> dict[str, Any]:
     return read_json(path, _EXPORT, "the export.json of `lskd export`") if path.is_file() else {}
 
 
+def direction(folder: Path) -> tuple[str, str] | None:
+    """Return source and target language of a folder that `lskd export` wrote for one pair; None for other folders."""
+    record = read_export(folder)
+    source, target = record.get("source_lang"), record.get("target_lang")
+    return (source, target) if source and target else None
+
+
 def language_tokens(folder: Path, kind: str = "target") -> list[str]:
     """Return the language tokens in a model's vocabulary; empty if there are fewer than two."""
     symbols = model_symbols(folder, kind)
@@ -97,8 +106,8 @@ def choose_affixes(
         whose: what decides on the languages if they are not from `--source-lang` and `--target-lang`, for messages.
 
     Raises:
-        UserError: if the model is multilingual and the pair is not given, not known, or one of several, or if the
-            place of its language tokens is not known.
+        UserError: if the model is multilingual and the pair is not given, not known, or one of several, if a bilingual
+            model was exported for other languages, or if the place of its language tokens is not known.
     """
     record, config = read_export(folder), read_config(folder)
     eos = config.get("eos_token") or "</s>"
@@ -108,6 +117,12 @@ def choose_affixes(
         return Chosen(own if given[1] is not None else own._replace(source_suffix=end), None)
     if pairs := record.get("pairs"):
         return _recorded(folder, pairs, source, target)
+    if (exported := direction(folder)) and (wanted := (source or exported[0], target or exported[1])) != exported:
+        raise UserError(
+            f"--model {folder} translates {exported[0]} -> {exported[1]}, expected {wanted[0]} -> {wanted[1]}"
+            f"{whose or ' (--source-lang, --target-lang)'}. Name a model of this direction, or give the languages of "
+            "the model with --source-lang and --target-lang"
+        )
     tokens = [] if record else language_tokens(folder)
     if not tokens:
         return Chosen(Affixes(source_suffix=end), None)

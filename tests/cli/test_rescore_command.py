@@ -277,9 +277,20 @@ def test_one_model_is_needed(words: list[str], capsys: pytest.CaptureFixture) ->
 
 
 def test_pairs_of_another_vocabulary_are_refused(words: list[str]) -> None:
-    # A backward model of the wrong direction reads what it does not know.
+    # A backward model of the wrong direction reads what it does not know. The list does not tell its direction.
+    Path("nbest.jsonl.manifest.json").unlink()
     said = refused("--backward", *words)
     assert "nbest.jsonl" in said and "100 %" in said and "--sentencepiece-source" in said
+
+
+def test_a_model_of_the_wrong_direction_is_refused(words: list[str], teacher: Path) -> None:
+    said = refused("--backward", *words)
+    assert "nbest.jsonl has translations de-en, for which --backward needs a model en-de" in said
+    assert f"{teacher} translates de-en" in said and "leave out --backward" in said
+    record = Path("nbest.jsonl.manifest.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"translates": "en-de"}))
+    said = refused(*words)
+    assert "nbest.jsonl has translations en-de" in said and "needs a model en-de" in said and "add --backward" in said
 
 
 def test_scores_that_are_no_numbers_are_refused(teacher: Path, words: list[str], tmp_path: Path) -> None:
