@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_json
-from ..lines import read_lines
 from ..names import PLAIN, is_plain
 from ..records.result import Result
 from ..runs import read_labels
 from .comparison import Data
 from .metrics import make_metric
 from .options import ScoringOptions, doubts, same_length, warn
-from .systems import Output
+from .systems import Output, read_translations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         run.check(Data(references, [], []), names, generated)
         return None
     assert run.checkpoint is not None and run.hypotheses is not None
-    hypotheses = list(read_lines(run.hypotheses))
+    hypotheses = read_translations(run.hypotheses, len(references[0]))
     from .record import make_record  # loads torch and fairseq
 
     result = make_record(
@@ -97,7 +96,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         labels=read_labels(run.labels),
     )
     if run.exported and run.exported_hypotheses and of_exported:
-        translated = list(read_lines(run.exported_hypotheses))
+        translated = read_translations(run.exported_hypotheses, len(references[0]))
         facts = of_exported(run.exported, run.checkpoint, translated, references, metrics, chosen)
         result = replace(result, exported=facts)
     data = Data(references, [Output(run.folder.name, run.hypotheses)], [hypotheses])

@@ -151,7 +151,22 @@ class TestCommand:
 
     def test_another_number_of_translations_is_refused(self) -> None:
         Path("hyp").write_text("a\n")
-        assert self.refused().startswith("lskd score: error: found 1 hypotheses for 2 references")
+        assert self.refused().startswith("lskd score: error: hyp: found 1 hypotheses for 2 references")
+
+    def test_other_formats_are_recorded_as_their_text(self) -> None:
+        """The n-best lists of `lskd translate`, and the output of fairseq-generate."""
+        texts = ["a b c d x", "e f g h"]
+        hypotheses = [{"tokens": f"_{text}", "text": text, "score": -1.0, "length": 5} for text in texts]
+        records = [{"id": i, "source": "s", "hypotheses": [each]} for i, each in enumerate(hypotheses)]
+        Path("hyp").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+        wanted = score_corpus(texts, ["a b c d e", "e f g h"])
+        assert main(["record", *self.files]) == 0
+        assert json.loads((self.run / "result.json").read_text())["bleu"] == wanted["bleu"]
+        (self.run / "result.json").unlink()
+        lines = [f"S-{i}\ts\nH-{i}\t-1\t_\nD-{i}\t-1\t{texts[i]}\n" for i in (1, 0)]
+        Path("hyp").write_text("".join([*lines, "Generate test with beam=5\n"]))
+        assert main(["record", *self.files]) == 0
+        assert json.loads((self.run / "result.json").read_text())["bleu"] == wanted["bleu"]
 
     def test_a_run_is_scored_against_every_reference(self) -> None:
         Path("other").write_text("a b c d x\nx\n")
