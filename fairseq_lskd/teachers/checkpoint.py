@@ -16,6 +16,7 @@ from torch import nn
 from ..compat import evaluated_options
 from ..errors import UserError
 from ..reading import COUNT, misfit, shown
+from ..runs import AVERAGE
 from .known import check_known
 from .sizes import too_large
 
@@ -70,11 +71,12 @@ def _names_of_foreign_code(path: Path, first: str) -> str:
 
 
 def near(path: Path) -> str:
-    """Return a sentence that names the checkpoints in a folder, or beside a missing file; "" if there are none."""
+    """Return sentences that name the checkpoints in a folder, or beside a missing file; "" if there are none."""
     folder = path if path.is_dir() else path.parent
     names = sorted(each.name for each in folder.glob("*.pt")) if folder.is_dir() else []
     more = ", …" if len(names) > MOST_NAMES else ""
-    return f" {folder} has {', '.join(names[:MOST_NAMES])}{more}." if names else ""
+    meant = f" Did you mean {folder / AVERAGE}?" if path.is_dir() and AVERAGE in names else ""
+    return f"{meant} {folder} has {', '.join(names[:MOST_NAMES])}{more}." if names else ""
 
 
 def read_archive(path: str | Path) -> dict[str, Any]:

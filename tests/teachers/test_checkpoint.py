@@ -76,6 +76,11 @@ def test_options_of_older_versions_become_cfg(teacher_path, tmp_path, zipped):
 def test_no_file(tmp_path):
     assert "found nothing" in complaint(tmp_path / "x.pt")
     assert "found a folder" in complaint(tmp_path)
+    for name in ("checkpoint_best.pt", "checkpoint_average.pt"):
+        said = complaint(tmp_path)
+        (tmp_path / name).touch()
+    assert "Did you mean" not in said and "has checkpoint_best.pt." in said
+    assert f"Did you mean {tmp_path}/checkpoint_average.pt? {tmp_path} has checkpoint_average.pt" in complaint(tmp_path)
 
 
 def zip_of_text():
