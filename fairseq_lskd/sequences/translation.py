@@ -213,7 +213,7 @@ def _check_dictionary(corpus: Corpus, known: list[str], in_pieces: bool) -> None
         f"CORPUS {folder} has another vocabulary than the teacher: {', and '.join(facts)}. Encode and binarise it with "
         "the teacher's vocabulary (lskd encode --spm-model). Or translate its raw text with --sentencepiece and the "
         "teacher's model; lskd select then splits it into the student's pieces (--sentencepiece-source, "
-        "--sentencepiece-target)"
+        "--sentencepiece-target). scripts/distill_seq.sh --teacher-data TEACHER_DATA does this by itself"
     )
 
 

@@ -212,11 +212,12 @@ def _way_out(path: Path, kinds: tuple[str | None, str | None], task: Any) -> str
 
 
 def _identical(beside: str) -> str:
+    cache = " write a cache from its own text (lskd cache DATA --teacher-text TEACHER_DATA; SentencePiece's pieces),"
     return (
         f"teacher and {beside} need identical dictionaries: encode the text with the teacher's SentencePiece model "
         "and vocabulary (lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict), give the languages of a "
-        "multilingual task in the teacher's order (--langs), or distil at sequence level, which needs no common "
-        "vocabulary"
+        f"multilingual task in the teacher's order (--langs),{cache if beside == 'student' else ''} or distil at "
+        "sequence level, which needs no common vocabulary"
     )
 
 

@@ -421,6 +421,7 @@ def test_a_corpus_of_another_vocabulary(words: list[str], bitext: Path) -> None:
     dictionary.write_text(f"other {first.split()[1]}\n{rest}", encoding="utf-8")
     said = refused([words[0], "other", *words[2:], "--out", "out.jsonl"])
     assert "CORPUS other has another vocabulary" in said and "lacks 1 of its" in said and "'other'" in said
+    assert "scripts/distill_seq.sh --teacher-data" in said
 
 
 def mark(letters: str) -> list[str]:

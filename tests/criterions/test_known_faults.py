@@ -276,6 +276,7 @@ def test_vocabulary_mismatch_crashes_or_is_padded_with_phantom_mass(bitext, smal
     path = save(tmp_path / "teacher.pt", of_teacher)
     with pytest.raises(SystemExit, match="teacher and student need identical dictionaries") as error:
         make_criterion(make_task(of_student), "word_kd", teacher_path=str(path))
+    assert "lskd cache DATA --teacher-text TEACHER_DATA" in error.value.code
     assert "its target dictionary has" in error.value.code and "its source dictionary" not in error.value.code
 
 
