@@ -82,6 +82,11 @@ class Candidates:
         if wrong:
             raise UserError(f"{counted.path} has {self.sentences:,} source sentences: {'; '.join(wrong)}")
 
+    @property
+    def source_name(self) -> str:
+        """The file with the source sentences, for messages. JSON lines contain them."""
+        return str(self.path) if self.source is None or self.format == "json" else f"--source {self.source}"
+
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield a record of `nbest` for each source sentence.
 

@@ -13,6 +13,7 @@ from ..data.bitext import Side, check_unchanged, examine
 from ..errors import UserError
 from ..files import sha256, stamp
 from ..lines import read_lines
+from ..reading import shown
 
 
 class Corpus(Protocol):
@@ -111,6 +112,17 @@ def open_corpus(path: Path, subset: str | None = None, source_lang: str | None =
     return corpus
 
 
+def splits(folder: Path) -> list[str]:
+    """Return the binarised splits of a folder, such as `train.de-en`."""
+    return sorted({path.name.removesuffix(".idx").rpartition(".")[0] for path in folder.glob("*.*-*.*.idx")})
+
+
+def binarised_below(folder: Path) -> Path | None:
+    """Return the folder of binarised data in one that has none itself, where scripts/prepare.sh puts it."""
+    below = folder / "bin"
+    return below if splits(below) and not splits(folder) else None
+
+
 def _find_split(folder: Path, subset: str, source_lang: str | None) -> Path:
     """Return the path of one side of a split, without `.bin` and `.idx`."""
     found = []
@@ -120,10 +132,13 @@ def _find_split(folder: Path, subset: str, source_lang: str | None) -> Path:
         if language == (source_lang or pair.split("-")[0]):
             found.append(index.with_suffix(""))
     if not found:
+        if below := binarised_below(folder):
+            raise UserError(f"{folder} has no binarised data, but {below} has. Name {below}")
         language = source_lang or "SOURCE"
+        there = shown(", ".join(splits(folder))) if splits(folder) else "no split"
         raise UserError(
             f"{folder} has no split {subset!r} in {language}: expected {subset}.SOURCE-TARGET.{language}.idx and .bin, "
-            "of fairseq-preprocess. Choose another with --subset or --source-lang"
+            f"of fairseq-preprocess; found {there}. Choose another with --subset or --source-lang"
         )
     if len(found) > 1:
         names = ", ".join(path.name for path in found)

@@ -153,11 +153,13 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
     )
     sample = list(itertools.islice(candidates.read(), SAMPLE))
     pairs = [pair for many in sides.pairs(sample) for pair in many]
-    for number, (side, known) in enumerate(zip(models, loaded.symbols, strict=True)):
+    texts = (candidates.source_name, str(request.pairs))
+    sides_read = zip(models, loaded.symbols, reversed(texts) if request.backward else texts, strict=True)
+    for number, (side, known, where) in enumerate(sides_read):
         check_pieces(
             (each[number] for each in pairs),
             frozenset(known),
-            f"{request.pairs}, which is the {side} side of the scoring model",
+            f"{where}, which is the {side} side of the scoring model",
             "the scoring model",
             f"Give --sentencepiece-{side} with the SentencePiece model of this side of the scoring model. Without it, "
             "lines must be in its pieces",

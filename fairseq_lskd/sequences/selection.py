@@ -176,7 +176,7 @@ def build_training_set(request: Request) -> Report | None:
         shares.check(1 + len(added))
     if student:
         _check_tag(request.tag, student)
-        _check_vocabularies(candidates, selector, student, added, str(request.translations))
+        _check_vocabularies(candidates, selector, student, added)
     if request.filters.learns:
         sample = _best(itertools.islice(candidates.read(), SAMPLE), request.remove_bpe)
         selection = replace(selection, filters=request.filters.make(sample))
@@ -403,11 +403,11 @@ def _check_tag(tag: str | None, student: Student) -> None:
 
 
 def _check_vocabularies(
-    candidates: Candidates, selector: Selector, student: Student, added: Iterable[Selected], where: str
+    candidates: Candidates, selector: Selector, student: Student, added: Iterable[Selected]
 ) -> None:
     """Compare the pieces of the first sentences with the student's dictionaries, before the work begins."""
     sample = itertools.islice(candidates.read(), VOCABULARY_SAMPLE)
-    check_vocabulary(map(selector.pieces, sample), student, where)
+    check_vocabulary(map(selector.pieces, sample), student, str(candidates.path), candidates.source_name)
     if selector.options.writes_references:
         references = itertools.islice(candidates.read_references(), VOCABULARY_SAMPLE)
         check_pieces(

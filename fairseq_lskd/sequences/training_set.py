@@ -16,6 +16,7 @@ from ..data.dictionary import read_dictionary
 from ..errors import UserError
 from ..files import write_json
 from ..lines import read_lines
+from .corpus import binarised_below
 from .manifest import BINARISED, WEIGHTS
 from .report import Report
 from .segmentation import check_pieces
@@ -68,6 +69,8 @@ class Student:
                     f"--student-data {self.data} is for {other}, found -s {self.source_lang} -t {self.target_lang}: "
                     "swap the languages"
                 )
+            if self.data and (below := binarised_below(self.data)):
+                raise UserError(f"--student-data {self.data} has no binarised data, but {below} has. Name {below}")
             raise UserError(
                 f"{', '.join(missing)}: no such file. --student-data must be a folder that lskd binarise or "
                 f"fairseq-preprocess wrote for {self.source_lang} and {self.target_lang}, with a validation set. "
@@ -78,26 +81,28 @@ class Student:
         return wanted
 
 
-def check_vocabulary(pairs: Iterable[tuple[str, list[str]]], student: Student, where: str) -> None:
+def check_vocabulary(
+    pairs: Iterable[tuple[str, list[str]]], student: Student, where: str, source: str | None = None
+) -> None:
     """Check that sentences are in the pieces of the student's dictionaries.
 
     Args:
         pairs: source and translations of some sentences, in pieces.
-        where: their file, for the message.
+        where: their file, for the message; source: what has their sources, if it is another.
 
     Raises:
         UserError: as in `check_pieces`.
     """
     read = list(pairs)
     sides = (
-        (student.source_lang, student.srcdict, "source", [source for source, _ in read]),
-        (student.target_lang, student.tgtdict, "target", [line for _, lines in read for line in lines]),
+        (source or where, student.source_lang, student.srcdict, "source", [line for line, _ in read]),
+        (where, student.target_lang, student.tgtdict, "target", [line for _, lines in read for line in lines]),
     )
-    for language, dictionary, side, lines in sides:
+    for place, language, dictionary, side, lines in sides:
         check_pieces(
             (line.split() for line in lines),
             read_dictionary(dictionary).keys(),
-            f"{where}, the {language} side",
+            f"{place}, the {language} side",
             f"the student's dictionary {dictionary}",
             f"If this is text, or in pieces of another vocabulary, give --sentencepiece-{side} with the SentencePiece "
             "model of the student's data (pieces/spm.model of lskd encode)",

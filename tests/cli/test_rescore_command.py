@@ -281,6 +281,11 @@ def test_pairs_of_another_vocabulary_are_refused(words: list[str]) -> None:
     Path("nbest.jsonl.manifest.json").unlink()
     said = refused("--backward", *words)
     assert "nbest.jsonl" in said and "100 %" in said and "--sentencepiece-source" in said
+    Path("raw.de").write_text("Ein Satz .\n" * 60)
+    said = refused("--format", "text", "--source", "raw.de", *words, nbest="train.en")
+    assert "--source raw.de, which is the source side of the scoring model" in said and "train.en" not in said
+    said = refused("--format", "text", "--source", "train.de", *words, nbest="raw.de")
+    assert "error: raw.de, which is the target side of the scoring model" in said
 
 
 def test_a_model_of_the_wrong_direction_is_refused(words: list[str], teacher: Path) -> None:

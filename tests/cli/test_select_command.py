@@ -390,6 +390,13 @@ class TestBinarised:
         assert f"nbest.jsonl, the {side} side" in said and f"dict.{side}.txt lacks 100 %" in said
         assert f"--sentencepiece-{flag}" in said
 
+    def test_the_file_with_other_pieces_is_named(self, bitext: Path) -> None:
+        """The source of another format is a file of its own."""
+        Path("raw.de").write_text("Ein Satz .\n" * 20)
+        Path("moses.txt").write_text("".join(f"{i} ||| A B END ||| 0 ||| -1\n" for i in range(20)))
+        said = refused("--format", "moses", "--source", "raw.de", "--student-data", bitext, lists=["moses.txt"])
+        assert said.startswith("--source raw.de, the de side: ") and "--sentencepiece-source" in said
+
     def test_a_student_with_other_pieces(self) -> None:
         for side, language in (("srcdict", "de"), ("tgtdict", "en")):
             sentencepiece.SentencePieceTrainer.train(
@@ -763,6 +770,10 @@ class TestMistakes:
         assert said.startswith("bin/dict.de.txt, bin/dict.en.txt, bin/valid.de-en.de.bin, bin/valid.de-en.de.idx, ")
         for fact in ("--student-data", "lskd binarise", "de and en", "validation set", "--validpref"):
             assert fact in said
+        Path("above").mkdir()
+        Path("above/bin").symlink_to(bitext)
+        said = refused("--student-data", "above")
+        assert said == "--student-data above has no binarised data, but above/bin has. Name above/bin"
 
     def test_references_of_another_length(self) -> None:
         Path("en").write_text("A\n")

@@ -64,8 +64,9 @@ class TestBinarised:
         assert list(corpus.read(0, 1)) == (bitext.parent / "train.en").read_text().splitlines()[:1]
 
     def test_missing_and_ambiguous_splits_are_refused(self, bitext: Path, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"no split 'test'.*test\.SOURCE-TARGET\.SOURCE\.idx"):
+        with pytest.raises(UserError, match=r"no split 'test'.*test\.SOURCE-TARGET\.SOURCE\.idx") as caught:
             open_corpus(bitext, "test")
+        assert "found 'train.de-en, valid.de-en'" in str(caught.value)
         with pytest.raises(UserError, match="no split 'train' in fr"):
             open_corpus(bitext, "train", "fr")
         data = tmp_path / "bin"
@@ -77,3 +78,10 @@ class TestBinarised:
             shutil.copy(data / f"train.de-en.de.{kind}", data / f"train.de-fr.de.{kind}")
         with pytest.raises(UserError, match=r"more than one split 'train' \(train.de-en.de, train.de-fr.de\)"):
             open_corpus(data, "train", "de")
+
+    def test_the_folder_above_is_named_with_the_one_to_give(self, bitext: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="found no split"):
+            open_corpus(tmp_path)
+        (tmp_path / "bin").symlink_to(bitext)
+        with pytest.raises(UserError, match=f"{tmp_path} has no binarised data, but {tmp_path}/bin has. Name"):
+            open_corpus(tmp_path)
