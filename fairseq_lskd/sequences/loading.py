@@ -145,9 +145,9 @@ def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> 
     positions = (source + affixes.on_source, target) if pair is not None else (source, target)
     if pair is not None:
         print(f"--model {model}, {pair}: {affixes}", file=sys.stderr)
-    own = direction(model) or (request.source_lang, request.target_lang)
-    translates = pair or (f"{own[0]}-{own[1]}" if all(own) else None)
-    source_lang = request.source_lang or (pair or "").partition("-")[0] or own[0]
+    exported = direction(model) or (None, None)
+    source_lang, target_lang = request.source_lang or exported[0], request.target_lang or exported[1]
+    translates = pair or (f"{source_lang}-{target_lang}" if source_lang and target_lang else None)
     files = sorted(path for path in model.iterdir() if path.is_file())
 
     def make_engine() -> Engine:

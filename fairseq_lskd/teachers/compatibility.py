@@ -212,7 +212,7 @@ def _way_out(path: Path, kinds: tuple[str | None, str | None], task: Any) -> str
 
 
 def _identical(beside: str) -> str:
-    cache = " write a cache from its own text (lskd cache DATA --teacher-text TEACHER_DATA; SentencePiece's pieces),"
+    cache = " write a cache from the same text in the teacher's pieces (lskd cache DATA --teacher-text TEACHER_DATA),"
     return (
         f"teacher and {beside} need identical dictionaries: encode the text with the teacher's SentencePiece model "
         "and vocabulary (lskd encode --spm-model; fairseq-preprocess --srcdict, --tgtdict), give the languages of a "
