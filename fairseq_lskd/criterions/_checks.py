@@ -19,7 +19,7 @@ from ..teachers.weights import read_mixture
 from ._options import NO_TEACHER, DistillationConfig
 from ._selection import OF_TEACHER, SELECTIONS
 
-#: Options that are parameters of divergences, and these divergences.
+#: Options that are parameters of divergences, and the divergences that use them.
 PARAMETERS = {
     "kd_beta": ("jensen_shannon",),
     "kd_skew": ("skewed_forward_kl", "skewed_reverse_kl"),
@@ -35,6 +35,12 @@ def check_smoothing(cfg: Any) -> list[str]:
         problems.append(f"--label-smoothing {cfg.label_smoothing}: expected a number in [0, 1)")
     if cfg.ignore_prefix_size < 0:
         problems.append(f"--ignore-prefix-size {cfg.ignore_prefix_size}: expected 0 or more")
+    # A validation without the training data has this label smoothing, see `SmoothingCriterion._smoothing_prior`.
+    if cfg.label_smoothing == 0 and str(cfg.smoothing_prior) != "uniform" and running_command() in PROGRAMS:
+        problems.append(
+            f"--smoothing-prior {cfg.smoothing_prior} has no effect with --label-smoothing 0. Give --label-smoothing, "
+            "or leave it out"
+        )
     return problems
 
 
@@ -65,11 +71,14 @@ def check_distillation(cfg: Any) -> list[str]:
             f"--kd-divergence {cfg.kd_divergence} is infinite with --kd-rest renormalise, because the student gives "
             "probability to types that have none from the teacher. Use --kd-rest class"
         )
-    if str(cfg.teacher_dtype) != "student" and cfg.teacher_cache is not None:
-        problems.append(
-            f"--teacher-dtype {cfg.teacher_dtype} has no effect with --teacher-cache, because no teacher runs. "
-            "Leave --teacher-dtype out"
-        )
+    for flag, value, usual in (
+        ("--teacher-dtype", str(cfg.teacher_dtype), "student"),
+        ("--teacher-data", cfg.teacher_data, None),
+    ):
+        if value != usual and cfg.teacher_cache is not None:
+            problems.append(
+                f"{flag} {value} has no effect with --teacher-cache, because no teacher runs. Leave {flag} out"
+            )
     if cfg.kd_iterations > 1 and cfg.teacher_cache is not None:
         problems.append(
             f"--kd-iterations {cfg.kd_iterations} needs the teacher's distributions given the student's predictions, "
@@ -84,12 +93,11 @@ def _without_effect(cfg: Any) -> list[str]:
         return []  # no teacher: nothing has an effect
     kind, select = str(cfg.kd_divergence), str(cfg.kd_select)
     needs = {name: (kind in users, f"--kd-divergence {' or '.join(users)}") for name, users in PARAMETERS.items()}
-    if kind not in {"forward_kl", "reverse_kl", "total_variation", "symmetric_kl"}.union(*PARAMETERS.values()):
-        needs = {}  # a user's own divergence may use any
     needs |= {
         "kd_select_share": (select != "all", "--kd-select batch or global"),
         "kd_queue_size": (select not in ("all", "batch"), "--kd-select global"),
         "kd_rest": (cfg.kd_top_k is not None or cfg.teacher_cache is not None, "--kd-top-k or a --teacher-cache"),
+        "teacher_ahead": (cfg.teacher_process is not None, "--teacher-process"),
     }
     usual = {option.name: str(option.default) for option in fields(DistillationConfig)}
     return [

@@ -14,7 +14,7 @@ from ..teachers.languages import options_of
 from ._batch import Batch
 from ._distillation import DistillationCriterion
 from ._forms import Terms
-from ._options import DistillationConfig
+from ._options import NO_TEACHER, DistillationConfig
 from ._smoothing import log_mean
 
 
@@ -65,6 +65,15 @@ class WordKDCriterion(DistillationCriterion):
             problems.append(f"--kd-on-policy {cfg.kd_on_policy}: expected a number in [0, 1]")
         if not 0 < cfg.kd_on_policy_temperature < float("inf"):
             problems.append(f"--kd-on-policy-temperature {cfg.kd_on_policy_temperature}: expected a number above 0")
+        elif cfg.kd_on_policy == 0 and cfg.kd_on_policy_temperature != 1 and cfg.teacher_path != NO_TEACHER:
+            problems.append(
+                f"--kd-on-policy-temperature {cfg.kd_on_policy_temperature} has no effect without --kd-on-policy. Give "
+                "that too, or leave it out"
+            )
+        if cfg.kd_on_policy > 0 and cfg.kd_weight == 0 and not cfg.kd_weight_end and cfg.teacher_path != NO_TEACHER:
+            problems.append(
+                f"--kd-on-policy {cfg.kd_on_policy} needs a --kd-weight above 0, because no teacher runs at 0"
+            )
         if cfg.kd_on_policy > 0 and cfg.teacher_cache is not None:
             problems.append(
                 f"--kd-on-policy {cfg.kd_on_policy} needs the teacher's distributions on the student's translations, "

@@ -202,6 +202,12 @@ def build_training_set(request: Request) -> Report | None:
                 f"--strategy {request.strategy}: no sentence of {request.translations} has more than one translation. "
                 "Translate with --nbest 5, or use --strategy 1-best"
             )
+        if request.strategy == "mbr-n" and report.most <= selection.mbr_best:
+            _warn(
+                f"--mbr-best {selection.mbr_best} selects nothing: no sentence has more than {report.most} "
+                "translations, so all are written with equal weights. Give a smaller --mbr-best, or more samples (lskd "
+                "translate --sampling)"
+            )
         _warn_of_filters(report)
         facts["pairs"] = dict(report.pairs)
         if learnt := {each.name: vars(each) for each in selection.filters if each.name in LEARNT}:
@@ -292,6 +298,11 @@ def _check(request: Request) -> None:
             (
                 request.mbr_best is not None and request.strategy != "mbr-n",
                 f"--mbr-best needs --strategy mbr-n, found --strategy {request.strategy}",
+            ),
+            (
+                request.score_temperature != 1 and request.strategy != "n-best" and request.mbr_evidence != "scores",
+                f"--score-temperature {request.score_temperature:g} needs --strategy n-best or --mbr-evidence scores, "
+                f"found --strategy {request.strategy}",
             ),
             (
                 bool(request.shares) and not request.add,

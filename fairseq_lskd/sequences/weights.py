@@ -29,7 +29,7 @@ class SequenceWeights:
         This holds for sources that have both. A source with only one of the two weighs as much as the others.
 
         Raises:
-            UserError: if all weights become 0.
+            UserError: if all weights become 0, or all change by the same factor, which has no effect.
         """
         reference = self.reference.astype(np.float64)
         factor = reference * reference_weight + (1 - reference) * (1 - reference_weight)
@@ -38,6 +38,12 @@ class SequenceWeights:
             kind = "translations" if reference_weight == 1 else "references"
             raise UserError(
                 f"--reference-weight {reference_weight:g} leaves no sentence to train on: all targets are {kind}"
+            )
+        if self.reference.min() == self.reference.max():
+            kind = {0: "translations", 1: "references"}.get(self.reference[0], "of sources without the other kind")
+            raise UserError(
+                f"--reference-weight {reference_weight:g} has no effect: all {len(self.reference):,} targets are "
+                f"{kind}. Give the data and weights of `lskd select --add-references`, or leave it out"
             )
         return shared
 

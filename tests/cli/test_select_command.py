@@ -136,6 +136,18 @@ def test_the_source_says_whose_translations_these_are() -> None:
     assert "expected 1" in refused("--source", "short")
 
 
+@pytest.mark.parametrize("best", [None, 3, 2])
+def test_a_number_of_translations_that_selects_nothing(best: int | None, capsys: pytest.CaptureFixture) -> None:
+    assert run("--strategy", "mbr-n", *(["--mbr-best", str(best)] if best else [])) == 0
+    said = capsys.readouterr().err
+    assert (f"--mbr-best {best or 5} selects nothing: no sentence has more than 3 translations" in said) == (best != 2)
+    assert len(rows()) == 59 * min(best or 5, 3)
+
+
+def test_a_score_temperature_of_minimum_bayes_risk() -> None:
+    assert run("--strategy", "mbr", "--mbr-evidence", "scores", "--score-temperature", "0.1") == 0
+
+
 def test_minimum_bayes_risk_needs_no_references(bitext: Path) -> None:
     assert run("--strategy", "mbr-n", "--mbr-best", "2", "--student-data", bitext) == 0
     assert len(rows()) == 2 * 59 and {row[2] for row in rows()} == {0.5}
@@ -741,7 +753,9 @@ class TestMistakes:
                 ["--student-data", "leave out --srcdict"],
             ),
             (["--filter-copies", "0"], ["--filter-copies 0", "above 0"]),
-            (["--score-temperature", "0"], ["--score-temperature 0", "above 0"]),
+            (["--strategy", "n-best", "--score-temperature", "0"], ["--score-temperature 0", "above 0"]),
+            (["--strategy", "mbr", "--score-temperature", "0.1"], ["--score-temperature 0.1", "--mbr-evidence scores"]),
+            (["--score-temperature", "0.1"], ["--score-temperature 0.1", "--strategy n-best", "--strategy 1-best"]),
         ],
         ids=lambda value: " ".join(value),
     )

@@ -129,6 +129,8 @@ WITHOUT_EFFECT = [
     ({"kd_select_share": 0.3}, "--kd-select batch or global"),
     ({"kd_select": "batch", "kd_queue_size": 7}, "--kd-select global"),
     ({"kd_rest": "renormalise"}, "--kd-top-k or a --teacher-cache"),
+    ({"teacher_ahead": 2}, "--teacher-process"),
+    ({"kd_on_policy_temperature": 0.5}, "--kd-on-policy"),
 ]
 
 
@@ -137,6 +139,26 @@ def test_a_parameter_that_nothing_uses_is_refused(task, teacher_path, settings, 
     name, value = list(settings.items())[-1]
     said = complaint(task, "word_kd", teacher_path=str(teacher_path), **settings)
     assert f"--{name.replace('_', '-')} {value} has no effect without {needed}" in said
+
+
+def test_translations_of_the_student_need_a_teacher_that_runs(task, teacher_path):
+    settings = {"teacher_path": str(teacher_path), "kd_on_policy": 1.0, "kd_weight": 0.0}
+    said = complaint(task, "word_kd", **settings)
+    assert "--kd-on-policy 1.0 needs a --kd-weight above 0, because no teacher runs at 0" in said
+    # It may run later.
+    later = {"kd_schedule": "linear", "kd_schedule_updates": 9, "kd_weight_end": 0.5}
+    make_criterion(task, "word_kd", **settings, **later)
+    make_criterion(task, "word_kd", **settings | {"teacher_path": "none", "kd_on_policy_temperature": 0.5})
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_prior_without_smoothing_is_refused_in_training(task, monkeypatch, name):
+    settings = {"smoothing_prior": "unigram", "label_smoothing": 0.0, "ignore_prefix_size": -1}
+    said = "--smoothing-prior unigram has no effect with --label-smoothing 0."
+    # A validation without the training data sets --label-smoothing 0.
+    assert said not in complaint(task, name, **settings)
+    monkeypatch.setattr(sys, "argv", ["fairseq-train"])
+    assert said in complaint(task, name, **settings)
 
 
 @pytest.mark.parametrize("settings", LIMITS)
@@ -161,6 +183,8 @@ def test_limits_of_what_is_compared_are_allowed(task, teacher_path, settings):
             {"teacher_cache": "c", "teacher_weights": "1:2"},
             "--teacher-weights 1:2 has no effect with --teacher-cache",
         ),
+        ({"teacher_cache": "c", "teacher_dtype": "float16"}, "--teacher-dtype float16 has no effect with --teacher-c"),
+        ({"teacher_cache": "c", "teacher_data": "d"}, "--teacher-data d has no effect with --teacher-cache"),
         ({"kd_hidden_weight": 2.0}, "--kd-hidden-weight 2.0 has no effect without --kd-hidden"),
         ({"kd_hidden": "mse", "kd_hidden_weight": 0.0}, "--kd-hidden-weight 0.0: expected a number above 0"),
         ({"kd_hidden": "mse", "teacher_cache": "c"}, "--kd-hidden mse: a --teacher-cache has no hidden states"),

@@ -272,6 +272,7 @@ def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
         ("cached: [false, true]", "cache_top_k: 0", "students: cache_top_k: 0: expected a number above 0"),
         ("cached: [false, true]", "cache_top_k: 8\n    cache_bytes: 48", "cache_top_k and cache_bytes"),
         ("strategy: nearest", "strategy: nearest\n    samples: 1", "students: samples: 1: expected a number from 2"),
+        ("strategy: nearest", "strategy: mbr\n    score_temperature: 0.1", "not allowed with strategy mbr, only with"),
         ("cached: [false, true]", "options: --user-dir mine", "'--user-dir' runs code"),
         ("cached: [false, true]", "cached: 1", "cached: 1 has the wrong type: expected true or false"),
         (

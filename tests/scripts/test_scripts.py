@@ -206,6 +206,11 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
             )
             for share in ("2", "1.5", "half")
         ),
+        (
+            "distill_seq.sh",
+            ["--data", "d", "--out", "o", "--teacher", "t", "--strategy", "mbr", "--score-temperature", "0.1"],
+            "--score-temperature 0.1 has no effect with --strategy mbr: give --strategy n-best",
+        ),
         ("translate.sh", ["--data", "d", "--out", "o"], "--teacher is missing (see translate.sh --help)"),
         ("speed.sh", ["--data", "d", "--out", "o"], "the folder of a run is missing (see speed.sh --help)"),
         ("speed.sh", ["--data", "d", "none"], "unknown option none, or not the folder of a run (see --help)"),

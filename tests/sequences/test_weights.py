@@ -66,6 +66,16 @@ def test_a_share_that_leaves_no_weight_is_refused() -> None:
         weights(1, 2, references=2).share(0.0)
 
 
+@pytest.mark.parametrize(
+    ("reference", "kind"),
+    [(0.0, "all 3 targets are translations"), (1.0, "are references"), (0.5, "of sources without")],
+)
+def test_a_share_without_effect_is_refused(reference: float, kind: str) -> None:
+    given = SequenceWeights(np.array([1, 2, 4], np.float32), np.full(3, reference, np.float32))
+    with pytest.raises(UserError, match=rf"--reference-weight 0.3 has no effect: .*{kind}.*--add-references"):
+        given.share(0.3)
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--sequence-weights .*w.npz: no such file.*lskd select"):
         SequenceWeights.load(tmp_path / "w.npz")
