@@ -127,7 +127,7 @@ if [ -n "$word_level" ]; then
 fi
 
 # fairseq-train and `lskd run` check this too, but only after the translation.
-python -m fairseq_lskd.criterions.command_line "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
+python -m fairseq_lskd.criterions.command_line ${bytes:+--sampled} "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
     "${model[@]}" "${training[@]}" "${distilled[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1
 if [ -z "$translations" ]; then

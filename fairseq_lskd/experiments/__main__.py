@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError, exit_on_user_error
+from .options import wrong_options
 from .plan import Plan
-from .settings import usual_scale
+from .settings import find, usual_scale
 
 if __name__ == "__main__":
     with exit_on_user_error("experiment.sh"):
@@ -21,6 +22,8 @@ if __name__ == "__main__":
             raise UserError(
                 f"--raw {raw}: the scale {scale} generates its text. Give another --scale, or leave out --raw"
             )
+        if problems := wrong_options(plan, Path(folder).parent / "scripts" / "recipes"):
+            raise UserError("\n  ".join([f"{find(experiment, Path(folder))} has mistakes:", *problems]))
         if why := plan.without_exports():
             print(f"experiment.sh: exported models are not measured: {why}", file=sys.stderr)
         print(scale, "hours" if plan.settings.hours else "-", plan.results)

@@ -3,7 +3,7 @@
 import pytest
 from tiny import MODEL
 
-from fairseq_lskd.criterions.command_line import check_options
+from fairseq_lskd.criterions.command_line import check_options, problems_of
 from fairseq_lskd.errors import UserError
 
 WORDS = ["data/bin", "-s", "en", "-t", "de", "--arch", "transformer_iwslt_de_en", *MODEL]
@@ -49,3 +49,21 @@ def test_wrong_options_are_refused(words: list[str], facts: list[str], capsys: p
     said = complaint(*words)
     assert all(fact in said for fact in facts) and "usage" not in said
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_unbiased_cache_supports_fewer_options() -> None:
+    words = ["--criterion", "word_kd", "--teacher-cache", "c", "--kd-divergence", "reverse_kl"]
+    check_options([*WORDS, *words])
+    with pytest.raises(UserError, match="--kd-divergence reverse_kl: --teacher-cache c is a sampled cache"):
+        check_options([*WORDS, *words], sampled=True)
+    check_options([*WORDS, *words[:-2]], sampled=True)
+
+
+def test_the_problems_of_a_command_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["test"])
+    cached = ["--criterion", "word_kd", "--teacher-cache", "c", "--kd-top-k", "3", "--kd-ranking", "2"]
+    assert problems_of(["fairseq-train", *WORDS, *cached]) == []
+    found = problems_of(["--sampled", "fairseq-train", *WORDS, *cached])
+    assert [problem.split(":")[0] for problem in found] == ["--kd-top-k 3", "--kd-ranking 2"]
+    (found,) = problems_of(["fairseq-train", *WORDS, *WORD, "--kd-weigth", "1"])
+    assert "--kd-weigth 1; `lskd criterion word_kd`" in found
