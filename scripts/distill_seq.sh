@@ -7,7 +7,8 @@
 #                                                         reference, n-best, mbr or mbr-n of five: see `lskd select --help`
 #   ... --samples 16 --strategy mbr-n                     draw 16 samples per sentence, instead of a beam search, and
 #                                                         learn from the five best by minimum Bayes risk
-#   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher
+#   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher, which has the
+#                                                         vocabulary of --data
 #   ... --word-level teacher.pt --cache-top-k 16          the same from a cache of its top-16 types, written to OUT-data
 #   ... --word-level teacher.pt --cache-bytes 48          the same from an unbiased cache of 48 bytes per token
 #   ... --teacher-data data/big                           for a teacher with another vocabulary: the same text, prepared in
@@ -118,6 +119,13 @@ if [ -n "$word_level" ]; then
     IFS=: read -ra teachers <<<"$word_level"
     for file in "${teachers[@]}"; do
         [ -f "$file" ] || die "--word-level $file: no such file; expected a checkpoint"
+        for language in "$src" "$tgt"; do
+            # The teacher's dictionary may have more types at its end, its language tokens.
+            theirs=$(dirname "$file")/dict.$language.txt ours=$data/bin/dict.$language.txt
+            [[ " $* " != *" --teacher-data"* ]] && [ -f "$theirs" ] && [ -f "$ours" ] || continue
+            cmp -s <(sed 's/ [0-9]*$//' "$theirs" | head -n "$(wc -l <"$ours")") <(sed 's/ [0-9]*$//' "$ours") ||
+                die "--word-level $file: its vocabulary, $theirs, is not that of --data, $ours: give a teacher with the student's vocabulary, or leave --word-level out"
+        done
     done
     if [ -n "$top_k$bytes" ]; then
         mixture+=(--teacher-cache "$made/top-k") inputs=(--input "$made/top-k/cache.json")

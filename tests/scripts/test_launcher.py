@@ -319,6 +319,23 @@ def test_the_word_level_loss_has_weight_and_temperature(home: Path) -> None:
     assert (option(command, "--kd-weight"), option(command, "--kd-temperature")) == ("0.3", "2")
 
 
+def test_a_word_level_teacher_with_another_vocabulary_is_refused_before_the_translation(home: Path) -> None:
+    (home / "run").mkdir()
+    (home / "run/w.pt").touch()
+    (home / "data/bin/dict.de.txt").write_text("a 3\nb 2\n")
+    call_with = ["distill_seq.sh", "--teacher", "t.pt", "--word-level", "run/w.pt"]
+    # Without dictionaries beside the teacher nothing is compared. Counts do not matter, nor types at the end.
+    assert call(home, *call_with).returncode == 0
+    (home / "run/dict.de.txt").write_text("a 9\nb 8\n__en__ 1\n")
+    assert call(home, *call_with).returncode == 0
+    (home / "run/dict.de.txt").write_text("b 9\na 8\n")
+    done = call(home, *call_with)
+    assert (done.returncode, done.stdout) == (1, "")
+    for fact in ("--word-level run/w.pt", "run/dict.de.txt", "data/bin/dict.de.txt", "leave --word-level out"):
+        assert fact in done.stderr
+    assert call(home, *call_with, "--", "--teacher-data", "theirs").returncode == 0
+
+
 def test_the_cache_of_the_word_level_teacher(home: Path) -> None:
     """It covers the selected translations, and not the corpus, which has other targets."""
     (home / "w.pt").touch()
