@@ -115,7 +115,7 @@ class Saved:
             path = self.request.from_npz[i]
             extra = {"file": path.name, "SHA-256": sha256(path)[:12]}
             why = NO_FEATURES if self.outputs[i].features is None else None
-            system = System(name, one, self.outputs[i].smoothing, why, extra=extra)
+            system = System(name, one, self.outputs[i].smoothing, why, extra=extra, path=str(path))
             teachers.append(system if three is None else self._pictured(system, i, three))
         return Findings(
             teachers=least_smoothed_first(teachers),

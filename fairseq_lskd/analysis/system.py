@@ -55,6 +55,7 @@ class System:
     setting: dict[str, Any] = field(default_factory=dict)  #: how it was taught, without teacher and temperature
     seed: float | None = None
     extra: dict[str, str] = field(default_factory=dict)  #: further facts, for the table of models
+    path: str = ""  #: as given; the report, which may be published, does not have it
 
     @cached_property
     def stability(self) -> Stability:

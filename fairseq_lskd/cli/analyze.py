@@ -144,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
 
         found = study.findings(measured)
         sections, said = list(sections_of(found, sections)), [found.advice.headline]
+        if len(found.teachers) > 1:  # names may only differ in a number: LS 0.1, LS 0.1 (2)
+            said += [f"{teacher.name}: {teacher.path}" for teacher in found.teachers]
 
     from ..analysis.report import write_report
 

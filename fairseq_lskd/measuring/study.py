@@ -184,7 +184,9 @@ class Study:
         marks = self.dictionary.eos(), self.dictionary.unk(), self.dictionary.bos()
         triple = self.chosen or propose_three(similarity, measured[0].exact, left_out=marks)
         systems = [
-            System(model.name, one, how.label_smoothing, model.why_no_points, extra=_facts_of(model, how))
+            System(
+                model.name, one, how.label_smoothing, model.why_no_points, extra=_facts_of(model, how), path=model.paths
+            )
             for model, one, how in zip(self.models, measured, self.trainings, strict=True)
         ]
         teachers = []

@@ -243,6 +243,20 @@ def test_types_that_the_training_split_does_not_have(
     assert "not measured" in {row["verdict"] for row in rows("claims") if "which example" in row["claim"]}
 
 
+def test_teachers_of_equal_label_smoothing_are_told_apart_by_their_paths(
+    data: Path, teachers: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    equal = [
+        relabelled(path, tmp_path, name, _name="label_smoothed_teacher", label_smoothing=0.1)
+        for name, path in zip("ab", teachers, strict=True)
+    ]
+    assert main(words(data, equal, "--min-count", "2")) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:] == [f"LS 0.1: {equal[0]}", f"LS 0.1 (2): {equal[1]}", "out/report.html"]
+    # The report may be published.
+    assert not any(str(tmp_path) in path.read_text() for path in Path("out/tables").iterdir())
+
+
 def test_students_and_their_diffusion(data: Path, teachers: list[Path], tmp_path: Path) -> None:
     from trained import trained_teacher
 
