@@ -161,6 +161,15 @@ def test_a_prior_without_smoothing_is_refused_in_training(task, monkeypatch, nam
     assert said in complaint(task, name, **settings)
 
 
+@pytest.mark.parametrize("name", KD)
+def test_options_without_effect_are_allowed_in_a_validation_without_the_teacher(task, name):
+    """The student may be of a version that did not refuse them."""
+    settings = {"teacher_cache": "c", "teacher_data": "d", "teacher_dtype": "float16", "teacher_ahead": 2}
+    make_criterion(task, name, teacher_path="none", **settings, kd_skew=0.3)
+    said = complaint(task, name, **settings)
+    assert "--teacher-data d has no effect" in said and "--teacher-dtype float16 has no effect" in said
+
+
 @pytest.mark.parametrize("settings", LIMITS)
 def test_limits_of_what_is_compared_are_allowed(task, teacher_path, settings):
     criterion = make_criterion(task, "word_kd", teacher_path=str(teacher_path), **settings).train()
