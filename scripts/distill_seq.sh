@@ -35,7 +35,7 @@
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
-translations='' samples='' strategy=1-best score_temperature='' word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
+translations='' samples='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
 teacher_data='' foreign=()
 while [ $# -gt 0 ]; do
     has_value "$@"
@@ -78,7 +78,7 @@ case $strategy in
     1-best | nearest | n-best | mbr | mbr-n) ;;
     *) die "--strategy $strategy: expected 1-best, nearest, n-best, mbr or mbr-n" ;;
 esac
-[ -z "$score_temperature" ] || [ "$strategy" = n-best ] ||
+[[ $score_temperature =~ ^1(\.0*)?$ ]] || [ "$strategy" = n-best ] ||
     die "--score-temperature $score_temperature has no effect with --strategy $strategy: give --strategy n-best, or leave it out"
 [[ $samples =~ ^([2-9]|[1-9][0-9]+)?$ ]] || die "--samples $samples: expected a number from 2"
 [ -z "$samples" ] || [ -z "$translations" ] ||
@@ -148,7 +148,7 @@ if [ -z "$translations" ]; then
         die "the teacher did not translate the training sentences, see above"
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
-    --strategy "$strategy" --score-temperature "${score_temperature:-1.0}" ${share:+--add-references 0.5} \
+    --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
     --remove-bpe "$teacher_scheme" "${foreign[@]}" --student-data "$data/bin" --out "$selected" ${valid_translations:+--valid-translations "$valid_translations"}
 # fairseq picks the best checkpoint by the first set.
 [ -z "$valid_translations" ] || valid+=(--valid-subset valid1,valid --ignore-unused-valid-subsets)

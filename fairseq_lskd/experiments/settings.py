@@ -173,7 +173,7 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
             problems.append(f"students: {', '.join(sorted(other))}: not allowed with method {method}")
         if (strategy := student.get("strategy", _STRATEGIES[0])) not in _STRATEGIES:
             problems.append(f"students: strategy: {strategy!r}: expected one of {', '.join(_STRATEGIES)}")
-        elif "score_temperature" in student and strategy != "n-best":
+        elif student.get("score_temperature", 1) != 1 and strategy != "n-best":
             problems.append(f"students: score_temperature: not allowed with strategy {strategy}, only with n-best")
         if student.keys() >= {"cache_top_k", "cache_bytes"}:
             problems.append("students: cache_top_k and cache_bytes: expected one of them")
