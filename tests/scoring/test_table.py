@@ -144,7 +144,7 @@ class TestCommand:
         assert self.refused("a.json", "c.json").startswith("lskd table: error: c.json: ")
 
     def test_refuses_a_file_that_is_not_there(self) -> None:
-        assert self.refused("c.json").startswith("lskd table: error: c.json: cannot be read")
+        assert self.refused("c.json").startswith("lskd table: error: c.json: no such file. Score")
 
     @pytest.mark.parametrize("without", ["signature", "chrf_signature"])
     def test_refuses_a_score_without_a_signature(self, without: str) -> None:
