@@ -52,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         run,
         ("--test-name", str, "NAME", "name of an additional test set; the record is written to result-NAME.json"),
         ("--checkpoint", Path, "FILE", "checkpoint that was decoded"),
-        ("--hypotheses", Path, "FILE", "translations of the checkpoint, detokenised"),
+        (
+            "--hypotheses",
+            Path,
+            "FILE",
+            "translations of the checkpoint: detokenised text, or what lskd translate or fairseq-generate wrote",
+        ),
         ("--exported", Path, "DIR", "folder that `lskd export` wrote from the checkpoint: adds its scores and size"),
         ("--exported-hypotheses", Path, "FILE", "translations that `lskd export --generate` wrote"),
         ("--validation", Path, "LOG", "output of fairseq-validate --log-format json: adds the perplexity"),
