@@ -93,12 +93,13 @@ esac
 [ -z "$valid_translations" ] || metric=${metric:-loss}
 weight=${weight:-0.5} temperature=${temperature:-1.0}
 load_recipe "$recipe"
-teacher_data=${teacher_data:-$data}
-languages "$teacher_data" --teacher-data
-pair=$src-$tgt teacher_scheme=$scheme
+if [ -n "$teacher_data" ]; then
+    languages "$teacher_data" --teacher-data
+    theirs=$src-$tgt teacher_scheme=$scheme
+fi
 languages "$data"
-[ "$pair" = "$src-$tgt" ] || die "--teacher-data $teacher_data is $pair, but --data $data is $src-$tgt"
-if [ "$teacher_data" != "$data" ]; then
+if [ -n "$teacher_data" ]; then
+    [ "$theirs" = "$src-$tgt" ] || die "--teacher-data $teacher_data is $theirs, but --data $data is $src-$tgt"
     # The translations are joined to text, and cut into the student's pieces.
     for side in source:"$src" target:"$tgt"; do
         model=$data/pieces/spm.model
@@ -110,7 +111,7 @@ fi
 size "$size"
 validation "$metric" "$@"
 launcher "$@"
-pieces=$teacher_data/pieces made=$out-data
+text=${teacher_data:-$data} made=$out-data
 selected=$made/selected
 mixture=() inputs=()
 [ -z "$share" ] || mixture=(--reference-weight "$share")
@@ -143,13 +144,13 @@ if [ -z "$translations" ]; then
     # The other strategies need several hypotheses.
     nbest=${samples:-5}
     [ -n "$samples" ] || [ "$strategy" != 1-best ] || nbest=1
-    "$root/scripts/translate.sh" --data "$teacher_data" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
+    "$root/scripts/translate.sh" --data "$text" --teacher "$teacher" --out "$translations" --nbest "$nbest" \
         -- ${samples:+--sampling --beam "$samples"} "${own[@]}" ||
         die "the teacher did not translate the training sentences, see above"
 fi
-lskd select "$translations" -s "$src" -t "$tgt" --source "$pieces/train.$src" --references "$pieces/train.$tgt" --on-empty reference \
+lskd select "$translations" -s "$src" -t "$tgt" --source "$text/pieces/train.$src" --references "$text/pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
-    --remove-bpe "$teacher_scheme" "${foreign[@]}" --student-data "$data/bin" --out "$selected" ${valid_translations:+--valid-translations "$valid_translations"}
+    --remove-bpe "${teacher_scheme:-$scheme}" "${foreign[@]}" --student-data "$data/bin" --out "$selected" ${valid_translations:+--valid-translations "$valid_translations"}
 # fairseq picks the best checkpoint by the first set.
 [ -z "$valid_translations" ] || valid+=(--valid-subset valid1,valid --ignore-unused-valid-subsets)
 # The cache is for the selected translations, from which the student learns, and not for the corpus.

@@ -300,6 +300,7 @@ def test_a_teacher_with_another_vocabulary(home: Path, separate: bool) -> None:
 def test_wrong_data_of_a_teacher(home: Path) -> None:
     words = ["--teacher", "t.pt", "--teacher-data"]
     assert "--teacher-data big: no prepared data" in call(home, "distill_seq.sh", *words, "big").stderr
+    assert "--data none: no prepared data" in call(home, "distill_seq.sh", *words[:2], "--data", "none").stderr
     prepare_for_a_teacher(home, target="fr")
     assert "--teacher-data big is en-fr, but --data data is en-de" in call(home, "distill_seq.sh", *words, "big").stderr
     shutil.rmtree(home / "big")
