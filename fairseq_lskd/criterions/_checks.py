@@ -89,7 +89,7 @@ def check_distillation(cfg: Any) -> list[str]:
 
 def _without_effect(cfg: Any) -> list[str]:
     """Return a message for each parameter that differs from its default, and that no given option uses."""
-    if cfg.teacher_path == NO_TEACHER or cfg.teacher_path is cfg.teacher_cache is None:
+    if cfg.teacher_path == NO_TEACHER or (cfg.teacher_path is None and cfg.teacher_cache is None):
         return []  # no teacher: nothing has an effect
     kind, select = str(cfg.kd_divergence), str(cfg.kd_select)
     needs = {name: (kind in users, f"--kd-divergence {' or '.join(users)}") for name, users in PARAMETERS.items()}

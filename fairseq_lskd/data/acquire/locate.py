@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -108,7 +109,7 @@ def _columns_of_tables(raw: Path) -> str:
     """Return how to cut a table of both sides into a file for each; nothing if there is no table."""
     if not (tables := sorted(raw.glob("*.tsv"))):
         return ". A table with commas needs a program that reads CSV" if any(raw.glob("*.csv")) else ""
-    return f". Each language is a file of its own: cut -f1 {tables[0].name} gives the first column of {tables[0].name}"
+    return f". Each language is a file of its own: cut -f1 {shlex.quote(tables[0].name)} gives the first column"
 
 
 def _side(raw: Path, part: Part, side: Side, language: str) -> Found | None:
