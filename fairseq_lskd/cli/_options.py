@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from ..user_dir import add_user_dir
 
 Filled = TypeVar("Filled")
+#: Names of --style beside those of tabulate.
+TABLE_STYLES = {"markdown": "github", "latex": "latex_booktabs"}
 METRICS = ("bleu", "chrf", "chrf++", "ter", "comet")
 
 

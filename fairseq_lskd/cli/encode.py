@@ -146,13 +146,17 @@ def _warn_of_overlap(raw: Path, language: str) -> None:
 
     if any((raw / record).exists() for record in ("prepare.json", "truth.json")):
         return
-    for split in ("valid", "test"):
-        try:
-            path, training = (find_side(raw, f"{each}.{language}") for each in (split, "train"))
-            lines = list(read_lines(path))
-            known = overlap(lines, read_lines(training))
-        except UserError:  # not a bitext
-            continue
+    try:
+        training = find_side(raw, f"train.{language}")
+        paths = [find_side(raw, f"{split}.{language}") for split in ("valid", "test")]
+        sides = [list(read_lines(path)) for path in paths]
+        found = overlap([*itertools.chain.from_iterable(sides)], read_lines(training))
+    except UserError:  # not a bitext
+        return
+    before = 0
+    for path, lines in zip(paths, sides, strict=True):
+        known = [number - before for number in found if before < number <= before + len(lines)]
+        before += len(lines)
         if len(known) > MOST_OVERLAP * len(lines):
             print(
                 f"warning: {path.resolve()}: {some_lines(known)} of {len(lines):,} are in {training.name} too, so "

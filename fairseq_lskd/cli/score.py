@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import write_json
-from ._options import METRICS, add_options, add_scoring, filled
+from ._options import METRICS, TABLE_STYLES, add_options, add_scoring, filled
 
 EXAMPLES = """examples:
   lskd score runs/mine/word/test/log.txt --references data/multi30k/raw/test.en
@@ -25,7 +25,6 @@ EXAMPLES = """examples:
   lskd score base=out.1.de base=out.2.de new=new.1.de new=new.2.de -t wmt14 -l en-de --baseline base --out scores.json
   lskd score hyp.en --references test.en --train data/multi30k --metrics bleu chrf comet --source test.de
 """
-STYLES = {"markdown": "github", "latex": "latex_booktabs"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
     files = filled(Files, args)
     files.check_options()
-    style = STYLES.get(args.style, args.style)
+    style = TABLE_STYLES.get(args.style, args.style)
     if style != "json" and style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected markdown, json, or one of {', '.join(tabulate_formats)}")
     result = score_files(files)

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import UserError
 from ..files import write_beside, write_json
 from ..reading import COUNT, NUMBER, read_json
-from ._options import add_options
+from ._options import TABLE_STYLES, add_options
 
 EXAMPLES = """examples:
   lskd table runs/mine/*/result.json --out runs/mine/results.json
@@ -23,8 +23,6 @@ EXAMPLES = """examples:
 """
 #: The styles of --write, by the extension of the file.
 STYLES = {".md": "github", ".tex": "latex_booktabs", ".tsv": "tsv", ".html": "html", ".txt": "simple"}
-#: Names of `lskd score --style` beside those of tabulate.
-NAMES = {"markdown": "github"}
 
 _SPEEDS = {
     "systems": {
@@ -60,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--csv", Path, "FILE", "write the numbers of all records to this file (CSV)"),
         ("--plot", Path, "FILE", "write a plot of BLEU against size and speed, as .svg, .png or .pdf"),
         ("--title", str, "TEXT", "title of the plot", ""),
-        ("--style", str, "NAME", "style of the table: simple, github, latex, tsv, or another of tabulate", "simple"),
+        ("--style", str, "NAME", "style of the table: simple, markdown, latex, tsv, or another of tabulate", "simple"),
     )
     parser.add_argument(
         "--write",
@@ -81,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from ..scoring.table import format_differences, format_table
     from ..scoring.taught import add_shares, shares_as_numbers
 
-    args.style = NAMES.get(args.style, args.style)
+    args.style = TABLE_STYLES.get(args.style, args.style)
     if args.style not in tabulate_formats:
         raise UserError(f"--style {args.style}: expected one of {', '.join(tabulate_formats)}")
     if wrong := [str(path) for path in args.write if path.suffix not in STYLES]:

@@ -9,8 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import sha256
-from ..names import PLAIN, plain
-from ..reading import read_json
+from ..names import plain
 from .binarise import binarise_file
 from .bitext import check_bitext, check_unchanged
 from .chunks import Chunk
@@ -20,7 +19,7 @@ from .passes import encode_splits, files_of
 from .segment import Pieces, SentencePieces
 from .sentencepiece_model import load_model
 from .vocabulary import MANIFEST as ENCODED
-from .vocabulary import model_name
+from .vocabulary import model_name, read_encoded
 
 MANIFEST = "test.json"
 
@@ -76,8 +75,7 @@ def _options(data: Path) -> dict[str, Any]:
     record = data / "pieces" / ENCODED
     if not record.is_file():
         raise UserError(f"{data}: no prepared data there; expected a folder that scripts/prepare.sh wrote")
-    shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}}
-    options: dict[str, Any] = read_json(record, shape, "what `lskd encode` wrote", "Encode it again")["options"]
+    options: dict[str, Any] = read_encoded(record.parent)["options"]
     return options
 
 
