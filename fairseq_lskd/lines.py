@@ -70,10 +70,13 @@ def raw_lines(path: Path, digest: hashlib._Hash | None = None) -> Iterator[tuple
             offset += len(raw)
 
 
-def conversion(line: bytes) -> str:
-    """Return the command that converts a file to UTF-8, from its first line that is not."""
+def conversion(path: Path | str, line: bytes) -> str:
+    """Return how to make a file readable, from its first line that is not UTF-8."""
+    if line.startswith(b"\x1f\x8b"):
+        return f"it is compressed by gzip, so rename it to {path}.gz"
     # UTF-16 begins with a mark of its byte order.
-    return f"iconv -f {'utf-16' if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 'latin1'} -t utf-8"
+    encoding = "utf-16" if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin1"
+    return f"convert it, for example with `iconv -f {encoding} -t utf-8`"
 
 
 def decoding_problem(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> str:
@@ -82,7 +85,7 @@ def decoding_problem(path: Path, line: int, offset: int, error: UnicodeDecodeErr
     return (
         f"{path}: line {line} is not UTF-8: byte 0x{byte:02x} at position {error.start + 1} of the line "
         f"(offset {offset + error.start} of the file); "
-        f"convert the file, for example with `{conversion(error.object)}`"
+        f"{conversion(path, error.object)}"
     )
 
 

@@ -63,6 +63,24 @@ def test_unreadable_files_are_named(tmp_path: Path, content: bytes | None, said:
     assert str(raised.value).startswith(f"{tmp_path / 'a'}: {said}")
 
 
+@pytest.mark.parametrize(
+    ("content", "way_out"),
+    [
+        (gzip.compress("Häuser\n".encode()), "rename it to a.gz"),
+        ("Häuser\n".encode("utf-16"), "iconv -f utf-16 -t utf-8"),
+        ("Häuser\n".encode("latin1"), "iconv -f latin1 -t utf-8"),
+    ],
+)
+def test_the_way_out_depends_on_what_the_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, way_out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        list(read_lines(Path("a")))
+    assert way_out in str(raised.value)
+
+
 def test_a_truncated_gzip_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"".join(b"%d\n" % (i * i) for i in range(5000)))[:-500])
     with pytest.raises(UserError, match=r"a\.gz: not a whole gzip file"):

@@ -81,8 +81,8 @@ class _Sink:
             line = self.lines + chunk.count(b"\n", 0, at) + 1
             raise UserError(
                 f"{self.source}: line {line:,} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
-                f"{self.offset - pending + error.start:,}; convert it ({conversion(error.object)}), or drop such lines "
-                'with not_utf8 = "drop" in [clean] of the corpus file'
+                f"{self.offset - pending + error.start:,}; {conversion(self.source, error.object)}. "
+                'not_utf8 = "drop" in [clean] of the corpus file drops such lines'
             ) from error
 
     def close(self) -> None:
