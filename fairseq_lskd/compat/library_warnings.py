@@ -20,6 +20,7 @@ MESSAGES = (
     r"'pin_memory' argument is set as true but no accelerator is found",
     r"`torch\.cuda\.amp\.autocast\(args\.\.\.\)` is deprecated",
     r"`torch\.cuda\.amp\.GradScaler\(args\.\.\.\)` is deprecated",
+    r"`torch\.jit\.\w+` is deprecated",
     r"Support for mismatched key_padding_mask and attn_mask is deprecated",
 )
 

@@ -9,6 +9,7 @@ import json
 import pickle
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -192,6 +193,17 @@ for file in ("/site-packages/fairseq/models/of_the_library.py", "/home/fairseq_e
     without, patched = (python(code, skip=names).stderr for names in ("library-warnings", ""))
     assert "of_the_library.py" in without and "of_the_user.py" in without
     assert "of_the_library.py" not in patched and "of_the_user.py" in patched
+
+
+@pytest.mark.parametrize("name", ["script", "script_method"])
+def test_a_warning_of_torch_about_scripting_is_not_shown(name: str) -> None:
+    """torch 2.14 shows it for every command of fairseq, older versions do not."""
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        library_warnings.apply()
+        warnings.warn(f"`torch.jit.{name}` is deprecated. Please switch.", FutureWarning, stacklevel=1)
+        warnings.warn("of the user's own code", FutureWarning, stacklevel=1)
+    assert [str(each.message) for each in shown] == ["of the user's own code"]
 
 
 def test_a_user_who_asks_for_warnings_gets_them(monkeypatch):
