@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import difflib
 import fcntl
 import math
 import os
@@ -333,14 +334,17 @@ _LABELLED = {
     **{"reference_weight": "--reference-weight"},
 }
 
+#: The values of the label `role` by which tables find teachers and students.
+ROLES = ("teacher", "student")
+
 
 def read_labels(given: Sequence[str]) -> dict[str, Any]:
     """Parse values of --label, `NAME=VALUE`, where VALUE may be a number or another JSON value.
 
     Raises:
-        UserError: if one has no `=`.
+        UserError: if one has no `=`, or a role is misspelt.
     """
-    labels = {}
+    labels: dict[str, Any] = {}
     for label in given:
         name, equals, value = label.partition("=")
         if not equals:
@@ -349,6 +353,9 @@ def read_labels(given: Sequence[str]) -> dict[str, Any]:
             labels[name] = parse_json(value)
         except ValueError:
             labels[name] = value
+    role = str(labels.get("role"))
+    if role not in ROLES and (near := difflib.get_close_matches(role, ROLES, 1)):
+        raise UserError(f"--label role={role}: did you mean {near[0]}? Tables know the roles {' and '.join(ROLES)}")
     return labels
 
 

@@ -16,7 +16,7 @@ from fairseq_lskd import __version__
 from fairseq_lskd.cli import main
 from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256
-from fairseq_lskd.runs import RECORD, labels_of, progress, run, trains_longer
+from fairseq_lskd.runs import RECORD, labels_of, progress, read_labels, run, trains_longer
 
 
 def python(code: str, *words: object) -> list[str]:
@@ -389,6 +389,13 @@ def test_a_label_without_a_value_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="--label role: expected NAME=VALUE"):
         main(["run", "--out", str(tmp_path / "out"), "--label", "role", "--", *python("pass")])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_role_is_refused_and_a_role_of_ones_own_is_not() -> None:
+    with pytest.raises(UserError, match="role=studnet: did you mean student"):
+        read_labels(["role=studnet"])
+    for role in ("teacher", "student", "big"):
+        assert read_labels([f"role={role}"]) == {"role": role}
 
 
 def test_the_command_may_have_dashes_of_its_own(tmp_path: Path) -> None:
