@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import platform
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import fairseq  # noqa: F401  lets the compat layer allow-list the classes in fairseq's checkpoints
 
+from ..commands import option
 from ..compat.versions import version_of
 from ..data.tokenised import unknown_words
 from ..errors import UserError
 from ..files import sha256
-from ..records.derive import training_of
+from ..records.derive import Options, training_of
 from ..records.result import Result
 from ..runs import RECORD, read_record
+from ..teachers.checkpoint import read_archive
+from ..teachers.compatibility import languages_of
 from .metrics import score_corpus
 from .tokeniser import Chosen
 from .validation import divergence_from_truth, read_validation
@@ -49,13 +53,15 @@ def make_record(
         labels: labels of a training by plain fairseq-train.
 
     Raises:
-        UserError: if a file is missing or invalid, the run's labels contradict the checkpoint, or the pair of a
-            multilingual model is missing.
+        UserError: if a file is missing or invalid, the run's labels contradict the checkpoint, the checkpoint
+            is of another run or of the opposite direction, or the pair of a multilingual model is missing.
     """
     made = _made(run, checkpoint, labels or {})
     training = training_of(checkpoint, run, labels=labels or None)
     training.check_labels(checkpoint)
-    if training.pairs and pair is None:
+    if not training.pairs:
+        _check_direction(checkpoint, pair)
+    elif pair is None:
         raise UserError(f"{run} was trained on {', '.join(training.pairs)}: name the pair of the test set with -l")
     result: dict[str, Any] = {"system": run.name, **training.described(), **({"pair": pair} if pair else {})}
     result["parameters"] = training.parameters
@@ -91,16 +97,33 @@ def make_record(
 
 def _made(run: Path, checkpoint: Path, labels: dict[str, Any]) -> dict[str, Any]:
     """Return the run.json of a run; without a command for a folder of plain fairseq-train, which has none."""
+    folder = checkpoint.resolve().parent
     if (run / RECORD).exists():
+        made = read_record(run)
+        saved = Path(option(made["command"], "--save-dir") or run)
+        if folder not in (run.resolve(), saved.resolve()) and (folder / RECORD).exists():
+            raise UserError(
+                f"--checkpoint {checkpoint} is of another run than --run {run}: give --run {checkpoint.parent}"
+            )
         if labels:
             raise UserError(
                 f"--label {', '.join(labels)}: {run} has a {RECORD} with the labels of its run. Give the label to "
                 "`lskd run` with the same command: it does not train again, it only rewrites the labels"
             )
-        return read_record(run)
-    if checkpoint.resolve().parent != run.resolve():
+        return made
+    if folder != run.resolve():
         raise UserError(
             f"{run} has no {RECORD}, which `lskd run` writes. To record a training by plain fairseq-train, give its "
             f"--save-dir as --run, and a --checkpoint in it; found {checkpoint}"
         )
     return {"command": None}
+
+
+def _check_direction(checkpoint: Path, pair: str | None) -> None:
+    """Refuse a test set of the direction opposite to the checkpoint's, if that is known."""
+    recorded = Options(read_archive(checkpoint))
+    found = {name: recorded("task", name) for name in ("data", "source_lang", "target_lang")}
+    options = Namespace(**{name: value for name, value in found.items() if isinstance(value, str)})
+    source, target = languages_of(options) or ("", "")
+    if source != target and pair == f"{target}-{source}":
+        raise UserError(f"-l {pair}: {checkpoint} translates {source}-{target}; expected -l {source}-{target}")

@@ -145,6 +145,17 @@ class TestCommand:
         with pytest.raises(SystemExit, match="--label role: expected NAME=VALUE"):
             main(["record", *files, "--label", "role"])
 
+    def test_a_checkpoint_of_another_run_is_refused(self) -> None:
+        assert main(["run", "--out", "runs/other", "--", "true"]) == 0
+        shutil.move("model.pt", "runs/other/checkpoint_best.pt")
+        said = self.refused("--checkpoint", "runs/other/checkpoint_best.pt")
+        assert "--run runs/word-0.1" in said and "give --run runs/other" in said
+
+    def test_the_opposite_direction_is_refused(self) -> None:
+        said = self.refused("-l", "en-de")
+        assert "-l en-de" in said and "expected -l de-en" in said
+        assert self.score("-l", "de-en") == 0
+
     def test_the_truth_needs_a_validation(self) -> None:
         assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--pieces", "pieces")
         assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--validation", "log")
