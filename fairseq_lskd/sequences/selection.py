@@ -251,6 +251,7 @@ def _check(request: Request) -> None:
         or request.on_empty == "reference"
     )
     languages = (("-s", request.source_lang), ("-t", request.target_lang))
+    swapped = request.target_lang, request.source_lang
     problems = [
         problem
         for wrong, problem in (
@@ -274,6 +275,10 @@ def _check(request: Request) -> None:
                 needs_references and not request.references,
                 "--references is missing: --strategy nearest, --add-references, --replace-by-references and "
                 "--on-empty reference need it",
+            ),
+            (
+                request.filters.filter_language == swapped,
+                f"--filter-language {','.join(swapped)}: expected {','.join(swapped[::-1])}, in the order of -s and -t",
             ),
             (
                 quantile is not None and not 0 < quantile < 1,

@@ -742,6 +742,7 @@ class TestMistakes:
             (["--replace-by-references", "0.5"], ["--references is missing", "--replace-by-references"]),
             (["--on-empty", "reference"], ["--references is missing", "--on-empty reference"]),
             (["--filter-score-quantile", "1"], ["--filter-score-quantile 1.0", "below 1"]),
+            (["--filter-language", "en,de"], ["--filter-language en,de", "expected de,en"]),
             (["--filter-score-quantile", "0"], ["--filter-score-quantile 0.0", "above 0"]),
             (["--filter-score", "nan"], ["--filter-score nan", "finite"]),
             (["--workers", "0"], ["--workers 0", "1 or more"]),
