@@ -44,5 +44,6 @@ def run(args: argparse.Namespace) -> int:
         write_csv(args.csv, rows)
     if args.plot:
         draw(rows, args.plot)
-    print(f"{len({row.system for row in rows})} trainings, {len(rows):,} points")
+    trainings = len({row.system for row in rows})
+    print(f"{trainings} training{'s' * (trainings > 1)}, {len(rows):,} points")
     return 0

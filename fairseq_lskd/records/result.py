@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 
 from ..errors import UserError
 from ..reading import Kind, misfit, read_json
+from ..runs import RECORD as RUN
 
 SCHEMA = 1  #: version of a row; rows without one are older, and have the same fields
 EXPECTED = "the JSON that `lskd record` or `lskd table` writes"
@@ -203,6 +204,8 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         )
     if not path.exists():
         raise UserError(f"{path}: no such file. Score the models first: scripts/score.sh or `lskd record`")
+    if path.name == RUN:
+        raise UserError(f"{path} tells how a model was trained; expected its scores: {path.with_name('result.json')}")
     found = read_json(path, expected=EXPECTED)
     rows = found if isinstance(found, list) else [found]
     for number, row in enumerate(rows, start=1):

@@ -63,11 +63,12 @@ class Student:
                 wanted[f"--validpref .{language}"] = Path(f"{self.validpref}.{language}")
         wanted |= {path.name: path for path in self.copied()}
         if missing := [str(path) for path in wanted.values() if not path.is_file()]:
-            other = f"{self.target_lang}-{self.source_lang}"
-            if self.data and (self.data / f"valid.{other}.{self.target_lang}.idx").is_file():
+            mine = f"{self.source_lang}-{self.target_lang}"
+            found = {path.name.split(".")[1] for path in self.data.glob("valid.*-*.idx")} if self.data else set()
+            if found and mine not in found:
                 raise UserError(
-                    f"--student-data {self.data} is for {other}, found -s {self.source_lang} -t {self.target_lang}: "
-                    "swap the languages"
+                    f"--student-data {self.data} is for {', '.join(sorted(found))}, found -s {self.source_lang} "
+                    f"-t {self.target_lang}: give its languages, or another folder"
                 )
             if self.data and (below := binarised_below(self.data)):
                 raise UserError(f"--student-data {self.data} has no binarised data, but {below} has. Name {below}")

@@ -776,6 +776,13 @@ class TestMistakes:
         said = capsys.readouterr().err
         assert "argument --filter-repeats: expected two values" in said and f"'{value}'" in said
 
+    @pytest.mark.parametrize("pair", ["en-de", "fr-de"])
+    def test_student_data_of_another_pair_is_named(self, pair: str) -> None:
+        Path("bin").mkdir()
+        Path(f"bin/valid.{pair}.de.idx").touch()
+        said = refused("--student-data", "bin")
+        assert f"--student-data bin is for {pair}" in said and "-s de -t en" in said
+
     def test_files_that_are_not_there(self, bitext: Path) -> None:
         assert refused("--references", "none") == "none: cannot be read (No such file or directory)"
         assert refused("--sentencepiece-target", "none").startswith(

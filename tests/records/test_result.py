@@ -57,6 +57,11 @@ def test_labels_tell_systems_apart() -> None:
     assert COLUMNS["valid_accuracy"].title == "validation accuracy, %" and COLUMNS["chrf++"].better
 
 
+def test_the_record_of_a_training_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"run\.json .*expected its scores: .*result\.json"):
+        read_results(write(tmp_path / "run.json", {"command": ["fairseq-train"]}))
+
+
 @pytest.mark.parametrize("value", [{}, [], {"a": []}], ids=str)
 @pytest.mark.parametrize("field", [name.removesuffix("?") for name in SHAPE])
 def test_a_field_of_another_type_is_named(field: str, value: Any, tmp_path: Path) -> None:
