@@ -3,7 +3,7 @@
 
 results/kd_loss.json and prepare.json become docs/figures/kd_loss.svg and prepare.svg (and .png). Each table replaces
 the text between the lines `<!-- NAME.json -->` and `<!-- end -->` of the page. The tables of results/gpu are at
-`<!-- gpu -->`.
+`<!-- gpu -->`. The rows of the experiment with teacher caches, docs/results/caches-cpu, become docs/figures/caches.svg.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import busy_cores
@@ -30,6 +31,8 @@ from gpu import tables as gpu_tables
 from gpu.stages import STAGES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from fairseq_lskd.analysis.quantiles import t_half_width
 
 HERE = Path(__file__).resolve().parent
 GPU_COMMAND = "benchmarks/gpu/run.sh benchmarks/results/gpu"
@@ -69,6 +72,14 @@ assert FORMS.keys() == {name for group in GROUPS.values() for name in group}
 STYLE = {"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
 OURS, OTHERS = "#1f6fb4", "#9a9a9a"
 
+#: What a student can read beside the teacher, and how it is drawn.
+CACHES: dict[str, dict[str, Any]] = {
+    "unbiased cache": {"color": OURS, "marker": "o"},
+    "top k, others one class": {"color": "#d58a1f", "marker": "s"},
+    "top k, renormalised": {"color": OTHERS, "marker": "^"},
+}
+NO_CACHE = "the teacher itself", 0
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             if kind == "prepare":
                 shown = f"![Seconds and peak memory by the number of pairs](figures/{path.stem}.svg)\n\n{shown}"
             text = put(text, path.name, shown)
+    if (caches := args.docs / "results" / "caches-cpu" / "results.json").is_file():
+        draw_calibration(json.loads(caches.read_text(encoding="utf-8")), args.docs / "figures" / "caches")
     text = put(text, "gpu", gpu_section(args.results / "gpu"))
     page.write_text(text, encoding="utf-8")
 
@@ -190,6 +203,53 @@ def draw_growth(rows: Sequence[dict[str, Any]], path: Path) -> None:
             panel.set_ylim(bottom=0)
         times.legend(frameon=False, fontsize=8)
         save(figure, path)
+
+
+def draw_calibration(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Plot the calibration error of students by the size of their teacher cache to path.svg and path.png.
+
+    Bars are 95 % intervals of the difference from students that read the teacher itself, over seeds, paired.
+    """
+    errors: dict[tuple[float, str, int], dict[int, float]] = {}
+    for row in rows:
+        if row["method"] == "word":
+            key = row["teacher_smoothing"], *kind_of_cache(row)
+            errors.setdefault(key, {})[row["seed"]] = 100 * row["valid_ece"]
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": path.name}):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        smoothings = sorted({smoothing for smoothing, *_ in errors})
+        panels = figure.subplots(1, len(smoothings), sharey=True, squeeze=False)[0]
+        for panel, smoothing in zip(panels, smoothings, strict=True):
+            itself = errors[smoothing, *NO_CACHE]
+            panel.axhline(fmean(itself.values()), color="black", linewidth=0.8, linestyle=":", label=NO_CACHE[0])
+            for place, (kind, style) in enumerate(CACHES.items(), start=-1):
+                sizes = sorted(size for ls, found, size in errors if (ls, found) == (smoothing, kind))
+                systems = [errors[smoothing, kind, size] for size in sizes]
+                means = [fmean(found.values()) for found in systems]
+                halves = [t_half_width([found[seed] - itself[seed] for seed in itself]) for found in systems]
+                shifted = [size * 1.03**place for size in sizes]  # side by side
+                panel.errorbar(shifted, means, halves, label=kind, capsize=2, linewidth=1, markersize=5, **style)
+            panel.set_xscale("log")
+            panel.set_xticks(ticks := sorted({size for *_, size in errors} - {0}), map(str, ticks))
+            panel.minorticks_off()
+            panel.set_xlabel("bytes per token")
+            panel.set_title(f"teacher with label smoothing {smoothing:g}", loc="left", fontsize=9, fontweight="bold")
+        panels[0].set_ylabel("calibration error, %")
+        panels[0].set_ylim(bottom=0)
+        figure.legend(
+            *panel.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
+        )
+        save(figure, path)
+
+
+def kind_of_cache(row: dict[str, Any]) -> tuple[str, int]:
+    """Return what a student at word level read, and its bytes per token."""
+    if not row["cached"]:
+        return NO_CACHE
+    if size := row.get("cache_bytes"):
+        return "unbiased cache", size
+    kind = "top k, renormalised" if row.get("kd_rest") == "renormalise" else "top k, others one class"
+    return kind, 4 * row["kd_top_k"] + 2
 
 
 def save(figure: Figure, path: Path) -> None:

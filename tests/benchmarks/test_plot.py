@@ -30,6 +30,23 @@ def test_figures_and_tables_are_reproducible(tmp_path):
     assert (docs / "figures" / "kd_loss.svg").read_text() == drawing
 
 
+def test_the_calibration_of_students_by_their_cache(tmp_path):
+    word = {"method": "word", "teacher_smoothing": 0.1, "cached": True}
+    systems = [
+        {"method": "none", "cached": None},
+        word | {"cached": False},
+        word | {"cache_bytes": 48},
+        word | {"kd_top_k": 8},
+        word | {"kd_top_k": 8, "kd_rest": "renormalise"},
+    ]
+    rows = [each | {"seed": seed, "valid_ece": 0.01 * seed} for each in systems for seed in (1, 2)]
+    plot.draw_calibration(rows, tmp_path / "caches")
+    drawing = (tmp_path / "caches.svg").read_text()
+    for said in (">the teacher itself<", ">unbiased cache<", ">top k, renormalised<", ">34<", ">48<", "smoothing 0.1<"):
+        assert said in drawing
+    assert plot.kind_of_cache(systems[3]) == ("top k, others one class", 34)
+
+
 def test_commands_are_grouped_by_machine():
     machine = {"cpu": "C", "cores": 2, "memory_gib": 8.0, "gpus": []}
     row = {"machine": machine, "versions": {"python": "3.11"}}
