@@ -9,6 +9,7 @@ run. Teacher and data are random, because time and memory of an update do not de
   none_ours  label_smoothed_teacher, the same loss in its fused form
   online     word_kd --teacher-path
   cached     word_kd --teacher-cache, written by `lskd cache`
+  sampled    the same with an unbiased cache of 48 bytes per token
   process    word_kd --teacher-path --teacher-process: not measured by default. Between its turns the teacher's process
              computes ahead, so compare CPU seconds of the student's process, not speed
 """
@@ -54,9 +55,11 @@ CRITERIONS = {
     "none_ours": "label_smoothed_teacher",
     "online": "word_kd --teacher-path {teacher}",
     "cached": "word_kd --teacher-cache {cache}",
+    "sampled": "word_kd --teacher-cache {sampled}",
     "process": "word_kd --teacher-path {teacher} --teacher-process {device}",
 }
 USUAL = [name for name in CRITERIONS if name != "process"]
+SAMPLED_BYTES = 48
 #: Mean number of pieces in a generated sentence, as in corpora of news translation.
 LENGTH = 25
 
@@ -64,15 +67,18 @@ LENGTH = 25
 def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     args = parse(argv)
     torch.set_num_threads(args.threads)
-    story = {"machine": machine(), "versions": versions(), "command": command()}
+    story: dict[str, Any] = {"machine": machine(), "versions": versions(), "command": command()}
     with tempfile.TemporaryDirectory() as folder:
         data = args.data or make_data(Path(folder), args.vocab, args.sentences)
-        places = {"teacher": Path(folder, "teacher.pt"), "cache": Path(folder, "cache"), "device": args.device}
+        places: dict[str, Any] = {name: Path(folder, name) for name in ("cache", "sampled")}
+        places |= {"teacher": Path(folder, "teacher.pt"), "device": args.device}
         facts = {}
-        if {"online", "cached", "process"} & set(args.teachers):
+        if {"online", "cached", "sampled", "process"} & set(args.teachers):
             facts["teacher_parameters"] = make_teacher(args, data, places["teacher"])
         if "cached" in args.teachers:
             make_cache(args, data, places)
+        if "sampled" in args.teachers:
+            make_cache(args, data, places | {"cache": places["sampled"]}, f"--bytes-per-token {SAMPLED_BYTES}")
         with contextlib.ExitStack() as stack:
             workers = {
                 name: stack.enter_context(Worker(args, data, CRITERIONS[name].format(**places)))
@@ -245,11 +251,12 @@ def make_teacher(args: argparse.Namespace, data: Path, path: Path) -> int:
     return parameters(trainer.model)
 
 
-def make_cache(args: argparse.Namespace, data: Path, places: dict[str, Any]) -> None:
+def make_cache(args: argparse.Namespace, data: Path, places: dict[str, Any], keep: str = "") -> None:
+    """Write a cache of the top k types, or of what the options `keep` say."""
     from fairseq_lskd.cli import main as lskd
 
     flags = ["cache", str(data), "--teacher-path", str(places["teacher"]), "--out", str(places["cache"])]
-    flags += ["--top-k", str(args.top_k)]
+    flags += keep.split() or ["--top-k", str(args.top_k)]
     flags += ["--cpu"] * (args.device == "cpu") + ["--fp16"] * (args.fp16 or args.bf16)
     print(f"lskd {shlex.join(flags)}", file=sys.stderr)
     with contextlib.redirect_stdout(sys.stderr), quiet():

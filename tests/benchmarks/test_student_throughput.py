@@ -37,17 +37,18 @@ def check(rows):
 
 
 def test_a_row_of_each_teacher_has_spreads_and_sizes(tmp_path):
-    rows, done = run(tmp_path, "--teachers", "none", "cached")
+    rows, done = run(tmp_path, "--teachers", "none", "cached", "sampled")
     assert [(row["teacher"], row["criterion"]) for row in rows] == [
         ("none", "label_smoothed_cross_entropy"),
         ("cached", "word_kd"),
+        ("sampled", "word_kd"),
     ]
     check(rows)
-    assert "| cached    | word_kd " in done.stdout and "6/6" in done.stderr
+    assert "| sampled   | word_kd " in done.stdout and "9/9" in done.stderr
 
 
 @pytest.mark.slow
 def test_all_settings(tmp_path):
     rows, _ = run(tmp_path)
-    assert [row["teacher"] for row in rows] == ["none", "none_ours", "online", "cached"]
+    assert [row["teacher"] for row in rows] == ["none", "none_ours", "online", "cached", "sampled"]
     check(rows)
