@@ -13,7 +13,7 @@ from .stage import Run, stage
 
 #: A student of the size of transformer_wmt_en_de, and a teacher of the size of its big variant.
 SIZE = """--vocab 32000 --sentences 16000 --width 512 --ffn 2048 --heads 8 --encoder-layers 6 --decoder-layers 6
-    --teacher-depth 1 --max-tokens 8192 --updates 8 --blocks 7 --device cuda"""
+    --teacher-depth 1 --max-tokens 8192 --updates 8 --blocks 7 --device cuda --teachers none none_ours online cached"""
 REHEARSAL = """--vocab 60 --sentences 60 --width 16 --ffn 16 --heads 2 --encoder-layers 1 --decoder-layers 1
     --teacher-depth 1 --max-tokens 200 --updates 1 --blocks 1 --top-k 4 --threads 1 --device cpu
     --teachers none cached"""
