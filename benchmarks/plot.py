@@ -210,11 +210,7 @@ def draw_calibration(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     Bars are 95 % intervals of the difference from students that read the teacher itself, over seeds, paired.
     """
-    errors: dict[tuple[float, str, int], dict[int, float]] = {}
-    for row in rows:
-        if row["method"] == "word":
-            key = row["teacher_smoothing"], *kind_of_cache(row)
-            errors.setdefault(key, {})[row["seed"]] = 100 * row["valid_ece"]
+    errors = calibration_errors(rows)
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": path.name}):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         smoothings = sorted({smoothing for smoothing, *_ in errors})
@@ -240,6 +236,16 @@ def draw_calibration(rows: Sequence[dict[str, Any]], path: Path) -> None:
             *panel.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
         )
         save(figure, path)
+
+
+def calibration_errors(rows: Sequence[dict[str, Any]]) -> dict[tuple[float, str, int], dict[int, float]]:
+    """Return the calibration error in percent by seed, for each label smoothing, kind of cache and bytes per token."""
+    errors: dict[tuple[float, str, int], dict[int, float]] = {}
+    for row in rows:
+        if row["method"] == "word":
+            key = row["teacher_smoothing"], *kind_of_cache(row)
+            errors.setdefault(key, {})[row["seed"]] = 100 * row["valid_ece"]
+    return errors
 
 
 def kind_of_cache(row: dict[str, Any]) -> tuple[str, int]:

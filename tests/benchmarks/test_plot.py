@@ -39,12 +39,27 @@ def test_the_calibration_of_students_by_their_cache(tmp_path):
         word | {"kd_top_k": 8},
         word | {"kd_top_k": 8, "kd_rest": "renormalise"},
     ]
-    rows = [each | {"seed": seed, "valid_ece": 0.01 * seed} for each in systems for seed in (1, 2)]
+    rows = [
+        each | {"seed": seed, "valid_ece": (place + seed / 10) / 100}
+        for place, each in enumerate(systems)
+        for seed in (1, 2)
+    ]
     plot.draw_calibration(rows, tmp_path / "caches")
     drawing = (tmp_path / "caches.svg").read_text()
     for said in (">the teacher itself<", ">unbiased cache<", ">top k, renormalised<", ">34<", ">48<", "smoothing 0.1<"):
         assert said in drawing
-    assert plot.kind_of_cache(systems[3]) == ("top k, others one class", 34)
+    assert plot.calibration_errors(rows) == {
+        (0.1, *key): pytest.approx({1: place + 0.1, 2: place + 0.2})
+        for place, key in enumerate(
+            [
+                plot.NO_CACHE,
+                ("unbiased cache", 48),
+                ("top k, others one class", 34),
+                ("top k, renormalised", 34),
+            ],
+            start=1,
+        )
+    }
 
 
 def test_commands_are_grouped_by_machine():
