@@ -7,6 +7,10 @@
 #                                                         reference, n-best, mbr or mbr-n of five: see `lskd select --help`
 #   ... --samples 16 --strategy mbr-n                     draw 16 samples per sentence, instead of a beam search, and
 #                                                         learn from the five best by minimum Bayes risk
+#   ... --backward runs/mine/back/checkpoint_average.pt   leave out translations from which this model of the other direction
+#                                                         (train_teacher.sh --direction) cannot predict the source; their
+#                                                         references take the place of sentences without a translation
+#   ... --backward back.pt --filter-worst 0.1             share of the translations to leave out (default: 0.05)
 #   ... --word-level teacher.pt --kd-weight 0.5 --kd-temperature 1    add the word-level loss of this teacher, which has the
 #                                                         vocabulary of --data
 #   ... --word-level teacher.pt --cache-top-k 16          the same from a cache of its top-16 types, written to OUT-data
@@ -36,7 +40,7 @@
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
 translations='' samples='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
-teacher_data='' foreign=()
+teacher_data='' foreign=() backward='' worst='' filter=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -50,6 +54,8 @@ while [ $# -gt 0 ]; do
         --samples) samples=$2; shift 2 ;;
         --strategy) strategy=$2; shift 2 ;;
         --score-temperature) score_temperature=$2; shift 2 ;;
+        --backward) backward=$2; shift 2 ;;
+        --filter-worst) worst=$2; shift 2 ;;
         --word-level) word_level=$2; shift 2 ;;
         --cache-top-k) top_k=$2; shift 2 ;;
         --cache-bytes) bytes=$2; shift 2 ;;
@@ -83,6 +89,9 @@ esac
 [[ $samples =~ ^([2-9]|[1-9][0-9]+)?$ ]] || die "--samples $samples: expected a number from 2"
 [ -z "$samples" ] || [ -z "$translations" ] ||
     die "--samples $samples --translations $translations: expected one of them; the translations exist already"
+[ -z "$worst" ] || [ -n "$backward" ] ||
+    die "--filter-worst $worst needs scores: give the model that computes them with --backward"
+[[ $worst =~ ^(0?\.[0-9]+)?$ ]] || die "--filter-worst $worst: expected a share between 0 and 1"
 [[ $top_k =~ ^([1-9][0-9]*)?$ ]] || die "--cache-top-k $top_k: expected a number from 1"
 [[ $bytes =~ ^([1-9][0-9]*)?$ ]] || die "--cache-bytes $bytes: expected a number from 1"
 [ -z "$top_k" ] || [ -z "$bytes" ] || die "--cache-top-k $top_k --cache-bytes $bytes: expected one of them"
@@ -113,21 +122,30 @@ validation "$metric" "$@"
 launcher "$@"
 text=${teacher_data:-$data} made=$out-data
 selected=$made/selected
+# same_vocabulary FLAG FILE DATA [OPTION ...]: check that the checkpoint that FLAG names has the vocabulary of DATA, as far as
+# the dictionaries are in their usual places. OPTIONs are the user's.
+same_vocabulary() {
+    local language theirs ours
+    [ -f "$2" ] || die "$1 $2: no such file; expected a checkpoint"
+    for language in "$src" "$tgt"; do
+        # The model's dictionary may have more types at its end, its language tokens.
+        theirs=$(dirname "$2")/dict.$language.txt ours=$3/bin/dict.$language.txt
+        [[ " ${*:4} " != *" --teacher-data"* ]] && [ -f "$theirs" ] && [ -f "$ours" ] || continue
+        cmp -s <(sed 's/ [0-9]*$//' "$theirs" | head -n "$(wc -l <"$ours")") <(sed 's/ [0-9]*$//' "$ours") ||
+            die "$1 $2: its vocabulary, $theirs, is not that of $ours: give a model with this vocabulary, or leave $1 out"
+    done
+}
 mixture=() inputs=()
+if [ -n "$backward" ]; then
+    same_vocabulary --backward "$backward" "$text" "$@"
+    pair=$([ ! -f "$(dirname "$backward")/run.json" ] || python -m fairseq_lskd.records.told pair "$(dirname "$backward")" distill_seq.sh)
+    [ "${pair:-$tgt-$src}" = "$tgt-$src" ] || die "--backward $backward translates $pair; expected $tgt-$src (train_teacher.sh --direction $tgt-$src)"
+fi
 [ -z "$share" ] || mixture=(--reference-weight "$share")
 if [ -n "$word_level" ]; then
     mixture+=(--kd-weight "$weight" --kd-temperature "$temperature")
     IFS=: read -ra teachers <<<"$word_level"
-    for file in "${teachers[@]}"; do
-        [ -f "$file" ] || die "--word-level $file: no such file; expected a checkpoint"
-        for language in "$src" "$tgt"; do
-            # The teacher's dictionary may have more types at its end, its language tokens.
-            theirs=$(dirname "$file")/dict.$language.txt ours=$data/bin/dict.$language.txt
-            [[ " $* " != *" --teacher-data"* ]] && [ -f "$theirs" ] && [ -f "$ours" ] || continue
-            cmp -s <(sed 's/ [0-9]*$//' "$theirs" | head -n "$(wc -l <"$ours")") <(sed 's/ [0-9]*$//' "$ours") ||
-                die "--word-level $file: its vocabulary, $theirs, is not that of --data, $ours: give a teacher with the student's vocabulary, or leave --word-level out"
-        done
-    done
+    for file in "${teachers[@]}"; do same_vocabulary --word-level "$file" "$data" "$@"; done
     if [ -n "$top_k$bytes" ]; then
         mixture+=(--teacher-cache "$made/top-k") inputs=(--input "$made/top-k/cache.json")
     else
@@ -148,8 +166,12 @@ if [ -z "$translations" ]; then
         -- ${samples:+--sampling --beam "$samples"} "${own[@]}" ||
         die "the teacher did not translate the training sentences, see above"
 fi
+if [ -n "$backward" ]; then
+    filter=(--filter-worst "$made/backward.jsonl" "${worst:-0.05}")
+    lskd rescore "$translations" --backward --teacher-path "$backward" "${own[@]}" --out "$made/backward.jsonl"
+fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$text/pieces/train.$src" --references "$text/pieces/train.$tgt" --on-empty reference \
-    --strategy "$strategy" --score-temperature "$score_temperature" ${share:+--add-references 0.5} \
+    --strategy "$strategy" --score-temperature "$score_temperature" "${filter[@]}" ${share:+--add-references 0.5} \
     --remove-bpe "${teacher_scheme:-$scheme}" "${foreign[@]}" --student-data "$data/bin" --out "$selected" ${valid_translations:+--valid-translations "$valid_translations"}
 # fairseq picks the best checkpoint by the first set.
 [ -z "$valid_translations" ] || valid+=(--valid-subset valid1,valid --ignore-unused-valid-subsets)

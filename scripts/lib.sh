@@ -100,14 +100,26 @@ size() {
     [ "$dictionaries" = one ] || model=("${model[@]/#--share-all-embeddings/--share-decoder-input-output-embed}")
 }
 
-# languages DATA [FLAG]: set src, tgt, scheme (for --remove-bpe), dictionaries (one or two) and spaces (yes if the target
-# language has spaces between words, else no) from the manifest of `lskd encode`. FLAG gave DATA (--data).
+# languages DATA [FLAG]: set src, tgt, scheme (for --remove-bpe), dictionaries (one or two), and spaces and source_spaces
+# (yes if the target or source language has spaces between words, else no) from the manifest of `lskd encode`. FLAG gave
+# DATA (--data).
 languages() {
     local flag=${2:---data}
     [ ! -f "$1/../pieces/encode.json" ] || [ -f "$1/pieces/encode.json" ] ||
         die "$flag $1: expected the folder above it, which has raw/, pieces/ and bin/: $flag $(dirname "$1")"
     [ -f "$1/pieces/encode.json" ] || die "$flag $1: no prepared data there; run scripts/prepare.sh first"
-    read -r src tgt scheme dictionaries spaces < <(python -m fairseq_lskd.records.told data "$1" "$(basename "$0")") || exit 1
+    read -r src tgt scheme dictionaries spaces source_spaces < <(python -m fairseq_lskd.records.told data "$1" "$(basename "$0")") || exit 1
+}
+
+# direction PAIR: exchange src and tgt if PAIR is the other direction of --data.
+direction() {
+    case $1 in
+        '' | "$src-$tgt") ;;
+        "$tgt-$src")
+            local first=$src
+            src=$tgt tgt=$first spaces=$source_spaces ;;
+        *) die "--direction $1: --data $data has $src and $tgt; expected $src-$tgt or $tgt-$src" ;;
+    esac
 }
 
 # yaml VALUE: quote a value, because Snakemake parses its configuration as YAML.

@@ -4,7 +4,7 @@
 #   scripts/quickstart.sh                                   a generated bitext; about 10 minutes on two cores
 #   scripts/quickstart.sh --corpus multi30k                 Multi30k de-en, downloaded; 1.5 to 3 hours of CPU time
 #   scripts/quickstart.sh --corpus multi30k --raw DIR       the same from {train,val,test_2016_flickr}.{de,en}[.gz] in DIR
-#   ... --name NAME                                         work in runs/NAME (default: the corpus's name)
+#   ... --name NAME                                         work in runs/NAME (default: quickstart, or multi30k)
 #
 # If it is stopped, call it again to continue. It runs experiments/quickstart.yaml with scripts/experiment.sh. The table
 # is also in runs/NAME/results/quickstart.

@@ -6,6 +6,7 @@
 #   ... --recipe wmt14-en-de-base                         sizes and training options: a name in scripts/recipes, or a file
 #                                                         (default: multi30k)
 #   ... --size teacher_large                              a size of the recipe (default: teacher)
+#   ... --direction en-de                                 train the other direction of --data de-en, for a backward model
 #   ... --seed 2                                          random seed (default: 1)
 #   ... --validation-metric loss                          metric for the best checkpoint and for early stopping, loss or
 #                                                         bleu (default: the recipe's)
@@ -20,7 +21,7 @@
 # The model is OUT/checkpoint_average.pt. --label-smoothing is 0.1 for a teacher and 0 for a student by default.
 
 . "$(dirname "$0")/lib.sh"
-data='' out='' recipe=multi30k smoothing='' size=teacher seed=1 gpus=1 nodes=1 metric=''
+data='' out='' recipe=multi30k smoothing='' size=teacher seed=1 gpus=1 nodes=1 metric='' direction=''
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
         --recipe) recipe=$2; shift 2 ;;
         --label-smoothing) smoothing=$2; shift 2 ;;
         --size) size=$2; shift 2 ;;
+        --direction) direction=$2; shift 2 ;;
         --seed) seed=$2; shift 2 ;;
         --validation-metric) metric=$2; shift 2 ;;
         --gpus) gpus=$2; shift 2 ;;
@@ -41,6 +43,7 @@ need "$data" --data
 need "$out" --out
 load_recipe "$recipe"
 languages "$data"
+direction "$direction"
 size "$size"
 validation "$metric" "$@"
 launcher "$@"

@@ -54,12 +54,12 @@ def pair(run: Path) -> list[str]:
 
 
 def data(folder: Path) -> list[str]:
-    """Return languages, subword scheme, number of dictionaries, and whether the target language writes spaces."""
+    """Return languages, subword scheme, number of dictionaries, and whether the target and source write spaces."""
     options = read_encoded(folder / "pieces")["options"]
     source, target = options["source-lang"], options["target-lang"]
     scheme = "subword_nmt" if options.get("recipe") == "moses-bpe" else "sentencepiece"
-    spaces = "no" if base_language(target) in UNSPACED else "yes"
-    return [source, target, scheme, "two" if options.get("separate") else "one", spaces]
+    spaces = ["no" if base_language(language) in UNSPACED else "yes" for language in (target, source)]
+    return [source, target, scheme, "two" if options.get("separate") else "one", *spaces]
 
 
 def vocabulary(folder: Path) -> list[str]:

@@ -219,6 +219,20 @@ def test_a_student_of_a_teacher_with_another_vocabulary(home: Path) -> None:
     assert record["finished"] and record["training"]["teachers"][0]["training"]["label_smoothing"] == 0.1
 
 
+def test_a_backward_model_of_the_same_data_filters_the_translations(home: Path) -> None:
+    words = ["--data", "data", "--direction", "en-de", "--out", "runs/back", "--", *TINY]
+    script("train_teacher.sh", *words, cwd=home)
+    words = ["--data", "data", "--teacher", f"runs/teacher/{AVERAGE}", "--backward", f"runs/back/{AVERAGE}"]
+    script("distill_seq.sh", *words, "--filter-worst", "0.1", "--out", "runs/filtered", "--", *TINY, cwd=home)
+    made = home / "runs/filtered-data"
+    scores = [score for line in (made / "backward.jsonl").read_text().splitlines() for score in json.loads(line)]
+    assert len(scores) == 400
+    report = json.loads((made / "selected/report.json").read_text())
+    # References take the place of the sentences without a translation.
+    assert report["dropped"]["lowest 10 % in backward.jsonl"]["sentences"] == report["pairs"]["references"] == 40
+    assert report["pairs"]["translations"] == 360
+
+
 def test_a_student_decodes_with_plain_fairseq_when_its_teacher_is_gone(home: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "data" / "bin", tmp_path / "bin")
     shutil.copy(home / "runs" / "word" / AVERAGE, tmp_path / "student.pt")

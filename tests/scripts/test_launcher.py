@@ -337,6 +337,53 @@ def test_a_word_level_teacher_with_another_vocabulary_is_refused_before_the_tran
     assert call(home, *call_with, "--", "--teacher-data", "theirs").returncode == 0
 
 
+def test_the_other_direction_of_the_data(home: Path) -> None:
+    options = {"source-lang": "zh", "target-lang": "de"}
+    (home / "data/pieces/encode.json").write_text(json.dumps({"options": options}))
+    (home / "data/bin/dict.zh.txt").touch()
+    (home / "recipe.sh").write_text('. "$root/scripts/recipes/multi30k.sh"\n')
+    of = ["train_teacher.sh", "--recipe", "./recipe.sh", "--direction"]
+    for direction, of_words in (("zh-de", True), ("de-zh", False)):
+        command = training(home, *of, direction)
+        assert (option(command, "-s"), option(command, "-t")) == tuple(direction.split("-"))
+        # Chinese has no spaces between words, so its validation BLEU is of pieces.
+        assert ("--eval-tokenized-bleu" in command, "--eval-bleu-remove-bpe" in command) == (not of_words, of_words)
+    done = call(home, *of, "de-fr")
+    assert done.returncode == 1 and "--direction de-fr: --data data has zh and de" in done.stderr
+
+
+def test_a_backward_model_filters_the_translations(home: Path) -> None:
+    (home / "back").mkdir()
+    words = ["distill_seq.sh", "--teacher", "t.pt", "--backward", "back/b.pt"]
+    assert "--backward back/b.pt: no such file" in call(home, *words).stderr
+    (home / "back/b.pt").touch()
+    said = [shlex.split(line) for line in call(home, *words).stdout.splitlines()]
+    assert [line[0] for line in said] == ["translate", "rescore", "select", "run", "average"]
+    _, rescore, select, *_ = said
+    assert rescore[1:3] == ["out-data/nbest.jsonl", "--backward"] and option(rescore, "--teacher-path") == "back/b.pt"
+    place = select.index("--filter-worst")
+    assert select[place + 1 : place + 3] == [option(rescore, "--out"), "0.05"]
+    assert " --filter-worst out-data/backward.jsonl .1 " in call(home, *words, "--filter-worst", ".1").stdout
+    # Before the training side is translated.
+    for wrong, fact in (
+        (["--filter-worst", "5"], "--filter-worst 5: expected a share"),
+        (["--filter-worst", "0.1", "--backward", ""], "--backward needs a value"),
+    ):
+        done = call(home, *words, *wrong)
+        assert (done.returncode, done.stdout) == (1, "") and fact in done.stderr
+    assert "--filter-worst 0.1 needs scores" in call(home, *words[:3], "--filter-worst", "0.1").stderr
+    for pair, expected in (("de-en", 0), ("en-de", 1)):
+        command = ["fairseq-train", "-s", pair[:2], "-t", pair[3:]]
+        (home / "back/run.json").write_text(json.dumps({"command": command}))
+        done = call(home, *words)
+        assert done.returncode == expected and ("translates en-de; expected de-en" in done.stderr) == bool(expected)
+    (home / "back/run.json").unlink()
+    (home / "data/bin/dict.de.txt").write_text("a 3\nb 2\n")
+    (home / "back/dict.de.txt").write_text("b 3\na 2\n")
+    done = call(home, *words)
+    assert (done.returncode, done.stdout) == (1, "") and "back/dict.de.txt, is not that of data/bin" in done.stderr
+
+
 def test_the_cache_of_the_word_level_teacher(home: Path) -> None:
     """It covers the selected translations, and not the corpus, which has other targets."""
     (home / "w.pt").touch()

@@ -34,6 +34,7 @@ STEPS = {
         "--recipe",
         "--label-smoothing",
         "--size",
+        "--direction",
         "--seed",
         "--gpus",
         "--nodes",
@@ -47,6 +48,7 @@ STEPS = {
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
         *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
         *("--samples", "--cache-top-k", "--cache-bytes", "--valid-translations", "--teacher-data"),
+        *("--backward", "--filter-worst"),
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
     "distill_multilingual.sh": [
