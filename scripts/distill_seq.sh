@@ -137,6 +137,8 @@ same_vocabulary() {
 }
 mixture=() inputs=()
 if [ -n "$backward" ]; then
+    worst=${worst:-0.05}
+    labels+=(--label "filter_worst=$worst")
     same_vocabulary --backward "$backward" "$text" "$@"
     pair=$([ ! -f "$(dirname "$backward")/run.json" ] || python -m fairseq_lskd.records.told pair "$(dirname "$backward")" distill_seq.sh)
     [ "${pair:-$tgt-$src}" = "$tgt-$src" ] || die "--backward $backward translates $pair; expected $tgt-$src (train_teacher.sh --direction $tgt-$src)"
@@ -167,7 +169,7 @@ if [ -z "$translations" ]; then
         die "the teacher did not translate the training sentences, see above"
 fi
 if [ -n "$backward" ]; then
-    filter=(--filter-worst "$made/backward.jsonl" "${worst:-0.05}")
+    filter=(--filter-worst "$made/backward.jsonl" "$worst")
     lskd rescore "$translations" --backward --teacher-path "$backward" "${own[@]}" --out "$made/backward.jsonl"
 fi
 lskd select "$translations" -s "$src" -t "$tgt" --source "$text/pieces/train.$src" --references "$text/pieces/train.$tgt" --on-empty reference \

@@ -95,8 +95,8 @@ def _size(system: System) -> str:
 def jobs_of(plan: Plan) -> dict[str, Job]:
     """Return every job of an experiment by its name."""
     jobs = []
-    for name, system in plan.systems.items():
-        needs = [folder for folder in (system.cache, system.translations) if folder]
+    for name, system in plan.trained.items():
+        needs = [folder for folder in (system.cache, system.translations, system.backward) if folder]
         needs += [system.teacher] if system.teacher and system.online else []
         # A student waits until its teacher was compared with these.
         needs += plan.leads[system.teacher] if system.teacher else []
@@ -250,7 +250,7 @@ def _end_of(said: str) -> str:
 
 def done_of(plan: Plan, job: Job) -> float:
     """Return the units of a job that are done in the experiment's folder; infinite if the job is finished."""
-    if job.name not in plan.systems:
+    if job.name not in plan.trained:
         return float("inf") if Path(plan.runs, job.name, "done").exists() else 0.0
     if Path(plan.checkpoint(job.name)).exists():
         return float("inf")
@@ -310,7 +310,7 @@ def estimate(plan: Plan, recipe: Path, jobs: int, threads: int, before: str = ""
         UserError: if the data are not prepared, or a command fails.
     """
     every = jobs_of(plan)
-    commands = [plan.train_command(name) for name in plan.systems]
+    commands = [plan.train_command(name) for name in plan.trained]
     made_from = {"commands": commands, "recipe": sha256(recipe), "tokens": train_tokens(Path(plan.data))}
     made_from |= {"jobs": jobs, "threads": threads, "cores": cores(), "gpu": gpu}
     kept = Path(plan.results, "hours.json")

@@ -38,6 +38,7 @@ class System:
     online: bool = False  #: whether the teacher runs while the student is trained
     cache: str | None = None
     translations: str | None = None
+    backward: str | None = None  #: the system of the other direction that filters the translations
     train: tuple[str, ...] = ()  #: more options of fairseq-train
 
     @property
@@ -73,6 +74,7 @@ class Plan:
     raw: str | None = None  #: --raw of prepare.sh, the folder with the corpus's files
     exports: bool = True  #: whether exported models (`lskd export`) are measured too
     systems: dict[str, System] = field(default_factory=dict)
+    backward: dict[str, System] = field(default_factory=dict)  #: models of the other direction, which are not scored
     caches: dict[str, Cache] = field(default_factory=dict)
     translations: dict[str, Translations] = field(default_factory=dict)
     leads: dict[str, list[str]] = field(default_factory=dict)  #: teacher -> students with its seed that have no teacher
@@ -168,6 +170,7 @@ class Plan:
             if student.get("strategy", "1-best") != "1-best":
                 parts.append(student["strategy"])
             parts += [f"samples{samples}"] if samples else []
+        backward = self._backward(seed) if "filter_worst" in student else None
         train = shlex.split(student.get("options", ""))
         if size != "student":
             parts.append(size.removeprefix("student_").replace("_", "-"))
@@ -181,10 +184,23 @@ class Plan:
         online = method in ("word", "both") and not cache
         called = "-".join(parts)
         system = System(
-            called, seed, SCRIPTS[method], tuple(options), teacher, online, cache, translations, tuple(train)
+            called, seed, SCRIPTS[method], tuple(options), teacher, online, cache, translations, backward, tuple(train)
         )
         self._add(system)
         return system.name
+
+    def _backward(self, seed: int) -> str:
+        """Add a model of the other direction. Return its name."""
+        direction = "-".join(reversed(self.settings.languages))
+        options = ("--size", "student", "--seed", str(seed), "--direction", direction)
+        system = System("backward", seed, SCRIPTS["none"], options)
+        self.backward[system.name] = system
+        return system.name
+
+    @property
+    def trained(self) -> dict[str, System]:
+        """All models to train, with those that are not scored."""
+        return self.systems | self.backward
 
     # Files and commands of every step.
 
@@ -193,9 +209,10 @@ class Plan:
 
     def made_from(self, system: str) -> list[str]:
         """Return the files that a training needs."""
-        job = self.systems[system]
+        job = self.trained[system]
         files = [f"{self.data}/prepared"]
         files += [f"{self.runs}/{folder}/done" for folder in (job.cache, job.translations) if folder]
+        files += [self.checkpoint(job.backward)] if job.backward else []
         return [*files, self.checkpoint(job.teacher)] if job.teacher and job.online else files
 
     def compared_before(self, system: str) -> list[str]:
@@ -203,7 +220,7 @@ class Plan:
 
         They are the same in experiments without such students: Snakemake would train again if the files differed.
         """
-        teacher = self.systems[system].teacher
+        teacher = self.trained[system].teacher
         return [f"{self.runs}/leads/{teacher}"] if teacher else []
 
     def prepare_command(self) -> str:
@@ -216,10 +233,12 @@ class Plan:
         return self._call("prepare.sh", *words, *self.settings.prepare, *raw)
 
     def train_command(self, system: str) -> str:
-        job = self.systems[system]
+        job = self.trained[system]
         words = ["--recipe", self.settings.recipe, "--data", self.data, *job.options]
         if job.translations:
             words += ["--translations", f"{self.runs}/{job.translations}/nbest.jsonl"]
+        if job.backward:
+            words += ["--backward", self.checkpoint(job.backward)]
         if job.cache:
             words += ["--teacher-cache", f"{self.runs}/{job.cache}/top-k"]
         if job.teacher and job.online:
@@ -348,4 +367,4 @@ class Plan:
 
 
 #: Other options that distinguish students, and their abbreviations in names.
-_MARKS = {"kd_weight": "w", "score_temperature": "st", "reference_weight": "ref"}
+_MARKS = {"kd_weight": "w", "score_temperature": "st", "reference_weight": "ref", "filter_worst": "filter"}

@@ -31,10 +31,10 @@ _TEACHER = {"label_smoothing": _NUMBER, "size": str}
 _STUDENT = {
     **{"method": str, "size": str, "cached": bool, "strategy": str, "temperature": _NUMBER, "kd_weight": _NUMBER},
     **{"score_temperature": _NUMBER, "reference_weight": _NUMBER, "samples": int, "options": str},
-    **{"cache_top_k": int, "cache_bytes": int},
+    **{"cache_top_k": int, "cache_bytes": int, "filter_worst": _NUMBER},
 }
 _WORD = {"temperature", "kd_weight", "options"}
-_SEQUENCE = {"strategy", "score_temperature", "reference_weight", "samples", "options"}
+_SEQUENCE = {"strategy", "score_temperature", "reference_weight", "samples", "filter_worst", "options"}
 #: Options that import a path or load a pickle, and so run code.
 IMPORTING = ("--user-dir", "--comet-model")
 _SHARE, _POSITIVE = (lambda value: 0 <= value <= 1, "from 0 to 1"), (lambda value: 0 < value < math.inf, "above 0")
@@ -43,6 +43,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "label_smoothing": (lambda value: 0 <= value < 1, "from 0 to below 1"),
     **{"temperature": _POSITIVE, "score_temperature": _POSITIVE, "kd_weight": _SHARE, "reference_weight": _SHARE},
     **{"cache_top_k": _POSITIVE, "cache_bytes": _POSITIVE, "samples": (lambda value: value > 1, "from 2")},
+    "filter_worst": (lambda value: 0 < value < 1, "between 0 and 1"),
 }
 _STRATEGIES = ("1-best", "nearest", "n-best", "mbr", "mbr-n")
 #: Method -> the keys that it allows.

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 
 from fairseq_lskd.errors import UserError
+from fairseq_lskd.experiments.hours import jobs_of
 from fairseq_lskd.experiments.plan import Plan
 from fairseq_lskd.experiments.settings import expand, read, usual_scale
 
@@ -166,6 +167,21 @@ def test_options_of_the_criterion_tell_students_apart(tmp_path: Path) -> None:
     assert found.train_command("word-0.1-kd-divergence-reverse-kl-s1").endswith("--kd-divergence reverse_kl")
 
 
+def test_a_model_of_the_other_direction_filters_translations(tmp_path: Path) -> None:
+    found = plan(tmp_path, MINE.replace("strategy: nearest", "strategy: nearest\n    filter_worst: 0.1"))
+    name, back = "seq-nearest-0.1-filter0.1-s2", found.checkpoint("backward-s2")
+    command = found.train_command(name)
+    assert "--filter-worst 0.1 " in command and f"--backward {back}" in command and back in found.made_from(name)
+    command = found.train_command("backward-s2")
+    assert "train_teacher.sh" in command and "--size student --seed 2 --direction yy-xx" in command
+    # It is trained once per seed, for all teachers and methods, and is not in the table.
+    assert list(found.backward) == ["backward-s1", "backward-s2"]
+    assert "backward-s1" not in found.report_command() + found.speed_command() + found.curves_command()
+    assert found.made_from("backward-s2") == ["data/tiny/prepared"] and not found.compared_before("backward-s2")
+    assert jobs_of(found)[name].needs[:2] == ("translations-teacher-0.1-s2", "backward-s2")
+    assert not plan(tmp_path).backward
+
+
 def test_samples_are_candidates_of_their_own(tmp_path: Path) -> None:
     found = plan(tmp_path, MINE.replace("strategy: nearest", "strategy: [nearest, mbr]\n    samples: 16"))
     assert found.systems["seq-mbr-samples16-0.1-s1"].translations == "samples16-teacher-0.1-s1"
@@ -271,6 +287,11 @@ def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
         ("method: none", "method: none\n    temperature: 2", "temperature: not allowed with method none"),
         ("cached: [false, true]", "cache_top_k: 0", "students: cache_top_k: 0: expected a number above 0"),
         ("cached: [false, true]", "cache_top_k: 8\n    cache_bytes: 48", "cache_top_k and cache_bytes"),
+        (
+            "strategy: nearest",
+            "strategy: nearest\n    filter_worst: 1",
+            "students: filter_worst: 1: expected a number between 0 and 1",
+        ),
         ("strategy: nearest", "strategy: nearest\n    samples: 1", "students: samples: 1: expected a number from 2"),
         ("strategy: nearest", "strategy: mbr\n    score_temperature: 0.1", "not allowed with strategy mbr, only with"),
         ("cached: [false, true]", "options: --user-dir mine", "'--user-dir' runs code"),

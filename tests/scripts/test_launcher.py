@@ -359,7 +359,8 @@ def test_a_backward_model_filters_the_translations(home: Path) -> None:
     (home / "back/b.pt").touch()
     said = [shlex.split(line) for line in call(home, *words).stdout.splitlines()]
     assert [line[0] for line in said] == ["translate", "rescore", "select", "run", "average"]
-    _, rescore, select, *_ = said
+    _, rescore, select, run, _ = said
+    assert "filter_worst=0.05" in run
     assert rescore[1:3] == ["out-data/nbest.jsonl", "--backward"] and option(rescore, "--teacher-path") == "back/b.pt"
     place = select.index("--filter-worst")
     assert select[place + 1 : place + 3] == [option(rescore, "--out"), "0.05"]
