@@ -62,11 +62,14 @@ def budget(record: Mapping[str, Any]) -> tuple[str | None, ...]:
 def teacher_of(student: Mapping[str, Any], records: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the record of a student's teacher, found by the digest of its checkpoint.
 
+    A multilingual teacher has a record for each language pair, so that of the student's pair is taken.
+
     Older records have no digest. For them the teacher is the one in the folder of --teacher-path, or else the only one
     next to the student's folder that has the student's seed, and the label smoothing and size in the student's labels.
 
     Return None if there is no such record, if several fit, or if the teacher is an ensemble.
     """
+    records = [record for record in records if of_same_pair(student, record)]
     if digests := student.get("teacher_sha256"):
         found = [record for record in records if record.get("checkpoint_sha256") in digests]
         return found[0] if found and len(digests) == 1 else None

@@ -132,6 +132,17 @@ def test_students_of_several_pairs_are_compared_pair_by_pair() -> None:
     assert warnings(records) == []
 
 
+def test_a_multilingual_teacher_is_compared_on_the_pair_of_the_student() -> None:
+    records = of_pairs()
+    for record in records:  # one checkpoint, with a record for each pair
+        if record["role"] == "teacher":
+            record["checkpoint_sha256"] = "one"
+        elif record["method"] != "none":
+            record["teacher_sha256"] = ["one"]
+    shares = {system: str(shares_of(of)["bleu"]) for system, of in trios(records).items()}
+    assert shares == {"word-de-en": "50 %", "many-word-de-en": "75 %", "word-fr-en": "36 %", "many-word-fr-en": "50 %"}
+
+
 def test_records_without_a_pair_are_of_the_same() -> None:
     """Those of older versions."""
     records = of_pairs()[:3]
