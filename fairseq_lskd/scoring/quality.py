@@ -17,7 +17,7 @@ from ..analysis.intervals import unsure, verdict
 from ..analysis.style import COLOURS, MARKERS, figure, styled
 from ..errors import UserError
 from ..files import find
-from ..records.result import COLUMNS, SCORES, measured, read_results
+from ..records.result import COLUMNS, SCORES, measured, pairs_of, read_results
 from .taught import method_of, teacher_of
 
 #: Metrics that can be compared.
@@ -30,12 +30,14 @@ class Pair:
 
     teacher: dict[str, Any]
     student: dict[str, Any]
+    languages: str | None = None  #: language pair of the test set, if there are several
 
     @property
     def group(self) -> str:
         """How the student was taught. Students are compared within a group."""
         taught = self.student
         parts = [f"{taught['method']} level{'s' * (taught['method'] == 'both')}"]
+        parts += [self.languages] if self.languages else []
         # The name leaves out default values.
         parts += [str(taught["strategy"])] if taught.get("strategy") not in (None, "1-best") else []
         parts += ["cached"] if taught.get("cached") in (True, "true") else []
@@ -64,7 +66,7 @@ def has_pairs(folder: Path) -> bool:
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """Read the records of all result.json and results.json at or under `folder`, one per model.
+    """Read the records of all result.json and results.json at or under `folder`, one per model and language pair.
 
     Args:
         folder: a folder or one file.
@@ -80,7 +82,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
         for record in read_results(path):
             # Without a digest, runs with equal names are told apart by their folders.
             key = record.get("checkpoint_sha256") or (record["system"], str(path))
-            found.setdefault(key, record)
+            found.setdefault((key, record.get("pair")), record)
     if not found:
         raise UserError(f"{folder}: found no result.json; write one per run with `lskd record` or scripts/score.sh")
     return list(found.values())
@@ -93,6 +95,7 @@ def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
         The pairs, and the names of the students whose teacher has no record.
     """
     pairs, alone = [], []
+    several = len(pairs_of(records)) > 1
     for record in records:
         if method_of(record) in (None, "none"):
             continue
@@ -100,7 +103,7 @@ def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
         if teacher is None:
             alone.append(record["system"])
         else:
-            pairs.append(Pair(teacher, record))
+            pairs.append(Pair(teacher, record, record.get("pair") if several else None))
     return pairs, alone
 
 

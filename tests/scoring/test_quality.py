@@ -161,6 +161,20 @@ def test_groups_of_students(labels: dict[str, Any], group: str) -> None:
     assert Pair(record("t", "teacher", 30), record("s", "student", 20, **labels)).group == group
 
 
+def test_students_of_several_language_pairs_are_compared_pair_by_pair(tmp_path: Path) -> None:
+    """All BLEU is higher for one pair. Within each pair, better teachers have worse students."""
+    records = []
+    for pair, level in (("de-en", 20), ("fr-en", 60)):
+        for each in family(6, lambda bleu, chance: 50 - bleu):
+            teachers = {"teacher_sha256": [f"runs/t{each['system'][1:]}"]} if each["role"] == "student" else {}
+            records.append(each | {"pair": pair, "bleu": each["bleu"] + level} | teachers)  # multilingual models
+    found = section(write(tmp_path, records))
+    assert [(row[0], row[1], row[2]) for row in found.tables[0].rows] == [
+        ("word level, de-en, T = 1.0", 6, -1.0),
+        ("word level, fr-en, T = 1.0", 6, -1.0),
+    ]
+
+
 def test_a_model_with_two_records_counts_once(tmp_path: Path) -> None:
     write(tmp_path, family(2, lambda bleu, chance: bleu))
     (tmp_path / "s0").mkdir()
