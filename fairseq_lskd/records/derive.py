@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from .parameters import count_parameters
 from .training import OF_FAIRSEQ, Budget, Teacher, Training, method_of
 
 CACHE, BINARISED = "cache.json", "binarise.json"
+#: Fields of a training that are read from manifests, besides its teachers.
+_OF_FILES = ("pairs", "kd_top_k", "cache_bytes", "strategy", "score_temperature", "data", "cache", "translations")
 
 
 def training_of(
@@ -68,17 +71,16 @@ def training_of(
     if method in ("sequence", "both"):
         names = {"strategy": "strategy", "score_temperature": "score-temperature"}
         found |= {field: _value(selected, SELECTED, "options", of) for field, of in names.items()}
-    # The teachers of the caches of several language pairs.
-    run = [path for each in caches if len(caches) > 1 for path in _paths(_value(each, CACHE, "teacher_path"))]
     curves, budget = _curves(folder), budget_of(options)
+    before = Training.from_json(made.get("training")) or Training()
     smoothing = 0.0 if name == "cross_entropy" else number(options("criterion", "label_smoothing"))
-    return Training(
+    training = Training(
         criterion=name,
         role=labels.get("role") or ("student" if taught else None),
         method=method,
         seed=options("common", "seed"),
         label_smoothing=smoothing,
-        teachers=_teachers([*_paths(teacher_path), *run], made, cache, selected, say) if taught else (),
+        teachers=_teachers(before.teachers, _paths(teacher_path), made, caches, selected, say) if taught else (),
         arch=options("model", "_name"),
         parameters=count_parameters(state["model"]),
         budget=budget,
@@ -92,6 +94,8 @@ def training_of(
         labels=dict(labels),
         **found,
     )
+    # Files that were read at the end of the training may be gone by now, or be others.
+    return replace(training, **{name: value for name in _OF_FILES if (value := getattr(before, name))})
 
 
 def describe(folder: Path, made: dict[str, Any]) -> None:
@@ -177,25 +181,35 @@ def course(curves: Curves, budget: Budget) -> dict[str, Any]:
 
 
 def _teachers(
-    beside: list[str], made: Mapping[str, Any], cache: Path | None, selected: Path | None, say: bool
+    recorded: tuple[Teacher, ...],
+    beside: list[str],
+    made: Mapping[str, Any],
+    caches: list[Path],
+    selected: Path | None,
+    say: bool,
 ) -> tuple[Teacher, ...]:
-    """Return all teachers: those run with the student (`beside`), the cache's, and those that translated."""
-    digests = {digest for path in beside if (digest := made["inputs"].get(path) or _digest(Path(path)))}
-    digests |= _digests(_value(cache, CACHE, "teachers")) | (translators(selected) if selected else set())
-    before = Training.from_json(made.get("training"))
-    known = {} if before is None else {each.sha256: each.training for each in before.teachers}
-    if not digests:  # the manifests that were read at the end of the training may be gone
-        digests = set(known)
+    """Return the teachers that were recorded, or else all that are found.
+
+    These are those run with the student (`beside`), the caches', and those that translated.
+    """
+    known = {each.sha256: each.training for each in recorded}
+    digests = set(known)
+    if not digests:
+        digests = {digest for path in beside if (digest := made["inputs"].get(path) or _digest(Path(path)))}
+        digests |= {digest for cache in caches for digest in _digests(_value(cache, CACHE, "teachers"))}
+        digests |= translators(selected) if selected else set()
     translated = _value(selected, SELECTED, "translations")
     translated = translated if isinstance(translated, dict) else {}
     # Older manifests have the path only in the command.
     translator = translated.get("teacher_path") or option(translated.get("command") or (), "--teacher-path")
-    places = [*beside, *_paths(_value(cache, CACHE, "teacher_path")), *_paths(translator)]
+    cached = (path for cache in caches for path in _paths(_value(cache, CACHE, "teacher_path")))
+    places = [*beside, *cached, *_paths(translator)]
+    there = {} if all(map(known.get, digests)) else {_digest(Path(path)): path for path in places}
     found = {}
     for digest in sorted(digests):
         training = known.get(digest)
         if training is None:
-            path = next((path for path in places if _digest(Path(path)) == digest), None)
+            path = there.get(digest)
             try:
                 training = training_of(path) if path else None
             except UserError as error:

@@ -160,6 +160,11 @@ class TestTeachers:
         assert [each.sha256 for each in found.teachers] == sorted(digests) and found.method == "word"
         assert all(each.training is not None for each in found.teachers) and found.cached == cached
         assert found.pairs == {} and "pairs" not in found.facts
+        if cached:  # their checkpoints may be gone, or be those of other teachers by now
+            Path("b/checkpoint_last.pt").unlink()
+            assert {each.sha256 for each in training_of("run/checkpoint_last.pt").teachers} == set(digests)
+            self.teach(teacher_path, "b", 0.3)
+            assert {each.sha256 for each in training_of("run/checkpoint_last.pt").teachers} == set(digests)
 
     @pytest.mark.parametrize(
         ("task", "listed"),
@@ -179,6 +184,10 @@ class TestTeachers:
         found = training_of(checkpoint)
         assert found.pairs == {"de-en": digests[:1], "fr-en": digests[1:], "cs-en": []}
         assert found.facts["pairs"] == 3
+        describe(Path("run"), made := record("run", {}))
+        Path("run/run.json").write_text(json.dumps(made))
+        self.teach(teacher_path, "a", 0.3)  # another one in its place
+        assert training_of(checkpoint).pairs == found.pairs and training_of(checkpoint).teachers == found.teachers
         again = found.to_json()
         assert Training.from_json(again) == found
         del again["pairs"]  # records of older versions
@@ -201,6 +210,21 @@ class TestTeachers:
         Path("cache/cache.json").write_text(json.dumps(manifest | sampled))
         again = training_of(trained(teacher_path, "run", **options))
         assert (again.kd_top_k, again.cache_bytes) == (None, 48) and Training.from_json(again.to_json()) == again
+
+    def test_a_cache_that_was_replaced_or_removed(self, teacher_path: Path) -> None:
+        digest = self.teach(teacher_path, "teacher")
+        Path("cache").mkdir()
+        manifest = {"teachers": {"teacher 1": digest}, "teacher_path": "teacher/checkpoint_last.pt"}
+        Path("cache/cache.json").write_text(json.dumps(manifest | {"options": {"--top-k": 16}}))
+        checkpoint = trained(teacher_path, "run", {}, **WORD | {"teacher_path": None, "teacher_cache": "cache"})
+        describe(Path("run"), made := record("run", {}))
+        Path("run/run.json").write_text(json.dumps(made))
+        wanted = training_of(checkpoint)
+        assert wanted.kd_top_k == 16 and [each.sha256 for each in wanted.teachers] == [digest]
+        Path("cache/cache.json").write_text(json.dumps({"teachers": {"teacher 1": "x"}, "options": {"--top-k": 8}}))
+        assert training_of(checkpoint) == wanted
+        Path("cache/cache.json").unlink()
+        assert training_of(checkpoint) == wanted
 
     def test_the_one_that_translated(self, teacher_path: Path) -> None:
         digest = self.teach(teacher_path, "teacher")
@@ -229,8 +253,10 @@ class TestTeachers:
         describe(Path("run"), made := record("run", {}))
         Path("run/run.json").write_text(json.dumps(made))
         Path("teacher").rename("elsewhere")
-        found = training_of(checkpoint)
-        assert found.teachers[0].sha256 == digest and found.teacher_smoothing == 0.1
+        for _ in range(2):
+            found = training_of(checkpoint)
+            assert [each.sha256 for each in found.teachers] == [digest] and found.teacher_smoothing == 0.1
+            self.teach(teacher_path, "teacher", 0.3)  # another one in its place
 
     def test_a_missing_teacher_is_a_warning(self, teacher_path: Path, capsys: pytest.CaptureFixture) -> None:
         trained(teacher_path, "run", {}, **WORD)
