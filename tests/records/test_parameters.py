@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import multilingual
 import pytest
 import torch
 from tiny import batch, binarise, make_model, make_task
 
 from fairseq_lskd.records.parameters import count_parameters
-from fairseq_lskd.teachers.checkpoint import read_archive
+from fairseq_lskd.teachers.checkpoint import is_weight, read_archive
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,19 @@ def test_a_checkpoint_counts_as_its_model(teacher_path: Path, bitext: Path) -> N
     task = make_task(bitext, *WIDER)
     model = make_model(task, *WIDER)
     assert count_parameters(read_archive(teacher_path)["model"]) == used(model, batch(task, range(8)))
+
+
+@pytest.mark.parametrize("flags", ["", "--share-encoders", "--share-decoders", "--share-decoder-embeddings"])
+def test_what_language_pairs_share_counts_once(flags: str, tmp_path: Path) -> None:
+    """A multilingual_transformer lists it once for each pair. Without a flag, the pairs share the decoder of en."""
+    name = "multilingual_translation"
+    words, data = multilingual.BY_TASK[name], multilingual.binarise_pairs(tmp_path)
+    kind = (*multilingual.MODELS[name], *flags.split())
+    model = multilingual.make_model(multilingual.make_task(data, *words), data, *words, model=kind)
+    saved = {name: weight.clone() for name, weight in model.state_dict().items()}  # a GPU's checkpoint has copies
+    # named_parameters has every parameter once.
+    used = sum(weight.numel() for name, weight in model.named_parameters() if is_weight(name))
+    assert count_parameters(saved) == used < sum(weight.numel() for name, weight in saved.items() if is_weight(name))
 
 
 def test_equal_matrices_other_than_embeddings_count_each() -> None:
