@@ -206,8 +206,8 @@ def read_run(path: Path) -> Run:
         training = Training.from_json(made.get("training"))
         # A run that has not ended, or that an older version recorded, has no record: use its command and labels.
         facts |= _by_command(command) | labels_of(command, made["labels"]) if training is None else training.described()
-        facts["seed"] = option(command, "--seed")
-    name = folder.resolve().name if logs[-1].name == LOG else path.stem
+        facts["seed"] = option(command, "--seed") or facts["seed"]
+    name = path.stem if path.is_file() and path.name != LOG else folder.resolve().name
     return Run(name, read_curves(logs), facts, folder, command)
 
 

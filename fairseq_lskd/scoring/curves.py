@@ -130,7 +130,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 axis.yaxis.set_major_formatter("{x:g}")
                 axis.yaxis.set_minor_formatter(NullFormatter())
             axis.grid(which="both")
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        once = dict(zip(labels, handles, strict=True))
+        found = (axis.get_legend_handles_labels() for axis in axes[0])
+        once = {label: handle for each in found for handle, label in zip(*each, strict=True)}
         figure.legend(once.values(), once.keys(), fontsize=8, loc="outside right center")
         save(figure, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_lskd.cli import main
+from fairseq_lskd.records.training import Training
 from fairseq_lskd.scoring.curves import Row, read_csv, read_run, read_runs
 
 # Log lines of fairseq-train 0.12.2.
@@ -69,6 +70,13 @@ def test_a_plain_fairseq_train_has_curves(place: str) -> None:
     assert main(["curves", place, "--csv", "c.csv"]) == 0
 
 
+def test_a_folder_of_plain_fairseq_train_has_its_whole_name() -> None:
+    for folder in (Path("teacher-0.0"), Path("teacher-0.1")):
+        folder.mkdir()
+        (folder / "train.log").write_text(VALID % ("90", 10, "1"))
+        assert {row.system for row in read_run(folder)} == {folder.name}
+
+
 def test_trainings_of_the_same_name_are_told_apart(run: Path) -> None:
     shutil.copytree("word-s1", "other/word-s1")
     folders = [Path("word-s1"), Path("other/word-s1")]
@@ -92,6 +100,10 @@ def test_seeds_are_those_of_the_commands(run: Path) -> None:
     assert {row.seed for row in read_run(run)} == {4}
     assert main(["curves", "word-s1", "--csv", "c.csv"]) == 0
     assert read_csv(Path("c.csv")) == read_run(run)
+    # Hydra's commands have no flag, but the record of a finished training has the seed.
+    hydra = {"command": ["fairseq-hydra-train", "common.seed=5"], "training": Training(seed=5).to_json()}
+    Path("word-s1/run.json").write_text(json.dumps(record | hydra))
+    assert {row.seed for row in read_run(run)} == {5}
     # Older rows have the seed only in the name.
     Path("old.csv").write_text("system,update,name,value\nword-s12,1,valid_ppl,2\nword,1,valid_ppl,2\n")
     assert [row.seed for row in read_csv(Path("old.csv"))] == [12, None]
@@ -123,6 +135,14 @@ def test_invalid_rows_are_refused(text: str) -> None:
     with pytest.raises(SystemExit, match=r"--from c\.csv: .+; expected the output of `lskd curves --csv`"):
         main(["curves", "--from", "c.csv", "--plot", "d.svg"])
     assert not Path("d.svg").exists()
+
+
+def test_every_training_is_in_the_legend() -> None:
+    """Also one without the curve of the first panel."""
+    rows = "a,1,valid_ppl,2\na,2,valid_ppl,1\nb-s1,1,train_kd_loss,2\nb-s1,2,train_kd_loss,1\n"
+    Path("c.csv").write_text(f"system,update,name,value\n{rows}")
+    assert main(["curves", "--from", "c.csv", "--plot", "d.svg"]) == 0
+    assert "<!-- a -->" in Path("d.svg").read_text() and "<!-- b -->" in Path("d.svg").read_text()
 
 
 def test_names_may_have_dollar_signs() -> None:
