@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,22 +97,22 @@ def _kind(record: dict[str, Any]) -> str:
 
 def _model(record: dict[str, Any]) -> Model:
     shipped = record.get("exported") or {}
-    count, parameters = record.get("seeds") or 1, record.get("parameters")
+    parameters = record.get("parameters")
     fairseq = Point(
         record["bleu"],
-        _half(record.get("bleu_std"), count),
+        _half(record),
         record.get("sentences_per_second"),
         parameters * BYTES / 1e6 if parameters else None,
     )
     exported = None
     if shipped.get("bleu") is not None:
         megabytes = shipped["bytes"] / 1e6 if shipped.get("bytes") else None
-        half = _half(shipped.get("bleu_std"), count)
-        exported = Point(shipped["bleu"], half, shipped.get("sentences_per_second"), megabytes)
+        exported = Point(shipped["bleu"], _half(shipped), shipped.get("sentences_per_second"), megabytes)
     stored = str(shipped.get("compute_type", ""))
     closed = share_label(record).removesuffix(" of the gap")
     return Model(str(record["system"]), _kind(record), fairseq, exported, stored, closed)
 
 
-def _half(std: float | None, seeds: int) -> float | None:
+def _half(means: Mapping[str, Any]) -> float | None:
+    std, seeds = means.get("bleu_std"), means.get("seeds") or 1
     return None if std is None or seeds < 2 else t_quantile(seeds - 1) * std / math.sqrt(seeds)

@@ -36,7 +36,7 @@ def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one record per system, with means and standard deviations (`NAME_std`) of all measured fields.
 
     Other fields are those of the system's first record. `converged` is true if it is for every seed. `seeds`, the
-    number of records, is added if any system has several.
+    number of records, is added if any system has several; that of `exported` counts the records that have it.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
@@ -48,7 +48,7 @@ def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             mean["seeds"] = len(group)
         mean |= _means(group)
         if exported := [record["exported"] for record in group if record.get("exported")]:
-            mean["exported"] = {**exported[0], **_means(exported)}
+            mean["exported"] = {**exported[0], **_means(exported), "seeds": len(exported)}
         if any("converged" in record for record in group):
             mean["converged"] = _all_converged([record.get("converged") for record in group])
         means.append(mean)

@@ -86,6 +86,14 @@ def test_each_model_has_two_points(means: list[dict[str, Any]]) -> None:
     assert models[2].best.rate is None and models[2].exported and models[2].fairseq.half == 0
 
 
+def test_an_interval_of_exports_is_over_the_seeds_that_were_exported() -> None:
+    rows = [row("seq", seed, bleu, method="sequence") for seed, bleu in ((1, 37.0), (2, 39.0), (3, 38.0))]
+    del rows[2]["exported"]
+    (model,) = models_of(mean_records(rows))
+    assert model.fairseq.half == pytest.approx(4.303 / 3**0.5, abs=1e-3)  # t(0.975, 2) s / sqrt(3), s = 1
+    assert model.exported and model.exported.half == pytest.approx(12.706, abs=1e-3)  # of two seeds
+
+
 def test_headline(means: list[dict[str, Any]]) -> None:
     # Compared with its own teacher, not the best: 37.5 / 40, 100 / 10, 100 / 40 and 0.5 / 4.
     assert headline(means) == (
