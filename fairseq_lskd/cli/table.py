@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,8 @@ def _read_records(paths: list[Path], one_per_seed: bool) -> list[dict[str, Any]]
     """Read all records, without duplicates.
 
     Raises:
-        UserError: for records of different test sets; with `one_per_seed`, for two records of one system and seed.
+        UserError: for records of different test sets; with `one_per_seed`, for two records of one system and seed, and
+            for seeds of a system with different signatures.
     """
     from ..records.result import read_results
 
@@ -150,7 +152,26 @@ def _read_records(paths: list[Path], one_per_seed: bool) -> list[dict[str, Any]]
                 "system different seeds (lskd run --label seed=2), name other systems differently, or print one table "
                 "each"
             )
+    if one_per_seed:
+        _check_signatures(kept.values())
     return [record for _, record in kept.values()]
+
+
+def _check_signatures(records: Iterable[tuple[Path, dict[str, Any]]]) -> None:
+    """Check that all seeds of a system were scored in the same way. Raise a `UserError` if they were not."""
+    from ..records.result import system_of
+    from ..scoring.metrics import NAMES, how_scored
+
+    firsts: dict[tuple[str, str], tuple[Path, str]] = {}
+    for path, record in records:
+        for name in NAMES.keys() & record.keys():
+            found, system = how_scored(record, name), system_of(record)
+            other, wanted = firsts.setdefault((system, name), (path, found))
+            if found != wanted:
+                raise UserError(
+                    f"{other} and {path}: seeds of {system} were scored in different ways, {wanted} and {found}, so "
+                    f"their mean {NAMES[name]} would be wrong. Score them with the same options"
+                )
 
 
 def _reference_counts(record: dict[str, Any]) -> set[str]:

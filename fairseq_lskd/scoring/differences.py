@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..records.result import SCORES, is_label, measured, pairs_of, system_of
+from .metrics import NAMES, how_scored
 from .seeds import Spread, spread
 from .taught import plain_system
 
@@ -70,8 +71,9 @@ def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], li
             for name in measured(SCORES)
             if both
             and all(record.get(name) is not None for pair in both for record in pair)
-            # Losses over different types are not comparable.
+            # Losses over different types are not comparable, nor are scores with different tokenisers or references.
             and (name != "train_kd_loss" or all(support(one) == support(other) for one, other in both))
+            and (name not in NAMES or all(how_scored(one, name) == how_scored(other, name) for one, other in both))
         }
         if values:
             found.append(Difference(choice, system, baseline, values))

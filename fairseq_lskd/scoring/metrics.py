@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
@@ -56,6 +57,11 @@ def of_words(metrics: Sequence[str], chosen: Chosen) -> str | None:
 def signature_key(name: str) -> str:
     """Return the key of a metric's signature in a record."""
     return "signature" if name == "bleu" else f"{name}_signature"
+
+
+def how_scored(record: Mapping[str, Any], name: str) -> str:
+    """Return a metric's signature in a record without the version of sacreBLEU: scores with equal ones compare."""
+    return re.sub(r"\|version:[^|]*", "", str(record.get(signature_key(name))))
 
 
 def score_corpus(

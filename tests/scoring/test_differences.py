@@ -44,6 +44,18 @@ def test_lower_bounds_are_not_compared_with_losses(k: int | None) -> None:
     assert "train_kd_loss" in found["word-cached-0.0", "word-cached-0.1"]
 
 
+def test_scores_of_different_tokenisers_are_not_compared() -> None:
+    """Those of different versions of sacreBLEU are."""
+    rows = [
+        student("a", 1, 20.0, method="word", cached=False, signature="nrefs:1|tok:13a|version:2.5"),
+        student("b", 1, 30.0, method="word", cached=True, signature="nrefs:1|tok:char|version:2.5"),
+    ]
+    (found,) = differences(rows)[0]
+    assert found.values.keys() == {"chrf"}
+    rows[1]["signature"] = "nrefs:1|tok:13a|version:2.6"
+    assert differences(rows)[0][0].values["bleu"].mean == 10
+
+
 def test_caches_of_several_kinds_are_compared_with_the_teacher_itself() -> None:
     kinds = {
         "online": {"cached": False},

@@ -133,6 +133,19 @@ class TestTable:
                 main(["table", "rows.json", "other.json", option])
 
     @pytest.mark.parametrize("option", ["--over-seeds", "--differences"])
+    def test_seeds_that_were_scored_in_different_ways_are_refused(self, option: str) -> None:
+        Path("other.json").write_text(json.dumps({**ROWS[1], "signature": "nrefs:1|tok:char|version:2.5"}))
+        Path("rows.json").write_text(json.dumps([ROWS[0]]))
+        assert main(["table", "rows.json", "other.json"]) == 0  # with both signatures
+        message = (
+            r"rows\.json and other\.json: seeds of teacher-0\.1 .*tok:13a and nrefs:1\|tok:char, so their mean BLEU"
+        )
+        with pytest.raises(SystemExit, match=message):
+            main(["table", "rows.json", "other.json", option])
+        Path("other.json").write_text(json.dumps({**ROWS[1], "signature": "nrefs:1|tok:13a|version:2.5"}))
+        assert main(["table", "rows.json", "other.json", option]) == 0
+
+    @pytest.mark.parametrize("option", ["--over-seeds", "--differences"])
     def test_two_records_of_a_system_and_seed_in_one_file_are_refused(self, option: str) -> None:
         Path("twins.json").write_text(json.dumps([result("word-s1", 20.0, seed=1), result("word-s1", 40.0, seed=1)]))
         with pytest.raises(SystemExit, match=r"twins\.json and twins\.json .*same system and seed, word-s1"):
