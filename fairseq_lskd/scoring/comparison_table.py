@@ -7,6 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ..records.result import COLUMNS
+from .table import escaped
 
 
 def tables(result: dict[str, Any], style: str) -> str:
@@ -32,7 +33,7 @@ def tables(result: dict[str, Any], style: str) -> str:
         story.append("+-: half of the 95 % confidence interval (bootstrap over sentences)")
     if several:
         story.append("over seeds: mean +- standard deviation [95 % confidence interval of the mean, Student's t]")
-    return "\n\n".join([*parts, "\n".join(story)])
+    return "\n\n".join([*parts, "\n".join(escaped(story, style))])
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tabulate import tabulate
+from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from ..busy import doubt
 from ..records.convergence import SHARE
-from ..records.result import COLUMNS, SCORES, Column, pairs_of
+from ..records.result import COLUMNS, SCORES, Column, measured, pairs_of
 from .budgets import budgets
 from .differences import Difference, support
 from .gap import NO_GAP, UNDECIDED, Share
@@ -62,7 +61,7 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
         if (key := signature_key(name)) in record
     }
     notes = [f"test set: {name}" for name in dict.fromkeys(r["test_set"] for r in records if r.get("test_set"))]
-    if any(record.get("bleu_std") is not None for record in records):
+    if any(record.get(f"{key}_std") is not None for record in records for key in measured(SCORES)):
         notes.append("+-: standard deviation over seeds")
     if any(record.get("converged") is False for record in records):
         notes.append(
@@ -85,7 +84,7 @@ def format_table(records: Sequence[dict[str, Any]], style: str = "simple", warni
         busy = [record.get("speed_others_cores") or 0.0 for record in records if record.get("speed_machine") == where]
         notes.append(f"sent/s: sentences per second of fairseq-generate on {where}{doubt(max(busy))}")
     notes += _of_shares([record[field] for record in records for field in SHARES.values() if field in record])
-    return "\n".join([table, "", *_plain([*sorted(signatures), *notes, *warnings], style)])
+    return "\n".join([table, "", *escaped([*sorted(signatures), *notes, *warnings], style)])
 
 
 def _columns(is_there: Callable[[str], bool]) -> list[Column]:
@@ -110,9 +109,13 @@ def _of_shares(shares: Sequence[Share]) -> list[str]:
     return notes
 
 
-def _plain(lines: Sequence[str], style: str) -> list[str]:
-    """Escape special characters of LaTeX in lines of text, if the style is one of LaTeX."""
-    return [re.sub(r"([%&#_$])", r"\\\1", line) for line in lines] if style.startswith("latex") else list(lines)
+#: Characters that LaTeX would print as others, or take for commands.
+_LATEX = str.maketrans({**LATEX_ESCAPE_RULES, "|": r"\textbar{}"})
+
+
+def escaped(lines: Sequence[str], style: str) -> list[str]:
+    """Escape special characters of LaTeX in lines of text, if the style is one of LaTeX, as tabulate does in cells."""
+    return [line.translate(_LATEX) for line in lines] if style.startswith("latex") else list(lines)
 
 
 def format_differences(
@@ -155,7 +158,7 @@ def format_differences(
     if left_out:
         notes.append(f"left out, because another system has the same labels: {', '.join(left_out)}")
     lines = [*notes, *warnings, *(["", *(f"- {sentence}" for sentence in closed)] if closed else [])]
-    return "\n".join([table, "", *_plain(lines, style)])
+    return "\n".join([table, "", *escaped(lines, style)])
 
 
 def _change(found: Spread | None, column: Column) -> str:

@@ -93,6 +93,20 @@ def test_other_styles(style: str, row: str) -> None:
     assert any(line.startswith(row) for line in format_table(RECORDS, style).splitlines())
 
 
+def test_notes_in_latex_have_its_escapes() -> None:
+    rows = [result("a_b", method="word", cached=True, kd_top_k=8, kd_rest="renormalise", train_kd_loss=0.4)]
+    notes = format_table(rows, "latex_booktabs", ["warning: 5 % {of} a^b > c"]).partition("\n\n")[2].splitlines()
+    assert notes[0] == r"BLEU: nrefs:1\textbar{}tok:13a\textbar{}version:2.5.1"
+    assert notes[2].startswith(r"train KD, \textasciitilde{}: computed")  # as in the cell
+    assert notes[-1] == r"warning: 5 \% \{of\} a\^{}b \ensuremath{>} c"
+
+
+def test_deviations_are_explained_without_bleu_too() -> None:
+    scores = {"chrf": 54.0, "chrf_std": 1.0, "chrf_signature": CHRF}
+    assert "+-: standard deviation over seeds" in format_table([{"system": "a", **scores}])
+    assert "+-" not in format_table(RECORDS)
+
+
 @pytest.mark.parametrize("style", ["simple", "github", "latex_booktabs", "tsv", "html"])
 def test_unconverged_systems_are_marked_in_every_style(style: str) -> None:
     rows = [
