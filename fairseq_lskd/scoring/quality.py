@@ -20,6 +20,8 @@ from ..files import find
 from ..records.result import COLUMNS, SCORES, measured, pairs_of, read_results
 from .taught import method_of, teacher_of
 
+#: Fewer values than this have no interval.
+LEAST = 5
 #: Metrics that can be compared.
 METRICS = {key: COLUMNS[key] for key in measured(SCORES) if COLUMNS[key].better is not None}
 
@@ -126,7 +128,7 @@ def spearman_interval(first: Sequence[float], second: Sequence[float]) -> Interv
     the correlation by an exchange of neighbours. With fewer than 5 values there is no interval.
     """
     rho, n = spearman(first, second), len(first)
-    if n < 5 or math.isnan(rho):
+    if n < LEAST or math.isnan(rho):
         return unsure(rho)
     most = 1 - 6 / (n * (n * n - 1))
     z = math.atanh(max(-most, min(most, rho)))
@@ -211,7 +213,7 @@ def _words(found: Sequence[Correlation], pairs: Sequence[Pair], alone: Sequence[
     for c in found:
         said = f"Better teachers have better students ({c.group}, {c.teachers} teachers, by {name}): {c.verdict}"
         yield f"{said}; rank correlation {c.rho.shown()}." if not math.isnan(c.rho.value) else f"{said}; no variation."
-    if any(math.isnan(c.rho.low) for c in found) or not found:
+    if any(c.teachers < LEAST for c in found) or not found:
         yield "A rank correlation needs at least five teachers: train more, with other sizes or seeds."
     teachers = {id(pair.teacher) for pair in pairs}
     better = sum((p.student[metric] > p.teacher[metric]) == more for p in pairs)

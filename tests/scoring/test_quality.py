@@ -101,6 +101,11 @@ def test_worse_students_of_better_teachers(tmp_path: Path) -> None:
     assert found.tables[0].rows[0][2] == -1 and found.tables[0].rows[0][-1] == "not held"
 
 
+def test_students_without_variation_do_not_ask_for_more_teachers(tmp_path: Path) -> None:
+    found = section(write(tmp_path, family(6, lambda bleu, chance: 20.0)))
+    assert "no variation" in found.words[0] and not any("at least five teachers" in words for words in found.words)
+
+
 def test_several_students_of_a_teacher_count_once(tmp_path: Path) -> None:
     records = family(5, lambda bleu, chance: bleu)
     twins = [r | {"checkpoint_sha256": f"twin{i}"} for i, r in enumerate(records) if r["role"] == "student"]
