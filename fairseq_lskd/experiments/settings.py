@@ -176,8 +176,11 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
             problems.append(f"students: strategy: {strategy!r}: expected one of {', '.join(_STRATEGIES)}")
         elif student.get("score_temperature", 1) != 1 and strategy != "n-best":
             problems.append(f"students: score_temperature: not allowed with strategy {strategy}, only with n-best")
-        if student.keys() >= {"cache_top_k", "cache_bytes"}:
+        sizes = [key for key in ("cache_top_k", "cache_bytes") if key in student]
+        if len(sizes) > 1:
             problems.append("students: cache_top_k and cache_bytes: expected one of them")
+        elif sizes and student.get("cached") is False:
+            problems.append(f"students: {sizes[0]}: not allowed with cached: false")
     for where, known in ((f"scale {scale}: ", settings), ("", given)):
         if "seeds" in known and not _are_seeds(known["seeds"]):
             problems.append(f"{where}seeds {known['seeds']}: expected a list of whole numbers from 1")

@@ -292,6 +292,7 @@ def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
             "strategy: nearest\n    filter_worst: 1",
             "students: filter_worst: 1: expected a number between 0 and 1",
         ),
+        ("cached: [false, true]", "cached: [false, true]\n    cache_bytes: 48", "cache_bytes: not allowed with cached"),
         ("strategy: nearest", "strategy: nearest\n    samples: 1", "students: samples: 1: expected a number from 2"),
         ("strategy: nearest", "strategy: mbr\n    score_temperature: 0.1", "not allowed with strategy mbr, only with"),
         ("cached: [false, true]", "options: --user-dir mine", "'--user-dir' runs code"),
