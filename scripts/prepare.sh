@@ -11,6 +11,7 @@
 #   ... --recipe moses-bpe                                   Moses tokenisation and BPE instead of SentencePiece, as in
 #                                                            older papers
 #   ... -- --separate --sample all                           options after -- are passed to lskd encode
+#   ... -- --spm-model data/other/pieces/spm.model           a trained vocabulary, such as that of other data
 #   ... --test-set newstest2013=wmt13                        another test set: NAME.LANG in --raw, or else sacreBLEU's wmt13
 #   ... --pairs 50000 --references 8                         with --corpus generated: number of training pairs, number of
 #                                                            references per test source, and other options of lskd generate:
@@ -48,6 +49,7 @@ need "$data" --data
     die "${generated[0]/#--train/--pairs} is only allowed with --corpus generated"
 enter_environment
 
+asked=$vocab
 case $corpus in
     generated)
         # A small model learns this small lexicon in minutes. With BPE, most words become one piece. With few pairs and
@@ -80,10 +82,11 @@ print(DIALECTS[int(sys.argv[1])].language)' "$dialect")
         ;;
 esac
 
-model=()
-[ "$recipe" != sentencepiece ] || model=(--model-type "$type")
-lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --recipe "$recipe" \
-    --vocab-size "$vocab" "${model[@]}" "${separate[@]}" "$@"
+vocabulary=(--vocab-size "$vocab" "${separate[@]}")
+[ "$recipe" != sentencepiece ] || vocabulary+=(--model-type "$type")
+# A trained vocabulary has its own size and type.
+case " $* " in *" --spm-model"[\ =]*) vocabulary=(${asked:+--vocab-size "$asked"}) ;; esac
+lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --recipe "$recipe" "${vocabulary[@]}" "$@"
 lskd binarise "$data/pieces" --out "$data/bin"
 for test in "${tests[@]}"; do
     set=${test#*=}

@@ -27,6 +27,7 @@ STEPS = {
         *("--valid", "--test", "--references", "--seed", "--nouns", "--verbs", "--adjectives", "--adverbs"),
         *("--prepositions", "--ambiguous", "--separable", "--synonyms", "--free-order", "--dialect"),
         "--recipe",
+        "--test-set",
     ],
     "train_teacher.sh": [
         "--data",
@@ -184,7 +185,6 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd record go after --)"),
-        ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher or --translations is missing (see distill_seq.sh"),
         (
             "distill_seq.sh",
@@ -291,6 +291,27 @@ def test_prepare_passes_every_option_of_the_generated_bitext_on(tmp_path: Path) 
         str(getattr(args, option.removeprefix("--").replace("pairs", "train").replace("-", "_"))).removesuffix(".0")
         for option in passed
     ] == [str(number) for number in range(len(passed))]
+
+
+@pytest.mark.parametrize("given", [["--spm-model", "m"], ["--spm-model=m"]], ids=" ".join)
+def test_prepare_takes_a_trained_vocabulary(given: list[str], tmp_path: Path) -> None:
+    """`lskd encode` refuses options of a new one with it."""
+    (tmp_path / "lskd").write_text('#!/bin/bash\necho "$@"\n')
+    (tmp_path / "lskd").chmod(0o755)
+
+    def encode(*words: str) -> list[str]:
+        call = ["bash", str(ROOT / "scripts/prepare.sh"), "--raw", ".", "-s", "de", "-t", "en", "--data", "d", *words]
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(call, capture_output=True, text=True, timeout=30, cwd=tmp_path, env=environment)
+        return done.stdout.splitlines()[0].split()
+
+    trained = ["encode", "--raw", "d/raw", "--out", "d/pieces", "-s", "de", "-t", "en", "--recipe", "sentencepiece"]
+    assert encode("--", *given) == [*trained, *given]
+    assert encode("--", "--threads", "2") == [
+        *trained, "--vocab-size", "8000", "--model-type", "unigram", "--threads", "2"
+    ]  # fmt: skip
+    # The user's own size stays, so that it is refused.
+    assert encode("--vocab-size", "400", "--", *given) == [*trained, "--vocab-size", "400", *given]
 
 
 def test_sizes_are_those_of_the_recipe() -> None:
