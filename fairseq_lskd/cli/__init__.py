@@ -173,10 +173,14 @@ def _main(argv: Sequence[str] | None) -> int:
         parser.error(f"{chosen}: no such command. Did you mean {near[0]}?")
     args, unknown = parser.parse_known_args(argv)
     if unknown:
-        known = [flag for action in subparsers.choices[args.subcommand]._actions for flag in action.option_strings]
+        called = subparsers.choices[args.subcommand]
+        for action in called._actions:
+            if isinstance(action, argparse._SubParsersAction):  # `lskd data prepare`
+                called = action.choices[getattr(args, action.dest)]
+        known = [flag for action in called._actions for flag in action.option_strings]
         near = [each for word in unknown for each in difflib.get_close_matches(word.partition("=")[0], known, 1)]
         hint = f". Did you mean {', '.join(near)}?" if near else ""
-        subparsers.choices[args.subcommand].error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        called.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     with _no_traceback(f"lskd {args.subcommand}", getattr(args, "out", None)):
         check_numbers(args)
         import_user_dirs(getattr(args, "user_dirs", []))

@@ -72,6 +72,8 @@ def test_typing_errors_are_answered_by_what_was_meant() -> None:
     done = lskd("select", "nbest.jsonl", "-s", "de", "-t", "en", "--out", "o", "--stratgy", "mbr")
     assert done.returncode == 2 and "usage: lskd select" in done.stderr
     assert "--stratgy" in done.stderr and "Did you mean --strategy?" in done.stderr
+    done = lskd("data", "prepare", "own", "--out", "o", "--cahce", "c")
+    assert "usage: lskd data prepare" in done.stderr and "Did you mean --cache?" in done.stderr
     done = lskd("tranlate")
     assert done.returncode == 2 and "Did you mean translate?" in done.stderr
 
