@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -257,6 +258,15 @@ def test_experiments_in_one_folder_agree_on_the_commands_that_they_share(scale: 
         for system in found.systems:
             key = f"{found.runs}/{system}"
             assert commands.setdefault(key, found.train_command(system)) == found.train_command(system)
+
+
+def test_every_job_that_uses_a_gpu_gets_one_from_slurm() -> None:
+    """Where the experiment is called there may be none."""
+    given = yaml.safe_load((FOLDER / "slurm/config.yaml").read_text())["set-resources"]
+    for path in (FOLDER / "Snakefile", FOLDER / "multilingual/Snakefile"):
+        rules = re.findall(r"^rule (\w+):\n((?: .*\n|\n)+)", path.read_text(), re.MULTILINE)
+        using = [name for name, does in rules if "gpu=GPU" in does]
+        assert len(using) > 3 and all(given[name]["gpu"] == 1 for name in using)
 
 
 def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
