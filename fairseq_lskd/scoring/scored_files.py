@@ -52,6 +52,7 @@ class Files(ScoringOptions):
                 (self.samples is not None and self.samples < 1, f"--samples {self.samples}: expected 1 or more"),
                 (self.jobs < 1, f"--jobs {self.jobs}: expected 1 or more"),
                 (comet and not (self.source or self.test_set), "--metrics comet needs --source"),
+                (bool(self.source and self.test_set), "-t has its own source: leave out --source"),
                 (self.comet_model is not None and not comet, "--comet-model needs --metrics comet"),
                 (self.metrics == ["comet"] and bool(self.baseline), "--baseline needs a metric of sacreBLEU"),
             )

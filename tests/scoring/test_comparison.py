@@ -237,6 +237,7 @@ def test_a_test_set_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
         (["good.1", "-r", "ref", "--style", "fancy"], "--style fancy: expected markdown, json, or one of"),
         (["good.1", "-r", "ref", "--tokenize", "x"], "--tokenize x: expected one of none, zh, 13a"),
         (["good.1", "-r", "ref", "-m", "comet"], "--metrics comet needs --source"),
+        (["good.1", "-t", "wmt14", "-l", "en-de", "--source", "ref"], "-t has its own source: leave out --source"),
         (["good.1", "-r", "ref", "--train", "."], "--train .: found no pieces/encode.json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
