@@ -101,7 +101,7 @@ def pair_up(records: Sequence[dict[str, Any]]) -> tuple[list[Pair], list[str]]:
     for record in records:
         if method_of(record) in (None, "none"):
             continue
-        teacher = teacher_of(record, [each for each in records if each.get("role") == "teacher"])
+        teacher = teacher_of(record, records)
         if teacher is None:
             alone.append(record["system"])
         else:

@@ -151,6 +151,9 @@ def test_teachers_are_found_by_digest() -> None:
     pairs, alone = pair_up([*teachers, *students])
     assert [(pair.teacher["bleu"], pair.student["bleu"]) for pair in pairs] == [(31, 21), (32, 22)]
     assert alone == ["other", "ensemble", "untold", "old"]
+    # A teacher of plain fairseq-train has no role without a label, and an assistant is a student too.
+    for role in (None, "student"):
+        assert len(pair_up([teachers[0] | {"role": role}, students[0]])[0]) == 1
 
 
 @pytest.mark.parametrize(
