@@ -59,15 +59,17 @@ def training_of(
         method = None  # The data may be a teacher's translations that were made elsewhere. Only the label knows.
     taught = method not in (None, "none")
     if taught:
-        found["reference_weight"] = options("criterion", "reference_weight")
+        # Hydra keeps 2 where a flag gives 2.0, and systems that differ in this would not be compared.
+        found["reference_weight"] = number(options("criterion", "reference_weight"))
         if beside and method != "sequence":
             sampled = bool(_value(cache, CACHE, "options", "--sampled"))
             kept = None if sampled else _value(cache, CACHE, "options", "--top-k")
             top_k = min(filter(None, map(_count, (options("criterion", "kd_top_k"), kept))), default=None)
             found |= {"cached": cache is not None, "kd_top_k": top_k}
             found["cache_bytes"] = _count(_value(cache, CACHE, "bytes_per_token")) if sampled else None
-            found |= {field: options("criterion", f"kd_{field}") for field in ("divergence", "temperature")}
-            found |= {field: options("criterion", field) for field in ("kd_weight", "kd_rest")}
+            names = {"temperature": "kd_temperature", "kd_weight": "kd_weight"}
+            found |= {field: number(options("criterion", of)) for field, of in names.items()}
+            found |= {"divergence": options("criterion", "kd_divergence"), "kd_rest": options("criterion", "kd_rest")}
     if method in ("sequence", "both"):
         names = {"strategy": "strategy", "score_temperature": "score-temperature"}
         found |= {field: _value(selected, SELECTED, "options", of) for field, of in names.items()}

@@ -96,6 +96,13 @@ def test_an_older_checkpoint_s_options_are_read_too(teacher_path: Path) -> None:
     assert budget_of(old).patience == 8 and old("common", "none") is None
 
 
+def test_numbers_of_hydra_are_those_of_flags(teacher_path: Path) -> None:
+    """fairseq-hydra-train saves `criterion.kd_temperature=2` as a whole number."""
+    checkpoint = trained(teacher_path, "run", **WORD | {"kd_temperature": 2, "kd_weight": 1, "reference_weight": 0})
+    found = training_of(checkpoint)
+    assert repr((found.temperature, found.kd_weight, found.reference_weight)) == "(2.0, 1.0, 0.0)"
+
+
 def test_labels_fill_in_unknown_facts(teacher_path: Path) -> None:
     checkpoint = trained(
         teacher_path, "run", {"size": "student", "temperature": 3, "kd_weight": None, "teacher_smoothing": 0.1}, **WORD
