@@ -10,7 +10,7 @@ from .seeds import spread
 
 
 def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> None:
-    """Add the speeds of `lskd speed` to all records of the same system, whichever seed was measured.
+    """Add the speeds of `lskd speed` to records: each its own, or that of another seed of its system.
 
     `speed_others_cores` is the number of cores that other programs kept busy meanwhile, or None if it was not measured.
     """
@@ -22,7 +22,7 @@ def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> Non
     on_gpu = machine["gpus"] and speeds.get("device") != "cpu"
     where = f"{machine['gpus'][0] if on_gpu else machine['cpu']}, {threads}"
     for record in records:
-        if (entry := entries.get(system_of(record))) is None:
+        if (entry := of_runs.get(record["system"], entries.get(system_of(record)))) is None:
             continue
         exported = entry.get("exported", {})
         others = [each for each in (entry.get("others_cores"), exported.get("others_cores")) if each is not None]

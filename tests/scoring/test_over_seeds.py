@@ -78,6 +78,9 @@ def test_a_speed_counts_for_all_seeds() -> None:
     add_speeds(rows, SPEEDS)
     assert [row["sentences_per_second"] for row in rows] == [10.0, 10.0, 40.0, 40.0]
     assert rows[3]["speed_machine"] == "A CPU, 2 threads"
+    # Unless each was measured.
+    add_speeds(rows, SPEEDS | {"systems": SPEEDS["systems"] | {"word-0.1-s2": {"sentences_per_second": 44.0}}})
+    assert [row["sentences_per_second"] for row in rows] == [10.0, 10.0, 40.0, 44.0]
 
 
 class TestTable:
