@@ -54,7 +54,9 @@ if [ -n "$teachers" ]; then
     criterion=(--criterion word_kd --teacher-path "$teachers" --kd-weight "${weight:-0.5}"
         --kd-temperature "${temperature:-1.0}" "${distilled[@]}")
     IFS=,: read -ra files <<<"$teachers"
-    for file in "${files[@]#*-*=}"; do
+    for file in "${files[@]}"; do
+        # The first checkpoint of a pair has its name: de-en=a.pt
+        if [[ $file =~ ^[^/=]+-[^/=]+=(.*) ]]; then file=${BASH_REMATCH[1]}; fi
         [ "$file" = none ] || inputs+=(--input "$file")
     done
 fi

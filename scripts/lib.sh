@@ -211,7 +211,7 @@ pairs() {
         plain_name "$pair" "--data $1: the pair"
         pairs+=("$pair")
     done
-    langs=$(printf '%s\n' "${pairs[@]%-*}" "${pairs[@]#*-}" | sort -u | paste -sd ,)
+    langs=$(printf '%s\n' "${pairs[@]%-*}" "${pairs[@]#*-}" | LC_ALL=C sort -u | paste -sd ,)
 }
 
 # validation METRIC [OPTION ...]: set valid, the options of fairseq-train for validation and early stopping, from the recipe.
@@ -220,7 +220,7 @@ pairs() {
 validation() {
     local metric=${1:-$validation_metric} flag=${1:+--validation-metric}
     # Tasks other than fairseq's translation may not compute BLEU.
-    case " ${*:2} " in *" --task translation "*) ;; *" --task"*) metric=${1:-loss} ;; esac
+    case " ${*:2} " in *" --task translation "* | *" --task=translation "*) ;; *" --task"*) metric=${1:-loss} ;; esac
     case $metric in
         loss) valid=() ;;
         bleu)
@@ -295,9 +295,9 @@ has_gpu() {
 launcher() {
     local all first
     own_modules "$@"
-    case $gpus$nodes in *[!0-9]*) die "--gpus $gpus --nodes $nodes: expected whole numbers" ;; esac
+    [[ "$gpus $nodes" =~ ^[1-9][0-9]*\ [1-9][0-9]*$ ]] ||
+        die "--gpus $gpus --nodes $nodes: expected whole numbers, at least 1"
     all=$((gpus * nodes))
-    [ "$all" -gt 0 ] || die "--gpus $gpus --nodes $nodes: expected at least 1"
     [ $((batches % all)) = 0 ] || die "--gpus $gpus --nodes $nodes: an update of this recipe is $batches times \
 --max-tokens, which $all GPUs cannot share equally; give numbers whose product divides $batches"
     parallel=(--update-freq $((batches / all)))
