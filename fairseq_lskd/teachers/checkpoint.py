@@ -72,8 +72,11 @@ def _names_of_foreign_code(path: Path, first: str) -> str:
 
 def near(path: Path) -> str:
     """Return sentences that name the checkpoints in a folder, or beside a missing file; "" if there are none."""
+    if parts := [part for part in re.split(r"[,\s]+", str(path)) if Path(part).is_file()]:
+        return f" Join several checkpoints by ':', as in {':'.join(parts)}."
     folder = path if path.is_dir() else path.parent
-    names = sorted(each.name for each in folder.glob("*.pt")) if folder.is_dir() else []
+    names = [each.name for each in folder.glob("*.pt")] if folder.is_dir() else []
+    names.sort(key=lambda name: (bool(re.search(r"\d", name)), name))  # those of epochs and updates last
     more = ", …" if len(names) > MOST_NAMES else ""
     meant = f" Did you mean {folder / AVERAGE}?" if path.is_dir() and AVERAGE in names else ""
     return f"{meant} {folder} has {', '.join(names[:MOST_NAMES])}{more}." if names else ""
@@ -140,7 +143,8 @@ def _reason(error: Exception) -> str:
     # torch's message begins with the advice to load without `weights_only`, or to file an issue.
     text = str(error).rpartition("WeightsUnpickler error: ")[2]
     lines = [line for line in text.splitlines() if line and not line.startswith("Weights only load failed")]
-    first = lines[0].partition(" In PyTorch 2.6")[0].rstrip(".") if lines else "no reason given"
+    none = "the file ends too early" if isinstance(error, EOFError) else "no reason given"
+    first = lines[0].partition(" In PyTorch 2.6")[0].rstrip(".") if lines else none
     return f"{type(error).__name__}: {first}."
 
 

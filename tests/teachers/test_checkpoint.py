@@ -7,6 +7,7 @@ import pickle
 import random
 import zipfile
 from argparse import Namespace
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -83,6 +84,20 @@ def test_no_file(tmp_path):
     assert f"Did you mean {tmp_path}/checkpoint_average.pt? {tmp_path} has checkpoint_average.pt" in complaint(tmp_path)
 
 
+def test_the_best_and_the_last_checkpoint_are_named_first(tmp_path):
+    for name in (*(f"checkpoint{epoch}.pt" for epoch in range(1, 12)), "checkpoint_best.pt", "checkpoint_last.pt"):
+        (tmp_path / name).touch()
+    assert f"{tmp_path} has checkpoint_best.pt, checkpoint_last.pt, checkpoint1.pt" in complaint(tmp_path / "bst.pt")
+
+
+@pytest.mark.parametrize("between", [",", " ", ", "])
+def test_checkpoints_that_are_not_joined_by_colons(tmp_path, between):
+    paths = [str(tmp_path / name) for name in ("a.pt", "b.pt")]
+    for path in paths:
+        Path(path).touch()
+    assert f"Join several checkpoints by ':', as in {':'.join(paths)}." in complaint(Path(between.join(paths)))
+
+
 def zip_of_text():
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -111,7 +126,7 @@ def test_files_that_are_not_checkpoints(tmp_path, kind):
     path.write_bytes(NOT_CHECKPOINTS[kind])
     said = complaint(path)
     assert "is not a checkpoint or is corrupt" in said and said.endswith("Copy or train it again.")
-    assert "foreign code" not in said and "Re-running" not in said
+    assert "foreign code" not in said and "Re-running" not in said and "no reason given" not in said
 
 
 @pytest.mark.parametrize("source", [NEW, OLD, None], ids=["zip", "legacy", "noise"])
