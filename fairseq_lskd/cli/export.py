@@ -1,8 +1,8 @@
 """Export a student to a folder that translates raw text with CTranslate2, without fairseq and torch.
 
 The folder contains model.bin, config.json and vocabularies (load it with ctranslate2.Translator), the SentencePiece
-model, and the manifest export.json. Weights are stored in int8 by default. examples/translate_raw.py translates with
-the folder. docs/export.md has the details.
+model, and the manifest export.json. Weights are stored in int8 by default. examples/translate_raw.py of the checkout
+translates with the folder, and so does `lskd translate --model`. docs/export.md has the details.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ COMPARISON = ".compare.json"  # a file beside the folder, as the manifest lists 
 EXAMPLES = """examples:
   lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en
   python examples/translate_raw.py exported/de-en < data/multi30k/raw/test.de
+  lskd translate data/multi30k/raw/test.de --model exported/de-en \\
+      --sentencepiece exported/de-en/sentencepiece.model --out test.jsonl
+  lskd harvest test.jsonl --source data/multi30k/raw/test.de --out test.hyp.en
   lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en \\
       --compare data/multi30k/raw/test.de data/multi30k/raw/test.en
   lskd export runs/mine/student/checkpoint_average.pt --out exported/de-en --data data/multi30k/bin \\

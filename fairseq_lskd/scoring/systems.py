@@ -64,7 +64,7 @@ def read_translations(path: Path, sentences: int, kind: str = "auto", remove_bpe
     Raises:
         UserError: if the file has another format or another number of sentences.
     """
-    kind = _kind(path) if kind == "auto" else kind
+    kind = format_of(path) if kind == "auto" else kind
     if kind == "fairseq":
         # D- lines are H- lines, detokenised if fairseq-generate was given a tokeniser.
         found = harvest(path, sentences, mark="D")
@@ -86,7 +86,8 @@ def read_translations(path: Path, sentences: int, kind: str = "auto", remove_bpe
     return [to_text(line, remove_bpe) for line in lines] if remove_bpe else lines
 
 
-def _kind(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """Return the format of a file of translations by its first lines: json, fairseq or text."""
     head = list(islice(read_lines(path), 200))
     if head and head[0].startswith('{"id"'):
         return "json"

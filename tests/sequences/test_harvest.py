@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,21 @@ class TestCommand:
             assert fact in said
         # Line 2 is missing too: sentences that are too long can be anywhere.
         assert "the translated file" not in self.refused("gaps")
+
+    def test_writes_the_text_of_lists_of_lskd_translate(self) -> None:
+        def record(number: int, *texts: str, **more: str) -> str:
+            found = [{"tokens": f"\u2581{text}", "text": text, "score": -1.0, "length": 2} for text in texts]
+            return json.dumps({"id": number, "source": "", "hypotheses": found, **more})
+
+        records = [record(0, "a", "worse"), record(1, skipped="empty"), record(2, "c")]
+        Path("list").write_text("\n".join(records) + "\n")
+        assert main(["harvest", "list", "--source", "source", "--out", "new"]) == 0
+        assert lines(Path("new")) == ["a", "", "c"]
+        Path("list").write_text("\n".join([*records[:2], record(2, skipped="too long")]) + "\n")
+        assert "1 of 3 sentences have no translation" in (said := self.refused("list"))
+        assert "--max-source-positions of lskd translate" in said and "--format fairseq" not in said
+        Path("list").write_text("\n".join(records[:2]) + "\n")
+        assert "list has 2 sentences, expected 3" in self.refused("list")
 
     @pytest.mark.parametrize("name", ["log", "source"])
     def test_names_a_file_that_is_not_there(self, name: str) -> None:
