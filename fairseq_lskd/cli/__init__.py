@@ -58,12 +58,16 @@ STEPS = {
 }
 #: Commands that continue where they were stopped.
 RESUMABLE = ("run", "translate", "rescore", "cache", "prepare")
-#: What people type, and the scripts that do it.
+_DISTIL = (
+    "fairseq-train with --criterion word_kd or seq_kd (`lskd criterion word_kd` prints the options)",
+    "scripts/distill_word.sh or scripts/distill_seq.sh",
+)
+#: What people type, the commands that do it, and the scripts of a checkout that do it.
 SCRIPTS = {
-    "train": "scripts/train_teacher.sh",
-    "distill": "scripts/distill_word.sh or scripts/distill_seq.sh",
-    "distil": "scripts/distill_word.sh or scripts/distill_seq.sh",
-    "prepare": "scripts/prepare.sh",
+    "train": ("fairseq-train", "scripts/train_teacher.sh"),
+    "distill": _DISTIL,
+    "distil": _DISTIL,
+    "prepare": ("`lskd data prepare`, `lskd encode` and `lskd binarise`", "scripts/prepare.sh"),
 }
 #: Set by the shell's function of argcomplete, which calls `lskd` to complete a command line.
 COMPLETION = "_ARGCOMPLETE"
@@ -140,8 +144,9 @@ def _main(argv: Sequence[str] | None) -> int:
         prog="lskd",
         usage="lskd [-h] [--version] COMMAND ...",
         description="\n\n".join(["Distil translation models with fairseq. The commands, step by step:", *steps]),
-        epilog="`lskd COMMAND --help` shows the options of a command, with examples. fairseq-train trains models, or "
-        "scripts/train_teacher.sh, distill_word.sh and distill_seq.sh of the checkout do. The manual is in docs/.",
+        epilog="`lskd COMMAND --help` shows the options of a command, with examples. fairseq-train trains models. A "
+        "checkout also has scripts that train (scripts/train_teacher.sh, distill_word.sh, distill_seq.sh), and the "
+        "manual (docs/).",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"fairseq_lskd {__version__}")
@@ -168,7 +173,8 @@ def _main(argv: Sequence[str] | None) -> int:
         parser.print_help(sys.stderr)
         return 2
     if chosen in SCRIPTS:
-        parser.error(f"{chosen}: no such command. In a checkout, call {SCRIPTS[chosen]}; see README.md")
+        commands, scripts = SCRIPTS[chosen]
+        parser.error(f"{chosen}: no such command. Call {commands}. In a checkout, {scripts} does it; see README.md")
     if chosen is not None and chosen not in COMMANDS and (near := difflib.get_close_matches(chosen, COMMANDS, 1)):
         parser.error(f"{chosen}: no such command. Did you mean {near[0]}?")
     args, unknown = parser.parse_known_args(argv)

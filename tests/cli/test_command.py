@@ -76,6 +76,8 @@ def test_typing_errors_are_answered_by_what_was_meant() -> None:
     assert "usage: lskd data prepare" in done.stderr and "Did you mean --cache?" in done.stderr
     done = lskd("tranlate")
     assert done.returncode == 2 and "Did you mean translate?" in done.stderr
+    done = lskd("train")
+    assert done.returncode == 2 and "Call fairseq-train. In a checkout, scripts/train_teacher.sh does it" in done.stderr
 
 
 @pytest.mark.parametrize(
