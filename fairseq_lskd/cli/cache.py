@@ -11,6 +11,7 @@ give each the same options and another --shard-id. The last one to end completes
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -109,6 +110,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out}: {'written' if found.now else 'up to date'}")
         size = sum(path.stat().st_size for path in args.out.iterdir()) / 1e6
         # A training reads the cache of its own --train-subset only.
-        use = f" Train with: --teacher-cache {args.out}" if args.subset.startswith("train") else ""
+        use = f" Train with: --teacher-cache {shlex.quote(str(args.out))}" if args.subset.startswith("train") else ""
         print(f"{size:,.1f} MB.{use}", file=sys.stderr)
     return 0

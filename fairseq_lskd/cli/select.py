@@ -10,6 +10,7 @@ The weights of each source sentence sum to 1. docs/select.md explains the strate
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -302,8 +303,8 @@ def run(args: argparse.Namespace) -> int:
         print(report.tables())
         if args.student_data or args.srcdict:
             data, weights = args.out / BINARISED, args.out / WEIGHTS
-            options = f"--user-dir {PACKAGE} --criterion seq_kd --sequence-weights {weights}"
-            print(f"Train with: fairseq-train {data} {options} ...")
+            words = ["--user-dir", PACKAGE, "--criterion", "seq_kd", "--sequence-weights", weights]
+            print(f"Train with: {shlex.join(map(str, ['fairseq-train', data, *words]))} ...")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,13 @@ def test_the_best_translation_of_every_sentence(capsys: pytest.CaptureFixture) -
     ]  # fmt: skip
     said = capsys.readouterr().out
     assert "not translated: too long" in said and said.strip() in Path("out/report.md").read_text()
+
+
+def test_the_command_to_train_with_can_be_pasted(bitext: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run("--student-data", bitext, out="my out") == 0
+    line = capsys.readouterr().out.splitlines()[-1].removeprefix("Train with: ")
+    words = shlex.split(line)
+    assert words[:2] == ["fairseq-train", "my out/data-bin"] and "my out/train.weights.npz" in words
 
 
 def test_the_nearest_and_references_beside_it() -> None:
