@@ -45,7 +45,7 @@ def _no_share(share: Share, gap: str) -> str:
 
 
 def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Return warnings of records without a role, and of teachers no better than a student without a teacher.
+    """Return warnings of models without a role, and of teachers no better than a student without a teacher.
 
     Teacher and student have the same seed. A teacher need not have students yet.
     """
@@ -53,7 +53,7 @@ def warnings(records: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _without_role(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Name models that may be the plain student of a distilled one, and lack the label that says so."""
+    """Name teachers, and models that may be the plain student of a distilled one, without the label that says so."""
     firsts = {system_of(record): record for record in reversed(records)}
     alone = [
         each for each in firsts.values() if method_of(each) not in (None, "none") and not plain_system(each, firsts)
@@ -64,13 +64,25 @@ def _without_role(records: Sequence[dict[str, Any]]) -> list[str]:
         for system, of in firsts.items()
         if of.get("method") == "none" and of.get("role") is None and of.get("checkpoint_sha256") not in teachers
     ]
+    untold = [
+        system
+        for system in dict.fromkeys(map(system_of, records))
+        if firsts[system].get("role") is None and firsts[system].get("checkpoint_sha256") in teachers
+    ]
+    said = []
+    if len(untold) > 1:
+        said.append(
+            f"warning: {', '.join(untold)} taught students and have no role. Label them role=teacher (--label of `lskd "
+            "run` or `lskd record`), so that the table shows their label smoothing and compares them"
+        )
     if not alone or not found:
-        return []
+        return said
     sizes = {f" and size={each['size']}" for each in alone if each.get("size") is not None}
     return [
+        *said,
         f"warning: {', '.join(found)} had no teacher and has no role. If it is the student without a teacher, label it "
         f"role=student{sizes.pop() if len(sizes) == 1 else ''} (--label of `lskd run` or `lskd record`), so that "
-        "distilled students are compared with it"
+        "distilled students are compared with it",
     ]
 
 

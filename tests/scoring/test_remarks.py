@@ -81,3 +81,13 @@ def test_a_plain_student_without_a_role_is_named() -> None:
     (said,) = warnings([taught, plain, big])
     assert "plain" in said and "role=student and size=student" in said and "big" not in said
     assert warnings([taught, plain | {"role": "student"}, big]) == warnings([plain, big]) == []
+
+
+def test_teachers_without_a_role_are_named() -> None:
+    """They have equal labels without it, so a table of differences leaves all but the first out."""
+    of = [student(f"word-{n}", 1, 25.0, teacher_sha256=[f"digest {n}"]) for n in range(2)]
+    plain = student("student", 1, 20.0, "none")
+    big = [plain | {"system": f"big-{n}", "role": None, "checkpoint_sha256": f"digest {n}"} for n in range(2)]
+    (said,) = warnings([*of, plain, *big])
+    assert said.startswith("warning: big-0, big-1 taught students and have no role. Label them role=teacher")
+    assert warnings([*of, plain, *(record | {"role": "teacher", "bleu": 30.0} for record in big)]) == []
