@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+_MAY = ": this may explain differences between them"
+
 
 def budgets(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a line about how long the students were trained; [] if fewer than two records have their updates.
+    """Return a line about how long the students were trained; [] if fewer than two records tell it.
 
     Budgets count as equal if the numbers of updates, or of target tokens, differ by no more than one validation
-    interval, because patience ends a training at a validation.
+    interval, because patience ends a training at a validation. Records of plain fairseq-train have no updates, only
+    their limit: limits that differ are told.
     """
-    students = [r for r in records if r.get("role") == "student" and r.get("updates")]
+    everyone = [record for record in records if record.get("role") == "student"]
+    students = [record for record in everyone if record.get("updates")]
+    if len(students) < len(everyone):
+        limits = [limit for record in everyone if (limit := record.get("max_updates"))]
+        if len(set(limits)) > 1:
+            return [f"students were trained with different budgets, at most {_range(limits, '{:,.0f}')} updates{_MAY}"]
     if len(students) < 2:
         return []
     updates = [record["updates"] for record in students]
@@ -28,7 +36,7 @@ def budgets(records: Sequence[dict[str, Any]]) -> list[str]:
     if len(limits) == 1 and None not in limits and all(record.get("patience") for record in students):
         limit = limits.pop()
         return [f"students: {said} (early stopping, at most {limit:,} updates)"]
-    return [f"students were trained with different budgets, {said}: this may explain differences between them"]
+    return [f"students were trained with different budgets, {said}{_MAY}"]
 
 
 def _range(values: Sequence[float], form: str) -> str:

@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..files import sha256
 from ..records.derive import Options, training_of
 from ..records.result import Result
+from ..records.training import Training
 from ..runs import RECORD, read_record
 from ..teachers.checkpoint import read_archive
 from ..teachers.compatibility import languages_of
@@ -79,7 +80,7 @@ def make_record(
             if pieces is None:
                 raise UserError("--truth needs --pieces, found none")
             result["kl_to_truth"] = round(divergence_from_truth(stats["nll_loss"], pieces, truth), 2)
-    result |= training.course
+    result |= training.course or _limits(training)
     kept = {name: getattr(training, name) for name in ("kd_top_k", "cache_bytes")}
     result |= {name: value for name, value in kept.items() if value is not None}
     result["train_seconds"] = training.seconds
@@ -93,6 +94,12 @@ def make_record(
     result["checkpoint_sha256"] = sha256(checkpoint)
     result["versions"] = {"python": platform.python_version(), **{p: version_of(p) for p in PACKAGES}}
     return Result.from_row(result)
+
+
+def _limits(training: Training) -> dict[str, Any]:
+    """Return the limits in the checkpoint of a training without a log."""
+    found = {} if training.budget is None else training.budget._asdict()
+    return {name: limit for name in ("max_updates", "patience") if (limit := found.get(name)) is not None}
 
 
 def _made(run: Path, checkpoint: Path, labels: dict[str, Any]) -> dict[str, Any]:

@@ -55,8 +55,13 @@ def of_same_pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def budget(record: Mapping[str, Any]) -> tuple[str | None, ...]:
-    """Return the limits of updates and epochs in the command of a record; None: no limit."""
-    return tuple(option(record.get("command") or [], name) for name in ("--max-update", "--max-epoch"))
+    """Return the limits of updates and epochs in the command of a record; None: no limit.
+
+    A record of plain fairseq-train has no command, but the limit of updates.
+    """
+    if not (command := record.get("command")):
+        return (str(limit) if (limit := record.get("max_updates")) else None, None)
+    return tuple(option(command, name) for name in ("--max-update", "--max-epoch"))
 
 
 def teacher_of(student: Mapping[str, Any], records: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

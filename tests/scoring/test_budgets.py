@@ -38,6 +38,12 @@ def test_budgets(records: list[dict[str, Any]], said: str) -> None:
     assert said in line and ("same" in line) == ("same" in said)
 
 
+def test_limits_of_trainings_without_a_log_are_compared() -> None:
+    (line,) = budgets([student(None, max_updates=25), student(110, max_updates=110)])
+    assert "different budgets, at most 25 to 110 updates" in line
+    assert budgets([student(None, max_updates=110), student(110, max_updates=110)]) == []
+
+
 def test_teachers_and_older_rows_have_no_line() -> None:
     teacher = student(9) | {"role": "teacher"}
     assert budgets([teacher, student(1200)]) == budgets([student(None), student(None)]) == budgets([{}, {}]) == []

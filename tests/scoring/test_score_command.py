@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import WIDER, make_model, make_task
 
 from fairseq_lskd.cli import main
@@ -17,6 +18,7 @@ from fairseq_lskd.records.parameters import count_parameters
 from fairseq_lskd.records.result import COLUMNS, COURSE, SCHEMA
 from fairseq_lskd.scoring import score_corpus
 from fairseq_lskd.scoring.validation import divergence_from_truth, read_validation
+from fairseq_lskd.teachers.checkpoint import read_archive
 
 # The last line of fairseq-validate 0.12.2.
 CLOSING = (
@@ -135,11 +137,14 @@ class TestCommand:
             "--label", "a=b"
         )
         (self.run / "run.json").unlink()
-        shutil.move("model.pt", self.run / "checkpoint_best.pt")
+        state = read_archive("model.pt")
+        state["cfg"] = {**state["cfg"], "optimization": {"max_update": 25}}
+        torch.save(state, self.run / "checkpoint_best.pt")
         files = [*self.files, "--checkpoint", str(self.run / "checkpoint_best.pt")]
         assert main(["record", *files, "--label", "role=student", "--label", "size=small"]) == 0
         found = json.loads((self.run / "result.json").read_text())
         assert (found["system"], found["role"], found["size"]) == ("word-0.1", "student", "small")
+        assert found["max_updates"] == 25 and "updates" not in found
         assert found["checkpoint_sha256"] == sha256(self.run / "checkpoint_best.pt") and "command" not in found
         assert "not finished" not in capsys.readouterr().err
         with pytest.raises(SystemExit, match="--label role: expected NAME=VALUE"):

@@ -93,6 +93,13 @@ class TestTrios:
         ]
         assert names([*records[:2], records[3]])["word-0.1"][0][1] == "student-s1"
 
+    def test_limits_of_trainings_without_a_command_are_their_budget(self) -> None:
+        sizes = (("student", 100), ("longer", 900))
+        plain = [student(name, 1, 20.0, "none", max_updates=n, command=None) for name, n in sizes]
+        for more in ({"max_updates": 900, "command": None}, {"command": ["fairseq-train", "--max-update", "900"]}):
+            records = [rows(1)[0], *plain, student("word-0.1", 1, 25.0, **more)]
+            assert names(records)["word-0.1"][0][1] == "longer-s1"
+
 
 def of_pairs() -> list[dict[str, Any]]:
     """Two language pairs: teachers, bilingual students, and students of both pairs with equal budgets and sizes."""
