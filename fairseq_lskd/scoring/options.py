@@ -67,6 +67,16 @@ class ScoringOptions:
             generated=generated or any((path.parent / TRUTH).is_file() for path in self.references or ()),
         )
 
+    def doubts(self, chosen: Chosen, metrics: Sequence[str]) -> list[str]:
+        """Return warnings about the references, and about these metrics on them."""
+        source, _, target = (self.language_pair or "").partition("-")
+        found = [
+            f"{path} ends in .{source}, the source language of -l {self.language_pair}: expected references in {target}"
+            for path in self.references or ()
+            if target and source != target and path.name.removesuffix(".gz").endswith(f".{source}")
+        ]
+        return [*found, *chosen.warnings, *filter(None, [of_words(metrics, chosen)])]
+
 
 def same_length(names: Sequence[str], sides: Sequence[Sequence[str]]) -> None:
     """Check that all sides of a test set have the same number of lines, and at least one.
@@ -79,11 +89,6 @@ def same_length(names: Sequence[str], sides: Sequence[Sequence[str]]) -> None:
         raise UserError(f"{', '.join(lengths)}: expected the same number of lines in each")
     if not sides[0]:
         raise UserError(f"{names[0]}: expected lines to score, found none")
-
-
-def doubts(chosen: Chosen, metrics: Sequence[str]) -> list[str]:
-    """Return warnings about these metrics on a test set."""
-    return [*chosen.warnings, *filter(None, [of_words(metrics, chosen)])]
 
 
 def warn(warnings: Sequence[str]) -> None:

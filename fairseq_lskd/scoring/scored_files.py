@@ -19,7 +19,7 @@ from ..lines import read_lines
 from . import testsets
 from .comparison import Data, compare, over_seeds
 from .metrics import NAMES
-from .options import ScoringOptions, doubts, same_length, warn
+from .options import ScoringOptions, same_length, warn
 from .systems import parse, read_translations
 
 
@@ -86,7 +86,7 @@ def score_files(files: Files) -> dict[str, Any]:
     usual = list(NAMES)
     metrics = list(dict.fromkeys(files.metrics or (usual[:2] if chosen.unspaced else usual)))
     files.check(data, names)
-    warn([*doubts(chosen, metrics), *data.warnings])
+    warn([*files.doubts(chosen, metrics), *data.warnings])
     comet = None
     if "comet" in metrics:
         from .comet import MODEL, Comet

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json
+from ..errors import UserError
+from ..files import sha256, write_json
 from ..names import PLAIN, is_plain
+from ..reading import value_at
 from ..records.result import Result
 from ..runs import read_labels
+from ..sequences.resumable import manifest_path, read_manifest
 from .comparison import Data
 from .metrics import make_metric
-from .options import ScoringOptions, doubts, same_length, warn
+from .options import ScoringOptions, same_length, warn
 from .systems import Output, read_translations
 
 
@@ -80,6 +83,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         return None
     assert run.checkpoint is not None and run.hypotheses is not None
     hypotheses = read_translations(run.hypotheses, len(references[0]))
+    _check_translator(run.hypotheses, run.checkpoint)
     from .record import make_record  # loads torch and fairseq
 
     result = make_record(
@@ -101,10 +105,23 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         result = replace(result, exported=facts)
     data = Data(references, [Output(run.folder.name, run.hypotheses)], [hypotheses])
     run.check(data, names, generated, weak=True)
-    warnings = [*doubts(chosen, metrics), *data.warnings]
+    warnings = [*run.doubts(chosen, metrics), *data.warnings]
     if result.train_seconds is None and result.command is not None:
         warnings.append(f"{run.folder}: the training is not finished, so the record has no train_seconds")
     warn(warnings)
     result = replace(result, test_set=run.test_name)
     write_json(run.record(result), result.to_row())
     return result
+
+
+def _check_translator(hypotheses: Path, checkpoint: Path) -> None:
+    """Refuse a list that `lskd translate` made with another checkpoint, as far as its manifest tells."""
+    made = read_manifest(hypotheses) or {}
+    digests = value_at(made, "run", "teacher")
+    # A CTranslate2 folder, which has no teacher_path, may be an exported checkpoint.
+    if made.get("teacher_path") and isinstance(digests, list) and digests != [sha256(checkpoint)]:
+        raise UserError(
+            f"--hypotheses {hypotheses}: {made['teacher_path']} translated them, not the present --checkpoint "
+            f"{checkpoint}, according to the digest in {manifest_path(hypotheses).name}. Give the translations of this "
+            "checkpoint. If it was written again, translate again"
+        )

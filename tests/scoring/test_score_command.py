@@ -161,6 +161,23 @@ class TestCommand:
         assert "-l en-de" in said and "expected -l de-en" in said
         assert self.score("-l", "de-en") == 0
 
+    def test_references_in_the_source_language_give_a_warning(self, capsys: pytest.CaptureFixture) -> None:
+        shutil.copy("ref", "ref.de")
+        assert self.score("--references", "ref.de", "-l", "de-en") == 0
+        assert "warning: ref.de ends in .de, the source language of -l de-en" in capsys.readouterr().err
+        assert self.score("-l", "de-en") == 0
+        assert "source language" not in capsys.readouterr().err
+
+    def test_translations_by_another_checkpoint_are_refused(self) -> None:
+        line = json.dumps({"id": 0, "source": "", "hypotheses": [], "skipped": "empty"}) + "\n"
+        Path("list").write_text(line)
+        Path("ref").write_text("a\n")
+        made = {"lines": 1, "bytes": len(line), "teacher_path": "other.pt"}
+        for digest, told in (("another", True), (sha256(Path("model.pt")), False)):
+            Path("list.manifest.json").write_text(json.dumps({**made, "run": {"teacher": [digest]}}))
+            said = self.refused("--hypotheses", "list")  # the right one for its empty translation
+            assert ("other.pt translated them, not the present --checkpoint model.pt" in said) == told
+
     def test_the_truth_needs_a_validation(self) -> None:
         assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--pieces", "pieces")
         assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--validation", "log")
