@@ -27,6 +27,7 @@ from .segmentation import check_pieces, splitter
 
 #: Number of sentences for checking the pieces, and for choosing the other sources of a contrast.
 SAMPLE = 1000
+DOUBTFUL = 0.05  #: share of unknown tokens that gives a warning; in the right pieces it is at most a few per cent
 #: The shape of the state in a journal.
 STATE = {"settings": RECORDED, "seconds": NUMBER, "counts": {str: COUNT}, "sum": NUMBER}
 #: Options of the model and of its engine that identify a run.
@@ -156,14 +157,18 @@ def _scorer(request: Request, candidates: Candidates) -> tuple[PairScorer, dict[
     texts = (candidates.source_name, str(request.pairs))
     sides_read = zip(models, loaded.symbols, reversed(texts) if request.backward else texts, strict=True)
     for number, (side, known, where) in enumerate(sides_read):
-        check_pieces(
-            (each[number] for each in pairs),
-            frozenset(known),
-            f"{where}, which is the {side} side of the scoring model",
-            "the scoring model",
+        read_as = f"{where}, which is the {side} side of the scoring model"
+        way_out = (
             f"Give --sentencepiece-{side} with the SentencePiece model of this side of the scoring model. Without it, "
-            "lines must be in its pieces",
+            "lines must be in its pieces"
         )
+        share = check_pieces((each[number] for each in pairs), frozenset(known), read_as, "the scoring model", way_out)
+        if share > DOUBTFUL:
+            print(
+                f"warning: {read_as}: the scoring model lacks {share:.0%} of the tokens of the first sentences, and "
+                f"reads them as <unk>, so its scores may mean little. {way_out}",
+                file=sys.stderr,
+            )
     engine = loaded.make_engine()
     extra = loaded.extra + 1
     others = None

@@ -52,8 +52,8 @@ def check_pieces(
     whose: str = "the teacher",
     way_out: str = "For raw text, give --sentencepiece with the SentencePiece model of the teacher's data "
     "(pieces/spm.model of lskd encode). Text in pieces must be in the teacher's pieces",
-) -> None:
-    """Check by the share of unknown tokens that sentences are in a model's pieces.
+) -> float:
+    """Check by the share of unknown tokens that sentences are in a model's pieces. Return the share.
 
     Args:
         lines: some of the sentences, in pieces.
@@ -70,3 +70,4 @@ def check_pieces(
             f"{where}: {whose} lacks {100 * unknown / len(tokens):.0f} % of the tokens of the first sentences, "
             f"expected at most {100 * UNKNOWN:.0f} %. {way_out}"
         )
+    return unknown / max(len(tokens), 1)

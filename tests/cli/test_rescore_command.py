@@ -88,6 +88,18 @@ def plain(path: Path | str, source: str, target: str) -> list[float]:
     return (total / len(teacher.models))[torch.arange(len(target_ids)), target_ids].log().tolist()
 
 
+def test_some_unknown_tokens_give_a_warning(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    records = list(read_nbest(Path("nbest.jsonl")))
+    for record in records[::8]:
+        record["source"] = " ".join("another" for _ in record["source"].split())
+    Path("other.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    rescore(*words, nbest="other.jsonl")
+    assert "warning: other.jsonl, which is the source side of the scoring model" in (said := capsys.readouterr().err)
+    assert "reads them as <unk>" in said and said.count("warning") == 1
+    rescore(*words, out="same.jsonl")
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_a_teacher_gives_its_own_translations_the_scores_that_it_found(
     words: list[str], capsys: pytest.CaptureFixture
 ) -> None:
