@@ -271,10 +271,15 @@ class Study:
 
 
 def _training_of(paths: str) -> Training:
-    """Check the weights of all checkpoints, joined by `:`, and return how the first one was trained."""
+    """Check the weights of all checkpoints, joined by `:`, and return how the first one was trained.
+
+    An ensemble has label smoothing if all of its members have the same.
+    """
     for path in paths.split(":"):
         check_weights(path, read_archive(path)["model"])
-    return training_of(paths.split(":")[0])
+    first, *more = (training_of(path) for path in paths.split(":"))
+    same_smoothing = all(each.label_smoothing == first.label_smoothing for each in more)
+    return first if same_smoothing else dataclasses.replace(first, label_smoothing=None)
 
 
 def _facts_of(model: Model, how: Training) -> dict[str, str]:

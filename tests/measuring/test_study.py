@@ -11,7 +11,7 @@ import torch
 from fairseq_lskd.analysis.measurement import Measurement, Plan
 from fairseq_lskd.analysis.system import System
 from fairseq_lskd.files import sha256
-from fairseq_lskd.measuring.study import Study
+from fairseq_lskd.measuring.study import Study, _training_of
 from fairseq_lskd.records.training import Teacher, Training
 
 
@@ -39,3 +39,13 @@ def test_digests_distinguish_teachers_of_equal_smoothing(
     teachers = [system("first", 0.1), system("second", 0.1)]
     mine = Training(labels={"teacher_smoothing": 0.1}, teachers=(Teacher(sha256(Path(taught_by)), None),))
     assert study._taught(system("student"), mine, teachers).taught_by == wanted
+
+
+def test_an_ensemble_has_a_label_smoothing_if_its_members_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    smoothings = {"plain": 0.0, "smooth": 0.1, "other": 0.1}
+    module = "fairseq_lskd.measuring.study"
+    monkeypatch.setattr(f"{module}.check_weights", lambda *_: None)
+    monkeypatch.setattr(f"{module}.read_archive", lambda _: {"model": {}})
+    monkeypatch.setattr(f"{module}.training_of", lambda path: Training(label_smoothing=smoothings[path]))
+    found = {paths: _training_of(paths).label_smoothing for paths in ("plain:smooth", "smooth:other", "plain")}
+    assert found == {"plain:smooth": None, "smooth:other": 0.1, "plain": 0.0}
