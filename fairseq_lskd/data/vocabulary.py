@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..names import PLAIN
-from ..reading import read_json
+from ..reading import read_json, read_value, shown
 from .dictionary import FAIRSEQ_SPECIALS
 
 if TYPE_CHECKING:  # imported only where it is needed, because many modules only import a constant from here
@@ -33,8 +33,14 @@ def read_encoded(pieces: Path, **more: Any) -> dict[str, Any]:
         more: the shapes of the entries that are needed beside the languages.
 
     Raises:
-        UserError: if it cannot be read or has another shape.
+        UserError: if it cannot be read or has another shape, or if the text is of one language only.
     """
+    options = read_value(pieces / MANIFEST, "options")
+    if isinstance(options, dict) and "source-lang" in options and options.get("target-lang") is None:
+        raise UserError(
+            f"{pieces} has text in one language only ({shown(options['source-lang'])}), expected a bitext. Translate "
+            "this text with a teacher (lskd translate), and build training data from the translations (lskd select)"
+        )
     shape = {"options": {"source-lang": PLAIN, "target-lang": PLAIN}, **more}
     found: dict[str, Any] = read_json(pieces / MANIFEST, shape, "what `lskd encode` wrote", "Encode it again")
     return found

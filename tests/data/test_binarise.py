@@ -121,6 +121,15 @@ def test_a_folder_without_pieces_is_refused(raw: Path, tmp_path: Path) -> None:
         cli.main(["binarise", str(raw), "--out", str(tmp_path / "bin")])
 
 
+def test_text_in_one_language_is_refused(pieces: Path, tmp_path: Path) -> None:
+    mono = shutil.copytree(pieces, tmp_path / "mono")
+    record = json.loads((mono / "encode.json").read_text())
+    del record["options"]["target-lang"]
+    (mono / "encode.json").write_text(json.dumps(record))
+    with pytest.raises(SystemExit, match=f"{mono} has text in one language only .*expected a bitext.*lskd translate"):
+        cli.main(["binarise", str(mono), "--out", str(tmp_path / "bin")])
+
+
 def test_changed_pieces_are_refused(pieces: Path, tmp_path: Path) -> None:
     copy = tmp_path / "pieces"
     copy.mkdir()
