@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="rows", type=Path, metavar="CSV", help="file that --csv wrote, instead of RUN")
     add_options(
         parser,
-        ("--csv", Path, "FILE", "write the points as CSV, with columns system, update, name, value"),
+        ("--csv", Path, "FILE", "write the points as CSV, with columns system, update, name, value, seed"),
         ("--plot", Path, "FILE", "write a plot of the curves, as .svg, .png or .pdf"),
     )
 
