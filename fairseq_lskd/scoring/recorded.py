@@ -93,8 +93,7 @@ class Recorded:
             else:
                 print(
                     f"--runs {self.runs}: found no result.json of a student and its teacher, so the report has no "
-                    "section on their quality. Write them with `lskd record` or scripts/score.sh, with the label "
-                    "role=teacher for the teacher",
+                    "section on their quality. Write them with `lskd record` or scripts/score.sh",
                     file=sys.stderr,
                 )
         if self.references is not None and self.training is not None:
