@@ -18,9 +18,9 @@ def budgets(records: Sequence[dict[str, Any]]) -> list[str]:
     everyone = [record for record in records if record.get("role") == "student"]
     students = [record for record in everyone if record.get("updates")]
     if len(students) < len(everyone):
-        limits = [limit for record in everyone if (limit := record.get("max_updates"))]
-        if len(set(limits)) > 1:
-            return [f"students were trained with different budgets, at most {_range(limits, '{:,.0f}')} updates{_MAY}"]
+        ends = [limit for record in everyone if (limit := record.get("max_updates"))]
+        if len(set(ends)) > 1:
+            return [f"students were trained with different budgets, at most {_range(ends, '{:,.0f}')} updates{_MAY}"]
     if len(students) < 2:
         return []
     updates = [record["updates"] for record in students]

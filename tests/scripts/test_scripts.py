@@ -180,7 +180,7 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
         (
             "score.sh",
             ["--data", "d", "--run", "r", "--recipe", "x"],
-            "--recipe x: expected a file (.sh), or one of europarl-en-fr generated iwslt14-de-en multi30k "
+            "--recipe x: expected a file (.sh), or one of europarl-en-fr generated iwslt14-de-en multi30k quickstart "
             "smoke tatoeba-en-de wmt14-en-de-base wmt14-en-de-big wmt14-en-fr-base wmt14-en-fr-big wmt16-en-ro-base",
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
