@@ -29,6 +29,8 @@ VOCABULARY = 8000
 #: Corpus and languages of the slice.
 SLICE, SLICE_LANGUAGES = "europarl-en-fr", ("en", "fr")
 EXPERIMENT = "multi30k"
+#: The committed tables and pictures, which no stage reads.
+UNUSED = "docs/results/"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -176,7 +178,7 @@ def prepare(data: Path, *words: str) -> None:
 
 
 def get_source(path: Path) -> None:
-    """Write an archive of the checkout, without files that git ignores."""
+    """Write an archive of the checkout, without files that git ignores and without `UNUSED`."""
     names = sorted(set(source_files()))
     with tarfile.open(path, "w:gz") as archive:
         for name in names:
@@ -188,7 +190,8 @@ def source_files() -> Iterator[str]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"{ROOT} is not a git checkout, so the files to pack are not known: {done.stderr.strip()}")
-    yield from (name for name in done.stdout.split("\0") if name and (ROOT / name).is_file())
+    names = (name for name in done.stdout.split("\0") if name and not name.startswith(UNUSED))
+    yield from (name for name in names if (ROOT / name).is_file())
 
 
 def finish(part: Path, facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@
 #
 # wheels.txt lists what is packed, and there.txt what the machine already has. Packing needs the network. Wheels and
 # corpora that are already packed are kept. Copy the checkout to the machine, or only the packed folder: its
-# source.tar.gz is the checkout.
+# source.tar.gz is the checkout without docs/results.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

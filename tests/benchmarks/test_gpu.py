@@ -169,3 +169,10 @@ def test_another_folder_is_not_touched(tmp_path):
 def test_help_needs_nothing(script):
     done = subprocess.run([BENCHMARKS / "gpu" / script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and f"benchmarks/gpu/{script}" in done.stdout
+
+
+def test_the_packed_checkout_has_what_the_stages_need() -> None:
+    names = set(pack.source_files())
+    assert {"setup.py", "benchmarks/gpu/run.sh", "scripts/recipes/quickstart.sh"} <= names
+    # Tables and pictures would fill the packed folder.
+    assert not any(name.startswith("docs/results/") for name in names)
