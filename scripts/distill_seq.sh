@@ -91,7 +91,7 @@ esac
     die "--samples $samples --translations $translations: expected one of them; the translations exist already"
 [ -z "$worst" ] || [ -n "$backward" ] ||
     die "--filter-worst $worst needs scores: give the model that computes them with --backward"
-[[ $worst =~ ^(0?\.[0-9]+)?$ ]] || die "--filter-worst $worst: expected a share between 0 and 1"
+[[ $worst =~ ^(0?\.[0-9]*[1-9][0-9]*)?$ ]] || die "--filter-worst $worst: expected a share between 0 and 1"
 [[ $top_k =~ ^([1-9][0-9]*)?$ ]] || die "--cache-top-k $top_k: expected a number from 1"
 [[ $bytes =~ ^([1-9][0-9]*)?$ ]] || die "--cache-bytes $bytes: expected a number from 1"
 [ -z "$top_k" ] || [ -z "$bytes" ] || die "--cache-top-k $top_k --cache-bytes $bytes: expected one of them"

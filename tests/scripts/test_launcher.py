@@ -368,6 +368,7 @@ def test_a_backward_model_filters_the_translations(home: Path) -> None:
     # Before the training side is translated.
     for wrong, fact in (
         (["--filter-worst", "5"], "--filter-worst 5: expected a share"),
+        (["--filter-worst", "0.0"], "--filter-worst 0.0: expected a share"),
         (["--filter-worst", "0.1", "--backward", ""], "--backward needs a value"),
     ):
         done = call(home, *words, *wrong)
