@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..files import write_beside
 from ..lines import read_lines
 from ..sequences import harvest
+from ..sequences.source_text import SourceText
 
 EXAMPLES = """examples:
   lskd harvest generate.txt --source test.de --out test.hyp.en
@@ -24,7 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "generated", type=Path, metavar="FILE", help="file with the output of fairseq-generate, or of `lskd translate`"
     )
-    parser.add_argument("--source", type=Path, required=True, metavar="FILE", help="source text, one sentence per line")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="source text, one sentence per line; refused if FILE translates another text",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="output file, one translation per line")
     parser.add_argument(
         "--pieces",
@@ -38,23 +45,23 @@ def run(args: argparse.Namespace) -> int:
     from ..data.restore import restorer
     from ..scoring.systems import format_of
 
-    source = list(read_lines(args.source))
+    source = SourceText(args.source, list(read_lines(args.source)))
     restore = restorer(args.pieces) if args.pieces else str
     if format_of(args.generated) == "json":
         texts, command, select = _of_lists(args.generated, source), "lskd translate", "lskd select"
     else:
-        found = harvest(args.generated, len(source))
+        found = harvest(args.generated, len(source.lines), source=source)
         texts = [hypotheses[0].text if hypotheses else None for hypotheses in found]
         command, select = "fairseq-generate", "lskd select --format fairseq"
     best = [restore(text.strip()) if text is not None else None for text in texts]
     missing = [i for i, text in enumerate(best) if text is None]
     if missing:
         way_out = "Raise"
-        if missing[0] + len(missing) == len(source):  # sentences that are too long can be anywhere
+        if missing[0] + len(missing) == len(source.lines):  # sentences that are too long can be anywhere
             way_out = f"They are the last ones: check that {args.source} is the translated file. If it is, raise"
         raise UserError(
-            f"{args.generated}: {len(missing):,} of {len(source):,} sentences have no translation, the first is line "
-            f"{missing[0] + 1}. {way_out} --max-source-positions of {command}. For training data, use `{select}`, "
+            f"{args.generated}: {len(missing):,} of {len(source.lines):,} sentences have no translation, the first is "
+            f"line {missing[0] + 1}. {way_out} --max-source-positions of {command}. For training data, use `{select}`, "
             "which leaves them out"
         )
     with write_beside(args.out) as part, part.open("w", encoding="utf-8", newline="\n") as out:
@@ -62,13 +69,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _of_lists(path: Path, source: list[str]) -> list[str | None]:
+def _of_lists(path: Path, source: SourceText) -> list[str | None]:
     """Return the text of each sentence's first hypothesis; "" for an empty sentence, None for one that was too long."""
     from ..sequences.nbest import EMPTY, read_nbest
 
     records = list(read_nbest(path))
-    if len(records) != len(source):
-        raise UserError(f"{path} has {len(records):,} sentences, expected {len(source):,}, as --source has lines")
+    if len(records) != len(source.lines):
+        raise UserError(f"{path} has {len(records):,} sentences, expected {len(source.lines):,}, as --source has lines")
+    for record in records:
+        source.add(record["id"], record["source"])
+    source.check(path)
     return [
         record["hypotheses"][0]["text"] if record["hypotheses"] else "" if record["skipped"] == EMPTY else None
         for record in records

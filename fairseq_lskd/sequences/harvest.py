@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
 from ..lines import read_lines
+from .source_text import SourceText
+
+#: A sentence that was translated. Tasks without a source dictionary print empty ones.
+_SOURCE = re.compile(r"S-([0-9]{1,18})\t(.+)")
 
 
 class Hypothesis(NamedTuple):
@@ -16,13 +21,16 @@ class Hypothesis(NamedTuple):
     text: str  #: tokens joined by spaces, or plain text with --remove-bpe
 
 
-def harvest(path: str | os.PathLike[str], sentences: int, mark: str = "H") -> list[list[Hypothesis]]:
+def harvest(
+    path: str | os.PathLike[str], sentences: int, mark: str = "H", source: SourceText | None = None
+) -> list[list[Hypothesis]]:
     """Read the hypotheses of each sentence, best first, from the output of fairseq-generate.
 
     Args:
         path: the output, or the file `generate-SUBSET.txt` of --results-path.
         sentences: number of sentences in the corpus.
         mark: which lines to read: "H" for hypotheses in pieces, "D" for detokenised ones (--tokenizer, --bpe).
+        source: the text that the output should be of. It is compared with the lines "S", if there are any.
 
     Returns:
         A list per sentence, in corpus order; empty if fairseq-generate skipped the sentence.
@@ -55,10 +63,14 @@ def harvest(path: str | os.PathLike[str], sentences: int, mark: str = "H") -> li
                     "translated are broken: train it again, or use an earlier checkpoint"
                 )
             hypotheses[index].append(hypothesis)
+        elif source is not None and (translated := _SOURCE.match(line)):
+            source.add(int(translated[1]), translated[2])
         elif line.startswith("Generate ") or "| Translated " in line:
             finished = True
     if not any(hypotheses):
         raise UserError(f"{path}: found no line that starts with '{mark}-'. Is it the output of fairseq-generate?")
     if not finished:
         raise UserError(f"{path} is incomplete: the last line of fairseq-generate is missing. Run it again")
+    if source is not None:
+        source.check(Path(path))
     return hypotheses

@@ -20,9 +20,12 @@ CLOSING = (
 )
 
 
+SOURCE = ("▁ein s", "▁zwe i", "▁drei", "▁vier")
+
+
 def found(sentence: int, *texts: str) -> str:
     """Return the printed lines of a sentence whose hypotheses have the scores -0.5, -1.0, ..."""
-    lines = [f"S-{sentence}\t▁ein ▁Hund", f"T-{sentence}\t▁H-7 ▁reference"]
+    lines = [f"S-{sentence}\t{SOURCE[sentence % 4]}", f"T-{sentence}\t▁H-7 ▁reference"]
     for rank, text in enumerate(texts, 1):
         score = -0.5 * rank
         lines += [f"H-{sentence}\t{score}\t{text}", f"D-{sentence}\t{score}\t{text}", f"P-{sentence}\t-0.1 -0.9"]
@@ -159,8 +162,10 @@ class TestCommand:
     def test_writes_the_text_of_lists_of_lskd_translate(self) -> None:
         def record(number: int, *texts: str, **more: str) -> str:
             found = [{"tokens": f"\u2581{text}", "text": text, "score": -1.0, "length": 2} for text in texts]
-            return json.dumps({"id": number, "source": "", "hypotheses": found, **more})
+            return json.dumps({"id": number, "source": sources[number], "hypotheses": found, **more})
 
+        sources = ["▁eins", "", "<unk>"]
+        Path("source").write_text("eins\n\ndrei\n")
         records = [record(0, "a", "worse"), record(1, skipped="empty"), record(2, "c")]
         Path("list").write_text("\n".join(records) + "\n")
         assert main(["harvest", "list", "--source", "source", "--out", "new"]) == 0
@@ -170,6 +175,19 @@ class TestCommand:
         assert "--max-source-positions of lskd translate" in said and "--format fairseq" not in said
         Path("list").write_text("\n".join(records[:2]) + "\n")
         assert "list has 2 sentences, expected 3" in self.refused("list")
+
+    def test_refuses_translations_of_another_text_with_the_first_line_that_differs(self) -> None:
+        Path("source").write_text(f"eins\ndrei {'und ' * 30}\nzwei\n")
+        said = self.refused("log")
+        assert "log: sentence 1 is not line 2 of --source source. It translates 'zwei'" in said
+        assert "the line is 'drei und und" in said and "..." in said and len(said) < 350
+        assert "Give the text that was translated" in said and "give the file that was binarised" in said
+        records = [
+            {"id": i, "source": text, "hypotheses": [{"tokens": "a", "text": "a", "score": -1.0, "length": 2}]}
+            for i, text in enumerate(["▁eins", "▁zwei", "▁drei"])
+        ]
+        Path("list").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+        assert "list: sentence 1 is not line 2 of --source source" in self.refused("list")
 
     @pytest.mark.parametrize("name", ["log", "source"])
     def test_names_a_file_that_is_not_there(self, name: str) -> None:
