@@ -29,6 +29,7 @@ from . import (
     bf16_on_gpu,
     checkpoint_copies,
     checkpoint_globals,
+    cut_data,
     dataclass_defaults,
     encoder_fastpath,
     evaluated_options,
@@ -68,6 +69,7 @@ PATCHES: tuple[Any, ...] = (
     plugin_hints,
     user_dirs,
     bart_args,
+    cut_data,
 )
 
 #: The state of each patch in this process: "waiting", "applied", "not needed", "skipped" or "failed: reason".

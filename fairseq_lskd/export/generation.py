@@ -64,6 +64,8 @@ class Generation:
             task.load_dataset(subset)
         except FileNotFoundError:
             raise UserError(f"{data} has no split {subset!r}. Choose another with --subset") from None
+        except ValueError as error:  # the files are cut short, see compat.cut_data
+            raise UserError(str(error)) from None
         iterator = task.get_batch_iterator(
             dataset=task.dataset(subset),
             max_tokens=args.max_tokens or (12000 if args.batch_size is None else None),

@@ -86,6 +86,13 @@ def test_unsupported_options_and_missing_splits_are_refused(data: Path, options:
         Generation.read(data / "bin", "nothing", [])
 
 
+def test_data_that_are_cut_short_are_refused(data: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(data / "bin", tmp_path / "bin"))
+    (path := folder / "valid.de-en.en.bin").write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(UserError, match=r"valid\.de-en\.en\.bin: found .* cut short"):
+        Generation.read(folder, "valid", [])
+
+
 @pytest.mark.slow
 def test_lskd_speed_measures_checkpoint_and_exported_folder(
     data: Path, checkpoint: Path, folders: dict[str, Path], tmp_path: Path
