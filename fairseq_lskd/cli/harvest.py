@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..data.restore import restorer
-    from ..scoring.systems import format_of
+    from ..sequences.formats import format_of
 
     source = SourceText(args.source, list(read_lines(args.source)))
     restore = restorer(args.pieces) if args.pieces else str

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from ..data.bitext import find_side
@@ -13,6 +12,7 @@ from ..errors import UserError
 from ..lines import read_lines
 from ..reading import read_json
 from ..sequences import harvest
+from ..sequences.formats import format_of
 from ..sequences.nbest import read_nbest
 from ..sequences.pieces import to_text
 
@@ -84,14 +84,6 @@ def read_translations(path: Path, sentences: int, kind: str = "auto", remove_bpe
             "reference"
         )
     return [to_text(line, remove_bpe) for line in lines] if remove_bpe else lines
-
-
-def format_of(path: Path) -> str:
-    """Return the format of a file of translations by its first lines: json, fairseq or text."""
-    head = list(islice(read_lines(path), 200))
-    if head and head[0].startswith('{"id"'):
-        return "json"
-    return "fairseq" if any(line.startswith(("S-", "H-")) and "\t" in line for line in head) else "text"
 
 
 def read_training(paths: Sequence[Path], pair: tuple[str, str] | None = None) -> list[str]:

@@ -14,6 +14,7 @@ from ..data.tokenised import in_subword_nmt
 from ..errors import UserError
 from ..lines import read_lines
 from . import foreign
+from .formats import check_format
 from .joining import read_joined
 from .nbest import read_nbest
 from .outside_scores import is_json, read_scores
@@ -63,6 +64,9 @@ class Candidates:
         # JSON lines contain their source, so --source is checked but not recorded.
         recorded = {flag: side for flag, side in sides.items() if flag != "--source" or self.format != "json"}
         self.digests = {flag: side.sha256 for flag, side in recorded.items()}
+        for path in (self.path, *self.more):
+            if read_manifest(path) is None:
+                check_format(path, self.format, self.source)
         self._manifest = read_manifest(self.path)
         if self._manifest:
             check_lines(self.path, sides["NBEST"].lines, self._manifest)

@@ -300,6 +300,11 @@ def test_pairs_of_another_vocabulary_are_refused(words: list[str]) -> None:
     assert "error: raw.de, which is the target side of the scoring model" in said
 
 
+def test_a_file_of_another_format_is_refused_with_the_option() -> None:
+    said = refused("--teacher-path", "none.pt", nbest="train.en")
+    assert "train.en is not a list of `lskd translate`" in said and "Give --format text --source FILE" in said
+
+
 def test_a_model_of_the_wrong_direction_is_refused(words: list[str], teacher: Path) -> None:
     said = refused("--backward", *words)
     assert "nbest.jsonl has translations de-en, for which --backward needs a model en-de" in said

@@ -816,9 +816,16 @@ class TestMistakes:
         assert "nbest.jsonl begins with sentence 20" in said and "lskd translate --merge" in said
 
     def test_a_line_that_is_no_record(self) -> None:
-        Path("nbest.jsonl").write_text("A B\n")
+        Path("nbest.jsonl").write_text("{A B\n")
         said = refused()
         assert said.startswith("nbest.jsonl, line 1: not JSON") and "expected a record of `lskd translate`" in said
+
+    def test_a_file_of_another_format(self) -> None:
+        said = refused(lists=["en"])
+        assert said.startswith("en is not a list of `lskd translate`: its first line is ")
+        assert "looks like plain text. Give --format text --source FILE" in said and "--nbest N" in said
+        assert "Leave --format text out" in refused("--format", "text", "--source", "de")
+        assert "en is not a list of" in refused(lists=["nbest.jsonl", "en"])
 
     def test_a_broken_record_of_the_translation(self) -> None:
         Path("nbest.jsonl.manifest.json").write_text("{")
