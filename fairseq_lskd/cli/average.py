@@ -21,6 +21,9 @@ a single checkpoint, for any build of fairseq:
 """
 
 
+LAST = 3  #: number of checkpoints of a folder, unless --last says another
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", type=Path, nargs="+", metavar="PATH", help="folder of a training, or one or more checkpoints"
@@ -28,9 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--last",
         type=int,
-        default=3,
         metavar="N",
-        help="number of checkpoints to average, the last N of the folder (default: %(default)s)",
+        help=f"number of checkpoints to average, the last N of the folder (default: {LAST})",
     )
     parser.add_argument(
         "--or-fewer",
@@ -44,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     folder = args.inputs[0] if len(args.inputs) == 1 and args.inputs[0].is_dir() else None
+    if folder is None:
+        _check_files(args)
     if folder is None and args.out is None:
         raise UserError("--out is missing: give the file to write the average of these checkpoints to")
 
@@ -52,19 +56,35 @@ def run(args: argparse.Namespace) -> int:
 
     from ..teachers.average import average_checkpoints, last_checkpoints
 
-    paths = last_checkpoints(folder, args.last, args.or_fewer) if folder else args.inputs
+    last = LAST if args.last is None else args.last
+    paths = last_checkpoints(folder, last, args.or_fewer) if folder else args.inputs
     out = args.out or args.inputs[0] / "checkpoint_average.pt"
     state = average_checkpoints(paths)
     # Saved to a stream, because torch writes the name of a file that it opens itself into the archive. That name, and
     # with it the digest, would differ from call to call.
     with write_beside(out) as part, part.open("wb") as stream:
         torch.save(state, stream)
-    if folder and len(paths) < args.last:
+    if folder and len(paths) < last:
         print(
-            f"warning: {folder} has only {len(paths)} of {args.last} checkpoints. Averages of different numbers "
+            f"warning: {folder} has only {len(paths)} of {last} checkpoints. Averages of different numbers "
             "of checkpoints are not comparable. Train longer, or save more often "
-            f"(--save-interval-updates N --keep-interval-updates {args.last}).",
+            f"(--save-interval-updates N --keep-interval-updates {last}).",
             file=sys.stderr,
         )
     print(f"{out} is the mean of {', '.join(path.name for path in paths)}", file=sys.stderr)
     return 0
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Refuse the options that choose among the checkpoints of a folder, if there is no folder to choose in."""
+    given = [f"--last {args.last}"] if args.last is not None else []
+    given += ["--or-fewer"] if args.or_fewer else []
+    if not given:
+        return
+    options, first = " ".join(given), args.inputs[0]
+    if len(args.inputs) == 1 and not first.exists():
+        raise UserError(f"{first}: no such folder. {options} needs the folder of a training")
+    raise UserError(
+        f"{options} chooses among the checkpoints of one folder, but you gave {' '.join(map(str, args.inputs))}. Leave "
+        f"{options} out to average these files, or give only the folder"
+    )

@@ -223,3 +223,24 @@ def test_the_command_reports_that_there_were_fewer(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "only 1 of 3 checkpoints" in said and "--keep-interval-updates 3" in said
     assert torch.load(tmp_path / "checkpoint_average.pt", weights_only=True)["model"]["w"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["a.pt", "b.pt", "--last", "2"],
+            "--last 2 chooses among the checkpoints of one folder, .* you gave a.pt b.pt",
+        ),
+        (["a.pt", "--last", "3"], "Leave --last 3 out to average these files, or give only the folder"),
+        (["a.pt", "b.pt", "--or-fewer"], "--or-fewer chooses"),
+        ([".", "a.pt", "--last", "1"], "--last 1 chooses .* you gave . a.pt"),
+        (["none", "--last", "3", "--or-fewer"], "none: no such folder. --last 3 --or-fewer needs the folder"),
+    ],
+)
+def test_options_for_a_folder_are_refused_with_files(tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "a.pt", "b.pt")
+    with pytest.raises(SystemExit, match=said):
+        main(["average", *words, "--out", "mean.pt"])
+    assert names(sorted(tmp_path.iterdir())) == ["a.pt", "b.pt"]
