@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ EXAMPLES = """examples:
   lskd translate data/multi30k/bin --teacher-path runs/mine/teacher/checkpoint_average.pt --out runs/mine/nbest.jsonl \\
       --nbest 5 --max-len-a 1.2 --max-len-b 10
   lskd translate train.de.gz --teacher-path a.pt:b.pt --sentencepiece spm.model --out ensemble.jsonl.gz
-  lskd translate train.de.gz --teacher-path a.pt --sentencepiece spm.model --out nbest.jsonl --plan
+  lskd translate train.de.gz --teacher-path a.pt --sentencepiece spm.model --plan
   lskd translate train.de.gz --teacher-path multilingual.pt -s de -t en --sentencepiece spm.model --out nbest.jsonl
   lskd translate train.en --model opus-mt-en-de --sentencepiece-source source.spm --sentencepiece-target target.spm \\
       --out opus.jsonl
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--limit", int, "N", "translate the first N sentences only"),
     )
     parser.add_argument(
-        "--plan", action="store_true", help="only measure the speed, and print how long the translation takes"
+        "--plan",
+        action="store_true",
+        help="only measure the speed, and print how long the translation takes; needs no --out",
     )
 
     add_model(parser, "CORPUS")
@@ -95,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     """Translate, print the plan, or merge shards."""
     from ..sequences.shards import merge
 
-    if args.out is None:
+    if args.out is None and (args.merge or not args.plan):
         raise UserError("--out is missing: give the file to write")
     if args.merge:
         if args.num_shards < 2:
@@ -109,11 +112,16 @@ def run(args: argparse.Namespace) -> int:
     from ..sequences.decoding import DecodingOptions
     from ..sequences.translation import Request, plan, translate
 
-    request = filled(Request, args, search=filled(DecodingOptions, args))
-    if args.plan:
-        _print_plan(plan(request), request.num_shards)
-    else:
-        translate(request)
+    def request() -> Request:
+        return filled(Request, args, search=filled(DecodingOptions, args))
+
+    if not args.plan:
+        translate(request())
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        # CTranslate2's form of the model is kept beside --out, for the translation. Without --out, it is not kept.
+        args.out = args.out or Path(folder, "nbest.jsonl")
+        _print_plan(plan(request()), args.num_shards)
     return 0
 
 

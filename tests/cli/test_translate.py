@@ -243,6 +243,11 @@ def test_settings_are_measured_and_a_plan_is_printed(
         capsys.readouterr().out,
     )
     assert not list(Path().iterdir())
+    # Without --out too, also if no folder for the converted model is given.
+    cache = words.index("--cache-dir")
+    without_out = [*words[:cache], *words[cache + 2 : -2]]
+    assert main([*without_out, "--plan"]) == 0
+    assert "shards     1, of up to 60 sentences" in capsys.readouterr().out and not list(Path().iterdir())
     assert main(words) == 0
     assert len(manifest("out.jsonl")["measured"]) == 5
     assert manifest("out.jsonl")["settings"] in [
@@ -459,6 +464,8 @@ def test_pieces_of_lskd_encode_are_the_whole_vocabulary(here: str, teachers: str
     ("words", "said"),
     [
         (["x"], "--out is missing"),
+        (["--merge", "--plan", "--num-shards", "2"], "--out is missing"),
+        (["none", "--plan", "--teacher-path", "t.pt"], "CORPUS none: no such file or folder"),
         (["--out", "o"], "CORPUS is missing"),
         (["none", "--out", "o", "--teacher-path", "t.pt"], "CORPUS none: no such file or folder"),
         ([".", "--out", "o"], "expected --teacher-path with fairseq checkpoints, or --model"),
