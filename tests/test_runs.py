@@ -338,11 +338,33 @@ def test_a_signal_ends_the_command_too_and_the_next_call_resumes(number: int, tm
     _, said = caller.communicate(timeout=20)
     assert caller.returncode == 128 + number
     assert "Traceback" not in said
+    by_name = (
+        f"lskd run: out was stopped by SIGTERM ({Path(sys.executable).name}). The record and the log in {out} are kept"
+    )
+    last = said.splitlines()[-1]
+    assert last.startswith(by_name if number == signal.SIGTERM else "lskd run: interrupted") and "ame command" in last
     until(lambda: not lives(child))
     assert record(out)["finished"] is None and record(out)["seconds"] >= 0.1
     (tmp_path / "go").touch()
     run(waiting(flag), out)
     assert record(out)["finished"]
+
+
+def test_what_sigterm_has_stopped_is_told_with_the_way_to_continue(tmp_path: Path) -> None:
+    from fairseq_lskd.cli.run import _ended
+
+    command = ["torchrun", "-m", "fairseq_cli.train", "bin", "--save-dir", str(tmp_path / "saved")]
+    said = _ended(command, tmp_path, "teacher")
+    assert (
+        said == "teacher was stopped by SIGTERM (torchrun). Nothing is recorded yet. The same command starts it again"
+    )
+    (tmp_path / "run.json").touch()
+    assert "starts it again, because there is no" in _ended(command, tmp_path, "teacher")
+    (tmp_path / "saved").mkdir()
+    (last := tmp_path / "saved/checkpoint_last.pt").touch()
+    assert _ended(command, tmp_path, "teacher").endswith(f" The same command continues from {last}")
+    assert _ended(["fairseq-train", "bin"], tmp_path, "teacher").endswith("the last checkpoint, if there is one")
+    assert _ended(["fairseq-generate", "bin"], tmp_path, "test").endswith(" kept. The same command starts it again")
 
 
 def test_a_killed_call_leaves_the_run_unfinished_and_locked_until_its_command_ends(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..runs import labels_of, read_labels
+from ..commands import option, trains
+from ..runs import RECORD, labels_of, read_labels
 from ..runs import run as run_recorded
 from ..validations import check_validation
 
@@ -71,6 +73,35 @@ def run(args: argparse.Namespace) -> int:
     labels_of(args.command, labels)
     check_validation(args.command)
     # SIGTERM ends the command too, as SIGINT does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    run_recorded(args.command, args.out, args.log, args.input, args.title, labels, _describe)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        run_recorded(args.command, args.out, args.log, args.input, args.title, labels, _describe)
+    except _Ended:
+        print(f"lskd run: {_ended(args.command, args.out, args.title or args.out.name)}", file=sys.stderr)
+        raise
     return 0
+
+
+class _Ended(SystemExit):
+    """SIGTERM has come."""
+
+
+def _end(*_: Any) -> None:
+    raise _Ended(128 + signal.SIGTERM)
+
+
+def _ended(command: Sequence[str], out: Path, title: str) -> str:
+    """Return what SIGTERM has stopped, what is kept, and how to continue."""
+    what = f"{title} was stopped by SIGTERM ({Path(command[0]).name})"
+    if not (out / RECORD).is_file():
+        return f"{what}. Nothing is recorded yet. The same command starts it again"
+    saved = option(command, "--save-dir")
+    if trains(command) is None:
+        again = "The same command starts it again"
+    elif saved is None:
+        again = "The same command continues from the last checkpoint, if there is one"
+    elif (last := Path(saved, "checkpoint_last.pt")).is_file():
+        again = f"The same command continues from {last}"
+    else:
+        again = f"The same command starts it again, because there is no {last}"
+    return f"{what}. The record and the log in {out} are kept. {again}"
