@@ -41,10 +41,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
-def manifest_of(folder: Path, checkpoint: Path) -> dict[str, Any]:
-    """Read the export.json of a folder. Raise a `UserError` if it was exported from another checkpoint."""
+def manifest_of(folder: Path, checkpoint: Path, digest: str | None = None) -> dict[str, Any]:
+    """Read the export.json of a folder. Raise a `UserError` if it was exported from another checkpoint.
+
+    `digest` is the checkpoint's SHA-256, if it is known.
+    """
     manifest = read_manifest(folder)
-    if manifest["inputs"]["checkpoint"] != sha256(checkpoint):
+    if manifest["inputs"]["checkpoint"] != (digest or sha256(checkpoint)):
         raise UserError(f"{folder} was exported from another checkpoint than {checkpoint}. Export it again")
     return manifest
 
@@ -56,6 +59,7 @@ def exported_facts(
     references: Sequence[Sequence[str]],
     metrics: Sequence[str],
     chosen: Chosen | None,
+    digest: str | None = None,
 ) -> dict[str, Any]:
     """Return the scores of a folder's translations, its size in bytes, and the type of its weights.
 
@@ -63,11 +67,12 @@ def exported_facts(
 
     Args:
         references: one or more references of the test set, each with as many lines as there are hypotheses.
+        digest: the checkpoint's SHA-256, if it is known.
 
     Raises:
         UserError: if the folder was exported from another checkpoint, or the numbers of lines differ.
     """
-    manifest = manifest_of(folder, checkpoint)
+    manifest = manifest_of(folder, checkpoint, digest)
     scores = score_corpus(hypotheses, *references, metrics=metrics, chosen=chosen)
     return {
         **{name: scores[name] for name in metrics},

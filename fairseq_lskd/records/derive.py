@@ -30,7 +30,11 @@ _OF_FILES = ("pairs", "kd_top_k", "cache_bytes", "strategy", "score_temperature"
 
 
 def training_of(
-    checkpoint: str | Path, folder: Path | None = None, say: bool = False, labels: Mapping[str, Any] | None = None
+    checkpoint: str | Path,
+    folder: Path | None = None,
+    say: bool = False,
+    labels: Mapping[str, Any] | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> Training:
     """Return how a checkpoint was trained.
 
@@ -38,13 +42,14 @@ def training_of(
         folder: folder of the training run (default: the checkpoint's). Its run.json and logs are read if they exist.
         say: whether to warn on stderr about teachers whose checkpoint cannot be found.
         labels: labels of the run (default: those in its run.json).
+        state: the checkpoint's content, if `read_archive` has read it before.
 
     Raises:
         UserError: if the checkpoint cannot be read.
     """
     checkpoint = Path(checkpoint)
     folder = checkpoint.parent if folder is None else folder
-    state = read_archive(checkpoint)
+    state = read_archive(checkpoint) if state is None else state
     options, made = Options(state), _made(folder)
     name, teacher_path = options("criterion", "_name"), options("criterion", "teacher_path")
     caches, selected = _caches(options("criterion", "teacher_cache")), _selected(options)

@@ -39,6 +39,7 @@ def make_record(
     chosen: Chosen | None = None,
     pair: str | None = None,
     labels: dict[str, Any] | None = None,
+    digest: str | None = None,
 ) -> Result:
     """Return the record of a run of `lskd run`, or of a folder of plain fairseq-train with its checkpoint.
 
@@ -52,16 +53,18 @@ def make_record(
         pair: language pair of the test set, such as de-en. The record of a multilingual model is of this pair: its
             system is RUN-PAIR, and its teachers are those of the pair.
         labels: labels of a training by plain fairseq-train.
+        digest: the checkpoint's SHA-256, if it is known.
 
     Raises:
         UserError: if a file is missing or invalid, the run's labels contradict the checkpoint, the checkpoint
             is of another run or of the opposite direction, or the pair of a multilingual model is missing.
     """
     made = _made(run, checkpoint, labels or {})
-    training = training_of(checkpoint, run, labels=labels or None)
+    state = read_archive(checkpoint)
+    training = training_of(checkpoint, run, labels=labels or None, state=state)
     training.check_labels(checkpoint)
     if not training.pairs:
-        _check_direction(checkpoint, pair)
+        _check_direction(checkpoint, Options(state), pair)
     elif pair is None:
         raise UserError(f"{run} was trained on {', '.join(training.pairs)}: name the pair of the test set with -l")
     result: dict[str, Any] = {"system": run.name, **training.described(), **({"pair": pair} if pair else {})}
@@ -91,7 +94,7 @@ def make_record(
         result["system"] = f"{run.name.removesuffix(suffix)}-{pair}" + suffix * run.name.endswith(suffix)
         teachers = training.pairs.get(str(pair), [])
     result["teacher_sha256"] = teachers or None
-    result["checkpoint_sha256"] = sha256(checkpoint)
+    result["checkpoint_sha256"] = digest or sha256(checkpoint)
     result["versions"] = {"python": platform.python_version(), **{p: version_of(p) for p in PACKAGES}}
     return Result.from_row(result)
 
@@ -126,9 +129,8 @@ def _made(run: Path, checkpoint: Path, labels: dict[str, Any]) -> dict[str, Any]
     return {"command": None}
 
 
-def _check_direction(checkpoint: Path, pair: str | None) -> None:
+def _check_direction(checkpoint: Path, recorded: Options, pair: str | None) -> None:
     """Refuse a test set of the direction opposite to the checkpoint's, if that is known."""
-    recorded = Options(read_archive(checkpoint))
     found = {name: recorded("task", name) for name in ("data", "source_lang", "target_lang")}
     options = Namespace(**{name: value for name, value in found.items() if isinstance(value, str)})
     source, target = languages_of(options) or ("", "")

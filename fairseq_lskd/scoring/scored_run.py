@@ -83,7 +83,7 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         return None
     assert run.checkpoint is not None and run.hypotheses is not None
     hypotheses = read_translations(run.hypotheses, len(references[0]))
-    _check_translator(run.hypotheses, run.checkpoint)
+    digest = _check_translator(run.hypotheses, run.checkpoint)
     from .record import make_record  # loads torch and fairseq
 
     result = make_record(
@@ -98,10 +98,12 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
         chosen=chosen,
         pair=run.language_pair,
         labels=read_labels(run.labels),
+        digest=digest,
     )
     if run.exported and run.exported_hypotheses and of_exported:
         translated = read_translations(run.exported_hypotheses, len(references[0]))
-        facts = of_exported(run.exported, run.checkpoint, translated, references, metrics, chosen)
+        same = result.checkpoint_sha256
+        facts = of_exported(run.exported, run.checkpoint, translated, references, metrics, chosen, digest=same)
         result = replace(result, exported=facts)
     data = Data(references, [Output(run.folder.name, run.hypotheses)], [hypotheses])
     run.check(data, names, generated, weak=True)
@@ -114,14 +116,20 @@ def record_run(run: Run, of_exported: Callable[..., dict[str, Any]] | None = Non
     return result
 
 
-def _check_translator(hypotheses: Path, checkpoint: Path) -> None:
-    """Refuse a list that `lskd translate` made with another checkpoint, as far as its manifest tells."""
+def _check_translator(hypotheses: Path, checkpoint: Path) -> str | None:
+    """Refuse a list that `lskd translate` made with another checkpoint, as far as its manifest tells.
+
+    Return the checkpoint's SHA-256 if the manifest has one to compare it with, else None.
+    """
     made = read_manifest(hypotheses) or {}
     digests = value_at(made, "run", "teacher")
     # A CTranslate2 folder, which has no teacher_path, may be an exported checkpoint.
-    if made.get("teacher_path") and isinstance(digests, list) and digests != [sha256(checkpoint)]:
+    if not (made.get("teacher_path") and isinstance(digests, list)):
+        return None
+    if digests != [digest := sha256(checkpoint)]:
         raise UserError(
             f"--hypotheses {hypotheses}: {made['teacher_path']} translated them, not the present --checkpoint "
             f"{checkpoint}, according to the digest in {manifest_path(hypotheses).name}. Give the translations of this "
             "checkpoint. If it was written again, translate again"
         )
+    return digest

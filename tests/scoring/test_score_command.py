@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -177,6 +179,33 @@ class TestCommand:
             Path("list.manifest.json").write_text(json.dumps({**made, "run": {"teacher": [digest]}}))
             said = self.refused("--hypotheses", "list")  # the right one for its empty translation
             assert ("other.pt translated them, not the present --checkpoint model.pt" in said) == told
+
+    def test_the_checkpoint_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its content, and its bytes for the digest: for the list, the record and the exported folder."""
+        hypothesis = {"tokens": "a", "text": "a", "score": -1.0, "length": 2}
+        text = "".join(f"{json.dumps({'id': i, 'source': 's', 'hypotheses': [hypothesis]})}\n" for i in (0, 1))
+        Path("list").write_text(text)
+        made = {"lines": 2, "bytes": len(text), "teacher_path": "model.pt", "run": {"teacher": [sha256("model.pt")]}}
+        Path("list.manifest.json").write_text(json.dumps(made))
+        exported: dict[str, Any] = {"inputs": {"checkpoint": sha256("model.pt")}, "options": {"compute-type": "int8"}}
+        exported |= {"max_positions": [9, 9], "versions": {"ctranslate2": "4.0"}}
+        Path("export.json").write_text(json.dumps(exported))
+        read: list[str] = []
+        load, digest = torch.load, hashlib.file_digest
+
+        def counted_load(path: Path, **more: Any) -> Any:
+            read.append("load")
+            return load(path, **more)
+
+        def counted_digest(file: Any, kind: Any) -> Any:
+            read.append(Path(file.name).name)
+            return digest(file, kind)
+
+        monkeypatch.setattr(torch, "load", counted_load)
+        monkeypatch.setattr(hashlib, "file_digest", counted_digest)
+        words = ["--hypotheses", "list", "--exported", ".", "--exported-hypotheses", "hyp", "-l", "de-en"]
+        assert self.score(*words) == 0
+        assert [each for each in read if each in ("load", "model.pt")] == ["model.pt", "load"]
 
     def test_the_truth_needs_a_validation(self) -> None:
         assert "--truth needs --validation and --pieces" in self.refused("--truth", "truth.json", "--pieces", "pieces")
