@@ -32,7 +32,6 @@ RECIPES = ("sentencepiece", "moses-bpe")
 #: The share of unknown pieces above which a vocabulary probably does not belong to the text.
 UNKNOWN = 0.01
 ALL = "all"
-SAMPLED_FROM = 10  # lines, one of which is in the sample whose language is guessed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
             )
     _warn_if_tokenised(args.raw, *filter(None, (args.source_lang, args.target_lang)))
     if args.target_lang is not None:
-        _warn_if_no_bitext(args.raw, (args.source_lang, args.target_lang))
+        _warn_if_no_bitext(args.raw, (args.source_lang, args.target_lang), record["counts"])
         _warn_of_overlap(args.raw, args.target_lang)
     return 0
 
@@ -165,24 +164,32 @@ def _warn_of_overlap(raw: Path, language: str) -> None:
             )
 
 
-def _warn_if_no_bitext(raw: Path, languages: tuple[str, str]) -> None:
-    """Warn of swapped or equal sides, and of tables, which `lskd data prepare` refuses or drops."""
+def _warn_if_no_bitext(raw: Path, languages: tuple[str, str], counts: dict[str, dict]) -> None:
+    """Warn of swapped or equal sides, and of tables, which `lskd data prepare` refuses or drops.
+
+    Args:
+        counts: the facts of each file that was encoded, with its number of lines.
+    """
     from ..data.bitext import SPLITS, find_side
     from ..data.language_id import GUESSED, guess, look_swapped
     from ..errors import UserError
     from ..extras import is_installed
-    from ..lines import read_lines
+    from ..lines import raw_lines
 
     guesses = is_installed("py3langid")
     for split in SPLITS:
         try:
             paths = [find_side(raw, f"{split}.{language}") for language in languages]
-            # Not only the very first lines, which are often headings and names.
-            sides = [
-                list(itertools.islice(read_lines(path), 0, SAMPLED_FROM * GUESSED, SAMPLED_FROM)) for path in paths
-            ]
         except UserError:
             continue
+        if not (facts := counts.get(f"{split}.{languages[0]}")):
+            continue
+        # From all parts of the text: files are often joined from several corpora, and begin with headings and names.
+        step = max(1, facts["lines"] // GUESSED)
+        sides = [
+            [line.decode(errors="replace") for _, line in itertools.islice(raw_lines(path), 0, step * GUESSED, step)]
+            for path in paths
+        ]
         pairs = list(zip(*sides, strict=True))
         if len(pairs) < 2 * sum(source == target for source, target in pairs):
             print(f"warning: {split}: most lines are the same on both sides. Is it a bitext?", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import io
 import json
@@ -134,6 +135,25 @@ def test_equal_sides_and_tables_give_a_warning(tmp_path: Path, capsys: pytest.Ca
         assert [what in found for what in ("the same on both sides", "a tab")] == [
             what == said for what in ("the same on both sides", "a tab")
         ]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_the_sides_are_compared_in_all_parts_of_the_text(
+    zipped: bool, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """As in corpora that were joined, one of which has one language on both sides."""
+    english = [f"word {number} of the line" for number in range(3000)]
+    german = [f"Wort {number} der Zeile" for number in range(3000)]
+    for name, source in (("part", [*german[:1100], *english[1100:]]), ("start", [*english[:1100], *german[1100:]])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for split, count in (("train", 3000), ("valid", 50), ("test", 50)):
+            for language, text in (("de", source if split == "train" else german), ("en", english)):
+                content = "".join(f"{line}\n" for line in text[:count]).encode()
+                path = folder / f"{split}.{language}{'.gz' if zipped else ''}"
+                path.write_bytes(gzip.compress(content) if zipped else content)
+        encode(folder, tmp_path / f"{name}-out", "--vocab-size", "60")
+        assert ("train: most lines are the same on both sides" in capsys.readouterr().err) == (name == "part")
 
 
 def test_other_names_of_the_validation_set_are_named(raw: Path, tmp_path: Path) -> None:
