@@ -47,14 +47,17 @@ if [ "$wheels" = missing ]; then fail "LSKD_WHEELS=$LSKD_WHEELS: no such folder"
 
 # Explain the error in pip's log.
 reason() {
-    if grep -q 'No space left on device' "$log"; then
+    # Not every program says that the disk is full.
+    if grep -q 'No space left on device' "$log" || [ "$(df -Pk "$venv" | awk 'END { print $4 }')" -lt 1024 ]; then
         echo "the disk is full"
     elif grep -qE 'Temporary failure in name resolution|Name or service not known|NewConnectionError|Network is unreachable|ConnectTimeout|Max retries exceeded' "$log"; then
         echo "no connection to the package index (set a proxy or PIP_INDEX_URL, then run this again)"
     elif grep -qE "command '[^']*(gcc|g\+\+|cc|c\+\+|clang)[^']*' failed|Python\.h: No such file|[Uu]nable to find .*compiler" "$log"; then
         echo "fairseq is compiled on installation and needs a C++ compiler and Python's headers (on Debian: g++ python3-dev)"
     elif grep -qE '[Nn]o matching distribution|Could not find a version|ResolutionImpossible' "$log"; then
-        echo "the package index has no such version for this Python (see constraints.txt)"
+        local named
+        named=$(grep -oE '(found for|the requirement|requested \(constraint\)) [^ ,]+' "$log" | sed 's/.* //' | sort -u | paste -sd ' ')
+        echo "the package index has no such version of ${named:-a package} for this Python (see constraints.txt)"
     elif grep -qE 'Permission denied|Read-only file system' "$log"; then
         echo "$venv is not writable"
     else

@@ -45,7 +45,7 @@ deptry .
 mypy
 # Every page, every link between pages, and the reference pages generated from the code.
 site=$(mktemp -d)
-NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --site-dir "$site"
+NO_MKDOCS_2_WARNING=1 mkdocs build --site-dir "$site" # with --quiet, warnings would pass
 rm -rf "$site"
 # One thread per process: the models are tiny, so two processes use the cores better than two threads.
 export OMP_NUM_THREADS=1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from options import escaped, paragraphs, tables
+from options import cell, escaped, paragraphs, tables
 
 from fairseq_lskd.cli import COMMANDS
 
@@ -50,6 +50,6 @@ def page(name: str) -> str:
 
 def pages() -> dict[str, str]:
     """All pages, by their place in the site."""
-    rows = [f"| [`lskd {name}`](commands/{name}.md) | {escaped(line)} |" for name, line in COMMANDS.items()]
+    rows = [f"| [`lskd {name}`](commands/{name}.md) | {cell(escaped(line))} |" for name, line in COMMANDS.items()]
     overview = "\n".join(["# Commands", "", "| command | what it does |", "|---|---|", *rows, ""])
     return {"reference/commands.md": overview} | {uri: page(name) for name, uri in uris().items()}

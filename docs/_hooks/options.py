@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import html
 import os
 import re
 
@@ -14,7 +15,8 @@ _PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b")
 def escaped(text: str) -> str:
     """Text as Markdown shows it literally, but for what stands between backticks; flags as code, pages as links."""
     parts = _CODE.split(_FLAG.sub(r"`\g<0>`", text) if "`" not in text else text)
-    parts[::2] = [re.sub(r"([\\*_<>\[\]])", r"\\\1", part) for part in parts[::2]]
+    # Not all of Markdown's dialects let a backslash escape "<".
+    parts[::2] = [re.sub(r"([\\*_\[\]])", r"\\\1", html.escape(part, quote=False)) for part in parts[::2]]
     return _PAGE.sub(r"[docs/\1.md](../../\1.md)", "".join(parts))
 
 

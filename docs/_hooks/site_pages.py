@@ -32,7 +32,7 @@ PLACES |= {f"fairseq_lskd/criterions/{name}.py": uri for name, uri in criterion_
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```math\n(.*?)^```$", re.M | re.S)
 _INLINE = re.compile(r"\$`(.+?)`\$")
-_CODE = re.compile(r"^```.*?^```$|^    .*$", re.M | re.S)
+_CODE = re.compile(r"^```.*?^```$|^    [^\n]*$", re.M | re.S)
 
 
 def on_config(config: Any) -> None:

@@ -2,7 +2,7 @@
 # Train teachers with and without label smoothing at several vocabulary sizes: does smoothing hurt more with more classes?
 #
 #   examples/vocabulary_sizes/train.sh                                  generated bitext: six teachers as in the quickstart
-#   examples/vocabulary_sizes/train.sh --updates 300 --sizes "200 800"  one third of the updates; minutes on two CPU cores
+#   examples/vocabulary_sizes/train.sh --updates 300 --sizes "200 800"  a fifth of the updates; minutes on two CPU cores
 #   examples/vocabulary_sizes/train.sh --corpus multi30k --sizes "1000 2000 4000 8000"
 #   ... --raw DIR                                                       Multi30k from files on disk, as for scripts/prepare.sh
 #   ... --label-smoothing 0.2 --seed 2                                  smoothed teachers, and seed (default: 0.1 and 1)

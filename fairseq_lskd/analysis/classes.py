@@ -58,7 +58,8 @@ def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
     """Return Spearman's rank correlation between two models of each class's relations to the other classes.
 
     Args:
-        a, b: `[K, K]`, relations of each model; the diagonal is left out.
+        a: `[K, K]`, relations of one model; the diagonal is left out.
+        b: `[K, K]`, relations of the other.
 
     Returns:
         `[K]` float64; NaN if all relations of a class are equal, or K < 3.

@@ -49,7 +49,8 @@ def compare(base: System, other: System, pairs: Pairs) -> Comparison:
     """Compare two teachers that were measured on the same examples.
 
     Args:
-        base, other: the teachers.
+        base: the teacher to compare with.
+        other: the teacher that is compared.
         pairs: a similar and a dissimilar class for each class with a whole distribution.
 
     Raises:

@@ -48,7 +48,8 @@ def diffusion(low: Tensor, high: Tensor, pairs: Pairs) -> Diffusion:
     Pairs of classes with one centre are left out.
 
     Args:
-        low, high: `[K, D]` and `[K, E]`, centres of the classes in the students of the lower and higher temperature.
+        low: `[K, D]`, centres of the classes in the student of the lower temperature.
+        high: `[K, E]`, centres in the student of the higher temperature.
         pairs: a similar and a dissimilar class for each class.
     """
     near, far = normalised_distances(low), normalised_distances(high)

@@ -86,7 +86,8 @@ def divergence(truth: Tensor, model: Tensor, tokens: Tensor, draws: int = DRAWS)
     """Estimate KL(truth || model) on sentences drawn from the truth.
 
     Args:
-        truth, model: `[N]`, log-probabilities of the same sentences, nats.
+        truth: `[N]`, log-probabilities of the sentences by the true distribution, nats.
+        model: `[N]`, those of the same sentences by the model.
         tokens: `[N]`, number of tokens of each sentence.
         draws: number of resamples.
     """

@@ -212,10 +212,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset",
         choices=PRESETS,
-        help="clean: turn on all filters from --filter-copies to --filter-unk except --filter-language, at limits that "
-        "few good translations reach; flags that you give override it",
+        help="clean: turn on the filters unk, short, numbers, brackets, clauses, repeats, copies, script and "
+        "usual-length, at limits that few good translations reach; flags that you give override it",
     )
-    repeats = "drop if a word N-gram occurs COUNT times more often than any N-gram of the source"
+    repeats = "drop if a word N-gram occurs at least COUNT more times than any N-gram of the source"
     languages = "drop if py3langid is sure that either side is in another language than given, for example de,en"
     add_options(
         group,
@@ -246,7 +246,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--filter-unk",
         action="store_true",
         default=None,
-        help="drop if it contains an unknown word: <unk>, <<unk>> or \u2047",
+        help="drop if it contains an unknown word: <unk>, <<unk>>, \u2047, [UNK] or &lt;unk&gt;",
     )
     for name, limit, what in (
         ("worst", "SHARE", "drop the SHARE of hypotheses with the lowest scores in FILE, which `lskd rescore` writes"),

@@ -171,7 +171,8 @@ class DistillationCriterion(SmoothingCriterion):
         """Check the options against the student and the training, and create the matrix of --kd-hidden.
 
         Args:
-            model: the student; max_update: number of updates of the whole training, 0 if not limited.
+            model: the student.
+            max_update: number of updates of the whole training, 0 if not limited.
 
         Raises:
             UserError: if a schedule is longer than the training, or the student does not fit an option.

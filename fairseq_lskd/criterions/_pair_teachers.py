@@ -122,7 +122,8 @@ class PairTeachers:
         """Use loaded teachers.
 
         Args:
-            pairs: the student's language pairs; teachers: by the number of the pair.
+            pairs: the student's language pairs.
+            teachers: by the number of the pair.
             part: the pair of the current batch of `multilingual_translation`; None for a task whose batches mix pairs.
         """
         self.pairs, self.teachers = list(pairs), teachers
@@ -138,7 +139,8 @@ class PairTeachers:
         """Load the teachers that `--teacher-path` or `--teacher-cache` names for pairs; None if they name no pairs.
 
         Args:
-            pairs: the task's language pairs; share: (rank, world size) for checking caches.
+            pairs: the task's language pairs.
+            share: (rank, world size) for checking caches.
 
         Raises:
             UserError: if a pair has no teacher, a teacher has no pair or does not fit, or an option does not apply.
@@ -188,7 +190,8 @@ class PairTeachers:
         """Return the sentences of each pair that is taught, and each sentence's index in the data of its pair, `[B]`.
 
         Args:
-            sample: fairseq's batch; taught: for each pair, whether it is taught.
+            sample: fairseq's batch.
+            taught: for each pair, whether it is taught.
         """
         if self._part is None:
             numbers, ids = split_ids(sample["id"])

@@ -93,7 +93,8 @@ def find(experiment: str, folder: Path) -> Path:
         raise UserError(f"{experiment}: no such file")
     if (folder / f"{experiment}.yaml").is_file() and experiment != "scales":
         return folder / f"{experiment}.yaml"
-    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "scales")
+    known = [path.stem for path in folder.glob("*.yaml") if path.stem != "scales"]
+    known = sorted([*known, *(path.parent.name for path in folder.glob("*/Snakefile"))])
     raise UserError(f"experiment {experiment}: expected a YAML file, or one of {', '.join(known)}")
 
 

@@ -26,7 +26,9 @@ def prediction_sums(log_probs: Tensor, target: Tensor, ignore: Tensor) -> Predic
     The expected calibration error is `sum(|gaps|) / tokens`.
 
     Args:
-        log_probs: `[N, K]`; target: `[N]`; ignore: `[N]` bool, true at tokens to leave out.
+        log_probs: `[N, K]`.
+        target: `[N]`.
+        ignore: `[N]` bool, true at tokens to leave out.
     """
     keep = ~ignore
     log_probs, target = log_probs[keep], target[keep]

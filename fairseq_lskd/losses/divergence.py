@@ -71,8 +71,9 @@ class Divergence:
         """Return the divergence at each token, `[...]`, and its derivative with respect to `student`, `[..., K]`.
 
         Args:
-            student, teacher: `[..., K]`, log-probabilities at the same temperature. `-inf` is probability 0. An
-                `unbounded` divergence is then a huge number if only the teacher's probability is 0.
+            student: `[..., K]`, log-probabilities at the same temperature. `-inf` is probability 0. An `unbounded`
+                divergence is then a huge number if only the teacher's probability is 0.
+            teacher: `[..., K]`, likewise.
         """
         lowest = torch.finfo(student.dtype).min  # 0 * lowest is 0, but 0 * inf is NaN
         return self.formula(student.clamp_min(lowest), teacher.clamp_min(lowest))
@@ -81,7 +82,8 @@ class Divergence:
         """Return the divergence at each token, `[...]`. The teacher gets no gradient.
 
         Args:
-            student, teacher: `[..., K]`, as for `value_and_slope`.
+            student: `[..., K]`, as for `value_and_slope`.
+            teacher: `[..., K]`, as for `value_and_slope`.
             ignore: `[...]` bool, true at tokens where the divergence and its gradient are set to 0.
         """
         return _Divergence.apply(student, teacher.detach(), ignore, self)

@@ -71,7 +71,8 @@ def fused_loss(
         student: hidden states, output matrix and bias. Each may require a gradient.
         target: `[N]` int64, without padding.
         label_weight: `[N]` float32.
-        label_smoothing: alpha, in [0, 1); prior: `[K]`, or None for the uniform prior.
+        label_smoothing: alpha, in [0, 1).
+        prior: `[K]`, or None for the uniform prior.
         teacher: one `Projection` per member of an ensemble, of any width. Their distributions at the temperature are
             averaged by the objective's mixture. A member may have fewer classes: the last ones then have no
             probability. Or a `TopK` or `Sampled` at the temperature; or None.

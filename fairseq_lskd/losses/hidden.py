@@ -36,7 +36,8 @@ class HiddenTerm:
         """Return the distance at each token, `[N]`, not multiplied by the weight; float32, or float64 like the student.
 
         Args:
-            student: `[N, D_S]`; teacher: `[N, D_T]`, which gets no gradient.
+            student: `[N, D_S]`.
+            teacher: `[N, D_T]`, which gets no gradient.
         """
         wide = torch.float64 if student.dtype == torch.float64 else torch.float32
         with torch.autocast(student.device.type, enabled=False):

@@ -71,7 +71,9 @@ def draw(log_probs: Tensor, k: int, m: int, chance: Tensor) -> Draws:
     """Take the k most probable classes of each distribution, and make R copies of m draws from the others.
 
     Args:
-        log_probs: `[N, K]`, normalised; k: 1 to K - 1; m: 1 or more.
+        log_probs: `[N, K]`, normalised.
+        k: 1 to K - 1.
+        m: 1 or more.
         chance: `[N, R]` float64, independent and uniform in [0, 1).
     """
     best: TopK = top_k(log_probs, k)
@@ -101,7 +103,8 @@ def tail_variance(log_probs: Tensor, most: int) -> Tensor:
     tokens: `rest^2 - sum_(k in the tail) p_k^2`. Independent draws divide it by m, and systematic draws by more.
 
     Args:
-        log_probs: `[N, K]`, normalised; most: less than K.
+        log_probs: `[N, K]`, normalised.
+        most: less than K.
     """
     probs = log_probs.double().exp().sort(dim=-1, descending=True).values
     rest = (1 - probs[:, :most].cumsum(-1)).clamp_min(0.0)

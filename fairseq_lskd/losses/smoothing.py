@@ -28,7 +28,8 @@ def smoothing_term(log_probs: Tensor, ignore: Tensor, prior: Tensor | None = Non
     """Return the smoothing term of each token, `[...]`: `-sum_k log p(k)`, or `-sum_k u(k) log p(k)` with a prior.
 
     Args:
-        log_probs: `[..., K]`; ignore: `[...]` bool, true at tokens where the value is set to 0.
+        log_probs: `[..., K]`.
+        ignore: `[...]` bool, true at tokens where the value is set to 0.
         prior: `[K]`, probabilities; None is the uniform prior.
     """
     # Not `log_probs @ prior`, because autocast would compute that in half precision.
@@ -64,7 +65,8 @@ def count_types(targets: Any, ids: Any, classes: int, padding: int) -> Tensor:
     Args:
         targets: a sequence of `[length]` integer tensors, one per sentence.
         ids: the indices of the sentences to count: a range, a list or an array.
-        classes: K; padding: id of the padding symbol.
+        classes: K.
+        padding: id of the padding symbol.
     """
     counts = torch.zeros(classes, dtype=torch.int64)
     for start in range(0, len(ids), 10_000):

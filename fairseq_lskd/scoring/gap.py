@@ -42,7 +42,9 @@ def share_of_gap(student: Sequence[float], plain: Sequence[float], teacher: Sequ
     bounded if and only if the gap, the mean of y, differs significantly from 0. Otherwise no share is given.
 
     Args:
-        student, plain, teacher: one score per seed, in the same order of seeds; higher is better.
+        student: the student's score for each seed; higher is better.
+        plain: those of the student without a teacher, in the same order of seeds.
+        teacher: those of the teacher, in the same order.
 
     Raises:
         ValueError: if there is no seed, or the lengths differ.

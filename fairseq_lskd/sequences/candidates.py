@@ -132,7 +132,8 @@ class Candidates:
         """Check that the first sentences are not in pieces of subword-nmt, unless `remove_bpe` says so.
 
         Args:
-            sources, translations: which sides are read as text. References always are.
+            sources: whether the sources are read as text.
+            translations: whether the translations are. References always are.
 
         Raises:
             UserError: if they have; it names the file and --remove-bpe.

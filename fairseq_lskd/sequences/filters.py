@@ -64,7 +64,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Drop a hypothesis if its most frequent word n-gram occurs at least `excess` times more often than the source's.
+    """Drop a hypothesis if its most frequent word n-gram occurs at least `excess` more times than that of the source.
 
     Raunak et al. (NAACL 2021) detect oscillatory hallucinations in this way.
     """

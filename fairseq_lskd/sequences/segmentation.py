@@ -58,7 +58,9 @@ def check_pieces(
     Args:
         lines: some of the sentences, in pieces.
         known: the vocabulary of the model.
-        where, whose, way_out: for the message: the corpus, the owner of the vocabulary, and what to do.
+        where: the corpus, for the message.
+        whose: the owner of the vocabulary, for the message.
+        way_out: what to do, for the message.
 
     Raises:
         UserError: if the share of unknown tokens is above `UNKNOWN`.

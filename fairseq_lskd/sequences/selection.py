@@ -204,7 +204,7 @@ def build_training_set(request: Request) -> Report | None:
             )
         if request.strategy == "mbr-n" and report.most <= selection.mbr_best:
             _warn(
-                f"--mbr-best {selection.mbr_best} selects nothing: no sentence has more than {report.most} "
+                f"--mbr-best {selection.mbr_best} has no effect: no sentence has more than {report.most} "
                 "translations, so all are written with equal weights. Give a smaller --mbr-best, or more samples (lskd "
                 "translate --sampling)"
             )

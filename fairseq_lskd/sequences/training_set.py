@@ -89,7 +89,8 @@ def check_vocabulary(
 
     Args:
         pairs: source and translations of some sentences, in pieces.
-        where: their file, for the message; source: what has their sources, if it is another.
+        where: their file, for the message.
+        source: what has their sources, if it is another.
 
     Raises:
         UserError: as in `check_pieces`.

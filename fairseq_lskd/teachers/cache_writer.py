@@ -86,11 +86,14 @@ class CacheWriter:
         Args:
             task: fairseq's translation task. Its `train_subset` includes train1, train2, ...
             kept: what the cache stores for each token.
-            teacher_path: checkpoints joined by `:`; half: whether they run in float16; mixture: their weights.
+            teacher_path: checkpoints joined by `:`.
+            half: whether they run in float16.
+            mixture: their weights.
             bytes_per_token: the budget that `kept` was chosen for. It is recorded, so a later call need not measure
                 again.
-            model: the folder of a CTranslate2 model, instead of `teacher_path`; compute_type: its numeric type;
-                affixes: the tokens around its sentences if it is multilingual.
+            model: the folder of a CTranslate2 model, instead of `teacher_path`.
+            compute_type: its numeric type.
+            affixes: the tokens around its sentences if it is multilingual.
             teacher_texts: if teachers read the subset in pieces of their own, the task of all, or of each.
 
         Raises:

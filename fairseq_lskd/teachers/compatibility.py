@@ -65,7 +65,8 @@ def first_difference(
     """Describe the first difference between two dictionaries; None if there is none.
 
     Args:
-        beside: the owner of the second dictionary; longer: whether the teacher's may have more types at the end.
+        beside: the owner of the second dictionary.
+        longer: whether the teacher's may have more types at the end.
     """
     for index, (theirs, ours) in enumerate(zip_longest(teacher.symbols, student.symbols)):
         if theirs != ours and not (longer and ours is None):

@@ -60,7 +60,8 @@ class ConvertedTeacher:
 
         Args:
             task: fairseq's translation task, with the dictionaries of the sentences.
-            compute_type: "float32", "int8" or "float16"; device: "cpu" or "cuda".
+            compute_type: "float32", "int8" or "float16".
+            device: "cpu" or "cuda".
             affixes: --source-prefix, --source-suffix and --target-prefix, for a model whose language tokens
                 `choose_affixes` does not find.
 

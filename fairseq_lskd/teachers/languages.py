@@ -257,7 +257,8 @@ class Marks:
         """Return the positions of a bilingual batch's tokens in the teacher's flattened batch, `[N]` int64.
 
         Args:
-            mask: as for `models.project`; columns: target length of the bilingual batch.
+            mask: as for `models.project`.
+            columns: target length of the bilingual batch.
         """
         indices = mask_indices(mask) if mask.dtype == torch.bool else mask
         return indices + self.shift * (indices.div(columns, rounding_mode="floor") + 1)
@@ -275,7 +276,8 @@ def marks_of(
     """Return the language tokens of a teacher of a task of `OF_PAIRS` for a language pair.
 
     Args:
-        dictionaries: the teacher's source and target dictionaries, from `complete`; classes: the student's types.
+        dictionaries: the teacher's source and target dictionaries, from `complete`.
+        classes: the student's types.
 
     Raises:
         UserError: if a dictionary lacks a language token.

@@ -60,7 +60,8 @@ def check_pairs(flag: str, named: dict[str, str], pairs: Sequence[str], task: st
     """Check that teachers are named for the pairs of a task, and for no others.
 
     Args:
-        pairs: the language pairs of the task, empty for a bilingual task; task: its name.
+        pairs: the language pairs of the task, empty for a bilingual task.
+        task: its name.
 
     Raises:
         UserError: if not, or if no pair has a teacher.

@@ -203,7 +203,8 @@ class OnlineTeacher:
         The temperature is applied to each member before the mean.
 
         Args:
-            net_input, like: as for `projections`.
+            net_input: as for `projections`.
+            like: as for `projections`.
 
         Returns:
             `[batch, target length, vocabulary]`, float32, or float64 at high temperatures (see `temper`).

@@ -117,7 +117,10 @@ class RemoteTeacher(OnlineTeacher):
         """Start the process and wait until it has loaded the teacher.
 
         Args:
-            paths, task, teacher_data, dtype: as for `OnlineTeacher.from_checkpoints`.
+            paths: as for `OnlineTeacher.from_checkpoints`.
+            task: as there.
+            teacher_data: as there.
+            dtype: as there.
             device: the teacher's device.
             ahead: the number of batches that are computed before the student needs them, 1 or more.
 

@@ -123,7 +123,8 @@ class Respelling:
     """The map from a teacher's pieces to a student's, made from the words of a text.
 
     Args:
-        teacher: the teacher's target vocabulary; student: the student's.
+        teacher: the teacher's target vocabulary.
+        student: the student's.
         words: each word of the text, spelled by both, and how often it occurs.
     """
 
@@ -248,7 +249,8 @@ class Respelling:
 
         Args:
             probabilities: `[T, V]` float32, the teacher's at each of its target tokens and at the end of the sentence.
-            ours: its `T - 1` pieces; theirs: the student's `S - 1` pieces of the same text.
+            ours: its `T - 1` pieces.
+            theirs: the student's `S - 1` pieces of the same text.
 
         Returns:
             `[S, W]` float32, the probabilities of the student's pieces, and `[S]`, the mass of the rest. They sum to 1;

@@ -26,7 +26,8 @@ def too_large(options: Any, weights: Mapping[str, Any]) -> list[str]:
     """Return a description of each option that asks for a larger size than the weights have.
 
     Args:
-        options: fairseq's options of a model, in any form; weights: tensors by name.
+        options: fairseq's options of a model, in any form.
+        weights: tensors by name.
     """
     shapes = {name: tuple(getattr(weight, "shape", ())) for name, weight in weights.items()}
     layers = Counter(side for side, _ in {match.groups() for match in map(_LAYER.match, shapes) if match})

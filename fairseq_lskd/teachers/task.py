@@ -79,7 +79,8 @@ def load_split(task: Any, split: str, combine: bool = False) -> Any:
     """Check the files of a split and load its dataset.
 
     Args:
-        task: fairseq's translation task, with its data in one folder; combine: include train1, train2, ...
+        task: fairseq's translation task, with its data in one folder.
+        combine: include train1, train2, ...
 
     Raises:
         FileNotFoundError: if the split does not exist.

@@ -52,7 +52,8 @@ class TeacherTopK(TeacherForcing):
         """Return the function from the log-probabilities of a slice of a batch's tokens to what is kept of them.
 
         Args:
-            sentences: the indices of the batch's sentences in the dataset; counts: their numbers of tokens.
+            sentences: the indices of the batch's sentences in the dataset.
+            counts: their numbers of tokens.
         """
         return lambda log_probs, rows: top_k(log_probs, self.k)
 

@@ -148,7 +148,7 @@ def test_the_source_says_whose_translations_these_are() -> None:
 def test_a_number_of_translations_that_selects_nothing(best: int | None, capsys: pytest.CaptureFixture) -> None:
     assert run("--strategy", "mbr-n", *(["--mbr-best", str(best)] if best else [])) == 0
     said = capsys.readouterr().err
-    assert (f"--mbr-best {best or 5} selects nothing: no sentence has more than 3 translations" in said) == (best != 2)
+    assert (f"--mbr-best {best or 5} has no effect: no sentence has more than 3 translations" in said) == (best != 2)
     assert len(rows()) == 59 * min(best or 5, 3)
 
 

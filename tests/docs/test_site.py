@@ -101,6 +101,26 @@ def test_links_out_of_docs_lead_to_their_pages_or_name_the_file() -> None:
         site_pages.link("x", "../data-prep/none.toml", "data.md")
 
 
+def test_links_below_indented_code_lead_to_their_pages_and_code_stays() -> None:
+    from types import SimpleNamespace
+
+    import site_pages
+
+    text = "A command:\n\n    lskd run [x](../scripts)\n\nSee [corpora](../data-prep/README.md).\n"
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="data.md"))
+    assert site_pages.on_page_markdown(text, page) == text.replace("../data-prep/README.md", "corpora.md")
+
+
+def test_texts_of_commands_are_shown_as_they_are() -> None:
+    import command_pages
+    from options import escaped
+
+    assert escaped("drop <unk> or &lt;unk&gt;") == "drop &lt;unk&gt; or &amp;lt;unk&amp;gt;"
+    overview = command_pages.pages()["reference/commands.md"]
+    rows = [line for line in overview.splitlines() if line.startswith("| [`lskd")]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 3 for row in rows)
+
+
 def test_pictures_are_those_that_the_script_draws() -> None:
     import draw
 
