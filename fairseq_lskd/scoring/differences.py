@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..records.result import SCORES, is_label, measured, pairs_of, system_of
 from .metrics import NAMES, how_scored
 from .seeds import Spread, spread
-from .taught import plain_system
+from .taught import cached_as, plain_system
 
 
 class Support(NamedTuple):
@@ -24,16 +24,6 @@ def support(record: dict[str, Any]) -> Support | None:
     if top_k or (record.get("cached") and not record.get("cache_bytes")):
         return Support(top_k, record.get("kd_rest", "class"))
     return None
-
-
-def _cached(record: dict[str, Any]) -> Any:
-    """Return the label "cached" with what is cached: the number of types, or the bytes of an unbiased cache.
-
-    Older records have no number.
-    """
-    if not record.get("cached"):
-        return f"not, top {record['kd_top_k']}" if record.get("kd_top_k") else record.get("cached")
-    return f"{record['cache_bytes']} bytes" if record.get("cache_bytes") else record.get("kd_top_k", True)
 
 
 class Difference(NamedTuple):
@@ -87,7 +77,7 @@ def _labels(firsts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         names = [name for name in names if name != "pair"]  # rows of older versions do not have it
     found: dict[str, dict[str, Any]] = {}
     for system, record in firsts.items():
-        labels = {name: _cached(record) if name == "cached" else record.get(name) for name in names}
+        labels = {name: cached_as(record) if name == "cached" else record.get(name) for name in names}
         if labels not in found.values():
             found[system] = labels
     return found

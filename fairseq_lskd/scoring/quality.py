@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,28 @@ from ..analysis.style import COLOURS, MARKERS, figure, styled
 from ..errors import UserError
 from ..files import find
 from ..records.result import COLUMNS, SCORES, measured, pairs_of, read_results
-from .taught import method_of, teacher_of
+from .taught import cached_as, method_of, teacher_of
 
 #: Fewer values than this have no interval.
 LEAST = 5
 #: Metrics that can be compared.
 METRICS = {key: COLUMNS[key] for key in measured(SCORES) if COLUMNS[key].better is not None}
+
+
+#: What a group's students have in common: key of a row -> how the group's name has it, and the value it leaves out.
+_GROUPED: dict[str, tuple[str, Any]] = {
+    "strategy": ("{}", "1-best"),
+    "score_temperature": ("score T = {}", 1.0),
+    "reference_weight": ("reference weight {}", None),
+    "cached": ("{}", None),
+    "kd_rest": ("{}", "class"),
+    "size": ("{}", "student"),
+    "pairs": ("{} pairs", None),
+    "temperature": ("T = {}", None),
+    "kd_weight": ("weight {}", None),
+    "divergence": ("{}", "forward_kl"),
+    "label_smoothing": ("own LS {}", 0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,22 @@ class Pair:
         taught = self.student
         parts = [f"{taught['method']} level{'s' * (taught['method'] == 'both')}"]
         parts += [self.languages] if self.languages else []
-        # The name leaves out default values.
-        parts += [str(taught["strategy"])] if taught.get("strategy") not in (None, "1-best") else []
-        parts += ["cached"] if taught.get("cached") in (True, "true") else []
-        parts += [str(taught["size"])] if taught.get("size") not in (None, "student") else []
-        parts += [f"T = {taught['temperature']}"] if taught.get("temperature") is not None else []
+        for key, (form, usual) in _GROUPED.items():
+            value = _cached(taught) if key == "cached" else taught.get(key)
+            if value is not None and value != usual:  # the name leaves out usual values
+                parts.append(form.format(value))
         return ", ".join(parts)
+
+
+def _cached(taught: Mapping[str, Any]) -> str | None:
+    """Return what the teacher's cache has, or how many types the loss compares; None: no cache, and all types."""
+    found = cached_as(taught)
+    if found in (None, False, "false"):
+        return None
+    if found is True:
+        return "cached"
+    cached = "cached " * (taught.get("cached") not in (None, False, "false"))
+    return cached + (f"top {found}" if isinstance(found, int) else found.removeprefix("not, "))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,16 @@ def method_of(record: Mapping[str, Any]) -> str | None:
     return record.get("method") if record.get("role") == "student" else None
 
 
+def cached_as(record: Mapping[str, Any]) -> Any:
+    """Return the label "cached" with what is cached: the number of types, or the bytes of an unbiased cache.
+
+    Older records have no number.
+    """
+    if (cached := record.get("cached")) in (None, False, "false"):  # labels in a command are words
+        return f"not, top {record['kd_top_k']}" if record.get("kd_top_k") else cached
+    return f"{record['cache_bytes']} bytes" if record.get("cache_bytes") else record.get("kd_top_k", True)
+
+
 def plain_system(student: Mapping[str, Any], firsts: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Return the name of the system of a student's size without a teacher, if possible with its budget.
 

@@ -83,7 +83,7 @@ def test_rows_of_the_quickstart() -> None:
         ("teacher-0.1-s1", "word-cached-0.1-w1-s1"),
     ]
     assert [(row[0], row[1], row[3]) for row in found.tables[0].rows] == [
-        ("word level, cached, T = 1.0", 2, None),
+        ("word level, cached top 16, T = 1.0, weight 1.0", 2, None),
         ("sequence level", 2, None),
     ]
     assert any("2 teachers and 4 students; 0 of the students are better" in words for words in found.words)
@@ -163,10 +163,38 @@ def test_teachers_are_found_by_digest() -> None:
         ({"method": "word", "cached": "false", "size": "student_small"}, "word level, student_small"),
         ({"method": "sequence", "strategy": "1-best"}, "sequence level"),
         ({"method": "both", "strategy": "n-best", "temperature": 1.0}, "both levels, n-best, T = 1.0"),
+        (
+            {"method": "sequence", "strategy": "n-best", "score_temperature": 0.1, "reference_weight": 0.5},
+            "sequence level, n-best, score T = 0.1, reference weight 0.5",
+        ),
+        ({"method": "word", "cached": True, "cache_bytes": 34, "pairs": 3}, "word level, cached 34 bytes, 3 pairs"),
+        (
+            {"method": "word", "cached": True, "kd_top_k": 8, "kd_rest": "renormalise"},
+            "word level, cached top 8, renormalise",
+        ),
+        ({"method": "word", "cached": False, "kd_top_k": 8}, "word level, top 8"),
+        (
+            {"method": "word", "kd_weight": 0.5, "divergence": "reverse_kl", "label_smoothing": 0.1},
+            "word level, weight 0.5, reverse_kl, own LS 0.1",
+        ),
     ],
 )
 def test_groups_of_students(labels: dict[str, Any], group: str) -> None:
     assert Pair(record("t", "teacher", 30), record("s", "student", 20, **labels)).group == group
+
+
+@pytest.mark.parametrize("choice", [{"kd_weight": 0.5}, {"divergence": "reverse_kl"}, {"kd_top_k": 8}])
+def test_students_that_were_taught_in_different_ways_are_not_averaged(tmp_path: Path, choice: dict[str, Any]) -> None:
+    """Each teacher has two students. Those of one way improve with the teacher, those of the other get worse."""
+    usual = {"kd_weight": 1.0, "cached": True, "kd_top_k": 16}
+    records = [r | (usual if r["role"] == "student" else {}) for r in family(6, lambda bleu, chance: bleu)]
+    others = [
+        r | choice | {"checkpoint_sha256": f"other{i}", "bleu": 50 - r["bleu"]}
+        for i, r in enumerate(records)
+        if r["role"] == "student"
+    ]
+    found = section(write(tmp_path, records + others))
+    assert [row[1:3] for row in found.tables[0].rows] == [(6, 1.0), (6, -1.0)]
 
 
 def test_students_of_several_language_pairs_are_compared_pair_by_pair(tmp_path: Path) -> None:
