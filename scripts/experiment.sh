@@ -83,7 +83,7 @@ if [ $hours = 1 ] || [ "$first" = hours ]; then
     "${call[@]}" --until prepare "$@" || die "the data could not be prepared, see above"
     before='' gpu=()
     [ "$gpus" = 0 ] || gpu=(--gpu)
-    [ "$gpus" -le 1 ] || before=$root/scripts/on_gpu.sh
+    [ "$gpus" -le 1 ] || before=$(printf %q "$root/scripts/on_gpu.sh")
     python -m fairseq_lskd.experiments.hours "$experiment" "$scale" --root "$root" --jobs "$jobs" --threads "$threads" \
         --before "$before" "${gpu[@]}" ${name:+--name "$name"} ${recipe:+--recipe "$recipe"}
     [ $hours = 0 ] || exit 0

@@ -342,7 +342,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", help="recipe to use instead of the scale's")
     parser.add_argument("--jobs", type=int, default=1, help="number of jobs at once (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads per job (default: %(default)s)")
-    parser.add_argument("--before", default="", help="words to put before each command (default: none)")
+    parser.add_argument("--before", default="", help="words before each command, quoted for a shell (default: none)")
     parser.add_argument("--gpu", action="store_true", help="the jobs run on a GPU")
     args = parser.parse_args(words)
     with exit_on_user_error("hours"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import hostile
@@ -267,6 +270,33 @@ def test_every_job_that_uses_a_gpu_gets_one_from_slurm() -> None:
         rules = re.findall(r"^rule (\w+):\n((?: .*\n|\n)+)", path.read_text(), re.MULTILINE)
         using = [name for name, does in rules if "gpu=GPU" in does]
         assert len(using) > 3 and all(given[name]["gpu"] == 1 for name in using)
+
+
+@pytest.mark.parametrize(
+    ("file", "config"),
+    [
+        ("Snakefile", ["experiment=quickstart", "scale=smoke"]),
+        ("multilingual/Snakefile", ["pairs=xx-yy,zz-yy", "seeds=1", "recipe=a b/own.sh", "name=mine", "prepare=--x"]),
+    ],
+)
+def test_the_path_of_the_checkout_may_have_a_space(tmp_path: Path, file: str, config: list[str]) -> None:
+    """With several GPUs each command begins with a script of the checkout."""
+    root = tmp_path / "my checkout"
+    for name in ("experiments", "scripts"):
+        shutil.copytree(FOLDER.parent / name, root / name)
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b/own.sh").touch()
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "experiments" / file), "--cores", "2"]
+    command += ["--nolock", "--dry-run", "--printshellcmds", "--quiet", "host", "--config", "gpus=2", "threads=1"]
+    done = subprocess.run([*command, *config], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    commands = re.findall(r"^Shell command: (.*)", done.stdout, re.MULTILINE)
+    on_gpu = [shlex.split(each) for each in commands if "on_gpu.sh" in each]
+    assert len(on_gpu) >= 5, done.stdout + done.stderr
+    for words in on_gpu:
+        scripts = [word for word in words if word.startswith(str(root))]
+        assert words[0] == scripts[0] == str(root / "scripts/on_gpu.sh")
+        assert all(Path(script).is_file() for script in scripts)
+    assert "recipe=a b/own.sh" not in config or all("a b/own.sh" in words for words in on_gpu)
 
 
 def test_an_experiment_with_different_trainings_has_its_own_folder() -> None:
