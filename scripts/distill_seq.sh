@@ -20,7 +20,7 @@
 #   ... --valid-translations runs/mine/valid.jsonl        translations of the validation sources, by `lskd translate`: their
 #                                                         loss picks the best checkpoint and stops the training early
 #   ... --reference-weight 0.3                            add the references, with this share of the loss (default: none)
-#   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: labels, compared with the teacher after the training
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: labels, compared with the teacher
 #   ... --recipe wmt14-en-de-base                         sizes and training options: a name in scripts/recipes, or a file
 #                                                         (default: multi30k)
 #   ... --size student_small                              a size of the recipe (default: student)
@@ -40,7 +40,7 @@
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
 translations='' samples='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
-teacher_data='' foreign=() backward='' worst='' filter=()
+teacher_data='' foreign=() backward='' worst='' filter=() told=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -62,8 +62,8 @@ while [ $# -gt 0 ]; do
         --kd-weight) weight=$2; shift 2 ;;
         --kd-temperature) temperature=$2; shift 2 ;;
         --reference-weight) share=$2; shift 2 ;;
-        --teacher-smoothing) labels+=(--label "teacher_smoothing=$2"); shift 2 ;;
-        --teacher-size) labels+=(--label "teacher_size=$2"); shift 2 ;;
+        --teacher-smoothing) told+=("teacher_smoothing=$2"); shift 2 ;;
+        --teacher-size) told+=("teacher_size=$2"); shift 2 ;;
         --size) size=$2; shift 2 ;;
         --seed) seed=$2; shift 2 ;;
         --validation-metric) metric=$2; shift 2 ;;
@@ -155,10 +155,15 @@ if [ -n "$word_level" ]; then
     fi
 fi
 
-# fairseq-train and `lskd run` check this too, but only after the translation.
+# fairseq-train and `lskd run` check these too, but only after the translation.
 python -m fairseq_lskd.criterions.command_line ${bytes:+--sampled} "${train[@]}" "$data/bin" -s "$src" -t "$tgt" --user-dir "$user_dir" \
     --criterion seq_kd --sequence-weights "$selected/train.weights.npz" "${mixture[@]}" \
     "${model[@]}" "${training[@]}" "${distilled[@]}" "${valid[@]}" --max-update "$updates" "$@" || exit 1
+if [ ${#told[@]} -gt 0 ]; then
+    labels+=("${told[@]/#/--label=}")
+    teachers=$teacher:$word_level teachers=${teachers#:} teachers=${teachers%:}
+    [ -z "$teachers" ] || python -m fairseq_lskd.records.teacher_labels distill_seq.sh "$teachers" "${told[@]}" || exit 1
+fi
 if [ -z "$translations" ]; then
     translations=$made/nbest.jsonl
     # The other strategies need several hypotheses.

@@ -6,7 +6,7 @@
 #   ... --teacher-cache runs/mine/cache                   a cache that `lskd cache` wrote, instead of --teacher
 #   ... --kd-weight 0.7 --kd-temperature 2                share of the teacher in the loss (default: 0.5), and temperature
 #                                                         (default: 1)
-#   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: labels, compared with the teacher after the training
+#   ... --teacher-smoothing 0.1 --teacher-size teacher    optional: labels, compared with the teacher
 #   ... --recipe wmt14-en-de-base                         sizes and training options: a name in scripts/recipes, or a file
 #                                                         (default: multi30k)
 #   ... --size student_small                              a size of the recipe (default: student)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..commands import option, trains
+from ..records.teacher_labels import check_teacher_labels
 from ..runs import RECORD, labels_of, read_labels
 from ..runs import run as run_recorded
 from ..validations import check_validation
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     labels = read_labels(args.label)
     labels_of(args.command, labels)
     check_validation(args.command)
+    check_teacher_labels(args.command, labels)
     # SIGTERM ends the command too, as SIGINT does.
     signal.signal(signal.SIGTERM, _end)
     try:

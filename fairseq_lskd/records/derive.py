@@ -105,6 +105,12 @@ def training_of(
     return replace(training, **{name: value for name in _OF_FILES if (value := getattr(before, name))})
 
 
+def teachers_of(options: Options) -> tuple[Teacher, ...]:
+    """Return the teachers to which the options of a training lead, before it has a checkpoint."""
+    beside, caches = _paths(options("criterion", "teacher_path")), _caches(options("criterion", "teacher_cache"))
+    return _teachers((), beside, {"inputs": {}}, caches, _selected(options), say=False)
+
+
 def describe(folder: Path, made: dict[str, Any]) -> None:
     """Add the record of a finished training run to its run.json, `made`, under the key `training`.
 

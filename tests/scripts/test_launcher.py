@@ -337,6 +337,21 @@ def test_a_word_level_teacher_with_another_vocabulary_is_refused_before_the_tran
     assert call(home, *call_with, "--", "--teacher-data", "theirs").returncode == 0
 
 
+def test_labels_of_the_teacher_are_compared_before_the_translation(home: Path) -> None:
+    python = home / "commands/python"
+    compares = 'if [ "$2" = fairseq_lskd.records.teacher_labels ]; then echo "$3: error: $4, ${*:5}" >&2; exit 1; fi'
+    python.write_text(python.read_text().replace("\n", f"\n{compares}\n", 1))
+    (home / "w.pt").touch()
+    words = ["--teacher-smoothing", "0.1", "--teacher-size", "large"]
+    given = ["--teacher", "t.pt", "--word-level", "w.pt"]
+    done = call(home, "distill_seq.sh", *given, *words)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "distill_seq.sh: error: t.pt:w.pt, teacher_smoothing=0.1 teacher_size=large\n"
+    # Only the manifest of the selected translations tells whose they are: `lskd run` compares.
+    done = call(home, "distill_seq.sh", "--translations", "nbest.jsonl", *words)
+    assert "--label=teacher_smoothing=0.1 --label=teacher_size=large" in done.stdout and done.returncode == 0
+
+
 def test_the_other_direction_of_the_data(home: Path) -> None:
     options = {"source-lang": "zh", "target-lang": "de"}
     (home / "data/pieces/encode.json").write_text(json.dumps({"options": options}))
