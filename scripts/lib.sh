@@ -6,6 +6,10 @@ user_dir=$root/fairseq_lskd
 # Relative if possible, so that recorded commands are valid on another machine.
 [ "$PWD" = "$root" ] && user_dir=fairseq_lskd
 
+# Ctrl-C ends a script when its command has ended. Otherwise bash goes on after a command that handles Ctrl-C itself.
+trap 'exit 130' INT
+called=("$0" "$@")
+
 # --help works without an environment. After -- it is passed to the other command.
 for word in "$@"; do
     case $word in
@@ -140,11 +144,20 @@ machine() {
     threads=${OMP_NUM_THREADS:-$(((cores + jobs - 1) / jobs))}
 }
 
+# interrupted: end after Ctrl-C.
+interrupted() {
+    local again
+    printf -v again '%q ' "${called[@]}"
+    printf '\n%s\n' "$(basename "$0"): interrupted. Finished steps are kept. To continue: ${again% }" >&2
+    exit 130
+}
+
 # start_experiment: check --jobs and --recipe, set up the environment, and work in $directory, which gets locked.
 start_experiment() {
     [[ $jobs =~ ^([1-9][0-9]*)?$ ]] || die "--jobs $jobs: expected a number from 1"
     case $recipe in */* | *.sh) recipe=$(realpath -- "$recipe") ;; esac
     "$root/scripts/setup.sh" >&2
+    trap interrupted INT
     PATH=$(cd "$root" && cd "${LSKD_VENV:-.venv}" && pwd)/bin:$PATH
     mkdir -p "$directory"
     cd "$directory"
@@ -156,8 +169,9 @@ start_experiment() {
 
 # snakemake_call SNAKEFILE NAME=VALUE ...: set call, the command of an experiment with this configuration.
 snakemake_call() {
-    call=(snakemake --snakefile "$1" --cores $((jobs * threads)) --resources gpu="$jobs" --nolock --rerun-incomplete
-        --printshellcmds --quiet host --config gpus="$gpus" threads="$threads" "${@:2}")
+    call=(python -m fairseq_lskd.experiments.stoppable --snakefile "$1" --cores $((jobs * threads))
+        --resources gpu="$jobs" --nolock --rerun-incomplete --printshellcmds --quiet host
+        --config gpus="$gpus" threads="$threads" "${@:2}")
 }
 
 # dry_run [OPTION ...]: print the number of jobs and their commands, without Snakemake's paragraph about each.
@@ -182,13 +196,10 @@ run_experiment() {
     # Snakemake's report follows the message of a step that failed. Print the message again, after it.
     export LSKD_COLLECTED_ERRORS=$PWD/.experiment.errors
     : >"$LSKD_COLLECTED_ERRORS"
-    local interrupted=0
-    trap 'interrupted=1' INT
     # If a teacher is compared again, Snakemake forgets the jobs after that (those behind an `ancient` file). The second
     # call runs them.
     if ! "${call[@]}" "$@" || ! "${call[@]}" "$@"; then
         printf '\n' >&2
-        [ $interrupted = 0 ] || die "interrupted. Run the same command again to continue: finished steps are kept"
         cat "$LSKD_COLLECTED_ERRORS" >&2
         die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
     fi

@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import __version__
 from ..compat import openmp
 from ..compat.versions import what_is_missing
-from ..errors import exit_on_user_error
+from ..errors import COLLECTED, exit_on_user_error
 from ..terminal import plain_output
 from ..user_dir import import_user_dirs
 from ._help import HelpFormatter
@@ -86,7 +86,8 @@ def _no_traceback(prefix: str, out: Path | None = None) -> Iterator[None]:
             sys.stdout.flush()
     except KeyboardInterrupt:
         more = ". Run the same command again to continue" if prefix.split()[-1] in RESUMABLE else ""
-        print(f"{prefix}: interrupted{more}", file=sys.stderr)
+        if not os.environ.get(COLLECTED):  # a step of an experiment, which says it once for all steps
+            print(f"{prefix}: interrupted{more}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of the pipe has ended (`lskd table ... | head`). Python would report an error when it flushes.

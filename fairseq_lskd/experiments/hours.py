@@ -10,6 +10,7 @@ not change the speed. The estimate leaves out scoring, the analysis and the meas
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import json
@@ -345,7 +346,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--before", default="", help="words before each command, quoted for a shell (default: none)")
     parser.add_argument("--gpu", action="store_true", help="the jobs run on a GPU")
     args = parser.parse_args(words)
-    with exit_on_user_error("hours"):
+    # scripts/experiment.sh says that Ctrl-C ended it.
+    with contextlib.suppress(KeyboardInterrupt), exit_on_user_error("hours"):
         root = args.root.resolve()
         plan = Plan.read(
             args.experiment, args.scale, root / "experiments", args.name, args.recipe, scripts=f"{root}/scripts"

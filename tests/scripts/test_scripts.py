@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -413,3 +417,47 @@ def test_a_dry_run_prints_jobs_and_commands(tmp_path: Path) -> None:
 def test_a_dry_run_that_fails_prints_all(tmp_path: Path) -> None:
     done = dry_run("a\nb\n", tmp_path, status=1)
     assert (done.returncode, done.stdout) == (1, "a\nb\n")
+
+
+STEP = """
+rule all:
+    input: "done"
+
+rule step:
+    output: "done"
+    shell: "touch started; lskd run --out run -- sleep 60 && touch done"
+"""
+
+
+def test_ctrl_c_on_an_experiment_is_one_line(tmp_path: Path) -> None:
+    """The terminal sends SIGINT to the script, to Snakemake and to all steps."""
+    (tmp_path / "Snakefile").write_text(STEP)
+    (tmp_path / "go.sh").write_text(
+        f". {ROOT}/scripts/lib.sh; root={tmp_path} directory={tmp_path} jobs=1 recipe=; start_experiment\n"
+        "snakemake_call Snakefile name=mine; run_experiment results\n"
+    )
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/setup.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "scripts/setup.sh").chmod(0o755)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    process = subprocess.Popen(
+        ["bash", "go.sh", "mine", "--name", "a b"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(600):
+            if (tmp_path / "run/log.txt").exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, said
+    last = "go.sh: interrupted. Finished steps are kept. To continue: go.sh mine --name a\\ b"
+    assert said.endswith(f"run | sleep 60\n\n{last}\n"), said
