@@ -10,6 +10,8 @@ from pathlib import Path
 #: The programs that train, and their modules, which launchers call: `torchrun ... -m fairseq_cli.train`.
 PROGRAMS, MODULES = ("fairseq-train", "fairseq-hydra-train"), ("fairseq_cli.train", "fairseq_cli.hydra_train")
 
+_LANGUAGES = (("-s", "--source-lang"), ("-t", "--target-lang"))
+
 
 def option(command: Sequence[str], name: str) -> str | None:
     """Return the value of an option, given as `--name value` or `--name=value`. The last one counts."""
@@ -20,6 +22,12 @@ def option(command: Sequence[str], name: str) -> str | None:
         elif word.startswith(f"{name}="):
             found = word.partition("=")[2]
     return found
+
+
+def languages_of(command: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the source and the target language in the options of a command, as far as they are given."""
+    source, target = (option(command, short) or option(command, long) for short, long in _LANGUAGES)
+    return source, target
 
 
 def without(command: Sequence[str], names: Collection[str]) -> list[str]:

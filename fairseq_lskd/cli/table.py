@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..commands import languages_of
 from ..errors import UserError
 from ..files import write_beside, write_json
 from ..reading import COUNT, NUMBER, read_json
@@ -36,6 +38,7 @@ _SPEEDS = {
     "machine": {"gpus": [str], "cpu": str},
     "threads": COUNT,
     "device?": str,
+    "options?": [str],
 }
 
 
@@ -87,7 +90,14 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--write {', '.join(wrong)}: expected an extension of {', '.join(STYLES)}")
     records = _read_records(args.records, one_per_seed=args.over_seeds or args.differences)
     if args.speed:
-        add_speeds(records, _speeds(args.speed))
+        speeds = _speeds(args.speed)
+        if without := add_speeds(records, speeds):
+            pair = "-".join(filter(None, languages_of(speeds.get("options", ()))))
+            print(
+                f"warning: --speed {args.speed} has no speed of {', '.join(without)}. It has those of "
+                f"{', '.join(speeds['systems'])}{f', which decoded {pair}' if pair else ''}",
+                file=sys.stderr,
+            )
     if args.out:
         write_json(args.out, records)
     if args.csv:

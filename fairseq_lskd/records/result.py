@@ -186,6 +186,13 @@ def system_of(row: Mapping[str, Any]) -> str:
     return name.removesuffix(f"-s{row['seed']}") if row.get("seed") is not None else name
 
 
+def run_of(row: Mapping[str, Any]) -> str:
+    """Return the name of a row's run. The system of a multilingual model has the language pair in its name too."""
+    system, pair = system_of(row), row.get("pair")
+    seed = str(row["system"]).removeprefix(system)
+    return (system.removesuffix(f"-{pair}") if row.get("pairs") and pair else system) + seed
+
+
 def pairs_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the language pairs of rows. Rows of older versions have none."""
     return {row["pair"] for row in rows if row.get("pair") is not None}

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ..commands import option
+from ..commands import languages_of, option
 from ..data.vocabulary import read_encoded
 from ..data.writing_systems import UNSPACED, base_language
 from ..errors import UserError, exit_on_user_error
@@ -48,8 +48,7 @@ def task(run: Path) -> list[str]:
 
 def pair(run: Path) -> list[str]:
     """Return the language pair that a run was trained on, such as `de-en`; nothing if its command does not say."""
-    command = read_record(run, whole=False)["command"]
-    source, target = (option(command, short) or option(command, long) for short, long in PAIR)
+    source, target = languages_of(read_record(run, whole=False)["command"])
     return [f"{source}-{target}"] if is_plain(source) and is_plain(target) else []
 
 
@@ -73,7 +72,6 @@ def vocabulary(folder: Path) -> list[str]:
 #: Options of multilingual tasks on which decoding depends: those with a value, and the others.
 LANGUAGES = ("--lang-pairs", "--langs", "--encoder-langtok", "--lang-tok-style")
 TOKENS = ("--decoder-langtok", "--lang-tok-replacing-bos-eos")
-PAIR = (("-s", "--source-lang"), ("-t", "--target-lang"))
 ASKED: dict[str, Callable[[Path], list[str]]] = {
     **{"recipe": recipe, "task": task, "pair": pair, "data": data, "vocabulary": vocabulary},
 }

@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..records.result import measured, system_of
+from ..commands import languages_of
+from ..records.result import measured, run_of, system_of
 from .seeds import spread
 
 
-def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> None:
+def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> list[str]:
     """Add the speeds of `lskd speed` to records: each its own, or that of another seed of its system.
 
+    A multilingual model has the speed of its run for the language pair that was decoded, and not for others.
     `speed_others_cores` is the number of cores that other programs kept busy meanwhile, or None if it was not measured.
+
+    Returns:
+        The names of the systems without a speed.
     """
-    of_runs = speeds["systems"]
-    entries = {system_of(record): of_runs[record["system"]] for record in records if record["system"] in of_runs}
-    entries |= of_runs
+    pair = "-".join(map(str, languages_of(speeds.get("options", ()))))
+    own = [_own(record, speeds["systems"], pair) for record in records]
+    of_systems = {system_of(record): entry for record, entry in zip(records, own, strict=True) if entry is not None}
     machine = speeds["machine"]
     threads = f"{speeds['threads']} thread{'s' * (speeds['threads'] != 1)}"
     on_gpu = machine["gpus"] and speeds.get("device") != "cpu"
     where = f"{machine['gpus'][0] if on_gpu else machine['cpu']}, {threads}"
-    for record in records:
-        if (entry := of_runs.get(record["system"], entries.get(system_of(record)))) is None:
+    without: dict[str, None] = {}
+    for record, entry in zip(records, own, strict=True):
+        if (entry := entry or of_systems.get(system_of(record))) is None:
+            without[system_of(record)] = None
             continue
         exported = entry.get("exported", {})
         others = [each for each in (entry.get("others_cores"), exported.get("others_cores")) if each is not None]
@@ -30,6 +37,13 @@ def add_speeds(records: Sequence[dict[str, Any]], speeds: dict[str, Any]) -> Non
         record["speed_others_cores"] = max(others, default=None)
         if exported and record.get("exported"):
             record["exported"] = record["exported"] | {"sentences_per_second": exported["sentences_per_second"]}
+    return list(without)
+
+
+def _own(record: dict[str, Any], of_runs: dict[str, Any], pair: str) -> dict[str, Any] | None:
+    """Return the speed of a record. `pair` is the language pair that was decoded."""
+    found: dict[str, Any] | None = of_runs.get(record["system"])
+    return of_runs.get(run_of(record)) if found is None and record.get("pair") == pair else found
 
 
 def mean_records(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

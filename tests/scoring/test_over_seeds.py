@@ -83,12 +83,42 @@ def test_a_speed_counts_for_all_seeds() -> None:
     assert [row["sentences_per_second"] for row in rows] == [10.0, 10.0, 40.0, 44.0]
 
 
+def test_a_multilingual_model_has_a_speed_for_the_pair_that_was_decoded() -> None:
+    """`lskd record` adds the pair to the name of the run: many-s1."""
+    pairs = {"pairs": 2, "role": "student", "method": "word"}
+    rows = [
+        result(f"{name}-{pair}-s{seed}", 20.0, seed=seed, pair=pair, **more)
+        for name, more in (("many", pairs), ("one", {}))
+        for pair in ("de-en", "fr-en")
+        for seed in (1, 2)
+    ]
+    speeds = SPEEDS | {"options": ["--beam", "5", "-s", "de", "--target-lang", "en"]}
+    speeds |= {"systems": {"many-s1": {"sentences_per_second": 7.0}, "one-fr-en-s1": {"sentences_per_second": 9.0}}}
+    assert add_speeds(rows, speeds) == ["many-fr-en", "one-de-en"]
+    assert [row.get("sentences_per_second") for row in rows] == [7.0, 7.0, None, None, None, None, 9.0, 9.0]
+    for row in rows:
+        row.pop("sentences_per_second", None)
+    assert add_speeds(rows, speeds | {"options": []}) == ["many-de-en", "many-fr-en", "one-de-en"]
+
+
 class TestTable:
     @pytest.fixture(autouse=True)
     def files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         Path("rows.json").write_text(json.dumps(ROWS))
         Path("speed.json").write_text(json.dumps(SPEEDS))
+
+    def test_rows_without_a_speed_are_named(self, capsys: pytest.CaptureFixture) -> None:
+        speeds = SPEEDS | {
+            "systems": {"word-0.1-s1": {"sentences_per_second": 40.0}},
+            "options": ["-s", "a", "-t", "b"],
+        }
+        Path("speed.json").write_text(json.dumps(speeds))
+        assert main(["table", "rows.json", "--over-seeds", "--speed", "speed.json"]) == 0
+        said = capsys.readouterr().err
+        assert said == (
+            "warning: --speed speed.json has no speed of teacher-0.1. It has those of word-0.1-s1, which decoded a-b\n"
+        )
 
     def test_over_seeds_with_speeds(self, capsys: pytest.CaptureFixture) -> None:
         words = ["table", "rows.json", "--over-seeds", "--speed", "speed.json", "--out", "out.json", "--csv", "out.csv"]
