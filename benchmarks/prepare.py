@@ -5,7 +5,7 @@ The data are the first pairs of the corpus, repeated if there are too few. Each 
 memory is the proportional set size of the process and all its children, sampled ten times per second.
 
   sentencepiece       lskd encode, lskd binarise
-  cleaned             lskd data prepare, lskd encode, lskd binarise
+  cleaned             lskd data prepare, lskd encode, lskd binarise (not on repeated pairs, which cleaning removes)
   sentencepiece_tools SentencePiece's trainer on an equally large sample, its encoder, fairseq-preprocess
   moses_bpe           lskd encode --recipe moses-bpe, lskd binarise
   moses_bpe_tools     sacremoses, subword-nmt, fairseq-preprocess
@@ -33,7 +33,7 @@ from _common import Others, command, versions, write_rows
 from tabulate import tabulate
 
 from fairseq_lskd.data.vocabulary import SAMPLE
-from fairseq_lskd.errors import exit_on_user_error
+from fairseq_lskd.errors import UserError, exit_on_user_error
 from fairseq_lskd.lines import read_lines
 from fairseq_lskd.machine import cores, machine
 
@@ -140,6 +140,8 @@ def names(args: argparse.Namespace) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     args = parse(argv)
+    if "cleaned" in args.recipes:
+        check_pairs(args)
     packages = ("sentencepiece", "sacremoses", "subword-nmt")
     story = {"machine": machine(), "versions": versions() | {name: version(name) for name in packages}}
     story["command"] = command()
@@ -163,6 +165,20 @@ def version(package: str) -> str:
     from importlib.metadata import version
 
     return version(package)
+
+
+def check_pairs(args: argparse.Namespace) -> None:
+    """Check that no pairs are repeated. Cleaning removes repeats, so that `cleaned` would encode fewer pairs.
+
+    Raises:
+        UserError: if the corpus has fewer pairs than asked for.
+    """
+    path = args.corpus / f"train.{args.source}.gz"
+    if (most := max(args.pairs)) > (size := sum(1 for _ in read_lines(path))):
+        raise UserError(
+            f"--pairs {most}: {path} has {size:,} pairs, and `cleaned` would remove the repeated ones. Measure it with "
+            f"up to {size} pairs, or leave it out of --recipes"
+        )
 
 
 def write_bitext(raw: Path, pairs: int, args: argparse.Namespace) -> None:

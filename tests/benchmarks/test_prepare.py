@@ -16,6 +16,8 @@ import pytest
 pytest.importorskip("sacremoses")
 import prepare
 
+from fairseq_lskd.errors import UserError
+
 from .conftest import BENCHMARKS
 
 
@@ -29,7 +31,7 @@ def corpus(tmp_path: Path) -> Path:
         "en": "the old man sees that there is a small house behind these trees with his own eyes when she was away",
         "fr": "le vieux monsieur voit qu'une petite maison est derrière les arbres avec ses yeux quand elle était là",
     }
-    for name, lines in (("train", 200), ("dev", 10), ("test", 10)):
+    for name, lines in (("train", 300), ("dev", 10), ("test", 10)):
         for language in ("en", "fr"):
             words = texts[language].split()
             text = "".join(" ".join(chance.choices(words, k=12)) + ".\n" for _ in range(lines))
@@ -39,9 +41,17 @@ def corpus(tmp_path: Path) -> Path:
 
 def test_short_texts_are_repeated(corpus: Path, tmp_path: Path) -> None:
     args = prepare.parse(["--corpus", str(corpus)])
-    prepare.write_bitext(tmp_path / "raw", 450, args)
+    prepare.write_bitext(tmp_path / "raw", 650, args)
     lines = (tmp_path / "raw/train.fr").read_text().splitlines()
-    assert len(lines) == 450 and lines[:200] == lines[200:400] and lines[:50] == lines[400:]
+    assert len(lines) == 650 and lines[:300] == lines[300:600] and lines[:50] == lines[600:]
+
+
+def test_cleaning_is_not_measured_on_repeated_pairs(corpus: Path) -> None:
+    """It would remove them, so that the steps after it had fewer pairs than those of other recipes."""
+    words = ["--corpus", str(corpus), "--pairs", "100", "301", "--recipes"]
+    with pytest.raises(UserError, match=r"--pairs 301: .*train.en.gz has 300 pairs"):
+        prepare.main([*words, "sentencepiece", "cleaned"])
+    prepare.check_pairs(prepare.parse(["--corpus", str(corpus), "--pairs", "300"]))
 
 
 def test_memory_is_summed_over_all_processes() -> None:
