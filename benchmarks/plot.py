@@ -33,8 +33,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fairseq_lskd.analysis.quantiles import t_half_width
+from fairseq_lskd.teachers.cache import record_dtype
 
 HERE = Path(__file__).resolve().parent
+#: Number of types of a vocabulary whose indices have two bytes, as that of the experiment with caches.
+SMALL = 2**16
 GPU_COMMAND = "benchmarks/gpu/run.sh benchmarks/results/gpu"
 
 #: Name of a benchmark -> function that formats its rows. A result is named after it, with `-` and a suffix if needed.
@@ -255,7 +258,7 @@ def kind_of_cache(row: dict[str, Any]) -> tuple[str, int]:
     if size := row.get("cache_bytes"):
         return "unbiased cache", size
     kind = "top k, renormalised" if row.get("kd_rest") == "renormalise" else "top k, others one class"
-    return kind, 4 * row["kd_top_k"] + 2
+    return kind, record_dtype(row["kd_top_k"], SMALL).itemsize
 
 
 def save(figure: Figure, path: Path) -> None:
