@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import tiny
 import torch
 from fairseq import options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.trainer import Trainer
 from fairseq_cli import generate, preprocess, train, validate
-from omegaconf import DictConfig
-from tiny import MODEL, TRAIN, uneven, write
+from tiny import MODEL, TRAIN, begin, build_model, write
 from trained import learn
 
 PAIRS = ("de-en", "fr-en")
@@ -126,42 +124,28 @@ def fairseq_validate(data: Path, checkpoint: Path, *flags: str) -> None:
         validate.cli_main()
 
 
-@functools.cache
-def configure(data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL)) -> DictConfig:
-    """The configuration that `fairseq-train` makes from these flags, for any task."""
-    words = [str(data), *model, *COMMON, *flags]
-    return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), words))
-
-
-def make_task(data: Path, *flags: str) -> Any:
-    """Make a task as fairseq-train does, with its data."""
-    task = tasks.setup_task(configure(data, *flags).task)
-    for split in ("train", "valid"):
-        task.load_dataset(split)
-    return task
+#: As in `tiny`, for any task.
+configure = functools.partial(tiny.configure, training=tuple(COMMON))
+make_task = functools.partial(tiny.make_task, training=tuple(COMMON))
 
 
 def make_model(task: Any, data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), seed: int = 2) -> Any:
-    """Make a model with random weights, three times as large as fairseq's, so that distributions are uneven."""
-    torch.manual_seed(seed)
-    return uneven(task.build_model(configure(data, *flags, model=model).model))
+    """Make a model with random weights, as `tiny` does."""
+    return build_model(task, configure(data, *flags, model=model), seed)
 
 
 def save(path: Path, data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), seed: int = 2) -> Path:
     """Write the checkpoint of a model with random weights."""
-    task = make_task(data, *flags)
-    built = make_model(task, data, *flags, model=model, seed=seed)
-    criterion = tasks.FairseqTask.build_criterion(task, configure(data, *flags, model=model).criterion)
-    trainer = Trainer(configure(data, *flags, model=model), task, built, criterion)
-    trainer.begin_epoch(1)
-    return write(path, trainer)
+    task, cfg = make_task(data, *flags), configure(data, *flags, model=model)
+    built = build_model(task, cfg, seed)
+    return write(path, begin(cfg, task, built, tasks.FairseqTask.build_criterion(task, cfg.criterion)))
 
 
 def batch(task: Any, split: str = "valid") -> dict[str, Any]:
     """Return a whole split as one batch, with all pairs if the task mixes them."""
     dataset = task.dataset(split)
     dataset.ordered_indices()  # some datasets need this call first
-    return dataset.collater([dataset[i] for i in range(len(dataset))])
+    return tiny.batch(task, range(len(dataset)), split)
 
 
 @functools.cache
@@ -179,6 +163,4 @@ def trained(path: Path, data: Path, *flags: str, updates: int = 120, arch: tuple
                 learn(model.models[pair], criterion, sample[pair], 10)
     else:
         learn(model, criterion, sample, updates)
-    trainer = Trainer(cfg, task, model, criterion)
-    trainer.begin_epoch(1)
-    return write(path, trainer)
+    return write(path, begin(cfg, task, model, criterion))

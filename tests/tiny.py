@@ -42,16 +42,21 @@ def binarise(folder: Path, *flags: str, languages: tuple[str, str] = ("de", "en"
     return folder / "bin"
 
 
-@functools.cache
-def configure(data: Path, *flags: str) -> DictConfig:
+def configure(
+    data: Path, *flags: str, model: tuple[str, ...] = tuple(MODEL), training: tuple[str, ...] = tuple(TRAIN)
+) -> DictConfig:
     """The configuration that `fairseq-train` makes of these flags."""
-    return convert_namespace_to_omegaconf(
-        options.parse_args_and_arch(options.get_training_parser(), [str(data), *MODEL, *TRAIN, *flags])
-    )
+    return _configure(str(data), *model, *training, *flags)
 
 
-def make_task(data: Path, *flags: str) -> Any:
-    task = tasks.setup_task(configure(data, *flags).task)
+@functools.cache
+def _configure(*words: str) -> DictConfig:
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), list(words)))
+
+
+def make_task(data: Path, *flags: str, training: tuple[str, ...] = tuple(TRAIN)) -> Any:
+    """Make a task as fairseq-train does, with its data."""
+    task = tasks.setup_task(configure(data, *flags, training=training).task)
     for split in ("train", "valid"):
         task.load_dataset(split)
     return task
@@ -59,8 +64,13 @@ def make_task(data: Path, *flags: str) -> Any:
 
 def make_model(task: Any, *flags: str, seed: int = 2, scale: float = 3.0) -> Any:
     """Make a model with random weights, `scale` times as large as fairseq's, so that distributions are uneven."""
+    return build_model(task, configure(Path(task.cfg.data), *flags), seed, scale)
+
+
+def build_model(task: Any, cfg: DictConfig, seed: int = 2, scale: float = 3.0) -> Any:
+    """Make the model of a configuration, for any task."""
     torch.manual_seed(seed)
-    return uneven(task.build_model(configure(Path(task.cfg.data), *flags).model), scale)
+    return uneven(task.build_model(cfg.model), scale)
 
 
 def uneven(model: Any, scale: float = 3.0) -> Any:
@@ -80,7 +90,12 @@ def make_criterion(task: Any, name: str, **settings: Any) -> Any:
 
 
 def make_trainer(data: Path, task: Any, model: Any, criterion: Any, *flags: str) -> Trainer:
-    trainer = Trainer(configure(data, *flags), task, model, criterion)
+    return begin(configure(data, *flags), task, model, criterion)
+
+
+def begin(cfg: DictConfig, task: Any, model: Any, criterion: Any) -> Trainer:
+    """Make the trainer of a configuration, at the beginning of its first epoch."""
+    trainer = Trainer(cfg, task, model, criterion)
     trainer.begin_epoch(1)
     return trainer
 
