@@ -14,10 +14,12 @@ from .model_folder import model_symbols, read_config
 
 #: What `lskd export` writes into a folder.
 EXPORT = "export.json"
-#: The form of language tokens: `__de__` (M2M-100, fairseq), `deu_Latn` (NLLB), and mBART's.
-_LANGUAGE = re.compile(r"__[a-z]{2,3}(_[A-Za-z]+)?__|[a-z]{3}_[A-Z][a-z]{3}|\[?[a-z]{2}_[A-Z]{2}\]?")
-#: mBART's: `de_DE`, and `[de_DE]` or `[de]` (fairseq).
-_MBART = re.compile(r"\[?[a-z]{2}_[A-Z]{2}\]?|\[[a-z]{2,3}\]")
+#: The form of language tokens: `__de__` (M2M-100, fairseq), `deu_Latn` (NLLB), and mBART's: `de_DE`, and `[de_DE]` or
+#: `[de]` (fairseq). `[de]` may be any token in the vocabulary of another model.
+_LANGUAGE = re.compile(
+    r"__[a-z]{2,3}(_[A-Za-z]+)?__|[a-z]{3}_[A-Z][a-z]{3}"
+    r"|(?P<mbart>\[?[a-z]{2}_[A-Z]{2}\]?|(?P<bare>\[[a-z]{2,3}\]))"
+)
 _MASK = "<mask>"  # fairseq adds it after mBART's tokens
 _AFFIXES = {"source_prefix": str, "source_suffix": str, "target_prefix": str}
 _EXPORT = {"pairs?": {str: _AFFIXES}, "language_tokens?": [str], "max_positions?": [POSITIVE]}
@@ -78,8 +80,9 @@ def direction(folder: Path) -> tuple[str, str] | None:
 def language_tokens(folder: Path, kind: str = "target") -> list[str]:
     """Return the language tokens in a model's vocabulary; empty if there are fewer than two."""
     symbols = model_symbols(folder, kind)
-    forms = (_LANGUAGE, _MBART) if _MASK in symbols else (_LANGUAGE,)
-    found = [symbol for symbol in symbols if any(form.fullmatch(symbol) for form in forms)]
+    of_mbart = _MASK in symbols
+    matches = filter(None, map(_LANGUAGE.fullmatch, symbols))
+    found = [match[0] for match in matches if of_mbart or not match["bare"]]
     return found if len(found) > 1 else []
 
 
@@ -144,7 +147,7 @@ def choose_affixes(
         )
     one, other = map(str, found)
     pair, unstarted = f"{source}-{target}", starts_with_prefix(config)
-    if unstarted and _MBART.fullmatch(one):
+    if unstarted and (form := _LANGUAGE.fullmatch(one)) and form["mbart"]:
         return Chosen(Affixes((), (*end, one), (other,)), pair)
     if one.startswith("[") and not unstarted:
         raise UserError(
