@@ -449,7 +449,9 @@ def test_a_scale_may_have_other_teachers_and_students(tmp_path: Path) -> None:
 def test_unknown_names_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--scale huge: expected one of smoke, cpu, .* full, tiny"):
         plan(tmp_path, scale="huge")
-    with pytest.raises(UserError, match="experiment nothing: expected a YAML file, or one of caches, methods, multilingual, paper"):
+    with pytest.raises(
+        UserError, match="experiment nothing: expected a YAML file, or one of caches, methods, multilingual, paper"
+    ):
         Plan.read("nothing", "smoke", FOLDER)
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         Plan.read("none.yaml", "smoke", FOLDER)
