@@ -214,7 +214,7 @@ class Candidates:
         elif self.format == "moses":
             translations = foreign.read_moses(self.path, self.sentences)
         else:
-            translations = foreign.read_fairseq(self.path, self.sentences)
+            translations = foreign.read_fairseq(self.path, self.source)
         if self.scores:
             translations = self._scored(translations)
         return foreign.to_records(self.source, translations, self.remove_bpe)

@@ -17,6 +17,7 @@ from ..lines import read_lines
 from .harvest import harvest
 from .nbest import EMPTY
 from .pieces import to_text
+from .source_text import SourceText
 
 Scored = tuple[str, float]  #: a translation, in text or pieces, and its score
 
@@ -42,13 +43,14 @@ def read_moses(path: Path, sentences: int) -> Iterator[list[Scored]]:
     yield from itertools.repeat([], sentences - done)
 
 
-def read_fairseq(path: Path, sentences: int) -> Iterator[list[Scored]]:
-    """Read the output of fairseq-generate. Scores are converted from base 2 to natural logarithms.
+def read_fairseq(path: Path, source: Path) -> Iterator[list[Scored]]:
+    """Read the output of fairseq-generate for the text `source`. Scores become natural logarithms.
 
     Raises:
         UserError: as in `harvest`.
     """
-    for hypotheses in harvest(path, sentences):
+    text = SourceText(source, list(read_lines(source)))
+    for hypotheses in harvest(path, len(text.lines), source=text):
         yield [(hypothesis.text, hypothesis.score * math.log(2)) for hypothesis in hypotheses]
 
 

@@ -142,13 +142,26 @@ def test_pieces_become_text(line: str, scheme: str, text: str) -> None:
 def test_sentences_that_the_list_lacks_have_no_translations() -> None:
     assert list(read_moses(write("nbest", "1 ||| two ||| ||| 0"), 4)) == [[], [("two", 0.0)], [], []]
     write("log", "H-1\t-1.0\ttwo", "Generate test")
-    assert [len(block) for block in read_fairseq(Path("log"), 4)] == [0, 1, 0, 0]
+    source = write("four", "1", "2", "3", "4")
+    assert [len(block) for block in read_fairseq(Path("log"), source)] == [0, 1, 0, 0]
+
+
+def test_output_of_fairseq_generate_for_another_text_is_refused() -> None:
+    source = write("text", "One dog sleeps", "Two cats eat fish")
+    log = write(
+        "log", "S-1\t\u2581Two \u2581cats \u2581eat \u2581fish", "H-1\t-1.0\tzwei", "H-0\t-1.0\teins", "Generate test"
+    )
+    assert [len(block) for block in read_fairseq(log, source)] == [1, 1]
+    with pytest.raises(UserError, match="log: sentence 1 is not line 2 of --source text"):
+        list(read_fairseq(log, write("text", "One dog sleeps", "Nobody is here today")))
 
 
 @pytest.mark.parametrize("score", ["nan", "-inf", "1e999", "1" * 400])
 def test_scores_of_fairseq_generate_must_be_finite(score: str) -> None:
     with pytest.raises(UserError, match="log, line 2: the score is"):
-        list(read_fairseq(write("log", "H-0\t-1.0\tone", f"H-1\t{score}\ttwo", "Generate test"), 2))
+        list(
+            read_fairseq(write("log", "H-0\t-1.0\tone", f"H-1\t{score}\ttwo", "Generate test"), write("two", "1", "2"))
+        )
 
 
 MOSES = "0 ||| ein Hund ||| lm= -1 tm= 2 ||| -0.5\n0 ||| Hund ||| 0 ||| -1.5\n2 ||| drei ||| 0 ||| -2e0\n"
@@ -165,11 +178,11 @@ def test_any_content_is_read_or_refused(text: str, draw: st.DataObject) -> None:
             lambda pair: text.replace(*pair, 1).encode()
         )
     )
-    path = Path("fuzzed")
+    path, source = Path("fuzzed"), write("three", "one", "two", "three")
     path.write_bytes(content)
     for read in (
         lambda: read_moses(path, 3),
-        lambda: read_fairseq(path, 3),
+        lambda: read_fairseq(path, source),
         lambda: read_text(path, 1),
         lambda: read_text(path, 1),
         lambda: ([("", score) for score in each] for each in read_scores(path, [1, 2])),
