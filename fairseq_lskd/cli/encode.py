@@ -240,8 +240,8 @@ def _check(args: argparse.Namespace) -> dict:
     if args.spm_model:
         if flags:
             raise UserError(
-                f"--spm-model uses a trained vocabulary, but {', '.join(flags)} train a new one; leave out one or the "
-                "other"
+                f"--spm-model uses a trained vocabulary. Leave out {', '.join(flags)}, for training a new one, or "
+                "--spm-model"
             )
         if len(args.spm_model) > 2:
             raise UserError(

@@ -27,6 +27,8 @@ Item = TypeVar("Item")
 FORMATS = ("json", "text", "moses", "fairseq")
 #: Number of sentences that are searched for pieces of subword-nmt.
 TEXT_SAMPLE = 1000
+#: Share of references that are equal to their source, from which on they are taken for the source.
+COPIES = 0.9
 
 
 @dataclass
@@ -156,6 +158,27 @@ class Candidates:
         if found:
             raise UserError(
                 f"{'; '.join(found)} have subword-nmt's mark @@, and are read as text. Give --remove-bpe subword_nmt"
+            )
+
+    def check_references(self) -> None:
+        """Check that the references are not the source.
+
+        Raises:
+            UserError: if nearly all of the first references are copies of their source sentences.
+        """
+        if self.references is None:
+            return
+        both = zip(self.read(), self.read_references(), strict=True)
+        texts = [
+            (to_text(record["source"], self.remove_bpe), to_text(reference or "", self.remove_bpe))
+            for record, reference in itertools.islice(both, TEXT_SAMPLE)
+        ]
+        written = [(source, reference) for source, reference in texts if reference.strip()]
+        copies = sum(source.split() == reference.split() for source, reference in written)
+        if written and copies >= COPIES * len(written):
+            raise UserError(
+                f"--references {self.references}: {copies:,} of the first {len(written):,} are equal to their source "
+                "sentence. Give the other side of the bitext, in the target language"
             )
 
     def out_of_step(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
@@ -170,6 +171,7 @@ def build_training_set(request: Request) -> Report | None:
     if valid:
         valid.check()
     candidates.check_text()
+    candidates.check_references()
     _check_alignment(candidates, bool(request.allow_shifted))
     shares = Shares(request.shares, request.share_by or "sentences") if request.shares else None
     if shares:
@@ -208,7 +210,7 @@ def build_training_set(request: Request) -> Report | None:
                 "translations, so all are written with equal weights. Give a smaller --mbr-best, or more samples (lskd "
                 "translate --sampling)"
             )
-        _warn_of_filters(report)
+        _warn_of_filters(report, bool(request.references))
         facts["pairs"] = dict(report.pairs)
         if learnt := {each.name: vars(each) for each in selection.filters if each.name in LEARNT}:
             facts["learnt"] = learnt
@@ -223,7 +225,9 @@ def build_training_set(request: Request) -> Report | None:
             facts["thresholds"] = {each.reason: each.least for each in score_filters}
         if student:
             total = report.pairs.total() + sum(added_pairs.values())
-            print(f"binarising {total:,} pairs", file=sys.stderr)
+            counts = {"selected": report.pairs.total()} | {f"of {name}": pairs for name, pairs in added_pairs.items()}
+            parts = [f"{pairs:,} {name}" for name, pairs in counts.items()]
+            print(f"binarising {total:,} pairs" + f": {', '.join(parts)}" * bool(added_pairs), file=sys.stderr)
             facts["unknown"] = binarise(folder, student, request.workers)
             _warn_of_unknown(facts["unknown"], _is_in_other_pieces(made_by, student, request))
         if valid:
@@ -414,7 +418,7 @@ def _check_tag(tag: str | None, student: Student) -> None:
     if tag is not None and tag not in read_dictionary(student.srcdict):
         raise UserError(
             f"--tag {tag}: not in the student's dictionary {student.srcdict}, so it would become <unk>. Train the "
-            f"vocabulary with lskd encode --symbols {tag}"
+            f"vocabulary with lskd encode --symbols {shlex.quote(tag)}"
         )
 
 
@@ -456,14 +460,15 @@ def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
-def _warn_of_filters(report: Report) -> None:
+def _warn_of_filters(report: Report, has_references: bool) -> None:
     """Name each filter that dropped nearly all hypotheses, and say if many sentences have no target left."""
     read, sentences = report.hypotheses["read"], report.sentences
     if sentences["dropped"] > MANY * sentences["read"]:
         _warn(
             f"{sentences['dropped']:,} of {sentences['read']:,} source sentences have no target and are not written. "
-            "report.md shows which filters dropped their translations, with examples; --on-empty reference uses the "
-            "references instead"
+            "report.md shows which filters dropped their translations, with examples"
+            + "; --on-empty reference uses the references instead"
+            * has_references
         )
     for reason, dropped in report.dropped.items():
         if dropped.hypotheses > NEARLY_ALL * read:

@@ -720,19 +720,35 @@ class TestShares:
         said = refused(*options)
         assert all(fact in said for fact in facts)
 
-    def test_a_tag_marks_the_selection_alone(self, bitext: Path) -> None:
+    def test_a_tag_marks_the_selection_alone(self, bitext: Path, capsys: pytest.CaptureFixture) -> None:
         plain = lines("other/train.de")
         assert run("--add", "other", "--tag", "a", "--student-data", bitext) == 0
+        assert "binarising 78 pairs: 59 selected, 19 of other" in capsys.readouterr().err
         written = lines("out/train.de")
         assert all(line.startswith("a ") for line in written[:59]) and written[59:] == plain
         assert json.loads(Path("out/select.json").read_text())["options"]["tag"] == "a"
 
     def test_a_tag_that_the_dictionary_lacks_is_refused(self, bitext: Path) -> None:
         said = refused("--tag", "<mono>", "--student-data", bitext)
-        assert "--tag <mono>" in said and "dict.de.txt" in said and "--symbols" in said
+        assert "--tag <mono>" in said and "dict.de.txt" in said and "--symbols '<mono>'" in said
 
 
 class TestMistakes:
+    def test_references_in_the_source_language_are_refused(self) -> None:
+        options = "--add-references", "0.5", "--references"
+        said = refused(*options, "de")
+        assert "--references de: 60 of the first 60 are equal to their source sentence" in said
+        Path("some").write_text("".join(f"{line}\n" for line in [*lines("de")[:30], *lines("en")[30:]]))
+        assert run(*options, "some") == 0
+
+    def test_references_are_a_way_out_only_if_there_are_some(self, capsys: pytest.CaptureFixture) -> None:
+        write([record | {"hypotheses": [], "skipped": "too long"} for record in records()[:20]] + records()[20:])
+        assert run() == 0
+        said = capsys.readouterr().err
+        assert "source sentences have no target" in said and "--on-empty" not in said
+        assert run("--references", "en", out="with") == 0
+        assert "--on-empty reference" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ("options", "facts"),
         [
