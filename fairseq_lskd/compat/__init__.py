@@ -30,6 +30,7 @@ from . import (
     checkpoint_copies,
     checkpoint_globals,
     cut_data,
+    data_folders,
     dataclass_defaults,
     encoder_fastpath,
     evaluated_options,
@@ -70,6 +71,7 @@ PATCHES: tuple[Any, ...] = (
     user_dirs,
     bart_args,
     cut_data,
+    data_folders,
 )
 
 #: The state of each patch in this process: "waiting", "applied", "not needed", "skipped" or "failed: reason".
