@@ -40,25 +40,40 @@ def hint(message: str, words: list[str]) -> str | None:
         message: the error of argparse.
         words: the command line.
     """
-    named = next((name for name in CRITERIONS if name in words or f"--criterion={name}" in words), None)
-    if named is None:
+    criterions = values("--criterion", words)
+    ours = [name for name in criterions if name in CRITERIONS]
+    if not ours:
         return None
     if message.startswith("argument --criterion: invalid choice"):
         if (folder := user_dir(words)) and folder.resolve() != FOLDER:
             return (
-                f"{named} is a criterion of fairseq_lskd, which --user-dir {folder} does not import. Add the line "
+                f"{ours[0]} is a criterion of fairseq_lskd, which --user-dir {folder} does not import. Add the line "
                 f"`import fairseq_lskd.criterions` to {folder / '__init__.py'}"
             )
-        return f"{named} is a criterion of fairseq_lskd. Give --user-dir {FOLDER}"
+        return f"{ours[0]} is a criterion of fairseq_lskd. Give --user-dir {FOLDER}"
     if message.startswith("unrecognized arguments"):
-        return f"`lskd criterion {named}` prints the options of {named}"
+        # argparse takes the last one, such as one after the `--` of a training script.
+        if (runs := criterions[-1]) not in CRITERIONS:
+            return (
+                f"--criterion {runs} comes last, so that it replaces --criterion {ours[-1]}. Leave out --criterion "
+                f"{runs}, or the options that {runs} does not have"
+            )
+        return f"`lskd criterion {runs}` prints the options of {runs}"
     return None
+
+
+def values(option: str, words: list[str]) -> list[str]:
+    """Return the values of an option, as `OPTION VALUE` or `OPTION=VALUE`, in the order of the command line."""
+    return [
+        following if word == option else word.partition("=")[2]
+        for word, following in itertools.pairwise([*words, ""])
+        if word == option or word.startswith(f"{option}=")
+    ]
 
 
 def user_dir(words: list[str]) -> Path | None:
     """Return the last folder that ``--user-dir`` names; None without one."""
-    named = [value for word, value in itertools.pairwise(words) if word == "--user-dir"]
-    named += [word.partition("=")[2] for word in words if word.startswith("--user-dir=")]
+    named = values("--user-dir", words)
     return Path(named[-1]) if named else None
 
 

@@ -46,6 +46,19 @@ def test_a_folder_that_does_not_import_ours_is_told_the_line(given: list[str]) -
     assert ours and ours.endswith(f"Give --user-dir {FOLDER}")
 
 
+def test_the_hint_is_about_the_criterion_that_runs() -> None:
+    message = "unrecognized arguments: --label-smoothing 0.1"
+    ours, word = ["--criterion", "label_smoothed_teacher"], ["--criterion=word_kd"]
+    said = hint(message, [*ours, "--label-smoothing", "0.1", "--criterion", "cross_entropy"])
+    assert said and said.startswith(
+        "--criterion cross_entropy comes last, so that it replaces --criterion label_smoothed_teacher. Leave out "
+    )
+    assert hint(message, [*ours, *word]) == "`lskd criterion word_kd` prints the options of word_kd"
+    said = hint(message, [*word, *ours])
+    assert said == "`lskd criterion label_smoothed_teacher` prints the options of label_smoothed_teacher"
+    assert hint(message, ["--criterion", "cross_entropy", "--save-dir", "word_kd"]) is None
+
+
 def test_fp16_on_a_cpu(data: Path, tmp_path: Path) -> None:
     done = fairseq("train", data, *(word for word in TRAIN if word != "--cpu"), "--fp16", "--save-dir", tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
