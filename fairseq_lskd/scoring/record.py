@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import fairseq  # noqa: F401  lets the compat layer allow-list the classes in fairseq's checkpoints
 
-from ..commands import option
+from ..commands import option, training_words
 from ..compat.versions import version_of
 from ..data.tokenised import unknown_words
 from ..errors import UserError
@@ -110,10 +111,19 @@ def _made(run: Path, checkpoint: Path, labels: dict[str, Any]) -> dict[str, Any]
     folder = checkpoint.resolve().parent
     if (run / RECORD).exists():
         made = read_record(run)
-        saved = Path(option(made["command"], "--save-dir") or run)
-        if folder not in (run.resolve(), saved.resolve()) and (folder / RECORD).exists():
+        saved = _saved(made["command"])
+        places = [run.resolve(), *([saved.resolve()] if saved else [])]
+        if folder not in places and (folder / RECORD).exists():
             raise UserError(
                 f"--checkpoint {checkpoint} is of another run than --run {run}: give --run {checkpoint.parent}"
+            )
+        # A checkpoint in the run's folder may be a link to another disk.
+        found = folder, checkpoint.parent.resolve()
+        if saved and not any(each.is_relative_to(place) for each in found for place in places):
+            raise UserError(
+                f"--checkpoint {checkpoint} is not in --run {run}{'' if places[0] == places[1] else f' or {saved}'}, "
+                f"where that run saved its checkpoints. If it is of another training, give --run {checkpoint.parent}. "
+                f"If it is of this run, move it to {run}"
             )
         if labels:
             raise UserError(
@@ -127,6 +137,13 @@ def _made(run: Path, checkpoint: Path, labels: dict[str, Any]) -> dict[str, Any]
             f"--save-dir as --run, and a --checkpoint in it; found {checkpoint}"
         )
     return {"command": None}
+
+
+def _saved(command: Sequence[str]) -> Path | None:
+    """Return the folder where a command saves checkpoints; None if the command does not tell."""
+    if (given := option(command, "--save-dir")) is not None:
+        return Path(given)
+    return None if training_words(command) is None else Path("checkpoints")  # fairseq's default
 
 
 def _check_direction(checkpoint: Path, recorded: Options, pair: str | None) -> None:

@@ -158,6 +158,23 @@ class TestCommand:
         said = self.refused("--checkpoint", "runs/other/checkpoint_best.pt")
         assert "--run runs/word-0.1" in said and "give --run runs/other" in said
 
+    def test_a_checkpoint_outside_of_the_folders_of_a_training_is_refused(self) -> None:
+        """Also one of plain fairseq-train, whose folder has no record."""
+        plain, saved = Path("plain"), Path("saved")
+        for folder in (plain, saved, self.run / "average"):
+            folder.mkdir()
+            shutil.copy("model.pt", folder / "checkpoint_best.pt")
+        made = json.loads((self.run / "run.json").read_text())
+        for told, others in (("--save-dir=saved", " or saved"), (f"--save-dir={self.run}", ", where"), ("", " or c")):
+            (self.run / "run.json").write_text(json.dumps(made | {"command": ["fairseq-train", "bin", told]}))
+            said = self.refused("--checkpoint", "plain/checkpoint_best.pt")
+            assert f"--checkpoint plain/checkpoint_best.pt is not in --run {self.run}{others}" in said
+            assert "give --run plain. If it is of this run, move it to runs/word-0.1" in said
+        (self.run / "run.json").write_text(json.dumps(made | {"command": ["fairseq-train", "--save-dir=saved"]}))
+        (self.run / "linked.pt").symlink_to(Path("plain/checkpoint_best.pt").resolve())
+        for own in ("saved/checkpoint_best.pt", self.run / "average/checkpoint_best.pt", self.run / "linked.pt"):
+            assert self.score("--checkpoint", str(own)) == 0
+
     def test_the_opposite_direction_is_refused(self) -> None:
         said = self.refused("-l", "en-de")
         assert "-l en-de" in said and "expected -l de-en" in said
