@@ -455,6 +455,23 @@ _EXAMPLES = re.compile(r" (\d+) examples$")
 #: "... Loaded checkpoint runs/mine/checkpoint_last.pt (epoch 4 @ 78 updates)", with the updates.
 _RESUMED = re.compile(r"Loaded checkpoint .* \(epoch \d+ @ ([1-9]\d*) updates\)$")
 
+#: "... early stop since valid performance hasn't improved for last 3 runs"
+_STOPPED = re.compile(r"early stop since valid performance hasn't improved for last (\d+) runs$")
+
+#: What compat's patches log if the checkpoint of a resumed training has reached its end.
+_NOTHING_LEFT = re.compile(r"nothing is left to train: .*")
+
+
+def _early_stop(command: Sequence[str], update: str, patience: str) -> str:
+    """Return that --patience has ended a training, and at which update."""
+    planned = number(option(command, "--max-update"))
+    metric = option(command, "--best-checkpoint-metric") or "loss"
+    return (
+        f"stopped at update {update}{f' of {planned:.0f}' if planned else ''}: no better validation "
+        f"{'BLEU' if metric == 'bleu' else metric} in {patience} validation{'s' * (patience != '1')} "
+        f"(--patience {patience})"
+    )
+
 
 def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) -> Iterator[str]:
     """Yield status lines from the output of a fairseq command, at most one per `every` seconds.
@@ -463,9 +480,11 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
     """
     updates = number(option(command, "--max-update"))
     start, first, wanted, hypotheses, last = time.monotonic(), None, 0, 0, 0.0
+    validated = None
     for line in lines:
         now = time.monotonic()
         if "| valid | {" in line and "valid_num_updates" in line:
+            validated = (_stats(line, "valid_num_updates") or {}).get("valid_num_updates", validated)
             if stats := _stats(line, "valid_num_updates", "valid_ppl"):
                 bleu = f" | valid BLEU {stats['valid_bleu']}" if "valid_bleu" in stats else ""
                 yield f"update {stats['valid_num_updates']} | valid ppl {stats['valid_ppl']}{bleu}"
@@ -479,6 +498,10 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
                 last = now
                 left = tqdm.format_interval((now - start) / (done - first) * (updates - done))
                 yield f"update {done}/{updates:.0f} | loss {stats['loss']} | {stats['wps']} tokens/s | {left} left"
+        elif validated is not None and (found := _STOPPED.search(line)):
+            yield _early_stop(command, validated, found[1])
+        elif found := _NOTHING_LEFT.search(line):
+            yield found[0]
         elif found := _RESUMED.search(line):
             yield f"continues at update {found[1]}{f' of {updates:.0f}' if updates else ''}"
         elif found := _EXAMPLES.search(line):

@@ -483,6 +483,25 @@ def test_progress_says_where_a_resumed_training_continues() -> None:
     assert list(progress(iter([loaded.format(0)]), ["fairseq-train", "--max-update", "100"])) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "patience", "said"),
+    [
+        (["--max-update", "150"], 3, "update 50 of 150: no better validation loss in 3 validations (--patience 3)"),
+        (["--best-checkpoint-metric=bleu"], 1, "update 50: no better validation BLEU in 1 validation (--patience 1)"),
+    ],
+)
+def test_progress_says_why_a_training_ends_early(options: list[str], patience: int, said: str) -> None:
+    stop = (
+        "2026-01-01 | INFO | fairseq_cli.train | early stop since valid performance hasn't improved for last "
+        f"{patience} runs\n"
+    )
+    found = list(progress(iter([VALID, stop]), ["fairseq-train", "data", *options]))
+    assert found == ["update 50 | valid ppl 164.77", f"stopped at {said}"]
+    assert list(progress(iter([stop]), ["fairseq-train", "data", *options])) == []
+    ended = "nothing is left to train: validation has not improved for 3 runs >= patience: 3"
+    assert list(progress(iter([f"2026-01-01 | INFO | fairseq.checkpoint_utils | {ended}\n"]), options)) == [ended]
+
+
 def test_progress_is_not_shown_more_often_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [INNER % ("7.0", number) for number in range(0, 100, 5)]
     assert len(statuses(monkeypatch, lines, TRAIN, step=2.5)) == 5  # one per 10 s in 47.5 s
