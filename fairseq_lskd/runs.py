@@ -31,7 +31,7 @@ RECORD = "run.json"
 AVERAGE = "checkpoint_average.pt"  #: the model of a training by the scripts
 SHAPE = {
     **{"command": [str], "inputs": {str: str}, "seconds": NUMBER, "finished": (str, type(None)), "labels": dict},
-    **{"files?": [str], "earlier?": [dict]},
+    **{"files?": [str], "earlier?": [dict], "checkpoints?": [str]},
 }
 #: Files that this package's commands write to the folder of a run. Its record lists the others.
 OURS = (RECORD, "log.txt", "log.txt.[0-9]*", "checkpoint*.pt", "result.json", "result-*.json", "hypotheses.*")
@@ -137,6 +137,12 @@ def _claim(out: Path, log: str, command: Sequence[str], inputs: dict[str, str]) 
     return fresh, False
 
 
+def _checkpoints(command: Sequence[str]) -> list[str]:
+    """Return the names of the checkpoints in the folder that --save-dir names, which may be another than the run's."""
+    saved = option(command, "--save-dir")
+    return sorted(path.name for path in Path(saved).glob("*.pt")) if saved else []
+
+
 def _is_finished(out: Path) -> bool:
     return (out / RECORD).is_file() and bool(read_record(out)["finished"])
 
@@ -229,7 +235,8 @@ def run(
     calls), the time at which it finished, and its labels. The command's output goes to the log, and its progress to
     stderr. An unfinished run is started again, and fairseq-train continues from its last checkpoint. A training is also
     continued if its command has a larger `--max-update`, `--max-epoch` or `--patience`, and is the same otherwise. The
-    record then lists the shorter commands as `earlier`.
+    record then lists the shorter commands as `earlier`. It is run again if no
+    checkpoint is left in its --save-dir.
 
     Args:
         command: the program and its arguments.
@@ -263,6 +270,12 @@ def run(
         record |= {"labels": labels or {}}
         if replacing_another:
             lock = stack.enter_context(_replaced(place, record))
+        # New labels are recorded without a training.
+        elif record.get("checkpoints") and record["labels"] == before and not _checkpoints(command):
+            saved = option(command, "--save-dir")
+            print(f"{title} | trains again: the checkpoints of {out} in {saved} are gone", file=sys.stderr)
+            record |= {"seconds": 0.0, "finished": None}
+            record.pop("earlier", None)
         if not record["finished"]:
             record["seconds"] = round(record["seconds"] + _unrecorded_seconds(out / log, out / RECORD), 1)
             _keep_log(out / log)
@@ -307,6 +320,7 @@ def _run_recorded(command: Sequence[str], out: Path, log: str, title: str, recor
         status = _stream(command, out / log, title, lock)
         if status == 0:
             record["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            record |= {"checkpoints": saved} if (saved := _checkpoints(command)) else {}
     finally:
         record["seconds"] = round(record["seconds"] + time.monotonic() - start, 1)
         record["files"] = sorted((_files(out) - before).union(record.get("files", ())))

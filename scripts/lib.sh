@@ -305,6 +305,7 @@ has_gpu() {
 # options that give `batches` times --max-tokens per update on any number of GPUs. OPTIONs are the user's.
 launcher() {
     local all first
+    case " $* " in *" --save-dir"[\ =]*) die "--save-dir after --: --out names the folder. Leave out --save-dir" ;; esac
     own_modules "$@"
     [[ "$gpus $nodes" =~ ^[1-9][0-9]*\ [1-9][0-9]*$ ]] ||
         die "--gpus $gpus --nodes $nodes: expected whole numbers, at least 1"

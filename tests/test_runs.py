@@ -102,6 +102,27 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path, capsys: pytest.CaptureF
     assert record(tmp_path) == before
 
 
+def test_a_run_whose_checkpoints_are_gone_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Also if they were in another folder, and not if some are left."""
+    saved, out = tmp_path / "saved", tmp_path / "out"
+    saved.mkdir()
+    code = "import sys; [open(f'{sys.argv[2]}/checkpoint{n}.pt', 'a').write('x') for n in (1, 2)]"
+    command = python(code, "--save-dir", saved)
+    run(command, out)
+    assert record(out)["checkpoints"] == ["checkpoint1.pt", "checkpoint2.pt"]
+    (saved / "checkpoint1.pt").unlink()
+    run(command, out)
+    assert not (saved / "checkpoint1.pt").exists()
+    (saved / "checkpoint2.pt").unlink()
+    run(command, out, labels={"role": "student"})
+    assert not (saved / "checkpoint2.pt").exists() and record(out)["labels"] == {"role": "student"}
+    capsys.readouterr()
+    run(command, out, labels={"role": "student"})
+    assert f"out | trains again: the checkpoints of {out} in {saved} are gone\n" in capsys.readouterr().err
+    assert (saved / "checkpoint2.pt").read_text() == "x" and record(out)["finished"]
+    assert (out / "log.txt.1").is_file()
+
+
 def test_a_leftover_temporary_record_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".run.json.0123abcd.part").write_text("{")
     run(counting(tmp_path), tmp_path)

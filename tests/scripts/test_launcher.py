@@ -74,6 +74,14 @@ def option(command: list[str], name: str) -> str:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("given", [["--save-dir", "other"], ["--max-update", "3", "--save-dir=other"]], ids=" ".join)
+def test_another_folder_for_checkpoints_is_refused(home: Path, script: str, given: list[str]) -> None:
+    done = call(home, script, *SCRIPTS[script], "--", *given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{script}: error: --save-dir after --: --out names the folder. Leave out --save-dir\n"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_one_gpu_accumulates_the_batches_of_eight(home: Path, script: str) -> None:
     command = training(home, script, *SCRIPTS[script], "--recipe", "wmt14-en-de-big")
     assert command[0] == "fairseq-train"
