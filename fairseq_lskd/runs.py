@@ -235,8 +235,7 @@ def run(
     calls), the time at which it finished, and its labels. The command's output goes to the log, and its progress to
     stderr. An unfinished run is started again, and fairseq-train continues from its last checkpoint. A training is also
     continued if its command has a larger `--max-update`, `--max-epoch` or `--patience`, and is the same otherwise. The
-    record then lists the shorter commands as `earlier`. It is run again if no
-    checkpoint is left in its --save-dir.
+    record then lists the shorter commands as `earlier`. It is run again if no checkpoint is left in its --save-dir.
 
     Args:
         command: the program and its arguments.

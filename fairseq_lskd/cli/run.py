@@ -69,10 +69,24 @@ def _describe(folder: Path, made: dict[str, Any]) -> None:
     describe(folder, made)
 
 
+def _check_caches(inputs: Sequence[Path]) -> None:
+    """Say of a teacher's cache that is not finished how far it is. Without this, its manifest is a missing file.
+
+    Raises:
+        UserError: if an input is the manifest of such a cache.
+    """
+    for path in inputs:
+        if path.name == "cache.json" and not path.exists() and path.with_name("plan.json").is_file():
+            from ..teachers.cache import read_manifest  # loads torch and fairseq
+
+            read_manifest(path.parent, f"--teacher-cache {path.parent}")
+
+
 def run(args: argparse.Namespace) -> int:
     labels = read_labels(args.label)
     labels_of(args.command, labels)
     check_validation(args.command)
+    _check_caches(args.input)
     check_teacher_labels(args.command, labels)
     # SIGTERM ends the command too, as SIGINT does.
     signal.signal(signal.SIGTERM, _end)

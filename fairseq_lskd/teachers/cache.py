@@ -280,7 +280,7 @@ class CachedTeacher:
             UserError: if something does not fit, is missing or damaged. The message names everything.
         """
         folder, name = Path(folder), f"--teacher-cache {os.fspath(folder)}"
-        manifest = _read_manifest(folder, name)
+        manifest = read_manifest(folder, name)
         wanted = fingerprint(task, subset or options_of(task).train_subset, temperature, teacher_path)
         there, here = (
             f"{each.get('--source-lang')}-{each.get('--target-lang')}"
@@ -369,7 +369,7 @@ def _sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def _read_manifest(folder: Path, name: str) -> dict[str, Any]:
+def read_manifest(folder: Path, name: str) -> dict[str, Any]:
     """Read the manifest of a finished cache. Raise a `UserError` for anything else."""
     if (folder / MANIFEST).is_file():
         manifest = read_plan(folder / MANIFEST, name)
