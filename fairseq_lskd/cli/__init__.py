@@ -69,6 +69,8 @@ SCRIPTS = {
     "distil": _DISTIL,
     "prepare": ("`lskd data prepare`, `lskd encode` and `lskd binarise`", "scripts/prepare.sh"),
 }
+#: (module of a command, option that it does not have): what to do.
+INSTEAD = {("record", "--out"): "The record is written to result.json in the folder of --run (see --test-name)"}
 #: Set by the shell's function of argcomplete, which calls `lskd` to complete a command line.
 COMPLETION = "_ARGCOMPLETE"
 COMMANDS = {name: line for commands in STEPS.values() for name, line in commands.items()}
@@ -131,6 +133,13 @@ def _module(name: str, argv: Sequence[str]) -> str:
     return "record" if name == "score" and of_run else name
 
 
+def _meant(flag: str, known: Sequence[str]) -> str | None:
+    """Return the option that a misspelt one probably means; None without one."""
+    # The dashes are equal in all, and would make short options similar: --sort and --out.
+    names = {each.lstrip("-"): each for each in known}
+    return next((names[near] for near in difflib.get_close_matches(flag.lstrip("-"), names, 1, cutoff=0.65)), None)
+
+
 def _main(argv: Sequence[str] | None) -> int:
     openmp.wait_passively()
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -185,8 +194,12 @@ def _main(argv: Sequence[str] | None) -> int:
             if isinstance(action, argparse._SubParsersAction):  # `lskd data prepare`
                 called = action.choices[getattr(args, action.dest)]
         known = [flag for action in called._actions for flag in action.option_strings]
-        near = [each for word in unknown for each in difflib.get_close_matches(word.partition("=")[0], known, 1)]
-        hint = f". Did you mean {', '.join(near)}?" if near else ""
+        flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+        instead = next(
+            (INSTEAD[key] for flag in flags if (key := (_module(args.subcommand, argv), flag)) in INSTEAD), None
+        )
+        near = [each for flag in flags if (each := _meant(flag, known))]
+        hint = f". {instead}" if instead else f". Did you mean {', '.join(near)}?" if near else ""
         called.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     with _no_traceback(f"lskd {args.subcommand}", getattr(args, "out", None)):
         check_numbers(args)

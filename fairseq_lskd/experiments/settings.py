@@ -95,7 +95,9 @@ def find(experiment: str, folder: Path) -> Path:
         return folder / f"{experiment}.yaml"
     known = [path.stem for path in folder.glob("*.yaml") if path.stem != "scales"]
     known = sorted([*known, *(path.parent.name for path in folder.glob("*/Snakefile"))])
-    raise UserError(f"experiment {experiment}: expected a YAML file, or one of {', '.join(known)}")
+    near = difflib.get_close_matches(experiment, known, 1, cutoff=0.8)
+    expected = f"expected a YAML file, or one of {', '.join(known)}"
+    raise UserError(f"experiment {experiment}: {f'did you mean {near[0]}? E' + expected[1:] if near else expected}")
 
 
 def usual_scale(experiment: str, folder: Path) -> str:

@@ -80,6 +80,22 @@ def test_typing_errors_are_answered_by_what_was_meant() -> None:
     assert done.returncode == 2 and "Call fairseq-train. In a checkout, scripts/train_teacher.sh does it" in done.stderr
 
 
+def test_options_that_are_not_similar_are_not_suggested(capsys: pytest.CaptureFixture) -> None:
+    for words, message in (
+        (["table", "r.json", "--sort", "bleu"], "unrecognized arguments: --sort bleu"),
+        (["table", "r.json", "--stlye", "latex"], "--stlye latex. Did you mean --style?"),
+        (["table", "r.json", "--otu=x"], "--otu=x. Did you mean --out?"),
+        (["table", "r.json", "--over_seeds", "style"], "--over_seeds style. Did you mean --over-seeds?"),
+        (
+            ["record", "--run", "r", "--out", "F"],
+            "--out F. The record is written to result.json in the folder of --run (see --test-name)",
+        ),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert capsys.readouterr().err.splitlines()[-1].endswith(message)
+
+
 @pytest.mark.parametrize(
     ("line", "completions"),
     [

@@ -453,6 +453,8 @@ def test_unknown_names_are_reported(tmp_path: Path) -> None:
         UserError, match="experiment nothing: expected a YAML file, or one of caches, methods, multilingual, paper"
     ):
         Plan.read("nothing", "smoke", FOLDER)
+    with pytest.raises(UserError, match=r"metods: did you mean methods\? Expected a YAML file, or one of caches"):
+        Plan.read("metods", "smoke", FOLDER)
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         Plan.read("none.yaml", "smoke", FOLDER)
 
