@@ -116,6 +116,15 @@ def load(name: str, languages: tuple[str, str] | None = None) -> Corpus:
     return _Reader(path).corpus(table)
 
 
+def languages_of(name: str) -> list[str]:
+    """Return the languages of a corpus; none for text of the user's own.
+
+    Raises:
+        UserError: if there is no such corpus, or its file cannot be read.
+    """
+    return list(_read(_known(name)).get("languages", []))
+
+
 def _known(name: str) -> Path:
     for folder in FOLDERS:
         if is_plain(name) and (folder / f"{name}.toml").is_file():

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import UserError, exit_on_user_error
 from .options import wrong_options
 from .plan import Plan
+from .preparation import wrong_values
 from .settings import find, usual_scale
 
 if __name__ == "__main__":
@@ -22,7 +23,9 @@ if __name__ == "__main__":
             raise UserError(
                 f"--raw {raw}: the scale {scale} generates its text. Give another --scale, or leave out --raw"
             )
-        if problems := wrong_options(plan, Path(folder).parent / "scripts" / "recipes"):
+        settings = plan.settings
+        problems = wrong_values(settings.corpus, settings.languages, settings.prepare)
+        if problems := problems + wrong_options(plan, Path(folder).parent / "scripts" / "recipes"):
             raise UserError("\n  ".join([f"{find(experiment, Path(folder))} has mistakes:", *problems]))
         if why := plan.without_exports():
             print(f"experiment.sh: exported models are not measured: {why}", file=sys.stderr)

@@ -15,6 +15,7 @@ from ..data.writing_systems import check_tokeniser
 from ..errors import UserError
 from ..names import PLAIN, is_plain
 from ..reading import misfit, read_yaml, shown
+from .preparation import wrong_data
 
 MOST = 10_000  #: maximum number of combinations of one entry
 
@@ -210,6 +211,8 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
     ]
     if problem := misfit(settings.get("tests", {}), {str: (str, type(None))}):
         problems.append(f"tests: {problem}")
+    script = folder.parent / "scripts" / "prepare.sh"
+    problems += [f"scale {scale}: {each}" for each in wrong_data(settings, script)]
     problems += _harmful(settings, [*teachers, *students], given.get("train", []))
     if problems:
         raise UserError("\n  ".join([f"{path} has mistakes:", *dict.fromkeys(problems)]))
