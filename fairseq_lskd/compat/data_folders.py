@@ -80,9 +80,10 @@ def problem(data: str, source: str | None, target: str | None) -> str | None:
 
 
 def _not_binarised(folder: Path, found: str) -> str:
-    """Return that a folder is not binarised data, and the folder in it that is."""
-    inside = next((folder / name for name in ("bin", "data-bin") if pairs(folder / name)), None)
-    way = f"Give the folder in it: {inside}" if inside else "Binarise the text with scripts/prepare.sh or lskd binarise"
+    """Return that a folder is not binarised data, and the folder in it or beside it that is."""
+    places = [place / name for place in (folder, folder.parent) for name in ("bin", "data-bin")]
+    near = next(filter(pairs, places), None)
+    way = f"Give {near}" if near else "Binarise the text with scripts/prepare.sh or lskd binarise"
     return f"{folder} is not binarised data: it has {found}. {way}"
 
 

@@ -60,7 +60,9 @@ def test_hydra_needs_an_absolute_path(prepared: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_folder_of_text(prepared: Path) -> None:
-    raw = prepared / "raw"
+    said = problem(str(prepared / "raw"), None, None)
+    assert said and said.endswith(f"it has no file such as train.de-en.de.idx. Give {prepared / 'bin'}")
+    raw = Path(shutil.copytree(prepared / "raw", prepared.parent / "text"))
     assert problem(str(raw), None, None) == (
         f"{raw} is not binarised data: it has no file such as train.de-en.de.idx. Binarise the text with "
         "scripts/prepare.sh or lskd binarise"
@@ -68,7 +70,7 @@ def test_a_folder_of_text(prepared: Path) -> None:
     said = problem(str(raw), "en", "fr")
     assert said and f"{raw} is not binarised data: it has no dict.en.txt and no dict.fr.txt. Binarise" in said
     said = problem(str(prepared), None, None)
-    assert said and said.endswith(f"Give the folder in it: {prepared / 'bin'}")
+    assert said and said.endswith(f"Give {prepared / 'bin'}")
 
 
 def test_other_languages(prepared: Path) -> None:
