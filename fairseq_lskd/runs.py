@@ -272,7 +272,7 @@ def run(
         # New labels are recorded without a training.
         elif record.get("checkpoints") and record["labels"] == before and not _checkpoints(command):
             saved = option(command, "--save-dir")
-            print(f"{title} | trains again: the checkpoints of {out} in {saved} are gone", file=sys.stderr)
+            print(f"{title} | trains again: the checkpoints in {saved} are gone", file=sys.stderr)
             record |= {"seconds": 0.0, "finished": None}
             record.pop("earlier", None)
         if not record["finished"]:
