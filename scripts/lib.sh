@@ -41,10 +41,10 @@ find_python() {
 # need VALUE FLAG: check that a required option was given.
 need() { [ -n "$1" ] || die "$2 is missing (see $(basename "$0") --help)"; }
 
-# has_value OPTION [VALUE ...]: check that an option has a value; all options of the scripts except -- need one.
+# has_value OPTION [VALUE ...]: check that an option has a value; all options except these two need one.
 has_value() {
     case $1 in
-        --) ;;
+        -- | --allow-shifted) ;;
         -*)
             case ${2-} in
                 '' | --*)

@@ -12,6 +12,7 @@
 #                                                            older papers
 #   ... -- --separate --sample all                           options after -- are passed to lskd encode
 #   ... -- --spm-model data/other/pieces/spm.model           a trained vocabulary, such as that of other data
+#   ... --allow-shifted                                      warn instead of failing if the two sides seem to be out of step
 #   ... --test-set newstest2013=wmt13                        another test set: NAME.LANG in --raw, or else sacreBLEU's wmt13
 #   ... --pairs 50000 --references 8                         with --corpus generated: number of training pairs, number of
 #                                                            references per test source, and other options of lskd generate:
@@ -24,6 +25,7 @@
 
 . "$(dirname "$0")/lib.sh"
 corpus='' raw='' data='' src='' tgt='' vocab='' type=unigram generated=() dialect=0 recipe=sentencepiece separate=() tests=()
+shifted=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -33,6 +35,7 @@ while [ $# -gt 0 ]; do
         -s | --source-lang) src=$2; shift 2 ;;
         -t | --target-lang) tgt=$2; shift 2 ;;
         --vocab-size) vocab=$2; shift 2 ;;
+        --allow-shifted) shifted=("$1"); shift ;;
         --test-set) tests+=("$2"); shift 2 ;;
         --pairs) generated+=(--train "$2"); shift 2 ;;
         --valid | --test | --references | --seed | --nouns | --verbs | --adjectives | --adverbs | --prepositions | \
@@ -75,7 +78,7 @@ print(DIALECTS[int(sys.argv[1])].language)' "$dialect")
     *)
         [ -z "$src" ] || need "$tgt" -t
         [ -z "$tgt" ] || need "$src" -s
-        lskd data prepare "$corpus" --out "$data" ${raw:+--raw "$raw"} ${src:+-s "$src"} ${tgt:+-t "$tgt"}
+        lskd data prepare "$corpus" --out "$data" ${raw:+--raw "$raw"} ${src:+-s "$src"} ${tgt:+-t "$tgt"} "${shifted[@]}"
         read -r src tgt size type joint < <(python -m fairseq_lskd.records.told vocabulary "$data" prepare.sh) || exit 1
         vocab=${vocab:-$size}
         [ "$joint" = True ] || separate=(--separate)
@@ -86,10 +89,11 @@ vocabulary=(--vocab-size "$vocab" "${separate[@]}")
 [ "$recipe" != sentencepiece ] || vocabulary+=(--model-type "$type")
 # A trained vocabulary has its own size and type.
 case " $* " in *" --spm-model"[\ =]*) vocabulary=(${asked:+--vocab-size "$asked"}) ;; esac
-lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --recipe "$recipe" "${vocabulary[@]}" "$@"
+lskd encode --raw "$data/raw" --out "$data/pieces" -s "$src" -t "$tgt" --recipe "$recipe" "${vocabulary[@]}" "${shifted[@]}" \
+    "$@"
 lskd binarise "$data/pieces" --out "$data/bin"
 for test in "${tests[@]}"; do
     set=${test#*=}
     [ "$set" != "$test" ] || set=''
-    lskd data test "${test%%=*}" --data "$data" ${raw:+--raw "$raw"} ${set:+--sacrebleu "$set"}
+    lskd data test "${test%%=*}" --data "$data" ${raw:+--raw "$raw"} ${set:+--sacrebleu "$set"} "${shifted[@]}"
 done

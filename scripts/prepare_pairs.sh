@@ -8,6 +8,8 @@
 #                                                                      my/text/fr-en/{train,valid,test}.{fr,en}
 #   ... --vocab-size 8000                                              number of SentencePiece pieces (default: 8000; with
 #                                                                      --corpus generated 1500)
+#   ... --allow-shifted                                                warn instead of failing if two sides seem to be out of
+#                                                                      step
 #   ... --train 2000 --references 4                                    with --corpus generated: sentence pairs in each train,
 #                                                                      references per test source, and other options of
 #                                                                      lskd generate: --valid --test --seed --synonyms
@@ -16,7 +18,7 @@
 # other scripts. DATA/vocabulary has the text and the model of the vocabulary.
 
 . "$(dirname "$0")/lib.sh"
-corpus='' raw='' data='' named='' vocab='' type=unigram generated=()
+corpus='' raw='' data='' named='' vocab='' type=unigram generated=() shifted=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -25,6 +27,7 @@ while [ $# -gt 0 ]; do
         --pairs) named=$2; shift 2 ;;
         --data) data=${2%/}; shift 2 ;;
         --vocab-size) vocab=$2; shift 2 ;;
+        --allow-shifted) shifted=("$1"); shift ;;
         --train | --valid | --test | --references | --seed | --synonyms) generated+=("$1" "$2"); shift 2 ;;
         *) die "unknown option $1 (see --help)" ;;
     esac
@@ -89,10 +92,11 @@ for split in train valid test; do
 done
 # From this file, lskd encode knows that the text is generated, with spaces before punctuation.
 [ -z "$corpus" ] || cp "$data/${pairs[0]}/raw/truth.json" "$joint/raw/"
-lskd encode --raw "$joint/raw" --out "$joint/pieces" -s source -t target --vocab-size "$vocab" --model-type "$type"
+lskd encode --raw "$joint/raw" --out "$joint/pieces" -s source -t target --vocab-size "$vocab" --model-type "$type" \
+    "${shifted[@]}"
 for pair in "${pairs[@]}"; do
     lskd encode --raw "$data/$pair/raw" --out "$data/$pair/pieces" -s "${pair%-*}" -t "${pair#*-}" \
-        --spm-model "$joint/pieces/spm.model"
+        --spm-model "$joint/pieces/spm.model" "${shifted[@]}"
     lskd binarise "$data/$pair/pieces" --out "$data/$pair/bin"
 done
 # All pairs in one folder, complete or absent.

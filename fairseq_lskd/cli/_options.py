@@ -91,6 +91,12 @@ def add_workers(parser: argparse.ArgumentParser, *flags: str) -> None:
     parser.add_argument("--workers", *flags, type=int, default=os.cpu_count() or 1, metavar="N", help=help)
 
 
+def add_allow_shifted(parser: argparse.ArgumentParser) -> None:
+    """Add `--allow-shifted`, for a bitext of the user's own."""
+    help = "warn instead of failing if the two sides of the text seem to be out of step"
+    parser.add_argument("--allow-shifted", action="store_true", help=help)
+
+
 def add_task(group: Any) -> None:
     """Add the options of a translation task on binarised data: languages, lengths and the teacher's dictionaries."""
     add_options(

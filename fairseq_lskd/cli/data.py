@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ._help import HelpFormatter
-from ._options import add_options, add_workers
+from ._options import add_allow_shifted, add_options, add_workers
 
 EXAMPLES = """examples:
   lskd data list
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument(
         "--dry-run", action="store_true", help="only show what would be downloaded, or what cleaning would drop"
     )
+    add_allow_shifted(prepare)
     add_workers(prepare)
 
     test = actions.add_parser(
@@ -82,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--raw", Path, "DIR", "folder with the text, NAME.SRC and NAME.TGT, plain or gzipped (.gz)"),
         ("--sacrebleu", str, "SET", "name of a test set that sacreBLEU downloads, instead of --raw"),
     )
+    add_allow_shifted(test)
 
     verify = actions.add_parser(
         "verify",
@@ -148,7 +150,7 @@ def _prepare(args: argparse.Namespace) -> int:
         return _prepare_source(args)
     languages = (args.source_lang, args.target_lang) if args.source_lang else None
     corpus = load(args.corpus, languages)
-    request = Request(corpus, args.out, args.cache or cache_folder(), args.raw, args.workers)
+    request = Request(corpus, args.out, args.cache or cache_folder(), args.raw, args.workers, args.allow_shifted)
     if args.dry_run:
         print(dry_run(request))
         return 0
@@ -183,7 +185,7 @@ def _test(args: argparse.Namespace) -> int:
         raise UserError(f"{args.name}: there is no text; give --raw, or --sacrebleu with the name of a test set")
     out = folder_of(args.data, args.name)
     if args.raw is not None:
-        new = add(args.data, args.name, args.raw)
+        new = add(args.data, args.name, args.raw, allow_shifted=args.allow_shifted)
     else:
         new = _add_of_sacrebleu(args.data, args.name, args.sacrebleu, languages_of(args.data))
     print(f"{out}: {'written' if new else 'up to date'}")
@@ -201,7 +203,7 @@ def _add_of_sacrebleu(data: Path, name: str, test_set: str, languages: tuple[str
         for language, lines in zip(languages, (found.source, found.references[0]), strict=True):
             text = "".join(f"{line}\n" for line in lines)
             Path(folder, f"{name}.{language}").write_text(text, encoding="utf-8", newline="\n")
-        return add(data, name, Path(folder))
+        return add(data, name, Path(folder), allow_shifted=True)  # published
 
 
 def _verify(args: argparse.Namespace) -> int:

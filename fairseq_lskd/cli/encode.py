@@ -16,7 +16,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from ._options import add_options, add_out, add_workers
+from ._options import add_allow_shifted, add_options, add_out, add_workers
 
 EXAMPLES = """examples:
   lskd data prepare multi30k --out data/multi30k
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LANG",
         help="target language, for example en; leave it out to segment train.SRC alone, with --spm-model",
     )
+    add_allow_shifted(parser)
     add_workers(parser, "--threads")
     parser.add_argument(
         "--recipe", choices=RECIPES, default=RECIPES[0], help="kind of segmentation (default: %(default)s)"
@@ -106,10 +107,12 @@ def run(args: argparse.Namespace) -> int:
     if args.target_lang is None:
         new = encode_source(args.raw, args.out, args.source_lang, args.spm_model[0], args.workers)
     elif args.recipe == "moses-bpe":
-        new = encode_classically(*where, VocabularyOptions(**chosen), args.split_hyphens, args.workers)
+        new = encode_classically(
+            *where, VocabularyOptions(**chosen), args.split_hyphens, args.workers, args.allow_shifted
+        )
     else:
         options = None if args.spm_model else VocabularyOptions(**chosen)
-        new = encode_bitext(*where, options, args.spm_model, args.workers)
+        new = encode_bitext(*where, options, args.spm_model, args.workers, args.allow_shifted)
     print(f"{args.out}: {'written' if new else 'up to date'}")
     counted = {"lines": COUNT, "pieces": COUNT, "unknown": COUNT}
     shape = {"dictionary_size": (COUNT, dict), "counts": {str: counted}}

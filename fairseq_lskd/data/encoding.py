@@ -21,6 +21,7 @@ from .outputs import Manifest
 from .passes import Counts, count_pairs, count_words, encode_splits, files_of, tokenise
 from .segment import BytePairs, Pieces, SentencePieces
 from .sentencepiece_model import load_model
+from .shifting import check_steps
 from .vocabulary import (
     MANIFEST,
     VocabularyOptions,
@@ -41,9 +42,11 @@ def encode_bitext(
     options: VocabularyOptions | None = None,
     spm_model: Path | Sequence[Path] | None = None,
     workers: int = 1,
+    allow_shifted: bool = False,
 ) -> bool:
     """Check the bitext in `raw`, train a vocabulary on it (or use `spm_model`), and write the encoded bitext to `out`.
 
+    With `allow_shifted`, sides that are out of step give a warning.
     `spm_model` is one model for both languages, or two: the source's and the target's.
     `out` gets every split in pieces, the model, its vocabulary, `dict.LANG.txt` of both languages and
     `encode.json`. Return False if `out` is up to date. Raise `UserError` if `out` holds something else, and for
@@ -71,6 +74,7 @@ def encode_bitext(
     manifest = Manifest(MANIFEST, _pair(languages) | shown, inputs, libraries=("sentencepiece",))
     if manifest.is_up_to_date(out):
         return False
+    _check_steps(raw, bitext, allow_shifted)
     with manifest.written(out) as (folder, facts):
         if options:
             models = [
@@ -124,6 +128,7 @@ def encode_classically(
     options: VocabularyOptions,
     split_hyphens: bool = False,
     workers: int = 1,
+    allow_shifted: bool = False,
 ) -> bool:
     """Encode a bitext with Moses' tokenisation and BPE. `out` gets `bpe.codes` instead of a model. See `encode_bitext`.
 
@@ -138,6 +143,7 @@ def encode_classically(
     manifest = Manifest(MANIFEST, _pair(languages) | shown, _digests(bitext), libraries=("sacremoses", "subword-nmt"))
     if manifest.is_up_to_date(out):
         return False
+    _check_steps(raw, bitext, allow_shifted)
     with manifest.written(out) as (folder, facts):
         tokenised = {name: folder / f"{name}.tokens" for name in files_of(bitext)}
         words = tokenise(bitext, tokenised, options, split_hyphens, workers)
@@ -155,6 +161,12 @@ def encode_classically(
             counted |= dict.fromkeys(inside, both)
         _finish(folder, facts, bitext, counts, symbols, counted)
     return True
+
+
+def _check_steps(raw: Path, bitext: Bitext, allow_shifted: bool) -> None:
+    """As `check_steps`. `lskd data prepare` checks a text before it is cleaned, and generated text is aligned."""
+    if not any((raw / record).exists() for record in ("prepare.json", "truth.json")):
+        check_steps(bitext, allow_shifted)
 
 
 def _checked_languages(source_lang: str, target_lang: str, workers: int) -> tuple[str, str]:

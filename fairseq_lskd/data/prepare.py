@@ -25,6 +25,7 @@ from .clean.run import write_clean
 from .corpora import Corpus
 from .inspection import held_out, ready
 from .outputs import Manifest
+from .shifting import Alignment, refusal
 
 MANIFEST, REPORT, REPORT_JSON = "prepare.json", "report.md", "report.json"
 #: Increase it when the same steps on the same text give another result.
@@ -34,13 +35,17 @@ DRY_RUN = 30_000  # pairs in the sample
 
 @dataclass(frozen=True)
 class Request:
-    """What to prepare: from the files in `raw` if it is given, else from the cache and the network."""
+    """What to prepare: from the files in `raw` if it is given, else from the cache and the network.
+
+    With `allow_shifted`, sides of `raw` that are out of step give a warning. Downloads always do.
+    """
 
     corpus: Corpus
     out: Path
     cache: Path
     raw: Path | None = None
     workers: int = 1
+    allow_shifted: bool = False
 
 
 def prepare(request: Request) -> bool:
@@ -49,7 +54,8 @@ def prepare(request: Request) -> bool:
     Texts extracted from archives stay in `DATA/.raw.work` until everything is done, so that another run can use them.
 
     Raises:
-        UserError: for files that are missing, broken, misaligned or not the expected ones, and for a full disk.
+        UserError: for files that are missing, broken, misaligned, out of step or not the expected ones, and for a full
+            disk.
     """
     out, work = request.out / "raw", request.out / ".raw.work"
     with _full_disk(out, work, request.cache):
@@ -82,11 +88,12 @@ def dry_run(request: Request) -> str:
             located = in_folder(corpus, request.raw)
         texts = take(corpus, located, work)
         train, plan, warnings = ready(corpus, texts)
-        for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+        held = list(held_out(corpus, texts, ("valid", "test")))
         total_lines = sum(part.lines for part in train)
         every = max(1, total_lines // DRY_RUN)
         reports = write_clean(train, plan, corpus.hold_out, None, request.workers, every)
+    alignments = _alignments(corpus, held, reports)
+    _warn([*warnings, *(shift for each in alignments for shift in each.shifts()), *_doubts(alignments, reports)])
     read = sum(report.read for report in reports)
     how = f"from {read:,} of {total_lines:,} pairs" if every > 1 else f"all {total_lines:,} pairs"
     sampled = every > 1 and corpus.steps.duplicates != "off"
@@ -197,12 +204,13 @@ def _digests(
 
 def _write(request: Request, corpus: Corpus, texts: dict[tuple[int, str], Text], manifest: Manifest, out: Path) -> None:
     train, plan, warnings = ready(corpus, texts)
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _warn(warnings)
+    held: list[tuple[str, list[tuple[str, str]]]] = []
     with manifest.written(out) as (folder, facts):
         counts = dict.fromkeys(("train", "valid", "test"), 0)
         for split in ("valid", "test"):
-            for _, pair in held_out(corpus, texts, (split,)):
+            for name, pair in held_out(corpus, texts, (split,)):
+                held.append((name, pair))
                 counts[split] += len(pair)
                 for side, language in enumerate(corpus.languages):
                     with (folder / f"{split}.{language}").open("a", encoding="utf-8", newline="\n") as stream:
@@ -210,6 +218,10 @@ def _write(request: Request, corpus: Corpus, texts: dict[tuple[int, str], Text],
         total = sum(part.lines for part in train)
         with tqdm(total=total, desc="cleaning", unit=" pairs", unit_scale=True, delay=2, disable=None) as bar:
             reports = write_clean(train, plan, corpus.hold_out, folder, request.workers, progress=bar.update)
+        alignments = _alignments(corpus, held, reports)
+        found = _checked_steps(alignments, request) + _doubts(alignments, reports)
+        _warn(found)
+        warnings += found
         counts["train"] += sum(report.kept for report in reports)
         drawn = "valid" if corpus.hold_out.valid else "test"
         if corpus.hold_out.by == "line":
@@ -229,6 +241,35 @@ def _write(request: Request, corpus: Corpus, texts: dict[tuple[int, str], Text],
         facts["dropped"] = {report.name: report.to_json()["dropped"] for report in reports}
         _report(folder, corpus, reports, counts, warnings)
     print(table(reports))
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _alignments(
+    corpus: Corpus, held: Sequence[tuple[str, list[tuple[str, str]]]], reports: Sequence[PartReport]
+) -> list[Alignment]:
+    """Return the checks of all parts: those of train, which cleaning has filled, and of valid and test."""
+    source, target = corpus.languages
+    return [report.alignment for report in reports] + [
+        Alignment.of(f"{name}.{source}", f"{name}.{target}", pairs) for name, pairs in held
+    ]
+
+
+def _checked_steps(alignments: Sequence[Alignment], request: Request) -> list[str]:
+    """Return warnings of lines out of step, or raise a `UserError` for those in files of the user's own."""
+    shifts = [shift for each in alignments for shift in each.shifts()]
+    if shifts and request.raw is not None and not request.allow_shifted:
+        raise UserError(refusal(shifts))
+    return shifts
+
+
+def _doubts(alignments: Sequence[Alignment], reports: Sequence[PartReport]) -> list[str]:
+    """Return warnings of sides that are not translations of each other, and of filters that dropped many pairs."""
+    unrelated = [words for each in alignments if (words := each.unrelated())]
+    return unrelated + [warning for report in reports for warning in report.many_dropped()]
 
 
 def _report(

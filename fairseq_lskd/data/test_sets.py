@@ -18,6 +18,7 @@ from .outputs import Manifest
 from .passes import encode_splits, files_of
 from .segment import Pieces, SentencePieces
 from .sentencepiece_model import load_model
+from .shifting import check_steps
 from .vocabulary import MANIFEST as ENCODED
 from .vocabulary import model_name, read_encoded
 
@@ -35,11 +36,11 @@ def languages_of(data: Path) -> tuple[str, str]:
     return options["source-lang"], options["target-lang"]
 
 
-def add(data: Path, name: str, text: Path, workers: int = 1) -> bool:
+def add(data: Path, name: str, text: Path, workers: int = 1, allow_shifted: bool = False) -> bool:
     """Add the bitext `NAME.SRC`, `NAME.TGT` in the folder `text`, plain or gzipped, as the test set `DATA/tests/NAME`.
 
     Languages, pieces and dictionaries are those of `data`, a folder that scripts/prepare.sh wrote. Return False if the
-    test set is up to date.
+    test set is up to date. With `allow_shifted`, sides that are out of step give a warning.
 
     Raises:
         UserError: if `data` is not prepared, or was encoded with Moses and BPE, or for a problem with the text.
@@ -53,6 +54,7 @@ def add(data: Path, name: str, text: Path, workers: int = 1) -> bool:
     manifest = Manifest(MANIFEST, {}, inputs | {ENCODED: sha256(pieces / ENCODED)}, libraries=("sentencepiece",))
     if manifest.is_up_to_date(out):
         return False
+    check_steps(bitext, allow_shifted)
     with manifest.written(out) as (folder, facts):
         (folder / "raw").mkdir()
         for language in languages:

@@ -61,6 +61,52 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def paired(count: int, seed: int) -> dict[str, list[str]]:
+    """Return sentences of 3 to 20 words in both languages, as many in each."""
+    chance = random.Random(seed)
+    sides: dict[str, list[str]] = {"de": [], "en": []}
+    for _ in range(count):
+        row = [[chance.randrange(7) for _ in range(chance.randint(2, 6))] for _ in range(chance.randint(3, 20))]
+        for language, letters in (("de", "abcdefg"), ("en", "tuvwxyz")):
+            sides[language].append(" ".join("".join(letters[i] for i in word) for word in row))
+    return sides
+
+
+@pytest.fixture
+def aligned(tmp_path: Path) -> Path:
+    folder = tmp_path / "aligned"
+    folder.mkdir()
+    for seed, split in enumerate(("train", "valid", "test")):
+        for language, side in paired(400 if split == "train" else 200, seed).items():
+            (folder / f"{split}.{language}").write_text("\n".join(side) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("recipe", ["sentencepiece", "moses-bpe"])
+def test_text_out_of_step_is_refused(aligned: Path, tmp_path: Path, capsys: pytest.CaptureFixture, recipe: str) -> None:
+    words = ("--vocab-size", "100", "--recipe", recipe)
+    text = lines(aligned / "test.en")
+    (aligned / "test.en").write_text("\n".join([*text[:100], *text[101:], "tuv"]) + "\n")
+    with pytest.raises(SystemExit) as error:
+        encode(aligned, tmp_path / "out", *words)
+    assert f"of {aligned / 'test.en'} belong to" in str(error.value) and "--allow-shifted" in str(error.value)
+    assert not (tmp_path / "out").exists()
+    encode(aligned, tmp_path / "out", *words, "--allow-shifted")
+    assert f"of {aligned / 'test.en'} belong to" in capsys.readouterr().err
+    encode(aligned, tmp_path / "out", *words)
+    assert "up to date" in capsys.readouterr().out
+
+
+def test_a_shuffled_side_gives_a_warning(aligned: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    encode(aligned, tmp_path / "out", "--vocab-size", "100")
+    assert "warning" not in capsys.readouterr().err
+    text = lines(aligned / "train.en")
+    random.Random(1).shuffle(text)
+    (aligned / "train.en").write_text("\n".join(text) + "\n")
+    encode(aligned, tmp_path / "shuffled", "--vocab-size", "100")
+    assert "train.en are not correlated" in capsys.readouterr().err
+
+
 def test_tokenised_references_give_a_warning_before_training(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

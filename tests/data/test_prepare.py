@@ -95,6 +95,58 @@ def test_the_users_own_text(raw: Path, tmp_path: Path, capsys) -> None:
         own(raw, tmp_path / "out")
 
 
+def lose(raw: Path, split: str, place: int) -> None:
+    """Delete a line of the German side, and add one at its end."""
+    lines = (raw / f"{split}.de").read_text().splitlines()
+    (raw / f"{split}.de").write_text("\n".join([*lines[:place], *lines[place + 1 :], "noch eine Zeile"]) + "\n")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_text_out_of_step_is_refused(raw: Path, tmp_path: Path, capsys, split: str) -> None:
+    write(raw, "test", bitext(200, 3))
+    lose(raw, split, 100)
+    said = complaint(raw, tmp_path / "out")
+    assert re.search(rf"lines (99|10\d) to \d+ of {split}.de belong to lines .* of {split}.en", said)
+    assert "1 line was probably lost from" in said and "--allow-shifted" in said
+    own(raw, tmp_path / "dry", "--dry-run")
+    assert f"of {split}.de belong to" in capsys.readouterr().err
+    own(raw, tmp_path / "out", "--allow-shifted")
+    assert f"of {split}.de belong to" in capsys.readouterr().err
+    assert f"of {split}.de belong to" in (tmp_path / "out" / "raw" / "report.md").read_text()
+    own(raw, tmp_path / "out")  # up to date
+    # lskd encode does not refuse what was allowed here.
+    words = ["--out", f"{tmp_path}/pieces", "-s", "en", "-t", "de", "--vocab-size", "80", "--workers", "1"]
+    assert main(["encode", "--raw", f"{tmp_path}/out/raw", *words]) == 0
+
+
+def test_every_split_out_of_step_is_named(raw: Path, tmp_path: Path) -> None:
+    write(raw, "test", bitext(200, 3))
+    for split in ("train", "test"):
+        lose(raw, split, 100)
+    said = complaint(raw, tmp_path / "out", "--workers", 2)
+    assert "of train.de" in said and "of test.de" in said
+
+
+def test_a_shuffled_side_gives_a_warning(raw: Path, tmp_path: Path, capsys) -> None:
+    lines = (raw / "train.de").read_text().splitlines()
+    random.Random(1).shuffle(lines)
+    (raw / "train.de").write_text("\n".join(lines) + "\n")
+    own(raw, tmp_path / "out")
+    said = capsys.readouterr().err
+    assert "warning: the lengths of the lines of train.en and train.de are not correlated" in said
+    assert "are not correlated" in (tmp_path / "out" / "raw" / "report.md").read_text()
+
+
+def test_a_filter_that_drops_many_pairs_gives_a_warning(raw: Path, tmp_path: Path, capsys) -> None:
+    lines = (raw / "train.de").read_text().splitlines()
+    long = [f"{line} {line} {line} {line} {line}" if number % 9 == 0 else line for number, line in enumerate(lines)]
+    (raw / "train.de").write_text("\n".join(long) + "\n")
+    own(raw, tmp_path / "out")
+    said = capsys.readouterr().err
+    assert "warning: train: cleaning dropped 34 of 300 pairs (11%) by the filter `length ratio`" in said
+    assert "may be out of step" in said
+
+
 def test_tokenised_text_gives_a_warning(raw: Path, tmp_path: Path, capsys) -> None:
     own(raw, tmp_path / "text")
     assert "warning" not in capsys.readouterr().err

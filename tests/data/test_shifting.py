@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from fairseq_lskd.data.shifting import Shift, Steps
+from fairseq_lskd.data import shifting
+from fairseq_lskd.data.shifting import Alignment, Shift, Steps
 
 WORDS = ("a", "of", "the", "house", "garden", "1984", "government", "yesterday", "in", "und", "17", "completely", "it")
 
@@ -78,3 +79,78 @@ def test_text_sorted_by_length_shows_no_shift() -> None:
 
 def test_unrelated_texts_show_no_shift() -> None:
     assert shift(corpus(3000, 1)[0], corpus(3000, 2)[1]) is None
+
+
+def blocks(sources: list[str], targets: list[str], size: int) -> Alignment:
+    """Return the check of pairs that were added in blocks."""
+    found = Alignment("the source", "hyp")
+    for start in range(0, len(sources), size):
+        steps = Steps()
+        for pair in zip(sources[start : start + size], targets[start : start + size], strict=True):
+            steps.add(*pair)
+        found.add(start + 1, steps)
+    return found
+
+
+class TestWindows:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shifting, "WINDOW", 300)
+
+    @pytest.mark.parametrize("size", [100, 110, 1000])
+    def test_a_shift_over_several_windows_is_one(self, size: int) -> None:
+        sources, targets = corpus(1000)
+        (said,) = blocks(sources, targets[:400] + targets[401:] + ["more"], size).shifts()
+        words = said.split()
+        first, last = (int(words[words.index(word) + 1]) for word in ("lines", "to"))
+        assert abs(first - 401) <= 3 and last >= 985 and "1 line was probably lost from hyp" in said
+
+    def test_windows_in_blocks_and_pair_by_pair_are_the_same(self) -> None:
+        sources, targets = corpus(1000)
+        targets = targets[:400] + targets[401:] + ["more"]
+        pairs = zip(sources, targets, strict=True)
+        assert Alignment.of("the source", "hyp", pairs).shifts() == blocks(sources, targets, 100).shifts()
+
+    def test_shifts_in_several_places(self) -> None:
+        sources, targets = corpus(3000)
+        for start in range(0, 3000, 600):
+            targets[start : start + 200] = [*targets[start + 1 : start + 200], "xx"]
+        said = blocks(sources, targets, 100).shifts()
+        assert len(said) == 4 and said[-1] == "hyp: 2 more such parts"
+
+    def test_blocks_with_gaps_between_them_are_windows_of_their_own(self) -> None:
+        sources, targets = corpus(1000)
+        found = Alignment("the source", "hyp")
+        for start in (0, 400, 800):
+            steps = Steps()
+            shifted = targets[start + 1 : start + 101] if start == 400 else targets[start : start + 100]
+            for pair in zip(sources[start : start + 100], shifted, strict=True):
+                steps.add(*pair)
+            found.add(start + 1, steps)
+        (said,) = found.shifts()
+        assert "lines 40" in said and found.unrelated() == ""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_loose_pairs_are_not_out_of_step(seed: int) -> None:
+    sources, targets = corpus(3000, seed)
+    chance = random.Random(seed)
+    loose = [chance.choice(targets) if chance.random() < 0.3 else target for target in targets]
+    found = Alignment.of("s", "t", zip(sources, loose, strict=True))
+    assert found.shifts() == [] and found.unrelated() == ""
+
+
+@pytest.mark.parametrize("count", [300, 3000])
+def test_a_shuffled_side_is_unrelated(count: int) -> None:
+    sources, targets = corpus(count)
+    assert Alignment.of("s", "t", zip(sources, targets, strict=True)).unrelated() == ""
+    random.Random(2).shuffle(targets)
+    said = Alignment.of("s", "t", zip(sources, targets, strict=True)).unrelated()
+    assert "of the lines of s and t are not correlated" in said and "another order" in said
+
+
+@pytest.mark.parametrize("lines", [["same words"] * 500, [""] * 500, ["one"], []])
+def test_lines_of_equal_length_are_not_called_unrelated(lines: list[str]) -> None:
+    assert Alignment.of("s", "t", zip(lines, lines, strict=True)).unrelated() == ""
+    varied = [f"{line}{'x' * (number % 7)}" for number, line in enumerate(lines)]
+    assert Alignment.of("s", "t", zip(varied, lines, strict=True)).unrelated() == ""

@@ -65,3 +65,16 @@ def test_test_sets_that_cannot_be_added(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 line"):
         add(data, "news", data / "text")
     assert not (data / "tests").exists()
+
+
+def test_a_test_set_out_of_step_is_refused(data: Path, capsys: pytest.CaptureFixture) -> None:
+    words = [
+        " ".join("abc"[: 1 + number % 3] * (1 + number % 11) for _ in range(1 + number % 7)) for number in range(200)
+    ]
+    for language, lines in (("de", words), ("en", [*words[:100], *words[101:], "a"])):
+        (data / f"text/moved.{language}").write_text("".join(f"{line.upper()}\n" for line in lines))
+    with pytest.raises(UserError, match=r"out of step(.|\n)*--allow-shifted"):
+        add(data, "moved", data / "text")
+    assert not (data / "tests").exists()
+    arguments = ["data", "test", "moved", "--data", str(data), "--raw", str(data / "text"), "--allow-shifted"]
+    assert main(arguments) == 0 and "1 line was probably lost" in capsys.readouterr().err

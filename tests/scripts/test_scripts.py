@@ -72,6 +72,8 @@ STEPS = {
     "check_experiment.sh": ["--experiment", "--scale", "--kill-after", "--clone", "--raw"],
     "quickstart.sh": ["--corpus", "--raw", "--name"],
 }
+#: Options without a value.
+SWITCHES = {"prepare.sh": ["--allow-shifted"], "prepare_pairs.sh": ["--allow-shifted"]}
 
 
 def script(name: str, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -133,11 +135,12 @@ def test_help_after_other_options_and_names_each_of_them(name: str) -> None:
     done = script(name, STEPS[name][0], "x", "--help")
     assert done.returncode == 0 and done.stdout
     code = (ROOT / "scripts" / name).read_text()
-    shown = {option for option in STEPS[name] if f" {option} " in done.stdout.replace("\n", " ")}
-    left_out = set(STEPS[name]) - shown
+    options = [*STEPS[name], *SWITCHES.get(name, [])]
+    shown = {option for option in options if f" {option} " in done.stdout.replace("\n", " ")}
+    left_out = set(options) - shown
     # The long forms of -s and -t, and options that the help mentions in another way.
     assert left_out <= {"--source-lang", "--target-lang", "--seed", "--recipe"}
-    assert all(f"{option})" in code or f"{option} |" in code for option in STEPS[name])
+    assert all(f"{option})" in code or f"{option} |" in code for option in options)
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -157,6 +160,17 @@ def test_an_option_without_its_value_is_named(name: str, option: str) -> None:
     assert refused(script(name, option)) == message
     assert refused(script(name, option, "--data", "x")) == message
     assert refused(script(name, option, "")) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, options in SWITCHES.items() for option in options]
+)
+def test_an_option_without_a_value_can_be_the_last(name: str, option: str) -> None:
+    assert refused(script(name, option)) == f"{name}: error: --data is missing (see {name} --help)"
+    assert (
+        refused(script(name, option, "--data"))
+        == f"{name}: error: --data needs a value (see --help); is a variable empty?"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from .steps import FILTERS
+from ..shifting import Alignment
+from .steps import DUPLICATE, FILTERS, HELD_OUT, RATIO
 from .worker import Cleaned, Example, merge_examples
+
+#: The share of the pairs above which a filter drops many, and the fewest pairs that are many.
+MANY, LEAST_MANY = 0.1, 20
 
 
 @dataclass
 class PartReport:
-    """The counts of one part's pairs: read, kept in train, held out, and dropped by each filter."""
+    """The counts of one part's pairs: read, kept in train, held out, and dropped by each filter.
+
+    `alignment` checks the lines before cleaning.
+    """
 
     name: str
     read: int = 0
@@ -25,11 +32,14 @@ class PartReport:
     asked: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Example]] = field(default_factory=dict)
+    alignment: Alignment = field(default_factory=lambda: Alignment("the source", "the target"))
 
     def add(self, block: Cleaned, routes: np.ndarray | None) -> None:
         """Add a block's counts and examples. `routes` holds the split of each pair (0: train)."""
         held_out = 0 if routes is None else int(np.count_nonzero(routes))
         self.read += block.read
+        if block.measured is not None:
+            self.alignment.add(block.first, block.measured)
         self.kept += len(block.source) - held_out
         self.held_out += held_out
         self.changed += block.changed
@@ -53,6 +63,19 @@ class PartReport:
                 if name in self.examples
             },
         }
+
+    def many_dropped(self) -> list[str]:
+        """Return a warning of each filter that dropped many pairs. Many duplicates and held-out pairs are usual."""
+        least = max(LEAST_MANY, MANY * self.read)
+        return [
+            f"{self.name}: cleaning dropped {count:,} of {self.read:,} pairs ({count / self.read:.0%}) by the filter "
+            f"`{name}`: {_ADVICE if name == RATIO else 'look at its examples in the report'}"
+            for name in FILTERS
+            if name not in (DUPLICATE, HELD_OUT) and (count := self.dropped[name]) >= least
+        ]
+
+
+_ADVICE = "the lines of the two sides may be out of step; look at its examples in the report"
 
 
 def table(reports: Sequence[PartReport], totals: Sequence[int] | None = None) -> str:

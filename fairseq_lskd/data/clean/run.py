@@ -19,6 +19,7 @@ from ...errors import UserError
 from ..chunks import map_chunks
 from ..corpora import HoldOut
 from ..language_id import frequent_words
+from ..shifting import Alignment
 from . import steps as names
 from .report import PartReport
 from .seen import Seen
@@ -120,7 +121,7 @@ def write_clean(
 
     With `every` above 1, only every n-th block of a part is read.
     """
-    reports = [PartReport(part.name) for part in texts]
+    reports = [PartReport(part.name, alignment=_alignment(part.name, plan)) for part in texts]
     jobs = itertools.chain.from_iterable(blocks(index, part, every) for index, part in enumerate(texts))
     seen = Seen()
     number = 0  # pairs kept so far, by which hold_out.by = line counts
@@ -152,6 +153,11 @@ def write_clean(
                     file.write(b"\n".join(lines) + b"\n")
             progress(block.read)
     return reports
+
+
+def _alignment(name: str, plan: Plan) -> Alignment:
+    source, target = plan.facts.languages
+    return Alignment(f"{name}.{source}", f"{name}.{target}")
 
 
 def drop_duplicates(block: Cleaned, seen: Seen) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..language_id import OtherLanguage
+from ..shifting import Steps as Measured
 from . import steps as names
 from .seen import line_hash
 from .steps import Facts, Steps, filters, text_step
@@ -48,10 +49,15 @@ class Example:
 
 @dataclass
 class Cleaned:
-    """The remaining lines of a block, with `hashes` (uint64) and `routes` (uint8: 0 train, 1 valid, 2 test)."""
+    """The remaining lines of a block, with `hashes` (uint64) and `routes` (uint8: 0 train, 1 valid, 2 test).
+
+    `measured` are the lengths and numbers of all its lines before cleaning, from line `first` on.
+    """
 
     part: int
     read: int
+    first: int = 1
+    measured: Measured | None = None
     source: list[bytes] = field(default_factory=list)
     target: list[bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
@@ -79,11 +85,16 @@ class Cleaner:
 
     def __call__(self, block: Block) -> Cleaned:
         sources, targets = _lines(block.source, block.first), _lines(block.target, block.first)
-        out = Cleaned(block.part, len(sources))
+        out = Cleaned(block.part, len(sources), block.first)
+        # Text in one language is cleaned as a bitext of it and itself.
+        measured = Measured() if self.plan.facts.languages[0] != self.plan.facts.languages[1] else None
+        out.measured = measured
         asked = self.language.asked if self.language else 0
         tidy, checks = self.tidy, self.filters
         texts: list[tuple[str, str]] = []
         for number, (raw_source, raw_target) in enumerate(zip(sources, targets, strict=True), start=block.first):
+            if measured is not None:
+                measured.add(raw_source, raw_target)
             if raw_source is None or raw_target is None:
                 out.dropped[names.NOT_UTF8] += 1
                 continue
