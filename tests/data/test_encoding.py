@@ -390,7 +390,7 @@ def test_text_survives_the_classical_recipe() -> None:
         (("--recipe", "moses-bpe", "--spm-model", "x"), "--spm-model: --recipe moses-bpe does not use SentencePiece"),
         (("--split-hyphens",), "--split-hyphens works with --recipe moses-bpe only"),
         (("--spm-model", "a", "b", "c"), "--spm-model: expected 1 file, or 2"),
-        (("--spm-model", "a", "--separate"), "--spm-model uses a trained vocabulary, but --separate"),
+        (("--spm-model", "a", "--separate"), "--spm-model uses a trained vocabulary. Leave out --separate"),
     ],
 )
 def test_options_that_exclude_each_other(raw: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
