@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..data.bitext import some_lines
+from ..data.degenerate import degenerate
 from ..data.tokenised import looks_tokenised, unknown_words
 from ..errors import UserError
-from .checks import MOST_OVERLAP, empty_lines, equal_lines, overlap, repetitive_lines
+from .checks import MOST_OVERLAP, empty_lines, overlap
 from .metrics import make_metric
 from .seeds import spread
 from .significance import TESTS, paired_test
 from .systems import Output
-
-_SHOWN = 60  #: characters of a line in a warning
 
 
 @dataclass
@@ -85,7 +84,7 @@ class Data:
             if empty := empty_lines(lines):
                 note(f"{output.label}: {some_lines(empty)} without a translation", allow_empty, "--allow-empty")
         for output, lines in zip(self.outputs, self.translations, strict=True):
-            self.warnings += _degenerate(output.label, lines, self.references[0])
+            self.warnings += degenerate(output.label, lines, self.references[0])
         for name, lines in zip(reference_names, self.references, strict=True):
             if training and (known := overlap(lines, training)):
                 text = f"{name}: {some_lines(known)} of {len(lines):,} occur in the training text"
@@ -94,22 +93,6 @@ class Data:
         if problems:
             head = ["scoring these files would give wrong results:"] if problems[1:] else []
             raise UserError("\n  ".join([*head, *problems]))
-
-
-def _degenerate(name: str, lines: Sequence[str], references: Sequence[str]) -> list[str]:
-    """Return warnings of translations that say nothing about their sources."""
-    found = []
-    if equal := equal_lines(lines, references):
-        found.append(
-            f"{name}: {equal[1]:,} of {len(lines):,} translations are the same, {equal[0][:_SHOWN]!r}: the model "
-            "may have learnt too little, or another text was translated"
-        )
-    if repetitive := repetitive_lines(lines, references):
-        found.append(
-            f"{name}: {some_lines(repetitive)} of {len(lines):,} mostly repeat one word, such as "
-            f"{lines[repetitive[0] - 1][:_SHOWN]!r}: the model may have learnt too little"
-        )
-    return found
 
 
 def compare(

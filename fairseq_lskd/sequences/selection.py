@@ -6,13 +6,14 @@ import itertools
 import math
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from ..data.degenerate import Sampled
 from ..data.dictionary import read_dictionary
 from ..data.outputs import Manifest
 from ..data.writing_systems import available_tokeniser
@@ -187,7 +188,8 @@ def build_training_set(request: Request) -> Report | None:
         if request.filter_score_quantile:
             least = least_score(_progress(candidates, "scores"), request.filter_score_quantile)
             selection = replace(selection, least_score=least)
-        records = _progress(candidates, "selection")
+        best = Sampled()
+        records = _looked_at(_progress(candidates, "selection"), best, request.translations)
         if request.utilities:
             records = attach(records, request.utilities)
         if score_filters:
@@ -211,6 +213,8 @@ def build_training_set(request: Request) -> Report | None:
                 "translate --sampling)"
             )
         _warn_of_filters(report, bool(request.references))
+        for warning in best.warnings(str(request.translations)):
+            _warn(f"{warning}. A student learns little from them")
         facts["pairs"] = dict(report.pairs)
         if learnt := {each.name: vars(each) for each in selection.filters if each.name in LEARNT}:
             facts["learnt"] = learnt
@@ -394,6 +398,21 @@ def _check_alignment(candidates: Candidates, allow_shifted: bool) -> None:
                 "warning"
             )
         _warn(shifted)
+
+
+def _looked_at(records: Iterable[dict[str, Any]], best: Sampled, path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records, and add the best translation of each to `best`. Raise a `UserError` if all are empty."""
+    for record in records:
+        if hypotheses := record["hypotheses"]:
+            first = max(hypotheses, key=lambda each: each["score"])
+            best.add(record["id"] + 1, record["source"], first["text"])
+        yield record
+    if best.all_empty:
+        raise UserError(
+            f"{path}: the best translation of each of {best.count:,} sentences is empty, so a student can learn "
+            "nothing from them. Check the teacher, and the options of its translation (--target-prefix, "
+            "--sentencepiece)"
+        )
 
 
 def _check_direction(path: Path, made_by: Any, request: Request) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..data.degenerate import Sampled
 from ..data.dictionary import FAIRSEQ_SPECIALS, read_dictionary
 from ..errors import UserError
 from ..files import sha256
@@ -90,6 +91,7 @@ def _complete(
     print(f"{title} | {direction}{translator.engine.name}, {settings}", file=sys.stderr)
     progress = Progress(title, output.done, wanted)
     begun = time.monotonic()
+    looked_at = Sampled()  # after a restart, at the rest
     for records in translator.translate(settings, shard.start + output.done, shard.stop, progress):
         now = time.monotonic()
         counts = Counter(state["counts"]) + Counter(count(records))
@@ -97,6 +99,9 @@ def _complete(
         begun = now
         translator.corpus.check_unchanged()  # before anything of a changed text is written
         output.append([to_line(record, str(request.teacher_path or request.model)) for record in records], state)
+        for record in records:
+            for best in record["hypotheses"][:1]:
+                looked_at.add(record["id"] + 1, record["source"], best["text"])
     command = ["lskd", *sys.argv[1:]]
     made: dict[str, Any] = {"corpus": str(request.corpus), "teacher_path": request.teacher_path, "command": command}
     if translates:
@@ -110,6 +115,8 @@ def _complete(
             "then scripts/distill_seq.sh --translations), and `lskd select --filter-unk` drops these translations",
             file=sys.stderr,
         )
+    for warning in looked_at.warnings(title):
+        print(f"warning: {warning}", file=sys.stderr)
     rate = output.done / max(state["seconds"], 1e-3)
     print(
         f"{title} | {output.done:,} sentences, {rate:,.0f} per second{f'; skipped: {skipped}' if skipped else ''}",

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +305,56 @@ def test_translations_that_are_out_of_step_are_refused(form: str, capsys: pytest
     translated(targets)
     Path("references").write_text("".join(f"{line}\n" for line in [*targets[1:], "xybc"]))
     assert "--references references" in refused(*options, "--references", "references")
+
+
+class TestTranslationsThatTeachNothing:
+    def translated(self, texts: Callable[[int, str], str]) -> None:
+        """Replace every translation. `texts` gets the number of the sentence and its best translation."""
+        rows = records()
+        for row in rows:
+            for hypothesis in row["hypotheses"]:
+                text = texts(row["id"], row["hypotheses"][0]["text"])
+                hypothesis |= {"text": text, "tokens": text}
+        write(rows)
+
+    def test_good_ones_give_no_warning(self, capsys: pytest.CaptureFixture) -> None:
+        assert run() == 0 and "warning" not in capsys.readouterr().err
+
+    def test_the_same_text_for_every_sentence_is_refused(self) -> None:
+        self.translated(lambda number, text: "a house .")
+        said = refused()
+        assert "selected targets are the same, 'a house .'" in said and "Check the teacher" in said
+
+    @pytest.mark.parametrize("more", [(), ("--on-empty", "reference", "--references", "en")])
+    def test_only_empty_ones_are_refused(self, more: tuple[str, ...]) -> None:
+        self.translated(lambda number, text: " ")
+        assert re.search(r"the best translation of each of \d+ sentences is empty", refused(*more))
+
+    def test_mostly_the_same_text_gives_a_warning_before_binarising(
+        self, bitext: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        same = lines("en")[0]
+        self.translated(lambda number, text: text if number % 4 == 0 else same)
+        assert run("--student-data", bitext) == 0
+        said = capsys.readouterr().err
+        assert f"translations are the same, {same[:60]!r}" in said and said.index("are the same") < said.index(
+            "binarising"
+        )
+
+    def test_loops_give_a_warning(self, capsys: pytest.CaptureFixture) -> None:
+        self.translated(lambda number, text: f"{text.split()[0]} " * 9 if number % 4 == 0 else text)
+        assert run() == 0
+        assert "mostly repeat one word" in capsys.readouterr().err
+
+    def test_the_best_one_of_several_lists_counts(self, capsys: pytest.CaptureFixture) -> None:
+        shutil.copy(LISTS[0], LISTS[1])
+        self.translated(lambda number, text: "")
+        rows = records()
+        for row in rows:
+            for hypothesis in row["hypotheses"]:
+                hypothesis["score"] -= 10
+        write(rows)
+        assert run(lists=LISTS) == 0 and "translations are empty" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("strategy", ["1-best", "n-best"])

@@ -155,6 +155,31 @@ def test_unknown_words_are_counted_and_forbidden(words: list[str], unsure: Path,
     assert "unkpen" not in manifest("with.jsonl")["run"]  # as in manifests of versions without this option
 
 
+@pytest.fixture
+def deaf(teacher: Path, tmp_path: Path) -> Path:
+    """A teacher whose decoder does not see the source."""
+    import torch
+
+    folder = tmp_path / "deaf"
+    shutil.copytree(teacher.parent, folder)
+    state = torch.load(folder / teacher.name, weights_only=False)
+    for name, values in state["model"].items():
+        if "encoder_attn.out_proj" in name:
+            values.zero_()
+    torch.save(state, folder / teacher.name)
+    return folder / teacher.name
+
+
+def test_a_teacher_that_writes_one_sentence_is_warned_of(
+    words: list[str], deaf: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words[words.index("--teacher-path") + 1] = str(deaf)
+    assert main([*words, "--cache-dir", "models", "--out", "out.jsonl"]) == 0
+    text = read("out.jsonl")[0]["hypotheses"][0]["text"]
+    said = capsys.readouterr().err
+    assert f"warning: out.jsonl: 60 of 60 translations are the same, {text[:60]!r}" in said
+
+
 def test_text_with_sentences_that_are_skipped(words: list[str]) -> None:
     lines = ["a b", "", "x y", "a " * 1024, "a " * 1023, " ", "c"]
     Path("corpus.de.gz").write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
