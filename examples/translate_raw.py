@@ -49,8 +49,7 @@ pair = sys.argv[2] if len(sys.argv) == 3 else "".join(pairs) if len(pairs) == 1 
 if pair not in pairs:
     known = ", ".join(filter(None, pairs))
     sys.exit(
-        f"{folder} translates {known or 'one pair'}: python translate_raw.py {str(folder)!r} "
-        f"{known and 'PAIR '}< FILE"
+        f"{folder} translates {known or 'one pair'}: python translate_raw.py {str(folder)!r} {known and 'PAIR '}< FILE"
     )
 before, after, first = (pairs[pair].get(n, "").split() for n in ("source_prefix", "source_suffix", "target_prefix"))
 unspoken = record.get("language_tokens", [])  # a weak model may generate them

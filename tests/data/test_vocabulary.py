@@ -166,7 +166,9 @@ def test_given_model(raw: Path, encoded: Path, tmp_path: Path) -> None:
 
 
 def test_given_model_with_training_options(raw: Path, encoded: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="--spm-model uses a trained vocabulary. Leave out --vocab-size, --model-type"):
+    with pytest.raises(
+        SystemExit, match=r"--spm-model uses a trained vocabulary\. Leave out --vocab-size, --model-type"
+    ):
         encode(
             raw, tmp_path / "o", "--spm-model", str(encoded / "spm.model"), "--vocab-size", "9", "--model-type", "bpe"
         )
