@@ -512,7 +512,8 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
                 left = tqdm.format_interval((now - start) / (done - first) * (updates - done))
                 yield f"update {done}/{updates:.0f} | loss {stats['loss']} | {stats['wps']} tokens/s | {left} left"
         elif validated is not None and (found := _STOPPED.search(line)):
-            yield _early_stop(command, validated, found[1])
+            if number(validated) != updates:
+                yield _early_stop(command, validated, found[1])
         elif found := _NOTHING_LEFT.search(line):
             yield found[0]
         elif found := _RESUMED.search(line):

@@ -519,6 +519,8 @@ def test_progress_says_why_a_training_ends_early(options: list[str], patience: i
     found = list(progress(iter([VALID, stop]), ["fairseq-train", "data", *options]))
     assert found == ["update 50 | valid ppl 164.77", f"stopped at {said}"]
     assert list(progress(iter([stop]), ["fairseq-train", "data", *options])) == []
+    at_its_end = ["fairseq-train", "data", *options, "--max-update", "50"]
+    assert list(progress(iter([VALID, stop]), at_its_end)) == ["update 50 | valid ppl 164.77"]
     ended = "nothing is left to train: validation has not improved for 3 runs >= patience: 3"
     assert list(progress(iter([f"2026-01-01 | INFO | fairseq.checkpoint_utils | {ended}\n"]), options)) == [ended]
 

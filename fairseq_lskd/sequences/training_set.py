@@ -12,12 +12,10 @@ import numpy as np
 
 from ..data.binarise import binarise_file
 from ..data.bitext import examine
-from ..data.degenerate import FEW
 from ..data.dictionary import read_dictionary
 from ..errors import UserError
 from ..files import write_json
 from ..lines import read_lines
-from ..reading import shown
 from .corpus import binarised_below
 from .manifest import BINARISED, WEIGHTS
 from .report import Report
@@ -207,10 +205,8 @@ def write_pairs(
         The number of pairs from each folder of `added`.
 
     Raises:
-        UserError: if no pair is left, or all targets are the same text.
+        UserError: if no pair is left.
     """
-    several = [False, False]  # whether there are different sources, and different targets
-    first: tuple[str, str] | None = None
     weight, reference, tokens = array("f"), array("f"), array("f")
     mark = f"{tag} " if tag else ""
     with (
@@ -220,9 +216,6 @@ def write_pairs(
         for outcome in outcomes:
             report.add(outcome)
             for pair in outcome.pairs:
-                first = first or (pair.source, pair.target)
-                several[0] |= pair.source != first[0]
-                several[1] |= pair.target != first[1]
                 source.write(f"{mark}{pair.source}\n")
                 target.write(f"{pair.target}\n")
                 weight.append(pair.weight)
@@ -241,12 +234,6 @@ def write_pairs(
             ends.append(len(weight))
     if not weight:
         raise UserError(f"no sentence is left to train on. Loosen filters, or check the list:\n\n{report.tables()}")
-    if first and several == [True, False] and ends[0] >= FEW:
-        raise UserError(
-            f"all {ends[0]:,} selected targets are the same, {shown(first[1])}, and their sources differ, so a student "
-            "can learn nothing from them. Check the teacher: it may have learnt too little, or another text was "
-            "translated"
-        )
     final = np.array(weight, np.float32)
     if shares:
         final = shares.apply(final, np.array(tokens), ends)
