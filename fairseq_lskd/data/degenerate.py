@@ -107,7 +107,7 @@ class Sampled:
             found.append(f"{name}: {self.empty:,} of {self.count:,} translations are empty: {_CAUSE}")
         if not self.all_empty:
             chosen = sorted(self._sample)
-            numbers, sources, lines = ([row[column] for row in chosen] for column in range(3))
+            numbers, sources = [number for number, _, _ in chosen], [source for _, source, _ in chosen]
             of = "sampled " if self.count > len(chosen) else ""
-            found += degenerate(name, lines, sources, numbers, of)  # type: ignore[arg-type]
+            found += degenerate(name, [line for _, _, line in chosen], sources, numbers, of)
         return found
