@@ -269,8 +269,12 @@ def run(
         record |= {"labels": labels or {}}
         if replacing_another:
             lock = stack.enter_context(_replaced(place, record))
-        # New labels are recorded without a training.
-        elif record.get("checkpoints") and record["labels"] == before and not _checkpoints(command):
+        # New labels of a finished run are recorded without a training.
+        elif (
+            record.get("checkpoints")
+            and (record["labels"] == before or not record["finished"])
+            and not _checkpoints(command)
+        ):
             saved = option(command, "--save-dir")
             print(f"{title} | trains again: the checkpoints in {saved} are gone", file=sys.stderr)
             record |= {"seconds": 0.0, "finished": None}

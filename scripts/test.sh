@@ -56,7 +56,7 @@ if [ $all = 0 ]; then
     exec pytest -n 2 -m "not slow"
 fi
 # Each process takes tests that follow one another, so that few files' fixtures are made in both.
-pytest -n 2 --dist worksteal
+pytest -n 2 --dist worksteal --durations 25
 joined
 # Each of these uses one core for most of the time.
 beside scripts/test_pythons.sh

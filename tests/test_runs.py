@@ -149,6 +149,18 @@ def test_a_later_end_continues_the_run_and_both_commands_are_recorded(
         run(short, tmp_path)
 
 
+def test_a_later_end_says_so_if_the_checkpoints_are_gone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    saved, out = tmp_path / "saved", tmp_path / "out"
+    saved.mkdir()
+    command = python("import sys; open(f'{sys.argv[2]}/checkpoint.pt', 'a').write('x')", "--save-dir", saved)
+    run([*command, "--max-update", "1"], out)
+    (saved / "checkpoint.pt").unlink()
+    run([*command, "--max-update", "2"], out, labels={"role": "student"})
+    assert f"out | trains again: the checkpoints in {saved} are gone\n" in capsys.readouterr().err
+    assert (saved / "checkpoint.pt").read_text() == "x"
+    assert record(out)["finished"] and "earlier" not in record(out)
+
+
 def test_a_later_end_of_other_inputs_is_another_run(tmp_path: Path) -> None:
     given, out = tmp_path / "given", tmp_path / "run"
     given.write_text("one")

@@ -239,7 +239,7 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
 
 
 def _harmful(settings: Mapping[str, Any], models: list[dict[str, Any]], train: Any) -> list[str]:
-    """Return names that lead out of a folder and options that run code: YAML files may come from somebody else."""
+    """Return names and options that lead out of a folder or run code: YAML files may come from somebody else."""
     corpus = str(settings.get("corpus", ""))
     languages = settings.get("languages", [])
     named = [("data", settings.get("data", "x"))]
@@ -256,6 +256,8 @@ def _harmful(settings: Mapping[str, Any], models: list[dict[str, Any]], train: A
         option = word.partition("=")[0]
         if any(len(option) > 3 and name.startswith(option) for name in IMPORTING):
             problems.append(f"{shown(word)} runs code: call the script with it yourself (--dry-run prints the calls)")
+        if option == "--save-dir":
+            problems.append(f"{shown(word)}: the experiment names the folders of its models. Leave it out")
     return problems
 
 

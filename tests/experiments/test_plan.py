@@ -490,10 +490,12 @@ def test_any_content_of_the_scales(tmp_path_factory: pytest.TempPathFactory, tex
         ("strategy: nearest", "strategy: ../../n-best", "strategy: '../../n-best'"),
         ("[--max-update, 3]", "[--user-dir, evil]", "'--user-dir' runs code"),
         ("[--max-update, 3]", "[--user-d=evil]", "'--user-d=evil' runs code"),
+        ("[--max-update, 3]", "[--save-dir, ../x]", "'--save-dir': the experiment names the folders"),
+        ("method: none", "method: none\n    options: --save-dir=x", "'--save-dir=x': the experiment names the folders"),
         ("[--max-update, 3]", "[], score: [--comet-model, evil.ckpt]", "'--comet-model' runs code"),
     ],
 )
-def test_names_and_options_that_would_run_code(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_names_and_options_that_run_code_or_lead_elsewhere(tmp_path: Path, old: str, new: str, said: str) -> None:
     with pytest.raises(UserError) as error:
         plan(tmp_path, MINE.replace(old, new))
     assert said in str(error.value)
