@@ -41,6 +41,24 @@ from .test_hook import fake_fairseq
 #: Name of a patch -> (program that fails without it, part of the error message).
 PROGRAMS = {
     "dataclass-defaults": ("import fairseq", "mutable default"),
+    "cosine-period": (
+        """
+import fairseq
+from fairseq.optim import FairseqOptimizer
+from fairseq.optim.lr_scheduler.cosine_lr_scheduler import CosineLRSchedule, CosineLRScheduleConfig
+class Optimizer(FairseqOptimizer):
+    def __init__(self):
+        pass
+    def set_lr(self, lr):
+        self.lr = lr
+def rates(**options):
+    schedule = CosineLRSchedule(CosineLRScheduleConfig(lr=[0.25], warmup_updates=2, **options), Optimizer())
+    return [round(schedule.step_update(number), 6) for number in range(5)]
+assert rates(max_update=6) == [0, 0.125, 0.25, 0.213388, 0.125]
+assert rates(max_update=2)[:3] == [0, 0.125, 0.25]
+""",
+        "division by zero",
+    ),
     "encoder-fastpath": (
         """
 import fairseq, torch
