@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..records.result import SCORES, is_label, measured, pairs_of, system_of
+from ..records.result import COLUMNS, SCORES, is_label, measured, pairs_of, system_of
 from .metrics import NAMES, how_scored
 from .seeds import Spread, spread
-from .taught import cached_as, plain_system
+from .taught import cached_as, plain_system, unnamed_size
 
 
 class Support(NamedTuple):
@@ -36,6 +36,9 @@ class Difference(NamedTuple):
 
 
 DISTILLED = "a teacher"
+SIZE = "parameters"  #: stands for the label "size" of models without one
+#: Labels that explain a difference in size, as labels of the user's own may.
+_RESIZING = {"role", "size", "pairs", SIZE}
 
 
 def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], list[str]]:
@@ -78,6 +81,7 @@ def _labels(firsts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for system, record in firsts.items():
         labels = {name: cached_as(record) if name == "cached" else record.get(name) for name in names}
+        labels[SIZE] = unnamed_size(record)
         if labels not in found.values():
             found[system] = labels
     return found
@@ -87,9 +91,10 @@ def _pairs(labels: dict[str, dict[str, Any]], firsts: dict[str, dict[str, Any]])
     # Systems of different language pairs are not compared.
     for choice in (label for label in next(iter(labels.values())) if label != "pair"):
         baselines: dict[str, str] = {}
+        varied = [choice, SIZE] if choice in _RESIZING or choice not in COLUMNS else [choice]
         for system, of in labels.items():
-            baseline = baselines.setdefault(repr({**of, choice: None}), system)
-            if system != baseline:
+            baseline = baselines.setdefault(repr({**of, **dict.fromkeys(varied)}), system)
+            if of[choice] != labels[baseline][choice]:
                 yield choice, system, baseline
     for system in labels:
         if plain := plain_system(firsts[system], firsts):

@@ -53,9 +53,18 @@ def plain_system(student: Mapping[str, Any], firsts: Mapping[str, Mapping[str, A
         for name, of in firsts.items()
         if method_of(of) == "none"
         and all(of.get(key) == student.get(key) for key in ("size", "pairs"))
+        and unnamed_size(of) == unnamed_size(student)
         and of_same_pair(of, student)
     ]
     return next((name for name in plain if budget(firsts[name]) == budget(student)), plain[0] if plain else None)
+
+
+def unnamed_size(record: Mapping[str, Any]) -> int | None:
+    """Return the number of parameters of a model whose size has no name; None if it has one.
+
+    The training scripts name the size. A training by plain fairseq-train has no name for it.
+    """
+    return None if record.get("size") else record.get("parameters")
 
 
 def of_same_pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -117,6 +117,24 @@ def test_teachers_of_two_sizes_are_a_choice() -> None:
     assert not left_out
 
 
+def test_models_whose_size_has_no_label_differ_by_their_parameters() -> None:
+    def of(name: str, parameters: int, **labels: Any) -> dict[str, Any]:
+        labels = {"method": "word", "teacher_smoothing": 0.1, "cached": False, **labels}
+        return {**student(name, 1, 30.0, **labels), "size": None, "parameters": parameters}
+
+    rows = [of("big", 2000), of("small", 1000), of("small-cached", 1000, cached=True)]
+    found, left_out = differences([*rows, of("deep", 3000, note="deep")])
+    assert [(each.choice, each.system, each.baseline) for each in found] == [
+        ("cached", "small-cached", "small"),
+        ("note", "deep", "big"),
+        ("parameters", "small", "big"),
+    ]
+    assert not left_out
+    # A label names the size: vocabularies may differ between models of one size.
+    named = [{**row, "size": "student"} for row in rows]
+    assert [each.choice for each in differences([named[0], named[2]])[0]] == ["cached"]
+
+
 def test_the_first_value_is_the_baseline() -> None:
     labels = {"method": "word", "teacher_smoothing": 0.0}
     rows = [student(f"word-T{t}", 1, 30.0 - t, temperature=t, **labels) for t in (1, 2, 3)]

@@ -82,6 +82,15 @@ class TestTrios:
         assert names([*rows(1)[:2], student("word-0.1", 1, 25.0, size="student_small")]) == {}
         assert names(rows(1)[1:]) == names(rows(1)[::2]) == {}
 
+    def test_sizes_without_a_name_are_numbers_of_parameters(self) -> None:
+        """As in records of plain fairseq-train."""
+        sizes = {"plain": 1000, "small-plain": 500}
+        plain = [student(name, 1, 20.0, "none", size=None, parameters=number) for name, number in sizes.items()]
+        for name, number in sizes.items():
+            taught = student("word-0.1", 1, 25.0, size=None, parameters=number)
+            assert names([rows(1)[0], *plain, taught])["word-0.1"][0][1] == f"{name}-s1"
+        assert names([rows(1)[0], plain[0], taught]) == {}
+
     def test_plain_students_with_the_same_budget_come_first(self) -> None:
         """This holds for differences too."""
         short, long = (["fairseq-train", "--max-update", updates] for updates in ("100", "900"))
