@@ -472,6 +472,10 @@ _EXAMPLES = re.compile(r" (\d+) examples$")
 #: "... Loaded checkpoint runs/mine/checkpoint_last.pt (epoch 4 @ 78 updates)", with the updates.
 _RESUMED = re.compile(r"Loaded checkpoint .* \(epoch \d+ @ ([1-9]\d*) updates\)$")
 
+#: Statistics of `--log-format simple`: "loss=9.1, num_updates=100" in an epoch, "| loss 5.1 | ppl 9" after it.
+_TRAINED = re.compile(r"(\w+)=([^\s,]+)(?=,|$)")
+_VALIDATED = re.compile(r"\| (\w+) ([^\s|]+)(?= \||$)")
+
 #: "... early stop since valid performance hasn't improved for last 3 runs"
 _STOPPED = re.compile(r"early stop since valid performance hasn't improved for last (\d+) runs$")
 
@@ -493,19 +497,20 @@ def _early_stop(command: Sequence[str], update: str, patience: str) -> str:
 def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) -> Iterator[str]:
     """Yield status lines from the output of a fairseq command, at most one per `every` seconds.
 
-    It understands fairseq-train with `--log-format json` (the remaining time needs --max-update) and fairseq-generate.
+    It understands fairseq-train (the remaining time needs --max-update) and fairseq-generate. Without a terminal, the
+    default of fairseq-train is `--log-format simple`.
     """
     updates = number(option(command, "--max-update"))
     start, first, wanted, hypotheses, last = time.monotonic(), None, 0, 0, 0.0
     validated = None
     for line in lines:
         now = time.monotonic()
-        if "| valid | {" in line and "valid_num_updates" in line:
+        if "| valid | " in line and "num_updates" in line:
             validated = (_stats(line, "valid_num_updates") or {}).get("valid_num_updates", validated)
             if stats := _stats(line, "valid_num_updates", "valid_ppl"):
                 bleu = f" | valid BLEU {stats['valid_bleu']}" if "valid_bleu" in stats else ""
                 yield f"update {stats['valid_num_updates']} | valid ppl {stats['valid_ppl']}{bleu}"
-        elif "| train_inner | {" in line:
+        elif "| train_inner | " in line:
             if not (stats := _stats(line, "num_updates", "loss", "wps")):
                 continue
             done = int(stats["num_updates"])
@@ -537,8 +542,13 @@ def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
 
 def _stats(line: str, *names: str) -> dict[str, Any] | None:
     """Return the statistics in a log line; None if the line is damaged, which must not end a training."""
-    try:
-        stats = parse_json(line[line.index("{") :])
-    except ValueError:
-        return None
+    if "| valid | epoch " in line:
+        stats = {f"valid_{name}": value for name, value in _VALIDATED.findall(line)}
+    elif "| train_inner | epoch " in line:
+        stats = dict(_TRAINED.findall(line))
+    else:
+        try:
+            stats = parse_json(line[line.index("{") :])
+        except ValueError:
+            return None
     return stats if all(name in stats for name in names) else None

@@ -506,6 +506,22 @@ def test_progress_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_progress_of_a_training_with_the_default_log_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = (
+        "2024-05-01 10:00:00 | INFO | train_inner | epoch 001:     %d / 178 loss=%s, nll_loss=6.878, ppl=117.65, "
+        "wps=6341.3, ups=9.25, num_updates=%d, lr=0.0025, wall=5\n"
+    )
+    valid = (
+        "2024-05-01 10:00:20 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 7.364 | nll_loss 7.364 | ppl "
+        "164.77 | bleu 1.5 | wps 12542.7 | num_updates 50\n"
+    )
+    lines = [inner % (20, "10.046", 20), inner % (40, "8.226", 40), inner[:90] + "\n", valid[:-5] + "\n", valid]
+    assert statuses(monkeypatch, lines, TRAIN) == [
+        "update 40/100 | loss 8.226 | 6341.3 tokens/s | 01:30 left",
+        "update 50 | valid ppl 164.77 | valid BLEU 1.5",
+    ]
+
+
 def test_progress_says_where_a_resumed_training_continues() -> None:
     loaded = (
         "2026-01-01 | INFO | fairseq.trainer | Loaded checkpoint runs/x/checkpoint_last.pt (epoch 4 @ {} updates)\n"
