@@ -3,6 +3,8 @@
 #
 #   scripts/distill_seq.sh --data data/multi30k --teacher runs/mine/teacher-0.1/checkpoint_average.pt --out runs/mine/seq-0.1
 #   ... --translations runs/mine/nbest.jsonl              translations by `lskd translate`, instead of --teacher
+#   ... --selected data/mono/selected                     training data by `lskd select` with --student-data DATA/bin (for
+#                                                         example from monolingual text), instead of --teacher
 #   ... --strategy n-best --score-temperature 0.1         translations to learn from: 1-best (default); nearest to the
 #                                                         reference, n-best, mbr or mbr-n of five: see `lskd select --help`
 #   ... --samples 16 --strategy mbr-n                     draw 16 samples per sentence, instead of a beam search, and
@@ -35,12 +37,13 @@
 # To train longer, give a larger --max-update after --. A recipe with a cosine schedule, whose learning rate depends on the
 # end, needs a new --out for it; others continue in the same folder.
 #
-# The model is OUT/checkpoint_average.pt. OUT-data holds the teacher's translations and the training data from them.
+# The model is OUT/checkpoint_average.pt. OUT-data holds the teacher's translations and the training data from them, or with
+# --selected only the cache.
 
 . "$(dirname "$0")/lib.sh"
 data='' out='' teacher='' recipe=multi30k share='' seed=1 size=student labels=() gpus=1 nodes=1 metric=''
 translations='' samples='' strategy=1-best score_temperature=1.0 word_level='' weight='' temperature='' top_k='' bytes='' valid_translations=''
-teacher_data='' foreign=() backward='' worst='' filter=() told=()
+teacher_data='' given='' foreign=() backward='' worst='' filter=() told=()
 while [ $# -gt 0 ]; do
     has_value "$@"
     case $1 in
@@ -50,6 +53,7 @@ while [ $# -gt 0 ]; do
         --teacher-data) teacher_data=${2%/}; shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --translations) translations=$2; shift 2 ;;
+        --selected) given=${2%/}; shift 2 ;;
         --valid-translations) valid_translations=$2; shift 2 ;;
         --samples) samples=$2; shift 2 ;;
         --strategy) strategy=$2; shift 2 ;;
@@ -75,7 +79,7 @@ while [ $# -gt 0 ]; do
 done
 need "$data" --data
 need "$out" --out
-need "$teacher$translations" "--teacher or --translations"
+need "$teacher$translations$given" "--teacher, --translations or --selected"
 [ -z "$teacher" ] || [ -z "$translations" ] ||
     die "--teacher $teacher --translations $translations: expected one of them; --word-level names the teacher of the word-level loss"
 [ -n "$word_level" ] || [ -z "$weight$temperature$top_k$bytes" ] ||
@@ -98,6 +102,12 @@ esac
 [[ $share =~ ^((0?\.[0-9]+)|[01](\.0*)?)?$ ]] || die "--reference-weight $share: expected a share from 0 to 1"
 [ -z "$valid_translations" ] || [ -f "$valid_translations" ] ||
     die "--valid-translations $valid_translations: no such file, expected a list of lskd translate --subset valid"
+if [ -n "$given" ]; then
+    [ "$teacher$teacher_data$translations$samples$backward$valid_translations$strategy" = 1-best ] ||
+        die "--selected $given is the result of translation and selection: leave out --teacher, --teacher-data, --translations, --valid-translations, --samples, --strategy and --backward"
+    [ -f "$given/select.json" ] || die "--selected $given: no select.json there; expected a folder that lskd select wrote"
+    valid_translations=$(compgen -G "$given/data-bin/valid1.*.idx" | head -n 1) || true
+fi
 # The loss on the translations falls as the student learns, as that on references does not.
 [ -z "$valid_translations" ] || metric=${metric:-loss}
 weight=${weight:-0.5} temperature=${temperature:-1.0}
@@ -121,7 +131,13 @@ size "$size"
 validation "$metric" "$@"
 launcher "$@"
 text=${teacher_data:-$data} made=$out-data
-selected=$made/selected
+selected=${given:-$made/selected}
+if [ -n "$given" ]; then
+    for language in "$src" "$tgt"; do
+        cmp -s "$given/data-bin/dict.$language.txt" "$data/bin/dict.$language.txt" ||
+            die "--selected $given: expected data-bin/dict.$language.txt as in $data/bin; write the folder by lskd select --student-data $data/bin"
+    done
+fi
 # same_vocabulary FLAG FILE DATA [OPTION ...]: check that the checkpoint that FLAG names has the vocabulary of DATA, as far as
 # the dictionaries are in their usual places. OPTIONs are the user's.
 same_vocabulary() {
@@ -164,7 +180,7 @@ if [ ${#told[@]} -gt 0 ]; then
     teachers=$teacher:$word_level teachers=${teachers#:} teachers=${teachers%:}
     [ -z "$teachers" ] || python -m fairseq_lskd.records.teacher_labels distill_seq.sh "$teachers" "${told[@]}" || exit 1
 fi
-if [ -z "$translations" ]; then
+if [ -z "$translations$given" ]; then
     translations=$made/nbest.jsonl
     # The other strategies need several hypotheses.
     nbest=${samples:-5}
@@ -177,7 +193,7 @@ if [ -n "$backward" ]; then
     filter=(--filter-worst "$made/backward.jsonl" "$worst")
     lskd rescore "$translations" --backward --teacher-path "$backward" "${own[@]}" --out "$made/backward.jsonl"
 fi
-lskd select "$translations" -s "$src" -t "$tgt" --source "$text/pieces/train.$src" --references "$text/pieces/train.$tgt" --on-empty reference \
+[ -n "$given" ] || lskd select "$translations" -s "$src" -t "$tgt" --source "$text/pieces/train.$src" --references "$text/pieces/train.$tgt" --on-empty reference \
     --strategy "$strategy" --score-temperature "$score_temperature" "${filter[@]}" ${share:+--add-references 0.5} \
     --remove-bpe "${teacher_scheme:-$scheme}" "${foreign[@]}" --student-data "$data/bin" --out "$selected" ${valid_translations:+--valid-translations "$valid_translations"}
 # fairseq picks the best checkpoint by the first set.

@@ -274,6 +274,28 @@ def test_translations_of_the_validation_side_end_the_training(home: Path) -> Non
     assert "--ignore-unused-valid-subsets" in trained and "--eval-bleu" not in trained
 
 
+def test_selected_pairs_need_no_translation(home: Path) -> None:
+    made = home / "mono/data-bin"
+    made.mkdir(parents=True)
+    (home / "mono/select.json").touch()
+    words = ["--selected", "mono", "--recipe", "multi30k"]
+    assert "expected data-bin/dict.en.txt as in data/bin" in call(home, "distill_seq.sh", *words).stderr
+    for language in ("en", "de"):
+        (made / f"dict.{language}.txt").touch()
+    command = training(home, "distill_seq.sh", *words)
+    assert command[1] == "mono/data-bin" and option(command, "--sequence-weights") == "mono/train.weights.npz"
+    assert "--eval-bleu" in command and "--valid-subset" not in command
+    said = call(home, "distill_seq.sh", *words, "--word-level", "t.pt", "--cache-top-k", "8").stderr
+    assert "--word-level t.pt: no such file" in said
+    (home / "t.pt").touch()
+    said = call(home, "distill_seq.sh", *words, "--word-level", "t.pt", "--cache-top-k", "8").stdout
+    assert [line.split()[0] for line in said.splitlines()] == ["cache", "run", "average"]
+    assert "cache mono/data-bin" in said and "--out out-data/top-k" in said
+    (made / "valid1.en-de.en.idx").touch()
+    command = training(home, "distill_seq.sh", *words)
+    assert option(command, "--valid-subset") == "valid1,valid" and "--eval-bleu" not in command
+
+
 def prepare_for_a_teacher(home: Path, target: str = "de") -> None:
     """The teacher's data in `big`, in pieces of subword-nmt; the student's in `data`, in those of SentencePiece."""
     (home / "big").mkdir()

@@ -53,7 +53,7 @@ STEPS = {
         *("--data", "--out", "--teacher", "--recipe", "--reference-weight", "--teacher-smoothing", "--seed", "--size"),
         *("--translations", "--strategy", "--score-temperature", "--word-level", "--kd-weight", "--kd-temperature"),
         *("--samples", "--cache-top-k", "--cache-bytes", "--valid-translations", "--teacher-data"),
-        *("--backward", "--filter-worst"),
+        *("--backward", "--filter-worst", "--selected"),
         *("--teacher-size", "--gpus", "--nodes", "--validation-metric"),
     ],
     "distill_multilingual.sh": [
@@ -203,7 +203,24 @@ def test_an_option_without_a_value_can_be_the_last(name: str, option: str) -> No
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd record go after --)"),
-        ("distill_seq.sh", ["--data", "d", "--out", "o"], "--teacher or --translations is missing (see distill_seq.sh"),
+        (
+            "distill_seq.sh",
+            ["--data", "d", "--out", "o"],
+            "--teacher, --translations or --selected is missing (see distill_seq.sh",
+        ),
+        *(
+            (
+                "distill_seq.sh",
+                ["--data", "d", "--out", "o", "--selected", "s/", *words],
+                "--selected s is the result of translation and selection: leave out --teacher,",
+            )
+            for words in (["--teacher", "t.pt"], ["--translations", "n"], ["--samples", "2"], ["--strategy", "mbr"])
+        ),
+        (
+            "distill_seq.sh",
+            ["--data", "d", "--out", "o", "--selected", "s"],
+            "--selected s: no select.json there; expected a folder that lskd select wrote",
+        ),
         (
             "distill_seq.sh",
             ["--data", "d", "--out", "o", "--teacher", "t.pt", "--translations", "n.jsonl"],
