@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..scoring.differences import differences
     from ..scoring.over_seeds import add_speeds, mean_records
-    from ..scoring.remarks import closed, warnings
+    from ..scoring.remarks import closed, warnings, without_plain
     from ..scoring.table import format_differences, format_table
     from ..scoring.taught import add_shares, shares_as_numbers
 
@@ -120,6 +120,9 @@ def run(args: argparse.Namespace) -> int:
 
         draw(shown, args.plot, args.title)
     print(formatted(style=args.style))
+    if not (args.over_seeds or args.differences or args.write):  # the calls of experiments
+        for line in without_plain(records):
+            print(line, file=sys.stderr)
     return 0
 
 

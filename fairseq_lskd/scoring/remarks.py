@@ -9,7 +9,7 @@ from typing import Any
 from ..records.result import system_of
 from .gap import UNDECIDED, Share
 from .metrics import NAMES
-from .taught import method_of, of_same_pair, plain_system, shares_of, trios
+from .taught import method_of, of_same_pair, plain_system, shares_of, teacher_of, trios
 
 #: Scores by which a teacher is compared with undistilled students: the first that all records have.
 _QUALITY = ("validation BLEU", "test BLEU")
@@ -83,6 +83,27 @@ def _without_role(records: Sequence[dict[str, Any]]) -> list[str]:
         f"warning: {', '.join(found)} had no teacher and has no role. If it is the student without a teacher, label it "
         f"role=student{sizes.pop() if len(sizes) == 1 else ''} (--label of `lskd run` or `lskd record`), so that "
         "distilled students are compared with it",
+    ]
+
+
+def without_plain(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Say which record is missing if students whose teacher is known have no share of the gap.
+
+    It is not one of the `warnings`, because experiments may leave out the student without a teacher.
+    """
+    firsts = {system_of(record): record for record in reversed(records)}
+    alone = [
+        each
+        for each in records
+        if method_of(each) not in (None, "none") and not plain_system(each, firsts) and teacher_of(each, records)
+    ]
+    if not alone or any(record.get("role") is None for record in records):  # `warnings` ask for the role
+        return []
+    names, sizes = _names(alone).replace(" or ", ", "), {each.get("size") for each in alone} - {None}
+    size = f" --size {sizes.pop()}" if len(sizes) == 1 else ""
+    return [
+        f"gap closed: not known for {names}. Expected a record of the student without a teacher, of the same size and "
+        f"language pair, and found none: train it (scripts/train_teacher.sh{size}), score it, and add its result.json"
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fairseq_lskd.cli import main
-from fairseq_lskd.scoring.remarks import closed, warnings
+from fairseq_lskd.scoring.remarks import closed, warnings, without_plain
 
 from .test_taught import rows, student, teacher
 
@@ -71,6 +71,24 @@ def test_warnings_are_under_every_table(option: str, tmp_path: Path, capsys: pyt
     (tmp_path / "rows.json").write_text(json.dumps(records))
     assert main(["table", str(tmp_path / "rows.json"), *filter(None, [option])]) == 0
     assert warnings(records)[0] in capsys.readouterr().out
+
+
+def test_a_missing_plain_student_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Without it there is no share of the gap, and a student with a known teacher leads to the question why."""
+    big = teacher(1, 30.0) | {"checkpoint_sha256": "digest"}
+    taught = [student(name, 1, 25.0, teacher_sha256=["digest"]) for name in ("word", "seq")]
+    (said,) = without_plain([*taught, big])
+    assert said.startswith("gap closed: not known for word, seq. ")
+    assert "scripts/train_teacher.sh --size student" in said
+    plain = student("plain", 1, 20.0, "none")
+    assert without_plain([*taught, big, plain]) == without_plain([*taught, big, plain | {"role": None}]) == []
+    assert without_plain(taught) == []
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([*taught, big]))
+    assert main(["table", str(rows)]) == 0
+    assert capsys.readouterr().err == f"{said}\n"
+    assert main(["table", str(rows), "--differences"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_plain_student_without_a_role_is_named() -> None:
