@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from ..records.result import COLUMNS, SCORES, is_label, measured, pairs_of, system_of
+from ..records.training import Training
 from .metrics import NAMES, how_scored
 from .seeds import Spread, spread
 from .taught import cached_as, plain_system, unnamed_size
@@ -37,8 +39,8 @@ class Difference(NamedTuple):
 
 DISTILLED = "a teacher"
 SIZE = "parameters"  #: stands for the label "size" of models without one
-#: Labels that explain a difference in size, as labels of the user's own may.
-_RESIZING = {"role", "size", "pairs", SIZE}
+#: Facts that do not explain a difference in size. Labels of the user's own may.
+_FACTS = {*COLUMNS, *(fact.name for fact in fields(Training))} - {"role", "size", "pairs", SIZE}
 
 
 def differences(records: Sequence[dict[str, Any]]) -> tuple[list[Difference], list[str]]:
@@ -91,7 +93,7 @@ def _pairs(labels: dict[str, dict[str, Any]], firsts: dict[str, dict[str, Any]])
     # Systems of different language pairs are not compared.
     for choice in (label for label in next(iter(labels.values())) if label != "pair"):
         baselines: dict[str, str] = {}
-        varied = [choice, SIZE] if choice in _RESIZING or choice not in COLUMNS else [choice]
+        varied = [choice] if choice in _FACTS else [choice, SIZE]
         for system, of in labels.items():
             baseline = baselines.setdefault(repr({**of, **dict.fromkeys(varied)}), system)
             if of[choice] != labels[baseline][choice]:

@@ -123,7 +123,7 @@ def test_models_whose_size_has_no_label_differ_by_their_parameters() -> None:
         return {**student(name, 1, 30.0, **labels), "size": None, "parameters": parameters}
 
     rows = [of("big", 2000), of("small", 1000), of("small-cached", 1000, cached=True)]
-    found, left_out = differences([*rows, of("deep", 3000, note="deep")])
+    found, left_out = differences([*rows, of("deep", 3000, note="deep"), of("larger", 4000, kd_weight=1.0)])
     assert [(each.choice, each.system, each.baseline) for each in found] == [
         ("cached", "small-cached", "small"),
         ("note", "deep", "big"),
