@@ -171,8 +171,8 @@ def _prepare_source(args: argparse.Namespace) -> int:
         raise UserError(
             f"{args.corpus} -s {args.source_lang}: expected both -s and -t, or neither; only `{OWN}` accepts -s alone"
         )
-    corpus = load(args.corpus, (args.source_lang, "any"))  # for its steps
-    new = prepare_source(args.raw, args.out, args.source_lang, corpus.steps, args.workers)
+    corpus = load(args.corpus, (args.source_lang, "any"))
+    new = prepare_source(args.raw, args.out, args.source_lang, corpus, args.workers)
     print(f"{args.out / 'raw'}: {'written' if new else 'up to date'}")
     return 0
 

@@ -128,9 +128,14 @@ def _odd_languages(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str
 
 def _without_languages(corpus: Corpus) -> str:
     """Return how to clean a corpus without language identification."""
-    copy = f"copy {corpus.path or 'the corpus file'}"
     own = "; or prepare the text without cleaning: scripts/prepare.sh without --corpus" if corpus.name == OWN else ""
-    return f'{copy} to my.toml, set language = "off" there, and give my.toml as CORPUS (prepare.sh: --corpus){own}'
+    return f"{without_languages(corpus)} (prepare.sh: --corpus){own}"
+
+
+def without_languages(corpus: Corpus) -> str:
+    """Return how to give `lskd data prepare` this corpus without language identification."""
+    copy = f"copy {corpus.path or 'the corpus file'}"
+    return f'{copy} to my.toml, set language = "off" there, and give my.toml as CORPUS'
 
 
 def _tokenised(corpus: Corpus, parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:

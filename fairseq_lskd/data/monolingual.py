@@ -20,7 +20,8 @@ from .clean.run import SAMPLE, Texts, blocks, drop_duplicates, make_plan, sample
 from .clean.seen import Seen
 from .clean.steps import Steps
 from .clean.worker import Cleaner
-from .corpora import HoldOut
+from .corpora import Corpus, HoldOut
+from .inspection import without_languages
 from .language_id import unknown_languages
 from .outputs import Manifest
 from .prepare import CLEANER, MANIFEST, REPORT, REPORT_JSON
@@ -29,21 +30,21 @@ from .tokenised import looks_tokenised
 TRAIN = "train"
 
 
-def prepare_source(raw: Path, out: Path, language: str, steps: Steps, workers: int = 1) -> bool:
+def prepare_source(raw: Path, out: Path, language: str, corpus: Corpus, workers: int = 1) -> bool:
     """Clean `RAW/train.LANG`, plain or gzipped, into `OUT/raw/train.LANG`. Return False if that is up to date.
 
     Args:
-        steps: cleaning steps for a bitext. Those that compare two sides are left out; duplicates are equal lines.
+        corpus: its cleaning steps apply. Those that compare two sides are left out; duplicates are equal lines.
 
     Raises:
         UserError: if the text is missing, broken or empty, or if cleaning drops all of it.
     """
-    steps = dataclasses.replace(steps, ratio=None, word_ratio=None, copies=None, held_out="off")
+    steps = dataclasses.replace(corpus.steps, ratio=None, word_ratio=None, copies=None, held_out="off")
     if steps.duplicates != "off":
         steps = dataclasses.replace(steps, duplicates="source")
-    what = f"language = {steps.language!r} of [clean]"
+    what = f"cleaning {corpus.name} by language"
     if steps.language != "off" and unknown_languages((language,), what):
-        raise UserError(f'{what}: py3langid does not know {language}; set language = "off" in a corpus file')
+        raise UserError(f"{what}: py3langid does not know {language}. {without_languages(corpus)}")
     side = examine(find_side(raw, f"{TRAIN}.{language}"), steps.not_utf8)
     if side.problems:
         raise UserError("\n  ".join(side.problems))

@@ -276,6 +276,18 @@ def test_a_language_that_py3langid_does_not_know(raw: Path, tmp_path: Path) -> N
         prepare(*words)
 
 
+def test_the_language_of_text_alone_that_py3langid_does_not_know(raw: Path, tmp_path: Path) -> None:
+    pytest.importorskip("py3langid")
+    (raw / "train.de").rename(raw / "train.xx")
+    words: list[object] = ["--raw", raw, "-s", "xx", "--out", tmp_path / "out", "--workers", 1]
+    with pytest.raises(SystemExit, match=r"py3langid does not know xx\. copy .*own\.toml to my\.toml, .* as CORPUS$"):
+        prepare("own", *words)
+    own = (Path(__file__).parents[2] / "data-prep" / "own.toml").read_text()
+    (tmp_path / "my.toml").write_text(re.sub('language = "doubtful"', 'language = "off"', own))
+    prepare(tmp_path / "my.toml", *words)
+    assert (tmp_path / "out" / "raw" / "train.xx").exists()
+
+
 def test_languages_need_their_package(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "py3langid", None)
     assert re.search(r"needs py3langid.*fairseq_lskd\[select\]", complaint(raw, tmp_path / "out"))
