@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairseq import tasks, utils
+from fairseq.data import data_utils
 from omegaconf import open_dict
 
 from ..errors import UserError
@@ -69,6 +70,13 @@ class Teacher:
         return None if self.marks is None else f"{task.source_lang}-{task.target_lang}"
 
 
+def _inferred(data: str) -> tuple[str | None, str | None]:
+    """The languages of a data folder's files: fairseq-train without -s and -t infers them, and records none."""
+    folder = data.split(":")[0]
+    source, target = data_utils.infer_language_pair(folder) if folder and Path(folder).is_dir() else (None, None)
+    return source, target
+
+
 def load_teacher(
     paths: str, teacher_data: str | None = None, source_lang: str | None = None, target_lang: str | None = None
 ) -> Teacher:
@@ -99,6 +107,8 @@ def load_teacher(
     else:
         recorded = languages_of(options) or (None, None)
         source_lang, target_lang = source_lang or recorded[0], target_lang or recorded[1]
+        if source_lang is None and target_lang is None:
+            source_lang, target_lang = _inferred(teacher_data or getattr(options, "data", None) or "")
         if source_lang is None or target_lang is None:
             raise UserError(f"the teacher {first} does not record its languages. Give --source-lang and --target-lang")
         languages = (source_lang, target_lang)

@@ -62,6 +62,7 @@ def test_mistakes_are_named(teacher_path: Path, bitext: Path, tmp_path: Path) ->
     with pytest.raises(UserError, match=r"does not record its languages.*--source-lang and --target-lang"):
         load_teacher(str(unknown))
     assert load_teacher(str(unknown), str(bitext), "de", "en").task.cfg.source_lang == "de"
+    assert load_teacher(str(unknown), str(bitext)).task.cfg.target_lang == "en"  # inferred from the files
     task = without_data(teacher_path, tmp_path, _name="translation_from_pretrained_bart")
     with pytest.raises(
         UserError,
