@@ -102,17 +102,21 @@ def load_teacher(
             f"{MIXED!r} or {PARTED!r}. {way_out}"
         )
     check_languages(first, options)
+    recorded_data = getattr(options, "data", None) or ""
     if name in OF_PAIRS:
         languages = _pair(first, options, source_lang, target_lang, teacher_data)
     else:
         recorded = languages_of(options) or (None, None)
         source_lang, target_lang = source_lang or recorded[0], target_lang or recorded[1]
         if source_lang is None and target_lang is None:
-            source_lang, target_lang = _inferred(teacher_data or getattr(options, "data", None) or "")
+            source_lang, target_lang = _inferred(teacher_data or recorded_data)
         if source_lang is None or target_lang is None:
-            raise UserError(f"the teacher {first} does not record its languages. Give --source-lang and --target-lang")
+            raise UserError(
+                f"the teacher {first} does not record its languages, and no data folder shows them: found "
+                f"{shown(teacher_data or recorded_data or 'none')}. Give its data folder (--teacher-data), or "
+                "--source-lang and --target-lang"
+            )
         languages = (source_lang, target_lang)
-    recorded_data = getattr(options, "data", None) or ""
     dictionaries = [
         dictionary_file(first, options, side, language, teacher_data)
         for side, language in zip(("source", "target"), languages, strict=True)
