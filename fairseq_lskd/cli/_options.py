@@ -74,8 +74,8 @@ def add_options(group: Any, *rows: tuple[Any, ...]) -> None:
 
 def filled(kind: type[Filled], args: argparse.Namespace, **own: Any) -> Filled:
     """Return a dataclass `kind` with the values of the options of the same names, except for those in `own`."""
-    # `Filled` stands for any dataclass, which a type variable cannot say.
-    names = (each.name for each in fields(kind) if each.name not in own)  # type: ignore[arg-type]
+    every = fields(kind)  # type: ignore[arg-type]  # `Filled` is any dataclass, which a type variable cannot say
+    names = (each.name for each in every if each.name not in own)
     return kind(**own, **{name: getattr(args, name) for name in names})
 
 
