@@ -58,8 +58,8 @@ fi
 # Each process takes tests that follow one another, so that few files' fixtures are made in both.
 pytest -n 2 --dist worksteal --durations 25
 joined
-# Each of these uses one core for most of the time.
-beside scripts/test_pythons.sh
+# Two test processes, because the rehearsal ends long before the second Python.
+beside scripts/test_pythons.sh -n 2
 status=0
 scripts/rehearse_gpu.sh || status=1
 joined || status=1

@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tabulate import tabulate_formats
 
+    from ..scoring.budgets import budgets
     from ..scoring.differences import differences
     from ..scoring.over_seeds import add_speeds, mean_records
     from ..scoring.remarks import closed, warnings, without_plain
@@ -107,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
     add_shares(shown, records, args.over_seeds)
     if args.differences:
         of = differences(records)
-        formatted = partial(format_differences, *of, closed=closed(records), warnings=warnings(records))
+        remarks = [*budgets(records), *warnings(records)]
+        formatted = partial(format_differences, *of, closed=closed(records), warnings=remarks)
     else:
         formatted = partial(format_table, shown, warnings=warnings(records))
     for path in args.write:

@@ -96,7 +96,7 @@ def _of_shares(shares: Sequence[Share]) -> list[str]:
         return []
     notes = [
         "gap closed: (student - plain) / (teacher - plain) in BLEU, or in chrF in the column of that name; plain: the "
-        "student of the same size, seed and budget without a teacher"
+        "student of the same size and seed without a teacher, if possible with the same budget"
     ]
     if any(share.interval for share in shares):
         notes[0] += " [95 % confidence interval over seeds, Fieller]"
