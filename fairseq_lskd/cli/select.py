@@ -304,7 +304,8 @@ def run(args: argparse.Namespace) -> int:
         if args.student_data or args.srcdict:
             data, weights = args.out / BINARISED, args.out / WEIGHTS
             words = ["--user-dir", PACKAGE, "--criterion", "seq_kd", "--sequence-weights", weights]
-            print(f"Train with: {shlex.join(map(str, ['fairseq-train', data, *words]))} ...")
+            print("To train, add the options of the model and of its training (--arch, --optimizer, --lr, ...) to:")
+            print(shlex.join(map(str, ["fairseq-train", data, *words])))
     return 0
 
 

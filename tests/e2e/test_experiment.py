@@ -182,7 +182,7 @@ def test_only_what_depends_on_a_change_runs_again(experiment: Experiment) -> Non
 def test_another_option_trains_anew_what_it_is_given_to(experiment: Experiment) -> None:
     before = experiment.finished()
     experiment.yaml.write_text(EXPERIMENT.replace("[--max-update, 6,", "[--max-update, 8,"), encoding="utf-8")
-    experiment.run("--until", "train")
+    experiment.run("--", "--until", "train")
     assert all(time > before[name] for name, time in experiment.finished().items())
     assert all((experiment.home / "runs" / "tiny" / name / "checkpoint_1_8.pt").exists() for name in SYSTEMS)
 
