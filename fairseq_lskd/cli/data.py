@@ -41,7 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of `lskd data`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     form = HelpFormatter
-    actions.add_parser("list", help="list the corpora with their languages, sizes and licences", formatter_class=form)
+    actions.add_parser(
+        "list",
+        help="list the corpora with their languages, sizes and licences",
+        description="List the corpora that `lskd data prepare` knows by name, with their languages, sizes and "
+        "licences. `-s` and `-t` of `lskd data prepare` reverse the languages.",
+        formatter_class=form,
+    )
 
     prepare = actions.add_parser(
         "prepare",
