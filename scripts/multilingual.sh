@@ -3,8 +3,8 @@
 # and with one student of all pairs without teachers. Print one table: BLEU and the share of the gap closed, per pair.
 #
 #   scripts/multilingual.sh                               at the scale smoke: minutes on a CPU, to check that it runs
-#   scripts/multilingual.sh --scale cpu                   three generated languages, three seeds: about half an hour of
-#                                                         two CPU cores per seed
+#   scripts/multilingual.sh --scale cpu                   three generated languages, three seeds: about 45 minutes
+#                                                         of two CPU cores per seed
 #   scripts/multilingual.sh --scale cpu --seeds 1         the same with one seed
 #   scripts/multilingual.sh --raw my/text --pairs de-en,fr-en --recipe multi30k --name mine
 #                                                         text of your own: see scripts/prepare_pairs.sh
