@@ -5,7 +5,7 @@
 #   ... --translations runs/mine/nbest.jsonl              translations by `lskd translate`, instead of --teacher
 #   ... --selected data/mono/selected                     training data by `lskd select` with --student-data DATA/bin (for
 #                                                         example from monolingual text), instead of --teacher
-#   ... --strategy n-best --score-temperature 0.1         translations to learn from: 1-best (default); nearest to the
+#   ... --strategy n-best --score-temperature 0.05        translations to learn from: 1-best (default); nearest to the
 #                                                         reference, n-best, mbr or mbr-n of five: see `lskd select --help`
 #   ... --samples 16 --strategy mbr-n                     draw 16 samples per sentence, instead of a beam search, and
 #                                                         learn from the five best by minimum Bayes risk

@@ -22,7 +22,7 @@ EXAMPLES = """examples:
   lskd select train.nbest.jsonl.gz -s de -t en --student-data data/mine/bin --out data/mine/1-best
   lskd select train.nbest.jsonl.gz -s de -t en --strategy nearest --references data/mine/raw/train.en \\
       --student-data data/mine/bin --out data/mine/nearest
-  lskd select train.nbest.jsonl.gz -s de -t en --strategy n-best --score-temperature 0.1 --filter-length-ratio 3 \\
+  lskd select train.nbest.jsonl.gz -s de -t en --strategy n-best --score-temperature 0.05 --filter-length-ratio 3 \\
       --filter-copies 0.5 --filter-repeats 4,2 --student-data data/mine/bin --out data/mine/n-best
   lskd select beam.jsonl samples.jsonl -s de -t en --strategy mbr --student-data data/mine/bin --out data/mine/mbr
   lskd select mono.jsonl -s de -t en --add data/mine/nearest --student-data data/mine/bin --out data/mine/mixed
