@@ -17,7 +17,7 @@ from .. import __version__
 from ..errors import UserError
 from ..files import contents, sha256, stamp, write_beside, write_json
 from ..losses import MEAN, Mixture
-from ..reading import read_json
+from ..reading import read_value
 from ..replacing import Kind, asked, beside, followed, put_in_place, replaces, settle
 from .cache import (
     AFFIXES,
@@ -218,7 +218,7 @@ class CacheWriter:
         files = [lengths, *(there[block] for block in range(self.blocks))]
         plan = read_plan(self.folder / PLAN, f"--out {self.folder}")
         manifest = plan | {"files": {path.name: path.stat().st_size for path in files}}
-        if _read(self.folder / MANIFEST) != manifest:
+        if read_value(self.folder / MANIFEST) != manifest:
             write_json(self.folder / MANIFEST, manifest)
         settle(followed(self.folder), _KIND)
         return 0
@@ -321,10 +321,3 @@ def _written(folder: Path) -> list[str]:
 
 
 _KIND = Kind(whole=lambda folder: (folder / MANIFEST).is_file(), written=_written)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except UserError:
-        return None

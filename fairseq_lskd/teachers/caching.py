@@ -17,7 +17,6 @@ from .cache_writer import CacheWriter
 from .respelled import RespelledTopK
 from .sampled import Plan, affordable, choose, errors, sample
 from .sources import Teachers
-from .task import load_split
 from .top_k import Source, TeacherTopK
 
 TOP_K = 16  #: stored without --top-k
@@ -132,7 +131,7 @@ def _choose_plan(request: Request, teachers: Teachers, draws: int, seed: int) ->
     task, budget = teachers.task, request.bytes_per_token
     assert budget is not None
     affordable(budget, len(task.target_dictionary), draws)
-    dataset = load_split(task, request.subset, combine=request.subset == task.cfg.train_subset)
+    dataset = teachers.load(task)
     source = TeacherTopK(teachers.ensemble, task, dataset, 1, request.kd_temperature, teachers.like, request.max_tokens)
     kept = choose(budget, sample(source, range(len(dataset))), draws, seed)
     print(

@@ -98,11 +98,12 @@ class Teachers:
             )
             if alone:
                 teacher.mixture = self.mixture
-            text = student if task is self.task else Text(name, task, self._load(task))
+            text = student if task is self.task else Text(name, task, self.load(task))
             readers.append(Reader(teacher, text, student, self.like, asked.max_tokens))
         return RespelledTopK(readers, k, MEAN if alone else self.mixture)
 
-    def _load(self, task: Any) -> Any:
+    def load(self, task: Any) -> Any:
+        """Load the split of a task that the request names, train1, train2, ... included."""
         return load_split(task, self.request.subset, combine=self.request.subset == task.cfg.train_subset)
 
     def _task(self, data: str) -> Any:
