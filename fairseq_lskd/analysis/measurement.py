@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..losses import PredictionSums, prediction_sums
 from .sums import ClassSums, PointSums
 
 #: Minimum width of a sketch. With fewer columns its error would exceed the measured quantity.
@@ -99,7 +98,6 @@ class Measurement:
         self.exact = ClassSums(plan.exact, plan.classes).to(device)
         self.sketched = ClassSums(plan.sketched, plan.classes, plan.width).to(device)
         self.points = None if dim is None else PointSums(plan.types, plan.classes, dim)
-        self.predictions: PredictionSums | None = None
         self._rows: list[Tokens] = []
 
     def update(self, log_probs: Tensor, target: Tensor, unit: Tensor, hidden: Tensor | None = None) -> None:
@@ -122,15 +120,13 @@ class Measurement:
             raise ValueError("the model's probabilities are not numbers (NaN)")
         probs = log_probs.exp()
         entropy = torch.special.entr(probs).sum(1)
-        rows = Tokens(unit, target, nll, confidence.exp(), guess == target, entropy)
-        self._rows.append(Tokens(**{name: getattr(rows, name).cpu() for name in Tokens.__dataclass_fields__}))
+        columns = (unit, target, nll, confidence.exp(), guess == target, entropy)
+        self._rows.append(Tokens(*(column.cpu() for column in columns)))
         for sums in (self.exact, self.sketched):
             if len(sums.types):
                 sums.update(probs, target)
         if self.points is not None and hidden is not None:
             self.points.update(hidden, target)
-        seen = prediction_sums(log_probs, target, torch.zeros_like(target, dtype=torch.bool))
-        self._add(PredictionSums(*(field.cpu() for field in seen)))
 
     @property
     def tokens(self) -> Tokens:
@@ -152,13 +148,6 @@ class Measurement:
         elif other.points is not None:
             self.points.merge(other.points)
         self._rows += other._rows
-        self._add(other.predictions)
-
-    def _add(self, more: PredictionSums | None) -> None:
-        if self.predictions is None or more is None:
-            self.predictions = self.predictions or more
-        else:
-            self.predictions = PredictionSums(*(a + b for a, b in zip(self.predictions, more, strict=True)))
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers to save, which `from_state` reads."""
@@ -167,7 +156,6 @@ class Measurement:
             "exact": self.exact.state(),
             "sketched": self.sketched.state(),
             "points": None if self.points is None else self.points.state(),
-            "predictions": None if self.predictions is None else list(self.predictions),
             "rows": [vars(self.tokens)] if self._rows else [],
         }
 
@@ -178,6 +166,5 @@ class Measurement:
         found.min_count = state["min_count"]
         found.exact, found.sketched = (ClassSums.from_state(state[name]) for name in ("exact", "sketched"))
         found.points = None if state["points"] is None else PointSums.from_state(state["points"])
-        found.predictions = None if state["predictions"] is None else PredictionSums(*state["predictions"])
         found._rows = [Tokens(**row) for row in state["rows"]]
         return found

@@ -34,10 +34,18 @@ def prediction_sums(log_probs: Tensor, target: Tensor, ignore: Tensor) -> Predic
     log_probs, target = log_probs[keep], target[keep]
     confidence, guess = log_probs.max(-1)
     correct = guess.eq(target)
-    confidence = confidence.exp()
+    entropy = torch.special.entr(log_probs.exp()).sum()
+    return PredictionSums(keep.sum(), correct.sum(), entropy, confidence_gaps(confidence.exp(), correct))
+
+
+def confidence_gaps(confidence: Tensor, correct: Tensor) -> Tensor:
+    """Return the sum of (confidence - correct) over the tokens of each bin, `[BINS]`.
+
+    Args:
+        confidence: `[N]`, the probability of the most probable class.
+        correct: `[N]` bool, whether it is the label.
+    """
     # Bins are (lower, upper], as in the paper; a confidence of 0 cannot occur.
     bins = (confidence * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
-    gaps = torch.zeros(BINS, dtype=log_probs.dtype, device=log_probs.device)
-    gaps.index_add_(0, bins, confidence - correct.to(confidence))
-    entropy = torch.special.entr(log_probs.exp()).sum()
-    return PredictionSums(keep.sum(), correct.sum(), entropy, gaps)
+    gaps = torch.zeros(BINS, dtype=torch.float64, device=confidence.device)
+    return gaps.index_add_(0, bins, confidence.double() - correct.double()).to(confidence.dtype)

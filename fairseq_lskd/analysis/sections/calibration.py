@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ...losses.calibration import confidence_gaps
 from ..bootstrap import interval
 from ..document import Picture, Section, Table
 from ..information import mutual_information, mutual_information_draws
@@ -49,9 +50,9 @@ def _quality(found: Findings) -> Table:
         measured = teacher.quality
         ece = interval(measured.values["ece"], measured.replicates["ece"])
         values = measured.values
-        sums = teacher.measurement.predictions
-        equal_width = None if sums is None else float(sums.gaps.abs().sum() / sums.tokens)
-        row: list[Any] = [teacher.name, len(teacher.measurement.tokens), values["nll"], math.exp(values["nll"])]
+        tokens = teacher.measurement.tokens
+        equal_width = confidence_gaps(tokens.confidence, tokens.correct).abs().sum().item() / len(tokens)
+        row: list[Any] = [teacher.name, len(tokens), values["nll"], math.exp(values["nll"])]
         row += [values["accuracy"], values["confidence"], values["entropy"], ece.value, ece.low, ece.high, equal_width]
         rows.append(row)
     columns = ("teacher", found.terms.tokens, "NLL (nats)", "perplexity", "accuracy", "confidence", "entropy (nats)")
