@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..losses import negative_log_likelihood, smoothed_cross_entropy, smoothing_term
 from .document import Picture, Section, Table
-from .style import COLOURS, LINES, figure, styled
+from .style import figure, line, styled
 
 ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.4)
 
@@ -122,12 +122,10 @@ def _draw(logits: Sequence[float], losses: Mapping[float, Sequence[float]], leas
     drawn = figure(7.0, 3.2)
     panel = drawn.subplots()
     for index, (alpha, found) in enumerate(least.items()):
-        colour, line = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
-        panel.plot(
-            logits, losses[alpha], color=colour, linestyle=line, label=f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}"
-        )
+        looks = line(index) | {"marker": None}
+        panel.plot(logits, losses[alpha], label=f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}", **looks)
         if math.isfinite(found.logit):
-            panel.plot([found.logit], [found.loss], "o", color=colour)
+            panel.plot([found.logit], [found.loss], "o", color=looks["color"])
     top = max(max(curve[-1], 2 * least[alpha].loss) for alpha, curve in losses.items())
     first = max(curve[0] for curve in losses.values())
     highest = min(1.15 * top, first)

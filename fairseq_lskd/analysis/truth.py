@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..lines import read_lines
 from .bootstrap import DRAWS, Interval, interval, resampled_ratios
 from .document import Picture, Section, Table
-from .style import COLOURS, MARKERS, figure, styled
+from .style import figure, look, styled
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,7 @@ def _draw(found: Mapping[str, Divergence]) -> Any:
     for place, each in enumerate(found.values()):
         kl = each.per_sentence
         error = None if math.isnan(kl.low) else [[kl.value - kl.low], [kl.high - kl.value]]
-        looks: Any = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-        panel.errorbar([kl.value], [place], xerr=error, capsize=3, linestyle="none", **looks)
+        panel.errorbar([kl.value], [place], xerr=error, capsize=3, linestyle="none", **look(place))
     panel.set_yticks(range(len(found)), list(found))
     panel.invert_yaxis()
     panel.margins(y=0.25)

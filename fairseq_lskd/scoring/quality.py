@@ -14,7 +14,7 @@ from ..analysis.bootstrap import Interval
 from ..analysis.classes import rank_correlation
 from ..analysis.document import Picture, Section, Table
 from ..analysis.intervals import unsure, verdict
-from ..analysis.style import COLOURS, MARKERS, figure, styled
+from ..analysis.style import figure, look, styled
 from ..errors import UserError
 from ..files import find
 from ..records.result import COLUMNS, SCORES, measured, pairs_of, read_results
@@ -258,15 +258,12 @@ def _draw(pairs: Sequence[Pair], metric: str) -> Any:
         for smoothed in (True, False):
             members = [p for p in pairs if p.group == group and bool(p.teacher.get("teacher_smoothing")) == smoothed]
             if members:
-                colour = COLOURS[index % len(COLOURS)]
                 panel.plot(
                     [p.teacher[metric] for p in members],
                     [p.student[metric] for p in members],
                     linestyle="none",
-                    marker=MARKERS[index % len(MARKERS)],
-                    color=colour,
-                    markerfacecolor=colour if smoothed else "white",
                     label=f"{group}, {'smoothed' if smoothed else 'unsmoothed'} teacher",
+                    **look(index) | ({} if smoothed else {"markerfacecolor": "white"}),
                 )
     panel.set_xlabel(f"{name} of the teacher")
     panel.set_ylabel(f"{name} of the student")
