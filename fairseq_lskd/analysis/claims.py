@@ -50,21 +50,19 @@ def claims(
     """
     c = comparison
     found = [
-        Claim(
+        _change(
             "Smoothing erases information: the predictions within a class vary less",
             f"{SHEN}, Table 1",
-            verdict(c.variance, positive=False),
-            f"change of 1 - S, over {terms.kinds_in_full}",
             c.variance,
-            c.variance.shown(4, sign=True),
+            f"change of 1 - S, over {terms.kinds_in_full}",
+            positive=False,
         ),
-        Claim(
+        _change(
             "The peak of a class's mean distribution drops",
             f"{SHEN}, Fig. 4",
-            verdict(c.peak, positive=False),
-            f"change of the mean probability of a {terms.kind} at its own examples, over {terms.kinds_in_full}",
             c.peak,
-            c.peak.shown(4, sign=True),
+            f"change of the mean probability of a {terms.kind} at its own examples, over {terms.kinds_in_full}",
+            positive=False,
         ),
         Claim(
             RELATIONS,
@@ -75,35 +73,41 @@ def claims(
             c.rank_correlation.shown(3),
         ),
         _separation(c, terms),
-        Claim(
+        _change(
             "The smoothed teacher has a worse perplexity",
             f"{SHEN}, Fig. 7",
-            verdict(c.nll),
-            f"change of the negative log-likelihood, nats {terms.each}, over {terms.units}",
             c.nll,
-            c.nll.shown(4, sign=True),
+            f"change of the negative log-likelihood, nats {terms.each}, over {terms.units}",
         ),
-        Claim(
+        _as_accurate(
             "The smoothed teacher is as accurate or more accurate",
             f"{SHEN}, Table 1, Fig. 7",
-            verdict(c.accuracy, threshold=-MARGIN / 100),
-            f"change of the {terms.accuracy}, percentage points, over {terms.units}; held above -{MARGIN}"
-            f"{terms.more_quality}",
             c.accuracy,
-            c.accuracy.shown(2, sign=True, factor=100),
+            f"change of the {terms.accuracy}, percentage points, over {terms.units}",
+            terms.more_quality,
         ),
-        Claim(
+        _change(
             "The smoothed teacher is better calibrated",
             f"{MULLER}, section 3",
-            verdict(c.ece, positive=False),
-            f"change of the calibration error, over {terms.units}",
             c.ece,
-            c.ece.shown(4, sign=True),
+            f"change of the calibration error, over {terms.units}",
+            positive=False,
         ),
     ]
     if terms.taught:
         found += [_information(c), *_students(c, students), _diffusion(c, diffusions or {})]
     return found
+
+
+def _change(says: str, source: str, found: Interval, measured: str, positive: bool = True, digits: int = 4) -> Claim:
+    """Judge the claim that a quantity grows (or falls, if not `positive`)."""
+    return Claim(says, source, verdict(found, positive), measured, found, found.shown(digits, sign=True))
+
+
+def _as_accurate(says: str, source: str, found: Interval, measured: str, more: str = "") -> Claim:
+    """Judge the claim that a difference of accuracies is above -`MARGIN` points."""
+    judged, measured = verdict(found, threshold=-MARGIN / 100), f"{measured}; held above -{MARGIN}{more}"
+    return Claim(says, source, judged, measured, found, found.shown(2, sign=True, factor=100))
 
 
 def _separation(c: Comparison, terms: Terms) -> Claim:
@@ -126,14 +130,8 @@ def _information(c: Comparison) -> Claim:
     source = f"{MULLER}, section 4"
     if c.information is None:
         return Claim(says, source, NOT_MEASURED, "the teachers have no dropout, or too few token types")
-    return Claim(
-        says,
-        source,
-        verdict(c.information, positive=False),
-        "change of the mutual information between example and logit difference, nats, over examples",
-        c.information,
-        c.information.shown(3, sign=True),
-    )
+    measured = "change of the mutual information between example and logit difference, nats, over examples"
+    return _change(says, source, c.information, measured, positive=False, digits=3)
 
 
 def matched(c: Comparison, students: Sequence[System]) -> list[tuple[System, System]]:
@@ -159,13 +157,11 @@ def _students(c: Comparison, students: Sequence[System]) -> list[Claim]:
     says, source = "The student of the smoothed teacher is as good or better", f"{SHEN}, Table 2, Fig. 5 and 7"
     found = []
     for pair in matched(c, students):
-        change = quality_difference(*pair, "accuracy")
         measured = (
             f"change of the students' token accuracy, {pair[1].name} compared with {pair[0].name}, percentage points, "
-            f"over sentences; held above -{MARGIN}"
+            "over sentences"
         )
-        judged = verdict(change, threshold=-MARGIN / 100)
-        found.append(Claim(says, source, judged, measured, change, change.shown(2, sign=True, factor=100)))
+        found.append(_as_accurate(says, source, quality_difference(*pair, "accuracy"), measured))
     needs = "needs a --student of each teacher, with the same method, size and temperature"
     return found or [Claim(says, source, NOT_MEASURED, needs)]
 
@@ -177,11 +173,5 @@ def _diffusion(c: Comparison, diffusions: dict[str, Diffusion]) -> Claim:
     if found is None:
         needs = "needs two --student of the smoothed teacher with different temperatures"
         return Claim(says, source, NOT_MEASURED, needs)
-    return Claim(
-        says,
-        source,
-        verdict(found.difference),
-        "diffusion index of similar minus dissimilar types, over token types",
-        found.difference,
-        found.difference.shown(3, sign=True),
-    )
+    measured = "diffusion index of similar minus dissimilar types, over token types"
+    return _change(says, source, found.difference, measured, digits=3)
