@@ -23,11 +23,12 @@ def load_split(task: Any, split: str) -> Any:
     try:
         return read_split(task, split)
     except FileNotFoundError:
-        pair = f"{task.cfg.source_lang}-{task.cfg.target_lang}"
-        files = Path(task.cfg.data).glob(f"*.{pair}.{task.cfg.target_lang}.idx")
-        there = ", ".join(sorted(path.name.split(".")[0] for path in files)) or "none"
+        source, target = task.cfg.source_lang, task.cfg.target_lang
+        pairs = (f"{source}-{target}", f"{target}-{source}")  # fairseq reads data of either direction
+        files = (path for pair in pairs for path in Path(task.cfg.data).glob(f"*.{pair}.{target}.idx"))
+        there = ", ".join(sorted({path.name.split(".")[0] for path in files})) or "none"
         raise UserError(
-            f"--split {split}: {task.cfg.data} has no such split for {pair}; expected one of {there}"
+            f"--split {split}: {task.cfg.data} has no such split for {pairs[0]}; expected one of {there}"
         ) from None
 
 

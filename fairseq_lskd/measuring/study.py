@@ -28,6 +28,7 @@ from ..losses import count_types
 from ..records.derive import training_of
 from ..records.training import Training, same
 from ..runs import number
+from ..teachers.cache import data_files
 from ..teachers.checkpoint import parameters, read_archive
 from ..teachers.soundness import check_weights
 from ..teachers.task import translation_task
@@ -119,10 +120,10 @@ class Study:
             for i, paths in enumerate(getattr(self.request, kind), start=1)
             for path in paths.split(":")
         }
-        source, target = self.task.cfg.source_lang, self.task.cfg.target_lang
-        for language in (source, target):
-            for name in (f"dict.{language}.txt", f"{self.request.split}.{source}-{target}.{language}.bin"):
-                found[name] = sha256(Path(self.request.data, name))
+        cfg = self.task.cfg
+        files = [Path(self.request.data, f"dict.{side}.txt") for side in (cfg.source_lang, cfg.target_lang)]
+        files += data_files(cfg, self.request.split)[:4:2]  # both sides of the split without train1, train2, ...
+        found |= {path.name: sha256(path) for path in files}
         if self.request.truth is not None:
             truth = truth_path(self.request.truth, self.request.split)
             found[truth.name] = sha256(truth)
@@ -275,11 +276,13 @@ def _training_of(paths: str) -> Training:
 
     An ensemble has label smoothing if all of its members have the same.
     """
+    found = []
     for path in paths.split(":"):
-        check_weights(path, read_archive(path)["model"])
-    first, *more = (training_of(path) for path in paths.split(":"))
-    same_smoothing = all(each.label_smoothing == first.label_smoothing for each in more)
-    return first if same_smoothing else dataclasses.replace(first, label_smoothing=None)
+        state = read_archive(path)
+        check_weights(path, state["model"])
+        found.append(training_of(path, state=state))
+    smoothings = {each.label_smoothing for each in found}
+    return found[0] if len(smoothings) == 1 else dataclasses.replace(found[0], label_smoothing=None)
 
 
 def _facts_of(model: Model, how: Training) -> dict[str, str]:

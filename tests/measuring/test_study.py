@@ -7,12 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny import binarise
 
 from fairseq_lskd.analysis.measurement import Measurement, Plan
 from fairseq_lskd.analysis.system import System
+from fairseq_lskd.errors import UserError
 from fairseq_lskd.files import sha256
+from fairseq_lskd.measuring.splits import load_split
 from fairseq_lskd.measuring.study import Study, _training_of
 from fairseq_lskd.records.training import Teacher, Training
+from fairseq_lskd.teachers.task import translation_task
 
 
 def system(name: str, smoothing: float | None = None) -> System:
@@ -46,6 +50,17 @@ def test_an_ensemble_has_a_label_smoothing_if_its_members_agree(monkeypatch: pyt
     module = "fairseq_lskd.measuring.study"
     monkeypatch.setattr(f"{module}.check_weights", lambda *_: None)
     monkeypatch.setattr(f"{module}.read_archive", lambda _: {"model": {}})
-    monkeypatch.setattr(f"{module}.training_of", lambda path: Training(label_smoothing=smoothings[path]))
+    monkeypatch.setattr(f"{module}.training_of", lambda path, state: Training(label_smoothing=smoothings[path]))
     found = {paths: _training_of(paths).label_smoothing for paths in ("plain:smooth", "smooth:other", "plain")}
     assert found == {"plain:smooth": None, "smooth:other": 0.1, "plain": 0.0}
+
+
+def test_data_may_be_binarised_in_the_other_direction(tmp_path: Path) -> None:
+    data = binarise(tmp_path)  # de-en
+    study = Study.__new__(Study)
+    study.request = SimpleNamespace(teacher=[], student=[], truth=None, split="valid", data=str(data))  # type: ignore[assignment]
+    study.task = translation_task(str(data), "en", "de")
+    names = ("dict.en.txt", "dict.de.txt", "valid.de-en.en.bin", "valid.de-en.de.bin")
+    assert study.inputs == {name: sha256(data / name) for name in names}
+    with pytest.raises(UserError, match=r"--split test: .* en-de; expected one of train, valid$"):
+        load_split(study.task, "test")
