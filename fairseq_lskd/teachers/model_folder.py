@@ -24,7 +24,7 @@ def model_symbols(folder: Path, kind: str = "target") -> list[str]:
         )
     if path.suffix == ".json":
         return read_json(path, [str], "the vocabulary of a CTranslate2 model, a list of strings")
-    return read_text(path).split("\n")
+    return read_text(path).removesuffix("\n").split("\n")  # older converters end every line, also the last
 
 
 def read_config(folder: Path) -> dict[str, Any]:

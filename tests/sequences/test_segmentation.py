@@ -76,6 +76,6 @@ def test_the_vocabulary_of_a_model_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--model .*target_vocabulary\.json.*shared_vocabulary\.json"):
         model_symbols(tmp_path)
     (tmp_path / "shared_vocabulary.txt").write_text("<unk>\n▁a\n")
-    assert "▁a" in model_symbols(tmp_path)
+    assert model_symbols(tmp_path) == ["<unk>", "▁a"]
     (tmp_path / "target_vocabulary.json").write_text(json.dumps(["<unk>", "▁b"]))
     assert model_symbols(tmp_path) == ["<unk>", "▁b"]

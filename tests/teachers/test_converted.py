@@ -298,3 +298,13 @@ def test_source_types_that_a_model_lacks_are_read_as_unknown(
     data = binarise(tmp_path)
     ConvertedTeacher(edited(folder, tmp_path / "m", vocabulary={"c": "c1"}), make_task(data), "float32", "cpu")
     assert "1 of 14 source types" in caplog.text and "'c'" in caplog.text
+
+
+def test_vocabularies_of_older_versions_are_text(folder: Path, bitext: Path, tmp_path: Path) -> None:
+    old = edited(folder, tmp_path / "old")
+    for path in old.glob("*_vocabulary.json"):
+        lines = [f"{symbol}\n" for symbol in json.loads(path.read_text())]
+        path.with_suffix(".txt").write_text("".join(lines), encoding="utf-8")
+        path.unlink()
+    caches = [cache_of(model, bitext, tmp_path / f"cache-{model.name}", "--top-k", "4") for model in (old, folder)]
+    assert records(caches[0]).tobytes() == records(caches[1]).tobytes()
