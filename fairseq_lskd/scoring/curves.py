@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..extras import require
 from ..files import write_beside
 from ..records import logs
 from ..records.result import COLUMNS, system_of
-from .figures import pyplot, save
+from .figures import save
 
 #: Curves that are read (subset_metric), and their titles in plots. fairseq's losses are in bits per token.
 CURVES = {
@@ -106,17 +107,18 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     Raises:
         UserError: if matplotlib is missing, or cannot write this type of file.
     """
-    plt = pyplot()
+    require("--plot", "matplotlib")
+    from matplotlib import rc_context
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    from ..analysis.style import STYLE, line
+    from ..analysis import style
 
     names = [name for name in CURVES if any(row.name == name for row in rows)]
     groups = {row.system: system_of(row._asdict()) for row in rows}
-    looks = {group: line(index) | {"marker": None} for index, group in enumerate(dict.fromkeys(groups.values()))}
-    size = (4.2 * len(names) + 1.6, max(3.8, 0.25 * len(looks)))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
+    looks = {group: style.line(index) | {"marker": None} for index, group in enumerate(dict.fromkeys(groups.values()))}
+    with rc_context(style.STYLE):
+        figure = style.figure(4.2 * len(names) + 1.6, max(3.8, 0.25 * len(looks)))
+        axes = figure.subplots(1, len(names), squeeze=False)
         for axis, name in zip(axes[0], names, strict=True):
             for system, group in groups.items():
                 points = [(row.update, row.value) for row in rows if (row.system, row.name) == (system, name)]

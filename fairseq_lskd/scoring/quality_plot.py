@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..extras import require
 from .bought import Model, Point, models_of
-from .figures import pyplot, save
+from .figures import save
 from .quality_parts import LINE, between, colour_of, heading, mark, points_of, write_lines
 from .quality_rows import rows_of
 
@@ -38,10 +39,12 @@ def draw(records: Sequence[dict[str, Any]], path: Path, title: str = "") -> None
     Raises:
         UserError: if no record has BLEU, matplotlib is missing, or it cannot write this type of file.
     """
-    plt = pyplot()
+    require("--plot", "matplotlib")
+    from matplotlib import rc_context
+
     from ..analysis.style import STYLE
 
-    with plt.rc_context({**STYLE, "axes.grid": False}):
+    with rc_context({**STYLE, "axes.grid": False}):
         save(figure_of(records, title), path)
 
 
@@ -73,6 +76,8 @@ def _panels(
     title: str,
 ) -> Any:
     """Return a figure with a panel for each measurement, and the names of the models beside it."""
+    from matplotlib.figure import Figure
+
     # The labels of the last panel have the share of the gap closed.
     texts = [[_name(model) for model in models]] * (len(panels) - 1) + [[_name(m, m.closed) for m in models]]
     # Sizes in inches.
@@ -81,7 +86,8 @@ def _panels(
     lines = heading(title, records, models, width - left)
     high, above, below = max(2.5, len(models) * HEIGHT / 72), 0.25 + LINE * len(lines), 0.5
     height = above + high + below
-    figure, axes = pyplot().subplots(1, len(panels), figsize=(width, height), sharey=True, squeeze=False)
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)
     for number, (axis, (label, value)) in enumerate(zip(axes[0], panels, strict=True)):
         start = left + number * (wide + left) + sum(names[:number])
         axis.set_position((start / width, below / height, wide / width, high / height))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .bought import Model, Point
-from .figures import pyplot
 from .quality_parts import LINE, between, colour_of, heading, mark, points_of, write_lines
 
 ROW = 0.2  #: height of a row in inches
@@ -22,6 +21,8 @@ _NUMBERS: tuple[tuple[str, Callable[[Point], float | None]], ...] = (
 
 def rows_of(records: Sequence[dict[str, Any]], models: Sequence[Model], title: str) -> Any:
     """Return a figure with the best model in the first row."""
+    from matplotlib.figure import Figure
+
     models = sorted(models, key=lambda model: -model.best.bleu)
     columns = list(_columns(models))
     widths = [GAP + CHARACTER * max(map(len, column)) for column in columns]
@@ -30,7 +31,7 @@ def rows_of(records: Sequence[dict[str, Any]], models: Sequence[Model], title: s
     lines = heading(title, records, models, width - 0.15)
     high, above, below = (len(models) + 0.5) * ROW, 0.45 + LINE * len(lines), 0.5
     height = above + high + below
-    figure = pyplot().figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height))
     axis = figure.add_axes((names / width, below / height, wide / width, high / height))
     for record in between(records):
         axis.axvline(record["bleu"], color="#b5b5b5", lw=0.8, ls=(0, (4, 3)), zorder=0)

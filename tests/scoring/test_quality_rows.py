@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from matplotlib import pyplot, rc_context
+from matplotlib import rc_context
 
 from fairseq_lskd.analysis.style import STYLE
 from fairseq_lskd.records.result import read_results
@@ -29,7 +29,6 @@ LONG = "word-cached-of-a-rather-long-name-"
 def as_drawn() -> Iterator[None]:
     with rc_context({**STYLE, "axes.grid": False}):
         yield
-    pyplot.close("all")
 
 
 def rows(students: int, **more: Any) -> list[dict[str, Any]]:
@@ -41,7 +40,7 @@ def rows(students: int, **more: Any) -> list[dict[str, Any]]:
 
 def texts(figure: Any) -> dict[str, Any]:
     """Return the boxes of the figure's texts in pixels. A text that occurs twice has a number."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     found = list(figure.texts)
     for axis in figure.axes:
         found += [*axis.texts, axis.xaxis.label, axis.yaxis.label]
