@@ -21,11 +21,11 @@ from ..teachers.online import DTYPES
 from ..teachers.remote import RemoteTeacher
 from ..teachers.weights import read_mixture
 from ._batch import Batch
-from ._checks import check_classes, check_distillation, check_sampled, explain_missing_files, raise_for
+from ._checks import check_classes, check_distillation, explain_missing_files, raise_for
 from ._forms import Terms
 from ._language_pairs import PairOfBatch
 from ._options import NO_TEACHER, WITHOUT_TEACHER
-from ._pair_teachers import Ahead, PairTeachers
+from ._pair_teachers import Ahead, PairTeachers, open_cache
 from ._selection import CRITERIA, OF_TEACHER, SELECTIONS, SelectionInputs
 from ._smoothing import SmoothingCriterion, log_mean
 
@@ -140,16 +140,7 @@ class DistillationCriterion(SmoothingCriterion):
         cfg = self.cfg
         if cfg.teacher_cache is not None:
             with explain_missing_files(cfg.teacher_cache, cfg.teacher_path, overrides=WITHOUT_TEACHER):
-                self.cache = CachedTeacher.open(
-                    cfg.teacher_cache,
-                    task,
-                    temperature=cfg.kd_temperature,
-                    teacher_path=cfg.teacher_path,
-                    share=_rank_and_world(),
-                )
-            if self.cache.draws:
-                raise_for(check_sampled(cfg))
-            raise_for(check_classes(cfg, self.cache.k, f"--teacher-cache {cfg.teacher_cache}"))
+                self.cache = open_cache(cfg, cfg.teacher_cache, task, cfg.teacher_path, _rank_and_world())
         elif cfg.teacher_path is not None:
             with explain_missing_files(cfg.teacher_path, overrides=WITHOUT_TEACHER):
                 dtype = DTYPES.get(str(cfg.teacher_dtype))
@@ -338,9 +329,7 @@ class DistillationCriterion(SmoothingCriterion):
     def _cached(self, sample: dict[str, Any], batch: Batch) -> Cached:
         assert self.cache is not None
         real = batch.target.ne(self.padding_idx)
-        best = self.cache.lookup(sample["id"], real.sum(1), copy=self.epoch - 1)
-        if self.cfg.kd_top_k is not None and isinstance(best, TopK):
-            best = best.first(self.cfg.kd_top_k)
+        best = self.cache.lookup(sample["id"], real.sum(1), self.epoch - 1, self.cfg.kd_top_k)
         return Cached(best.rows(batch.mask[real]) if batch.prefix else best)
 
     @property

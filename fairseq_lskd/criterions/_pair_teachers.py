@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..losses import Projection, Sampled, TopK, divergence
+from ..losses import Projection, divergence
 from ..teachers import CachedTeacher, OnlineTeacher
 from ..teachers.compatibility import task_name
 from ..teachers.forced import distributions
@@ -221,9 +221,7 @@ class PairTeachers:
             cache = group.of.teacher
             assert isinstance(cache, CachedTeacher)
             real = batch.target[group.sentences][:, group.of.marks.shift :].ne(batch.padding)
-            best: TopK | Sampled = cache.lookup(ids[group.sentences], real.sum(1), copy=copy)
-            if top_k is not None and isinstance(best, TopK):
-                best = best.first(top_k)
+            best = cache.lookup(ids[group.sentences], real.sum(1), copy, top_k)
             parts.append((group.tokens, best.rows(group.mask(batch)[real])))
         return CachedOfPairs(Parts(parts))
 
@@ -249,11 +247,15 @@ def _load(
             raise_for(check_classes(cfg, own.marks.classes, "the vocabulary"))
             return PairTeacher(online, own.marks)
         of = None if paths is None or paths[pair] == NONE else paths[pair]
-        cache = CachedTeacher.open(path, own, temperature=cfg.kd_temperature, teacher_path=of, share=share)
-        if cache.draws:
-            raise_for(check_sampled(cfg))
-        raise_for(check_classes(cfg, cache.k, f"--teacher-cache {path}"))
-        return PairTeacher(cache, own.marks)
+        return PairTeacher(open_cache(cfg, path, own, of, share), own.marks)
+
+
+def open_cache(cfg: Any, folder: str, task: Any, teacher_path: str | None, share: tuple[int, int]) -> CachedTeacher:
+    """Open a cache, and check the options that it may not support. The arguments are those of `CachedTeacher.open`."""
+    cache = CachedTeacher.open(folder, task, temperature=cfg.kd_temperature, teacher_path=teacher_path, share=share)
+    unsupported = check_sampled(cfg) if cache.draws else []
+    raise_for(unsupported or check_classes(cfg, cache.k, f"--teacher-cache {folder}"))
+    return cache
 
 
 def _lacks(of: PairTeacher, task: Any) -> bool:

@@ -313,13 +313,14 @@ class CachedTeacher:
             )
         return cls(name, arrays[0], arrays[1:])
 
-    def lookup(self, ids: Tensor, lengths: Tensor, copy: int = 0) -> TopK | Sampled:
+    def lookup(self, ids: Tensor, lengths: Tensor, copy: int = 0, top_k: int | None = None) -> TopK | Sampled:
         """Return the teacher's predictions for the target tokens of a batch, on the device of `ids`.
 
         Args:
             ids: `[B]`, the sentences' indices in the dataset: fairseq's `sample["id"]`.
             lengths: `[B]`, the sentences' numbers of target tokens that are not padding.
             copy: number of the copy of the draws, modulo the number of copies.
+            top_k: number of classes to keep of a cache without draws; None: all.
 
         Returns:
             A `Sampled` for a sampled cache, else a `TopK`, with `N = lengths.sum()` rows in the order of
@@ -348,7 +349,7 @@ class CachedTeacher:
         total = log_probs.exp().sum(-1).add_(rest.exp()).log_().nan_to_num_(0.0)
         best = TopK(classes, log_probs.sub_(total.unsqueeze(-1)), rest.sub_(total))
         if not self.draws:
-            return TopK(*(_sent(part, ids.device) for part in best))
+            return TopK(*(_sent(part, ids.device) for part in (best if top_k is None else best.first(top_k))))
         drawn = torch.from_numpy(records["drawn"][:, copy % self.draws].astype(np.int64)).unsqueeze(1)
         known = Draws(*best, torch.from_numpy(records["entropy"]).float(), drawn).copy(0)
         return Sampled(*(_sent(part, ids.device) for part in known))
