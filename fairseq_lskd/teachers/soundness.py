@@ -20,13 +20,13 @@ SLACK = 0.05
 
 def check_weights(path: str, weights: Mapping[str, Any]) -> None:
     """Raise a `UserError` if weights of the checkpoint `path` are NaN, infinite or so large that products overflow."""
-    floating = {
-        name: weight
+    peaks = {
+        name: float(weight.abs().max())  # NaN if any number is
         for name, weight in weights.items()
-        if is_weight(name) and isinstance(weight, Tensor) and weight.is_floating_point()
+        if is_weight(name) and isinstance(weight, Tensor) and weight.is_floating_point() and weight.numel()
     }
-    broken = [name for name, weight in floating.items() if not bool(torch.isfinite(weight).all())]
-    large = [name for name, weight in floating.items() if weight.numel() and float(weight.abs().max()) > LARGEST]
+    broken = [name for name, peak in peaks.items() if not math.isfinite(peak)]
+    large = [name for name, peak in peaks.items() if peak > LARGEST]
     if names := broken or large:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         what = "NaN or infinite" if broken else f"above {LARGEST:.2g} (their products overflow)"
