@@ -64,12 +64,14 @@ def mask_indices(mask: Tensor, number: int | None = None) -> Tensor:
     """Return the indices at which a mask is true, in the flattened batch.
 
     Args:
-        mask: `[batch, target length]` bool, N of them true.
+        mask: `[batch, target length]` bool, N of them true; indices are returned as they are.
         number: N, if it is known, to avoid a synchronisation with the GPU. A wrong number ends the program.
 
     Returns:
         `[N]` int64, row by row.
     """
+    if mask.dtype != torch.bool:
+        return mask
     flat = mask.flatten()
     if number is None or not flat.is_cuda:
         return flat.nonzero().squeeze(1)
@@ -94,8 +96,7 @@ def project(model: Any, net_input: dict[str, Any], mask: Tensor) -> Projection:
     if torch.is_autocast_enabled(device):  # with --amp, layer norms return float32
         hidden = hidden.to(torch.get_autocast_dtype(device))
     layer = model.decoder.output_projection
-    indices = mask_indices(mask) if mask.dtype == torch.bool else mask
-    return Projection(hidden.flatten(0, 1)[indices], layer.weight, layer.bias)
+    return Projection(hidden.flatten(0, 1)[mask_indices(mask)], layer.weight, layer.bias)
 
 
 def log_probs(model: Any, net_input: dict[str, Any]) -> Tensor:

@@ -260,7 +260,7 @@ class Marks:
             mask: as for `models.project`.
             columns: target length of the bilingual batch.
         """
-        indices = mask_indices(mask) if mask.dtype == torch.bool else mask
+        indices = mask_indices(mask)
         return indices + self.shift * (indices.div(columns, rounding_mode="floor") + 1)
 
 

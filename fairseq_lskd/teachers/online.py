@@ -187,7 +187,7 @@ class OnlineTeacher:
         found = [
             project(model, net_input, mask)
             if marks is None
-            else _first_classes(project(model, marks.read(net_input), marks.places(mask, columns)), marks.classes)
+            else project(model, marks.read(net_input), marks.places(mask, columns)).classes(slice(marks.classes))
             for model, marks in zip(self.models, self.marks, strict=True)
         ]
         if dtype not in self._checked and len(found[0].hidden):
@@ -222,8 +222,3 @@ class OnlineTeacher:
             check_log_probs(name, found[:, 0])  # later positions may be padding
         # Normalised again without the language tokens.
         return found if marks is None else found[:, marks.shift :, : marks.classes].log_softmax(-1)
-
-
-def _first_classes(found: Projection, classes: int) -> Projection:
-    """Restrict a projection to the first classes. The distribution is normalised over them."""
-    return Projection(found.hidden, found.weight[:classes], None if found.bias is None else found.bias[:classes])

@@ -191,7 +191,7 @@ class RemoteTeacher(OnlineTeacher):
         """
         if torch.is_autocast_enabled(like.device.type):
             raise UserError("--teacher-process does not go with --amp. Use --fp16 or --bf16, or leave it out")
-        indices = mask_indices(mask) if mask.dtype == torch.bool else mask
+        indices = mask_indices(mask)
         tokens = [net_input[name].cpu() for name in TOKENS]
         wanted = [*tokens, indices.cpu()]
         # A later request can't be answered before these, so that waiting for them costs nothing.
