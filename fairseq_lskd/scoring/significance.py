@@ -17,7 +17,6 @@ class Compared(NamedTuple):
 
     score: float
     p: float | None
-    mean: float | None  #: mean of the bootstrap
     ci: float | None  #: half of the bootstrap's 95 % interval
 
 
@@ -49,7 +48,7 @@ def paired_test(
         (title,) = (key for key in scores if key != "System")
         results: list[Any] = scores[title]
         signatures[name] = str(signed[title])
-        found[name] = [Compared(float(r.score), *map(_number, (r.p_value, r.mean, r.ci))) for r in results]
+        found[name] = [Compared(float(r.score), _number(r.p_value), _number(r.ci)) for r in results]
         # sacreBLEU counts differences greater than the observed one, which gives equal systems the smallest p.
         for place, (_, lines) in enumerate(systems):
             if place and list(lines) == list(systems[0][1]):
