@@ -81,22 +81,6 @@ def _word(symbol: str | None) -> str:
     return "no more types" if symbol is None else repr(symbol)
 
 
-def find_dictionary(language: str, checkpoint: Path, recorded: str, given: str | None) -> Path | None:
-    """Find a teacher's dictionary in the folder `given`, else beside the checkpoint, else in the recorded data folder.
-
-    Raises:
-        UserError: if the folder `given` has no dictionary.
-    """
-    if given:
-        path = Path(given, f"dict.{language}.txt")
-        if not path.is_file():
-            raise UserError(f"--teacher-data {given}: expected the teacher's dictionary at {path}, found nothing.")
-        return path
-    # Beside the checkpoint first, because the recorded folder may have been binarised again since.
-    folders = [checkpoint.parent, *filter(None, utils.split_paths(recorded)[:1])]
-    return next((p for f in folders if (p := Path(f, f"dict.{language}.txt")).is_file()), None)
-
-
 class Dictionaries(NamedTuple):
     """A teacher's dictionaries with the types that its task adds; enough of a task to build the model."""
 
@@ -223,12 +207,27 @@ def _identical(beside: str) -> str:
 
 
 def dictionary_file(path: Path, options: Any, side: str, language: str, teacher_data: str | None) -> Path | None:
-    """Find a teacher's dictionary of one side (see `find_dictionary` and `languages.find_file`)."""
+    """Find a teacher's dictionary of one side: the file that it records by name, or else dict.LANG.txt in a folder.
+
+    The folder is `teacher_data`, else that of the checkpoint, else the recorded data folder.
+
+    Raises:
+        UserError: if the recorded file is not found, or the folder `teacher_data` has no dictionary.
+    """
     if task_name(options) == MIXED:
         for option in ("fixed_dictionary", f"{side}_dict"):
             if recorded := getattr(options, option, None):
                 return find_file(f"--{option.replace('_', '-')}", recorded, path, teacher_data)
-    return find_dictionary(language, path, getattr(options, "data", "") or "", teacher_data)
+    name = f"dict.{language}.txt"
+    if teacher_data:
+        if not (file := Path(teacher_data, name)).is_file():
+            raise UserError(
+                f"--teacher-data {teacher_data}: expected the teacher's dictionary at {file}, found nothing."
+            )
+        return file
+    # Beside the checkpoint first, because the recorded folder may have been binarised again since.
+    folders = [path.parent, *filter(None, utils.split_paths(getattr(options, "data", "") or "")[:1])]
+    return next((file for folder in folders if (file := Path(folder, name)).is_file()), None)
 
 
 def _dictionary_problems(
