@@ -171,17 +171,16 @@ class _FusedLoss(torch.autograd.Function):
 
 def _chunks(problem: _Problem, tokens: int, size: int) -> Iterator[tuple[slice | Tensor, bool]]:
     """Yield chunks as (tokens, whether they have the teacher's term); with `skip`, a chunk has no others."""
+    slices = (slice(start, min(start + size, tokens)) for start in range(0, tokens, size))  # they make no copies
     if problem.teacher is None or problem.teacher_weight is None or not problem.skip:
-        for start in range(0, tokens, size):
-            yield slice(start, min(start + size, tokens)), problem.teacher is not None
+        yield from ((rows, problem.teacher is not None) for rows in slices)
         return
     for taught in (True, False):
         chosen = (problem.teacher_weight != 0).eq(taught).nonzero().squeeze(1)
-        if chosen.numel() == tokens:  # slices make no copies
-            yield from ((slice(start, min(start + size, tokens)), taught) for start in range(0, tokens, size))
+        if chosen.numel() == tokens:
+            yield from ((rows, taught) for rows in slices)
             return
-        for rows in chosen.split(size) if chosen.numel() else ():
-            yield rows, taught
+        yield from ((rows, taught) for rows in chosen.split(size) if rows.numel())
 
 
 class _Work:
@@ -226,7 +225,10 @@ class _Work:
         a = problem.label_weight[rows].to(self.dtype)
         weight = problem.teacher_weight
         b = torch.full_like(a, t) if weight is None else t * weight[rows].to(self.dtype)
-        student, gradient = (self._plain_kl if taught and self.is_plain_kl else self._whole)(rows, y, a, b, taught)
+        if taught and self.is_plain_kl:
+            student, gradient = self._plain_kl(rows, y, a, b)
+        else:
+            student, gradient = self._whole(rows, y, a, b, taught)
         nll = student.normaliser - student.at_label
         self.nll[rows] = nll
         self.labels[rows] = self._smoothed(nll, student.normaliser, student.smooth)
@@ -273,9 +275,7 @@ class _Work:
                     gradient += probs
         return _Student(normaliser, at_label, smooth, guess), gradient
 
-    def _plain_kl(
-        self, rows: slice | Tensor, y: Tensor, a: Tensor, b: Tensor, taught: bool
-    ) -> tuple[_Student, Tensor | None]:
+    def _plain_kl(self, rows: slice | Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[_Student, Tensor | None]:
         """Compute the forward KL of one teacher, in blocks of classes.
 
         Each block is shifted by its own maximum logit, and the blocks are combined at the end. The slope of the forward
