@@ -64,8 +64,11 @@ def read_text(path: str | os.PathLike[str]) -> str:
         ) from None
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, shape: Any = None) -> Any:
     """Parse a bounded JSON value. NaN and infinity are accepted; check for `NUMBER` to exclude them.
+
+    Args:
+        shape: the expected shape of the value, see `misfit`.
 
     Raises:
         ValueError: with the problem, and its place if it is known.
@@ -80,6 +83,8 @@ def parse_json(text: str) -> Any:
     # This test lets most lines of an n-best list skip the slow check.
     if "\\u" in text or text.count("[") + text.count("{") > DEPTH:
         _check_bounds(found, most=len(text))
+    if shape is not None and (problem := misfit(found, shape)):
+        raise ValueError(problem)
     return found
 
 
@@ -96,12 +101,9 @@ def read_json(path: str | os.PathLike[str], shape: Any = None, expected: str = "
     """
     text = read_text(path)
     try:
-        found = parse_json(text)
-        if shape is not None and (problem := misfit(found, shape)):
-            raise ValueError(problem)
+        return parse_json(text, shape)
     except ValueError as error:
         raise UserError(f"{path}: {error}; expected {expected}{f'. {way_out}' if way_out else ''}") from None
-    return found
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..lines import read_lines
-from ..reading import NUMBER, misfit, parse_json
+from ..reading import NUMBER, parse_json
 
 
 def is_json(path: Path) -> bool:
@@ -68,10 +68,6 @@ def _number(where: str, text: str) -> float:
 
 def _array(where: str, text: str) -> list[float]:
     try:
-        found = parse_json(text)
-        problem = misfit(found, [NUMBER])
+        return [float(number) for number in parse_json(text, [NUMBER])]
     except ValueError as error:
-        problem = str(error)
-    if problem:
-        raise UserError(f"{where}: expected an array of numbers: {problem}")
-    return [float(number) for number in found]
+        raise UserError(f"{where}: expected an array of numbers: {error}") from None

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..lines import read_lines
-from ..reading import NUMBER, misfit, parse_json
+from ..reading import NUMBER, parse_json
 from .nbest import given_count, places
 
 FLAG = "--utilities"
@@ -44,12 +44,9 @@ def attach(records: Iterable[dict[str, Any]], path: Path) -> Iterator[dict[str, 
 
 def _matrix(where: str, text: str, size: int) -> list[list[float]]:
     try:
-        found = parse_json(text)
-        problem = misfit(found, [[NUMBER]])
+        found: list[list[float]] = parse_json(text, [[NUMBER]])
     except ValueError as error:
-        problem = str(error)
-    if problem:
-        raise UserError(f"{where}: expected a matrix of numbers: {problem}")
+        raise UserError(f"{where}: expected a matrix of numbers: {error}") from None
     if len(found) != size or any(len(row) != size for row in found):
         lengths = sorted({len(row) for row in found})
         raise UserError(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..differing import what_differs
 from ..errors import UserError
 from ..files import write_beside, write_json
-from ..reading import COUNT, NUMBER, POSITIVE, misfit, parse_json
+from ..reading import COUNT, NUMBER, POSITIVE, parse_json
 from ..replacing import replaces
 from .resumable import (
     FINISHED,
@@ -79,13 +79,10 @@ def _first_and_last(path: Path, way_out: str) -> tuple[int, int]:
         for line in text:
             first, last = first or line, line
     try:
-        records = [parse_json(line.decode()) for line in (first, last)]
-        problem = next(filter(None, (misfit(record, {"id": COUNT}) for record in records)), None)
+        ids = [parse_json(line.decode(), {"id": COUNT})["id"] for line in (first, last)]
     except ValueError as error:
-        problem = str(error)
-    if problem:
-        raise UserError(f"{path.name} is not an output of `lskd translate` ({problem}). {way_out}")
-    return records[0]["id"], records[1]["id"]
+        raise UserError(f"{path.name} is not an output of `lskd translate` ({error}). {way_out}") from None
+    return ids[0], ids[1]
 
 
 def _check_place(out: Path, run: Mapping[str, Any], size: int) -> None:
