@@ -330,7 +330,6 @@ def test_a_full_disk_keeps_complete_files_and_the_next_run_resumes(
         if where == "unpacking":
             from fairseq_lskd.data.acquire import texts
 
-            patch.setattr(texts, "_copy_lines", full)
             patch.setattr(texts._Sink, "write", full)
         else:
             patch.setattr(preparation, "write_clean", full)

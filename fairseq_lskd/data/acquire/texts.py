@@ -155,52 +155,46 @@ def _take_one(
     source = f"{path}:{member}" if member else str(path)
     if form == "plain" and member is None and path.suffix != ".gz":
         sink = _Sink(None, source, strict)
-        _copy(stream, [sink])
+        _copy(_whole(stream), [sink])
         for want in wanted:
             texts[want.key] = Text(path, sink.lines, sink.digest.hexdigest())
         return
     if form == "tsv":
         _write(_columns(stream, source, [want.column for want in wanted]), source, strict, wanted, texts)
     else:
-        content = {"plain": lambda each: each, "sgm": _segments, "tags": _untagged}[form](stream)
+        content = {"plain": _whole, "sgm": _segments, "tags": _untagged}[form](stream)
         _write(content, source, strict, wanted[:1], texts)
         for want in wanted[1:]:  # several parts share this text
             texts[want.key] = texts[wanted[0].key]
 
 
 def _write(
-    content: IO[bytes] | Iterator[Sequence[bytes]],
+    content: Iterator[Sequence[bytes]],
     source: str,
     strict: bool,
     wanted: Sequence[_Wanted],
     texts: dict[tuple[int, str], Text],
 ) -> None:
-    """Write a stream, or rows with one column per wanted side. The texts get their names when all are complete."""
+    """Write rows with the next bytes of each wanted side. The texts get their names when all are complete."""
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(write_beside(want.out)) for want in wanted]
         sinks = [_Sink(stack.enter_context(part.open("wb", buffering=CHUNK)), source, strict) for part in parts]
-        if isinstance(content, Iterator) and not hasattr(content, "read"):
-            _copy_lines(content, sinks)
-        else:
-            _copy(content, sinks)  # type: ignore[arg-type]
+        _copy(content, sinks)
         for want, sink in zip(wanted, sinks, strict=True):
             texts[want.key] = Text(want.out, sink.lines, sink.digest.hexdigest())
 
 
-def _copy(stream: IO[bytes], sinks: Sequence[_Sink]) -> None:
-    while chunk := stream.read(CHUNK):
-        for sink in sinks:
-            sink.write(chunk)
-    for sink in sinks:
-        sink.close()
-
-
-def _copy_lines(rows: Iterator[Sequence[bytes]], sinks: Sequence[_Sink]) -> None:
+def _copy(rows: Iterator[Sequence[bytes]], sinks: Sequence[_Sink]) -> None:
     for row in rows:
-        for sink, line in zip(sinks, row, strict=True):
-            sink.write(line + b"\n")
+        for sink, cell in zip(sinks, row, strict=True):
+            sink.write(cell)
     for sink in sinks:
         sink.close()
+
+
+def _whole(stream: IO[bytes]) -> Iterator[Sequence[bytes]]:
+    while chunk := stream.read(CHUNK):
+        yield (chunk,)
 
 
 def _columns(stream: IO[bytes], source: str, columns: Sequence[int | None]) -> Iterator[Sequence[bytes]]:
@@ -214,20 +208,21 @@ def _columns(stream: IO[bytes], source: str, columns: Sequence[int | None]) -> I
                 raise UserError(
                     f"{source}: line {number:,} has {len(cells)} columns, expected {max(places) + 1} or more"
                 )
-        yield [cells[place] for place in places]
+        yield [cells[place] + b"\n" for place in places]
 
 
 def _segments(stream: IO[bytes]) -> Iterator[Sequence[bytes]]:
     """Yield the text of each <seg>, with single spaces, as sacreBLEU reads it."""
     for line in stream:
         if match := _SEGMENT.search(line):
-            yield (" ".join(match[1].decode("utf-8", "surrogateescape").split()).encode("utf-8", "surrogateescape"),)
+            text = " ".join(match[1].decode("utf-8", "surrogateescape").split())
+            yield (text.encode("utf-8", "surrogateescape") + b"\n",)
 
 
 def _untagged(stream: IO[bytes]) -> Iterator[Sequence[bytes]]:
     for line in stream:
         if not any(tag in line for tag in _ABOUT):
-            yield (_AROUND.sub(b"", line).strip(),)
+            yield (_AROUND.sub(b"", line).strip() + b"\n",)
 
 
 def _format(part: Part, found: Found) -> str:
