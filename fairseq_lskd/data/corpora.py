@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ def _read(path: Path, likes: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 _TEXT = (str, {str: str})  #: one value for both languages, or a table with one value each
-#: The types of the values of a corpus file, and of a part. `Steps` checks [clean].
+#: The types of the values of a corpus file (without its parts), and of a part. `Steps` checks [clean].
 _KINDS: Mapping[str, Any] = {
     **{"title": str, "licence": str, "citation": str, "languages": [str], "pairs": COUNT, "like": str},
     **{"clean": dict, "hold_out": dict, "vocabulary": {str: (str, NUMBER, bool)}},
@@ -186,25 +186,12 @@ def _check_kinds(path: Path, table: Mapping[str, Any]) -> None:
 class _Reader:
     """Reads the tables of a corpus file and collects the problems in them."""
 
-    KEYS = frozenset(
-        (
-            *("title", "languages", "licence", "citation", "pairs", "train", "valid", "test"),
-            *("clean", "hold_out", "vocabulary"),
-        )
-    )
-    PART_KEYS = frozenset(
-        (
-            *("name", "mtdata", "sacrebleu", "url", "bytes", "sha256", "md5", "files", "columns"),
-            *("text_sha256", "format", "plain"),
-        )
-    )
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[str] = []
 
     def corpus(self, table: dict[str, Any]) -> Corpus:
-        self._unknown(table, self.KEYS, "")
+        self._unknown(table, (*_KINDS, *SPLITS), "")
         languages = table["languages"]
         if len(languages) != 2 or languages[0] == languages[1]:
             self.problems.append(f"languages = {languages}: expected two different languages")
@@ -251,13 +238,13 @@ class _Reader:
         self.problems.append(f"{split}: expected [[{split}]], one table per part, found {found}")
         return []
 
-    def _unknown(self, table: Mapping[str, Any], keys: frozenset[str], where: str) -> None:
-        for key in table.keys() - keys:
+    def _unknown(self, table: Mapping[str, Any], keys: Collection[str], where: str) -> None:
+        for key in (each for each in table if each not in keys):
             close = difflib.get_close_matches(key, keys, n=1)
             self.problems.append(f"{where}{key}: unknown{f', did you mean {close[0]}?' if close else ''}")
 
     def _hold_out(self, table: dict[str, Any]) -> HoldOut:
-        self._unknown(table, frozenset(("by", "valid", "test")), "hold_out.")
+        self._unknown(table, ("by", "valid", "test"), "hold_out.")
         found = HoldOut(**{key: value for key, value in table.items() if key in ("by", "valid", "test")})
         if found.by not in ("line", "source"):
             self.problems.append(f"hold_out.by = {found.by}: expected line or source")
@@ -275,7 +262,7 @@ class _Reader:
 
     def _part(self, split: str, number: int, entry: dict[str, Any], languages: list[str]) -> Part:
         where = f"{split} {number}: "
-        self._unknown(entry, self.PART_KEYS, where)
+        self._unknown(entry, _PART_KINDS, where)
         origin = ("url", "mtdata", "sacrebleu", "plain")
         if not any(key in entry for key in origin):
             self.problems.append(f"{where}expected one of {', '.join(origin)}")
