@@ -59,18 +59,18 @@ def encode_bitext(
     models = [load_model(path).serialized_model_proto() for path in given]
     bitext = check_bitext(raw, languages)
     inputs = _digests(bitext)
+    coverages: dict[tuple[str, ...], float] = {}  # by the languages of each vocabulary
     if given:
-        vocabularies, coverages = joined(languages, len(given) > 1), []
         shown: dict[str, Any] = {"separate": True} if len(given) > 1 else {}
         names = ["--spm-model"] if len(given) == 1 else [f"--spm-model of {language}" for language in languages]
         inputs |= {name: sha256(path) for name, path in zip(names, given, strict=True)}
     else:
         options = options or VocabularyOptions()
         shown = _shown(options, bitext)
-        vocabularies = joined(languages, options.separate)
-        coverages = [options.character_coverage or character_coverage(inside) for _, inside in vocabularies]
-        same = len(set(coverages)) == 1
-        shown["character-coverage"] = coverages[0] if same else dict(zip(languages, coverages, strict=True))
+        for _, inside in joined(languages, options.separate):
+            coverages[inside] = options.character_coverage or character_coverage(inside)
+        values = list(coverages.values())
+        shown["character-coverage"] = values[0] if len(set(values)) == 1 else dict(zip(languages, values, strict=True))
     manifest = Manifest(MANIFEST, _pair(languages) | shown, inputs, libraries=("sentencepiece",))
     if manifest.is_up_to_date(out):
         return False
@@ -79,19 +79,9 @@ def encode_bitext(
         if options:
             models = [
                 train_model(count_words(bitext, inside, options, workers), options, coverage)
-                for (_, inside), coverage in zip(vocabularies, coverages, strict=True)
+                for inside, coverage in coverages.items()
             ]
-        symbols: dict[str, list[str]] = {}
-        segmenters: dict[str, Callable[[Chunk], Pieces]] = {}
-        for (name, inside), proto in zip(vocabularies, models, strict=True):
-            model = sentencepiece.SentencePieceProcessor(model_proto=proto)
-            (folder / model_name(name)).write_bytes(proto)
-            write_vocabulary((folder / model_name(name)).with_suffix(".vocab"), model)
-            symbols |= dict.fromkeys(inside, dictionary_pieces(model))
-            segmenters |= dict.fromkeys(inside, SentencePieces(proto))
-        counts = encode_splits(segmenters, bitext, folder, workers)
-        check_unchanged(files_of(bitext).values())
-        _finish(folder, facts, bitext, counts, symbols, {lang: counts[f"train.{lang}"] for lang in languages})
+        _encode(folder, facts, bitext, models, workers)
     return True
 
 
@@ -110,14 +100,24 @@ def encode_source(raw: Path, out: Path, language: str, spm_model: Path, workers:
     if manifest.is_up_to_date(out):
         return False
     with manifest.written(out) as (folder, facts):
-        model = sentencepiece.SentencePieceProcessor(model_proto=proto)
-        (folder / model_name()).write_bytes(proto)
-        write_vocabulary((folder / model_name()).with_suffix(".vocab"), model)
-        counts = encode_splits({language: SentencePieces(proto)}, bitext, folder, workers)
-        check_unchanged(files_of(bitext).values())
-        symbols = {language: dictionary_pieces(model)}
-        _finish(folder, facts, bitext, counts, symbols, {language: counts[f"train.{language}"]})
+        _encode(folder, facts, bitext, [proto], workers)
     return True
+
+
+def _encode(folder: Path, facts: dict[str, Any], bitext: Bitext, models: Sequence[bytes], workers: int) -> None:
+    """Write the SentencePiece models (one for each language, or a joint one), all pieces, and the dictionaries."""
+    symbols: dict[str, list[str]] = {}
+    segmenters: dict[str, Callable[[Chunk], Pieces]] = {}
+    for (name, inside), proto in zip(joined(bitext["train"], len(models) > 1), models, strict=True):
+        model = sentencepiece.SentencePieceProcessor(model_proto=proto)
+        path = folder / model_name(name)
+        path.write_bytes(proto)
+        write_vocabulary(path.with_suffix(".vocab"), model)
+        symbols |= dict.fromkeys(inside, dictionary_pieces(model))
+        segmenters |= dict.fromkeys(inside, SentencePieces(proto))
+    counts = encode_splits(segmenters, bitext, folder, workers)
+    check_unchanged(files_of(bitext).values())
+    _finish(folder, facts, bitext, counts, symbols, {lang: counts[f"train.{lang}"] for lang in symbols})
 
 
 def encode_classically(
