@@ -16,7 +16,7 @@ from ..lines import read_lines
 from . import foreign
 from .formats import check_format
 from .joining import read_joined
-from .nbest import read_nbest
+from .nbest import given_count, places, read_nbest
 from .outside_scores import is_json, read_scores
 from .pieces import to_text
 from .resumable import check_lines, read_manifest
@@ -231,30 +231,20 @@ class Candidates:
     def _records(self) -> Iterator[dict[str, Any]]:
         if self.source is None or self.format == "json":
             records = read_joined([self.path, *self.more]) if self.more else read_nbest(self.path)
-            return self._rescored(records) if self.scores else records
-        if self.format == "text":
-            translations = foreign.read_text(self.path, self.nbest)
-        elif self.format == "moses":
-            translations = foreign.read_moses(self.path, self.sentences)
         else:
-            translations = foreign.read_fairseq(self.path, self.source)
-        if self.scores:
-            translations = self._scored(translations)
-        return foreign.to_records(self.source, translations, self.remove_bpe)
+            if self.format == "text":
+                translations = foreign.read_text(self.path, self.nbest)
+            elif self.format == "moses":
+                translations = foreign.read_moses(self.path, self.sentences)
+            else:
+                translations = foreign.read_fairseq(self.path, self.source)
+            records = foreign.to_records(self.source, translations, self.remove_bpe)
+        return self._rescored(records, self.scores) if self.scores else records
 
-    def _scored(self, translations: Iterator[list[foreign.Scored]]) -> Iterator[list[foreign.Scored]]:
-        """Replace the scores of translations by those of `scores`, which also has scores of empty translations."""
-        assert self.scores is not None
-        blocks, counted = itertools.tee(translations)
-        found = read_scores(self.scores, map(len, counted), self.negate)
-        for block, scores in zip(blocks, found, strict=True):
-            yield [(text, score) for (text, _), score in zip(block, scores, strict=True)]
-
-    def _rescored(self, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Replace the scores of records by those of `scores`."""
-        assert self.scores is not None
+    def _rescored(self, records: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
+        """Replace the scores of records by those of a file, which also has scores of empty translations."""
         mine, counted = itertools.tee(records)
-        found = read_scores(self.scores, (len(record["hypotheses"]) for record in counted), self.negate)
+        found = read_scores(path, map(given_count, counted), self.negate)
         for record, scores in zip(mine, found, strict=True):
-            hypotheses = [h | {"score": score} for h, score in zip(record["hypotheses"], scores, strict=True)]
-            yield record | {"hypotheses": hypotheses}
+            both = zip(places(record), record["hypotheses"], strict=True)
+            yield record | {"hypotheses": [each | {"score": scores[place]} for place, each in both]}

@@ -18,7 +18,7 @@ One line per source sentence, in the order of the corpus:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +88,11 @@ def _problem(record: Any, last: int | None) -> str | None:
     return None
 
 
-def places(record: dict[str, Any]) -> list[int]:
+def places(record: Mapping[str, Any]) -> list[int]:
     """Return the index of each hypothesis in the input file, which may also have empty hypotheses."""
     return [hypothesis.get("place", rank) for rank, hypothesis in enumerate(record["hypotheses"])]
 
 
-def given_count(record: dict[str, Any]) -> int:
+def given_count(record: Mapping[str, Any]) -> int:
     """Return the number of hypotheses that the input file has for a sentence, empty ones included."""
     return int(record.get("given", len(record["hypotheses"])))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .decoding import Engine, Settings, make_batches
-from .nbest import EMPTY, TOO_LONG
+from .nbest import EMPTY, TOO_LONG, given_count, places
 from .pieces import to_text
 from .segmentation import Split
 
@@ -99,21 +99,21 @@ class PairScorer:
             decimals; pairs with an empty side, or a side that is too long, have `UNSCORED`. And the counts of "pairs",
             "tokens" (target tokens that were scored), and pairs that were not scored, by reason.
         """
-        found: list[list[float]] = [[UNSCORED] * record.get("given", len(record["hypotheses"])) for record in records]
+        found: list[list[float]] = [[UNSCORED] * given_count(record) for record in records]
         counts = Counter({"pairs": sum(map(len, found))})
-        places: list[tuple[int, int, Pair, Pair | None]] = []
+        scored: list[tuple[int, int, Pair, Pair | None]] = []
         for row, (record, pairs) in enumerate(zip(records, self.sides.pairs(records), strict=True)):
             counts[EMPTY] += len(found[row]) - len(pairs)
-            for rank, (hypothesis, pair) in enumerate(zip(record["hypotheses"], pairs, strict=True)):
+            for place, pair in zip(places(record), pairs, strict=True):
                 if why := self._unscored(pair):
                     counts[why] += 1
                     continue
                 other = None
                 if self.other_sources is not None:
                     other = self.other_sources(pair[0], record["id"]), pair[1]
-                places.append((row, hypothesis.get("place", rank), pair, other))
-        forced = self._force({each for *_, pair, other in places for each in (pair, other) if each})
-        for row, place, pair, other in places:
+                scored.append((row, place, pair, other))
+        forced = self._force({each for *_, pair, other in scored for each in (pair, other) if each})
+        for row, place, pair, other in scored:
             counts["tokens"] += len(pair[1]) + 1
             found[row][place] = round(forced[pair] - (forced[other] if other else 0.0), 6)
         return found, +counts

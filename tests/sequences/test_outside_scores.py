@@ -71,3 +71,14 @@ def test_arrays_have_scores_of_empty_translations_that_are_ignored(tmp_path: Pat
         for record in Candidates(path, "text", source, 2, scores).read()
     ]
     assert found == [[("a", 5.0), ("b", 7.0)], [], [("c", 6.0)]]
+
+
+def test_more_scores_than_translations_of_another_toolkit_are_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "source", "a", "b")
+    lists = write(tmp_path / "moses", "0 ||| x ||| ||| -1", "1 ||| y ||| ||| -2")
+    scores = write(tmp_path / "scores", "3", "4")
+    found = list(Candidates(lists, "moses", source, scores=scores).read())
+    assert [record["hypotheses"][0]["score"] for record in found] == [3.0, 4.0]
+    write(scores, "3", "4", "5")
+    with pytest.raises(UserError, match="line 3: found more scores than hypotheses"):
+        list(Candidates(lists, "moses", source, scores=scores).read())
