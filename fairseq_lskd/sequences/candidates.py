@@ -50,6 +50,8 @@ class Candidates:
     more: tuple[Path, ...] = ()  #: further lists of the same sentences; json only
     sentences: int = field(init=False)
     digests: dict[str, str] = field(init=False)  #: SHA-256 by flag
+    #: For each list, the manifest of `lskd translate` (teacher, options, corpus); None for other translations.
+    made_by: list[dict[str, Any] | None] = field(init=False)
 
     def __post_init__(self) -> None:
         files = {
@@ -66,12 +68,12 @@ class Candidates:
         # JSON lines contain their source, so --source is checked but not recorded.
         recorded = {flag: side for flag, side in sides.items() if flag != "--source" or self.format != "json"}
         self.digests = {flag: side.sha256 for flag, side in recorded.items()}
-        for path in (self.path, *self.more):
-            if read_manifest(path) is None:
+        self.made_by = [read_manifest(path) for path in (self.path, *self.more)]
+        for path, manifest in zip((self.path, *self.more), self.made_by, strict=True):
+            if manifest is None:
                 check_format(path, self.format, self.source)
-        self._manifest = read_manifest(self.path)
-        if self._manifest:
-            check_lines(self.path, sides["NBEST"].lines, self._manifest)
+        if self.made_by[0]:
+            check_lines(self.path, sides["NBEST"].lines, self.made_by[0])
         counted = sides.get("--source", sides["NBEST"])
         self.sentences = counted.lines
         lines = {"--references": self.sentences} | ({"NBEST": self.sentences} if self.format == "json" else {})
@@ -208,14 +210,6 @@ class Candidates:
     def check_unchanged(self) -> None:
         """Raise a `UserError` if the text of a file has changed since it was counted."""
         check_unchanged(self._sides)
-
-    def made_by(self) -> dict[str, Any] | None:
-        """Return the manifest of `lskd translate` (teacher, options, corpus), or None for other translations."""
-        return self._manifest
-
-    def more_made_by(self) -> list[dict[str, Any] | None]:
-        """Return the manifest (or None) of each further list."""
-        return [read_manifest(path) for path in self.more]
 
     def _all(self, found: Iterator[Item]) -> Iterator[Item]:
         """Yield one item per sentence. Raise a `UserError` if there are more or fewer than were counted."""

@@ -206,8 +206,7 @@ def _check_direction(request: Request, candidates: Candidates, translates: str |
     Args:
         translates: the direction of the model, such as de-en; None if it is not known.
     """
-    made_by = (candidates.made_by(), *candidates.more_made_by())
-    for path, made in zip((request.pairs, *request.more), made_by, strict=True):
+    for path, made in zip((request.pairs, *request.more), candidates.made_by, strict=True):
         pair = value_at(made, "translates")
         if not (isinstance(pair, str) and translates):
             continue

@@ -153,8 +153,8 @@ def build_training_set(request: Request) -> Report | None:
         negate=bool(request.scores_lowest),
         more=request.more,
     )
-    made_by = candidates.made_by()
-    for path, made in zip((request.translations, *request.more), (made_by, *candidates.more_made_by()), strict=True):
+    made_by, *more_made_by = candidates.made_by
+    for path, made in zip((request.translations, *request.more), candidates.made_by, strict=True):
         _check_direction(path, made, request)
     score_filters = make_filters(request.filter_worst, request.filter_below, candidates)
     scored_by = check_scores("--scores", request.scores, candidates) if request.scores else None
@@ -222,7 +222,7 @@ def build_training_set(request: Request) -> Report | None:
             facts["added"] = {"pairs": added_pairs, "teachers": sorted(set().union(*map(translators, request.add)))}
         facts["translations"] = made_by
         if request.more:
-            facts["more_translations"] = candidates.more_made_by()
+            facts["more_translations"] = more_made_by
         if scored_by:
             facts["scores"] = scored_by
         if score_filters:
