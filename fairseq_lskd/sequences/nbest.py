@@ -38,6 +38,8 @@ HYPOTHESIS = {
     "count?": POSITIVE,
 }
 RECORD = {"id": COUNT, "source": LINE, "hypotheses": [HYPOTHESIS]}
+#: What other readers add to a hypothesis (`foreign`, `outside_utilities`, `score_filters`). In a file it means nothing.
+_ADDED = ("place", "utilities", "refused")
 
 
 def to_line(record: dict[str, Any], teacher: str = "the teacher") -> str:
@@ -69,6 +71,10 @@ def read_nbest(path: Path) -> Iterator[dict[str, Any]]:
         if problem:
             raise UserError(f"{path}, line {number:,}: {problem}; expected a record of `lskd translate`")
         last = record["id"]
+        record.pop("given", None)
+        for hypothesis in record["hypotheses"]:
+            for name in _ADDED:
+                hypothesis.pop(name, None)
         yield record
     if manifest is not None:
         check_lines(path, number, manifest)

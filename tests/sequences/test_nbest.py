@@ -128,3 +128,9 @@ def test_a_file_must_have_the_lines_and_bytes_of_its_manifest(tmp_path: Path) ->
     write(path, record(0))
     with pytest.raises(UserError, match=r"out has [\d,]+ bytes.* out\.manifest\.json says [\d,]+"):
         next(read_nbest(path))
+
+
+def test_keys_that_a_selection_adds_are_not_read_from_a_file(tmp_path: Path) -> None:
+    added = {"place": "first", "utilities": 1, "refused": True}
+    path = write(tmp_path / "list", record(0, given="x", hypotheses=[HYPOTHESIS | added | {"rank": 3}]))
+    assert list(read_nbest(path)) == [record(0, hypotheses=[HYPOTHESIS | {"rank": 3}])]
