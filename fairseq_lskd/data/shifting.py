@@ -147,10 +147,14 @@ class Alignment:
         """Return the check of these pairs."""
         found = cls(source, target)
         for pair in pairs:
-            found._window.add(*pair)
-            if len(found._window) >= WINDOW:
-                found._close()
+            found.add_pair(*pair)
         return found
+
+    def add_pair(self, source: str | None, target: str | None) -> None:
+        """Add the next pair. One with an empty side, or None, has no influence."""
+        self._window.add(source, target)
+        if len(self._window) >= WINDOW:
+            self._close()
 
     def add(self, first: int, more: Steps) -> None:
         """Add pairs. `first` is the number of the first one's line, from 1. A gap ends the window."""

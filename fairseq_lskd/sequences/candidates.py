@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..data.bitext import Side, check_unchanged, examine, some_lines
-from ..data.shifting import Steps
+from ..data.shifting import Alignment
 from ..data.tokenised import in_subword_nmt
 from ..errors import UserError
 from ..lines import read_lines
@@ -192,9 +192,9 @@ class Candidates:
             UserError: as in `read`.
         """
         source = f"--source {self.source}" if self.source else f"the source in {self.path}"
-        sides: dict[str, Steps] = {str(self.path): Steps()} if self.format != "json" else {}
+        sides = [Alignment(source, str(self.path))] if self.format != "json" else []
         if self.references:
-            sides[f"--references {self.references}"] = Steps()
+            sides.append(Alignment(source, f"--references {self.references}"))
         if not sides:
             return []
         for record, reference in zip(self.read(), self.read_references(), strict=True):
@@ -202,10 +202,9 @@ class Candidates:
             targets = [next((each["text"] for each in record["hypotheses"]), None)] if self.format != "json" else []
             if self.references:
                 targets.append(to_text(reference or "", self.remove_bpe))
-            for steps, target in zip(sides.values(), targets, strict=True):
-                steps.add(line, target)
-        found = ((name, steps.shift()) for name, steps in sides.items())
-        return [shift.words(source, name) for name, shift in found if shift]
+            for side, target in zip(sides, targets, strict=True):
+                side.add_pair(line, target)
+        return [shift for side in sides for shift in side.shifts()]
 
     def check_unchanged(self) -> None:
         """Raise a `UserError` if the text of a file has changed since it was counted."""
