@@ -17,6 +17,11 @@ from .select import Outcome
 EXAMPLES = 5  # per reason
 #: Weights are called nearly uniform if the effective number of hypotheses exceeds this share of their number.
 UNIFORM = 0.9
+#: Measures of the best and the chosen hypothesis -> the name of the chosen one, and of the measure in words.
+MEASURES = {
+    "similarity": ("nearest", "similarity to the reference"),
+    "expected utility": ("chosen", "expected utility"),
+}
 QUANTILES = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 
@@ -43,12 +48,8 @@ class Report:
         self.dropped: dict[str, Dropped] = {}
         self._best = array("d")
         self._effective = 0.0
-        self._compared = 0
-        self._nearest_differs = 0
-        self._similarity = [0.0, 0.0]
-        self._ranked = 0
-        self._choice_differs = 0
-        self._utility = [0.0, 0.0]
+        #: By measure: the sentences that have it, those whose choice is better, the sums of the best and of the choice.
+        self._measured = {name: np.zeros(4) for name in MEASURES}
         self._random = random.Random(1)
 
     def add(self, outcome: Outcome) -> None:
@@ -72,16 +73,9 @@ class Report:
             total = sum(weights)
             entropy = -sum(weight / total * math.log(weight / total) for weight in weights if weight)
             self._effective += math.exp(entropy)
-        if outcome.similarity:
-            self._compared += 1
-            self._nearest_differs += outcome.similarity[0] < outcome.similarity[1]
-            for i, value in enumerate(outcome.similarity):
-                self._similarity[i] += value
-        if outcome.utility:
-            self._ranked += 1
-            self._choice_differs += outcome.utility[0] < outcome.utility[1]
-            for i, value in enumerate(outcome.utility):
-                self._utility[i] += value
+        for name, values in zip(MEASURES, (outcome.similarity, outcome.utility), strict=True):
+            if values:
+                self._measured[name] += (1, values[0] < values[1], *values)
         self._count_drops(outcome)
 
     def to_json(self) -> dict[str, Any]:
@@ -99,22 +93,16 @@ class Report:
             record["best scores"] = {f"{q:.0%}": round(v, 4) for q, v in zip(QUANTILES, values.tolist(), strict=True)}
         if translated := self.sentences["translations"]:
             record["effective hypotheses"] = round(self._effective / translated, 3)
-        if self._compared:
-            first, nearest = (round(total / self._compared, 2) for total in self._similarity)
-            record["similarity"] = {
-                "signature": self.signature,
-                "best": first,
-                "nearest": nearest,
-                "nearest is not the best": round(self._nearest_differs / self._compared, 4),
-            }
-        if self._ranked:
-            best, chosen = (round(total / self._ranked, 2) for total in self._utility)
-            record["expected utility"] = {
-                "signature": self.signature,
-                "best": best,
-                "chosen": chosen,
-                "chosen is not the best": round(self._choice_differs / self._ranked, 4),
-            }
+        for name, (chosen, _) in MEASURES.items():
+            count, *sums = self._measured[name].tolist()
+            if count:
+                differs, best, value = (total / count for total in sums)
+                record[name] = {
+                    "signature": self.signature,
+                    "best": round(best, 2),
+                    chosen: round(value, 2),
+                    f"{chosen} is not the best": round(differs, 4),
+                }
         return record
 
     def tables(self) -> str:
@@ -145,26 +133,20 @@ class Report:
         if record.get("effective hypotheses", 1) > 1:
             number = self.pairs["translations"] / self.sentences["translations"]
             # The hypotheses of mbr-n have equal weights by definition.
-            uniform = not self._ranked and record["effective hypotheses"] > UNIFORM * number
+            uniform = "expected utility" not in record and record["effective hypotheses"] > UNIFORM * number
             parts.append(
                 f"Effective hypotheses per sentence (exponential of the entropy of their weights): "
                 f"{record['effective hypotheses']:.2f} of {number:.2f}."
                 + uniform
                 * " The weights are nearly uniform. A lower --score-temperature prefers better hypotheses."
             )
-        if similar := record.get("similarity"):
-            parts.append(
-                f"Mean similarity to the reference: {similar['nearest']:.2f} for the nearest hypothesis, "
-                f"{similar['best']:.2f} for the one with the highest score. They differ in "
-                f"{similar['nearest is not the best']:.1%} of the sentences.\n{similar['signature']}"
-            )
-        if expected := record.get("expected utility"):
-            parts.append(
-                f"Mean expected utility: {expected['chosen']:.2f} for the chosen hypothesis, "
-                f"{expected['best']:.2f} for the one with the highest score. They differ in "
-                f"{expected['chosen is not the best']:.1%} of the sentences."
-                + (f"\n{signature}" if (signature := expected["signature"]) else "")
-            )
+        for name, (chosen, measure) in MEASURES.items():
+            if found := record.get(name):
+                parts.append(
+                    f"Mean {measure}: {found[chosen]:.2f} for the {chosen} hypothesis, {found['best']:.2f} for the one "
+                    f"with the highest score. They differ in {found[f'{chosen} is not the best']:.1%} of the sentences."
+                    + (f"\n{self.signature}" if self.signature else "")
+                )
         return "\n\n".join(parts) + "\n"
 
     def examples(self) -> str:
