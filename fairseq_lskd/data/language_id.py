@@ -38,9 +38,9 @@ def unknown_languages(languages: Iterable[str], needed_by: str) -> list[str]:
     return [language for language in languages if language not in labels]
 
 
-def identify(text: str, needed_by: str = "identifying languages") -> tuple[str, float]:
+def identify(text: str) -> tuple[str, float]:
     """Return the most probable language of a text and its probability."""
-    return identifier(needed_by).classify(text)
+    return identifier("identifying languages").classify(text)
 
 
 def is_other(text: str, language: str) -> bool:

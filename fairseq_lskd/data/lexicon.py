@@ -26,6 +26,7 @@ SYNONYMS: dict[int, tuple[tuple[float, ...], ...]] = {
     3: ((0.6, 0.3, 0.1), (0.5, 0.3, 0.2)),
 }
 MOST_SYNONYMS = 10
+VERB_CLASSES = 4
 LIKELY_SENSE = 0.9  # probability of the sense of an ambiguous noun that the verb's class favours
 ADJECTIVE_BEFORE = (0.9, 0.15)  # probability of standing before the noun, by class of the target adjective
 
@@ -149,7 +150,6 @@ def build_lexicon(
     ambiguous: float,
     separable: float,
     synonyms: int = 3,
-    verb_classes: int = 4,
 ) -> Lexicon:
     """Draw a lexicon. The same arguments give the same lexicon on every machine.
 
@@ -184,10 +184,10 @@ def build_lexicon(
             for _ in range(2 if rng.random() < ambiguous else 1)
         ]
         if len(senses) == 1:
-            return Noun(stem, stem + "im", (senses[0],) * verb_classes)
+            return Noun(stem, stem + "im", (senses[0],) * VERB_CLASSES)
         # Half of the verb classes favour the first sense, half the second.
-        order = sorted(range(verb_classes), key=lambda _: rng.random())
-        first = [LIKELY_SENSE if order[c] < verb_classes / 2 else 1 - LIKELY_SENSE for c in range(verb_classes)]
+        order = sorted(range(VERB_CLASSES), key=lambda _: rng.random())
+        first = [LIKELY_SENSE if order[c] < VERB_CLASSES / 2 else 1 - LIKELY_SENSE for c in range(VERB_CLASSES)]
         return Noun(
             stem,
             stem + "im",
@@ -229,7 +229,7 @@ def build_lexicon(
         verbs=tuple(
             Verb(
                 source.new(length(rank, verbs)),
-                draw_index(rng, verb_classes),
+                draw_index(rng, VERB_CLASSES),
                 {target_verb(length(rank, verbs)): share for share in shares(synonyms)},
             )
             for rank in range(verbs)

@@ -32,7 +32,7 @@ class Counts:
     def matches(self) -> np.ndarray:
         """Return the clipped matches of each pair of sequences, [N, N] int64: the sum of the smaller counts."""
         found = np.zeros((self.sequences, self.sequences))
-        for block in self._blocks(shared=True):
+        for block in self._shared():
             # The smaller of two counts is the number of levels 1, 2, ... that both counts reach.
             most = block.max(axis=0)
             columns = np.repeat(np.arange(len(most)), most)
@@ -55,10 +55,9 @@ class Counts:
         mean = np.bincount(self.gram, self.count * weights[self.row])
         return np.bincount(self.row, np.minimum(self.count, mean[self.gram]), self.sequences)
 
-    def _blocks(self, shared: bool) -> Iterator[np.ndarray]:
-        """Yield dense counts [N, n-grams] of a part of the n-grams. `shared`: only n-grams of two or more sequences."""
-        owners = np.bincount(self.gram)
-        chosen = owners > 1 if shared else owners > 0
+    def _shared(self) -> Iterator[np.ndarray]:
+        """Yield dense counts [N, n-grams] of the n-grams of two or more sequences, a part of them at a time."""
+        chosen = np.bincount(self.gram) > 1
         place = np.cumsum(chosen) - 1
         kept = chosen[self.gram]
         row, column, count = self.row[kept], place[self.gram[kept]], self.count[kept]

@@ -101,7 +101,7 @@ def in_folder(corpus: Corpus, raw: Path) -> Located:
 
 
 def _there(raw: Path) -> str:
-    names = sorted(path.name for path in raw.iterdir() if path.is_file()) if raw.is_dir() else []
+    names = sorted(path.name for path in raw.iterdir() if path.is_file())
     return f"Found {', '.join(names[:MOST_NAMES])}{', …' * (len(names) > MOST_NAMES)}." if names else "Found no files."
 
 
