@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..extras import require
 from ..user_dir import add_user_dir
 from ._options import add_options, add_out
 
@@ -107,11 +108,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the folder unless it is up to date. Translate with it and compare it, if the options say so."""
-    from ..sequences.engines.choose import require_ctranslate2
-
     _check(args)
     try:
-        require_ctranslate2("lskd export")
+        require("lskd export", "ctranslate2")
     except UserError as error:
         return _fail_or_warn(args, error)
     from ..export.facts import size

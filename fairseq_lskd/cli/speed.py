@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..extras import require
 from ..files import write_json
 from ..user_dir import add_user_dir
 from ._options import add_options
@@ -116,9 +117,7 @@ def _exported_turns(
     args: argparse.Namespace, checkpoints: dict[str, Path], folders: dict[str, Path], options: list[str], threads: int
 ) -> dict[str, tuple[Turn, str]]:
     """Return each exported folder's turn (a function) and its compute type. The folders are read here."""
-    from ..sequences.engines.choose import require_ctranslate2
-
-    require_ctranslate2("--exported")
+    require("--exported", "ctranslate2")
     from ..export.facts import manifest_of
     from ..export.generation import Exported, Generation
 

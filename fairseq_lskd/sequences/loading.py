@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..compat.versions import version_of
 from ..errors import UserError
+from ..extras import require
 from ..machine import threads
 from ..teachers.model_folder import model_symbols, read_config
 from ..teachers.model_tokens import choose_affixes, direction, read_export, unspoken
@@ -123,9 +124,9 @@ def _from_checkpoints(paths: str, request: ModelRequest, search: DecodingOptions
 
 
 def _from_model(model: Path, request: ModelRequest, search: DecodingOptions) -> Loaded:
-    from .engines.choose import require_ctranslate2, unsupported
+    from .engines.choose import unsupported
 
-    require_ctranslate2("--model")
+    require("--model", "ctranslate2")
     if request.engine == "fairseq":
         raise UserError("--engine fairseq needs --teacher-path: fairseq cannot load a CTranslate2 model (--model)")
     if reason := unsupported(search):

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from ...teachers.alone import Teacher
 
 
-def require_ctranslate2(flag: str) -> None:
-    """Raise a `UserError` that tells how to install CTranslate2 if it is missing."""
-    require(flag, "ctranslate2")
-
-
 def choose_engine(
     teacher: Teacher, options: DecodingOptions, wanted: str, device: str, cores: int, cache: Path
 ) -> Engine:
@@ -35,7 +30,7 @@ def choose_engine(
     """
     if wanted != "fairseq":
         if wanted == "ctranslate2":
-            require_ctranslate2("--engine ctranslate2")
+            require("--engine ctranslate2", "ctranslate2")
         reason = _obstacle(teacher, options)
         if reason is None:
             from .conversion import Unsupported, convert
