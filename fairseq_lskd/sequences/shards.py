@@ -14,15 +14,7 @@ from ..errors import UserError
 from ..files import write_beside, write_json
 from ..reading import COUNT, NUMBER, POSITIVE, parse_json
 from ..replacing import replaces
-from .resumable import (
-    FINISHED,
-    check_lines,
-    count_lines,
-    manifest_path,
-    opened,
-    read_manifest,
-    read_record,
-)
+from .resumable import FINISHED, check_lines, manifest_path, opened, read_manifest, read_record
 
 
 class Shard(NamedTuple):
@@ -63,8 +55,8 @@ def _check_shard(path: Path, manifest: Mapping[str, Any], index: int, count: int
     if (found := run["shard"]) != (wanted := f"{index} of {count}"):
         raise UserError(f"{path.name}: the manifest says shard {found}, expected {wanted}. {way_out}")
     shard = Shard.cut(run["sentences"], run["window"], index, count)
-    ids = _first_and_last(path, way_out)
-    check_lines(path, count_lines(path), manifest)
+    lines, *ids = _lines_and_ids(path, way_out)
+    check_lines(path, lines, manifest)
     if (manifest["lines"], *ids) != (size := shard.stop - shard.start, shard.start, shard.stop - 1):
         raise UserError(
             f"{path.name} has {manifest['lines']:,} lines with sentences {ids[0]:,} to {ids[1]:,}, expected {size:,} "
@@ -72,17 +64,18 @@ def _check_shard(path: Path, manifest: Mapping[str, Any], index: int, count: int
         )
 
 
-def _first_and_last(path: Path, way_out: str) -> tuple[int, int]:
-    """Return the ids of the first and last sentence. Raise a `UserError` if a record has no id."""
-    last = first = b""
+def _lines_and_ids(path: Path, way_out: str) -> tuple[int, int, int]:
+    """Return the number of lines, and the ids of the first and last one. Raise a `UserError` if they have no id."""
+    lines, first, last = 0, b"", b""
     with opened(path) as text:
         for line in text:
             first, last = first or line, line
+            lines += line.endswith(b"\n")
     try:
         ids = [parse_json(line.decode(), {"id": COUNT})["id"] for line in (first, last)]
     except ValueError as error:
         raise UserError(f"{path.name} is not an output of `lskd translate` ({error}). {way_out}") from None
-    return ids[0], ids[1]
+    return lines, ids[0], ids[1]
 
 
 def _check_place(out: Path, run: Mapping[str, Any], size: int) -> None:
