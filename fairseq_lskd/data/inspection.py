@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
@@ -16,9 +16,11 @@ from .language_id import GUESSED, guess, look_swapped, unknown_languages
 from .parting import explain
 from .tokenised import looks_tokenised
 
+Held = list[tuple[Part, list[tuple[str, str]]]]  #: the parts of valid and test, with their pairs
 
-def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Texts], Plan, list[str]]:
-    """Check the texts. Return the training parts, the plan for the cleaners, and warnings.
+
+def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Texts], Held, Plan, list[str]]:
+    """Check the texts. Return the training parts, the held-out ones, the plan for the cleaners, and warnings.
 
     Raises:
         UserError: for sides of different length, blank lines in valid or test, and languages that py3langid lacks.
@@ -28,15 +30,16 @@ def ready(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> tuple[list[Text
         if unknown := unknown_languages(corpus.languages, what):
             raise UserError(f"{what}: py3langid does not know {', '.join(unknown)}. {_without_languages(corpus)}")
     _check_aligned(corpus, texts)
-    held = list(held_out(corpus, texts, ("valid", "test")))
+    held = _held_out(corpus, texts)
     numbers = [number for number, part in enumerate(corpus.parts) if part.split == "train"]
     train = [_pair(corpus, texts, number) for number in numbers]
     total = sum(part.lines for part in train)
     samples = [sample(part, max(LEAST_SAMPLE, SAMPLE * part.lines // max(total, 1)), corpus.steps) for part in train]
-    inspected = [(part.name, pairs) for part, pairs in zip(train, samples, strict=True)] + held
+    inspected = [(sampled.name, pairs) for sampled, pairs in zip(train, samples, strict=True)]
+    inspected += [(part.name, pairs) for part, pairs in held]
     warnings = _odd_languages(corpus, inspected) + _tokenised(corpus, inspected)
-    pairs = [pair for _, part in held for pair in part]
-    return train, make_plan(samples, corpus.steps, corpus.languages, pairs, corpus.hold_out), warnings
+    held_out = [pair for _, pairs in held for pair in pairs]
+    return train, held, make_plan(samples, corpus.steps, corpus.languages, held_out, corpus.hold_out), warnings
 
 
 def _pair(corpus: Corpus, texts: dict[tuple[int, str], Text], number: int) -> Texts:
@@ -66,17 +69,16 @@ def _named(part: Part) -> str:
     return part.split if part.name == part.split else f"{part.split}, {part.name}"
 
 
-def held_out(
-    corpus: Corpus, texts: dict[tuple[int, str], Text], splits: Sequence[str]
-) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield the pairs of the held-out parts unchanged, because scores are only comparable on the original text.
+def _held_out(corpus: Corpus, texts: dict[tuple[int, str], Text]) -> Held:
+    """Return the pairs of the held-out parts unchanged, because scores are only comparable on the original text.
 
     Raises:
-        UserError: at the end, with all blank lines.
+        UserError: with all blank lines.
     """
+    held: Held = []
     blank = []
     for number, part in enumerate(corpus.parts):
-        if part.split not in splits:
+        if part.split == "train":
             continue
         pair = _pair(corpus, texts, number)
         sides = [_decoded(path) for path in pair.paths]
@@ -87,9 +89,10 @@ def held_out(
         for language, side in zip(corpus.languages, lines, strict=True):
             if numbers := [number for number, line in enumerate(side, start=1) if not line.strip()]:
                 blank.append(f"{_named(part)}.{language}: blank: {some_lines(numbers)}")
-        yield part.name, list(zip(*lines, strict=True))
+        held.append((part, list(zip(*lines, strict=True))))
     if blank:
         raise UserError("\n  ".join(["blank lines; remove these lines from BOTH sides:", *blank]))
+    return held
 
 
 def _decoded(path: Path) -> str:

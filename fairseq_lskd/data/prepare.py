@@ -23,7 +23,7 @@ from .acquire.texts import Text, take
 from .clean.report import PartReport, examples, table
 from .clean.run import write_clean
 from .corpora import Corpus
-from .inspection import held_out, ready
+from .inspection import Held, ready
 from .outputs import Manifest
 from .shifting import Alignment, refusal
 
@@ -87,8 +87,7 @@ def dry_run(request: Request) -> str:
         else:
             located = in_folder(corpus, request.raw)
         texts = take(corpus, located, work)
-        train, plan, warnings = ready(corpus, texts)
-        held = list(held_out(corpus, texts, ("valid", "test")))
+        train, held, plan, warnings = ready(corpus, texts)
         total_lines = sum(part.lines for part in train)
         every = max(1, total_lines // DRY_RUN)
         reports = write_clean(train, plan, corpus.hold_out, None, request.workers, every)
@@ -203,18 +202,15 @@ def _digests(
 
 
 def _write(request: Request, corpus: Corpus, texts: dict[tuple[int, str], Text], manifest: Manifest, out: Path) -> None:
-    train, plan, warnings = ready(corpus, texts)
+    train, held, plan, warnings = ready(corpus, texts)
     _warn(warnings)
-    held: list[tuple[str, list[tuple[str, str]]]] = []
     with manifest.written(out) as (folder, facts):
         counts = dict.fromkeys(("train", "valid", "test"), 0)
-        for split in ("valid", "test"):
-            for name, pair in held_out(corpus, texts, (split,)):
-                held.append((name, pair))
-                counts[split] += len(pair)
-                for side, language in enumerate(corpus.languages):
-                    with (folder / f"{split}.{language}").open("a", encoding="utf-8", newline="\n") as stream:
-                        stream.writelines(f"{both[side]}\n" for both in pair)
+        for part, pairs in held:
+            counts[part.split] += len(pairs)
+            for side, language in enumerate(corpus.languages):
+                with (folder / f"{part.split}.{language}").open("a", encoding="utf-8", newline="\n") as stream:
+                    stream.writelines(f"{pair[side]}\n" for pair in pairs)
         total = sum(part.lines for part in train)
         with tqdm(total=total, desc="cleaning", unit=" pairs", unit_scale=True, delay=2, disable=None) as bar:
             reports = write_clean(train, plan, corpus.hold_out, folder, request.workers, progress=bar.update)
@@ -248,13 +244,11 @@ def _warn(warnings: Sequence[str]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _alignments(
-    corpus: Corpus, held: Sequence[tuple[str, list[tuple[str, str]]]], reports: Sequence[PartReport]
-) -> list[Alignment]:
+def _alignments(corpus: Corpus, held: Held, reports: Sequence[PartReport]) -> list[Alignment]:
     """Return the checks of all parts: those of train, which cleaning has filled, and of valid and test."""
     source, target = corpus.languages
     return [report.alignment for report in reports] + [
-        Alignment.of(f"{name}.{source}", f"{name}.{target}", pairs) for name, pairs in held
+        Alignment.of(f"{part.name}.{source}", f"{part.name}.{target}", pairs) for part, pairs in held
     ]
 
 
