@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import gzip
 import json
 import os
@@ -14,7 +13,7 @@ from typing import IO, Any
 
 from ..differing import what_differs
 from ..errors import UserError
-from ..files import write_beside, write_json
+from ..files import sweep, write_beside, write_json
 from ..lines import BROKEN, open_text
 from ..reading import COUNT, read_json
 from ..replacing import put_aside, replaces, restore, set_aside
@@ -195,9 +194,7 @@ class ResumableFile:
         if path == self.out:
             self.out.rename(self.partial)
         for path in (self.journal, manifest_path(self.out)):
-            # Temporary files of `write_beside` that a killed process left.
-            for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-                part.unlink()
+            sweep(path, "part", seconds=0)  # of processes that were killed, as this one holds the lock
         journal = self._read(self.journal) or {"lines": 0, "bytes": 0, "state": {}}
         self.done, self._bytes, self.state = journal["lines"], journal["bytes"], journal["state"]
         size = os.fstat(self._stream.fileno()).st_size

@@ -90,7 +90,7 @@ def test_a_kill_at_any_point_loses_duplicates_and_reorders_nothing(
                 except Killed:
                     kills += 1
             # Leftovers of a kill in the middle of a write.
-            (out.parent / f".{out.name}.journal.json.1234.part").write_text("{")
+            (out.parent / f".{out.name}.journal.json.0123abcd.part").write_text("{")
             partial = out.with_name(f"{out.name}.partial")
             if partial.exists():
                 partial.write_bytes(partial.read_bytes() + b'{"id": 5, "sou')
