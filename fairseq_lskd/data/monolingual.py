@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import shutil
 import sys
@@ -12,7 +11,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import write_json
-from ..lines import raw_lines
+from ..lines import open_text
 from .bitext import check_unchanged, examine, find_side
 from .chunks import map_chunks
 from .clean.report import PartReport, examples, table
@@ -56,9 +55,9 @@ def prepare_source(raw: Path, out: Path, language: str, corpus: Corpus, workers:
     work = out / ".raw.work"
     try:
         text = _plain(side.path, work / f"{TRAIN}.{language}")
-        check_unchanged([side])
         with manifest.written(out / "raw") as (folder, facts):
             report, warnings = _clean(Texts(TRAIN, (text, text), side.lines), language, steps, folder, workers)
+            check_unchanged([side])
             if not report.kept:
                 raise UserError(f"cleaning dropped every line of {side.path}:\n{table([report])}\n{examples([report])}")
             facts["counts"] = {TRAIN: report.kept}
@@ -74,11 +73,12 @@ def prepare_source(raw: Path, out: Path, language: str, corpus: Corpus, workers:
 
 
 def _plain(path: Path, out: Path) -> Path:
-    """Write the text, unpacked, to `out`, and return `out`."""
+    """Return the path of the plain text: that of the file or, if it is gzipped, `out`, to which it is unpacked."""
+    if path.suffix != ".gz":
+        return path
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("wb") as stream:
-        for number, (_, line) in enumerate(raw_lines(path)):
-            stream.write((line if number else line.removeprefix(codecs.BOM_UTF8)) + b"\n")
+    with open_text(path) as text, out.open("wb") as stream:
+        shutil.copyfileobj(text, stream)
     return out
 
 
