@@ -228,8 +228,8 @@ def write_pairs(
                 target.write(f"{translation}\n")
                 tokens.append(len(translation.split()) + 1)
             weights = SequenceWeights.load(other.folder / WEIGHTS)
-            weight.extend(weights.weight.tolist())
-            reference.extend(weights.reference.tolist())
+            weight.frombytes(weights.weight.tobytes())
+            reference.frombytes(weights.reference.tobytes())
             counts[str(other.folder)] = len(weights.weight)
             ends.append(len(weight))
     if not weight:
