@@ -146,16 +146,13 @@ class Selected:
 
 @dataclass(frozen=True)
 class Shares:
-    """The part of the training that each set of pairs gets: the selection, then each folder of `Selected`.
-
-    Raises:
-        UserError: unless there is a share above 0 for each set, and they sum to 1.
-    """
+    """The part of the training that each set of pairs gets: the selection, then each folder of `Selected`."""
 
     values: tuple[float, ...]
     by: str = "sentences"  #: or "tokens": what a weight counts for
 
     def check(self, sets: int) -> None:
+        """Raise a `UserError` unless there is a share above 0 for each set, and they sum to 1."""
         given = " ".join(f"{value:g}" for value in self.values)
         if len(self.values) != sets:
             raise UserError(
