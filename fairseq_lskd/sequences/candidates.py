@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -230,9 +231,15 @@ class Candidates:
             elif self.format == "moses":
                 translations = foreign.read_moses(self.path, self.sentences)
             else:
-                translations = foreign.read_fairseq(self.path, self.source)
+                translations = iter(self._generated)
             records = foreign.to_records(self.source, translations, self.remove_bpe)
         return self._rescored(records, self.scores) if self.scores else records
+
+    @functools.cached_property
+    def _generated(self) -> list[list[foreign.Scored]]:
+        """The translations of fairseq-generate, read once: they are in no order, so all of them must be in memory."""
+        assert self.source is not None
+        return list(foreign.read_fairseq(self.path, self.source))
 
     def _rescored(self, records: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
         """Replace the scores of records by those of a file, which also has scores of empty translations."""
