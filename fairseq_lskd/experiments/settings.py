@@ -174,7 +174,7 @@ def read(experiment: str, scale: str, folder: Path, recipe: str | None = None) -
         method = student.get("method")
         if not isinstance(method, str) or method not in METHODS:
             problems.append(f"students: method {method}: expected one of {', '.join(METHODS)}")
-        elif other := student.keys() - METHODS[method] - {"method", "size"}:
+        elif other := (student.keys() & _STUDENT) - METHODS[method] - {"method", "size"}:
             problems.append(f"students: {', '.join(sorted(other))}: not allowed with method {method}")
         if (strategy := student.get("strategy", _STRATEGIES[0])) not in _STRATEGIES:
             problems.append(f"students: strategy: {strategy!r}: expected one of {', '.join(_STRATEGIES)}")

@@ -406,6 +406,12 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
+def test_a_misspelt_key_of_a_student_is_one_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(tmp_path, MINE.replace("strategy: nearest", "strategy: nearest\n    sample: 8"))
+    assert str(caught.value).splitlines()[1:] == ["  students: sample: no such key; did you mean samples?"]
+
+
 def test_seeds_are_checked_even_if_the_scale_overrides_them(tmp_path: Path) -> None:
     for wrong in ("[a]", "[true]", "[]", "[1.5]"):
         with pytest.raises(UserError, match=r"  seeds \["):
