@@ -118,7 +118,9 @@ languages() {
 # direction PAIR: exchange src and tgt if PAIR is the other direction of --data.
 direction() {
     case $1 in
-        '' | "$src-$tgt") ;;
+        '') ;;
+        "$src-$tgt")
+            echo "$(basename "$0"): warning: --direction $1 is the direction of --data $data; a backward model needs --direction $tgt-$src" >&2 ;;
         "$tgt-$src")
             local first=$src
             src=$tgt tgt=$first spaces=$source_spaces ;;

@@ -393,6 +393,9 @@ def test_the_other_direction_of_the_data(home: Path) -> None:
         assert (option(command, "-s"), option(command, "-t")) == tuple(direction.split("-"))
         # Chinese has no spaces between words, so its validation BLEU is of pieces.
         assert ("--eval-tokenized-bleu" in command, "--eval-bleu-remove-bpe" in command) == (not of_words, of_words)
+    # A backward model of the wrong direction would be found out only after its training.
+    said = "--direction zh-de is the direction of --data data; a backward model needs --direction de-zh\n"
+    assert call(home, *of, "zh-de").stderr.endswith(said) and call(home, *of, "de-zh").stderr == ""
     done = call(home, *of, "de-fr")
     assert done.returncode == 1 and "--direction de-fr: --data data has zh and de" in done.stderr
 
