@@ -89,7 +89,10 @@ class Candidates:
             if lines.get(flag, side.lines) != side.lines
         ]
         if wrong:
-            raise UserError(f"{counted.path} has {self.sentences:,} source sentences: {'; '.join(wrong)}")
+            message = f"{counted.path} has {self.sentences:,} source sentences: {'; '.join(wrong)}"
+            if lines["--references"] < sides.get("--references", counted).lines:
+                message += ". If cleaning dropped sentences, give the references that it kept (DATA/raw)"
+            raise UserError(message)
 
     @property
     def source_name(self) -> str:
