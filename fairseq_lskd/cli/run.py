@@ -82,10 +82,22 @@ def _check_caches(inputs: Sequence[Path]) -> None:
             read_manifest(path.parent, f"--teacher-cache {path.parent}")
 
 
+def _warn_of_warm_up(command: Sequence[str]) -> None:
+    """Warn of a training that ends within its warm-up."""
+    end, warm_up = (option(command, name) or "" for name in ("--max-update", "--warmup-updates"))
+    if end.isdecimal() and warm_up.isdecimal() and 0 < int(end) <= int(warm_up):
+        print(
+            f"lskd run: warning: --max-update {end} ends within --warmup-updates {warm_up}: the model will have learnt "
+            "little. This is enough to try the steps",
+            file=sys.stderr,
+        )
+
+
 def run(args: argparse.Namespace) -> int:
     labels = read_labels(args.label)
     labels_of(args.command, labels)
     check_validation(args.command)
+    _warn_of_warm_up(args.command)
     _check_caches(args.input)
     check_teacher_labels(args.command, labels)
     # SIGTERM ends the command too, as SIGINT does.

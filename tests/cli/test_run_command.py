@@ -30,3 +30,10 @@ def test_a_cache_that_is_not_finished(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not Path("student").exists()
     Path("cache/cache.json").touch()
     assert main(call) == 0
+
+
+@pytest.mark.parametrize(("end", "warned"), [("300", True), ("301", False), ("0", False), ("inf", False)])
+def test_an_end_within_the_warm_up(end: str, warned: bool, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    call = ["run", "--out", str(tmp_path / "run"), "--", "true", "--max-update", end, "--warmup-updates", "300"]
+    assert main(call) == 0
+    assert ("--max-update 300 ends within --warmup-updates 300" in capsys.readouterr().err) == warned
