@@ -21,7 +21,7 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 #: Deterministic, so that a test fails for everyone or for no one. `bounded` limits the time.
 few = hypothesis.settings(
-    derandomize=True, max_examples=60, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+    derandomize=True, max_examples=60, database=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
 SECONDS, MEBIBYTES = 20, 300  # far more than a reader of a small file needs, even on a busy machine
 

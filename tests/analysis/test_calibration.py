@@ -29,7 +29,7 @@ def test_the_error_of_two_bins_by_hand():
 
 
 @given(values=st.lists(st.integers(0, 8), min_size=1, max_size=60), bins=st.integers(1, 15), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bins_are_ordered_keep_ties_together_and_ignore_the_order_of_examples(values, bins, seed):
     confidence = torch.tensor(values) / 8
     place = adaptive_bins(confidence, bins)

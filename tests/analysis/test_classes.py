@@ -49,14 +49,14 @@ def test_relation_is_the_means_at_the_types():
 
 
 @given(values=st.lists(st.integers(0, 5), min_size=1, max_size=12))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_ranks_share_ties(values):
     found = ranks(torch.tensor(values))
     assert found.tolist() == [average_rank(values, i) for i in range(len(values))]
 
 
 @given(size=st.integers(3, 8), seed=st.integers(0, 999), levels=st.sampled_from([2, 4, 1000]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_rank_correlation_of_the_off_diagonal(size, seed, levels):
     random = torch.Generator().manual_seed(seed)
     a, b = (torch.randint(0, levels, (size, size), generator=random).double() for _ in range(2))

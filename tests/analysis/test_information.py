@@ -15,7 +15,7 @@ from fairseq_lskd.analysis.information import mutual_information, mutual_informa
 
 
 @given(examples=st.integers(2, 8), draws=st.integers(2, 5), spread=st.floats(0, 3), seed=st.integers(0, 999))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_against_the_formula(examples, draws, spread, seed):
     random = torch.Generator().manual_seed(seed)
     values = spread * torch.randn(examples, 1, generator=random) + torch.randn(examples, draws, generator=random)

@@ -12,7 +12,7 @@ from fairseq_lskd.analysis.projection import distances, plane, project, propose,
 
 
 @given(dim=st.integers(2, 9), seed=st.integers(0, 999))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_plane_contains_the_templates_and_keeps_distances(dim, seed):
     templates = torch.randn(3, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     basis = plane(templates)
@@ -56,7 +56,7 @@ def test_distances_by_hand():
 
 
 @given(seed=st.integers(0, 999), scale=st.floats(0.01, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_distances_match_their_definitions_and_separation_has_no_unit(seed, scale):
     random = torch.Generator().manual_seed(seed)
     points = torch.randn(30, 4, generator=random, dtype=torch.float64)

@@ -42,7 +42,7 @@ def test_one_minus_stability_by_hand():
     scale=st.sampled_from([0.1, 3, 30]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_exact_form_matches_the_definition(examples, classes, seed, scale, dtype):
     random = torch.Generator().manual_seed(seed)
     probs = (scale * torch.randn(examples, classes, generator=random, dtype=dtype)).softmax(-1)
@@ -54,7 +54,7 @@ def test_the_exact_form_matches_the_definition(examples, classes, seed, scale, d
 
 
 @given(seed=st.integers(0, 999))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_bounds_and_extremes(seed):
     """The value is between 0 (examples of a class are equal) and 1 - 1/n (each predicts another class)."""
     random = torch.Generator().manual_seed(seed)

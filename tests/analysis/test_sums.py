@@ -22,7 +22,7 @@ FIELDS = ("counts", "squares", "own", "sums")
 
 
 @given(examples=st.integers(0, 40), classes=st.sampled_from([2, 3, 9]), seed=st.integers(0, 999))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_means_match_the_definition(examples, classes, seed):
     probs, target = make(examples, classes, seed)
     sums = ClassSums(torch.arange(classes), classes)
@@ -35,7 +35,7 @@ def test_means_match_the_definition(examples, classes, seed):
 
 @pytest.mark.parametrize("width", [None, 3])
 @given(cut=st.integers(0, 50), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_shards_add_up_to_the_whole(width, cut, seed):
     probs, target = make(50, 8, seed)
     types = torch.tensor([5, 1, 7])
@@ -88,7 +88,7 @@ def test_a_sketch_has_no_means():
 
 class TestSketch:
     @given(size=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 999))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_it_is_linear_and_adds_up_each_coordinate_once(self, size, width, seed):
         sketch = CountSketch(size, width, seed)
         rows = torch.randn(3, size, dtype=torch.float64)

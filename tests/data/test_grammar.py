@@ -273,7 +273,7 @@ def test_mean_log_prob_of_samples_is_minus_the_mean_entropy(any_grammar: Grammar
     assert abs(sum(gaps) / len(gaps)) < 4 * deviation / math.sqrt(len(gaps))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**9),
     at=st.integers(0, 10**6),

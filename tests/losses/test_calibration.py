@@ -22,7 +22,7 @@ def make(tokens, classes, seed, scale=3.0):
 
 
 @given(tokens=st.integers(2, 60), classes=st.sampled_from([2, 3, 7]), seed=st.integers(0, 9999), scale=st.floats(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equal_to_the_definitions(tokens, classes, seed, scale):
     logits, target, ignore = make(tokens, classes, seed, scale)
     ignore[0] = False
@@ -81,7 +81,7 @@ def test_gaps_of_either_sign_cancel_within_a_bin_only():
 
 
 @given(split=st.integers(1, 39), seed=st.integers(0, 999))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_sums_add_up_over_splits(split, seed):
     logits, target, ignore = make(40, 5, seed)
     args = logits.log_softmax(-1), target, ignore

@@ -83,7 +83,7 @@ def test_forward_kl_by_hand():
 
 
 @given(ROWS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_is_the_sum_of_the_definition_and_never_negative(rows):
     ours, theirs = rows
     found = kl(log_probs(ours), log_probs(theirs)).item()
@@ -92,7 +92,7 @@ def test_is_the_sum_of_the_definition_and_never_negative(rows):
 
 
 @given(ROWS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_value_and_gradient_are_zero_at_equality(rows):
     student = torch.tensor(rows[0], dtype=torch.float64, requires_grad=True)
     loss = kl(student.log_softmax(-1), log_probs(rows[0]))
@@ -102,7 +102,7 @@ def test_value_and_gradient_are_zero_at_equality(rows):
 
 
 @given(ROWS, st.floats(-500, 500), st.floats(-500, 500))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_invariant_to_shifted_logits(rows, up, down):
     ours, theirs = (torch.tensor(row, dtype=torch.float64) for row in rows)
     wanted = kl(ours.log_softmax(-1), theirs.log_softmax(-1)).item()
@@ -111,7 +111,7 @@ def test_invariant_to_shifted_logits(rows, up, down):
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=9), st.floats(0.1, 50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_temper_is_softmax_of_scaled_logits(row, temperature):
     found = temper(log_probs(row), temperature).exp()
     assert found.tolist() == pytest.approx(softmax(row, temperature), rel=1e-9, abs=1e-300)
@@ -123,7 +123,7 @@ def test_temper_at_one_is_the_argument_itself():
 
 
 @given(st.integers(2, 6).flatmap(lambda k: st.lists(st.lists(NUMBERS, min_size=k, max_size=k), min_size=1, max_size=4)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mix_log_probs_is_the_mean_of_probabilities(members):
     found = mix_log_probs(log_probs(row) for row in members).exp()
     mean = [sum(column) / len(members) for column in zip(*map(softmax, members), strict=True)]
@@ -323,7 +323,7 @@ def test_adaptive_kl_by_hand():
 
 
 @given(ROWS, st.floats(0.01, 0.99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_skewed_kls_are_bounded_and_mirror_each_other(rows, skew):
     """The bound is -log(skew). The skewed reverse KL is the skewed forward KL with the arguments swapped."""
     ours, theirs = map(log_probs, rows)
@@ -333,7 +333,7 @@ def test_skewed_kls_are_bounded_and_mirror_each_other(rows, skew):
 
 
 @given(SMALL_ROWS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_limits_of_skewed_and_alpha_divergences(rows):
     """Skew 0 gives the KL itself, alpha 1 the forward KL, alpha 0 the reverse KL."""
     ours, theirs = map(log_probs, rows)
@@ -347,7 +347,7 @@ def test_limits_of_skewed_and_alpha_divergences(rows):
 
 
 @given(ROWS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_symmetries(rows):
     ours, theirs = map(log_probs, rows)
     for found in (symmetric_kl, alpha_divergence(0.5)):
@@ -358,7 +358,7 @@ def test_symmetries(rows):
 
 
 @given(ROWS, st.floats(0.05, 0.95))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_adaptive_kl_is_between_both_kls(rows, head):
     ours, theirs = map(log_probs, rows)
     least, most = sorted(value(limit, ours, theirs).item() for limit in (forward_kl, reverse_kl))
@@ -394,7 +394,7 @@ def test_gradcheck_of_each(name, beta):
 
 @each
 @given(ROWS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_each_is_zero_with_zero_gradient_at_equality_and_never_negative(name, beta, rows):
     found = made(name, beta)
     ours, theirs = rows
@@ -407,7 +407,7 @@ def test_each_is_zero_with_zero_gradient_at_equality_and_never_negative(name, be
 
 @each
 @given(ROWS, st.floats(-500, 500), st.floats(-500, 500))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_each_is_invariant_to_shifted_logits(name, beta, rows, up, down):
     found = made(name, beta)
     ours, theirs = (torch.tensor(row, dtype=torch.float64) for row in rows)
@@ -417,7 +417,7 @@ def test_each_is_invariant_to_shifted_logits(name, beta, rows, up, down):
 
 
 @given(ROWS, st.floats(0.01, 0.99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_jensen_shannon_is_bounded_and_symmetric_with_1_minus_beta(rows, beta):
     ours, theirs = map(log_probs, rows)
     found = value(jensen_shannon(beta), ours, theirs).item()
@@ -428,7 +428,7 @@ def test_jensen_shannon_is_bounded_and_symmetric_with_1_minus_beta(rows, beta):
 
 
 @given(SMALL_ROWS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_jensen_shannon_tends_to_both_directions_of_kl(rows):
     """Divided by beta (1 - beta), it tends to the forward KL for beta to 0, to the reverse KL for beta to 1."""
     ours, theirs = map(log_probs, rows)
@@ -438,7 +438,7 @@ def test_jensen_shannon_tends_to_both_directions_of_kl(rows):
 
 
 @given(ROWS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_total_variation_is_symmetric_and_bounded(rows):
     """The bounds are 1, and the square root of half of either KL (Pinsker)."""
     ours, theirs = map(log_probs, rows)
@@ -450,7 +450,7 @@ def test_total_variation_is_symmetric_and_bounded(rows):
 
 
 @given(ROWS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_reverse_kl_is_forward_kl_with_swapped_arguments(rows):
     ours, theirs = map(log_probs, rows)
     assert value(reverse_kl, ours, theirs).item() == pytest.approx(kl(theirs, ours).item(), rel=1e-12, abs=1e-14)

@@ -71,7 +71,7 @@ def test_gradients_of_the_ranking_pass_gradcheck():
 
 
 @given(ROWS, st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_never_negative_and_zero_with_the_same_order(rows, data):
     ours, theirs = (torch.tensor(row, dtype=torch.float64) for row in rows)
     k = data.draw(st.integers(1, len(rows[0])))

@@ -27,7 +27,7 @@ def test_a_share_is_exact_despite_floating_point():
 
 
 @given(VALUES, st.integers(1, 100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_threshold_matches_the_definition_and_selects_the_share(values, percent):
     nll = torch.tensor(values)
     found = nll >= loss_threshold(nll, percent / 100)
@@ -57,7 +57,7 @@ def test_queue_keeps_its_dtype():
 
 
 @given(st.integers(1, 7), st.lists(VALUES, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_queue_has_the_last_values_of_all_batches(size, batches):
     queue = torch.full((size,), math.nan)
     for batch in batches:

@@ -34,7 +34,7 @@ def test_literal():
 
 
 @given(ROWS.map(lambda rows: rows[0]), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_top_k_has_the_sorted_values_and_all_probability(row, data):
     k = data.draw(st.integers(1, len(row)))
     found = top_k(log_probs([row]), k)
@@ -157,7 +157,7 @@ def test_the_rest_of_the_student_underflows(gap):
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 @given(ROWS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_divergence_grows_with_k_up_to_that_of_all_classes(name, rows):
     """Data processing inequality: merging classes never increases a divergence."""
     ours, theirs = (log_probs([row]) for row in rows)
@@ -174,7 +174,7 @@ def test_the_divergence_grows_with_k_up_to_that_of_all_classes(name, rows):
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 @given(ROWS.map(lambda rows: rows[0]), st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_zero_at_equality_with_the_rest_as_a_class(name, row, data):
     both = log_probs([row])
     teacher = top_k(both, data.draw(st.integers(1, len(row))))
