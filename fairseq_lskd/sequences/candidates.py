@@ -90,7 +90,7 @@ class Candidates:
         ]
         if wrong:
             message = f"{counted.path} has {self.sentences:,} source sentences: {'; '.join(wrong)}"
-            if lines["--references"] < sides.get("--references", counted).lines:
+            if self.references and sides["--references"].lines > self.sentences:
                 message += ". If cleaning dropped sentences, give the references that it kept (DATA/raw)"
             raise UserError(message)
 
