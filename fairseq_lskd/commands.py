@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 #: The programs that train, and their modules, which launchers call: `torchrun ... -m fairseq_cli.train`.
 PROGRAMS, MODULES = ("fairseq-train", "fairseq-hydra-train"), ("fairseq_cli.train", "fairseq_cli.hydra_train")
@@ -81,3 +82,11 @@ def shown(command: Sequence[str], width: int) -> str:
             lines.append("    ")
         lines[-1] += f"{' ' if lines[-1].strip() else ''}{text}"
     return " \\\n".join(lines)
+
+
+def number(given: Any) -> float | None:
+    """Convert a label or option to a number, or return None."""
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        return None

@@ -17,15 +17,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
 from . import __version__
-from .commands import option, shown, trains, without
+from .commands import number, option, shown, trains, without
 from .differing import commands_differ
 from .errors import UserError
 from .files import contents, is_leftover, sha256, sweep, write_json
 from .reading import NUMBER, parse_json, read_json
 from .replacing import Kind, beside, followed, put_in_place, replaces, restore, set_aside, settle
+from .statuses import statuses
 
 RECORD = "run.json"
 AVERAGE = "checkpoint_average.pt"  #: the model of a training by the scripts
@@ -399,14 +398,6 @@ def labels_of(command: Sequence[str], labels: dict[str, Any]) -> dict[str, Any]:
     return {**found, **labels}
 
 
-def number(given: Any) -> float | None:
-    """Convert a label or option to a number, or return None."""
-    try:
-        return float(given)
-    except (TypeError, ValueError):
-        return None
-
-
 #: torch's message for embeddings of another vocabulary size.
 _OTHER_VOCABULARY = re.compile(r"size mismatch for (en|de)coder\.embed_tokens\.weight")
 
@@ -451,7 +442,7 @@ def _stream(command: Sequence[str], log: Path, title: str, lock: int) -> int:
     assert process.stdout is not None
     try:
         with log.open("w", encoding="utf-8") as copy:
-            for status in progress(_tee(process.stdout, copy), command):
+            for status in statuses(_tee(process.stdout, copy), command):
                 print(f"{title} | {status}", file=sys.stderr, flush=True)
         return process.wait()
     except BaseException:
@@ -465,90 +456,3 @@ def _tee(lines: Iterable[str], copy: TextIO) -> Iterator[str]:
         copy.write(line)
         copy.flush()
         yield line
-
-
-#: fairseq's log line for loaded data: "... data/bin train de-en 29000 examples".
-_EXAMPLES = re.compile(r" (\d+) examples$")
-#: "... Loaded checkpoint runs/mine/checkpoint_last.pt (epoch 4 @ 78 updates)", with the updates.
-_RESUMED = re.compile(r"Loaded checkpoint .* \(epoch \d+ @ ([1-9]\d*) updates\)$")
-
-#: Statistics of `--log-format simple`: "loss=9.1, num_updates=100" in an epoch, "| loss 5.1 | ppl 9" after it.
-_TRAINED = re.compile(r"(\w+)=([^\s,]+)(?=,|$)")
-_VALIDATED = re.compile(r"\| (\w+) ([^\s|]+)(?= \||$)")
-
-#: "... early stop since valid performance hasn't improved for last 3 runs"
-_STOPPED = re.compile(r"early stop since valid performance hasn't improved for last (\d+) runs$")
-
-#: What compat's patches log if the checkpoint of a resumed training has reached its end.
-_NOTHING_LEFT = re.compile(r"nothing is left to train: .*")
-
-
-def _early_stop(command: Sequence[str], update: str, patience: str) -> str:
-    """Return that --patience has ended a training, and at which update."""
-    planned = number(option(command, "--max-update"))
-    metric = option(command, "--best-checkpoint-metric") or "loss"
-    return (
-        f"stopped at update {update}{f' of {planned:.0f}' if planned else ''}: no better validation "
-        f"{'BLEU' if metric == 'bleu' else metric} in {patience} validation{'s' * (patience != '1')} "
-        f"(--patience {patience})"
-    )
-
-
-def progress(lines: Iterator[str], command: Sequence[str], every: float = 10.0) -> Iterator[str]:
-    """Yield status lines from the output of a fairseq command, at most one per `every` seconds.
-
-    It understands fairseq-train (the remaining time needs --max-update) and fairseq-generate. Without a terminal, the
-    default of fairseq-train is `--log-format simple`.
-    """
-    updates = number(option(command, "--max-update"))
-    start, first, wanted, hypotheses, last = time.monotonic(), None, 0, 0, 0.0
-    validated = None
-    for line in lines:
-        now = time.monotonic()
-        if "| valid | " in line and "num_updates" in line:
-            validated = (_stats(line, "valid_num_updates") or {}).get("valid_num_updates", validated)
-            if stats := _stats(line, "valid_num_updates", "valid_ppl"):
-                bleu = f" | valid BLEU {stats['valid_bleu']}" if "valid_bleu" in stats else ""
-                yield f"update {stats['valid_num_updates']} | valid ppl {stats['valid_ppl']}{bleu}"
-        elif "| train_inner | " in line:
-            if not (stats := _stats(line, "num_updates", "loss", "wps")):
-                continue
-            done = int(stats["num_updates"])
-            if first is None:
-                first, start = done, now
-            if updates and done > first and now - last >= every:
-                last = now
-                left = tqdm.format_interval((now - start) / (done - first) * (updates - done))
-                yield f"update {done}/{updates:.0f} | loss {stats['loss']} | {stats['wps']} tokens/s | {left} left"
-        elif validated is not None and (found := _STOPPED.search(line)):
-            if number(validated) != updates:
-                yield _early_stop(command, validated, found[1])
-        elif found := _NOTHING_LEFT.search(line):
-            yield found[0]
-        elif found := _RESUMED.search(line):
-            yield f"continues at update {found[1]}{f' of {updates:.0f}' if updates else ''}"
-        elif found := _EXAMPLES.search(line):
-            wanted = int(found[1]) * int(number(option(command, "--nbest")) or 1)
-        elif line.startswith("H-"):
-            hypotheses += 1
-            if hypotheses == 1:
-                start = last = now
-            elif now - last >= every:
-                last = now
-                rate = hypotheses / (now - start)
-                left = f" | {tqdm.format_interval((wanted - hypotheses) / rate)} left" if wanted else ""
-                yield f"{hypotheses:,} hypotheses | {rate:.0f} per second{left}"
-
-
-def _stats(line: str, *names: str) -> dict[str, Any] | None:
-    """Return the statistics in a log line; None if the line is damaged, which must not end a training."""
-    if "| valid | epoch " in line:
-        stats = {f"valid_{name}": value for name, value in _VALIDATED.findall(line)}
-    elif "| train_inner | epoch " in line:
-        stats = dict(_TRAINED.findall(line))
-    else:
-        try:
-            stats = parse_json(line[line.index("{") :])
-        except ValueError:
-            return None
-    return stats if all(name in stats for name in names) else None

@@ -22,12 +22,12 @@ from ..analysis.sections import Findings
 from ..analysis.system import POINTS, Seen, System, least_smoothed_first, pictured
 from ..analysis.terms import TRANSLATION
 from ..analysis.truth import read_log_probs, truth_path
+from ..commands import number
 from ..errors import UserError
 from ..files import sha256
 from ..losses import count_types
 from ..records.derive import training_of
 from ..records.training import Training, same
-from ..runs import number
 from ..teachers.cache import data_files
 from ..teachers.checkpoint import parameters, read_archive
 from ..teachers.soundness import check_weights

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..commands import option
+from ..commands import number, option
 from ..errors import UserError
 from ..files import sha256
 from ..reading import read_value
-from ..runs import RECORD, number, read_record
+from ..runs import RECORD, read_record
 from ..sequences.manifest import MANIFEST as SELECTED
 from ..sequences.manifest import translators
 from ..teachers.checkpoint import read_archive

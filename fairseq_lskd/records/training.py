@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
+from ..commands import number
 from ..errors import UserError
 from ..reading import COUNT, NUMBER, misfit
-from ..runs import number
 
 SCHEMA = 1  #: version of the record; a record of another version is derived again
 _FACTS = (

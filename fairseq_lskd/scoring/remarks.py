@@ -125,9 +125,9 @@ def _weak_teachers(records: Sequence[dict[str, Any]]) -> list[str]:
             ]
             if worse:
                 said.append(
-                    f"warning: the teacher {teacher_name} is no better than the student {plain_name}, which was "
-                    f"trained without a teacher: {kind} {', '.join(worse)}. Train the teacher longer, make it larger, "
-                    "or make the student smaller"
+                    f"warning: the teacher ({teacher_name}) is no better than the student without a teacher "
+                    f"({plain_name}): {kind} {', '.join(worse)}. Train the teacher longer, make it larger, or make the "
+                    "student smaller"
                 )
     return said
 

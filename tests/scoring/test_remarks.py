@@ -38,7 +38,7 @@ def test_better_teachers_give_no_warning() -> None:
 def test_weak_teachers_give_a_warning(bleu: float) -> None:
     """The teacher has no student yet."""
     (said,) = warnings([teacher(1, bleu), teacher(2, 30.0), *rows(2)[2:4]])
-    assert said.startswith("warning: the teacher teacher-0.1 is no better than the student student")
+    assert said.startswith("warning: ") and "teacher-0.1" in said and "no better than the student" in said
     assert f"test BLEU {bleu:.1f} against 20.0 (seed 1)" in said and "seed 2" not in said
     assert "Train the teacher longer" in said and "the student smaller" in said
 
