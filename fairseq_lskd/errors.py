@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 #: The environment variable with the file that collects the messages of an experiment's steps (`scripts/experiment.sh`).
@@ -36,3 +37,12 @@ def exit_on_user_error(prefix: str) -> Iterator[None]:
             with contextlib.suppress(OSError), Path(collected).open("a", encoding="utf-8") as file:
                 print(message, file=file)
         sys.exit(message)
+
+
+def meant(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return which known word a misspelt one probably means; None if it is similar to none.
+
+    Args:
+        cutoff: least similarity, from 0 to 1, as difflib measures it.
+    """
+    return next(iter(difflib.get_close_matches(word, list(known), 1, cutoff)), None)

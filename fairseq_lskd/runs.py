@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import difflib
 import fcntl
 import math
 import os
@@ -20,7 +19,7 @@ from typing import Any, TextIO
 from . import __version__
 from .commands import number, option, shown, trains, without
 from .differing import commands_differ
-from .errors import UserError
+from .errors import UserError, meant
 from .files import contents, is_leftover, sha256, sweep, write_json
 from .reading import NUMBER, parse_json, read_json
 from .replacing import Kind, beside, followed, put_in_place, replaces, restore, set_aside, settle
@@ -370,8 +369,8 @@ def read_labels(given: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             labels[name] = value
     role = str(labels.get("role"))
-    if role not in ROLES and (near := difflib.get_close_matches(role, ROLES, 1)):
-        raise UserError(f"--label role={role}: did you mean {near[0]}? Tables know the roles {' and '.join(ROLES)}")
+    if role not in ROLES and (near := meant(role, ROLES)):
+        raise UserError(f"--label role={role}: did you mean {near}? Tables know the roles {' and '.join(ROLES)}")
     return labels
 
 

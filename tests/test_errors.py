@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fairseq_lskd.errors import COLLECTED, UserError, exit_on_user_error
+from fairseq_lskd.errors import COLLECTED, UserError, exit_on_user_error, meant
 
 
 def test_a_message_cannot_command_the_terminal() -> None:
@@ -26,3 +26,9 @@ def test_messages_of_an_experiments_steps_are_collected(tmp_path: Path, monkeypa
     with pytest.raises(SystemExit, match="c: error: é"), exit_on_user_error("c"):
         raise UserError("é")
     assert (tmp_path / "errors").read_text(encoding="utf-8") == "a: error: é\nb: error: é\n"
+
+
+def test_what_a_misspelt_word_means() -> None:
+    assert meant("taecher", ("teacher", "student")) == "teacher"
+    assert meant("corpus", ("teacher", "student")) is None
+    assert meant("taecher", iter(("teacher",)), cutoff=0.95) is None

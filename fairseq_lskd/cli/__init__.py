@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import errno
 import importlib
 import logging
@@ -16,7 +15,7 @@ from pathlib import Path
 from .. import __version__
 from ..compat import openmp
 from ..compat.versions import what_is_missing
-from ..errors import COLLECTED, exit_on_user_error
+from ..errors import COLLECTED, exit_on_user_error, meant
 from ..terminal import plain_output
 from ..user_dir import import_user_dirs
 from ._help import HelpFormatter
@@ -133,11 +132,12 @@ def _module(name: str, argv: Sequence[str]) -> str:
     return "record" if name == "score" and of_run else name
 
 
-def _meant(flag: str, known: Sequence[str]) -> str | None:
+def _meant_flag(flag: str, known: Sequence[str]) -> str | None:
     """Return the option that a misspelt one probably means; None without one."""
     # The dashes are equal in all, and would make short options similar: --sort and --out.
     names = {each.lstrip("-"): each for each in known}
-    return next((names[near] for near in difflib.get_close_matches(flag.lstrip("-"), names, 1, cutoff=0.65)), None)
+    near = meant(flag.lstrip("-"), names, cutoff=0.65)
+    return None if near is None else names[near]
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -185,8 +185,8 @@ def _main(argv: Sequence[str] | None) -> int:
     if chosen in SCRIPTS:
         commands, scripts = SCRIPTS[chosen]
         parser.error(f"{chosen}: no such command. Call {commands}. In a checkout, {scripts} does it; see README.md")
-    if chosen is not None and chosen not in COMMANDS and (near := difflib.get_close_matches(chosen, COMMANDS, 1)):
-        parser.error(f"{chosen}: no such command. Did you mean {near[0]}?")
+    if chosen is not None and chosen not in COMMANDS and (near := meant(chosen, COMMANDS)):
+        parser.error(f"{chosen}: no such command. Did you mean {near}?")
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         called = subparsers.choices[args.subcommand]
@@ -198,7 +198,7 @@ def _main(argv: Sequence[str] | None) -> int:
         instead = next(
             (INSTEAD[key] for flag in flags if (key := (_module(args.subcommand, argv), flag)) in INSTEAD), None
         )
-        near = [each for flag in flags if (each := _meant(flag, known))]
+        near = [each for flag in flags if (each := _meant_flag(flag, known))]
         hint = f". {instead}" if instead else f". Did you mean {', '.join(near)}?" if near else ""
         called.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     with _no_traceback(f"lskd {args.subcommand}", getattr(args, "out", None)):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, meant
 from ..names import INSIDE, PLAIN, is_inside, is_plain, plain, why_no_url
 from ..reading import COUNT, NUMBER, misfit, read_toml, shown
 from .bitext import SPLITS
@@ -130,8 +129,8 @@ def _known(name: str) -> Path:
         if is_plain(name) and (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
     known = names()
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    guess = f" (did you mean {close[0]}?)" if close else ""
+    close = meant(name, known, cutoff=0.5)
+    guess = f" (did you mean {close}?)" if close else ""
     raise UserError(f"unknown corpus {name}{guess}; expected one of {', '.join(known)}, or a .toml file")
 
 
@@ -240,8 +239,8 @@ class _Reader:
 
     def _unknown(self, table: Mapping[str, Any], keys: Collection[str], where: str) -> None:
         for key in (each for each in table if each not in keys):
-            close = difflib.get_close_matches(key, keys, n=1)
-            self.problems.append(f"{where}{key}: unknown{f', did you mean {close[0]}?' if close else ''}")
+            close = meant(key, keys)
+            self.problems.append(f"{where}{key}: unknown{f', did you mean {close}?' if close else ''}")
 
     def _hold_out(self, table: dict[str, Any]) -> HoldOut:
         self._unknown(table, ("by", "valid", "test"), "hold_out.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from ..commands import option
 from ..data import corpora
 from ..data.dialects import DIALECTS
 from ..data.generated import TARGET_LANG
-from ..errors import UserError
+from ..errors import UserError, meant
 from ..names import is_plain
 from ..reading import shown
 
@@ -44,9 +43,9 @@ def wrong_corpus(corpus: str, languages: Sequence[str], prepare: Sequence[str]) 
         return []
     known = [GENERATED, *corpora.names()]
     if corpus not in known:
-        near = difflib.get_close_matches(corpus, known, 1, cutoff=0.5)
-        meant = f"did you mean {near[0]}? Expected" if near else "expected"
-        return [f"corpus: {corpus}: {meant} one of {', '.join(known)}, or a corpus file (.toml)"]
+        near = meant(corpus, known, cutoff=0.5)
+        expected = f"did you mean {near}? Expected" if near else "expected"
+        return [f"corpus: {corpus}: {expected} one of {', '.join(known)}, or a corpus file (.toml)"]
     if corpus == GENERATED:
         number = option(prepare, "--dialect") or "0"
         if not number.isdecimal() or int(number) >= len(DIALECTS):
@@ -83,8 +82,8 @@ def wrong_words(words: Sequence[str], corpus: str, script: Path) -> list[str]:
             problems.append(f"prepare: {shown(word)}: expected an option before it")
         elif word not in known:
             allowed = [name for name in known if corpus == GENERATED or not known[name]]
-            near = difflib.get_close_matches(word, allowed, 1, cutoff=0.8)
-            way = f"did you mean {near[0]}? O" if near else "o"
+            near = meant(word, allowed, cutoff=0.8)
+            way = f"did you mean {near}? O" if near else "o"
             problems.append(
                 f"prepare: {word} is no option of scripts/prepare.sh; {way}ptions of lskd encode go after --"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.writing_systems import check_tokeniser
-from ..errors import UserError
+from ..errors import UserError, meant
 from ..names import PLAIN, is_plain
 from ..reading import misfit, read_yaml, shown
 from .preparation import wrong_data
@@ -96,9 +95,9 @@ def find(experiment: str, folder: Path) -> Path:
         return folder / f"{experiment}.yaml"
     known = [path.stem for path in folder.glob("*.yaml") if path.stem != "scales"]
     known = sorted([*known, *(path.parent.name for path in folder.glob("*/Snakefile"))])
-    near = difflib.get_close_matches(experiment, known, 1, cutoff=0.8)
+    near = meant(experiment, known, cutoff=0.8)
     expected = f"expected a YAML file, or one of {', '.join(known)}"
-    raise UserError(f"experiment {experiment}: {f'did you mean {near[0]}? E' + expected[1:] if near else expected}")
+    raise UserError(f"experiment {experiment}: {f'did you mean {near}? E' + expected[1:] if near else expected}")
 
 
 def usual_scale(experiment: str, folder: Path) -> str:
@@ -312,8 +311,8 @@ def _kind_of(kind: Any, value: Any) -> str:
 
 def _near(key: Any, kinds: Mapping[str, Any]) -> str:
     """Return what was probably meant by an unknown key, or all that are known."""
-    near = difflib.get_close_matches(str(key), kinds, 1)
-    return f"no such key; did you mean {near[0]}?" if near else f"expected one of {', '.join(kinds)}"
+    near = meant(str(key), kinds)
+    return f"no such key; did you mean {near}?" if near else f"expected one of {', '.join(kinds)}"
 
 
 def _wrong(given: Mapping[str, Any], kinds: Mapping[str, Any], where: str, needed: tuple[str, ...]) -> list[str]:

@@ -6,7 +6,7 @@ import itertools
 import math
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,6 @@ def build_training_set(request: Request) -> Report | None:
     request = replace(request, metric=metric, filters=request.filters.with_preset(request.preset))
     selection = _selection(request)
     selector = Selector(selection)
-    signature = f"{SHOWN[metric]}: {selector.signature}" if metric and selector.signature else None
     by_bleu = request.strategy in USUAL_METRIC and metric == "sentence-bleu"
     if by_bleu and (missing := available_tokeniser(request.target_lang)[1]):
         _warn(missing.partition(";")[0])
@@ -171,19 +170,12 @@ def build_training_set(request: Request) -> Report | None:
         return None
     if valid:
         valid.check()
-    candidates.check_text()
-    candidates.check_references()
-    _check_alignment(candidates, bool(request.allow_shifted))
     shares = Shares(request.shares, request.share_by or "sentences") if request.shares else None
-    if shares:
-        shares.check(1 + len(added))
-    if student:
-        _check_tag(request.tag, student)
-        _check_vocabularies(candidates, selector, student, added)
+    _check_contents(request, candidates, selector, student, added, shares)
     if request.filters.learns:
         sample = _best(itertools.islice(candidates.read(), SAMPLE), request.remove_bpe)
         selection = replace(selection, filters=request.filters.make(sample))
-    report = Report(signature)
+    report = Report(f"{SHOWN[metric]}: {selector.signature}" if metric and selector.signature else None)
     with manifest.written(request.out) as (folder, facts):
         if request.filter_score_quantile:
             least = least_score(_progress(candidates, "scores"), request.filter_score_quantile)
@@ -200,19 +192,7 @@ def build_training_set(request: Request) -> Report | None:
         languages = (request.source_lang, request.target_lang)
         added_pairs = write_pairs(folder, *languages, outcomes, report, added, tag=request.tag, shares=shares)
         candidates.check_unchanged()
-        # This can only be checked after reading all. The context manager removes the files written so far.
-        if request.strategy != "1-best" and report.most < 2:
-            raise UserError(
-                f"--strategy {request.strategy}: no sentence of {request.translations} has more than one translation. "
-                "Translate with --nbest 5, or use --strategy 1-best"
-            )
-        if request.strategy == "mbr-n" and report.most <= selection.mbr_best:
-            _warn(
-                f"--mbr-best {selection.mbr_best} has no effect: no sentence has more than {report.most} "
-                "translations, so all are written with equal weights. Give a smaller --mbr-best, or more samples (lskd "
-                "translate --sampling)"
-            )
-        _warn_of_filters(report, bool(request.references))
+        _check_report(report, selection, request)
         for warning in best.warnings(str(request.translations)):
             _warn(f"{warning}. A student learns little from them")
         facts["pairs"] = dict(report.pairs)
@@ -228,10 +208,7 @@ def build_training_set(request: Request) -> Report | None:
         if score_filters:
             facts["thresholds"] = {each.reason: each.least for each in score_filters}
         if student:
-            total = report.pairs.total() + sum(added_pairs.values())
-            counts = {"selected": report.pairs.total()} | {f"of {name}": pairs for name, pairs in added_pairs.items()}
-            parts = [f"{pairs:,} {name}" for name, pairs in counts.items()]
-            print(f"binarising {total:,} pairs" + f": {', '.join(parts)}" * bool(added_pairs), file=sys.stderr)
+            _print_pairs(report, added_pairs)
             facts["unknown"] = binarise(folder, student, request.workers)
             _warn_of_unknown(facts["unknown"], _is_in_other_pieces(made_by, student, request))
         if valid:
@@ -390,6 +367,25 @@ def _digests(request: Request, student: Student | None, added: Iterable[Selected
     return {name: sha256(path) for name, path in files.items() if path}
 
 
+def _check_contents(
+    request: Request,
+    candidates: Candidates,
+    selector: Selector,
+    student: Student | None,
+    added: Sequence[Selected],
+    shares: Shares | None,
+) -> None:
+    """Raise a `UserError` if the files do not fit each other, before anything is written."""
+    candidates.check_text()
+    candidates.check_references()
+    _check_alignment(candidates, bool(request.allow_shifted))
+    if shares:
+        shares.check(1 + len(added))
+    if student:
+        _check_tag(request.tag, student)
+        _check_vocabularies(candidates, selector, student, added)
+
+
 def _check_alignment(candidates: Candidates, allow_shifted: bool) -> None:
     if shifted := "; ".join(candidates.out_of_step()):
         if not allow_shifted:
@@ -477,6 +473,28 @@ def _progress(candidates: Candidates, title: str) -> Iterable[dict[str, Any]]:
 
 def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
+
+
+def _check_report(report: Report, selection: SelectionOptions, request: Request) -> None:
+    """Check what can only be checked after reading all. A `UserError` removes the files that were written."""
+    if request.strategy != "1-best" and report.most < 2:
+        raise UserError(
+            f"--strategy {request.strategy}: no sentence of {request.translations} has more than one translation. "
+            "Translate with --nbest 5, or use --strategy 1-best"
+        )
+    if request.strategy == "mbr-n" and report.most <= selection.mbr_best:
+        _warn(
+            f"--mbr-best {selection.mbr_best} has no effect: no sentence has more than {report.most} translations, so "
+            "all are written with equal weights. Give a smaller --mbr-best, or more samples (lskd translate --sampling)"
+        )
+    _warn_of_filters(report, bool(request.references))
+
+
+def _print_pairs(report: Report, added: Mapping[str, int]) -> None:
+    """Print how many pairs are binarised, and of which training sets if there are others."""
+    counts = {"selected": report.pairs.total()} | {f"of {name}": pairs for name, pairs in added.items()}
+    parts = f": {', '.join(f'{pairs:,} {name}' for name, pairs in counts.items())}" if added else ""
+    print(f"binarising {sum(counts.values()):,} pairs{parts}", file=sys.stderr)
 
 
 def _warn_of_filters(report: Report, has_references: bool) -> None:

@@ -6,7 +6,6 @@ drops it. Words are separated by white space, or are Moses tokens with `words = 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import html
 import re
@@ -17,7 +16,7 @@ from typing import Any
 
 import regex
 
-from ...errors import UserError
+from ...errors import UserError, meant
 from ...extras import require
 from ...reading import NUMBER, misfit
 
@@ -95,8 +94,8 @@ class Steps:
         problems = []
         for key, value in table.items():
             if key not in kinds:
-                close = difflib.get_close_matches(key, kinds, n=1)
-                problems.append(f"clean.{key}: unknown{f', did you mean {close[0]}?' if close else ''}")
+                close = meant(key, kinds)
+                problems.append(f"clean.{key}: unknown{f', did you mean {close}?' if close else ''}")
             elif key in CHOICES:
                 if value not in CHOICES[key]:
                     problems.append(f"clean.{key} = {value!r}: expected {', '.join(CHOICES[key])}")
