@@ -185,8 +185,8 @@ def _main(argv: Sequence[str] | None) -> int:
     if chosen in SCRIPTS:
         commands, scripts = SCRIPTS[chosen]
         parser.error(f"{chosen}: no such command. Call {commands}. In a checkout, {scripts} does it; see README.md")
-    if chosen is not None and chosen not in COMMANDS and (near := meant(chosen, COMMANDS)):
-        parser.error(f"{chosen}: no such command. Did you mean {near}?")
+    if chosen is not None and chosen not in COMMANDS and (likely := meant(chosen, COMMANDS)):
+        parser.error(f"{chosen}: no such command. Did you mean {likely}?")
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         called = subparsers.choices[args.subcommand]
