@@ -215,7 +215,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clean: turn on the filters unk, short, numbers, brackets, clauses, repeats, copies, script and "
         "usual-length, at limits that few good translations reach; flags that you give override it",
     )
-    repeats = "drop if a word N-gram occurs at least COUNT more times than any N-gram of the source"
+    repeats = (
+        "drop if a word N-gram occurs at least COUNT more times than any N-gram of the source, or if a few letters "
+        "stand six times in a row, which they do not in the source"
+    )
     languages = "drop if py3langid is sure that either side is in another language than given, for example de,en"
     add_options(
         group,

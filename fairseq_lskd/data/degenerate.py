@@ -1,8 +1,9 @@
-"""Detect translations that say nothing about their sources: the same for every sentence, empty, or repeating a word."""
+"""Detect translations that say nothing about their sources: the same for all, empty, or repeating a word or letters."""
 
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ _MOST_EQUAL = 0.5  # share of the lines
 _MOST_EMPTY = 0.1  # share of the lines
 _MOST_DEGENERATE = 0.1  # share of the lines
 _LONG_ENOUGH, _MOST_OF_A_LINE = 8, 0.5  # tokens of a line, and the share that one of them may have
+#: A letter and up to three more characters, six times in a row.
+_STUTTER = re.compile(r"([^\W\d_].{0,3}?)\1{5}")
 _SHOWN = 60  #: characters of a line in a warning
 SAMPLE = 10_000  # sentences that `Sampled` compares
 _CAUSE = "the model may have learnt too little"
@@ -39,7 +42,7 @@ def degenerate(
     if repetitive := repetitive_lines(lines, others):
         shown = some_lines([numbers[number - 1] for number in repetitive] if numbers else repetitive)
         found.append(
-            f"{name}: {shown} of {len(lines):,}{f' {of}'.rstrip()} mostly repeat one word, such as "
+            f"{name}: {shown} of {len(lines):,}{f' {of}'.rstrip()} repeat one word or a few letters, such as "
             f"{lines[repetitive[0] - 1][:_SHOWN]!r}: {_CAUSE}"
         )
     return found
@@ -57,7 +60,7 @@ def equal_lines(lines: Sequence[str], others: Sequence[str]) -> tuple[str, int] 
 
 
 def repetitive_lines(lines: Sequence[str], others: Sequence[str]) -> list[int]:
-    """Return the numbers, from 1, of lines that mostly repeat one token, if their `others` do not; [] if few do."""
+    """Return the numbers, from 1, of lines that repeat a token or letters, if their `others` do not; [] if few do."""
     found = [
         number
         for number, (line, other) in enumerate(zip(lines, others, strict=True), 1)
@@ -70,7 +73,14 @@ def _is_repetitive(line: str) -> bool:
     tokens = line.split()
     if len(tokens) == 1:  # a language without spaces
         tokens = list(line.strip())
-    return len(tokens) >= _LONG_ENOUGH and Counter(tokens).most_common(1)[0][1] >= _MOST_OF_A_LINE * len(tokens)
+    if len(tokens) >= _LONG_ENOUGH and Counter(tokens).most_common(1)[0][1] >= _MOST_OF_A_LINE * len(tokens):
+        return True
+    return stutters(line)
+
+
+def stutters(text: str) -> bool:
+    """Return whether a few characters stand six times in a row, as in "Unionssssss" and "s s s s s s"."""
+    return _STUTTER.search("".join(text.split())) is not None
 
 
 class Sampled:

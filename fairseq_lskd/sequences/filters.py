@@ -1,7 +1,7 @@
 """Filters of a teacher's translations. Each compares the text of a hypothesis with the text of its source sentence.
 
 Words are separated by white space. In languages without it, `Copies` compares whole clauses and `Repeats` finds
-nothing. Filters are picklable, so that they can be sent to worker processes.
+only repeated characters. Filters are picklable, so that they can be sent to worker processes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from ..data.degenerate import stutters
 from ..data.language_id import identifier, is_other, unknown_languages
 from ..errors import UserError
 from .pieces import has_unknown
@@ -66,7 +67,8 @@ class Copies:
 class Repeats:
     """Drop a hypothesis if its most frequent word n-gram occurs at least `excess` more times than that of the source.
 
-    Raunak et al. (NAACL 2021) detect oscillatory hallucinations in this way.
+    Raunak et al. (NAACL 2021) detect oscillatory hallucinations in this way. Models of SentencePiece pieces also repeat
+    pieces within a word: a hypothesis that `stutters` is dropped too, unless the source does.
     """
 
     n: int
@@ -78,7 +80,9 @@ class Repeats:
             raise UserError(f"--filter-repeats {self.n},{self.excess}: expected two numbers of 1 or more")
 
     def __call__(self, source: str, hypothesis: str) -> bool:
-        return self._most(hypothesis) - self._most(source) >= self.excess
+        if self._most(hypothesis) - self._most(source) >= self.excess:
+            return True
+        return stutters(hypothesis) and not stutters(source)
 
     def _most(self, text: str) -> int:
         words = text.casefold().split()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairseq_lskd.data import degenerate as module
-from fairseq_lskd.data.degenerate import Sampled, degenerate, equal_lines, repetitive_lines
+from fairseq_lskd.data.degenerate import Sampled, degenerate, equal_lines, repetitive_lines, stutters
 
 
 def test_equal_lines() -> None:
@@ -24,7 +24,7 @@ def test_repetitive_lines() -> None:
     assert repetitive_lines([loop] * 4 + [plain] * 6, [plain] * 10) == []  # too few
     assert repetitive_lines([loop] * 5 + [plain] * 46, [plain] * 51) == []  # a share below a tenth
     assert repetitive_lines([loop] * 5, [loop] * 5) == []
-    assert repetitive_lines(["ha ha ha ha ha ha ha"] * 5, [plain] * 5) == []  # short
+    assert repetitive_lines(["the the the a the the b"] * 5, [plain] * 5) == []  # short
     assert repetitive_lines(["\u7684" * 9 + "\u4e00"] * 5, ["\u4e00\u4e8c\u4e09"] * 5) == [1, 2, 3, 4, 5]
 
 
@@ -33,7 +33,27 @@ def test_warnings_name_the_lines() -> None:
     (same,) = degenerate("hyp", ["a b"] * 10, sources)
     assert same.startswith("hyp: 10 of 10 translations are the same, 'a b': the model may have learnt too little")
     (said,) = degenerate("hyp", [f"{loop}{n}" for n in range(5)], sources[:5], [12, 15, 17, 18, 19], "sampled ")
-    assert said.startswith("hyp: 5 lines (12, 15, 17, 18, 19) of 5 sampled mostly repeat one word, such as 'the the")
+    assert said.startswith("hyp: 5 lines (12, 15, 17, 18, 19) of 5 sampled repeat one word") and "'the the" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Unionssssss", True),
+        ("▁Union s s s s s s", True),
+        ("the Un ion ion ion ion ion ion", True),
+        ("Unionsssss", False),  # five times
+        ("10000000 ------- ....... 1212121212121212", False),
+        ("the the the the the", False),
+        ("hahahahahaha", True),  # such a source exempts its translation
+        ("", False),
+    ],
+)
+def test_letters_six_times_in_a_row_stutter(text: str, found: bool) -> None:
+    assert stutters(text) is found
+    lines = [f"{text} {number}" for number in range(5)]
+    assert (repetitive_lines(lines, ["a source"] * 5) == [1, 2, 3, 4, 5]) is found
+    assert repetitive_lines(lines, lines) == []
 
 
 def sampled(lines: list[str], sources: list[str] | None = None) -> Sampled:

@@ -64,6 +64,8 @@ def test_copies_counts_a_word_as_often_as_it_occurs() -> None:
         ("x y x y z", "a b a b a b a b", True),
         ("x", "a b a b a b", True),  # a source without any bigram
         ("x", "a", False),
+        ("x y z", "the Unionssssss", True),
+        ("haaaaaaa", "haaaaaaa", False),
     ],
 )
 def test_a_bigram_three_times_is_dropped_unless_the_source_repeats_too(
