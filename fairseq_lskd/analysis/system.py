@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -54,6 +54,8 @@ class System:
     temperature: float | None = None
     setting: dict[str, Any] = field(default_factory=dict)  #: how it was taught, without teacher and temperature
     seed: float | None = None
+    #: What teachers should have in common so that smoothing explains their differences; what is not known is left out.
+    trained: dict[str, str] = field(default_factory=dict)
     extra: dict[str, str] = field(default_factory=dict)  #: further facts, for the table of models
     path: str = ""  #: as given; the report, which may be published, does not have it
 
@@ -116,6 +118,13 @@ def pictured(system: System, output: Tensor, three: tuple[int, int, int], seen: 
         if len(member[first].unique()) == len(three):
             clouds.append(Cloud(each.split, each.hidden[first], member[first]))
     return replace(system, templates=templates, clouds=tuple(clouds))
+
+
+def unlike(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """Return in words where `trained` of two teachers differs; "" if they agree in all that is known."""
+    return ", ".join(
+        f"{name} ({value} and {other[name]})" for name, value in one.items() if other.get(name, value) != value
+    )
 
 
 def least_smoothed_first(systems: Sequence[System]) -> list[System]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +20,7 @@ from ..analysis.choice import Choice, distinct, propose_three
 from ..analysis.classes import pair_up
 from ..analysis.measurement import Measurement
 from ..analysis.sections import Findings
-from ..analysis.system import POINTS, Seen, System, least_smoothed_first, pictured
+from ..analysis.system import POINTS, Seen, System, least_smoothed_first, pictured, unlike
 from ..analysis.terms import TRANSLATION
 from ..analysis.truth import read_log_probs, truth_path
 from ..commands import number
@@ -144,6 +145,14 @@ class Study:
             Model(each, name, self.task, request.teacher_data, like, request.max_tokens)
             for each, name in zip(paths, request.model_names(self.trainings), strict=True)
         ]
+        self.trained = [_trained(*each) for each in zip(self.models, self.trainings, strict=True)]
+        for model, trained in zip(self.models[1:count], self.trained[1:count], strict=True):
+            if differs := unlike(self.trained[0], trained):
+                print(
+                    f"warning: the teachers {self.models[0].name} and {model.name} differ in more than label "
+                    f"smoothing: {differs}. The report cannot show what smoothing does",
+                    file=sys.stderr,
+                )
         request.check_outputs([(model.name, why) for model in self.models[:count] if (why := model.why_no_points)])
         ids = np.arange(len(self.dataset))
         for model in self.models:
@@ -186,9 +195,15 @@ class Study:
         triple = self.chosen or propose_three(similarity, measured[0].exact, left_out=marks)
         systems = [
             System(
-                model.name, one, how.label_smoothing, model.why_no_points, extra=_facts_of(model, how), path=model.paths
+                model.name,
+                one,
+                how.label_smoothing,
+                model.why_no_points,
+                trained=trained,
+                extra=_facts_of(model, how),
+                path=model.paths,
             )
-            for model, one, how in zip(self.models, measured, self.trainings, strict=True)
+            for model, one, how, trained in zip(self.models, measured, self.trainings, self.trained, strict=True)
         ]
         teachers = []
         for system, model in tqdm(
@@ -283,6 +298,20 @@ def _training_of(paths: str) -> Training:
         found.append(training_of(path, state=state))
     smoothings = {each.label_smoothing for each in found}
     return found[0] if len(smoothings) == 1 else dataclasses.replace(found[0], label_smoothing=None)
+
+
+def _trained(model: Model, how: Training) -> dict[str, str]:
+    """Return what teachers should have in common, as far as it is known."""
+    updates = None if how.budget is None else how.budget.max_updates
+    digest = hashlib.sha256("".join(sorted(how.data.values())).encode()).hexdigest()
+    found = {
+        "architecture": how.arch,
+        "parameters": f"{sum(map(parameters, model.teacher.models)):,}",
+        "method": how.method,
+        "updates at most": updates and f"{updates:,}",
+        "training data": digest[:8] if how.data else None,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _facts_of(model: Model, how: Training) -> dict[str, str]:

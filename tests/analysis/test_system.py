@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fairseq_lskd.analysis.measurement import Measurement, Plan
-from fairseq_lskd.analysis.system import POINTS, Seen, System, least_smoothed_first, pictured
+from fairseq_lskd.analysis.system import POINTS, Seen, System, least_smoothed_first, pictured, unlike
 
 
 def system(name: str, smoothing: float | None = None) -> System:
@@ -33,3 +33,11 @@ def test_a_split_without_one_of_the_classes_has_no_cloud() -> None:
 def test_the_least_smoothed_is_first_and_the_unknown_last() -> None:
     given = [system("x"), system("b", 0.1), system("a", 0.0)]
     assert [each.name for each in least_smoothed_first(given)] == ["a", "b", "x"]
+
+
+def test_where_trainings_differ() -> None:
+    one = {"parameters": "1,000", "updates at most": "60", "method": "none"}
+    assert unlike(one, one) == unlike(one, {}) == unlike({}, one) == ""
+    assert unlike(one, {"parameters": "2,000", "method": "none"}) == "parameters (1,000 and 2,000)"
+    other = {"updates at most": "30", "parameters": "2,000"}
+    assert unlike(one, other) == "parameters (1,000 and 2,000), updates at most (60 and 30)"

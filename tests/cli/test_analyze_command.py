@@ -257,6 +257,23 @@ def test_teachers_of_equal_label_smoothing_are_told_apart_by_their_paths(
     assert not any(str(tmp_path) in path.read_text() for path in Path("out/tables").iterdir())
 
 
+def test_teachers_that_differ_in_more_than_smoothing_give_a_warning(
+    data: Path, teachers: list[Path], analysed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    differing = []
+    for path, alpha, updates in zip(teachers, (0.0, 0.2), (60, 30), strict=True):
+        copy = relabelled(path, tmp_path, f"of-{updates}", _name="label_smoothed_teacher", label_smoothing=alpha)
+        state = torch.load(copy, weights_only=True)
+        state["cfg"]["optimization"] = {"max_update": updates}
+        torch.save(state, copy)
+        differing.append(copy)
+    assert main(words(data, differing, "--min-count", "2")) == 0
+    says = "differ in more than label smoothing"
+    assert f"LS 0 and LS 0.2 {says}: updates at most (60 and 30)" in capsys.readouterr().err
+    assert f"LS 0.2 and LS 0 {says}: updates at most (30 and 60)." in Path("out/report.html").read_text()
+    assert says not in (analysed / "report.html").read_text()
+
+
 def test_students_and_their_diffusion(data: Path, teachers: list[Path], tmp_path: Path) -> None:
     from trained import trained_teacher
 

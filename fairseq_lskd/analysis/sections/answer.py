@@ -6,6 +6,7 @@ from collections import Counter
 
 from ..document import Section, Table
 from ..intervals import HELD, NOT_HELD, NOT_MEASURED, UNDECIDED
+from ..system import unlike
 from .findings import Findings
 
 COLUMNS = ("claim", "source", "verdict", "value [95 % interval]", "measured quantity", "value", "low", "high")
@@ -23,6 +24,11 @@ def answer(found: Findings) -> Section:
         if verdicts[NOT_MEASURED]:
             counts += f", {verdicts[NOT_MEASURED]} {NOT_MEASURED}"
         words.append(f"Claims about label smoothing, {other.name} compared with {base.name}: {counts}.")
+        if differs := unlike(other.trained, base.trained):
+            words.append(
+                f"{other.name} and {base.name} differ in more than label smoothing: {differs}. So the verdicts do not "
+                "show what smoothing does. Train teachers that differ in it alone."
+            )
         if not comparison.smoother:
             words.append(
                 f"The label smoothing of {other.name} is not known to be higher than that of {base.name}. The claims "
