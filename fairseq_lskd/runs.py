@@ -193,6 +193,16 @@ def _put_back(out: Path, log: str) -> str:
     return "\nThe former folder was put back."
 
 
+def _holder(folder: Path) -> int | None:
+    """Return the first process of this machine that has a folder open; None if /proc does not say."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # another user's, or it has ended
+            if link.readlink() == folder.resolve():
+                found.add(int(link.parts[2]))
+    return min(found, default=None)
+
+
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[int]:
     """Create a folder if necessary, and lock it. The command inherits the lock, so that it survives `lskd run`.
@@ -209,7 +219,9 @@ def _locked(out: Path) -> Iterator[int]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise UserError(f"{out}: another process is running in this folder. Wait for its end, or stop it.") from None
+        holder = f"process {pid}" if (pid := _holder(out)) else "another process"
+        stop = f"stop it (kill {pid})" if pid else "stop it"
+        raise UserError(f"{out}: {holder} is running in this folder. Wait for its end, or {stop}.") from None
     except OSError:
         pass  # the file system has no locks
     try:

@@ -87,7 +87,7 @@ load_recipe() {
 # recipe_of RUN: print the name of the run's recipe. Refuse a file, because only the user may name a file to source.
 recipe_of() {
     enter_environment
-    [ -f "$1/run.json" ] || die "$1: no run.json there; expected a folder that a training script wrote"
+    [ -f "$1/run.json" ] || die "$1: no run.json there; expected a folder that a training script wrote (after plain fairseq-train, use lskd record: docs/fairseq-train.md)"
     python -m fairseq_lskd.records.told recipe "$1" "$(basename "$0")"
 }
 

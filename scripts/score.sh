@@ -39,7 +39,7 @@ need "$run" --run
 [ -n "$recipe" ] || recipe=$(recipe_of "$run")
 load_recipe "$recipe"
 languages "$data"
-[ -f "$run/run.json" ] || die "--run $run: no run.json there; expected a folder that a training script wrote"
+[ -f "$run/run.json" ] || die "--run $run: no run.json there; expected a folder that a training script wrote (after plain fairseq-train, use lskd record: docs/fairseq-train.md)"
 same_pair "$run"
 same_dictionaries "$run"
 tested=$data/raw binarised=$data/bin made=$data/pieces/encode.json mark='' named=()

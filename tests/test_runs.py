@@ -408,7 +408,7 @@ def test_a_killed_call_leaves_the_run_unfinished_and_locked_until_its_command_en
     caller.kill()
     caller.wait(timeout=20)
     assert record(out)["finished"] is None and lives(child)
-    with pytest.raises(UserError, match="another process is running"):
+    with pytest.raises(UserError, match=rf"process {child} is running in this folder.*\(kill {child}\)"):
         run(waiting(flag), out)
     os.kill(child, signal.SIGKILL)
     until(lambda: not lives(child))

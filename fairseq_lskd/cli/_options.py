@@ -123,7 +123,7 @@ def add_model(parser: argparse.ArgumentParser, text: str) -> None:
     add_user_dir(group)
     add_options(
         group.add_mutually_exclusive_group(),
-        ("--teacher-path", str, "FILES", "fairseq checkpoint, or checkpoints of an ensemble joined by ':'"),
+        ("--teacher-path --teacher", str, "FILES", "fairseq checkpoint, or checkpoints of an ensemble joined by ':'"),
         ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path: OPUS-MT, NLLB, M2M-100, ..."),
     )
     unrecorded = "if the checkpoint does not record it or is multilingual"

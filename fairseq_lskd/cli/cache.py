@@ -47,7 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="folder of binarised data")
     add_options(
         parser.add_mutually_exclusive_group(required=True),
-        ("--teacher-path", str, "FILES", "checkpoint of the teacher, or checkpoints of an ensemble joined by ':'"),
+        (
+            "--teacher-path --teacher",
+            str,
+            "FILES",
+            "checkpoint of the teacher, or checkpoints of an ensemble joined by ':'",
+        ),
         ("--model", Path, "DIR", "CTranslate2 model folder, instead of --teacher-path; its languages are DATA's"),
     )
     help = "folder of the cache; it is created, or continued if it is incomplete"

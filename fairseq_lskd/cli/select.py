@@ -68,7 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     add_options(
         parser,
-        ("--references", Path, "FILE", "references, one per source sentence, as text or pieces"),
+        (
+            "--references",
+            Path,
+            "FILE",
+            "references, one per source sentence: DATA/pieces/train.LANG (text will do if none is written)",
+        ),
         ("--workers", int, "N", "worker processes", 1),
     )
 

@@ -91,7 +91,7 @@ class Candidates:
         if wrong:
             message = f"{counted.path} has {self.sentences:,} source sentences: {'; '.join(wrong)}"
             if self.references and sides["--references"].lines > self.sentences:
-                message += ". If cleaning dropped sentences, give the references that it kept (DATA/raw)"
+                message += ". If cleaning dropped sentences, give the references that it kept (DATA/pieces)"
             raise UserError(message)
 
     @property

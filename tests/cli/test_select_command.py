@@ -875,7 +875,9 @@ class TestMistakes:
         said = "nbest.jsonl has 60 source sentences: --references en has 1 lines, expected 60"
         assert refused("--references", "en") == said
         Path("en").write_text("A\n" * 61)
-        said = "has 61 lines, expected 60. If cleaning dropped sentences, give the references that it kept (DATA/raw)"
+        said = (
+            "has 61 lines, expected 60. If cleaning dropped sentences, give the references that it kept (DATA/pieces)"
+        )
         assert refused("--references", "en").endswith(said)
 
     def test_a_shard(self) -> None:
