@@ -45,9 +45,9 @@ def test_trainings_of_the_same_speed_are_one_kind() -> None:
 def test_one_of_each_kind_is_measured_after_what_it_needs() -> None:
     found = hours.stages(hours.jobs_of(plan("methods", "medium-tatoeba")))
     assert [[job.name for job in stage] for stage in found] == [
-        ["teacher-0.0-s1", "student-s1"],
-        ["cache-T1-teacher-0.0-s1", "translations-teacher-0.0-s1"],
-        ["word-cached-0.0-w1-s1", "seq-0.0-s1", "both-cached-0.0-w1-s1"],
+        ["teacher-0.1-s1", "student-s1"],
+        ["cache-T1-teacher-0.1-s1", "translations-teacher-0.1-s1"],
+        ["word-cached-0.1-w1-s1", "seq-0.1-s1", "both-cached-0.1-w1-s1"],
     ]
     # Jobs that it needs are measured too, even if another job is the first of their kind.
     jobs = {"a": Job("a", "x"), "b": Job("b", "x"), "c": Job("c", "y", ("b",))}
