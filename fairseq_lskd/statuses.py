@@ -55,7 +55,7 @@ def statuses(lines: Iterator[str], command: Sequence[str], every: float = 10.0) 
         if "| valid | " in line and "num_updates" in line:
             validated = (_stats(line, "valid_num_updates") or {}).get("valid_num_updates", validated)
             if stats := _stats(line, "valid_num_updates", "valid_ppl"):
-                timing.validated(int(stats["valid_num_updates"]))
+                timing.validated(number(stats["valid_num_updates"]) or 0.0)
                 bleu = f" | valid BLEU {stats['valid_bleu']}" if "valid_bleu" in stats else ""
                 yield f"update {stats['valid_num_updates']} | valid ppl {stats['valid_ppl']}{bleu}"
         elif "| train_inner | " in line:
@@ -97,10 +97,10 @@ class _Timing:
         self._last: tuple[int, float] | None = None
         self._trained: list[tuple[int, float]] = []  # updates and seconds between log lines
         self._paused: list[tuple[int, float]] = []  # the same, with a validation in between
-        self._validated: list[int] = []
+        self._validated: list[float] = []
         self._validates = False
 
-    def validated(self, update: int) -> None:
+    def validated(self, update: float) -> None:
         self._validated.append(update)
         self._validates = self._last is not None
 
@@ -119,7 +119,7 @@ class _Timing:
         left = each * (updates - self._last[0])
         if self._paused:
             pause = sum(seconds - each * count for count, seconds in self._paused) / len(self._paused)
-            between = (self._validated[-1] - self.start) / len(self._validated)
+            between = max(1.0, (self._validated[-1] - self.start) / len(self._validated))
             left += max(0.0, pause) * math.ceil((updates - self._validated[-1]) / between)
         return left
 

@@ -74,6 +74,14 @@ def test_the_time_left_of_a_resumed_training_counts_validations_from_there(monke
     assert said[-1].endswith("02:30 left")
 
 
+@pytest.mark.parametrize("update", ["40", "0", "nan?"])
+def test_a_validation_at_an_odd_update_does_not_end_a_training(update: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = "2026-01-01 | INFO | fairseq.trainer | Loaded checkpoint x/checkpoint_last.pt (epoch 4 @ 40 updates)\n"
+    valid = VALID.replace('"50"', f'"{update}"')
+    said = statuses(monkeypatch, [loaded, INNER % ("9", 40), valid, INNER % ("8", 60), INNER % ("7", 80)], TRAIN)
+    assert said[-1].startswith("update 80/100 |")
+
+
 def test_progress_of_a_training_with_the_default_log_format(monkeypatch: pytest.MonkeyPatch) -> None:
     inner = (
         "2024-05-01 10:00:00 | INFO | train_inner | epoch 001:     %d / 178 loss=%s, nll_loss=6.878, ppl=117.65, "
