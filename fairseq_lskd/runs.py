@@ -195,11 +195,11 @@ def _put_back(out: Path, log: str) -> str:
 
 def _holder(folder: Path) -> int | None:
     """Return the first process of this machine that has a folder open; None if /proc does not say."""
-    found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    target, found = folder.resolve(), []
+    for opened in Path("/proc").glob("[0-9]*/fd"):
         with contextlib.suppress(OSError):  # another user's, or it has ended
-            if link.readlink() == folder.resolve():
-                found.add(int(link.parts[2]))
+            if any(link.readlink() == target for link in opened.iterdir()):
+                found.append(int(opened.parent.name))
     return min(found, default=None)
 
 

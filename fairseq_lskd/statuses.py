@@ -95,32 +95,34 @@ class _Timing:
     def __init__(self) -> None:
         self.start = 0  #: the update at which the training was started or continued
         self._last: tuple[int, float] | None = None
-        self._trained: list[tuple[int, float]] = []  # updates and seconds between log lines
-        self._paused: list[tuple[int, float]] = []  # the same, with a validation in between
-        self._validated: list[float] = []
+        # Between log lines without a validation in between, and with one.
+        self._updates, self._seconds = [0, 0], [0.0, 0.0]
+        self._pauses = 0  # validations that were timed
+        self._validations, self._validated = 0, 0.0  # all of them, and the update of the last
         self._validates = False
 
     def validated(self, update: float) -> None:
-        self._validated.append(update)
+        self._validations, self._validated = self._validations + 1, update
         self._validates = self._last is not None
 
     def trained(self, update: int, now: float) -> None:
         if self._last:
-            intervals = self._paused if self._validates else self._trained
-            intervals.append((update - self._last[0], now - self._last[1]))
+            self._updates[self._validates] += update - self._last[0]
+            self._seconds[self._validates] += now - self._last[1]
+            self._pauses += self._validates
         self._last, self._validates = (update, now), False
 
     def left(self, updates: float) -> float | None:
         """Return the seconds until so many updates; None if nothing has been measured yet."""
-        measured = self._trained or self._paused
-        if not self._last or not sum(count for count, _ in measured):
+        kind = 0 if self._updates[0] else 1
+        if not self._last or not self._updates[kind]:
             return None
-        each = sum(seconds for _, seconds in measured) / sum(count for count, _ in measured)
+        each = self._seconds[kind] / self._updates[kind]
         left = each * (updates - self._last[0])
-        if self._paused:
-            pause = sum(seconds - each * count for count, seconds in self._paused) / len(self._paused)
-            between = max(1.0, (self._validated[-1] - self.start) / len(self._validated))
-            left += max(0.0, pause) * math.ceil((updates - self._validated[-1]) / between)
+        if self._pauses:
+            pause = (self._seconds[1] - each * self._updates[1]) / self._pauses
+            between = max(1.0, (self._validated - self.start) / self._validations)
+            left += max(0.0, pause) * max(0, math.ceil((updates - self._validated) / between))
         return left
 
 

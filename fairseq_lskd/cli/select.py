@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--references",
             Path,
             "FILE",
-            "references, one per source sentence: DATA/pieces/train.LANG (text will do if none is written)",
+            "references, one per source sentence: DATA/pieces/train.LANG, or text if they are only compared",
         ),
         ("--workers", int, "N", "worker processes", 1),
     )

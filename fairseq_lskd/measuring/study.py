@@ -200,7 +200,7 @@ class Study:
                 how.label_smoothing,
                 model.why_no_points,
                 trained=trained,
-                extra=_facts_of(model, how),
+                extra=_facts_of(model, how, trained["parameters"]),
                 path=model.paths,
             )
             for model, one, how, trained in zip(self.models, measured, self.trainings, self.trained, strict=True)
@@ -314,9 +314,8 @@ def _trained(model: Model, how: Training) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _facts_of(model: Model, how: Training) -> dict[str, str]:
+def _facts_of(model: Model, how: Training, size: str) -> dict[str, str]:
     first = model.paths.split(":")[0]
-    size = sum(map(parameters, model.teacher.models))
-    found = {"checkpoint": Path(first).name, "SHA-256": sha256(first)[:12], "parameters": f"{size:,}"}
+    found = {"checkpoint": Path(first).name, "SHA-256": sha256(first)[:12], "parameters": size}
     temperature = number(how.described()["temperature"])
     return found | ({} if temperature is None else {"temperature": f"{temperature:g}"})

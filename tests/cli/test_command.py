@@ -247,3 +247,12 @@ def test_an_interrupt_from_the_keyboard_ends_in_one_line(tmp_path: Path) -> None
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGINT
     os.close(terminal)
     assert b"lskd run: interrupted. Run the same command again" in said and b"Traceback" not in said
+
+
+@pytest.mark.parametrize("command", ["translate", "cache"])
+def test_teacher_is_another_name_of_teacher_path(command: str, tmp_path: Path) -> None:
+    """Without it, argparse calls --teacher ambiguous."""
+    (tmp_path / "text").write_text("a\n")
+    with pytest.raises(SystemExit) as caught:
+        main([command, str(tmp_path / "text"), "--teacher", str(tmp_path / "none.pt"), "--out", str(tmp_path / "out")])
+    assert str(tmp_path) in str(caught.value.code)

@@ -62,7 +62,7 @@ def test_the_hint_is_about_the_criterion_that_runs() -> None:
 def test_fp16_on_a_cpu(data: Path, tmp_path: Path) -> None:
     done = fairseq("train", data, *(word for word in TRAIN if word != "--cpu"), "--fp16", "--save-dir", tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "--fp16 needs a GPU" in done.stderr.splitlines()[-1]
+    assert "--fp16 needs a GPU. Leave it out on a CPU" in done.stderr.splitlines()[-1]
 
 
 def test_fairseq_validate_without_a_task(tmp_path: Path) -> None:
