@@ -56,7 +56,7 @@ case $experiment in *.yaml | *.yml) experiment=$(realpath -- "$experiment") ;; e
 start_experiment
 
 # Mistakes in the YAML file are reported here. Some scales estimate the hours before they start.
-read -r scale first results < <(
+read -r scale first results data prepare < <(
     python -m fairseq_lskd.experiments "$experiment" "$scale" "$root/experiments" "$name" "$recipe" "$raw"
 ) || exit 1
 
@@ -76,9 +76,10 @@ if [ -n "$graph" ]; then
     echo "$graph"
     exit
 fi
-if [ $dry = 1 ]; then dry_run "$@"; exit; fi
-# No estimate for a cluster, because its machines differ from this one, nor for a dry run of Snakemake.
-case " $* " in *" --profile "* | *" --executor "* | *" --dry-run "* | *" -n "*) first='' ;; esac
+dry_run_if_asked "$@"
+check_prepared "$data" "$prepare"
+# No estimate for a cluster, because its machines differ from this one.
+case " $* " in *" --profile "* | *" --executor "*) first='' ;; esac
 if [ $hours = 1 ] || [ "$first" = hours ]; then
     "${call[@]}" --until prepare "$@" || die "the data could not be prepared, see above"
     before='' gpu=()

@@ -176,9 +176,26 @@ snakemake_call() {
         --config gpus="$gpus" threads="$threads" "${@:2}")
 }
 
-# dry_run [OPTION ...]: print the number of jobs and their commands, without Snakemake's paragraph about each.
-dry_run() {
+# check_prepared DATA COMMAND: if another command prepared the data, run this one: it refuses, or finds nothing to do.
+# If Snakemake ran it, DATA/prepared would be deleted even if it refuses, and the jobs that use the data would run again.
+check_prepared() {
+    local marker=$1/prepared
+    [ -e "$marker" ] && [ "$(<"$marker")" != "$2" ] || return 0
+    LSKD_REPLACE=0 bash -c "$2" || exit 1
+    echo "$2" >"$marker.new"
+    touch -r "$marker" "$marker.new"
+    mv "$marker.new" "$marker"
+}
+
+# dry_run_if_asked [OPTION ...]: print the number of jobs and their commands, without Snakemake's paragraph about each, or
+# with it (--dry-run after --). Then exit.
+dry_run_if_asked() {
     local said
+    case "$dry $* " in
+        1*) ;;
+        *" --dry-run "* | *" -n "*) exec "${call[@]}" "$@" ;;
+        *) return ;;
+    esac
     said=$("${call[@]}" --dry-run "$@") || { printf '%s\n' "$said"; exit 1; }
     awk '
         /^Job stats:/ && !tables++ { table = 1 }
@@ -187,14 +204,13 @@ dry_run() {
         sub(/^Shell command: /, "") { print (length($0) > 400 ? substr($0, 1, 400) " ..." : $0) }
     ' <<<"$said"
     printf '\nThe run has another order. Give --dry-run after -- for inputs, outputs and reasons too.\n'
+    exit
 }
 
 # run_experiment RESULTS [OPTION ...]: run the experiment, and print the tables in RESULTS.
 run_experiment() {
     local results=$1 start=$SECONDS
     shift
-    # What --dry-run leaves out.
-    case " $* " in *" --dry-run "* | *" -n "*) exec "${call[@]}" "$@" ;; esac
     # Snakemake's report follows the message of a step that failed. Print the message again, after it.
     export LSKD_COLLECTED_ERRORS=$PWD/.experiment.errors
     : >"$LSKD_COLLECTED_ERRORS"
@@ -206,6 +222,10 @@ run_experiment() {
         die "a step failed or was stopped, see above; fix the problem and call this again: finished steps are kept"
     fi
     echo
+    if [ ! -e "$results/results.json" ]; then
+        echo "Until here as you asked. For the report, call this again without options of snakemake."
+        return
+    fi
     lskd table "$results/results.json" --over-seeds
     echo
     lskd table "$results/results.json" --differences

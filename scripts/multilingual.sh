@@ -65,8 +65,11 @@ fi
 [[ $seeds =~ ^[1-9][0-9]*(,[1-9][0-9]*)*$ ]] || die "--seeds $seeds: expected numbers from 1, separated by commas"
 plain_name "$name" --name
 start_experiment
-printf -v options '%q ' "${prepare[@]}" "${vocab[@]}"
+scripts=$root/scripts data=data/$name
+[ "$PWD" != "$root" ] || scripts=scripts
+printf -v command '%q ' "$scripts/prepare_pairs.sh" --data "$data" "${prepare[@]}" "${vocab[@]}"
 snakemake_call "$root/experiments/multilingual/Snakefile" pairs="$(yaml "$pairs")" seeds="$(yaml "$seeds")" \
-    recipe="$(yaml "$recipe")" name="$(yaml "$name")" prepare="$(yaml "$options")"
-if [ $dry = 1 ]; then dry_run "$@"; exit; fi
+    recipe="$(yaml "$recipe")" name="$(yaml "$name")" prepare="$(yaml "$command")"
+dry_run_if_asked "$@"
+check_prepared "$data" "$command"
 run_experiment "runs/$name/results" "$@"

@@ -1,4 +1,6 @@
-"""Print for scripts/experiment.sh the scale, whether to estimate hours (`hours` or `-`), and the results folder.
+"""Print for scripts/experiment.sh the scale, whether to estimate hours (`hours` or `-`), folders and a command.
+
+The folders are those of the results and of the data, and the command prepares the data.
 
 python -m fairseq_lskd.experiments EXPERIMENT SCALE FOLDER-OF-EXPERIMENTS NAME RECIPE RAW
 """
@@ -18,15 +20,17 @@ if __name__ == "__main__":
     with exit_on_user_error("experiment.sh"):
         experiment, scale, folder, name, recipe, raw = sys.argv[1:]
         scale = scale or usual_scale(experiment, Path(folder))
-        plan = Plan.read(experiment, scale, Path(folder), name or None, recipe or None)
+        root = Path(folder).parent
+        more = {"scripts": Plan.scripts_in(root), "raw": raw or None}
+        plan = Plan.read(experiment, scale, Path(folder), name or None, recipe or None, **more)
         if raw and plan.settings.corpus == "generated":
             raise UserError(
                 f"--raw {raw}: the scale {scale} generates its text. Give another --scale, or leave out --raw"
             )
         settings = plan.settings
         problems = wrong_values(settings.corpus, settings.languages, settings.prepare)
-        if problems := problems + wrong_options(plan, Path(folder).parent / "scripts" / "recipes"):
+        if problems := problems + wrong_options(plan, root / "scripts" / "recipes"):
             raise UserError("\n  ".join([f"{find(experiment, Path(folder))} has mistakes:", *problems]))
         if why := plan.without_exports():
             print(f"experiment.sh: exported models are not measured: {why}", file=sys.stderr)
-        print(scale, "hours" if plan.settings.hours else "-", plan.results)
+        print(scale, "hours" if plan.settings.hours else "-", plan.results, plan.data, plan.prepare_command())

@@ -114,6 +114,11 @@ class Plan:
                         plan._student(student, teacher, labels, seed)
         return plan
 
+    @staticmethod
+    def scripts_in(root: Path) -> str:
+        """Return the folder of scripts as commands name it: relative if they run in `root`, the checkout."""
+        return "scripts" if Path.cwd() == root else f"{root}/scripts"
+
     @property
     def data(self) -> str:
         return f"data/{self.settings.data}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -222,3 +223,28 @@ def test_the_message_of_a_failed_step_comes_last(tmp_path: Path) -> None:
     done = subprocess.run(made.command, capture_output=True, text=True, timeout=300, env=made.environment)
     last = done.stderr.partition("WorkflowError")[2]
     assert done.returncode == 1 and "lskd generate: error: --train 0" in last and "experiment.sh: error" in last
+
+
+def test_another_raw_folder_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
+    splits = ("train", "valid", "test")
+    for folder, word in (("right", "house"), ("wrong", "garden")):
+        (tmp_path / folder).mkdir()
+        for split, language in itertools.product(splits, ("xx", "yy")):
+            lines = [f"{language} {split} the {word} number {number} is here\n" for number in range(60)]
+            (tmp_path / folder / f"{split}.{language}").write_text("".join(lines), encoding="utf-8")
+    corpus = tmp_path / "tiny.toml"
+    corpus.write_text("\n".join(f'[[{split}]]\nplain = "{split}"' for split in splits), encoding="utf-8")
+    made = Experiment(tmp_path)
+    text = re.sub(r"prepare: .*", "prepare: [--vocab-size, 40]", EXPERIMENT)
+    made.yaml.write_text(text.replace("corpus: generated", f"corpus: {corpus}"), encoding="utf-8")
+    right, wrong = (["--raw", str(tmp_path / name), "--", "--until", "prepare"] for name in ("right", "wrong"))
+    assert "Until here as you asked" in made.run(*right)
+    marker = tmp_path / "data" / "tiny" / "prepared"
+    before = marker.stat().st_mtime_ns
+    done = subprocess.run([*made.command, *wrong], capture_output=True, text=True, timeout=300, env=made.environment)
+    assert done.returncode == 1 and "created with different options or inputs" in done.stderr
+    # The first call with the right folder compares the data, the second one does not have to.
+    for compared in (True, False):
+        said = made.run(*right)
+        assert marker.stat().st_mtime_ns == before and not jobs(said)
+        assert ("up to date" in said.partition("Assuming")[0].replace(".venv is up to date", "")) is compared, said

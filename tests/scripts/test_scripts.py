@@ -429,7 +429,7 @@ def dry_run(said: str, folder: Path, status: int = 0) -> subprocess.CompletedPro
     (folder / "said").write_text(said)
     (folder / "snakemake").write_text(f"#!/bin/bash\necho given: $@ >&2\ncat {folder}/said\nexit {status}\n")
     (folder / "snakemake").chmod(0o755)
-    code = f". {ROOT}/scripts/lib.sh; call=({folder}/snakemake -s x); dry_run --forceall"
+    code = f". {ROOT}/scripts/lib.sh; call=({folder}/snakemake -s x); dry=1; dry_run_if_asked --forceall"
     return subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=30)
 
 
