@@ -7,9 +7,11 @@ folder that is given, if ``fairseq-validate`` gets no ``--task``, or if ``--fp16
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,13 @@ def needed() -> bool:
     return True
 
 
-def hint(message: str, words: list[str]) -> str | None:
+def hint(message: str, words: list[str], known: Iterable[str] = ()) -> str | None:
     """Return a sentence that shows the way out of a usage error; None for errors that are not of the plug-in.
 
     Args:
         message: the error of argparse.
         words: the command line.
+        known: the options that the command has.
     """
     criterions = values("--criterion", words)
     ours = [name for name in criterions if name in CRITERIONS]
@@ -58,8 +61,15 @@ def hint(message: str, words: list[str]) -> str | None:
                 f"--criterion {runs} comes last, so that it replaces --criterion {ours[-1]}. Leave out --criterion "
                 f"{runs}, or the options that {runs} does not have"
             )
-        return f"`lskd criterion {runs}` prints the options of {runs}"
+        return f"{_nearest(message, known)}`lskd criterion {runs}` prints the options of {runs}"
     return None
+
+
+def _nearest(message: str, known: Iterable[str]) -> str:
+    """Return which of the known options the unrecognized ones probably mean, as sentences; "" if none is similar."""
+    given = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+    near = [(word, difflib.get_close_matches(word, list(known), 1, 0.8)) for word in given]
+    return "".join(f"{word}: did you mean {found[0]}? " for word, found in near if found)
 
 
 def values(option: str, words: list[str]) -> list[str]:
@@ -117,7 +127,7 @@ def explain_options(module: Any) -> None:
         report = parser.error
 
         def error(message: str) -> Any:
-            found = hint(message, words)
+            found = hint(message, words, parser._option_string_actions)
             report(message if found is None else f"{message.partition(' (choose from')[0]}\n{found}")
 
         parser.error = error

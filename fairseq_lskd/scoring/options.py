@@ -32,8 +32,17 @@ class ScoringOptions:
 
     def problems(self) -> list[str]:
         """Check the options without reading files. Return one line per problem."""
-        source, _, target = (self.language_pair or "s-t").partition("-")
-        return [] if source and target else [f"-l {self.language_pair}: expected S-T, such as en-de"]
+        if not self.language_pair:
+            return []
+        source, _, target = self.language_pair.partition("-")
+        if not (source and target):
+            return [f"-l {self.language_pair}: expected S-T, such as en-de"]
+        return [
+            f"--references {path} ends in .{source}, the source language of -l {self.language_pair}: "
+            f"expected references in {target}"
+            for path in self.references or ()
+            if source != target and path.name.removesuffix(".gz").endswith(f".{source}")
+        ]
 
     def check_options(self) -> None:
         """Raise a `UserError` with all `problems` if there are any."""
@@ -69,13 +78,7 @@ class ScoringOptions:
 
     def doubts(self, chosen: Chosen, metrics: Sequence[str]) -> list[str]:
         """Return warnings about the references, and about these metrics on them."""
-        source, _, target = (self.language_pair or "").partition("-")
-        found = [
-            f"{path} ends in .{source}, the source language of -l {self.language_pair}: expected references in {target}"
-            for path in self.references or ()
-            if target and source != target and path.name.removesuffix(".gz").endswith(f".{source}")
-        ]
-        return [*found, *chosen.warnings, *filter(None, [of_words(metrics, chosen)])]
+        return [*chosen.warnings, *filter(None, [of_words(metrics, chosen)])]
 
 
 def same_length(names: Sequence[str], sides: Sequence[Sequence[str]]) -> None:

@@ -22,7 +22,11 @@ FOLDER = Path(__file__).parents[2] / "fairseq_lskd"
         (["--criterion", "word_kd", "--user-dir", "fairseq_lskd"], f"--user-dir {FOLDER}"),
         (
             ["--criterion", "word_kd", "--user-dir", str(FOLDER), "--arch", "transformer", "--kd-weigth", "1"],
-            "lskd criterion word_kd",
+            "--kd-weigth: did you mean --kd-weight? `lskd criterion word_kd`",
+        ),
+        (
+            ["--criterion=word_kd", f"--user-dir={FOLDER}", "--arch=transformer", "--update-frq", "2"],
+            "--update-frq: did you mean --update-freq? `lskd criterion word_kd`",
         ),
     ],
 )
@@ -57,6 +61,12 @@ def test_the_hint_is_about_the_criterion_that_runs() -> None:
     said = hint(message, [*word, *ours])
     assert said == "`lskd criterion label_smoothed_teacher` prints the options of label_smoothed_teacher"
     assert hint(message, ["--criterion", "cross_entropy", "--save-dir", "word_kd"]) is None
+
+
+def test_options_that_a_misspelt_one_may_mean() -> None:
+    message, words = "unrecognized arguments: --kd-wieght=1 --tempo 2 3", ["--criterion=word_kd"]
+    said = hint(message, words, ["--kd-weight", "--kd-temperature", "--lr"])
+    assert said == "--kd-wieght: did you mean --kd-weight? `lskd criterion word_kd` prints the options of word_kd"
 
 
 def test_fp16_on_a_cpu(data: Path, tmp_path: Path) -> None:

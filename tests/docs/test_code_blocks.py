@@ -34,26 +34,32 @@ exec "{lskd}" "$@"
 """
 
 
-def write_text(folder: Path) -> None:
-    """A bitext that passes the filters, with enough words for 1,000 pieces, German text alone, and two pairs.
+def write_text(folder: Path, rare: float = 0.2) -> None:
+    """A bitext that passes the filters, German text alone, and two pairs.
 
-    Few names are frequent, as in real text: a tiny model learns these instead of repeating letters.
+    Args:
+        rare: share of the training text's names that occur once. They make words for a large vocabulary. A tiny model
+            learns the others, and without these it would repeat letters.
     """
     source = random.Random(1)
     syllables = [a + b for a in "bdfgklmnprstvw" for b in ("a", "e", "i", "o", "u", "ei", "au", "en", "er")]
 
-    names = ["".join(source.choices(syllables, k=3)) for _ in range(1500)]
-    weights = [1 / rank for rank in range(1, len(names) + 1)]
+    def new() -> str:
+        return "".join(source.choices(syllables, k=source.randint(2, 5)))
 
-    def pair() -> tuple[str, str]:
-        chosen = source.choices(names, weights, k=4)
+    frequent = [new() for _ in range(12)]
+    weights = [1 / rank for rank in range(1, len(frequent) + 1)]
+
+    def pair(rare: float) -> tuple[str, str]:
+        names = [new() if source.random() < rare else source.choices(frequent, weights)[0] for _ in range(4)]
         return (
-            "Die {} und der {} sind mit dem {} in das Haus von {} gegangen.".format(*chosen),
-            "The {} and the {} have gone with the {} into the house of {}.".format(*chosen),
+            "Die {} und der {} sind mit dem {} in das Haus von {} gegangen.".format(*names),
+            "The {} and the {} have gone with the {} into the house of {}.".format(*names),
         )
 
-    for split, count in (("train", 3500), ("valid", 20), ("test", 20), ("mono", 60)):
-        rows = [pair() for _ in range(count)]
+    # Sentences of names that occur once are not in the training text too.
+    for split, count, share in (("train", 3500, rare), ("valid", 20, 1), ("test", 20, 1), ("mono", 60, rare)):
+        rows = [pair(share) for _ in range(count)]
         for place, language in enumerate(("de", "en")):
             path = folder / "text" / f"{split}.{language}"
             if split == "mono":
@@ -65,7 +71,7 @@ def write_text(folder: Path) -> None:
                 both = folder / "pairs" / f"{source_language}-en"
                 both.mkdir(parents=True, exist_ok=True)
                 path = both / f"{split}.{source_language if language == 'de' else language}"
-                path.write_text("".join(row[place].replace("Die", article) + "\n" for row in rows[:1000]))
+                path.write_text("".join(row[place].replace("Die", article) + "\n" for row in rows[:2000]))
 
 
 @pytest.fixture
@@ -121,5 +127,6 @@ def test_the_readme_has_the_commands_of_the_tutorial_and_the_default_vocabulary(
     tutorial = "".join(runnable(ROOT / TUTORIAL)).splitlines()
     assert first in [line.replace(" --vocab-size 1000", "") for line in tutorial]
     assert [line for line in tutorial if line in others] == others
+    write_text(home / "my", rare=1)
     run(first, home)
     assert len((home / "data/mine/pieces/dict.en.txt").read_text(encoding="utf-8").splitlines()) > 7900
