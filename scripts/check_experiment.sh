@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
         --kill-after) after=$2; shift 2 ;;
         --clone) clone=$2; shift 2 ;;
         --raw) raw=$2; shift 2 ;;
-        *) die "unknown option $1 (see --help)" ;;
+        *) unknown_option "$1" "(see --help)" ;;
     esac
 done
 if [ -z "$clone" ]; then

@@ -35,7 +35,7 @@ while [ $# -gt 0 ]; do
         --seed) seed=$2; shift 2 ;;
         --gpus) gpus=$2; shift 2 ;;
         --) shift; break ;;
-        *) die "unknown option $1 (see --help; options for fairseq-train go after --)" ;;
+        *) unknown_option "$1" "(see --help; options for fairseq-train go after --)" ;;
     esac
 done
 need "$data" --data

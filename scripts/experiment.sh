@@ -42,7 +42,7 @@ while [ $# -gt 0 ]; do
         --recipe) recipe=$2; shift 2 ;;
         --directory) directory=$2; shift 2 ;;
         --) shift; break ;;
-        -*) die "unknown option $1 (see --help; options for snakemake go after --)" ;;
+        -*) unknown_option "$1" "(see --help; options for snakemake go after --)" ;;
         *)
             [ -z "$experiment" ] || die "unknown option $1 (see --help; one experiment at a time)"
             experiment=$1; shift ;;

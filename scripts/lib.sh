@@ -27,6 +27,17 @@ die() {
     exit 1
 }
 
+# unknown_option OPTION HINT: end, and name the option of this script that was probably meant.
+unknown_option() {
+    local near
+    near=$(sed -nE 's/^ +(-[^)]*)\) .*/\1/p' "$0" | tr '|' '\n' | python3 -c '
+import difflib, sys
+word, known = sys.argv[1], sys.stdin.read().split()
+whole = [option for option in known if option.startswith(word) and len(word) > 3]
+print(*(whole or difflib.get_close_matches(word, known, cutoff=0.8))[:1])' "$1" 2>/dev/null) || true
+    die "unknown option $1${near:+; did you mean $near?} $2"
+}
+
 # find_python VERSION: print a Python of this version (such as 3.12) on PATH or among pyenv's versions, or nothing.
 find_python() {
     local candidate
@@ -48,7 +59,7 @@ has_value() {
         -*)
             case ${2-} in
                 '' | --*)
-                    grep -qE -- "(^ +|\| )$1( \||\))" "$0" || die "unknown option $1 (see --help)"
+                    grep -qE -- "(^ +|\| )$1( \||\))" "$0" || unknown_option "$1" "(see --help)"
                     die "$1 needs a value (see --help); is a variable empty?" ;;
             esac ;;
     esac

@@ -40,7 +40,7 @@ while [ $# -gt 0 ]; do
         --name) name=$2; shift 2 ;;
         --directory) directory=$2; shift 2 ;;
         --) shift; break ;;
-        *) die "unknown option $1 (see --help; options for snakemake go after --)" ;;
+        *) unknown_option "$1" "(see --help; options for snakemake go after --)" ;;
     esac
 done
 prepare=(--corpus generated)

@@ -43,7 +43,7 @@ while [ $# -gt 0 ]; do
         --dialect) dialect=$2 generated+=("$1" "$2"); shift 2 ;;
         --recipe) recipe=$2; shift 2 ;;
         --) shift; break ;;
-        *) die "unknown option $1 (see --help; options for lskd encode go after --)" ;;
+        *) unknown_option "$1" "(see --help; options for lskd encode go after --)" ;;
     esac
 done
 need "$data" --data

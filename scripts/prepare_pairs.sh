@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
         --vocab-size) vocab=$2; shift 2 ;;
         --allow-shifted) shifted=("$1"); shift ;;
         --train | --valid | --test | --references | --seed | --synonyms) generated+=("$1" "$2"); shift 2 ;;
-        *) die "unknown option $1 (see --help)" ;;
+        *) unknown_option "$1" "(see --help)" ;;
     esac
 done
 need "$data" --data

@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
         --corpus) corpus=$2; shift 2 ;;
         --raw) raw=$2; shift 2 ;;
         --name) name=$2; shift 2 ;;
-        *) die "unknown option $1 (see --help)" ;;
+        *) unknown_option "$1" "(see --help)" ;;
     esac
 done
 [ -z "$raw" ] || [ "$corpus" = multi30k ] || die "--raw is only allowed with --corpus multi30k"

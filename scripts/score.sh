@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
         --export) export=$2; shift 2 ;;
         --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
         --) shift; break ;;
-        *) die "unknown option $1 (see --help; options for lskd record go after --)" ;;
+        *) unknown_option "$1" "(see --help; options for lskd record go after --)" ;;
     esac
 done
 need "$data" --data

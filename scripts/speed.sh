@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
         --rounds) rounds=$2; shift 2 ;;
         --threads) threads=$2; shift 2 ;;
         --user-dir) modules+=(--user-dir "$2"); shift 2 ;;
-        -*) die "unknown option $1 (see --help)" ;;
+        -*) unknown_option "$1" "(see --help)" ;;
         *)
             [ -f "$1/run.json" ] || die "unknown option $1, or not the folder of a run (see --help)"
             first=${first:-$1}

@@ -17,7 +17,7 @@ while [ $# -gt 0 ]; do
         --teacher) teacher=$2; shift 2 ;;
         --nbest) nbest=$2; shift 2 ;;
         --) shift; break ;;
-        *) die "unknown option $1 (see --help; options for lskd translate go after --)" ;;
+        *) unknown_option "$1" "(see --help; options for lskd translate go after --)" ;;
     esac
 done
 need "$data" --data

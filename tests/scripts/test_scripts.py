@@ -203,6 +203,8 @@ def test_an_option_without_a_value_can_be_the_last(name: str, option: str) -> No
         ),
         ("quickstart.sh", ["--corpus", "x"], "--corpus x: expected generated or multi30k"),
         ("score.sh", ["--bogus", "3"], "unknown option --bogus (see --help; options for lskd record go after --)"),
+        ("prepare.sh", ["--source", "de"], "unknown option --source; did you mean --source-lang? (see --help; "),
+        ("speed.sh", ["--round", "2"], "unknown option --round; did you mean --rounds? (see --help)"),
         (
             "distill_seq.sh",
             ["--data", "d", "--out", "o"],
