@@ -234,7 +234,7 @@ run_experiment() {
     fi
     echo
     if [ ! -e "$results/results.json" ]; then
-        echo "Until here as you asked. For the report, call this again without options of snakemake."
+        echo "Done, as far as you asked. For the tables, call this again without the options of snakemake."
         return
     fi
     lskd table "$results/results.json" --over-seeds
