@@ -66,4 +66,4 @@ def test_the_problems_of_a_command_are_listed(monkeypatch: pytest.MonkeyPatch) -
     found = problems_of(["--sampled", "fairseq-train", *WORDS, *cached])
     assert [problem.split(":")[0] for problem in found] == ["--kd-top-k 3", "--kd-ranking 2"]
     (found,) = problems_of(["fairseq-train", *WORDS, *WORD, "--kd-weigth", "1"])
-    assert "--kd-weigth 1; `lskd criterion word_kd`" in found
+    assert "--kd-weigth 1; --kd-weigth: did you mean --kd-weight? `lskd criterion word_kd`" in found

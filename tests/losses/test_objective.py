@@ -126,14 +126,18 @@ ROWS = st.integers(2, 7).flatmap(
 @given(ROWS, st.sampled_from(EACH), st.floats(0.3, 8), st.data())
 @settings(max_examples=60)
 def test_zero_at_equality_never_negative_and_at_most_the_whole_divergence(rows, each, temperature, data):
-    """With a rest class, and without ranking, because the order of ties is arbitrary."""
+    """With a rest class, and without ranking, because the order of ties is arbitrary.
+
+    `adaptive_kl` is no f-divergence: with fewer classes, its two parts have other weights, so it can exceed the whole.
+    """
     ours, theirs = (torch.tensor([row], dtype=torch.float64) for row in rows)
     k = data.draw(st.integers(1, len(rows[0])))
     whole, cut = (both(*each, temperature, k=some)[0] for some in (None, k))
     teacher = temper(theirs.log_softmax(-1), temperature)
     found, bound = loss_of(ours, teacher, cut).item(), loss_of(ours, teacher, whole).item()
     slack = 1e-9 * (temperature**2 + bound)
-    assert -slack <= found <= bound + slack
+    assert -slack <= found
+    assert found <= bound + slack or each[0] == "adaptive_kl"
     for objective in (whole, cut):
         assert abs(loss_of(theirs, teacher, objective).item()) < 1e-11 * temperature**2
 
