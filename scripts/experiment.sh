@@ -56,7 +56,7 @@ case $experiment in *.yaml | *.yml) experiment=$(realpath -- "$experiment") ;; e
 start_experiment
 
 # Mistakes in the YAML file are reported here. Some scales estimate the hours before they start.
-read -r scale first results data prepare < <(
+{ read -r scale first && IFS= read -r results && IFS= read -r data && IFS= read -r prepare; } < <(
     python -m fairseq_lskd.experiments "$experiment" "$scale" "$root/experiments" "$name" "$recipe" "$raw"
 ) || exit 1
 

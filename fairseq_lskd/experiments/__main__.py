@@ -1,6 +1,6 @@
-"""Print for scripts/experiment.sh the scale, whether to estimate hours (`hours` or `-`), folders and a command.
+"""Print for scripts/experiment.sh the scale, whether to estimate hours (`hours` or `-`), and on a line each:
 
-The folders are those of the results and of the data, and the command prepares the data.
+the folder of the results, that of the data, and the command that prepares the data.
 
 python -m fairseq_lskd.experiments EXPERIMENT SCALE FOLDER-OF-EXPERIMENTS NAME RECIPE RAW
 """
@@ -33,4 +33,5 @@ if __name__ == "__main__":
             raise UserError("\n  ".join([f"{find(experiment, Path(folder))} has mistakes:", *problems]))
         if why := plan.without_exports():
             print(f"experiment.sh: exported models are not measured: {why}", file=sys.stderr)
-        print(scale, "hours" if plan.settings.hours else "-", plan.results, plan.data, plan.prepare_command())
+        print(scale, "hours" if plan.settings.hours else "-")
+        print(plan.results, plan.data, plan.prepare_command(), sep="\n")

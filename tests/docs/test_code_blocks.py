@@ -38,8 +38,8 @@ def write_text(folder: Path, rare: float = 0.2) -> None:
     """A bitext that passes the filters, German text alone, and two pairs.
 
     Args:
-        rare: share of the training text's names that occur once. They make words for a large vocabulary. A tiny model
-            learns the others, and without these it would repeat letters.
+        rare: share of the training text's names that occur once. Many of them fill a large vocabulary. The other names
+            are frequent: a tiny model learns to write these, where it would repeat letters of rare ones.
     """
     source = random.Random(1)
     syllables = [a + b for a in "bdfgklmnprstvw" for b in ("a", "e", "i", "o", "u", "ei", "au", "en", "er")]

@@ -237,7 +237,8 @@ def test_another_raw_folder_is_refused_and_nothing_is_lost(tmp_path: Path) -> No
     made = Experiment(tmp_path)
     text = re.sub(r"prepare: .*", "prepare: [--vocab-size, 40]", EXPERIMENT)
     made.yaml.write_text(text.replace("corpus: generated", f"corpus: {corpus}"), encoding="utf-8")
-    right, wrong = (["--raw", str(tmp_path / name), "--", "--until", "prepare"] for name in ("right", "wrong"))
+    words = ["--name", "two words", "--", "--until", "prepare"]
+    right, wrong = (["--raw", str(tmp_path / name), *words] for name in ("right", "wrong"))
     assert "Done, as far as you asked" in made.run(*right)
     marker = tmp_path / "data" / "tiny" / "prepared"
     before = marker.stat().st_mtime_ns
